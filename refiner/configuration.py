@@ -1,0 +1,253 @@
+"""The configuration of a training run: what can be set, what it means, and how a file of it is read.
+
+A configuration file is YAML. About fifteen knobs stand at the top level; the rest stands in the section of the
+method it belongs to. Unknown or ill-typed keys are errors that name the key, the file and the nearest valid name.
+"""
+
+import difflib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from refiner.errors import ConfigurationError
+
+
+class Section(BaseModel):
+    """A frozen group of settings that knows no other key."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class DataSection(Section):
+    """Where the two domains come from."""
+
+    renders: Path | None = None
+    """Labelled synthetic images: a folder, searched recursively. Labels are not used for training the refiner."""
+    photographs: Path | None = None
+    """Unlabelled real images: a folder, searched recursively."""
+    preflight: Literal["refuse", "warn", "skip"] = "warn"
+    """What to do when the two domains do not fit each other: stop, say so, or not look."""
+
+
+class RefinerSection(Section):
+    """The refiner network; see ``refiner.networks.RefinerNetwork``."""
+
+    features: int = Field(64, ge=1)
+    """Channels of the trunk."""
+    blocks: int = Field(4, ge=0)
+    """Residual blocks."""
+    stem_kernel: int = Field(3, ge=1)
+    """Side of the first convolution, odd."""
+    kernel: int = Field(3, ge=1)
+    """Side of the convolutions in the blocks, odd."""
+    unshuffle: int = Field(1, ge=1, le=4)
+    """Side of the pixel block folded into channels: 2 runs the trunk at half resolution, for a quarter of the work."""
+    output: Literal["tanh", "residual"] = "tanh"
+    """tanh, as in the paper; residual learns a bounded change and starts as the identity."""
+    max_change: float = Field(2.0, gt=0, le=2)
+    """Largest change of a pixel with residual output, in units of [-1, 1]."""
+
+    @model_validator(mode="after")
+    def _kernels_are_odd(self) -> "RefinerSection":
+        if self.stem_kernel % 2 == 0 or self.kernel % 2 == 0:
+            raise ValueError("refiner.stem_kernel and refiner.kernel must be odd, so that the image keeps its size")
+        return self
+
+
+class DiscriminatorSection(Section):
+    """The patch-based local discriminator; see ``refiner.networks.PatchDiscriminator``."""
+
+    layers: Literal["gaze", "hand"] = "gaze"
+    """Layer table of the paper: gaze for small images, hand for 224x224."""
+    width: float = Field(1.0, gt=0)
+    """Factor on the channels of every hidden layer; 1 is the paper's."""
+
+
+class PretrainingSection(Section):
+    """Steps before the two networks meet."""
+
+    refiner_steps: int = Field(1000, ge=0)
+    """Steps of the refiner on self-regularization alone, until it is near the identity."""
+    discriminator_steps: int = Field(200, ge=0)
+    """Steps of the discriminator on refined and real images, with the refiner held still."""
+
+
+class OptimizerSection(Section):
+    """How one network is optimized."""
+
+    name: Literal["adam", "sgd"] = "adam"
+    """adam, or plain sgd as in the paper."""
+    learning_rate: float = Field(2e-4, gt=0)
+    """Constant learning rate, for losses that are means (see refiner.losses)."""
+    beta1: float = Field(0.5, ge=0, lt=1)
+    """Momentum of adam; unused by sgd."""
+    beta2: float = Field(0.999, ge=0, lt=1)
+    """Decay of adam's second moment; unused by sgd."""
+    momentum: float = Field(0.0, ge=0, lt=1)
+    """Momentum of sgd; unused by adam."""
+
+
+class TrainingConfiguration(Section):
+    """A whole training run of a refiner."""
+
+    seed: int = Field(0, ge=0)
+    """Every random choice follows from it."""
+    size: tuple[int, int] = (36, 60)
+    """Height and width the networks are trained at; the refiner works at any size afterwards."""
+    channels: Literal[1, 3] = 1
+    """1 trains on grey (the luma of colour images), 3 on RGB."""
+    batch_size: int = Field(64, ge=2)
+    """Images of each domain in a step."""
+    steps: int = Field(2000, ge=0)
+    """Adversarial outer steps, after pre-training; each is refiner_updates plus discriminator_updates."""
+    refiner_updates: int = Field(1, ge=1)
+    """K_g of Algorithm 1: updates of the refiner in an outer step."""
+    discriminator_updates: int = Field(1, ge=1)
+    """K_d of Algorithm 1: updates of the discriminator in an outer step."""
+    refiner_first: bool = True
+    """Algorithm 1 updates the refiner first; false takes the order of the original GAN."""
+    self_regularization_weight: float = Field(7.6, ge=0)
+    """Lambda, on the mean absolute difference, beside the mean over patches. Paper's sums at 35x55: x 15.28."""
+    objective: Literal["cross_entropy"] = "cross_entropy"
+    """The adversarial game, by its name in refiner.losses.OBJECTIVES."""
+    label_smoothing: float = Field(0.0, ge=0, lt=0.5)
+    """One-sided: target of the real patches instead of 0."""
+    history_size: int = Field(12800, ge=0)
+    """Capacity of the buffer of refined images; 0 trains without one."""
+    ema_decay: float = Field(0.0, ge=0, lt=1)
+    """Decay of a running mean of the refiner's weights, which is then what is saved; 0 saves the last weights."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """auto takes bf16 where the processor computes it natively and a trial shows that it is faster."""
+    log_every: int = Field(20, ge=1)
+    """Steps between two lines of metrics.jsonl, each the mean over those steps."""
+    sample_every: int = Field(200, ge=1)
+    """Steps between two sample sheets."""
+    checkpoint_every: int = Field(200, ge=1)
+    """Steps between two checkpoints: what a kill can cost."""
+
+    data: DataSection = DataSection()
+    refiner: RefinerSection = RefinerSection()
+    discriminator: DiscriminatorSection = DiscriminatorSection()
+    pretraining: PretrainingSection = PretrainingSection()
+    refiner_optimizer: OptimizerSection = OptimizerSection()
+    discriminator_optimizer: OptimizerSection = OptimizerSection()
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "TrainingConfiguration":
+        if min(self.size) < 1:
+            raise ValueError(f"size is {list(self.size)}, expected a height and a width of 1 or more")
+        if 0 < self.history_size < self.batch_size // 2:
+            raise ValueError(
+                f"history_size is {self.history_size}, but must be 0 or at least half of batch_size "
+                f"({self.batch_size}); set it to {self.batch_size // 2} or more"
+            )
+        return self
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of all three phases."""
+        return self.pretraining.refiner_steps + self.pretraining.discriminator_steps + self.steps
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def read_configuration(path: Path | None, model: type[Model], *, overrides: Sequence[str] = ()) -> Model:
+    """Read and check a YAML file against ``model``.
+
+    Args:
+        path: the file; None starts from the defaults.
+        model: the configuration it must be.
+        overrides: ``section.key=value``, the value in YAML; later ones win.
+
+    Raises:
+        ConfigurationError: the file is missing or no YAML, or a key or value is not what ``model`` knows.
+    """
+    source = str(path) if path else "the command line"
+    values: Any = {}
+    if path:
+        try:
+            values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"{path}: cannot be read ({error}); name a YAML file") from error
+        except yaml.YAMLError as error:
+            raise ConfigurationError(f"{path}: is not valid YAML ({' '.join(str(error).split())})") from error
+        if not isinstance(values, dict):
+            raise ConfigurationError(f"{path}: holds a {type(values).__name__}, expected keys and values")
+    for override in overrides:
+        _override(values, override)
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise ConfigurationError(f"{source}: {_sentence(error, model)}") from error
+
+
+def write_configuration(configuration: BaseModel) -> str:
+    """The whole configuration as YAML, defaults included."""
+    return yaml.safe_dump(configuration.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def changed_keys(old: BaseModel, new: BaseModel) -> list[str]:
+    """``section.key: old -> new`` for each value in which two configurations differ."""
+    before, after = dict(_leaves(old.model_dump(mode="json"))), dict(_leaves(new.model_dump(mode="json")))
+    keys = [*before, *(key for key in after if key not in before)]
+    return [
+        f"{key}: {before.get(key)} -> {after.get(key)}" for key in keys if before.get(key) != after.get(key)
+    ]
+
+
+def _leaves(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip("."):
+        raise ConfigurationError(f"--set {override}: expected section.key=value")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"--set {override}: the value is not valid YAML") from error
+    *sections, name = key.split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+        if not isinstance(values, dict):
+            raise ConfigurationError(f"--set {override}: {section} is a value, not a section")
+    values[name] = value
+
+
+def _sentence(error: ValidationError, model: type[BaseModel]) -> str:
+    """The first problem that pydantic found, in one sentence with the key, what was found and what to do."""
+    problem = error.errors()[0]
+    key = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        known = _known_keys(model)
+        near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+        last = [name for name in known if name.rpartition(".")[2] == key.rpartition(".")[2]]
+        hint = f"did you mean {(near or last)[0]}?" if near or last else f"known here: {', '.join(_siblings(key, known))}"
+        return f"unknown key {key}; {hint}"
+    if not key or problem["type"] == "value_error":
+        return str(problem["msg"]).removeprefix("Value error, ")
+    message = str(problem["msg"])
+    return f"{key} is {problem['input']!r}: {message[:1].lower()}{message[1:]}"
+
+
+def _known_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
+    keys = []
+    for name, field in model.model_fields.items():
+        keys.append(prefix + name)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            keys += _known_keys(field.annotation, f"{prefix}{name}.")
+    return keys
+
+
+def _siblings(key: str, known: Sequence[str]) -> list[str]:
+    section = key.rpartition(".")[0]
+    return [name for name in known if name.rpartition(".")[0] == section]

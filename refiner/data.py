@@ -1,0 +1,137 @@
+"""The two domains of a training run: images in memory, drawn in an order that depends on (seed, step) alone."""
+
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from refiner.errors import DataError, ImageError
+from refiner.formats import Dataset, open_dataset
+from refiner.image_files import Image
+from refiner.images import highest_level, resize, to_grey
+from refiner.randomness import numpy_generator
+
+log = logging.getLogger(__name__)
+
+MAX_SQUEEZE = 0.12
+"""Largest difference of aspect ratio at which images are resized: 36x60 and 35x55 differ by 0.06."""
+
+MAX_BYTES = 8 * 2**30
+"""Largest domain that is held in memory."""
+
+
+@dataclass(frozen=True)
+class ImageDomain:
+    """Images of one domain, at one size, in memory.
+
+    Attributes:
+        images: (N, C, H, W), uint8 or uint16.
+        rejected: id and reason of each image that could not be used.
+    """
+
+    images: np.ndarray[Any, np.dtype[Any]]
+    rejected: dict[str, str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def batch(self, indices: Sequence[int] | np.ndarray[Any, Any]) -> Tensor:
+        """Images by number: (len(indices), C, H, W), float32, in [-1, 1]."""
+        chosen = self.images[np.asarray(indices)]
+        return torch.from_numpy(chosen.astype(np.float32) / np.float32(highest_level(chosen) / 2) - 1)
+
+
+def load_domain(path: Path | None, *, key: str, size: tuple[int, int], channels: int) -> ImageDomain:
+    """Read a whole data set into memory, ready for training.
+
+    Args:
+        path: its folder.
+        key: the configuration key it came from, for messages.
+        size: (height, width) of the result; images of nearly the same aspect ratio are resized to it.
+        channels: 1 takes the luma of colour images, 3 repeats grey ones.
+
+    Raises:
+        DataError: the folder is missing or holds nothing that can be used, or more than fits in memory.
+    """
+    if path is None:
+        raise DataError(f"{key} is not set; name a folder of images with --set {key}=DIR")
+    dataset = open_dataset(path, size=size)
+    if len(dataset.ids) * channels * size[0] * size[1] > MAX_BYTES:
+        raise DataError(f"{path}: {len(dataset.ids):,} images do not fit in memory; use fewer, or a smaller size")
+    rejected: dict[str, str] = {}
+    images: list[Image] = []
+    with ThreadPoolExecutor() as pool:
+        for sample, outcome in zip(dataset.ids, pool.map(lambda s: _read(dataset, s, size, channels), dataset.ids)):
+            if isinstance(outcome, ImageError):
+                rejected[sample] = outcome.reason
+            else:
+                images.append(outcome)
+    for sample, reason in list(rejected.items())[:5]:
+        log.warning("%s: left out %s: %s", key, sample, reason)
+    if not images:
+        reason = next(iter(rejected.values()))
+        raise DataError(f"{path}: none of {len(rejected)} images can be used; the first {reason}")
+    return ImageDomain(np.stack(_one_depth(images)), rejected)
+
+
+def _read(dataset: Dataset, sample: str, size: tuple[int, int], channels: int) -> Image | ImageError:
+    """One image as (C, H, W), or why not."""
+    try:
+        image = dataset.read(sample).image
+        height, width = image.shape[:2]
+        if abs(np.log(height * size[1] / (width * size[0]))) > MAX_SQUEEZE:
+            raise ImageError(
+                sample, f"is {height}x{width}, too far from the shape of {size[0]}x{size[1]}; crop it, or change size"
+            )
+        image = resize(image, size)
+        if channels == 1:
+            return to_grey(image)[None]
+        colour = image[..., :3] if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
+        return np.ascontiguousarray(colour.transpose(2, 0, 1))
+    except ImageError as error:
+        return error
+
+
+def _one_depth(images: Sequence[Image]) -> Sequence[Image]:
+    """All 8-bit, or all 16-bit where any is."""
+    if len({image.dtype for image in images}) == 1:
+        return images
+    return [image if image.dtype == np.uint16 else image.astype(np.uint16) * 257 for image in images]
+
+
+class Sampler:
+    """Endless shuffled batches of indices; every image once per epoch, whatever the batch size.
+
+    Args:
+        count: number of images.
+        batch_size: indices in a batch; may exceed ``count``.
+        seed, purpose: what the order follows from, together with the epoch.
+    """
+
+    def __init__(self, count: int, batch_size: int, *, seed: int, purpose: str) -> None:
+        self.count, self.batch_size, self.seed, self.purpose = count, batch_size, seed, purpose
+        self._epoch = -1
+        self._order = np.empty(0, np.int64)
+
+    def batch(self, position: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """The indices of batch number ``position``, counted from 0; any order of calls gives the same."""
+        start = position * self.batch_size
+        parts, end = [], start + self.batch_size
+        while start < end:
+            epoch, offset = divmod(start, self.count)
+            part = self._permutation(epoch)[offset : offset + end - start]
+            parts.append(part)
+            start += len(part)
+        return np.concatenate(parts)
+
+    def _permutation(self, epoch: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+        if epoch != self._epoch:
+            self._order = numpy_generator(self.seed, self.purpose, epoch).permutation(self.count)
+            self._epoch = epoch
+        return self._order

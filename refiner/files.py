@@ -1,0 +1,132 @@
+"""Files that are whole or absent: atomic writes, locks, append-only JSON lines.
+
+A file is written under a temporary name in its own folder and moved into place, so that a kill or a full disk
+leaves no half-written file under a final name.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from refiner.errors import OutputError
+
+TEMPORARY_PREFIX = ".partial-"
+"""How unfinished files are named; what a kill leaves behind under such a name can be deleted."""
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path`` that becomes ``path`` when the block ends without an error.
+
+    Raises:
+        OutputError: the folder cannot be made, or the disk is full or read-only.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, suffix=path.suffix, dir=path.parent)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror or error}); choose another place") from error
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o666 & ~_umask())
+        os.replace(temporary, path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputError(f"{path}: cannot be written ({reason}); free some space or choose another place") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes, *, durable: bool = False) -> None:
+    """Write a whole file atomically; ``durable`` also waits until the disk has it.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:
+        stream.write(data)
+        if durable:
+            stream.flush()
+            os.fsync(stream.fileno())
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a whole UTF-8 file atomically."""
+    write_bytes(path, text.encode())
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, refusal: str) -> Iterator[None]:
+    """Hold a lock file for the length of the block; the kernel frees it when the process dies, however it dies.
+
+    Args:
+        path: the lock file; it stays behind, empty of meaning once unlocked.
+        refusal: the message when another process holds it.
+
+    Raises:
+        OutputError: another process holds the lock, or the file cannot be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stream = path.open("a")
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror or error}); choose another place") from error
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise OutputError(refusal) from error
+        yield
+
+
+def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The objects of a JSON-lines file; a last line that a kill cut short is left out."""
+    if not path.exists():
+        return
+    with path.open("rb") as stream:
+        for line in stream:
+            if not line.endswith(b"\n"):
+                return
+            try:
+                row = json.loads(line)
+            except ValueError:  # a torn line in the middle: the next run appended after it
+                continue
+            if isinstance(row, dict):
+                yield row
+
+
+class JsonLines:
+    """Appends objects to a JSON-lines file, each line flushed to the system as it is written."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._stream: IO[bytes] = path.open("ab", buffering=0)
+        if self._stream.tell() and not _ends_with_newline(path):
+            self._stream.write(b"\n")  # close a line that a kill cut short
+
+    def append(self, row: dict[str, Any]) -> None:
+        """Write one object as one line, in one system call."""
+        self._stream.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._stream.close()
+
+
+def _ends_with_newline(path: Path) -> bool:
+    with path.open("rb") as stream:
+        stream.seek(-1, os.SEEK_END)
+        return stream.read(1) == b"\n"

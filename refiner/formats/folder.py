@@ -1,0 +1,63 @@
+"""A plain folder of images, searched recursively, with an optional ``labels.csv`` at its top."""
+
+import os
+from functools import cached_property
+from pathlib import Path
+
+from refiner.errors import DataError
+from refiner.files import TEMPORARY_PREFIX
+from refiner.image_files import is_image_file, read_image
+from refiner.records import LABELS_FILE, Labels, Record, read_labels
+
+
+def list_files(root: Path) -> list[str]:
+    """Every file below ``root`` as a relative path with forward slashes, sorted.
+
+    Hidden files and folders are left out, and links to folders are not followed (they could lead round in
+    circles); links to files are.
+    """
+    found: list[str] = []
+    for folder, folders, files in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        inside = Path(folder).relative_to(root)
+        found += [(inside / name).as_posix() for name in files if not name.startswith((".", TEMPORARY_PREFIX))]
+    return sorted(found)
+
+
+class ImageFolder:
+    """Images in a folder tree; see :class:`refiner.formats.Dataset`.
+
+    Args:
+        root: the folder.
+        size: unused, images are read at their own size.
+    """
+
+    def __init__(self, root: Path, *, size: tuple[int, int] | None = None) -> None:
+        self.root = root
+
+    @staticmethod
+    def recognises(root: Path) -> bool:
+        """Any folder will do."""
+        return True
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """Relative paths of all images, sorted.
+
+        Raises:
+            DataError: there are none.
+        """
+        ids = [name for name in list_files(self.root) if is_image_file(Path(name))]
+        if not ids:
+            raise DataError(f"{self.root}: holds no images; expected .png, .jpg or the like, at any depth")
+        return ids
+
+    @cached_property
+    def labels(self) -> dict[str, Labels]:
+        """The rows of ``labels.csv`` by sample id; empty without one."""
+        table = self.root / LABELS_FILE
+        return read_labels(table) if table.exists() else {}
+
+    def read(self, sample: str) -> Record:
+        """Read one image with its labels; see :class:`refiner.formats.Dataset`."""
+        return Record(sample, read_image(self.root / sample), self.labels.get(sample, {}))

@@ -1,0 +1,190 @@
+"""UnityEyes renders: one ``.jpg`` of a whole scene and one ``.json`` of string-valued vectors per frame.
+
+Each frame is cut to a patch as MPIIGaze normalises its photographs: centred between the eye corners, the iris
+as large as there. Vectors are parsed by a strict pattern and never evaluated.
+
+Source: Wood et al., "Learning an appearance-based gaze estimator from one million synthesised images",
+ETRA 2016. JSON pixels count y from the bottom; the look vector has x right, y up, z away from the camera.
+"""
+
+import json
+import math
+import re
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from refiner.errors import DataError, ImageError
+from refiner.formats.folder import list_files
+from refiner.image_files import Image, is_image_file, read_image
+from refiner.images import resize
+from refiner.records import Record
+
+Points = np.ndarray[Any, np.dtype[np.float64]]
+"""(K, 2), x and y in pixels, y down, pixel centres at whole numbers."""
+
+WIDTH_IN_IRISES = 60 / 18.7
+"""Patch width over iris diameter: 18.7 px of 60 is an 11.7 mm iris in MPIIGaze's camera (960 px, 600 mm)."""
+
+OUTER_CORNER = 8
+"""Index of the outer eye corner in ``interior_margin_2d``."""
+
+_NUMBER = r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*"
+_VECTOR = re.compile(rf"\({_NUMBER},{_NUMBER},{_NUMBER}(?:,{_NUMBER})?\)")
+_KEYS = ("interior_margin_2d", "caruncle_2d", "iris_2d", "eye_details", "head_pose")
+
+
+class UnityEyes:
+    """A folder of UnityEyes frames; see :class:`refiner.formats.Dataset`.
+
+    Args:
+        root: the folder with the ``.jpg`` and ``.json`` files.
+        size: (height, width) of the patches.
+    """
+
+    def __init__(self, root: Path, *, size: tuple[int, int] | None = None) -> None:
+        self.root = root
+        self.size = size or (36, 60)
+
+    @staticmethod
+    def recognises(root: Path) -> bool:
+        """Whether the first image has a JSON file beside it with UnityEyes' keys."""
+        for name in list_files(root):
+            if is_image_file(Path(name)):
+                try:
+                    scene = json.loads((root / name).with_suffix(".json").read_bytes())
+                except (OSError, ValueError):
+                    return False
+                return isinstance(scene, dict) and all(key in scene for key in _KEYS)
+        return False
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """Relative paths of the images that have a JSON file beside them, sorted.
+
+        Raises:
+            DataError: there are none.
+        """
+        names = list_files(self.root)
+        known = set(names)
+        ids = [
+            name for name in names if is_image_file(Path(name)) and Path(name).with_suffix(".json").as_posix() in known
+        ]
+        if not ids:
+            raise DataError(f"{self.root}: holds no UnityEyes frames; expected 1.jpg beside 1.json and so on")
+        return ids
+
+    def read(self, sample: str) -> Record:
+        """Read and cut one frame; see :class:`refiner.formats.Dataset`."""
+        path = self.root / sample
+        scene = _read_scene(path.with_suffix(".json"))
+        frame = read_image(path)
+        corners, iris, lids = _landmarks(scene, frame.shape[0], path)
+        patch, to_patch = cut_patch(frame, corners, iris, self.size)
+        try:
+            look = parse_vector(scene["eye_details"]["look_vec"])
+            head = parse_vector(scene["head_pose"])
+            skin = str(scene.get("eye_region_details", {}).get("primary_skin_texture", ""))
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise ImageError(path, f"its JSON has no usable look_vec and head_pose ({error})") from error
+        labels: dict[str, Any] = {
+            "gaze": np.array(gaze_angles(look)),
+            "head_pose": np.array(head_angles(head)),
+            "pupil": to_patch(iris.mean(axis=0)),
+            "iris_outline": to_patch(iris),
+            "lid_outline": to_patch(lids),
+        }
+        if skin:
+            labels["subject"] = skin
+        return Record(sample, patch, labels)
+
+
+def parse_vector(text: object) -> tuple[float, float, float]:
+    """The first three numbers of ``"(x, y, z)"`` or ``"(x, y, z, w)"``.
+
+    Raises:
+        ValueError: it is anything else, NaN and infinities included.
+    """
+    match = _VECTOR.fullmatch(text.strip()) if isinstance(text, str) else None
+    if not match:
+        raise ValueError(f"{text!r} is not a vector like '(1.0, 2.0, 3.0)'")
+    x, y, z = (float(part) for part in match.groups()[:3])
+    if not math.isfinite(x + y + z):
+        raise ValueError(f"{text!r} is not finite")
+    return x, y, z
+
+
+def gaze_angles(look: tuple[float, float, float]) -> tuple[float, float]:
+    """(pitch, yaw) in radians of a look vector with x right, y up, z away from the camera."""
+    x, y, z = (part / (math.hypot(*look) or 1) for part in look)
+    return math.asin(max(-1, min(1, y))), math.atan2(-x, -z)
+
+
+def head_angles(head_pose: tuple[float, float, float]) -> tuple[float, float]:
+    """(pitch, yaw) in radians by MPIIGaze's rule, from the camera's Euler angles in degrees.
+
+    A head that faces the camera has angles of about (0, 180, 0). UnityEyes turns the camera about the head, so
+    the signs here were found on renders: a positive yaw shows more of the image's right side of the face.
+    """
+    pitch, yaw = head_pose[0] % 360, head_pose[1] % 360 - 180
+    return math.radians(pitch - 360 if pitch > 180 else pitch), math.radians(yaw)
+
+
+def cut_patch(frame: Image, corners: Points, iris: Points, size: tuple[int, int]) -> tuple[Image, Any]:
+    """Cut the eye out of a frame, at MPIIGaze's scale.
+
+    Args:
+        frame: the whole render.
+        corners: (2, 2), inner and outer eye corner.
+        iris: (K, 2), points on the limbus.
+        size: (height, width) of the patch.
+
+    Returns:
+        The patch, edge pixels repeated where it reaches beyond the frame; and a function from points of the
+        frame to points of the patch.
+    """
+    height, width = size
+    diameter = max(float(np.linalg.norm(iris[:, None] - iris[None], axis=-1).max()), 1.0)
+    wide = max(2, round(diameter * WIDTH_IN_IRISES))
+    high = max(2, round(wide * height / width))
+    left, top = (round(float(part)) for part in corners.mean(axis=0) - np.array([wide - 1, high - 1]) / 2)
+    missing = (-top, top + high - frame.shape[0], -left, left + wide - frame.shape[1])
+    border = [max(0, part) for part in missing]
+    padded = np.asarray(cv2.copyMakeBorder(frame, *border, cv2.BORDER_REPLICATE)) if any(border) else frame
+    y, x = top + border[0], left + border[2]
+    scale = np.array([width / wide, height / high])
+
+    def to_patch(points: Points) -> Points:
+        return np.asarray((points - np.array([left, top]) + 0.5) * scale - 0.5)
+
+    return resize(padded[y : y + high, x : x + wide], size), to_patch
+
+
+def _read_scene(path: Path) -> dict[str, Any]:
+    try:
+        scene = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise ImageError(path, f"cannot be read as JSON ({error})") from error
+    if not isinstance(scene, dict):
+        raise ImageError(path, "holds no JSON object")
+    return scene
+
+
+def _landmarks(scene: dict[str, Any], height: int, path: Path) -> tuple[Points, Points, Points]:
+    """Eye corners (2, 2), iris (K, 2) and lid margin (K, 2) in image pixels, y down."""
+    try:
+        lids, caruncle, iris = (
+            np.array([parse_vector(text)[:2] for text in scene[key]])
+            for key in ("interior_margin_2d", "caruncle_2d", "iris_2d")
+        )
+        for points in (lids, caruncle, iris):
+            points[:, 1] = height - points[:, 1]
+        corners = np.stack([caruncle.mean(axis=0), lids[OUTER_CORNER]])
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise ImageError(path, f"its JSON has no usable eye landmarks ({error})") from error
+    if np.abs(np.concatenate([corners, iris])).max() > 1e5:
+        raise ImageError(path, "its JSON has eye landmarks far outside the image")
+    return corners, iris, lids

@@ -1,0 +1,100 @@
+"""What this machine can do: processor, devices, threads, and the precision worth computing in."""
+
+import functools
+import importlib.metadata
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    "torch torchvision numpy opencv-python albumentations h5py scipy click pydantic safetensors accelerate rich "
+    "tensorboard openvino onnx onnxruntime ray huggingface-hub"
+).split()
+
+_FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "bf16")
+
+
+@functools.cache
+def processor() -> dict[str, Any]:
+    """Name, usable cores and the arithmetic features that decide how fast a network runs."""
+    name, flags = platform.processor() or platform.machine(), ""
+    if Path("/proc/cpuinfo").exists():
+        for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name":
+                name = value.strip()
+            elif key.strip() in ("flags", "Features"):
+                flags = value
+    present = flags.split()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {"name": name, "cores": cores, "features": [feature for feature in _FEATURES if feature in present]}
+
+
+def versions() -> dict[str, str | None]:
+    """Installed versions of the packages that matter; None where one is absent."""
+    found: dict[str, str | None] = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+def environment() -> dict[str, Any]:
+    """Everything a bug report or a run record needs, as plain values."""
+    import torch
+
+    return {
+        "platform": platform.platform(),
+        "processor": processor(),
+        "devices": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        "threads": torch.get_num_threads(),
+        "versions": versions(),
+    }
+
+
+def resolve_device(name: str) -> str:
+    """``cpu`` or ``cuda`` from ``auto``, ``cpu`` or ``cuda``.
+
+    Raises:
+        ValueError: cuda is asked for and absent.
+    """
+    import torch
+
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise ValueError("--device cuda: no CUDA device is usable here; take --device cpu")
+    return "cuda" if name != "cpu" and available else "cpu"
+
+
+def computes_bf16(device: str) -> bool:
+    """Whether bf16 is arithmetic of the hardware; emulated, it is many times slower than fp32."""
+    if device == "cuda":
+        import torch
+
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool({"avx512_bf16", "amx_bf16"} & set(processor()["features"]))
+
+
+def choose_precision(device: str, trial: Callable[[str], Any]) -> str:
+    """``bf16`` where the hardware computes it and a trial confirms that it is not slower, else ``fp32``.
+
+    Args:
+        device: ``cpu`` or ``cuda``.
+        trial: does a little of the real work at the precision it is given.
+    """
+    if not computes_bf16(device):
+        return "fp32"
+    seconds: dict[str, list[float]] = {"fp32": [], "bf16": []}
+    for repeat in range(4):  # interleaved, so that a busy moment hits both; the first round warms up
+        for precision, times in seconds.items():
+            start = time.perf_counter()
+            trial(precision)
+            if repeat:
+                times.append(time.perf_counter() - start)
+    return "bf16" if statistics.median(seconds["bf16"]) < statistics.median(seconds["fp32"]) else "fp32"

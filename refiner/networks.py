@@ -1,0 +1,149 @@
+"""The refiner and the patch-based local discriminator, to the paper's layer tables and smaller.
+
+Dimension letters: N images, C channels, H height, W width of an image; h, w height and width of the
+discriminator's map of patch decisions. Images are float32 in [-1, 1].
+
+Source: arXiv:1612.07828, section 3.1 and 3.2 (layer tables of the gaze and the hand networks).
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class ResidualBlock(nn.Module):
+    """conv, ReLU, conv, add the input, ReLU; keeps (N, features, H, W)."""
+
+    def __init__(self, features: int, kernel: int = 3) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(features, features, kernel, padding=kernel // 2)
+        self.conv2 = nn.Conv2d(features, features, kernel, padding=kernel // 2)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        hidden = functional.relu(self.conv1(inputs), inplace=True)
+        return functional.relu(self.conv2(hidden) + inputs, inplace=True)
+
+
+class RefinerNetwork(nn.Module):
+    """R of the paper: a fully convolutional residual network that keeps the size of the image.
+
+    With the defaults it is the paper's gaze refiner (296,129 parameters, receptive field 19). Two departures
+    make it cheaper and safer: ``unshuffle=2`` folds 2x2 pixels into channels, so that the trunk runs at half
+    resolution for a quarter of the work; ``output="residual"`` learns a bounded change of the input instead
+    of the image itself, so that an untrained refiner is the identity and every grey level can be kept.
+
+    Args:
+        channels: channels of the images, 1 (grey, depth) or 3 (RGB).
+        features: channels of the trunk.
+        blocks: number of residual blocks.
+        stem_kernel: side of the first convolution, odd.
+        kernel: side of the convolutions in the blocks, odd.
+        unshuffle: side of the pixel block folded into channels; 1 folds nothing.
+        output: "tanh", as in the paper, or "residual": clip(x + max_change * tanh(f(x)), -1, 1).
+        max_change: largest change of a pixel with "residual", in units of [-1, 1]; 2 is the whole range.
+    """
+
+    def __init__(
+        self,
+        channels: int = 1,
+        *,
+        features: int = 64,
+        blocks: int = 4,
+        stem_kernel: int = 3,
+        kernel: int = 3,
+        unshuffle: int = 1,
+        output: Literal["tanh", "residual"] = "tanh",
+        max_change: float = 2.0,
+    ) -> None:
+        super().__init__()
+        self.channels = channels
+        self.unshuffle = unshuffle
+        self.output = output
+        self.max_change = max_change
+        folded = channels * unshuffle**2
+        self.stem = nn.Conv2d(folded, features, stem_kernel, padding=stem_kernel // 2)
+        self.blocks = nn.Sequential(*(ResidualBlock(features, kernel) for _ in range(blocks)))
+        self.head = nn.Conv2d(features, folded, 1)
+        if output == "residual":  # start from the identity
+            nn.init.zeros_(self.head.weight)
+            nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Refine images.
+
+        Args:
+            images: (N, C, H, W), float, in [-1, 1], any H and W from 1 up.
+
+        Returns:
+            The same shape, float32, in [-1, 1].
+        """
+        height, width = images.shape[-2:]
+        bottom, right = -height % self.unshuffle, -width % self.unshuffle
+        padded = functional.pad(images, (0, right, 0, bottom), mode="replicate") if bottom or right else images
+        folded = functional.pixel_unshuffle(padded, self.unshuffle) if self.unshuffle > 1 else padded
+        hidden = self.blocks(functional.relu(self.stem(folded), inplace=True))  # (N, features, h, w)
+        # The last layer stays in fp32: bf16 steps near white are half a grey level, which a discriminator can see.
+        with torch.autocast(images.device.type, enabled=False):
+            change = torch.tanh(self.head(hidden.float()))
+        if self.unshuffle > 1:
+            change = functional.pixel_shuffle(change, self.unshuffle)
+        change = change[..., :height, :width]
+        if self.output == "tanh":
+            return change
+        return (images.float() + self.max_change * change).clamp(-1, 1)
+
+
+# Layers of the two discriminators of the paper: (out channels, kernel, stride) of a convolution, or a max-pooling.
+_DISCRIMINATOR_LAYERS: dict[str, Sequence[tuple[str, int, int, int]]] = {
+    "gaze": (("conv", 96, 3, 2), ("conv", 64, 3, 2), ("pool", 0, 3, 1), ("conv", 32, 3, 1), ("conv", 32, 1, 1)),
+    "hand": (("conv", 96, 7, 4), ("conv", 64, 5, 2), ("pool", 0, 3, 2), ("conv", 32, 3, 2), ("conv", 32, 1, 1)),
+}
+
+
+class PatchDiscriminator(nn.Module):
+    """D of the paper: one decision for each local patch of the image.
+
+    The paper ends in two channels and a softmax. Only their difference matters to it, so the network returns
+    that difference: a logit, positive means *refined*, negative means *real*. There is no activation on it.
+
+    Args:
+        channels: channels of the images.
+        layers: "gaze" (75,906 parameters, receptive field 23, 9x14 patches at 35x55) or
+            "hand" (178,050 parameters, receptive field 71, 7x7 patches at 224x224).
+        width: factor on the number of channels of every hidden layer; 1 is the paper's.
+    """
+
+    def __init__(self, channels: int = 1, *, layers: str = "gaze", width: float = 1.0) -> None:
+        super().__init__()
+        modules: list[nn.Module] = []
+        for kind, out_channels, kernel, stride in _DISCRIMINATOR_LAYERS[layers]:
+            if kind == "pool":
+                modules.append(nn.MaxPool2d(kernel, stride, padding=kernel // 2))
+                continue
+            out_channels = max(1, round(out_channels * width))
+            modules += [nn.Conv2d(channels, out_channels, kernel, stride, kernel // 2), nn.ReLU(inplace=True)]
+            channels = out_channels
+        self.trunk = nn.Sequential(*modules)
+        self.head = nn.Conv2d(channels, 2, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Judge each patch.
+
+        Args:
+            images: (N, C, H, W), float, in [-1, 1].
+
+        Returns:
+            (N, 1, h, w) logits, float32; positive means refined.
+        """
+        hidden = self.trunk(images)
+        with torch.autocast(images.device.type, enabled=False):
+            scores = self.head(hidden.float())  # (N, 2, h, w): real, refined
+        return scores[:, 1:2] - scores[:, 0:1]  # (N, 1, h, w)
+
+
+def parameter_count(network: nn.Module) -> int:
+    """Number of trainable values."""
+    return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)

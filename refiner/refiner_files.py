@@ -1,0 +1,85 @@
+"""The refiner file: one ``.safetensors`` that says what it is; loading it never unpickles anything.
+
+Its metadata has one entry, ``refiner``, a JSON object with the format version, the architecture, the value
+range and a summary of the training without clock times: equal runs give equal files, byte for byte.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import safetensors
+import safetensors.torch
+
+from refiner.errors import DataError
+from refiner.files import write_bytes
+from refiner.networks import RefinerNetwork
+
+FORMAT_VERSION = 1
+
+REFINER_FILE = "refiner.safetensors"
+"""Name of the refiner file in a run folder."""
+
+
+class RefinerFile(NamedTuple):
+    """A loaded refiner.
+
+    Attributes:
+        network: in evaluation mode, on the CPU.
+        metadata: ``format_version``, ``architecture``, ``value_range``, ``training``.
+    """
+
+    network: RefinerNetwork
+    metadata: dict[str, Any]
+
+
+def save_refiner(
+    path: Path, network: RefinerNetwork, *, architecture: dict[str, Any], training: dict[str, Any]
+) -> None:
+    """Write a refiner file atomically.
+
+    Args:
+        path: the file, usually ``refiner.safetensors``.
+        network: whose weights are saved.
+        architecture: the arguments that build ``network``.
+        training: summary of the training: settings and steps, no clock times.
+    """
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    metadata = {
+        "format_version": FORMAT_VERSION,
+        "architecture": architecture,
+        "value_range": [-1, 1],
+        "training": training,
+    }
+    # One entry only: safetensors writes several in an order that varies from process to process.
+    write_bytes(path, safetensors.torch.save(tensors, {"refiner": json.dumps(metadata, sort_keys=True)}), durable=True)
+
+
+def load_refiner(path: Path) -> RefinerFile:
+    """Load a refiner from its file or from the run folder that holds it.
+
+    Raises:
+        DataError: there is none, it is damaged, no refiner, or of a newer format.
+    """
+    if path.is_dir():
+        if not (path / REFINER_FILE).exists():
+            raise DataError(f"{path}: holds no {REFINER_FILE}; expected a refiner file or the folder of a run")
+        path = path / REFINER_FILE
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            entry = (file.metadata() or {}).get("refiner")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+    except (OSError, safetensors.SafetensorError) as error:
+        raise DataError(f"{path}: cannot be read as a refiner file ({error})") from error
+    if entry is None:
+        raise DataError(f"{path}: is a safetensors file, but no refiner; expected one written by refiner train")
+    try:
+        metadata = json.loads(entry)
+        if metadata["format_version"] > FORMAT_VERSION:
+            version = metadata["format_version"]
+            raise DataError(f"{path}: has format version {version}, newer than {FORMAT_VERSION}; update simgan-refiner")
+        network = RefinerNetwork(**metadata["architecture"])
+        network.load_state_dict(tensors)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise DataError(f"{path}: its weights do not fit its architecture ({error})") from error
+    return RefinerFile(network.eval(), metadata)

@@ -1,0 +1,129 @@
+"""A run folder: everything one training run has written, and the rules for going on with it.
+
+``config.yaml``, ``environment.json``, ``metrics.jsonl``, TensorBoard events, ``samples/``, ``checkpoints/``,
+``rejected.csv`` and ``refiner.safetensors``.
+"""
+
+import contextlib
+import csv
+import io
+import json
+import logging
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from refiner.configuration import TrainingConfiguration, changed_keys, read_configuration, write_configuration
+from refiner.errors import OutputError, RunError
+from refiner.files import JsonLines, locked, read_json_lines, write_text
+from refiner.refiner_files import REFINER_FILE
+
+log = logging.getLogger(__name__)
+
+CLOCK_COLUMNS = ("seconds", "images_per_second")
+"""Columns of ``metrics.jsonl`` that differ between equal runs."""
+
+_OWN = ("config.yaml", "environment.json", "metrics.jsonl", "samples", "checkpoints", "rejected.csv", REFINER_FILE)
+
+
+class RunFolder:
+    """The folder of one run; open it with :func:`open_run`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.checkpoints = path / "checkpoints"
+        self.samples = path / "samples"
+        self.refiner = path / REFINER_FILE
+        self._metrics: JsonLines | None = None
+
+    def read_environment(self) -> dict[str, Any]:
+        """What the run was started on; empty before it was."""
+        file = self.path / "environment.json"
+        if not file.exists():
+            return {}
+        try:
+            return dict(json.loads(file.read_text(encoding="utf-8")))
+        except ValueError as error:
+            raise RunError(f"{file}: is damaged; start over with --new") from error
+
+    def write_environment(self, environment: Mapping[str, Any]) -> None:
+        """Record what the run is started on."""
+        write_text(self.path / "environment.json", json.dumps(environment, indent=2) + "\n")
+
+    def write_rejected(self, rejected: Mapping[str, str]) -> None:
+        """Record the training images that were left out."""
+        if rejected:
+            write_rejected(self.path / "rejected.csv", [(sample, "train", why) for sample, why in rejected.items()])
+
+    def cut_metrics(self, step: int) -> None:
+        """Drop the metrics after ``step``, which are about to be measured again, and open the file for more."""
+        file = self.path / "metrics.jsonl"
+        kept = [row for row in read_json_lines(file) if row.get("step", 0) <= step]
+        write_text(file, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept))
+        self._metrics = JsonLines(file)
+
+    def log_metrics(self, row: dict[str, Any]) -> None:
+        """Append one line of metrics."""
+        if self._metrics is None:
+            raise RuntimeError("cut_metrics opens the metrics first")
+        self._metrics.append(row)
+
+
+@contextlib.contextmanager
+def open_run(path: Path, configuration: TrainingConfiguration, *, new: bool = False) -> Iterator[RunFolder]:
+    """Open a run folder for training, alone.
+
+    Args:
+        path: the folder, made when it is missing.
+        configuration: must equal that of the run when there is one.
+        new: delete the run that is there and start over.
+
+    Raises:
+        RunError: the run was started with another configuration, or another process trains in it.
+        OutputError: the folder holds something that is no run, or cannot be written.
+    """
+    if path.exists() and not path.is_dir():
+        raise OutputError(f"{path}: is a file, not a run folder; choose another --run")
+    file = path / "config.yaml"
+    if path.is_dir() and not file.exists() and any(entry.name != ".lock" for entry in path.iterdir()):
+        raise OutputError(f"{path}: holds files, but no run; choose an empty folder")
+    refusal = f"{path}: another process is training in this run; wait for it, or choose another --run"
+    try:
+        with locked(path / ".lock", refusal=refusal):
+            if new:
+                _clear(path)
+            if file.exists():
+                changes = changed_keys(read_configuration(file, TrainingConfiguration), configuration)
+                if changes:
+                    raise RunError(
+                        f"{path}: was started with another configuration ({'; '.join(changes)}); change it back to go "
+                        "on, choose another --run, start over with --new, or begin from its weights with --from"
+                    )
+            else:
+                write_text(file, write_configuration(configuration))
+            yield RunFolder(path)
+    except OutputError as error:
+        if str(error) == refusal:
+            raise RunError(refusal) from error
+        raise
+
+
+def _clear(path: Path) -> None:
+    for name in _OWN:
+        entry = path / name
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink(missing_ok=True)
+    for events in path.glob("events.out.tfevents.*"):
+        events.unlink()
+
+
+def write_rejected(path: Path, rows: list[tuple[str, str, str]]) -> None:
+    """Write ``rejected.csv``: file, stage and reason of each input that was left out."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(("file", "stage", "reason"))
+    writer.writerows(rows)
+    write_text(path, stream.getvalue())
