@@ -1,0 +1,46 @@
+"""SimGAN sim-to-real refinement: train a refiner, refine renders, show that their labels survived.
+
+Public names load on first use; ``import refiner`` itself imports nothing heavy.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from refiner.configuration import TrainingConfiguration, read_configuration
+    from refiner.errors import RefinerError
+    from refiner.networks import PatchDiscriminator, RefinerNetwork
+    from refiner.refinement import Refiner, refine_path
+    from refiner.training import train
+
+_HOMES = {
+    "PatchDiscriminator": "networks",
+    "Refiner": "refinement",
+    "RefinerError": "errors",
+    "RefinerNetwork": "networks",
+    "TrainingConfiguration": "configuration",
+    "read_configuration": "configuration",
+    "refine_path": "refinement",
+    "train": "training",
+}
+
+__all__ = [
+    "PatchDiscriminator",
+    "Refiner",
+    "RefinerError",
+    "RefinerNetwork",
+    "TrainingConfiguration",
+    "read_configuration",
+    "refine_path",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'refiner' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"refiner.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -194,9 +194,7 @@ def changed_keys(old: BaseModel, new: BaseModel) -> list[str]:
     """``section.key: old -> new`` for each value in which two configurations differ."""
     before, after = dict(_leaves(old.model_dump(mode="json"))), dict(_leaves(new.model_dump(mode="json")))
     keys = [*before, *(key for key in after if key not in before)]
-    return [
-        f"{key}: {before.get(key)} -> {after.get(key)}" for key in keys if before.get(key) != after.get(key)
-    ]
+    return [f"{key}: {before.get(key)} -> {after.get(key)}" for key in keys if before.get(key) != after.get(key)]
 
 
 def _leaves(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -231,7 +229,9 @@ def _sentence(error: ValidationError, model: type[BaseModel]) -> str:
         known = _known_keys(model)
         near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
         last = [name for name in known if name.rpartition(".")[2] == key.rpartition(".")[2]]
-        hint = f"did you mean {(near or last)[0]}?" if near or last else f"known here: {', '.join(_siblings(key, known))}"
+        hint = (
+            f"did you mean {(near or last)[0]}?" if near or last else f"known here: {', '.join(_siblings(key, known))}"
+        )
         return f"unknown key {key}; {hint}"
     if not key or problem["type"] == "value_error":
         return str(problem["msg"]).removeprefix("Value error, ")

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = (
-    "torch torchvision numpy opencv-python albumentations h5py scipy click pydantic safetensors accelerate rich "
-    "tensorboard openvino onnx onnxruntime ray huggingface-hub"
-).split()
+    *("simgan-refiner", "torch", "torchvision", "numpy", "opencv-python", "albumentations", "h5py", "scipy"),
+    *("click", "pydantic", "safetensors", "accelerate", "rich", "tensorboard"),
+    *("openvino", "onnx", "onnxruntime", "ray", "huggingface-hub"),
+)
+"""Packages whose versions a bug report needs; the last line is of extras."""
 
 _FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "bf16")
 
@@ -77,7 +79,7 @@ def computes_bf16(device: str) -> bool:
     if device == "cuda":
         import torch
 
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool({"avx512_bf16", "amx_bf16"} & set(processor()["features"]))
 
 

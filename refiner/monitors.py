@@ -62,12 +62,7 @@ class Monitor:
         Args:
             means: the figures of this module and ``discriminator_loss``, averaged over the interval.
         """
-        found = [
-            message
-            for name, (present, message) in _symptoms(means).items()
-            if self._lasts(name, present)
-        ]
-        return found
+        return [message for name, (present, message) in _symptoms(means).items() if self._lasts(name, present)]
 
     def _lasts(self, name: str, present: bool) -> bool:
         """Whether a symptom has just lasted PATIENCE intervals, or 4 times that again."""

@@ -23,6 +23,7 @@ class ResidualBlock(nn.Module):
         self.conv2 = nn.Conv2d(features, features, kernel, padding=kernel // 2)
 
     def forward(self, inputs: Tensor) -> Tensor:
+        """(N, features, H, W) to the same."""
         hidden = functional.relu(self.conv1(inputs), inplace=True)
         return functional.relu(self.conv2(hidden) + inputs, inplace=True)
 
@@ -45,6 +46,9 @@ class RefinerNetwork(nn.Module):
         output: "tanh", as in the paper, or "residual": clip(x + max_change * tanh(f(x)), -1, 1).
         max_change: largest change of a pixel with "residual", in units of [-1, 1]; 2 is the whole range.
     """
+
+    channels: int
+    unshuffle: int
 
     def __init__(
         self,
@@ -87,7 +91,7 @@ class RefinerNetwork(nn.Module):
         hidden = self.blocks(functional.relu(self.stem(folded), inplace=True))  # (N, features, h, w)
         # The last layer stays in fp32: bf16 steps near white are half a grey level, which a discriminator can see.
         with torch.autocast(images.device.type, enabled=False):
-            change = torch.tanh(self.head(hidden.float()))
+            change: Tensor = torch.tanh(self.head(hidden.float()))
         if self.unshuffle > 1:
             change = functional.pixel_shuffle(change, self.unshuffle)
         change = change[..., :height, :width]
@@ -140,7 +144,7 @@ class PatchDiscriminator(nn.Module):
         """
         hidden = self.trunk(images)
         with torch.autocast(images.device.type, enabled=False):
-            scores = self.head(hidden.float())  # (N, 2, h, w): real, refined
+            scores: Tensor = self.head(hidden.float())  # (N, 2, h, w): real, refined
         return scores[:, 1:2] - scores[:, 0:1]  # (N, 1, h, w)
 
 

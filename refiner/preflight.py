@@ -35,7 +35,9 @@ def compare_domains(renders: ImageDomain, photographs: ImageDomain, *, batch_siz
     """What does not fit, most harmful first; empty when the domains can be trained on as they are."""
     findings = []
     synthetic, real = _sample(renders), _sample(photographs)
-    flat = [float(np.median([equalization(image) for image in images])) < EQUALIZED_BELOW for images in (synthetic, real)]
+    flat = [
+        float(np.median([equalization(image) for image in images])) < EQUALIZED_BELOW for images in (synthetic, real)
+    ]
     if flat[0] != flat[1]:
         equalized, other = ("renders", "photographs") if flat[0] else ("photographs", "renders")
         findings.append(

@@ -34,7 +34,7 @@ def numpy_generator(seed: int, purpose: str, *position: int) -> np.random.Genera
 def seed_globals(seed: int) -> None:
     """Seed Python, NumPy and torch: for libraries (and dropout) that draw from the global generators."""
     random.seed(derived_seed(seed, "python"))
-    np.random.seed(derived_seed(seed, "numpy") % 2**32)
+    np.random.seed(derived_seed(seed, "numpy") % 2**32)  # noqa: NPY002 (libraries draw from it)
     torch.manual_seed(derived_seed(seed, "torch"))
 
 

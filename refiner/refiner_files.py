@@ -68,7 +68,7 @@ def load_refiner(path: Path) -> RefinerFile:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             entry = (file.metadata() or {}).get("refiner")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
     except (OSError, safetensors.SafetensorError) as error:
         raise DataError(f"{path}: cannot be read as a refiner file ({error})") from error
     if entry is None:

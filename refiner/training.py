@@ -126,7 +126,10 @@ class Trainer:
         refiner, discriminator = _build_networks(configuration)
         self._resolve_environment(device, refiner)
         self.accelerator = Accelerator(mixed_precision="no", cpu=self.device == "cpu")
-        refiner, discriminator = (n.to(memory_format=torch.channels_last) for n in (refiner, discriminator))
+        refiner, discriminator = (
+            refiner.to(memory_format=torch.channels_last),
+            discriminator.to(memory_format=torch.channels_last),
+        )
         self.refiner, self.discriminator, self.refiner_optimizer, self.discriminator_optimizer = (
             self.accelerator.prepare(
                 refiner,
@@ -166,7 +169,7 @@ class Trainer:
         self.folder.write_environment({**environment(), **chosen})
 
     def _trial(self, refiner: RefinerNetwork) -> Callable[[str], None]:
-        network = copy.deepcopy(refiner).to(self.device, memory_format=torch.channels_last)
+        network = copy.deepcopy(refiner).to(self.device).to(memory_format=torch.channels_last)
         size = (min(self.configuration.batch_size, 16), self.configuration.channels, *self.configuration.size)
         images = torch.zeros(size, device=self.device)
 
@@ -265,7 +268,7 @@ class Trainer:
         elif self.step < pretraining.refiner_steps + pretraining.discriminator_steps:
             self.update_discriminator()
         else:
-            updates = [self.update_refiner] * configuration.refiner_updates
+            updates: list[Callable[[], None]] = [self.update_refiner] * configuration.refiner_updates
             updates += [self.update_discriminator] * configuration.discriminator_updates
             for update in updates if configuration.refiner_first else reversed(updates):
                 update()

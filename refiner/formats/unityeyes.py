@@ -152,9 +152,9 @@ def cut_patch(frame: Image, corners: Points, iris: Points, size: tuple[int, int]
     high = max(2, round(wide * height / width))
     left, top = (round(float(part)) for part in corners.mean(axis=0) - np.array([wide - 1, high - 1]) / 2)
     missing = (-top, top + high - frame.shape[0], -left, left + wide - frame.shape[1])
-    border = [max(0, part) for part in missing]
-    padded = np.asarray(cv2.copyMakeBorder(frame, *border, cv2.BORDER_REPLICATE)) if any(border) else frame
-    y, x = top + border[0], left + border[2]
+    above, below, before, after = (max(0, part) for part in missing)
+    padded = np.asarray(cv2.copyMakeBorder(frame, above, below, before, after, cv2.BORDER_REPLICATE))
+    y, x = top + above, left + before
     scale = np.array([width / wide, height / high])
 
     def to_patch(points: Points) -> Points:

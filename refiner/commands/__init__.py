@@ -1,0 +1,59 @@
+"""The command line: each command parses, calls one library function and reports. Commands load when called."""
+
+import importlib
+import logging
+import sys
+from typing import Any
+
+import click
+
+from refiner.errors import RefinerError
+
+COMMANDS = {
+    "demo": "Show everything at once on rendered eyes: render, train, refine, measure.",
+    "render": "Render labelled procedural eyes.",
+    "train": "Train a refiner, or go on where it was stopped.",
+    "refine": "Refine a folder of renders, or one image.",
+    "convert": "Convert a data set into a folder of patches with labels.",
+    "environment": "Print versions, processor and devices, for bug reports.",
+}
+"""Commands and their one-line help, which is shown without importing them."""
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called, so that ``--help`` answers at once."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        """All commands, in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        """The command of that name, imported now."""
+        if name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"refiner.commands.{name}").command
+        return command
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """The table of commands, without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, context: click.Context) -> Any:
+        """Run a command; errors a user can mend are one line, bugs keep their traceback."""
+        try:
+            return super().invoke(context)
+        except RefinerError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="simgan-refiner")
+@click.option("--quiet", is_flag=True, help="Only warnings and errors on standard error.")
+def main(quiet: bool) -> None:
+    """Make renders look like photographs without moving what their labels describe.
+
+    Exit status: 0 done, 1 failed, 2 wrong use, 3 the verdict refuses, 4 finished, but some inputs were rejected.
+    """
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s: %(message)s")
+    logging.getLogger("refiner").setLevel(logging.WARNING if quiet else logging.INFO)

@@ -1,0 +1,48 @@
+"""Options that several commands share, and the parameter types behind them."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+
+EXISTING_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+EXISTING_PATH = click.Path(exists=True, path_type=Path)
+ANY_PATH = click.Path(path_type=Path)
+
+
+class Size(click.ParamType):
+    """``HxW``: height times width in pixels, as in 36x60."""
+
+    name = "HxW"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        """(height, width) from the text."""
+        if isinstance(value, tuple):
+            return value
+        match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", value)
+        if not match:
+            self.fail(f"{value!r} is not HEIGHTxWIDTH in pixels, as in 36x60", parameter, context)
+        return int(match[1]), int(match[2])
+
+
+device_option = click.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to compute."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
+seed_option = click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Every random choice follows from it."
+)
+set_option = click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override one value of the configuration."
+)
+overwrite_option = click.option("--overwrite", is_flag=True, help="Make everything again; replace files in the way.")
+on_error_option = click.option(
+    "--on-error",
+    type=click.Choice(["skip", "stop"]),
+    default="skip",
+    show_default=True,
+    help="Whether an image that cannot be used is rejected, or ends the command.",
+)
+REJECTED_STATUS = 4
+"""Exit status: finished, but some inputs were rejected."""

@@ -1,0 +1,69 @@
+"""``refiner refine``: refine a folder of renders, or one image."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from refiner.commands.options import (
+    ANY_PATH,
+    EXISTING_PATH,
+    REJECTED_STATUS,
+    device_option,
+    json_option,
+    on_error_option,
+    overwrite_option,
+)
+from refiner.commands.reporting import print_json, progress
+
+
+@click.command()
+@click.argument("source", type=EXISTING_PATH, metavar="IN")
+@click.argument("destination", type=ANY_PATH, metavar="OUT")
+@click.option(
+    "--refiner", "refiner_path", type=EXISTING_PATH, required=True, metavar="FILE_OR_RUN", help="The refiner."
+)
+@device_option
+@overwrite_option
+@on_error_option
+@click.option("--quality", type=click.IntRange(1, 100), default=95, show_default=True, help="Of JPEG and WebP files.")
+@json_option
+def command(
+    source: Path,
+    destination: Path,
+    refiner_path: Path,
+    device: str,
+    overwrite: bool,
+    on_error: str,
+    quality: int,
+    as_json: bool,
+) -> None:
+    """Refine a folder of renders into a folder, or one image into one image.
+
+    Names, sizes, bit depths, channels and file types stay; tables beside the images (.csv, .json) are copied. The
+    same command again does only what is missing or has changed. What cannot be used is named in OUT/rejected.csv.
+
+    \b
+    Example:
+      refiner refine renders refined --refiner runs/eyes
+    """
+    from refiner.refinement import refine_path
+
+    with progress("refining") as advance:
+        summary = refine_path(
+            source,
+            destination,
+            refiner_path,
+            device=device,
+            overwrite=overwrite,
+            stop_on_error=on_error == "stop",
+            quality=quality,
+            report=lambda done, total: advance(done, total, ""),
+        )
+    if as_json:
+        print_json("refine", **summary._asdict())
+    else:
+        click.echo(f"{summary.refined} refined, {summary.skipped} finished before, {summary.rejected} rejected")
+    if summary.rejected:
+        click.echo(f"see {destination / 'rejected.csv'} for what was rejected and why", err=True)
+        sys.exit(REJECTED_STATUS)

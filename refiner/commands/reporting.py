@@ -1,0 +1,72 @@
+"""How commands report: progress on standard error, results on standard output."""
+
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import click
+
+from refiner.hardware import environment
+
+Advance = Callable[[int, int, str], None]
+"""Told how many of how many are done, and a few words on the latest."""
+
+_PLAIN_SECONDS = 10.0  # between two lines when standard error is no terminal
+
+
+@contextlib.contextmanager
+def progress(what: str) -> Iterator[Advance]:
+    """A progress bar with rate and time left on a terminal, now and then a plain line otherwise."""
+    if sys.stderr.isatty():
+        with _bar(what) as advance:
+            yield advance
+        return
+    start = last = time.monotonic()
+
+    def line(done: int, total: int, note: str = "") -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= _PLAIN_SECONDS or (done == total and now - start >= 1):
+            last = now
+            rate = done / max(now - start, 1e-9)
+            left = "" if done == total else f", {(total - done) / max(rate, 1e-9):.0f} s left"
+            click.echo(f"{what}: {done:,} of {total:,}, {rate:.1f}/s{left}{note and ', '}{note}", err=True)
+
+    yield line
+
+
+@contextlib.contextmanager
+def _bar(what: str) -> Iterator[Advance]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(what, total=None, rate="", note="")
+        start = time.monotonic()
+
+        def advance(done: int, total: int, note: str = "") -> None:
+            rate = done / max(time.monotonic() - start, 1e-9)
+            bar.update(task, completed=done, total=total, rate=f"{rate:.1f}/s", note=note)
+
+        yield advance
+
+
+def print_json(command: str, **figures: Any) -> None:
+    """One JSON object with the command, the version, the environment and the figures."""
+    facts = environment()
+    click.echo(
+        json.dumps(
+            {"command": command, "version": facts["versions"].get("simgan-refiner"), "environment": facts, **figures}
+        )
+    )

@@ -1,0 +1,297 @@
+"""Refined images from a refiner file: in Python, and folder to folder.
+
+What comes in goes out: the same name, size, depth, channels and file type. Reading, computing and writing
+overlap; batches have one shape per image size, the last one filled up, so that an image comes out the same
+whatever it was batched with.
+"""
+
+import hashlib
+import json
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple, Self, overload
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from refiner.errors import DataError, ImageError, OutputError
+from refiner.formats.folder import list_files
+from refiner.hardware import resolve_device
+from refiner.image_files import IMAGE_SUFFIXES, Image, is_image_file, read_image, write_image
+from refiner.images import from_planes, to_planes
+from refiner.networks import RefinerNetwork
+from refiner.outputs import OutputFolder, open_output, stamp
+from refiner.refiner_files import REFINER_FILE, load_refiner
+
+BATCH_PIXELS = 16 * 36 * 60
+"""Pixels in a batch: 16 patches of 36x60 keep the activations in the cache of a processor core."""
+
+SIDECAR_SUFFIXES = (".json", ".csv", ".txt", ".md", ".yaml", ".yml")
+"""Files that are copied along with the images."""
+
+_AHEAD = 64  # images read ahead of the network, and written behind it
+_WAITING = 256  # images that wait for others of their size to fill a batch
+
+
+class Refiner:
+    """A trained refiner, ready to use.
+
+    Args:
+        network: in evaluation mode.
+        metadata: of its file.
+        device: ``auto``, ``cpu`` or ``cuda``.
+
+    Example:
+        >>> refiner = Refiner.load("runs/eyes")  # doctest: +SKIP
+        >>> refined = refiner(cv2.imread("eye.png"))  # doctest: +SKIP
+    """
+
+    def __init__(self, network: RefinerNetwork, metadata: dict[str, Any], *, device: str = "auto") -> None:
+        self.device = resolve_device(device)
+        self.network = network.to(self.device).to(memory_format=torch.channels_last).eval()
+        self.metadata = metadata
+
+    @classmethod
+    def load(cls, path: Path | str, *, device: str = "auto") -> Self:
+        """Load a refiner file, or that of a run folder.
+
+        Raises:
+            DataError: there is none, or it is damaged.
+        """
+        network, metadata = load_refiner(Path(path))
+        return cls(network, metadata, device=device)
+
+    @property
+    def channels(self) -> int:
+        """Channels of the network: 1 (grey) or 3 (RGB)."""
+        return self.network.channels
+
+    @overload
+    def __call__(self, images: Tensor) -> Tensor: ...
+    @overload
+    def __call__(self, images: Image) -> Image: ...
+    @overload
+    def __call__(self, images: Sequence[Image]) -> list[Image]: ...
+    def __call__(self, images: Tensor | Image | Sequence[Image]) -> Tensor | Image | list[Image]:
+        """Refine images.
+
+        Args:
+            images: a float tensor (N, C, H, W) in [-1, 1] with the network's C; or one image, uint8 or uint16,
+                (H, W), (H, W, 3) or (H, W, 4); or a list of such images of any sizes.
+
+        Returns:
+            The same kind: a float32 tensor on the tensor's device, or images of the same shapes and types. A
+            grey refiner refines the luma of colour images; alpha is kept.
+
+        Raises:
+            ValueError: the tensor has another number of axes or channels.
+        """
+        if isinstance(images, Tensor):
+            if images.ndim != 4 or images.shape[1] != self.channels:
+                raise ValueError(f"images are {tuple(images.shape)}, expected (N, {self.channels}, H, W)")
+            parts = images.split(batch_size(images.shape[2], images.shape[3]))
+            return torch.cat([self._refine(part).to(images.device) for part in parts]) if parts else images.float()
+        if isinstance(images, np.ndarray):
+            return self([images])[0]
+        refined: list[Image] = [images[0]] * len(images)
+        for numbers in _by_size(images):
+            planes = self.refine_planes([to_planes(images[i], self.channels) for i in numbers])
+            for i, plane in zip(numbers, planes, strict=True):
+                refined[i] = from_planes(plane, images[i])
+        return refined
+
+    def refine_planes(self, planes: Sequence[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
+        """Refine up to one batch of (C, H, W) arrays of one size in [-1, 1]; gives (N, C, H, W)."""
+        return self._refine(torch.from_numpy(np.stack(planes))).numpy()
+
+    @torch.inference_mode()
+    def _refine(self, images: Tensor) -> Tensor:
+        """One batch, filled up to the shape that all batches of this image size have."""
+        count, full = len(images), batch_size(images.shape[2], images.shape[3])
+        batch = torch.zeros((full, *images.shape[1:]), dtype=torch.float32)
+        batch[:count] = images
+        batch = batch.to(self.device, memory_format=torch.channels_last)
+        return self.network(batch)[:count].contiguous().cpu()  # type: ignore[no-any-return]
+
+
+def batch_size(height: int, width: int) -> int:
+    """Images of this size in a batch: depends on the size alone."""
+    return max(1, min(64, BATCH_PIXELS // (height * width)))
+
+
+def _by_size(images: Sequence[Image]) -> Iterator[list[int]]:
+    """Numbers of images of one size, at most a batch at a time."""
+    sizes: dict[tuple[int, ...], list[int]] = {}
+    for number, image in enumerate(images):
+        sizes.setdefault(image.shape[:2], []).append(number)
+    for (height, width), numbers in sizes.items():
+        step = batch_size(height, width)
+        yield from (numbers[start : start + step] for start in range(0, len(numbers), step))
+
+
+# --- folder to folder ------------------------------------------------------------------------------------------
+
+
+class Summary(NamedTuple):
+    """What a batch did: counts of images."""
+
+    refined: int
+    skipped: int
+    rejected: int
+
+
+class _Job(NamedTuple):
+    """One image on its way through the network."""
+
+    name: str
+    stamp: tuple[int, int]
+    image: Image
+
+
+def refine_path(
+    source: Path,
+    destination: Path,
+    refiner: Path,
+    *,
+    device: str = "auto",
+    overwrite: bool = False,
+    stop_on_error: bool = False,
+    quality: int = 95,
+    report: Callable[[int, int], None] = lambda done, total: None,
+) -> Summary:
+    """Refine a folder into a folder, or an image into an image.
+
+    Args:
+        source: a folder, searched recursively, or one image.
+        destination: the folder, or the image, to write.
+        refiner: a refiner file or a run folder.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        overwrite: refine everything again, and replace files that are there.
+        stop_on_error: raise at the first image that cannot be used, instead of rejecting it.
+        quality: of JPEG and WebP files.
+        report: told how many of how many images are dealt with.
+
+    Returns:
+        How many images were refined, skipped (finished before) and rejected.
+
+    Raises:
+        RefinerError: the source, the refiner or the destination cannot be used.
+    """
+    loaded = Refiner.load(refiner, device=device)
+    if source.is_dir():
+        job = json.dumps({"refiner": refiner_digest(refiner), "quality": quality}, sort_keys=True)
+        with open_output(source, destination, job=job, overwrite=overwrite) as output:
+            return _FolderRefinement(loaded, source, output, quality, stop_on_error, report).run()
+    if not source.exists():
+        raise DataError(f"{source}: does not exist; name a folder or an image")
+    if destination.is_dir():
+        destination = destination / source.name
+    if destination.exists() and not overwrite:
+        raise OutputError(f"{destination}: is there already; choose another name, or replace it with --overwrite")
+    write_image(destination, loaded(read_image(source)), quality=quality)
+    return Summary(1, 0, 0)
+
+
+def refiner_digest(path: Path) -> str:
+    """SHA-256 of a refiner file, by which a manifest knows it."""
+    file = path / REFINER_FILE if path.is_dir() else path
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+class _FolderRefinement:
+    """One pass over a folder: read ahead, refine by size, write behind."""
+
+    def __init__(
+        self,
+        refiner: Refiner,
+        source: Path,
+        output: OutputFolder,
+        quality: int,
+        stop_on_error: bool,
+        report: Callable[[int, int], None],
+    ) -> None:
+        self.refiner, self.source, self.output, self.quality = refiner, source, output, quality
+        self.stop_on_error, self.report = stop_on_error, report
+        self.refined = self.done = self.total = 0
+        self.waiting: dict[tuple[int, ...], list[_Job]] = {}
+        self.writing: deque[tuple[_Job, Future[None]]] = deque()
+
+    def run(self) -> Summary:
+        images, others = self._sort_out()
+        todo = [name for name in images if not self.output.is_finished(name, stamp(self.source / name))]
+        self.total, self.done = len(images) + len(others), len(images) - len(todo)
+        for name in others:
+            self._reject(name, "read", "is neither an image nor a table that goes along with images")
+        with ThreadPoolExecutor(2) as readers, ThreadPoolExecutor(2) as self.writers:
+            for job in self._read(todo, readers):
+                bucket = self.waiting.setdefault(job.image.shape[:2], [])
+                bucket.append(job)
+                if len(bucket) == batch_size(*job.image.shape[:2]):
+                    self._refine(self.waiting.pop(job.image.shape[:2]))
+                if sum(map(len, self.waiting.values())) > _WAITING:  # a folder of many sizes must not fill memory
+                    self._refine(self.waiting.pop(max(self.waiting, key=lambda size: len(self.waiting[size]))))
+            for bucket in self.waiting.values():
+                self._refine(bucket)
+            self._collect(0)
+        return Summary(self.refined, len(images) - len(todo), len(self.output.rejected))
+
+    def _sort_out(self) -> tuple[list[str], list[str]]:
+        """Images, and files of no use; the tables that go along with images are copied."""
+        names = [name for name in list_files(self.source) if name != "rejected.csv"]
+        images = [name for name in names if is_image_file(Path(name))]
+        sidecars = [name for name in names if Path(name).suffix.lower() in SIDECAR_SUFFIXES]
+        if not images:
+            raise DataError(f"{self.source}: holds no images; expected {' '.join(IMAGE_SUFFIXES)}, at any depth")
+        for name in sidecars:
+            self.output.copy(self.source / name, name)
+        return images, sorted(set(names) - set(images) - set(sidecars))
+
+    def _read(self, names: Sequence[str], readers: ThreadPoolExecutor) -> Iterator[_Job]:
+        """Images in order, read a bounded number ahead; what cannot be read is rejected."""
+        pending: deque[tuple[str, tuple[int, int], Future[Image]]] = deque()
+        for name in [*names, None]:
+            if name is not None:
+                self.output.check_replaceable(name)
+                path = self.source / name
+                pending.append((name, stamp(path), readers.submit(read_image, path)))
+            while pending and (name is None or len(pending) > _AHEAD):
+                oldest, when, future = pending.popleft()
+                try:
+                    yield _Job(oldest, when, future.result())
+                except ImageError as error:
+                    self._reject(oldest, "read", error.reason)
+
+    def _refine(self, jobs: Sequence[_Job]) -> None:
+        planes = [to_planes(job.image, self.refiner.channels) for job in jobs]
+        for job, refined in zip(jobs, self.refiner.refine_planes(planes), strict=True):
+            self.writing.append((job, self.writers.submit(self._write, job, refined)))
+        self._collect(_AHEAD)
+
+    def _write(self, job: _Job, refined: np.ndarray[Any, Any]) -> None:
+        write_image(self.output.root / job.name, from_planes(refined, job.image), quality=self.quality)
+
+    def _collect(self, left: int) -> None:
+        """Take note of finished writes until at most ``left`` are under way."""
+        while len(self.writing) > left:
+            job, future = self.writing.popleft()
+            try:
+                future.result()
+            except ImageError as error:
+                self._reject(job.name, "write", error.reason)
+                continue
+            self.output.finish(job.name, job.stamp)
+            self.refined += 1
+            self._advance()
+
+    def _reject(self, name: str, stage: str, reason: str) -> None:
+        self.output.reject(name, stage, reason)
+        if self.stop_on_error:
+            raise ImageError(self.source / name, f"{reason} (stopped by --on-error stop)")
+        self._advance()
+
+    def _advance(self) -> None:
+        self.done += 1
+        self.report(self.done, self.total)
