@@ -57,11 +57,13 @@ class Monitor:
         self._streaks: Counter[str] = Counter()
 
     def warnings(self, means: Mapping[str, float]) -> list[str]:
-        """What is wrong after an interval of adversarial steps; empty as long as nothing lasts.
+        """What is wrong after an interval of steps; empty as long as nothing lasts, and during pre-training.
 
         Args:
-            means: the figures of this module and ``discriminator_loss``, averaged over the interval.
+            means: the figures of this module and the losses, averaged over the interval.
         """
+        if "adversarial" not in means or "discriminator_loss" not in means:
+            return []
         return [message for name, (present, message) in _symptoms(means).items() if self._lasts(name, present)]
 
     def _lasts(self, name: str, present: bool) -> bool:

@@ -11,7 +11,7 @@ EXISTING_PATH = click.Path(exists=True, path_type=Path)
 ANY_PATH = click.Path(path_type=Path)
 
 
-class Size(click.ParamType):
+class Size(click.ParamType[tuple[int, int]]):
     """``HxW``: height times width in pixels, as in 36x60."""
 
     name = "HxW"

@@ -1,0 +1,218 @@
+"""The two players and their moves: refiner and discriminator, their optimizers, the history between them.
+
+One update is one move. What has state is listed once, in :meth:`Game.state_dict`.
+
+Source: arXiv:1612.07828, section 2: equations 1 to 4, local adversarial loss (2.2), history (2.3).
+"""
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from refiner.configuration import OptimizerSection, TrainingConfiguration
+from refiner.errors import RunError, TrainingError
+from refiner.history import ImageHistory
+from refiner.losses import OBJECTIVES, self_regularization_loss
+from refiner.monitors import discriminator_figures, refiner_figures
+from refiner.networks import PatchDiscriminator, RefinerNetwork
+from refiner.randomness import derived_seed
+from refiner.refiner_files import load_refiner, save_refiner
+
+Figures = dict[str, Tensor]
+"""Scalars that one update measured, by name."""
+
+
+class Game:
+    """Both networks and everything that moves them.
+
+    Args:
+        configuration: of the run; the initial weights follow from its seed.
+        device: ``cpu`` or ``cuda``.
+        precision: ``fp32`` or ``bf16``, of the convolutions; weights are always fp32.
+    """
+
+    def __init__(self, configuration: TrainingConfiguration, *, device: str, precision: str) -> None:
+        self.configuration, self.device, self.precision = configuration, device, precision
+        self.accelerator = Accelerator(mixed_precision="no", cpu=device == "cpu")
+        refiner, discriminator = build_networks(configuration)
+        self.average = copy.deepcopy(refiner).to(self.accelerator.device) if configuration.ema_decay else None
+        self.refiner, self.discriminator, self.refiner_optimizer, self.discriminator_optimizer = (
+            self.accelerator.prepare(
+                refiner,
+                discriminator,
+                _optimizer(refiner, configuration.refiner_optimizer),
+                _optimizer(discriminator, configuration.discriminator_optimizer),
+            )
+        )
+        self.history = ImageHistory(configuration.history_size)
+        self.objective = OBJECTIVES[configuration.objective]
+
+    # --- moves -------------------------------------------------------------------------------------------------
+
+    def update_refiner(self, synthetic: Tensor, *, adversarial: bool = True) -> Figures:
+        """One step of the refiner: fool the discriminator and stay near the render, or only the latter.
+
+        Args:
+            synthetic: (N, C, H, W), in [-1, 1].
+            adversarial: False while the refiner is pre-trained.
+
+        Raises:
+            TrainingError: the loss is not finite.
+        """
+        synthetic = self._place(synthetic)
+        self.discriminator.requires_grad_(False)  # differentiable, but frozen
+        with self.autocast():
+            refined = self.refiner(synthetic)
+            regularization = self_regularization_loss(refined, synthetic)
+            loss, terms = regularization, {"self_regularization": regularization}
+            if adversarial:
+                terms["adversarial"] = self.objective.refiner(self.discriminator(refined))
+                loss = terms["adversarial"] + self.configuration.self_regularization_weight * regularization
+        self.discriminator.requires_grad_(True)
+        self._descend(loss, self.refiner_optimizer, terms)
+        self._update_average()
+        return terms | refiner_figures(synthetic, refined)
+
+    def update_discriminator(self, synthetic: Tensor, real: Tensor, generator: torch.Generator) -> Figures:
+        """One step of the discriminator on refined images, fresh and of the history, and on photographs.
+
+        Args:
+            synthetic: (N, C, H, W), in [-1, 1], refined here without a gradient.
+            real: the same of photographs.
+            generator: what the history draws from.
+
+        Raises:
+            TrainingError: the loss is not finite.
+        """
+        synthetic, real = self._place(synthetic), self._place(real)
+        with self.autocast(), torch.no_grad():
+            fresh = self.refiner(synthetic)
+        refined = self.history.mix(fresh, generator)
+        with self.autocast():
+            refined_logits, real_logits = self.discriminator(refined), self.discriminator(real)
+            smoothing = self.configuration.label_smoothing
+            loss = self.objective.discriminator(refined_logits, real_logits, smoothing=smoothing)
+        terms = {"discriminator_loss": loss}
+        self._descend(loss, self.discriminator_optimizer, terms)
+        return terms | discriminator_figures(refined_logits, real_logits)
+
+    @torch.no_grad()
+    def refine(self, synthetic: Tensor) -> Tensor:
+        """Images as the refiner that is saved makes them, on the CPU."""
+        with self.autocast():
+            refined: Tensor = self.saved_network(self._place(synthetic))
+        return refined.cpu()
+
+    def autocast(self) -> torch.autocast:
+        """The precision of the convolutions."""
+        return torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bf16")
+
+    def _place(self, images: Tensor) -> Tensor:
+        return images.to(self.accelerator.device, memory_format=torch.channels_last)
+
+    def _descend(self, loss: Tensor, optimizer: Any, terms: Figures) -> None:
+        if not torch.isfinite(loss):
+            found = ", ".join(f"{name} {float(value):.4g}" for name, value in terms.items())
+            raise TrainingError(f"the loss is not finite ({found}); lower the learning rates, or set precision: fp32")
+        optimizer.zero_grad(set_to_none=True)
+        self.accelerator.backward(loss)
+        optimizer.step()
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        if self.average is not None:
+            weights = self.accelerator.unwrap_model(self.refiner).parameters()
+            for mean, weight in zip(self.average.parameters(), weights, strict=True):
+                mean.lerp_(weight, 1 - self.configuration.ema_decay)
+
+    # --- state -------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that cannot be recomputed."""
+        unwrap = self.accelerator.unwrap_model
+        return {
+            "refiner": unwrap(self.refiner).state_dict(),
+            "discriminator": unwrap(self.discriminator).state_dict(),
+            "refiner_optimizer": self.refiner_optimizer.state_dict(),
+            "discriminator_optimizer": self.discriminator_optimizer.state_dict(),
+            "average": {} if self.average is None else self.average.state_dict(),
+            "history": self.history.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from :meth:`state_dict`."""
+        unwrap = self.accelerator.unwrap_model
+        unwrap(self.refiner).load_state_dict(state["refiner"])
+        unwrap(self.discriminator).load_state_dict(state["discriminator"])
+        self.refiner_optimizer.load_state_dict(state["refiner_optimizer"])
+        self.discriminator_optimizer.load_state_dict(state["discriminator_optimizer"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        self.history.load_state_dict(state["history"], self.accelerator.device)
+
+    @property
+    def saved_network(self) -> RefinerNetwork:
+        """The refiner that is saved and shown: the running mean of the weights where there is one."""
+        network: RefinerNetwork = self.accelerator.unwrap_model(self.refiner)
+        return network if self.average is None else self.average
+
+    def save(self, path: Path, *, step: int) -> None:
+        """Write the refiner file."""
+        summary = self.configuration.model_dump(mode="json", exclude={"data", "precision"})
+        training = {"step": step, "precision": self.precision, "configuration": summary}
+        save_refiner(path, self.saved_network, architecture=architecture(self.configuration), training=training)
+
+    def take_weights(self, path: Path) -> None:
+        """Start from another refiner's weights.
+
+        Raises:
+            RunError: its architecture is another.
+        """
+        network, metadata = load_refiner(path)
+        if metadata["architecture"] != architecture(self.configuration):
+            raise RunError(
+                f"{path}: is a refiner of another architecture ({metadata['architecture']}); set channels and the "
+                "refiner section to the same"
+            )
+        self.accelerator.unwrap_model(self.refiner).load_state_dict(network.state_dict())
+        if self.average is not None:
+            self.average.load_state_dict(network.state_dict())
+
+
+def architecture(configuration: TrainingConfiguration) -> dict[str, Any]:
+    """The arguments of :class:`RefinerNetwork` that a configuration asks for."""
+    return {"channels": configuration.channels, **configuration.refiner.model_dump()}
+
+
+def build_networks(configuration: TrainingConfiguration) -> tuple[RefinerNetwork, PatchDiscriminator]:
+    """Both networks on the CPU, with initial weights that follow from the seed alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derived_seed(configuration.seed, "refiner"))
+        refiner = RefinerNetwork(**architecture(configuration))
+        torch.manual_seed(derived_seed(configuration.seed, "discriminator"))
+        discriminator = PatchDiscriminator(configuration.channels, **configuration.discriminator.model_dump())
+    return refiner.to(memory_format=torch.channels_last), discriminator.to(memory_format=torch.channels_last)
+
+
+def training_trial(configuration: TrainingConfiguration, device: str) -> Callable[[str], None]:
+    """A little of the real work, forwards and backwards, for :func:`refiner.hardware.choose_precision`."""
+    network = build_networks(configuration)[0].to(device)
+    images = torch.zeros(min(configuration.batch_size, 16), configuration.channels, *configuration.size, device=device)
+
+    def trial(precision: str) -> None:
+        with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
+            network(images).mean().backward()
+
+    return trial
+
+
+def _optimizer(network: torch.nn.Module, section: OptimizerSection) -> torch.optim.Optimizer:
+    if section.name == "sgd":
+        return torch.optim.SGD(network.parameters(), lr=section.learning_rate, momentum=section.momentum)
+    betas = (section.beta1, section.beta2)
+    return torch.optim.Adam(network.parameters(), lr=section.learning_rate, betas=betas)
