@@ -28,6 +28,10 @@ class ResidualBlock(nn.Module):
         return functional.relu(self.conv2(hidden) + inputs, inplace=True)
 
 
+UNFOLDED = 8
+"""Channels at full resolution behind a trunk at half resolution."""
+
+
 class RefinerNetwork(nn.Module):
     """R of the paper: a fully convolutional residual network that keeps the size of the image.
 
@@ -70,7 +74,11 @@ class RefinerNetwork(nn.Module):
         folded = channels * unshuffle**2
         self.stem = nn.Conv2d(folded, features, stem_kernel, padding=stem_kernel // 2)
         self.blocks = nn.Sequential(*(ResidualBlock(features, kernel) for _ in range(blocks)))
-        self.head = nn.Conv2d(features, folded, 1)
+        if unshuffle > 1:  # unfold, then smooth over the seams of the blocks, which would show as a checkerboard
+            self.unfold = nn.Conv2d(features, UNFOLDED * unshuffle**2, 1)
+            self.head = nn.Conv2d(UNFOLDED + channels, channels, 3, padding=1)
+        else:
+            self.head = nn.Conv2d(features, channels, 1)
         if output == "residual":  # start from the identity
             nn.init.zeros_(self.head.weight)
             nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
@@ -91,10 +99,11 @@ class RefinerNetwork(nn.Module):
         hidden = self.blocks(functional.relu(self.stem(folded), inplace=True))  # (N, features, h, w)
         # The last layer stays in fp32: bf16 steps near white are half a grey level, which a discriminator can see.
         with torch.autocast(images.device.type, enabled=False):
-            change: Tensor = torch.tanh(self.head(hidden.float()))
-        if self.unshuffle > 1:
-            change = functional.pixel_shuffle(change, self.unshuffle)
-        change = change[..., :height, :width]
+            hidden = hidden.float()
+            if self.unshuffle > 1:
+                unfolded = functional.relu(functional.pixel_shuffle(self.unfold(hidden), self.unshuffle))
+                hidden = torch.cat([unfolded, padded.float()], dim=1)
+            change: Tensor = torch.tanh(self.head(hidden))[..., :height, :width]
         if self.output == "tanh":
             return change
         return (images.float() + self.max_change * change).clamp(-1, 1)

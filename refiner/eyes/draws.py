@@ -1,0 +1,101 @@
+"""Random draws behind the eyes: a value for each range and the noise textures, per person and per view.
+
+Each image reads uniform numbers of its own from generators made for (seed, person) and (seed, image), in a fixed
+order of fields: image i never depends on the batch, and widening one range leaves all other values as they were.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from refiner.eyes.parameters import EyeParameters, Section
+from refiner.randomness import torch_generator
+
+PERSON_SECTIONS = ("geometry", "lids", "hair", "skin", "iris", "sclera", "glasses")
+VIEW_SECTIONS = ("gaze", "head", "expression", "light", "placement", "optics")
+
+SKIN_TEXELS = 96
+"""Skin textures are SKIN_TEXELS x SKIN_TEXELS and span SKIN_SPAN_MM; noise has mean 0 and deviation about 1."""
+SKIN_SPAN_MM = 72.0
+IRIS_TEXELS = 48
+
+Draws = dict[str, Tensor]
+"""Drawn values, each (N,), under "section.field"; glasses.worn is 0 or 1."""
+
+
+def draw_values(parameters: EyeParameters, indices: Sequence[int], *, seed: int) -> Draws:
+    """Values of all ranges for the images ``indices``.
+
+    Returns:
+        "section.field" to (N,) float32, in the field's own unit.
+    """
+    people = [index // parameters.images_per_person for index in indices]
+    person_uniform = {person: _uniform(seed, "eyes-person", person) for person in set(people)}
+    values = _scale(parameters, PERSON_SECTIONS, torch.stack([person_uniform[person] for person in people]))
+    view_uniform = torch.stack([_uniform(seed, "eyes-view", index) for index in indices])
+    return values | _scale(parameters, VIEW_SECTIONS, view_uniform)
+
+
+def _uniform(seed: int, purpose: str, position: int) -> Tensor:
+    """(64,) uniform numbers: more than either kind has fields."""
+    return torch.rand(64, generator=torch_generator(seed, purpose, position))
+
+
+def _scale(parameters: EyeParameters, sections: Sequence[str], uniform: Tensor) -> Draws:
+    values: Draws = {}
+    column = 0
+    for name in sections:
+        section: Section = getattr(parameters, name)
+        for field in type(section).model_fields:
+            unit = uniform[:, column]
+            column += 1
+            bounds = getattr(section, field)
+            if name == "glasses" and field == "probability":
+                values["glasses.worn"] = (unit < bounds).float()
+                continue
+            if name == "iris" and field == "luminance":
+                unit = unit.square()
+            values[f"{name}.{field}"] = bounds[0] + (bounds[1] - bounds[0]) * unit
+    return values
+
+
+def draw_textures(parameters: EyeParameters, indices: Sequence[int], *, seed: int) -> tuple[Tensor, Tensor]:
+    """Noise textures of the people in the images ``indices``.
+
+    Returns:
+        Skin (N, 2, SKIN_TEXELS, SKIN_TEXELS), channels blotches and grain, and iris (N, 1, IRIS_TEXELS, IRIS_TEXELS),
+        radial fibres on a square that the limbus touches.
+    """
+    people = [index // parameters.images_per_person for index in indices]
+    unique = sorted(set(people))
+    order = torch.tensor([unique.index(person) for person in people])
+    generators = [torch_generator(seed, "eyes-texture", person) for person in unique]
+    skin = torch.cat([_skin_texture(generator) for generator in generators])
+    iris = torch.cat([_iris_texture(generator) for generator in generators])
+    return skin[order], iris[order]
+
+
+def _skin_texture(generator: torch.Generator) -> Tensor:
+    blotches = F.interpolate(
+        torch.randn(1, 1, 18, 18, generator=generator), size=SKIN_TEXELS, mode="bicubic", align_corners=False
+    )
+    grain = torch.randn(1, 1, SKIN_TEXELS, SKIN_TEXELS, generator=generator)
+    # Wrinkles round the eye run sideways: average along x only.
+    wrinkles = F.avg_pool2d(grain, (1, 3), stride=1, padding=(0, 1), count_include_pad=False) * 1.4
+    return torch.cat([blotches, wrinkles], dim=1)
+
+
+def _iris_texture(generator: torch.Generator) -> Tensor:
+    axis = (torch.arange(IRIS_TEXELS, dtype=torch.float32) + 0.5) / IRIS_TEXELS * 2 - 1
+    y, x = axis[:, None], axis[None, :]
+    angle, radius = torch.atan2(y, x), torch.sqrt(x * x + y * y)
+    texture = torch.zeros(IRIS_TEXELS, IRIS_TEXELS)
+    phase = torch.rand(12, generator=generator) * 6.2832
+    strength = torch.randn(12, generator=generator)
+    for row, waves in enumerate((1, 2, 3, 5, 8, 11, 13, 17, 19, 23, 29, 31)):
+        texture += strength[row] * torch.cos(waves * angle + phase[row] + 1.5 * radius * strength[row - 1]) * 0.4
+    # Collarette: a lighter ring round the pupil.
+    texture += 0.6 * torch.exp(-(((radius - 0.5) / 0.15) ** 2))
+    return texture[None, None]
