@@ -117,7 +117,7 @@ class Game:
 
     def _descend(self, loss: Tensor, optimizer: Any, terms: Figures) -> None:
         if not torch.isfinite(loss):
-            found = ", ".join(f"{name} {float(value):.4g}" for name, value in terms.items())
+            found = ", ".join(f"{name} {value.item():.4g}" for name, value in terms.items())
             raise TrainingError(f"the loss is not finite ({found}); lower the learning rates, or set precision: fp32")
         optimizer.zero_grad(set_to_none=True)
         self.accelerator.backward(loss)

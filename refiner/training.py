@@ -165,7 +165,7 @@ class Training:
             except TrainingError as error:
                 raise TrainingError(f"step {self.step + 1}: {error}") from error
             self.step += 1
-            last = self.step == total
+            last, stopping = self.step == total, interruption.requested
             if last or self.step % configuration.log_every == 0:
                 seconds = time.perf_counter() - start
                 rate = (self.step - first) * configuration.batch_size / seconds
@@ -174,10 +174,10 @@ class Training:
                     log.warning("step %d: %s", self.step, warning)
             if last or self.step % configuration.sample_every == 0:
                 self.write_samples()
-            if last or self.step % configuration.checkpoint_every == 0 or interruption.requested:
+            if last or self.step % configuration.checkpoint_every == 0 or stopping:
                 self.save()
             report(self.step, total, means)
-            if interruption.requested and not last:
+            if stopping and not last:
                 raise RunError(f"stopped at step {self.step} of {total}; the same command goes on from there")
         if not self.folder.refiner.exists():
             self.save()

@@ -61,7 +61,7 @@ def tiny(renders: Path, photographs: Path) -> TrainingConfiguration:
             "precision": "fp32",
             "data": {"renders": renders, "photographs": photographs},
             "refiner": {"features": 4, "blocks": 1},
-            "discriminator": {"width": 0.1},
+            "discriminator": {"width": 0.25},
             "pretraining": {"refiner_steps": 3, "discriminator_steps": 2},
         }
     )

@@ -56,7 +56,7 @@ def _scale(parameters: EyeParameters, sections: Sequence[str], uniform: Tensor) 
                 values["glasses.worn"] = (unit < bounds).float()
                 continue
             if name == "iris" and field == "luminance":
-                unit = unit.square()
+                unit = unit**3
             values[f"{name}.{field}"] = bounds[0] + (bounds[1] - bounds[0]) * unit
     return values
 

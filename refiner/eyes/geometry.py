@@ -161,8 +161,8 @@ def _curves_in_head(draws: Draws, centre: Tensor, upper: Tensor, lower: Tensor) 
     rest = torch.deg2rad(draws["lids.upper_elevation_degrees"])
     unrolled = radius * (torch.sin(rest) - torch.sin(upper)).clamp(min=0) * 0.5
     crease = arc("upper", -draws["lids.crease_distance_mm"] - unrolled)
-    crease[:, :, 1] -= 0.35 * draws["lids.crease_distance_mm"][:, None]
-    crease[:, :, 0] = crease[:, :, 0] * 1.12
+    crease[:, :, 1] -= 0.5 * draws["lids.crease_distance_mm"][:, None]
+    crease[:, :, 0] = crease[:, :, 0] * 1.2
     furrow = arc("lower", 0.75 * draws["lids.bag_distance_mm"])
     furrow[:, :, 1] += 0.25 * draws["lids.bag_distance_mm"][:, None]
     furrow[:, :, 0] = furrow[:, :, 0] * 1.05 - 0.5

@@ -33,7 +33,7 @@ class GeometryRanges(Section):
     """Radius of the sclera's sphere."""
     iris_radius_mm: Range = (5.6, 6.1)
     """Radius of the limbus, where the iris ends."""
-    eyeball_right_mm: Range = (-0.4, 1.8)
+    eyeball_right_mm: Range = (-0.8, 1.4)
     """Eyeball centre to the right of (outward from) the middle of the two lid corners."""
     eyeball_up_mm: Range = (1.0, 3.0)
     """Eyeball centre above the middle of the two lid corners."""
@@ -93,7 +93,7 @@ class HairRanges(Section):
     """How far the lashes turn up from the direction of the lid."""
     lower_lash_density: Range = (0.0, 0.35)
     """The same as ``lash_density`` for the lower lashes."""
-    brow_height_mm: Range = (11.0, 21.0)
+    brow_height_mm: Range = (14.5, 25.0)
     """Brow above the lid corners."""
     brow_thickness_mm: Range = (4.0, 9.0)
     """Height of the brow where it is thickest."""
@@ -106,7 +106,7 @@ class HairRanges(Section):
 class SkinRanges(Section):
     """Person: colour, texture and relief of the skin round the eye."""
 
-    luminance: Range = (0.28, 0.78)
+    luminance: Range = (0.3, 0.8)
     """Reflectance (display-referred luma), from dark to fair skin."""
     redness: Range = (0.25, 0.75)
     """0 yellowish, 1 reddish; seen in colour only."""
@@ -114,39 +114,41 @@ class SkinRanges(Section):
     """Contrast (standard deviation, relative) of blotches some 4 mm wide."""
     grain: Range = (0.005, 0.05)
     """Contrast of pores and fine wrinkles."""
-    dark_circle: Range = (0.0, 0.35)
+    dark_circle: Range = (0.0, 0.3)
     """Darkening of the thin skin round the eye."""
     lid_darkness: Range = (0.0, 0.3)
     """Darkening of the upper lid (pigment, make-up)."""
     gloss: Range = (0.0, 0.2)
     """Sheen of oily skin under the direct light."""
-    brow_ridge_mm: Range = (2.0, 8.0)
+    brow_ridge_mm: Range = (0.5, 5.0)
     """How far the brow stands out before the lid corners."""
     nose_slope: Range = (0.1, 0.8)
     """Steepness of the side of the nose at the left edge of a 37.5 mm wide picture."""
-    socket_depth_mm: Range = (0.5, 4.0)
+    cheek_slope: Range = (0.1, 0.6)
+    """How steeply the cheek comes forward below the eye."""
+    socket_depth_mm: Range = (0.0, 2.5)
     """Depth of the hollow between the eyeball and the brow, deepest towards the nose."""
 
 
 class IrisRanges(Section):
     """Person: iris and pupil."""
 
-    luminance: Range = (0.06, 0.36)
-    """Reflectance of the iris, dark brown to pale blue; the square of a uniform draw, since most irises are dark."""
+    luminance: Range = (0.04, 0.34)
+    """Reflectance of the iris, dark brown to pale blue; third power of a uniform draw, since most irises are dark."""
     fibre_contrast: Range = (0.05, 0.35)
     """Contrast of the radial fibres."""
     limbus_width_mm: Range = (0.4, 1.3)
     """Width of the soft edge between iris and sclera."""
     limbus_darkness: Range = (0.1, 0.6)
     """Darkening of the iris towards its edge."""
-    pupil_radius_mm: Range = (1.2, 2.9)
+    pupil_radius_mm: Range = (1.2, 3.0)
     """Radius of the pupil as seen through the cornea."""
 
 
 class ScleraRanges(Section):
     """Person: the white of the eye, which is grey."""
 
-    luminance: Range = (0.5, 0.8)
+    luminance: Range = (0.45, 0.75)
     """Reflectance."""
     redness: Range = (0.0, 0.4)
     """Red tint and vein contrast."""
@@ -172,9 +174,9 @@ class GlassesRanges(Section):
 class GazeRanges(Section):
     """View: direction of the eyeball's optical axis in camera axes. Positive pitch looks up, positive yaw to the image's left."""
 
-    pitch_degrees: Range = (-22.0, 12.0)
+    pitch_degrees: Range = (-20.0, 11.0)
     """Vertical gaze; negative for a camera above the screen that is looked at."""
-    yaw_degrees: Range = (-24.0, 24.0)
+    yaw_degrees: Range = (-21.0, 21.0)
     """Horizontal gaze."""
 
 
@@ -190,7 +192,7 @@ class HeadRanges(Section):
 class ExpressionRanges(Section):
     """View: lid movements that have nothing to do with gaze."""
 
-    upper_change_degrees: Range = (-8.0, 2.0)
+    upper_change_degrees: Range = (-6.0, 2.5)
     """Added to the upper lid's elevation: tired or beginning to blink below 0, surprised above."""
     lower_change_degrees: Range = (-2.0, 4.0)
     """Added to the lower lid's elevation: above 0 a smile or a squint."""
@@ -224,7 +226,7 @@ class LightRanges(Section):
 class PlacementRanges(Section):
     """View: errors of the normalisation, which centres the patch on estimated lid corners."""
 
-    right_mm: Range = (-1.8, 1.8)
+    right_mm: Range = (-1.5, 1.5)
     """Shift of the eye to the right."""
     down_mm: Range = (-1.3, 1.3)
     """Shift of the eye downwards."""

@@ -59,8 +59,14 @@ class ColumnCurve:
         return (grid.y - self.y) * self.slant
 
 
-def column_curve(points: Tensor, grid: PixelGrid) -> ColumnCurve:
-    """Heights of a curve (N, K, 3) over the columns; straight on beyond its ends."""
+def column_curve(points: Tensor, grid: PixelGrid, *, steepest: float, beyond: float) -> ColumnCurve:
+    """Heights of a curve (N, K, 3) over the columns.
+
+    Args:
+        steepest: limit of the slope that distances reckon with; low for curves whose distant surroundings count, which
+            a sudden change of slope would break.
+        beyond: slope outside the curve's ends, downwards on both sides.
+    """
     # Seen far from the side a curve may turn back on itself; its outline is what counts.
     x = torch.cummax(points[..., 0], dim=1).values + torch.arange(points.shape[1]) * 1e-4
     y = points[..., 1]
@@ -68,8 +74,10 @@ def column_curve(points: Tensor, grid: PixelGrid) -> ColumnCurve:
     right = torch.searchsorted(x.contiguous(), column).clamp(1, points.shape[1] - 1)
     x0, x1 = x.gather(1, right - 1), x.gather(1, right)
     y0, y1 = y.gather(1, right - 1), y.gather(1, right)
-    slope = ((y1 - y0) / (x1 - x0).clamp(min=0.02)).clamp(-2.5, 2.5)
-    height = torch.where(column > x1, y1 + slope * (column - x1), y0 + slope * (column - x0))
+    share = ((column - x0) / (x1 - x0).clamp(min=1e-4)).clamp(0, 1)
+    outside = (column - column.clamp(min=x[:, :1], max=x[:, -1:])).abs()
+    height = y0 + (y1 - y0) * share + beyond * outside
+    slope = ((y1 - y0) / (x1 - x0).clamp(min=0.02)).clamp(-steepest, steepest) * (outside == 0)
     return ColumnCurve(y=height[:, None], slant=torch.rsqrt(1 + slope**2)[:, None])
 
 

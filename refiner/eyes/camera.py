@@ -1,0 +1,117 @@
+"""The stand-in camera: turns clean pictures into softer, noisier, unevenly lit ones, geometry untouched.
+
+Together with :func:`stand_in_parameters` it makes the "photographs" of the demo and the tests: a second domain
+that differs from the renders in the people as well as in the camera, free of any licence.
+"""
+
+import os
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from refiner.eyes.parameters import (
+    EyeParameters,
+    GeometryRanges,
+    HairRanges,
+    IrisRanges,
+    LidRanges,
+    LightRanges,
+    OpticsRanges,
+    ScleraRanges,
+    SkinRanges,
+)
+from refiner.randomness import derived_seed
+
+
+class StandInCamera:
+    """Blur, uneven light, exposure, gamma, sensor noise and JPEG, each image its own draw.
+
+    Example:
+        >>> photograph = StandInCamera(7)(np.full((36, 60), 128, np.uint8), 0)
+        >>> photograph.shape, photograph.dtype
+        ((36, 60), dtype('uint8'))
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self._pipeline: Any = None
+
+    def __call__(self, image: NDArray[np.uint8], index: int) -> NDArray[np.uint8]:
+        """Take a photograph of a picture.
+
+        Args:
+            image: uint8 (H, W) or (H, W, 3), 0 to 255.
+            index: number of the image; the same (seed, index) treats it the same way.
+
+        Returns:
+            uint8, the shape of ``image``; every point stays where it was.
+
+        Raises:
+            ValueError: another shape or type.
+        """
+        if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
+            raise ValueError(f"image is {image.dtype} of shape {image.shape}, but must be uint8 (H, W) or (H, W, 3)")
+        if self._pipeline is None:
+            self._pipeline = _pipeline()
+        self._pipeline.set_random_seed(derived_seed(self.seed, "stand-in-camera", index) % 2**32)
+        # albumentations wants a channel axis, and drops it for some steps on a single channel: hand it three.
+        colour = image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2)
+        taken: NDArray[np.uint8] = self._pipeline(image=colour)["image"]
+        if image.ndim == 3:
+            return taken
+        grey = taken.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+        return np.clip(np.rint(grey), 0, 255).astype(np.uint8)
+
+
+def _pipeline() -> Any:
+    # At import albumentations asks the network for updates, unless told not to; the import takes seconds.
+    os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
+    import albumentations as A
+
+    return A.Compose(
+        [
+            A.GaussianBlur(sigma_limit=(0.5, 1.1), blur_limit=0, p=1.0),
+            A.Illumination(mode="linear", intensity_range=(0.05, 0.15), effect_type="both", p=0.7),
+            A.RandomBrightnessContrast(brightness_limit=(0.0, 0.15), contrast_limit=(-0.35, -0.1), p=1.0),
+            A.RandomGamma(gamma_limit=(75, 125), p=0.8),
+            A.GaussNoise(std_range=(0.006, 0.025), per_channel=False, p=1.0),
+            A.ImageCompression(compression_type="jpeg", quality_range=(45, 85), p=1.0),
+        ]
+    )
+
+
+def stand_in_parameters() -> EyeParameters:
+    """Other people under other light: overlaps the default ranges, clearly shifted.
+
+    Darker and more mottled skin, heavier lids, stronger lashes and lower brows, deeper set eyes, darker irises,
+    duller sclera, light more from above and to the side.
+    """
+    return EyeParameters(
+        geometry=GeometryRanges(
+            eyeball_depth_mm=(5.5, 8.0), eyeball_up_mm=(1.6, 3.2), eyeball_right_mm=(0.2, 2.2), iris_radius_mm=(5.5, 5.9)
+        ),
+        lids=LidRanges(
+            upper_elevation_degrees=(12.0, 19.0),
+            lower_elevation_degrees=(-27.0, -21.0),
+            crease_distance_mm=(1.0, 3.5),
+            crease_strength=(0.4, 1.0),
+            bag_strength=(0.3, 1.0),
+            waterline=(0.0, 0.25),
+        ),
+        hair=HairRanges(
+            darkness=(0.6, 0.97), lash_density=(0.4, 0.95), lower_lash_density=(0.1, 0.5), brow_height_mm=(12.0, 20.0)
+        ),
+        skin=SkinRanges(
+            luminance=(0.25, 0.6),
+            mottle=(0.03, 0.09),
+            grain=(0.03, 0.08),
+            dark_circle=(0.15, 0.5),
+            socket_depth_mm=(1.0, 4.0),
+            brow_ridge_mm=(2.0, 7.0),
+        ),
+        iris=IrisRanges(luminance=(0.04, 0.24), pupil_radius_mm=(1.0, 2.2)),
+        sclera=ScleraRanges(luminance=(0.45, 0.68), redness=(0.1, 0.5), corner_shade=(0.4, 0.95)),
+        light=LightRanges(elevation_degrees=(15.0, 80.0), direct=(0.3, 1.0), ambient=(0.3, 0.6)),
+        optics=OpticsRanges(contrast=(0.7, 1.0)),
+    )

@@ -1,0 +1,65 @@
+"""Lashes and brow as opacities: soft fringes at 36x60, single hairs in large pictures."""
+
+import torch
+from torch import Tensor
+
+from refiner.eyes.draws import Draws
+from refiner.eyes.geometry import EyeGeometry
+from refiner.eyes.rasters import ColumnCurve, PixelGrid, across, bump
+
+
+def upper_lashes(
+    draws: Draws, geometry: EyeGeometry, grid: PixelGrid, *, below_upper: Tensor, above_lower: Tensor
+) -> Tensor:
+    """Opacity (N, H, W) of the upper lashes and the dark line of their roots."""
+    curl = torch.deg2rad(draws["hair.lash_curl_degrees"])
+    # Lashes point along the lid's direction, turned up by their curl: seen foreshortened, from below they stand up,
+    # and over a lowered lid they hang before the eye.
+    rise = torch.sin((geometry.upper_lid_elevation + curl).clamp(-1.4, 1.4))
+    extent = (draws["hair.lash_length_mm"] * rise)[:, None, None]
+    extent = torch.where(extent.abs() < 0.6, torch.where(extent < 0, -0.6, 0.6), extent)
+    along = _along(geometry, grid)
+    outward = 0.35 + 0.65 * across(0.1, 0.6, along)
+    reach = -below_upper / extent  # 0 at the roots, 1 at the tips
+    root = across(-0.08, 0.02, reach) * (1 - reach).clamp(0, 1)
+    spread = (along - 0.4) * 1.1 * below_upper.abs()  # fan out from the middle of the lid
+    hairs = _strands(grid.x - spread, spacing_mm=1.1)
+    fringe = root * hairs * outward * (1 - across(0.75, 1.0, reach))
+    line = 0.75 * bump(below_upper / 0.55)
+    inside = across(0.0, 0.06, along) * (1 - across(1.0, 1.08, along))
+    open_here = across(-1.2, 0.3, below_upper + above_lower)
+    opacity = draws["hair.lash_density"][:, None, None] * (1.15 * fringe + line) * inside * open_here
+    return opacity.clamp(0, 1)
+
+
+def lower_lashes(draws: Draws, geometry: EyeGeometry, grid: PixelGrid, *, above_lower: Tensor) -> Tensor:
+    """Opacity (N, H, W) of the lower lashes."""
+    extent = 0.5 * draws["hair.lash_length_mm"][:, None, None] * 0.6
+    along = _along(geometry, grid)
+    reach = -(above_lower + draws["lids.thickness_mm"][:, None, None]) / extent
+    root = across(-0.15, 0.05, reach) * (1 - reach).clamp(0, 1)
+    spread = (along - 0.4) * -above_lower
+    hairs = _strands(grid.x - spread + 3.7, spacing_mm=1.6)
+    inside = across(0.25, 0.6, along) * (1 - across(0.95, 1.05, along))
+    return (draws["hair.lower_lash_density"][:, None, None] * root * hairs * inside).clamp(0, 1)
+
+
+def _along(geometry: EyeGeometry, grid: PixelGrid) -> Tensor:
+    """Position (N, 1, W) along the lids: 0 inner corner, 1 outer corner."""
+    inner = geometry.upper_lid[:, 0, 0, None, None]
+    return (grid.x - inner) / (geometry.upper_lid[:, -1, 0, None, None] - inner).clamp(min=5)
+
+
+def _strands(x: Tensor, *, spacing_mm: float) -> Tensor:
+    """Density of clumped hairs over x in mm, about 0 to 1, irregular."""
+    turns = x * (6.2832 / spacing_mm)
+    return (0.55 + 0.4 * torch.sin(turns + 1.3 * torch.sin(turns * 0.37)) + 0.25 * torch.sin(turns * 0.618)).clamp(0, 1.2)
+
+
+def brow_opacity(draws: Draws, grid: PixelGrid, *, brow: ColumnCurve, grain: Tensor) -> Tensor:
+    """Opacity (N, H, W) of the brow; ``grain`` (N, H, W) breaks it into hairs."""
+    # Thick at the nose, thin at the temple.
+    taper = across(-20.0, -14.0, grid.x) * (1 - 0.75 * across(2.0, 22.0, grid.x))
+    half = 0.5 * draws["hair.brow_thickness_mm"][:, None, None] * taper + 0.1
+    inside = 1 - across(0.35, 1.25, brow.below(grid).abs() / half)
+    return (draws["hair.brow_density"][:, None, None] * inside * (0.85 + 0.2 * grain)).clamp(0, 1)

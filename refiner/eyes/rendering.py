@@ -1,0 +1,233 @@
+"""Render labelled procedural eyes: draws, geometry, layers, optics, labels."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from refiner.eyes.draws import Draws, draw_textures, draw_values
+from refiner.eyes.eyeballs import EyeballLayers, eye_opening, eyeball_layers
+from refiner.eyes.geometry import EyeGeometry, caruncle, iris_outline, lid_outline, place_eyes
+from refiner.eyes.glasses import add_glasses
+from refiner.eyes.hair import brow_opacity, lower_lashes, upper_lashes
+from refiner.eyes.lights import Light, luma, make_light
+from refiner.eyes.parameters import EyeParameters
+from refiner.eyes.rasters import WINDOW_MM, PixelGrid, column_curve, lerp, pixel_grid, to_pixels
+from refiner.eyes.skin import FaceCurves, lid_edges, sample_skin_texture, skin_brightness
+
+CHUNK_PIXELS = 200_000
+"""Pixels (supersampled) rendered at once: some 30 fields of them have to stay near the processor."""
+
+
+@dataclass(frozen=True)
+class EyeBatch:
+    """Labelled pictures of eyes. N images; the inner corner of the eye is at the image left (a left eye).
+
+    Points are (x, y) in pixels: pixel centres at integers, (0, 0) the centre of the top-left pixel. They may lie outside the picture.
+    """
+
+    images: Tensor
+    """(N, C, H, W) float32 in [-1, 1], C = 1 (luma) or 3 (RGB)."""
+    gaze: Tensor
+    """(N, 2) pitch and yaw of the eyeball's optical axis, radians, camera axes."""
+    head_pose: Tensor
+    """(N, 2) pitch and yaw by MPIIGaze's rule, radians; positive pitch: face up, positive yaw: face to the image's left."""
+    pupil: Tensor
+    """(N, 2) centre of the pupil."""
+    iris_outline: Tensor
+    """(N, 32, 2) from the left over the top, as UnityEyes' ``iris_2d``."""
+    lid_outline: Tensor
+    """(N, 16, 2) as UnityEyes' ``interior_margin_2d``: 0 inner corner, 1-7 upper lid, 8 outer corner, 9-15 lower lid."""
+    caruncle: Tensor
+    """(N, 7, 2) as UnityEyes' ``caruncle_2d``."""
+    subjects: Tensor
+    """(N,) int64, the person."""
+    details: dict[str, Tensor]
+    """(N,) drawn values under "section.field" (see ``EyeParameters``)."""
+
+
+def render_eyes(
+    parameters: EyeParameters,
+    indices: Sequence[int],
+    *,
+    seed: int,
+    size: tuple[int, int] = (36, 60),
+    channels: int = 1,
+) -> EyeBatch:
+    """Render the images ``indices`` of the endless set that (parameters, seed) describe.
+
+    Image i depends on (parameters, seed, i, size, channels) alone, not on the batch or on global random state. The
+    window is 37.5 mm wide at any size; a higher picture shows more of the face.
+
+    Args:
+        indices: image numbers, at least 0; the person is ``index // parameters.images_per_person``.
+        size: (height, width) in pixels.
+        channels: 1 (grey) or 3 (RGB).
+
+    Raises:
+        ValueError: no index, a negative index, a size below 4 x 4, or channels other than 1 and 3.
+    """
+    height, width = size
+    if len(indices) == 0 or min(indices) < 0:
+        raise ValueError(f"indices are {list(indices)[:5]}..., but must be one or more numbers from 0 on")
+    if height < 4 or width < 4:
+        raise ValueError(f"size is {height}x{width} (height x width), but must be at least 4x4")
+    if channels not in (1, 3):
+        raise ValueError(f"channels is {channels}, but must be 1 (grey) or 3 (RGB)")
+    factor = supersampling(width)
+    chunk = max(1, CHUNK_PIXELS // (height * width * factor * factor))
+    with torch.no_grad():
+        parts = [
+            _render_chunk(parameters, indices[start : start + chunk], seed=seed, size=size, channels=channels)
+            for start in range(0, len(indices), chunk)
+        ]
+    return _concatenate(parts)
+
+
+def supersampling(width: int) -> int:
+    """Rays along each side of a pixel: hairs and edges need about 120 columns."""
+    return 2 if width < 110 else 1
+
+
+def _concatenate(parts: Sequence[EyeBatch]) -> EyeBatch:
+    names = [field.name for field in fields(EyeBatch) if field.name != "details"]
+    joined = {name: torch.cat([getattr(part, name) for part in parts]) for name in names}
+    details = {name: torch.cat([part.details[name] for part in parts]) for name in parts[0].details}
+    return EyeBatch(**joined, details=details)
+
+
+def _render_chunk(
+    parameters: EyeParameters, indices: Sequence[int], *, seed: int, size: tuple[int, int], channels: int
+) -> EyeBatch:
+    height, width = size
+    draws = draw_values(parameters, indices, seed=seed)
+    skin_texture, iris_texture = draw_textures(parameters, indices, seed=seed)
+    geometry = place_eyes(draws)
+    shift = torch.stack([draws["placement.right_mm"], draws["placement.down_mm"]], dim=1)
+    scale = draws["placement.scale"]
+    factor = supersampling(width)
+    grid = pixel_grid(shift, scale, size=(height * factor, width * factor))
+    picture = _paint(draws, geometry, grid, skin_texture=skin_texture, iris_texture=iris_texture, channels=channels)
+    if factor > 1:
+        picture = F.avg_pool2d(picture, factor)
+    picture = _optics(picture, draws, pixel_mm=WINDOW_MM / width)
+
+    def pixels(points: Tensor) -> Tensor:
+        return to_pixels(points, shift, scale, size=size)
+
+    return EyeBatch(
+        images=picture * 2 - 1,
+        gaze=geometry.gaze,
+        head_pose=geometry.head_pose,
+        pupil=pixels(geometry.iris_centre[:, None])[:, 0],
+        iris_outline=pixels(iris_outline(geometry, draws["geometry.iris_radius_mm"])),
+        lid_outline=pixels(lid_outline(geometry)),
+        caruncle=pixels(caruncle(geometry)),
+        subjects=torch.tensor([index // parameters.images_per_person for index in indices]),
+        details=draws,
+    )
+
+
+def _paint(
+    draws: Draws,
+    geometry: EyeGeometry,
+    grid: PixelGrid,
+    *,
+    skin_texture: Tensor,
+    iris_texture: Tensor,
+    channels: int,
+) -> Tensor:
+    """The supersampled picture (N, C, H, W), display-referred, about 0 to 1."""
+    light = make_light(draws)
+    curves = FaceCurves(
+        **{
+            name: column_curve(points, grid, steepest=steepest, beyond=beyond)
+            for name, points, steepest, beyond in (
+                ("upper", geometry.upper_lid, 2.0, 0.4),
+                ("lower", geometry.lower_lid, 2.0, -0.4),
+                ("crease", geometry.crease, 0.7, 0.3),
+                ("furrow", geometry.furrow, 0.5, -0.2),
+                ("brow", geometry.brow, 0.5, 0.2),
+            )
+        }
+    )
+    opening, below_upper, above_lower = eye_opening(curves.upper, curves.lower, grid)
+    blotches, grain = sample_skin_texture(draws, geometry, grid, skin_texture)
+    lids = {"below_upper": below_upper, "above_lower": above_lower}
+    eyeball = eyeball_layers(
+        draws, geometry, grid, light=light, iris_texture=iris_texture, skin_texture=blotches, **lids
+    )
+    skin = skin_brightness(
+        draws, geometry, grid, light=light, curves=curves, blotches=blotches, grain=grain, **lids
+    )
+    upper_edge, lower_edge = lid_edges(draws, below_upper, above_lower, opening)
+    palette = _Palette(draws, light, channels=channels)
+    picture = palette.skin * skin[:, None]
+    picture = lerp(picture, palette.flesh * skin[:, None] * 0.6, upper_edge[:, None] * 0.8)
+    picture = lerp(picture, palette.waterline * eyeball.shade[:, None], lower_edge[:, None])
+    picture = lerp(picture, _eyeball_colour(palette, eyeball), opening[:, None])
+    dark = palette.hair * (light.ambient + 0.3 * light.direct)[:, None, None, None]
+    picture = lerp(picture, dark, lower_lashes(draws, geometry, grid, above_lower=above_lower)[:, None])
+    picture = lerp(picture, dark, upper_lashes(draws, geometry, grid, **lids)[:, None])
+    picture = lerp(picture, dark, brow_opacity(draws, grid, brow=curves.brow, grain=grain)[:, None])
+    return add_glasses(picture, draws, geometry, grid)
+
+
+class _Palette:
+    """Colours (N, C, 1, 1) of the materials under the light's tint; grey where C is 1."""
+
+    def __init__(self, draws: Draws, light: Light, *, channels: int) -> None:
+        self._light, self._channels = light, channels
+        red = draws["skin.redness"][:, None]
+        skin = draws["skin.luminance"][:, None] * torch.tensor([1.22, 0.96, 0.78])
+        skin = skin * (1 + (red - 0.5) * torch.tensor([0.10, -0.08, 0.14]))
+        skin = skin * (draws["skin.luminance"][:, None] / luma(skin))
+        darkness = draws["hair.darkness"][:, None]
+        grey_iris = (draws["iris.luminance"][:, None] / 0.36).clamp(0, 1)
+        iris = torch.lerp(torch.tensor([1.5, 0.85, 0.45]), torch.tensor([0.85, 1.02, 1.2]), grey_iris)
+        self.skin = self._colour(skin)
+        self.flesh = self._colour(skin * torch.tensor([0.9, 0.68, 0.68]))
+        self.waterline = self._colour(torch.tensor([[0.85, 0.68, 0.64]]) * skin.mean(1, keepdim=True).clamp(min=0.4) * 1.5)
+        self.hair = self._colour((1 - darkness) * skin * 0.8 + 0.03 * torch.tensor([1.2, 1.0, 0.8]))
+        self.iris = self._colour(iris / luma(iris))
+        self.sclera = self._colour(torch.tensor([[1.02, 1.0, 0.96]]).expand(len(skin), 3))
+        self.vein = self._colour(torch.tensor([[1.0, 0.62, 0.58]]).expand(len(skin), 3))
+        self.caruncle = self._colour(torch.tensor([[0.78, 0.5, 0.46]]).expand(len(skin), 3))
+
+    def _colour(self, rgb: Tensor) -> Tensor:
+        tinted = rgb * self._light.tint
+        return (luma(tinted) if self._channels == 1 else tinted)[:, :, None, None]
+
+
+def _eyeball_colour(palette: _Palette, layers: EyeballLayers) -> Tensor:
+    sclera = lerp(palette.sclera, palette.vein, layers.veins[:, None]) * layers.sclera_brightness[:, None]
+    colour = lerp(sclera, palette.caruncle, 0.8 * layers.caruncle[:, None])
+    colour = lerp(colour, palette.iris * layers.iris_brightness[:, None], layers.iris[:, None])
+    return colour * layers.shade[:, None] + layers.highlight[:, None]
+
+
+def _optics(picture: Tensor, draws: Draws, *, pixel_mm: float) -> Tensor:
+    """Exposure, contrast, blur and clipping to [0, 1]."""
+    # Cameras expose for the light there is, though not fully.
+    lightness = (draws["light.ambient"] + 0.6 * draws["light.direct"]) * (0.3 + draws["skin.luminance"])
+    exposure, contrast = draws["optics.exposure"] * 0.89 * lightness**-0.6, draws["optics.contrast"]
+    picture = picture * (exposure * contrast)[:, None, None, None] + (0.4 * (1 - contrast))[:, None, None, None]
+    return _blur(picture, draws["optics.blur_mm"] / pixel_mm).clamp(0, 1)
+
+
+def _blur(picture: Tensor, sigma: Tensor) -> Tensor:
+    """Gaussian blur (N, C, H, W) with a width (N,) in pixels for each image."""
+    reach = max(1, int(torch.ceil(2.5 * sigma.max()).item()))
+    offset = torch.arange(-reach, reach + 1)
+    weights = torch.exp(-0.5 * (offset[None] / sigma.clamp(min=1e-3)[:, None]) ** 2)
+    weights = (weights / weights.sum(1, keepdim=True))[:, :, None, None, None]
+    for dim in (2, 3):
+        before, after = picture.narrow(dim, 0, 1), picture.narrow(dim, picture.shape[dim] - 1, 1)
+        padded = torch.cat([before] * reach + [picture] + [after] * reach, dim=dim)
+        picture = sum(
+            (weights[:, step] * padded.narrow(dim, step, picture.shape[dim]) for step in range(2 * reach + 1)),
+            start=torch.zeros(()),
+        )
+    return picture

@@ -1,0 +1,128 @@
+"""Skin round the eye: a relief of millimetres, lit, with creases, shade in the hollows and texture."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from refiner.eyes.draws import SKIN_SPAN_MM, Draws
+from refiner.eyes.geometry import EyeGeometry
+from refiner.eyes.lights import Light
+from refiner.eyes.rasters import ColumnCurve, PixelGrid, across, bump, lerp
+
+
+@dataclass(frozen=True)
+class FaceCurves:
+    """Curves of the face over the columns."""
+
+    upper: ColumnCurve
+    lower: ColumnCurve
+    crease: ColumnCurve
+    furrow: ColumnCurve
+    brow: ColumnCurve
+
+
+def sample_skin_texture(draws: Draws, geometry: EyeGeometry, grid: PixelGrid, texture: Tensor) -> tuple[Tensor, Tensor]:
+    """Blotches and grain (N, H, W) of textures (N, 2, T, T) that stick to the head."""
+    cos_pitch, cos_yaw = torch.cos(geometry.head_pose).unbind(1)
+    u = (grid.x / cos_yaw[:, None, None]) * (2 / SKIN_SPAN_MM)
+    v = (grid.y / cos_pitch[:, None, None]) * (2 / SKIN_SPAN_MM)
+    where = torch.stack(torch.broadcast_tensors(u, v), dim=3)
+    sampled = F.grid_sample(texture, where, align_corners=False, padding_mode="reflection")
+    return sampled[:, 0], sampled[:, 1]
+
+
+def skin_brightness(
+    draws: Draws,
+    geometry: EyeGeometry,
+    grid: PixelGrid,
+    *,
+    light: Light,
+    curves: FaceCurves,
+    below_upper: Tensor,
+    above_lower: Tensor,
+    blotches: Tensor,
+    grain: Tensor,
+) -> Tensor:
+    """Light that the skin sends to the camera, relative to its luminance: (N, H, W)."""
+    above_crease = -curves.crease.below(grid)
+    below_furrow = curves.furrow.below(grid)
+    relief, hollow = _relief(draws, geometry, grid, curves, above_crease, below_furrow)
+    facing = _facing(relief, geometry, light, grid.pixel_mm)
+    column = draws["lids.crease_strength"][:, None, None]
+    # Seen in a fold: a dark line with a soft shade above it, where the fold overhangs.
+    crease = bump(above_crease / 0.45) * 0.5 + bump((above_crease - 0.7) / 1.5) * 0.25
+    crease = crease * column * _between(grid, -14.0, -8.0, 10.0, 17.0)
+    furrow = bump(below_furrow / 1.2) * 0.16 * _between(grid, -13.0, -6.0, 7.0, 14.0)
+    furrow = furrow * draws["lids.bag_strength"][:, None, None]
+    ambient = light.ambient[:, None, None] * (1 - 0.55 * hollow)
+    direct = light.direct[:, None, None] * ((facing + 0.15) / 1.15).clamp(min=0)
+    gloss = draws["skin.gloss"][:, None, None] * light.direct[:, None, None] * facing.clamp(min=0) ** 8
+    pigment = 1 - draws["skin.lid_darkness"][:, None, None] * across(-0.5, 1.0, -below_upper) * (
+        1 - across(0.0, 4.0, above_crease)
+    ) * _between(grid, -15.0, -9.0, 9.0, 16.0)
+    under = (grid.x - 1.0) * (1 / 13.0), (grid.y - geometry.lower_lid[:, 16, 1, None, None] - 2.0) * (1 / 5.5)
+    circle = 1 - draws["skin.dark_circle"][:, None, None] * bump(under[0] * under[0] + under[1] * under[1])
+    texture = 1 + draws["skin.mottle"][:, None, None] * blotches + draws["skin.grain"][:, None, None] * grain
+    return (ambient + direct + gloss) * (1 - crease) * (1 - furrow) * pigment * circle * texture
+
+
+def _relief(
+    draws: Draws,
+    geometry: EyeGeometry,
+    grid: PixelGrid,
+    curves: FaceCurves,
+    above_crease: Tensor,
+    below_furrow: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Height of the skin toward the camera before the face's plane, mm, and how hollow it is, 0 to 1; (N, H, W)."""
+    centre = geometry.eyeball_centre
+    dx, dy = grid.x - centre[:, 0, None, None], grid.y - centre[:, 1, None, None]
+    # The lids over the eyeball: a dome that runs out softly, not a sphere stuck to a plane.
+    # Below the eye it runs out slowly, into the cheek.
+    fall = dy * dy * torch.where(dy > 0, 0.35, 1.0)
+    height = 10.5 * torch.reciprocal(1 + (dx * dx + fall) * (1 / 12.5**2)).square()
+    # The nose rises beyond the inner corner, the temple falls off beyond the outer one.
+    nose = draws["skin.nose_slope"][:, None, None] * (-12.0 - grid.x).clamp(min=0).square() / 12
+    temple = (grid.x - 10.0).clamp(min=0).square() / 60
+    lowered = (grid.y - 2.0).clamp(min=0)
+    cheek = draws["skin.cheek_slope"][:, None, None] * lowered * lowered / (lowered + 4.0)
+    below_brow = curves.brow.below(grid)
+    brow = draws["skin.brow_ridge_mm"][:, None, None] * (1 - across(-3.0, 9.0, below_brow))
+    socket_shape = bump((below_brow - 8.0) / 6.0) * bump((grid.x + 9.0) / 12.0)
+    socket = draws["skin.socket_depth_mm"][:, None, None] * socket_shape
+    fold = draws["lids.crease_strength"][:, None, None] * 0.6 * across(-0.8, 1.2, above_crease) * _between(grid, -14.0, -8.0, 8.0, 16.0)
+    bag = draws["lids.bag_strength"][:, None, None] * 1.2 * across(0.0, 5.0, -below_furrow) * _between(grid, -15.0, -5.0, 6.0, 16.0)
+    hollow = (0.12 * socket + 0.3 * bump((grid.x + 15.0) / 3.0) * bump(grid.y / 5.0)).clamp(0, 1)
+    return height + nose - temple + cheek + brow - socket + fold + bag, hollow
+
+
+def _between(grid: PixelGrid, start: float, full: float, fading: float, end: float) -> Tensor:
+    """Weight (N, 1, W) over the columns: 0 before ``start``, 1 from ``full`` to ``fading``, 0 after ``end``, mm."""
+    return across(start, full, grid.x) * (1 - across(fading, end, grid.x))
+
+
+def _facing(relief: Tensor, geometry: EyeGeometry, light: Light, pixel_mm: float) -> Tensor:
+    """Cosine (N, H, W) between the relief's normal and the light."""
+    right = F.pad(relief[:, :, 1:] - relief[:, :, :-1], (0, 1)) / pixel_mm
+    down = F.pad(relief[:, 1:] - relief[:, :-1], (0, 0, 0, 1)) / pixel_mm
+    back = geometry.head_axes[:, 2]
+    # The face's own plane, turned with the head: its height toward the camera grows by back / back_z.
+    right = (right + (back[:, 0] / back[:, 2])[:, None, None]).clamp(-3, 3)
+    down = (down + (back[:, 1] / back[:, 2])[:, None, None]).clamp(-3, 3)
+    toward = light.toward[:, :, None, None]
+    return (-right * toward[:, 0] - down * toward[:, 1] - toward[:, 2]) * torch.rsqrt(1 + right * right + down * down)
+
+
+def lid_edges(draws: Draws, below_upper: Tensor, above_lower: Tensor, opening: Tensor) -> tuple[Tensor, Tensor]:
+    """Weights (N, H, W) of the dark upper lid edge and of the wet lower one, both outside the opening."""
+    thickness = draws["lids.thickness_mm"][:, None, None]
+    between_corners = across(-0.3, 1.0, below_upper + above_lower)
+    upper = bump(below_upper / (0.7 * thickness)) * between_corners * (1 - opening)
+    lower = bump((above_lower + 0.5 * thickness) / (0.6 * thickness)) * between_corners * (1 - opening)
+    lower = lower * (below_upper > 0)
+    return upper, lower * draws["lids.waterline"][:, None, None]
+
+
+__all__ = ["FaceCurves", "lerp", "lid_edges", "sample_skin_texture", "skin_brightness"]

@@ -1,0 +1,70 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from refiner.checkpoints import list_checkpoints, load_checkpoint, save_checkpoint
+from refiner.errors import OutputError, RunError
+
+
+def names(folder: Path) -> list[str]:
+    return [path.name for path in list_checkpoints(folder)]
+
+
+def test_newest_two_stay_and_the_newest_is_loaded(tmp_path: Path) -> None:
+    for step in (3, 6, 9):
+        save_checkpoint(tmp_path, step, {"step": step, "x": torch.arange(step)})
+    assert names(tmp_path) == ["step-00000006.pt", "step-00000009.pt"]
+    state = load_checkpoint(tmp_path)
+    assert state["step"] == 9
+    assert torch.equal(state["x"], torch.arange(9))
+
+
+def test_nothing_to_load(tmp_path: Path) -> None:
+    assert load_checkpoint(tmp_path / "absent") is None
+
+
+def test_a_damaged_newest_one_is_announced_and_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for step in (3, 6):
+        path = save_checkpoint(tmp_path, step, {"step": step})
+    path.write_bytes(path.read_bytes()[:100])
+    assert load_checkpoint(tmp_path)["step"] == 3
+    assert "step-00000006.pt" in caplog.text
+
+
+def test_all_damaged_is_an_error_not_a_fresh_start(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, 3, {"step": 3}).write_bytes(b"")
+    with pytest.raises(RunError, match="none of 1 checkpoints can be read"):
+        load_checkpoint(tmp_path)
+
+
+def test_nothing_is_unpickled(tmp_path: Path) -> None:
+    class Hostile:
+        def __reduce__(self) -> tuple:
+            return (Path.touch, (tmp_path / "hacked",))
+
+    torch.save({"step": Hostile()}, tmp_path / "step-00000001.pt")
+    with pytest.raises(RunError):
+        load_checkpoint(tmp_path)
+    assert not (tmp_path / "hacked").exists()
+
+
+def test_a_full_disk_leaves_the_older_ones_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_checkpoint(tmp_path, 3, {"step": 3})
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("refiner.checkpoints._flush_to_disk", full)
+    with pytest.raises(OutputError, match="No space left"):
+        save_checkpoint(tmp_path, 6, {"step": 6})
+    monkeypatch.undo()
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000003.pt"]
+
+
+def test_leftovers_of_a_kill_are_removed(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, 3, {"step": 3})
+    (tmp_path / ".partial-abc.pt").write_bytes(b"half")
+    assert load_checkpoint(tmp_path)["step"] == 3
+    assert names(tmp_path) == ["step-00000003.pt"]
+    assert not (tmp_path / ".partial-abc.pt").exists()

@@ -1,0 +1,106 @@
+from pathlib import Path
+
+import pytest
+
+from refiner.configuration import (
+    TrainingConfiguration,
+    changed_keys,
+    read_configuration,
+    write_configuration,
+)
+from refiner.errors import ConfigurationError
+
+
+def read(text: str, tmp_path: Path, *overrides: str) -> TrainingConfiguration:
+    file = tmp_path / "eyes.yaml"
+    file.write_text(text, encoding="utf-8")
+    return read_configuration(file, TrainingConfiguration, overrides=overrides)
+
+
+def test_defaults_are_valid_and_written_whole(tmp_path: Path) -> None:
+    configuration = read("", tmp_path)
+    assert configuration == TrainingConfiguration()
+    text = write_configuration(configuration)
+    assert "refiner_optimizer" in text
+    assert read(text, tmp_path) == configuration
+
+
+def test_sections_and_overrides(tmp_path: Path) -> None:
+    configuration = read(
+        "batch_size: 32\nrefiner: {features: 16}\n",
+        tmp_path,
+        "refiner.features=8",
+        "refiner_optimizer.learning_rate=1e-3",
+        "data.renders=some folder",
+        "size=[35, 55]",
+    )
+    assert configuration.batch_size == 32
+    assert configuration.refiner.features == 8
+    assert configuration.refiner_optimizer.learning_rate == pytest.approx(1e-3)
+    assert configuration.data.renders == Path("some folder")
+    assert configuration.size == (35, 55)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("batchsize: 3", "eyes.yaml: unknown key batchsize; did you mean batch_size?"),
+        ("refiner: {featurs: 3}", "unknown key refiner.featurs; did you mean refiner.features?"),
+        ("features: 3", "unknown key features; did you mean refiner.features?"),
+        ("batch_size: many", "batch_size is 'many'"),
+        ("batch_size: 1", "greater than or equal to 2"),
+        ("refiner: 3", "refiner is 3"),
+        ("- 1", "holds a list"),
+        ("a: [", "not valid YAML"),
+        (
+            "history_size: 3\nbatch_size: 64",
+            "history_size is 3, but must be 0 or at least half of batch_size (64); set it to 32",
+        ),
+        ("refiner: {kernel: 4}", "must be odd"),
+        ("label_smoothing: 0.7", "label_smoothing is 0.7"),
+        ("size: [0, 5]", "size is [0, 5]"),
+        ("objective: wasserstein", "objective is 'wasserstein'"),
+    ],
+)
+def test_a_bad_file_is_refused_in_one_sentence(text: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        read(text, tmp_path)
+    assert message in str(caught.value)
+    assert "eyes.yaml" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("batch_size", "expected section.key=value"),
+        ("size.x=3", "size"),
+        ("=3", "expected"),
+        ("seed=[", "not valid YAML"),
+    ],
+)
+def test_a_bad_override_is_refused(override: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=message.replace(".", r"\.")):
+        read("", tmp_path, override)
+
+
+def test_a_section_cannot_be_entered_through_a_value(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="seed is a value"):
+        read("seed: 1", tmp_path, "seed.x=3")
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"absent\.yaml"):
+        read_configuration(tmp_path / "absent.yaml", TrainingConfiguration)
+
+
+def test_yaml_is_not_evaluated(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError):
+        read("seed: !!python/object/apply:os.getcwd []", tmp_path)
+
+
+def test_changes_are_named() -> None:
+    old = TrainingConfiguration()
+    new = old.model_copy(update={"seed": 3, "refiner": old.refiner.model_copy(update={"features": 8})})
+    assert changed_keys(old, new) == ["seed: 0 -> 3", "refiner.features: 64 -> 8"]
+    assert changed_keys(old, old) == []

@@ -1,0 +1,123 @@
+"""The moves of both players: what gets a gradient, what does not, and what state there is."""
+
+import copy
+
+import pytest
+import torch
+
+from refiner.configuration import TrainingConfiguration
+from refiner.errors import TrainingError
+from refiner.game import Game, build_networks
+from refiner.randomness import torch_generator
+
+
+@pytest.fixture
+def game(tiny: TrainingConfiguration) -> Game:
+    return Game(tiny, device="cpu", precision="fp32")
+
+
+def images(count: int = 6, seed: int = 0) -> torch.Tensor:
+    return torch.rand(count, 1, 8, 12, generator=torch_generator(seed, "images")) * 2 - 1
+
+
+def weights(network: torch.nn.Module) -> torch.Tensor:
+    return torch.cat([parameter.detach().flatten().clone() for parameter in network.parameters()])
+
+
+def test_refiner_step_moves_the_refiner_only(game: Game) -> None:
+    refiner, discriminator = weights(game.refiner), weights(game.discriminator)
+    game.update_refiner(images())
+    assert not torch.equal(weights(game.refiner), refiner)
+    assert torch.equal(weights(game.discriminator), discriminator)
+    assert all(parameter.grad is None for parameter in game.discriminator.parameters())
+
+
+def test_discriminator_step_sends_no_gradient_into_the_refiner(game: Game) -> None:
+    refiner, discriminator = weights(game.refiner), weights(game.discriminator)
+    game.update_discriminator(images(), images(seed=1), torch_generator(0, "h"))
+    assert torch.equal(weights(game.refiner), refiner)
+    assert all(parameter.grad is None for parameter in game.refiner.parameters())
+    assert not torch.equal(weights(game.discriminator), discriminator)
+
+
+def gradient_of_the_refiner(game: Game, *, adversarial: bool = True) -> torch.Tensor:
+    game.update_refiner(images(), adversarial=adversarial)
+    return torch.cat([parameter.grad.flatten() for parameter in game.refiner.parameters()])
+
+
+def test_the_adversarial_term_reaches_the_refiner(tiny: TrainingConfiguration) -> None:
+    """Another discriminator gives another gradient; without the adversarial term it does not matter."""
+    games = [Game(tiny, device="cpu", precision="fp32") for _ in range(4)]
+    for game in games[1::2]:
+        torch.nn.init.normal_(game.discriminator.head.weight)
+    first, second = (gradient_of_the_refiner(game) for game in games[:2])
+    assert not torch.allclose(first, second, atol=1e-6)
+    alone = [gradient_of_the_refiner(game, adversarial=False) for game in games[2:]]
+    assert torch.equal(*alone)
+
+
+def test_refiner_gradient_is_adversarial_plus_lambda_times_regularization(tiny: TrainingConfiguration) -> None:
+    def gradient(weight: float, *, adversarial: bool = True) -> torch.Tensor:
+        configuration = tiny.model_copy(update={"self_regularization_weight": weight})
+        return gradient_of_the_refiner(Game(configuration, device="cpu", precision="fp32"), adversarial=adversarial)
+
+    regularization = gradient(1.0, adversarial=False)
+    assert torch.allclose(gradient(5.0), gradient(0.0) + 5 * regularization, atol=1e-5)
+
+
+def test_discriminator_sees_refined_images_of_past_steps(game: Game) -> None:
+    """The images of the first step come back after the refiner has changed."""
+    with torch.no_grad():
+        first = game.refiner(images())
+    seen: list[torch.Tensor] = []
+    game.discriminator.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    for step in range(3):
+        game.update_discriminator(images(seed=step), images(seed=9), torch_generator(0, "h", step))
+        torch.nn.init.normal_(game.refiner.head.weight)
+    late = [image for batch in seen[2::2] for image in batch]  # every second batch is real
+    assert any(torch.equal(image, old) for image in late for old in first[3:])
+
+
+def test_training_pulls_a_refiner_of_loss_only_to_the_identity(tiny: TrainingConfiguration) -> None:
+    optimizer = tiny.refiner_optimizer.model_copy(update={"learning_rate": 0.01})
+    game = Game(tiny.model_copy(update={"refiner_optimizer": optimizer}), device="cpu", precision="fp32")
+    losses = [game.update_refiner(images(), adversarial=False)["self_regularization"].item() for _ in range(150)]
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_average_follows_the_weights(game: Game) -> None:
+    start = weights(game.refiner)
+    game.update_refiner(images())
+    assert torch.allclose(weights(game.average), (start + weights(game.refiner)) / 2, atol=1e-7)  # decay 0.5
+    assert game.saved_network is game.average
+
+
+def test_a_loss_that_is_not_finite_stops(game: Game) -> None:
+    with torch.no_grad():
+        game.refiner.stem.weight.fill_(float("nan"))
+    with pytest.raises(TrainingError, match="not finite .*self_regularization nan"):
+        game.update_refiner(images())
+
+
+def test_state_is_complete(tiny: TrainingConfiguration) -> None:
+    first, second = (Game(tiny, device="cpu", precision="fp32") for _ in range(2))
+    for step in range(3):
+        first.update_refiner(images(seed=step))
+        first.update_discriminator(images(seed=step), images(seed=9), torch_generator(0, "h", step))
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    for game in (first, second):
+        game.update_refiner(images(seed=7))
+        game.update_discriminator(images(seed=8), images(seed=9), torch_generator(0, "h", 3))
+    for network in ("refiner", "discriminator", "average"):
+        assert torch.equal(weights(getattr(first, network)), weights(getattr(second, network)))
+    assert torch.equal(first.history.images, second.history.images)
+
+
+def test_initial_weights_follow_from_the_seed_alone(tiny: TrainingConfiguration) -> None:
+    torch.manual_seed(1)
+    first = [weights(network) for network in build_networks(tiny)]
+    torch.manual_seed(2)
+    second = [weights(network) for network in build_networks(tiny)]
+    other = [weights(network) for network in build_networks(tiny.model_copy(update={"seed": 5}))]
+    assert all(map(torch.equal, first, second))
+    assert not any(map(torch.equal, first, other))

@@ -1,0 +1,30 @@
+import time
+
+import pytest
+
+from refiner import hardware
+
+
+def test_environment_names_what_a_bug_report_needs() -> None:
+    facts = hardware.environment()
+    assert facts["processor"]["name"]
+    assert facts["processor"]["cores"] >= 1
+    assert facts["versions"]["torch"]
+    assert facts["versions"]["simgan-refiner"]
+
+
+def test_bf16_is_not_even_tried_where_it_is_emulated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hardware, "processor", lambda: {"name": "old", "cores": 2, "features": ["avx2"]})
+    assert hardware.choose_precision("cpu", lambda precision: pytest.fail("tried")) == "fp32"
+
+
+@pytest.mark.parametrize(("slow", "chosen"), [("fp32", "bf16"), ("bf16", "fp32")])
+def test_where_bf16_is_native_the_trial_decides(slow: str, chosen: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hardware, "processor", lambda: {"name": "new", "cores": 2, "features": ["amx_bf16"]})
+    trial = {slow: 0.02}
+    assert hardware.choose_precision("cpu", lambda precision: time.sleep(trial.get(precision, 0.0))) == chosen
+
+
+def test_devices() -> None:
+    assert hardware.resolve_device("cpu") == "cpu"
+    assert hardware.resolve_device("auto") in ("cpu", "cuda")

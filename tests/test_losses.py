@@ -1,0 +1,118 @@
+"""Losses by hand, against a double loop over images and patches, and against their gradients."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from refiner.losses import (
+    OBJECTIVES,
+    cross_entropy_discriminator_loss,
+    cross_entropy_refiner_loss,
+    self_regularization_loss,
+)
+
+
+def looped_cross_entropy(logits: Tensor, *, refined: bool) -> float:
+    """-log of the probability given to the right answer, patch by patch."""
+    total = 0.0
+    for image in logits:
+        for value in image.flatten().tolist():
+            probability = 1 / (1 + math.exp(-value))
+            total -= math.log(probability if refined else 1 - probability)
+    return total / logits.numel()
+
+
+def test_discriminator_loss_equals_a_loop_over_patches() -> None:
+    refined, real = torch.randn(2, 3, 1, 2, 5, dtype=torch.float64)
+    expected = looped_cross_entropy(refined, refined=True) + looped_cross_entropy(real, refined=False)
+    assert float(cross_entropy_discriminator_loss(refined, real)) == pytest.approx(expected)
+
+
+def test_refiner_loss_equals_a_loop_over_patches() -> None:
+    logits = torch.randn(3, 1, 2, 5, dtype=torch.float64)
+    assert float(cross_entropy_refiner_loss(logits)) == pytest.approx(looped_cross_entropy(logits, refined=False))
+
+
+def test_hand_made_logits_give_hand_computed_losses() -> None:
+    logits = torch.tensor([[[[0.0, math.log(3)]]]])  # probabilities of refined: 1/2, 3/4
+    assert float(cross_entropy_refiner_loss(logits)) == pytest.approx((math.log(2) + math.log(4)) / 2)
+    loss = cross_entropy_discriminator_loss(logits, torch.zeros(1, 1, 1, 2))
+    assert float(loss) == pytest.approx((math.log(2) + math.log(4 / 3)) / 2 + math.log(2))
+
+
+def test_equilibrium_is_two_ln_two() -> None:
+    zeros = torch.zeros(2, 1, 3, 5)
+    assert float(cross_entropy_discriminator_loss(zeros, zeros)) == pytest.approx(2 * math.log(2))
+
+
+def test_smoothing_softens_the_real_side_only() -> None:
+    refined, real = torch.randn(2, 2, 1, 3, 4, dtype=torch.float64)
+    plain, smooth = (cross_entropy_discriminator_loss(refined, real, smoothing=s) for s in (0.0, 0.1))
+    target = torch.full_like(real, 0.1)
+    real_side = torch.nn.functional.binary_cross_entropy_with_logits(real, target)
+    refined_side = looped_cross_entropy(refined, refined=True)
+    assert float(smooth) == pytest.approx(refined_side + float(real_side))
+    assert float(smooth) != pytest.approx(float(plain))
+
+
+def test_extreme_logits_stay_finite() -> None:
+    for value in (-1e4, 1e4):
+        logits = torch.full((1, 1, 2, 3), value, requires_grad=True)
+        loss = cross_entropy_discriminator_loss(logits, logits) + cross_entropy_refiner_loss(logits)
+        loss.backward()
+        assert torch.isfinite(loss)
+        assert torch.isfinite(logits.grad).all()
+
+
+@pytest.mark.parametrize("name", list(OBJECTIVES))
+def test_signs_agree_with_positive_is_refined(name: str) -> None:
+    """A discriminator that is right has less loss; a refiner that fools it has less loss."""
+    objective, yes, no = OBJECTIVES[name], torch.full((2, 1, 3, 4), 1.5), torch.full((2, 1, 3, 4), -1.5)
+    assert objective.discriminator(yes, no) < objective.discriminator(no, yes)
+    assert objective.refiner(no) < objective.refiner(yes)
+
+
+def test_refiner_gradient_does_not_vanish_when_the_discriminator_wins() -> None:
+    logits = torch.full((1, 1, 2, 3), 12.0, requires_grad=True)
+    cross_entropy_refiner_loss(logits).backward()
+    assert float(logits.grad.sum()) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_self_regularization_by_hand() -> None:
+    synthetic, refined = torch.zeros(2, 1, 2, 3), torch.zeros(2, 1, 2, 3)
+    refined[1, 0, 1, 2] = 0.6
+    assert float(self_regularization_loss(refined, synthetic)) == pytest.approx(0.6 / 12)
+
+
+def test_self_regularization_in_a_feature_space() -> None:
+    refined = torch.stack([torch.full((1, 2, 3), 0.5), torch.full((1, 2, 3), -0.5)], dim=1)  # hue moves, mean stays
+    loss = self_regularization_loss(refined, torch.zeros_like(refined), features=lambda x: x.mean(1, keepdim=True))
+    assert float(loss) == 0
+
+
+def test_self_regularization_refuses_shapes_that_broadcast() -> None:
+    with pytest.raises(ValueError, match="expected one shape"):
+        self_regularization_loss(torch.zeros(2, 1, 4, 6), torch.zeros(1, 1, 4, 6))
+
+
+@pytest.mark.parametrize("factor", [(2, 1, 1), (1, 2, 2)], ids=["batch", "size"])
+def test_lambda_does_not_depend_on_batch_or_image_size(factor: tuple) -> None:
+    """The ratio of adversarial loss to self-regularization is the same for a batch repeated or enlarged."""
+
+    def ratio(logits: Tensor, refined: Tensor, synthetic: Tensor) -> float:
+        return float(cross_entropy_refiner_loss(logits) / self_regularization_loss(refined, synthetic))
+
+    logits, (refined, synthetic) = torch.randn(2, 1, 3, 4), torch.randn(2, 2, 1, 6, 8)
+    repeat = (factor[0], 1, *factor[1:])
+    large = ratio(logits.repeat(repeat), refined.repeat(repeat), synthetic.repeat(repeat))
+    assert large == pytest.approx(ratio(logits, refined, synthetic), rel=1e-5)
+
+
+def test_gradients() -> None:
+    logits, real = torch.randn(2, 2, 1, 2, 3, dtype=torch.float64, requires_grad=True).unbind()
+    assert torch.autograd.gradcheck(lambda a, b: cross_entropy_discriminator_loss(a, b, smoothing=0.1), (logits, real))
+    assert torch.autograd.gradcheck(cross_entropy_refiner_loss, (logits,))
+    images = torch.randn(2, 1, 2, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda a: self_regularization_loss(a, torch.zeros_like(a)), (images,))

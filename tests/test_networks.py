@@ -1,0 +1,135 @@
+"""Both networks against the layer tables of arXiv:1612.07828 (counts and maps recomputed by hand)."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from refiner.networks import PatchDiscriminator, RefinerNetwork, parameter_count
+
+PAPER_GAZE = {}
+PAPER_HAND = {"stem_kernel": 7, "blocks": 10}
+HALF = {"features": 32, "unshuffle": 2, "output": "residual"}
+
+
+def receptive_field(network: nn.Module, size: tuple[int, int], at: tuple[int, int]) -> tuple[int, int]:
+    """Height and width of the input pixels that move one output value, found by gradients."""
+    for module in network.modules():  # make every path count: positive weights, positive inputs
+        if isinstance(module, nn.Conv2d):
+            nn.init.constant_(module.weight, 0.01)
+            nn.init.constant_(module.bias, 0.01)
+    with torch.no_grad():
+        if isinstance(network, PatchDiscriminator):
+            network.head.weight[0].fill_(-0.01)  # or the difference of the two channels would cancel
+    touched = torch.zeros(size, dtype=torch.bool)
+    for _ in range(12):  # max-pooling passes one gradient only
+        images = torch.rand(1, network_channels(network), *size, requires_grad=True)
+        network(images)[0, 0, at[0], at[1]].backward()
+        touched |= images.grad[0].abs().sum(0) > 0
+    rows, columns = touched.any(1).nonzero(), touched.any(0).nonzero()
+    return int(rows[-1] - rows[0]) + 1, int(columns[-1] - columns[0]) + 1
+
+
+def network_channels(network: nn.Module) -> int:
+    return next(m for m in network.modules() if isinstance(m, nn.Conv2d)).in_channels
+
+
+@pytest.mark.parametrize(
+    ("channels", "arguments", "count"),
+    [(1, PAPER_GAZE, 296_129), (3, PAPER_GAZE, 297_411), (1, PAPER_HAND, 741_825)],
+)
+def test_refiner_has_the_paper_s_parameters(channels: int, arguments: dict, count: int) -> None:
+    assert parameter_count(RefinerNetwork(channels, **arguments)) == count
+
+
+@pytest.mark.parametrize(("layers", "count"), [("gaze", 75_906), ("hand", 178_050)])
+def test_discriminator_has_the_paper_s_parameters(layers: str, count: int) -> None:
+    assert parameter_count(PatchDiscriminator(layers=layers)) == count
+
+
+@pytest.mark.parametrize(
+    ("layers", "size", "patches"),
+    [
+        ("gaze", (35, 55), (9, 14)),
+        ("gaze", (36, 60), (9, 15)),
+        ("hand", (224, 224), (7, 7)),
+        ("hand", (96, 160), (3, 5)),
+    ],
+)
+def test_discriminator_decides_on_the_paper_s_map(layers: str, size: tuple, patches: tuple) -> None:
+    assert PatchDiscriminator(layers=layers)(torch.zeros(2, 1, *size)).shape == (2, 1, *patches)
+
+
+def test_receptive_fields_are_the_paper_s() -> None:
+    assert receptive_field(RefinerNetwork(features=4), (35, 55), (17, 27)) == (19, 19)
+    assert receptive_field(PatchDiscriminator(), (63, 71), (8, 9)) == (23, 23)
+    assert receptive_field(PatchDiscriminator(layers="hand", width=0.1), (224, 256), (3, 4)) == (71, 71)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 13), st.integers(1, 13), st.sampled_from([1, 3]), st.sampled_from([PAPER_GAZE, HALF]))
+def test_refiner_keeps_any_size_and_range(height: int, width: int, channels: int, arguments: dict) -> None:
+    network = RefinerNetwork(channels, **{**arguments, "features": 4, "blocks": 1})
+    for parameter in network.parameters():
+        nn.init.normal_(parameter, std=2.0)
+    refined = network(torch.rand(2, channels, height, width) * 2 - 1)
+    assert refined.shape == (2, channels, height, width)
+    assert refined.abs().max() <= 1
+
+
+@pytest.mark.parametrize("unshuffle", [1, 2])
+def test_untrained_residual_refiner_is_the_identity(unshuffle: int) -> None:
+    images = torch.rand(2, 1, 7, 11) * 2 - 1
+    images[0, 0, 0, :2] = torch.tensor([-1.0, 1.0])
+    assert torch.equal(RefinerNetwork(features=4, unshuffle=unshuffle, output="residual")(images), images)
+
+
+def test_residual_change_is_bounded() -> None:
+    network = RefinerNetwork(features=4, output="residual", max_change=0.25)
+    nn.init.normal_(network.head.weight, std=50.0)
+    images = torch.rand(2, 1, 7, 11) - 0.5
+    change = network(images) - images
+    assert 0.2 < change.abs().max() <= 0.25 + 1e-6
+
+
+def test_pixels_outside_the_receptive_field_do_not_matter() -> None:
+    network = PatchDiscriminator(width=0.2)
+    images = torch.rand(1, 1, 36, 60)
+    changed = images.clone()
+    changed[..., 12:, :] = torch.rand(1, 1, 24, 60)
+    assert torch.equal(network(images)[..., 0, :], network(changed)[..., 0, :])
+    assert not torch.equal(network(images), network(changed))
+
+
+def test_untrained_logits_take_both_signs() -> None:
+    torch.manual_seed(0)
+    logits = torch.cat([PatchDiscriminator()(torch.rand(4, 1, 35, 55) * 2 - 1) for _ in range(8)])
+    assert (logits > 0).any()
+    assert (logits < 0).any()
+
+
+def test_logit_is_refined_minus_real() -> None:
+    network = PatchDiscriminator(width=0.1)
+    nn.init.zeros_(network.head.weight)
+    with torch.no_grad():
+        network.head.bias.copy_(torch.tensor([0.25, 2.0]))  # channel 0 says real, channel 1 refined
+    assert torch.allclose(network(torch.rand(1, 1, 12, 20)), torch.tensor(1.75))
+
+
+def test_discriminator_is_not_linear() -> None:
+    network = PatchDiscriminator(width=0.2)
+    network.trunk = nn.Sequential(*(m for m in network.trunk if not isinstance(m, nn.MaxPool2d)))
+    a, b = torch.randn(2, 1, 1, 20, 28)
+
+    def centred(images: Tensor) -> Tensor:
+        return network(images) - network(torch.zeros_like(images))
+
+    assert not torch.allclose(centred(a + b), centred(a) + centred(b), atol=1e-4)
+
+
+@pytest.mark.parametrize("network", [RefinerNetwork(features=4), PatchDiscriminator(width=0.1)])
+def test_order_of_the_batch_is_kept(network: nn.Module) -> None:
+    images = torch.rand(4, 1, 9, 14)
+    order = torch.tensor([2, 0, 3, 1])
+    assert torch.allclose(network(images)[order], network(images[order]), atol=1e-6)

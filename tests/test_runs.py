@@ -1,0 +1,56 @@
+from pathlib import Path
+
+import pytest
+
+from refiner.configuration import TrainingConfiguration
+from refiner.errors import OutputError, RunError
+from refiner.runs import open_run
+
+CONFIGURATION = TrainingConfiguration()
+
+
+def test_metrics_are_cut_back(tmp_path: Path) -> None:
+    with open_run(tmp_path / "run", CONFIGURATION) as run:
+        run.cut_metrics(0)
+        for step in (10, 20, 30):
+            run.log_metrics({"step": step})
+    (tmp_path / "run" / "metrics.jsonl").open("a").write('{"step": 4')  # a kill in the middle of a line
+    with open_run(tmp_path / "run", CONFIGURATION) as run:
+        run.cut_metrics(20)
+        run.log_metrics({"step": 30, "again": 1})
+    text = (tmp_path / "run" / "metrics.jsonl").read_text()
+    assert text == '{"step": 10}\n{"step": 20}\n{"step": 30, "again": 1}\n'
+
+
+def test_a_folder_that_is_no_run_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "photo.png").write_bytes(b"precious")
+    for new in (False, True):
+        with pytest.raises(OutputError, match="holds files, but no run"), open_run(tmp_path, CONFIGURATION, new=new):
+            pass
+    assert (tmp_path / "photo.png").read_bytes() == b"precious"
+
+
+def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("x")
+    with pytest.raises(OutputError, match="is a file"), open_run(tmp_path / "run", CONFIGURATION):
+        pass
+
+
+def test_new_deletes_the_run_and_nothing_else(tmp_path: Path) -> None:
+    with open_run(tmp_path, CONFIGURATION) as run:
+        run.checkpoints.mkdir()
+        (run.checkpoints / "step-00000001.pt").write_bytes(b"x")
+        (run.path / "notes.txt").write_text("mine")
+    with open_run(tmp_path, CONFIGURATION.model_copy(update={"seed": 4}), new=True) as run:
+        assert not run.checkpoints.exists()
+        assert (run.path / "notes.txt").read_text() == "mine"
+    with pytest.raises(RunError, match="seed: 4 -> 0"), open_run(tmp_path, CONFIGURATION):
+        pass
+
+
+def test_a_damaged_environment_is_named(tmp_path: Path) -> None:
+    with open_run(tmp_path, CONFIGURATION) as run:
+        assert run.read_environment() == {}
+        (tmp_path / "environment.json").write_text("{")
+        with pytest.raises(RunError, match=r"environment\.json: is damaged"):
+            run.read_environment()

@@ -1,0 +1,214 @@
+"""The loop as a whole: killed and resumed equals uninterrupted, refusals, warnings, what is written."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from refiner import training
+from refiner.checkpoints import list_checkpoints
+from refiner.configuration import TrainingConfiguration, write_configuration
+from refiner.errors import DataError, RunError, TrainingError
+from refiner.files import locked
+from refiner.refiner_files import load_refiner
+from refiner.runs import CLOCK_COLUMNS
+from refiner.training import train
+
+
+def metrics(run: Path) -> list[dict[str, Any]]:
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in row.items() if name not in CLOCK_COLUMNS} for row in rows]
+
+
+def final_state(run: Path) -> dict[str, Any]:
+    return torch.load(list_checkpoints(run / "checkpoints")[-1], weights_only=True)
+
+
+def equal(first: Any, second: Any) -> bool:
+    if isinstance(first, dict):
+        return first.keys() == second.keys() and all(equal(first[key], second[key]) for key in first)
+    if isinstance(first, list | tuple):
+        return len(first) == len(second) and all(map(equal, first, second))
+    return torch.equal(first, second) if isinstance(first, torch.Tensor) else first == second
+
+
+def assert_same_run(first: Path, second: Path) -> None:
+    assert (first / "refiner.safetensors").read_bytes() == (second / "refiner.safetensors").read_bytes()
+    assert metrics(first) == metrics(second)
+    assert equal(final_state(first), final_state(second))
+
+
+class Killed(BaseException):
+    """Stands for a kill between two steps: nothing catches it, nothing is saved."""
+
+
+@pytest.mark.parametrize("at", range(1, 11))
+def test_killed_after_any_step_and_resumed_equals_uninterrupted(
+    at: int, tiny: TrainingConfiguration, tmp_path: Path
+) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    train(tiny, whole, device="cpu")
+
+    def kill(step: int, steps: int, means: dict[str, float]) -> None:
+        if step == at:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(tiny, broken, device="cpu", report=kill)
+    torch.rand(5)  # the world goes on: the resumed run must not depend on it
+    train(tiny, broken, device="cpu")
+    assert_same_run(whole, broken)
+
+
+def test_sigkill_at_random_moments(tiny: TrainingConfiguration, tmp_path: Path) -> None:
+    """The real thing: a process, two SIGKILLs, the same command."""
+    file = tmp_path / "tiny.yaml"
+    slow = tiny.model_copy(update={"steps": 60, "checkpoint_every": 7})
+    file.write_text(write_configuration(slow), encoding="utf-8")
+    command = [sys.executable, "-m", "refiner", "train", str(file), "--device", "cpu", "--run"]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    subprocess.run([*command, str(whole)], check=True, capture_output=True, env=environment)
+    for attempt in range(2):
+        process = subprocess.Popen([*command, str(broken)], stderr=subprocess.DEVNULL, env=environment)
+        deadline, target = time.monotonic() + 60, 21 * (attempt + 1)
+        while process.poll() is None and time.monotonic() < deadline:
+            steps = [int(path.stem[5:]) for path in list_checkpoints(broken / "checkpoints")]
+            if steps and steps[-1] >= target:
+                break
+            time.sleep(0.003)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    subprocess.run([*command, str(broken)], check=True, capture_output=True, env=environment)
+    assert_same_run(whole, broken)
+
+
+def test_sigterm_finishes_the_step_saves_and_says_so(tiny: TrainingConfiguration, tmp_path: Path) -> None:
+    def stop(step: int, steps: int, means: dict[str, float]) -> None:
+        if step == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(RunError, match=r"stopped at step 5 of 11; the same command goes on"):
+        train(tiny, tmp_path / "broken", device="cpu", report=stop)
+    train(tiny, tmp_path / "broken", device="cpu")
+    train(tiny, tmp_path / "whole", device="cpu")
+    assert_same_run(tmp_path / "whole", tmp_path / "broken")
+
+
+def test_a_run_explains_itself(tiny: TrainingConfiguration, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    file = train(tiny, run, device="cpu")
+    assert file == run / "refiner.safetensors"
+    assert [path.name for path in list_checkpoints(run / "checkpoints")] == ["step-00000009.pt", "step-00000011.pt"]
+    assert {path.name for path in (run / "samples").iterdir()} == {f"step-{s:08d}.png" for s in (0, 4, 8, 11)}
+    assert list(run.glob("events.out.tfevents.*"))
+    facts = json.loads((run / "environment.json").read_text())
+    assert facts["precision"] == "fp32"
+    assert facts["processor"]["name"]
+    assert [row["step"] for row in metrics(run)] == [2, 4, 6, 8, 10, 11]
+    assert load_refiner(file).metadata["training"]["step"] == 11
+
+
+def test_phases_follow_the_schedule(tiny: TrainingConfiguration, tmp_path: Path) -> None:
+    """Three steps of the refiner alone, two of the discriminator alone, then K_g and K_d a step."""
+    played = tiny.model_copy(update={"refiner_updates": 3, "discriminator_updates": 2, "log_every": 1})
+    train(played, tmp_path / "run", device="cpu")
+    rows = metrics(tmp_path / "run")
+    assert [("adversarial" in row, "discriminator_loss" in row) for row in rows] == (
+        [(False, False)] * 3 + [(False, True)] * 2 + [(True, True)] * 6
+    )
+    drawn = final_state(tmp_path / "run")["drawn"]
+    assert drawn == {"renders": 3 + 2 + 6 * 5, "photographs": 2 + 6 * 2}
+
+
+def test_logged_means_are_the_means_of_the_steps(tiny: TrainingConfiguration, tmp_path: Path) -> None:
+    train(tiny.model_copy(update={"log_every": 1}), tmp_path / "each", device="cpu")
+    train(tiny.model_copy(update={"log_every": 3}), tmp_path / "mean", device="cpu")
+    each, mean = metrics(tmp_path / "each"), metrics(tmp_path / "mean")
+    for name in ("adversarial", "change", "discriminator_loss"):
+        steps = [row[name] for row in each if 6 < row["step"] <= 9]
+        assert mean[2][name] == pytest.approx(sum(steps) / 3, rel=1e-4)
+
+
+def test_a_finished_run_is_left_alone(tiny: TrainingConfiguration, tmp_path: Path) -> None:
+    file = train(tiny, tmp_path / "run", device="cpu")
+    before = file.read_bytes(), metrics(tmp_path / "run")
+    train(tiny, tmp_path / "run", device="cpu", report=lambda *_: pytest.fail("took a step"))
+    assert (file.read_bytes(), metrics(tmp_path / "run")) == before
+
+
+def test_a_changed_configuration_is_refused_naming_the_key(tiny: TrainingConfiguration, tmp_path: Path) -> None:
+    train(tiny, tmp_path / "run", device="cpu")
+    changed = tiny.model_copy(update={"self_regularization_weight": 1.5})
+    with pytest.raises(RunError, match=r"self_regularization_weight: 7\.6 -> 1\.5.*--new.*--from"):
+        train(changed, tmp_path / "run", device="cpu")
+    train(changed, tmp_path / "run", device="cpu", new=True)
+    summary = load_refiner(tmp_path / "run").metadata["training"]["configuration"]
+    assert summary["self_regularization_weight"] == 1.5
+
+
+def test_starting_from_another_refiner(tiny: TrainingConfiguration, tmp_path: Path) -> None:
+    first = train(tiny, tmp_path / "first", device="cpu")
+    still = {"steps": 0, "pretraining": tiny.pretraining.model_copy(update={"refiner_steps": 0})}
+    train(tiny.model_copy(update=still), tmp_path / "second", device="cpu", start_from=first)
+    weights = [load_refiner(tmp_path / name).network.state_dict() for name in ("first", "second")]
+    assert equal(*weights)
+    other = tiny.model_copy(update={"refiner": tiny.refiner.model_copy(update={"features": 3})})
+    with pytest.raises(RunError, match="another architecture"):
+        train(other, tmp_path / "third", device="cpu", start_from=first)
+
+
+def test_two_processes_in_one_run_are_refused(tiny: TrainingConfiguration, tmp_path: Path) -> None:
+    with locked(tmp_path / "run" / ".lock", refusal=""), pytest.raises(RunError, match="another process is training"):
+        train(tiny, tmp_path / "run", device="cpu")
+
+
+def test_nan_stops_with_the_step_and_the_cause(
+    tiny: TrainingConfiguration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw = training.Training._draw
+
+    def poisoned(self: training.Training, name: str) -> torch.Tensor:
+        batch = draw(self, name)
+        return batch * float("nan") if self.step == 6 else batch
+
+    monkeypatch.setattr(training.Training, "_draw", poisoned)
+    with pytest.raises(TrainingError, match=r"step 7: the loss is not finite \(self_regularization nan.*lower"):
+        train(tiny, tmp_path / "run", device="cpu")
+    assert all(torch.isfinite(value).all() for value in load_refiner(tmp_path / "run").network.state_dict().values())
+
+
+def test_missing_data_is_named(tiny: TrainingConfiguration, tmp_path: Path) -> None:
+    unset = tiny.model_copy(update={"data": tiny.data.model_copy(update={"photographs": None})})
+    with pytest.raises(DataError, match=r"data\.photographs is not set.*--set data\.photographs=DIR"):
+        train(unset, tmp_path / "run", device="cpu")
+
+
+def test_preflight_can_refuse(tiny: TrainingConfiguration, tmp_path: Path) -> None:
+    large = {"batch_size": 20, "history_size": 10, "data": tiny.data.model_copy(update={"preflight": "refuse"})}
+    with pytest.raises(DataError, match="17 photographs, fewer than one batch of 20"):
+        train(tiny.model_copy(update=large), tmp_path / "run", device="cpu")
+
+
+def test_precision_and_threads_are_read_back(
+    tiny: TrainingConfiguration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trial on resume could choose otherwise; it must not be held."""
+    automatic = tiny.model_copy(update={"precision": "auto"})
+    monkeypatch.setattr(training, "choose_precision", lambda *_: "bf16")
+    with pytest.raises(Killed):
+        train(automatic, tmp_path / "run", device="cpu", report=_kill)
+    monkeypatch.setattr(training, "choose_precision", lambda *_: pytest.fail("tried again"))
+    train(automatic, tmp_path / "run", device="cpu")
+    assert load_refiner(tmp_path / "run").metadata["training"]["precision"] == "bf16"
+
+
+def _kill(step: int, steps: int, means: dict[str, float]) -> None:
+    raise Killed
