@@ -86,10 +86,11 @@ def convert(
     names = _png_names(ids)
     labels: dict[str, Labels] = {}
     with open_output(source, destination, job=repr(conversion), overwrite=overwrite) as output:
+        output.claim(LABELS_FILE)
 
         def one(sample: str) -> Labels | ImageError:
             try:
-                output.check_replaceable(names[sample])
+                output.claim(names[sample])
                 record = conversion.apply(dataset.read(sample))
                 write_image(destination / names[sample], record.image)
             except ImageError as error:
@@ -110,6 +111,7 @@ def convert(
             raise DataError(f"{source}: none of {len(ids)} images could be converted; see rejected.csv")
         if any(labels.values()):
             write_labels(destination / LABELS_FILE, labels)
+            output.finish(LABELS_FILE, (0, 0))
         return len(labels), len(output.rejected)
 
 
@@ -117,4 +119,7 @@ def _png_names(ids: Sequence[str]) -> dict[str, str]:
     """``a.jpg`` becomes ``a.png``, or ``a.jpg.png`` where another sample has that name."""
     plain = {sample: str(PurePosixPath(sample).with_suffix(".png")) for sample in ids}
     taken = Counter(plain.values())
-    return {sample: name if taken[name] == 1 else f"{sample}.png" for sample, name in plain.items()}
+    names = {sample: name if taken[name] == 1 else f"{sample}.png" for sample, name in plain.items()}
+    if len(set(names.values())) < len(ids):  # a.jpg, a.png and a.jpg.png
+        return {sample: f"{sample}.png" for sample in ids}
+    return names

@@ -18,6 +18,9 @@ from refiner.errors import OutputError
 TEMPORARY_PREFIX = ".partial-"
 """How unfinished files are named; what a kill leaves behind under such a name can be deleted."""
 
+_UMASK = os.umask(0)  # can only be read by setting it, which is no thing to do while other threads write
+os.umask(_UMASK)
+
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
@@ -35,7 +38,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        temporary.chmod(0o666 & ~_umask())
+        temporary.chmod(0o666 & ~_UMASK)
         temporary.replace(path)
     except OSError as error:
         reason = error.strerror or str(error)
@@ -58,14 +61,8 @@ def write_bytes(path: Path, data: bytes, *, durable: bool = False) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a whole UTF-8 file atomically."""
-    write_bytes(path, text.encode())
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    """Write a whole UTF-8 file atomically; the parts of file names that are no UTF-8 come out as they are."""
+    write_bytes(path, text.encode(errors="surrogateescape"))
 
 
 @contextlib.contextmanager
@@ -112,14 +109,23 @@ class JsonLines:
     """Appends objects to a JSON-lines file, each line flushed to the system as it is written."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self._stream: IO[bytes] = path.open("ab", buffering=0)
         if self._stream.tell() and not _ends_with_newline(path):
             self._stream.write(b"\n")  # close a line that a kill cut short
 
     def append(self, row: dict[str, Any]) -> None:
-        """Write one object as one line, in one system call."""
-        self._stream.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+        """Write one object as one line, in one system call.
+
+        Raises:
+            OutputError: the disk refuses.
+        """
+        try:
+            self._stream.write(json.dumps(row).encode() + b"\n")
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise OutputError(f"{self._path}: cannot be written ({reason}); free some space") from error
 
     def close(self) -> None:
         """Close the file."""

@@ -12,11 +12,14 @@ from typing import Any
 import cv2
 import numpy as np
 
-from refiner.errors import ImageError, OutputError
+from refiner.errors import ImageError
 from refiner.files import write_bytes
 
 MAX_PIXELS = 2**26
 """Largest image that is decoded, in pixels (67 million): beyond it a file is an accident or an attack."""
+
+MAX_BYTES = 2**30
+"""Largest file that is read, in bytes: more than the largest image needs."""
 
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # its warnings name no file; ours do
 
@@ -25,6 +28,9 @@ Image = np.ndarray[Any, np.dtype[Any]]
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
 """File types that are read and written, lower case."""
+
+LOSSLESS = 101
+"""Quality of a WebP file that keeps every level."""
 
 _JPEG_SUFFIXES = (".jpg", ".jpeg")
 _SIXTEEN_BIT_SUFFIXES = (".png", ".tif", ".tiff", ".pgm", ".ppm")
@@ -42,6 +48,10 @@ def read_image(path: Path) -> Image:
         ImageError: the file is missing, empty, truncated, corrupt, too large, or not an image.
     """
     try:
+        if path.exists() and not path.is_file():  # a pipe or a device would be read for ever
+            raise ImageError(path, "is not a regular file")
+        if path.stat().st_size > MAX_BYTES:
+            raise ImageError(path, f"has {path.stat().st_size:,} bytes, at most {MAX_BYTES:,} are read")
         data = path.read_bytes()
     except OSError as error:
         raise ImageError(path, f"cannot be read ({error.strerror or error})") from error
@@ -72,6 +82,8 @@ def decode_image(data: bytes, path: Path) -> Image:
         raise ImageError(path, "is not an image that can be decoded")
     if image.dtype not in (np.uint8, np.uint16):
         raise ImageError(path, f"holds {image.dtype} values; expected 8 or 16 bits")
+    if image.shape[0] * image.shape[1] > MAX_PIXELS:  # of the types whose header is not read here
+        raise ImageError(path, f"has {image.shape[0] * image.shape[1]:,} pixels, at most {MAX_PIXELS:,} are read")
     return _swapped(image)
 
 
@@ -81,7 +93,7 @@ def write_image(path: Path, image: Image, *, quality: int = 95) -> None:
     Args:
         path: file with a known suffix; its folder is made.
         image: uint8 or uint16, (H, W), (H, W, 3) RGB or (H, W, 4) RGBA.
-        quality: of JPEG and WebP, 1 to 100; 101 is lossless WebP.
+        quality: of JPEG and WebP, 1 to 100; ``LOSSLESS`` for WebP.
 
     Raises:
         ImageError: the type cannot hold this depth or these channels.
@@ -109,9 +121,22 @@ def encode_image(path: Path, image: Image, *, quality: int = 95) -> bytes:
         done, encoded = cv2.imencode(suffix, _swapped(image), options)
     except cv2.error as error:
         raise ImageError(path, f"cannot hold an image of {image.shape} {image.dtype}") from error
-    if not done:
-        raise OutputError(f"{path}: encoding failed")
+    if not done:  # grey in .ppm, colour in .pgm
+        raise ImageError(path, f"{suffix} cannot hold an image of {image.shape} {image.dtype}; use .png")
     return encoded.tobytes()
+
+
+def is_lossless_webp(path: Path) -> bool:
+    """Whether a file is a WebP that keeps every level, so that what is made from it should be one too."""
+    if path.suffix.lower() != ".webp":
+        return False
+    with path.open("rb") as stream:
+        if stream.read(12)[8:] != b"WEBP":
+            return False
+        while len(chunk := stream.read(8)) == 8 and chunk[:4] not in (b"VP8L", b"VP8 "):
+            length = int.from_bytes(chunk[4:], "little")
+            stream.seek(length + length % 2, 1)
+        return chunk[:4] == b"VP8L"
 
 
 def _swapped(image: Image) -> Image:

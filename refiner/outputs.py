@@ -1,16 +1,18 @@
 """A folder that a batch writes into: a manifest of what is finished, a list of what was rejected, a lock.
 
 ``.refiner/manifest.jsonl`` has a line per finished input: its size and time, and the job (refiner and options)
-that made the output. What is finished is decided from it before anything is decoded. The output file is moved
-into place first and its line written after, so that a kill costs the files in flight and nothing else.
+that made the output. What is finished is decided from it before anything is decoded. A line with the name alone
+comes first, then the output file is moved into place, then the whole line is written: a kill costs the files in
+flight and nothing else, and the next run knows them for its own.
 """
 
 import contextlib
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from refiner.errors import OutputError
+from refiner.errors import ImageError, OutputError
 from refiner.files import TEMPORARY_PREFIX, JsonLines, atomic_path, locked, read_json_lines
 from refiner.runs import write_rejected
 
@@ -32,46 +34,59 @@ class OutputFolder:
     def __init__(self, root: Path, *, job: str, overwrite: bool = False) -> None:
         self.root, self.job, self.overwrite = root, job, overwrite
         self.rejected: list[tuple[str, str, str]] = []
-        self._manifest = root / STATE_FOLDER / "manifest.jsonl"
-        self._finished = {
-            row["file"]: (row["size"], row["time"], row["job"])
-            for row in read_json_lines(self._manifest)
-            if {"file", "size", "time", "job"} <= row.keys()
-        }
-        self._log = JsonLines(self._manifest)
+        self._finished: dict[str, tuple[int, int, str]] = {}
+        self._ours: set[str] = set()
+        manifest = root / STATE_FOLDER / "manifest.jsonl"
+        for row in read_json_lines(manifest):
+            self._ours.add(row.get("file", ""))
+            if {"file", "size", "time", "job"} <= row.keys():
+                self._finished[row["file"]] = (row["size"], row["time"], row["job"])
+        self._log = JsonLines(manifest)
 
     def is_finished(self, name: str, stamp: Stamp) -> bool:
         """Whether the output of an input is there, made by this job from the input as it is now."""
         return not self.overwrite and self._finished.get(name) == (*stamp, self.job) and (self.root / name).is_file()
 
-    def check_replaceable(self, name: str) -> None:
-        """Refuse to replace a file that no batch has written.
+    def claim(self, name: str) -> None:
+        """Record that an output is about to be written; refuse to replace a file that no batch has written.
 
         Raises:
             OutputError: there is such a file.
         """
-        if not self.overwrite and name not in self._finished and (self.root / name).exists():
+        if name in self._ours:
+            return
+        if not self.overwrite and (self.root / name).exists():
             raise OutputError(
                 f"{self.root / name}: is there already and was not written by refiner; choose another folder, or "
                 "replace it with --overwrite"
             )
+        self._log.append({"file": name})
 
     def finish(self, name: str, stamp: Stamp) -> None:
         """Record that the output of an input is in place."""
         self._log.append({"file": name, "size": stamp[0], "time": stamp[1], "job": self.job})
         self._finished[name] = (*stamp, self.job)
+        self._ours.add(name)
 
     def reject(self, name: str, stage: str, reason: str) -> None:
         """Record that an input gave no output; an output of an older batch is removed, for it would mislead."""
         self.rejected.append((name, stage, reason))
-        if self._finished.pop(name, None):
+        self._finished.pop(name, None)
+        if name in self._ours:
             (self.root / name).unlink(missing_ok=True)
 
     def copy(self, source: Path, name: str) -> None:
-        """Copy a file that goes along with the images as it is."""
+        """Copy a file that goes along with the images as it is.
+
+        Raises:
+            ImageError: the file cannot be read.
+            OutputError: the copy cannot be written.
+        """
         if self.is_finished(name, stamp(source)):
             return
-        self.check_replaceable(name)
+        if not source.is_file() or not os.access(source, os.R_OK):
+            raise ImageError(source, "cannot be read")
+        self.claim(name)
         with atomic_path(self.root / name) as temporary:
             shutil.copyfile(source, temporary)
         self.finish(name, stamp(source))

@@ -73,7 +73,8 @@ def compare_domains(renders: ImageDomain, photographs: ImageDomain, *, batch_siz
 
 def _sample(domain: ImageDomain) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """Up to 400 images spread over the domain, (N, H, W) grey, 8 bits."""
-    chosen = domain.images[:: max(1, len(domain) // _SAMPLE)][:_SAMPLE]
+    count = min(len(domain), _SAMPLE)
+    chosen = domain.images[np.arange(count) * len(domain) // count]
     levels = chosen >> 8 if chosen.dtype == np.uint16 else chosen
     return np.asarray(levels.mean(axis=1).round().astype(np.uint8))
 

@@ -59,7 +59,10 @@ def write_labels(path: Path, labels: Mapping[str, Labels]) -> None:
     rows = [{"file": sample, **_cells(values)} for sample, values in labels.items()]
     columns = list(dict.fromkeys(column for row in rows for column in row)) or ["file"]
     stream = io.StringIO()
-    writer = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
+    # Before Python 3.13 a carriage return alone is not quoted, and would end the line when it is read.
+    returns = any("\r" in cell for row in rows for cell in row.values())
+    quoting = csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL
+    writer = csv.DictWriter(stream, columns, restval="", lineterminator="\n", quoting=quoting)
     writer.writeheader()
     writer.writerows(rows)
     write_text(path, stream.getvalue())
@@ -72,7 +75,7 @@ def read_labels(path: Path) -> dict[str, Labels]:
         Labels by sample id; a label whose cells are empty is left out.
 
     Raises:
-        DataError: there is no column ``file``, a row stands twice, or a number is none (NaN included).
+        DataError: there is no column ``file``, a row has none or stands twice, or a number is none (NaN included).
     """
     labels: dict[str, Labels] = {}
     try:
@@ -82,6 +85,8 @@ def read_labels(path: Path) -> dict[str, Labels]:
                 raise DataError(f"{path}: has no column 'file'; expected a header row with file, gaze_pitch_rad, ...")
             for row in rows:
                 sample = row["file"]
+                if not sample:
+                    raise DataError(f"{path}: line {rows.line_num}: has no file; expected a path below the folder")
                 if sample in labels:
                     raise DataError(f"{path}: line {rows.line_num}: {sample} stands twice; keep one row per image")
                 labels[sample] = _values(row, f"{path}: line {rows.line_num}")
@@ -98,6 +103,7 @@ def _cells(labels: Labels) -> dict[str, str]:
         elif isinstance(value, np.ndarray):
             cells[name] = json.dumps(np.round(value.astype(float), 3).tolist())
         else:
+            value = int(value) if isinstance(value, bool | np.bool_) else value
             cells[name] = _number(value) if isinstance(value, float) else str(value)
     return cells
 
@@ -115,13 +121,24 @@ def _values(row: Mapping[str | None, Any], where: str) -> Labels:
             labels[name] = np.array([_finite(text, f"{where}: {name}") for text in found])
     for name, text in cells.items():
         if text.startswith("["):
-            try:
-                labels[str(name)] = np.array(json.loads(text), float)
-            except ValueError as error:
-                raise DataError(f"{where}: {name} holds no JSON array of numbers") from error
+            labels[str(name)] = _array(text, f"{where}: {name}")
+        elif name == "mirrored":
+            if text not in ("0", "1"):
+                raise DataError(f"{where}: mirrored is {text!r}, expected 0 or 1")
+            labels["mirrored"] = int(text)
         else:
             labels[str(name)] = text
     return labels
+
+
+def _array(text: str, where: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+    try:
+        values = np.array(json.loads(text), float)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise DataError(f"{where} holds no JSON array of numbers") from error
+    if not np.isfinite(values).all():
+        raise DataError(f"{where} holds numbers that are not finite")
+    return values
 
 
 def _finite(text: str, where: str) -> float:

@@ -20,7 +20,15 @@ from torch import Tensor
 from refiner.errors import DataError, ImageError, OutputError
 from refiner.formats.folder import list_files
 from refiner.hardware import resolve_device
-from refiner.image_files import IMAGE_SUFFIXES, Image, is_image_file, read_image, write_image
+from refiner.image_files import (
+    IMAGE_SUFFIXES,
+    LOSSLESS,
+    Image,
+    is_image_file,
+    is_lossless_webp,
+    read_image,
+    write_image,
+)
 from refiner.images import from_planes, to_planes
 from refiner.networks import RefinerNetwork
 from refiner.outputs import OutputFolder, open_output, stamp
@@ -32,6 +40,7 @@ BATCH_PIXELS = 16 * 36 * 60
 SIDECAR_SUFFIXES = (".json", ".csv", ".txt", ".md", ".yaml", ".yml")
 """Files that are copied along with the images."""
 
+_CHANNELS = ((), (3,), (4,))  # what follows height and width in the shape of an image
 _AHEAD = 64  # images read ahead of the network, and written behind it
 _WAITING = 256  # images that wait for others of their size to fill a batch
 
@@ -87,16 +96,21 @@ class Refiner:
             grey refiner refines the luma of colour images; alpha is kept.
 
         Raises:
-            ValueError: the tensor has another number of axes or channels.
+            ValueError: the tensor or an image has another shape or type.
         """
         if isinstance(images, Tensor):
-            if images.ndim != 4 or images.shape[1] != self.channels:
-                raise ValueError(f"images are {tuple(images.shape)}, expected (N, {self.channels}, H, W)")
+            if images.ndim != 4 or images.shape[1] != self.channels or not images.is_floating_point():
+                found = f"{tuple(images.shape)} {images.dtype}"
+                raise ValueError(f"images are {found}, expected (N, {self.channels}, H, W) of floats in [-1, 1]")
             parts = images.split(batch_size(images.shape[2], images.shape[3]))
             return torch.cat([self._refine(part).to(images.device) for part in parts]) if parts else images.float()
         if isinstance(images, np.ndarray):
             return self([images])[0]
-        refined: list[Image] = [images[0]] * len(images)
+        for image in images:
+            if image.dtype not in (np.uint8, np.uint16) or image.ndim not in (2, 3) or image.shape[2:] not in _CHANNELS:
+                found = f"{image.shape} {image.dtype}"
+                raise ValueError(f"an image is {found}, expected uint8 or uint16, (H, W), (H, W, 3) or (H, W, 4)")
+        refined = list(images)
         for numbers in _by_size(images):
             planes = self.refine_planes([to_planes(images[i], self.channels) for i in numbers])
             for i, plane in zip(numbers, planes, strict=True):
@@ -191,7 +205,8 @@ def refine_path(
         destination = destination / source.name
     if destination.exists() and not overwrite:
         raise OutputError(f"{destination}: is there already; choose another name, or replace it with --overwrite")
-    write_image(destination, loaded(read_image(source)), quality=quality)
+    refined = loaded(read_image(source))
+    write_image(destination, refined, quality=LOSSLESS if is_lossless_webp(source) else quality)
     return Summary(1, 0, 0)
 
 
@@ -199,6 +214,15 @@ def refiner_digest(path: Path) -> str:
     """SHA-256 of a refiner file, by which a manifest knows it."""
     file = path / REFINER_FILE if path.is_dir() else path
     return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _uselessness(path: Path) -> str:
+    """Why a name in the folder is neither refined nor copied."""
+    if path.is_dir():
+        return (
+            "is a link to a folder, which is not followed" if path.is_symlink() else "is a folder that cannot be read"
+        )
+    return "is neither an image nor a table that goes along with images"
 
 
 class _FolderRefinement:
@@ -223,8 +247,8 @@ class _FolderRefinement:
         images, others = self._sort_out()
         todo = [name for name in images if not self.output.is_finished(name, stamp(self.source / name))]
         self.total, self.done = len(images) + len(others), len(images) - len(todo)
-        for name in others:
-            self._reject(name, "read", "is neither an image nor a table that goes along with images")
+        for name, reason in others.items():
+            self._reject(name, "read", reason)
         with ThreadPoolExecutor(2) as readers, ThreadPoolExecutor(2) as self.writers:
             for job in self._read(todo, readers):
                 bucket = self.waiting.setdefault(job.image.shape[:2], [])
@@ -238,23 +262,27 @@ class _FolderRefinement:
             self._collect(0)
         return Summary(self.refined, len(images) - len(todo), len(self.output.rejected))
 
-    def _sort_out(self) -> tuple[list[str], list[str]]:
-        """Images, and files of no use; the tables that go along with images are copied."""
+    def _sort_out(self) -> tuple[list[str], dict[str, str]]:
+        """Images, and what is of no use with the reason; the tables that go along with images are copied."""
         names = [name for name in list_files(self.source) if name != "rejected.csv"]
         images = [name for name in names if is_image_file(Path(name))]
         sidecars = [name for name in names if Path(name).suffix.lower() in SIDECAR_SUFFIXES]
         if not images:
             raise DataError(f"{self.source}: holds no images; expected {' '.join(IMAGE_SUFFIXES)}, at any depth")
+        others = {name: _uselessness(self.source / name) for name in set(names) - set(images) - set(sidecars)}
         for name in sidecars:
-            self.output.copy(self.source / name, name)
-        return images, sorted(set(names) - set(images) - set(sidecars))
+            try:
+                self.output.copy(self.source / name, name)
+            except ImageError as error:
+                others[name] = error.reason
+        return images, dict(sorted(others.items()))
 
     def _read(self, names: Sequence[str], readers: ThreadPoolExecutor) -> Iterator[_Job]:
         """Images in order, read a bounded number ahead; what cannot be read is rejected."""
         pending: deque[tuple[str, tuple[int, int], Future[Image]]] = deque()
         for name in [*names, None]:
             if name is not None:
-                self.output.check_replaceable(name)
+                self.output.claim(name)
                 path = self.source / name
                 pending.append((name, stamp(path), readers.submit(read_image, path)))
             while pending and (name is None or len(pending) > _AHEAD):
@@ -271,7 +299,8 @@ class _FolderRefinement:
         self._collect(_AHEAD)
 
     def _write(self, job: _Job, refined: np.ndarray[Any, Any]) -> None:
-        write_image(self.output.root / job.name, from_planes(refined, job.image), quality=self.quality)
+        quality = LOSSLESS if is_lossless_webp(self.source / job.name) else self.quality
+        write_image(self.output.root / job.name, from_planes(refined, job.image), quality=quality)
 
     def _collect(self, left: int) -> None:
         """Take note of finished writes until at most ``left`` are under way."""

@@ -82,4 +82,6 @@ def load_refiner(path: Path) -> RefinerFile:
         network.load_state_dict(tensors)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise DataError(f"{path}: its weights do not fit its architecture ({error})") from error
+    if not all(tensor.isfinite().all() for tensor in tensors.values()):
+        raise DataError(f"{path}: holds weights that are not finite; its training went wrong, take another checkpoint")
     return RefinerFile(network.eval(), metadata)

@@ -67,16 +67,16 @@ class StandInCamera:
 def _pipeline() -> Any:
     # At import albumentations asks the network for updates, unless told not to; the import takes seconds.
     os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
-    import albumentations as A
+    import albumentations
 
-    return A.Compose(
+    return albumentations.Compose(
         [
-            A.GaussianBlur(sigma_limit=(0.5, 1.1), blur_limit=0, p=1.0),
-            A.Illumination(mode="linear", intensity_range=(0.05, 0.15), effect_type="both", p=0.7),
-            A.RandomBrightnessContrast(brightness_limit=(0.0, 0.15), contrast_limit=(-0.35, -0.1), p=1.0),
-            A.RandomGamma(gamma_limit=(75, 125), p=0.8),
-            A.GaussNoise(std_range=(0.006, 0.025), per_channel=False, p=1.0),
-            A.ImageCompression(compression_type="jpeg", quality_range=(45, 85), p=1.0),
+            albumentations.GaussianBlur(sigma_limit=(0.5, 1.1), blur_limit=0, p=1.0),
+            albumentations.Illumination(mode="linear", intensity_range=(0.05, 0.15), effect_type="both", p=0.7),
+            albumentations.RandomBrightnessContrast(brightness_limit=(0.0, 0.15), contrast_limit=(-0.35, -0.1), p=1.0),
+            albumentations.RandomGamma(gamma_limit=(75, 125), p=0.8),
+            albumentations.GaussNoise(std_range=(0.006, 0.025), per_channel=False, p=1.0),
+            albumentations.ImageCompression(compression_type="jpeg", quality_range=(45, 85), p=1.0),
         ]
     )
 
@@ -89,7 +89,10 @@ def stand_in_parameters() -> EyeParameters:
     """
     return EyeParameters(
         geometry=GeometryRanges(
-            eyeball_depth_mm=(5.5, 8.0), eyeball_up_mm=(1.6, 3.2), eyeball_right_mm=(0.2, 2.2), iris_radius_mm=(5.5, 5.9)
+            eyeball_depth_mm=(5.5, 8.0),
+            eyeball_up_mm=(1.2, 2.8),
+            eyeball_right_mm=(0.2, 2.2),
+            iris_radius_mm=(5.5, 5.9),
         ),
         lids=LidRanges(
             upper_elevation_degrees=(12.0, 19.0),
@@ -104,14 +107,14 @@ def stand_in_parameters() -> EyeParameters:
         ),
         skin=SkinRanges(
             luminance=(0.25, 0.6),
-            mottle=(0.03, 0.09),
-            grain=(0.03, 0.08),
-            dark_circle=(0.15, 0.5),
+            mottle=(0.02, 0.07),
+            grain=(0.02, 0.07),
+            dark_circle=(0.1, 0.4),
             socket_depth_mm=(1.0, 4.0),
             brow_ridge_mm=(2.0, 7.0),
         ),
         iris=IrisRanges(luminance=(0.04, 0.24), pupil_radius_mm=(1.0, 2.2)),
-        sclera=ScleraRanges(luminance=(0.45, 0.68), redness=(0.1, 0.5), corner_shade=(0.4, 0.95)),
-        light=LightRanges(elevation_degrees=(15.0, 80.0), direct=(0.3, 1.0), ambient=(0.3, 0.6)),
+        sclera=ScleraRanges(luminance=(0.45, 0.7), redness=(0.1, 0.5), corner_shade=(0.35, 0.85)),
+        light=LightRanges(elevation_degrees=(15.0, 80.0), direct=(0.3, 1.1), ambient=(0.25, 0.5)),
         optics=OpticsRanges(contrast=(0.7, 1.0)),
     )

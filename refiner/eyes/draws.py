@@ -7,10 +7,10 @@ order of fields: image i never depends on the batch, and widening one range leav
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
-from refiner.eyes.parameters import EyeParameters, Section
+from refiner.eyes.parameters import EyeParameters, HeadRanges, Section
 from refiner.randomness import torch_generator
 
 PERSON_SECTIONS = ("geometry", "lids", "hair", "skin", "iris", "sclera", "glasses")
@@ -35,7 +35,18 @@ def draw_values(parameters: EyeParameters, indices: Sequence[int], *, seed: int)
     person_uniform = {person: _uniform(seed, "eyes-person", person) for person in set(people)}
     values = _scale(parameters, PERSON_SECTIONS, torch.stack([person_uniform[person] for person in people]))
     view_uniform = torch.stack([_uniform(seed, "eyes-view", index) for index in indices])
-    return values | _scale(parameters, VIEW_SECTIONS, view_uniform)
+    values |= _scale(parameters, VIEW_SECTIONS, view_uniform)
+    _follow_gaze(values, parameters.head)
+    return values
+
+
+def _follow_gaze(values: Draws, limits: HeadRanges) -> None:
+    """Turn heads, in place, until no eye is turned farther in its head than the limits."""
+    upright = {"pitch": values["geometry.face_tilt_degrees"], "yaw": torch.zeros_like(values["gaze.yaw_degrees"])}
+    for axis, limit in (("pitch", limits.eye_pitch_limit_degrees), ("yaw", limits.eye_yaw_limit_degrees)):
+        straight = values[f"gaze.{axis}_degrees"] + upright[axis]
+        head = values[f"head.{axis}_degrees"]
+        values[f"head.{axis}_degrees"] = torch.minimum(torch.maximum(head, straight - limit), straight + limit)
 
 
 def _uniform(seed: int, purpose: str, position: int) -> Tensor:
@@ -55,6 +66,8 @@ def _scale(parameters: EyeParameters, sections: Sequence[str], uniform: Tensor) 
             if name == "glasses" and field == "probability":
                 values["glasses.worn"] = (unit < bounds).float()
                 continue
+            if not isinstance(bounds, tuple):
+                continue  # a limit, not a range
             if name == "iris" and field == "luminance":
                 unit = unit**3
             values[f"{name}.{field}"] = bounds[0] + (bounds[1] - bounds[0]) * unit
@@ -78,12 +91,12 @@ def draw_textures(parameters: EyeParameters, indices: Sequence[int], *, seed: in
 
 
 def _skin_texture(generator: torch.Generator) -> Tensor:
-    blotches = F.interpolate(
+    blotches = functional.interpolate(
         torch.randn(1, 1, 18, 18, generator=generator), size=SKIN_TEXELS, mode="bicubic", align_corners=False
     )
     grain = torch.randn(1, 1, SKIN_TEXELS, SKIN_TEXELS, generator=generator)
     # Wrinkles round the eye run sideways: average along x only.
-    wrinkles = F.avg_pool2d(grain, (1, 3), stride=1, padding=(0, 1), count_include_pad=False) * 1.4
+    wrinkles = functional.avg_pool2d(grain, (1, 3), stride=1, padding=(0, 1), count_include_pad=False) * 1.4
     return torch.cat([blotches, wrinkles], dim=1)
 
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 from refiner.eyes.draws import Draws
 from refiner.eyes.geometry import EyeGeometry, caruncle
@@ -86,7 +86,7 @@ def _iris(draws: Draws, geometry: EyeGeometry, grid: PixelGrid, texture: Tensor)
     pupil_edge = (0.15**2 + grid.pixel_mm**2) ** 0.5
     pupil = ((pupil_radius - distance) / pupil_edge + 0.5).clamp(0, 1)
     where = torch.stack([u / radius, v / radius], dim=3)
-    fibres = F.grid_sample(texture, where, align_corners=False, padding_mode="border")[:, 0]
+    fibres = functional.grid_sample(texture, where, align_corners=False, padding_mode="border")[:, 0]
     ring = across(0.55 * radius, radius, distance)
     brightness = draws["iris.luminance"][:, None, None] * (1 + draws["iris.fibre_contrast"][:, None, None] * fibres)
     brightness = brightness * (1 - draws["iris.limbus_darkness"][:, None, None] * ring)
@@ -122,7 +122,9 @@ def _highlights(draws: Draws, geometry: EyeGeometry, grid: PixelGrid, light: Lig
         dim=1,
     )
     spot = _reflection(geometry, grid, light.toward, width_mm=0.5, height_mm=0.5)
-    window = _reflection(geometry, grid, screen / torch.sqrt((screen**2).sum(1, keepdim=True)), width_mm=1.0, height_mm=0.7)
+    window = _reflection(
+        geometry, grid, screen / torch.sqrt((screen**2).sum(1, keepdim=True)), width_mm=1.0, height_mm=0.7
+    )
     total = draws["light.highlight"][:, None, None] * spot + draws["light.screen_highlight"][:, None, None] * window
     return total * (0.3 + 0.7 * iris)
 

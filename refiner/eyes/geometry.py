@@ -43,7 +43,7 @@ class EyeGeometry:
     """Lower edge of the eye bag."""
     brow: Tensor
     head_axes: Tensor
-    """(N, 3, 3): rows are the head's axes right, down and back, in camera axes."""
+    """(N, 3, 3): rows are right, down and back of the head without ``face_tilt_degrees``, in camera axes."""
     upper_lid_elevation: Tensor
     """(N,) radians: direction of the upper margin from the eyeball's centre, in camera axes."""
 
@@ -86,7 +86,8 @@ def place_eyes(draws: Draws) -> EyeGeometry:
     """Geometry of all images from their drawn values."""
     gaze = torch.deg2rad(torch.stack([draws["gaze.pitch_degrees"], draws["gaze.yaw_degrees"]], dim=1))
     head_pose = torch.deg2rad(torch.stack([draws["head.pitch_degrees"], draws["head.yaw_degrees"]], dim=1))
-    axes = head_axes(head_pose)
+    tilt = torch.deg2rad(draws["geometry.face_tilt_degrees"])
+    axes = head_axes(head_pose - torch.stack([tilt, torch.zeros_like(tilt)], dim=1))
     g = direction(gaze)
     radius, iris_radius = draws["geometry.eyeball_radius_mm"], draws["geometry.iris_radius_mm"]
     centre_in_head = torch.stack(
@@ -110,7 +111,7 @@ def place_eyes(draws: Draws) -> EyeGeometry:
         iris_centre=iris_centre,
         iris_axes=_iris_axes(g),
         head_axes=axes,
-        upper_lid_elevation=upper + head_pose[:, 0],
+        upper_lid_elevation=upper + head_pose[:, 0] - tilt,
         **curves,
     )
 

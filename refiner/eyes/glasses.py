@@ -17,7 +17,10 @@ def add_glasses(picture: Tensor, draws: Draws, geometry: EyeGeometry, grid: Pixe
     if not bool(worn.any()):
         return picture
     middle = -LENS_FORWARD_MM * geometry.head_axes[:, 2]
-    half_width, half_height = draws["glasses.width_mm"][:, None, None] / 2, draws["glasses.height_mm"][:, None, None] / 2
+    half_width, half_height = (
+        draws["glasses.width_mm"][:, None, None] / 2,
+        draws["glasses.height_mm"][:, None, None] / 2,
+    )
     x = (grid.x - middle[:, 0, None, None] - 3.0).abs() / half_width
     y = (grid.y - middle[:, 1, None, None] - 3.0).abs() / half_height
     # A rounded box: the fourth power lies between an ellipse and a rectangle.

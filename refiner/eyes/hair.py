@@ -23,10 +23,11 @@ def upper_lashes(
     reach = -below_upper / extent  # 0 at the roots, 1 at the tips
     root = across(-0.08, 0.02, reach) * (1 - reach).clamp(0, 1)
     spread = (along - 0.4) * 1.1 * below_upper.abs()  # fan out from the middle of the lid
-    hairs = _strands(grid.x - spread, spacing_mm=1.1)
+    # Each person's own pattern: the drawn length moves it along the lid.
+    hairs = _strands(grid.x - spread + 5 * draws["hair.lash_length_mm"][:, None, None], spacing_mm=1.1)
     fringe = root * hairs * outward * (1 - across(0.75, 1.0, reach))
-    line = 0.75 * bump(below_upper / 0.55)
-    inside = across(0.0, 0.06, along) * (1 - across(1.0, 1.08, along))
+    line = 0.85 * bump(below_upper / 0.65)
+    inside = across(0.0, 0.2, along) * (1 - across(0.85, 1.06, along))
     open_here = across(-1.2, 0.3, below_upper + above_lower)
     opacity = draws["hair.lash_density"][:, None, None] * (1.15 * fringe + line) * inside * open_here
     return opacity.clamp(0, 1)
@@ -53,7 +54,8 @@ def _along(geometry: EyeGeometry, grid: PixelGrid) -> Tensor:
 def _strands(x: Tensor, *, spacing_mm: float) -> Tensor:
     """Density of clumped hairs over x in mm, about 0 to 1, irregular."""
     turns = x * (6.2832 / spacing_mm)
-    return (0.55 + 0.4 * torch.sin(turns + 1.3 * torch.sin(turns * 0.37)) + 0.25 * torch.sin(turns * 0.618)).clamp(0, 1.2)
+    clumps = torch.sin(turns * 0.29) + torch.sin(turns * 0.618 + 1.0)
+    return (0.55 + 0.35 * torch.sin(turns + 1.5 * clumps) + 0.22 * clumps).clamp(0, 1.2)
 
 
 def brow_opacity(draws: Draws, grid: PixelGrid, *, brow: ColumnCurve, grain: Tensor) -> Tensor:

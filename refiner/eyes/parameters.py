@@ -1,7 +1,7 @@
 """The parameters of the procedural eyes: physical ranges, one uniform draw per range unless its text says otherwise.
 
-Two kinds of section. Those of a *person* (geometry, lids, hair, skin, iris, sclera, glasses) are drawn once for a person
-and stay; those of a *view* (gaze, head, expression, light, placement, optics) are drawn anew for each image.
+Two kinds of section. Those of a *person* (geometry, lids, hair, skin, iris, sclera, glasses) are drawn once for a
+person and stay; those of a *view* (gaze, head, expression, light, placement, optics) are drawn anew for each image.
 Image axes: x right, y down. The inner (nose) corner of the eye is at the image left.
 """
 
@@ -27,7 +27,7 @@ class Section(BaseModel):
 
 
 class GeometryRanges(Section):
-    """Person: the eyeball and where it sits behind the lid corners, in head axes (frontal head: image axes)."""
+    """Person: the eyeball and where it sits behind the lid corners, in the axes of a head held upright."""
 
     eyeball_radius_mm: Range = (11.6, 12.4)
     """Radius of the sclera's sphere."""
@@ -35,7 +35,7 @@ class GeometryRanges(Section):
     """Radius of the limbus, where the iris ends."""
     eyeball_right_mm: Range = (-0.8, 1.4)
     """Eyeball centre to the right of (outward from) the middle of the two lid corners."""
-    eyeball_up_mm: Range = (1.0, 3.0)
+    eyeball_up_mm: Range = (0.6, 2.6)
     """Eyeball centre above the middle of the two lid corners."""
     eyeball_depth_mm: Range = (4.0, 7.0)
     """Eyeball centre behind the middle of the two lid corners."""
@@ -45,6 +45,8 @@ class GeometryRanges(Section):
     """How much farther back the outer corner lies than the inner one."""
     corner_rise_mm: Range = (-0.5, 2.5)
     """How much higher the outer corner lies than the inner one."""
+    face_tilt_degrees: Range = (3.0, 11.0)
+    """Head pitch label of an upright head: MPIIGaze measures the plane of eyes and mouth, and the mouth is forward."""
 
 
 class LidRanges(Section):
@@ -68,7 +70,7 @@ class LidRanges(Section):
     """Shape of the lower arc."""
     thickness_mm: Range = (0.5, 1.3)
     """Thickness of the lids: the waterline under the eyeball, the dark edge above it."""
-    waterline: Range = (0.0, 0.5)
+    waterline: Range = (0.0, 0.65)
     """How bright and wet the lower lid's edge is, 0 to 1."""
     crease_distance_mm: Range = (1.5, 5.5)
     """Upper-lid crease above the margin, eye open."""
@@ -87,7 +89,7 @@ class HairRanges(Section):
     """How dark hair is against the skin, 0 to 1."""
     lash_length_mm: Range = (4.0, 8.5)
     """Length of the upper lashes; the lower ones are half as long."""
-    lash_density: Range = (0.15, 0.85)
+    lash_density: Range = (0.25, 0.95)
     """Share of light the upper lashes' roots take, 0 to 1."""
     lash_curl_degrees: Range = (0.0, 35.0)
     """How far the lashes turn up from the direction of the lid."""
@@ -110,11 +112,11 @@ class SkinRanges(Section):
     """Reflectance (display-referred luma), from dark to fair skin."""
     redness: Range = (0.25, 0.75)
     """0 yellowish, 1 reddish; seen in colour only."""
-    mottle: Range = (0.01, 0.06)
+    mottle: Range = (0.005, 0.04)
     """Contrast (standard deviation, relative) of blotches some 4 mm wide."""
-    grain: Range = (0.005, 0.05)
+    grain: Range = (0.005, 0.04)
     """Contrast of pores and fine wrinkles."""
-    dark_circle: Range = (0.0, 0.3)
+    dark_circle: Range = (0.0, 0.18)
     """Darkening of the thin skin round the eye."""
     lid_darkness: Range = (0.0, 0.3)
     """Darkening of the upper lid (pigment, make-up)."""
@@ -124,7 +126,7 @@ class SkinRanges(Section):
     """How far the brow stands out before the lid corners."""
     nose_slope: Range = (0.1, 0.8)
     """Steepness of the side of the nose at the left edge of a 37.5 mm wide picture."""
-    cheek_slope: Range = (0.1, 0.6)
+    cheek_slope: Range = (0.2, 0.8)
     """How steeply the cheek comes forward below the eye."""
     socket_depth_mm: Range = (0.0, 2.5)
     """Depth of the hollow between the eyeball and the brow, deepest towards the nose."""
@@ -135,7 +137,7 @@ class IrisRanges(Section):
 
     luminance: Range = (0.04, 0.34)
     """Reflectance of the iris, dark brown to pale blue; third power of a uniform draw, since most irises are dark."""
-    fibre_contrast: Range = (0.05, 0.35)
+    fibre_contrast: Range = (0.05, 0.22)
     """Contrast of the radial fibres."""
     limbus_width_mm: Range = (0.4, 1.3)
     """Width of the soft edge between iris and sclera."""
@@ -148,11 +150,11 @@ class IrisRanges(Section):
 class ScleraRanges(Section):
     """Person: the white of the eye, which is grey."""
 
-    luminance: Range = (0.45, 0.75)
+    luminance: Range = (0.52, 0.82)
     """Reflectance."""
     redness: Range = (0.0, 0.4)
     """Red tint and vein contrast."""
-    corner_shade: Range = (0.25, 0.8)
+    corner_shade: Range = (0.2, 0.65)
     """Darkening towards the lid corners."""
 
 
@@ -172,7 +174,10 @@ class GlassesRanges(Section):
 
 
 class GazeRanges(Section):
-    """View: direction of the eyeball's optical axis in camera axes. Positive pitch looks up, positive yaw to the image's left."""
+    """View: direction of the eyeball's optical axis in camera axes.
+
+    Positive pitch looks up, positive yaw to the image's left.
+    """
 
     pitch_degrees: Range = (-20.0, 11.0)
     """Vertical gaze; negative for a camera above the screen that is looked at."""
@@ -181,12 +186,19 @@ class GazeRanges(Section):
 
 
 class HeadRanges(Section):
-    """View: direction of the head in camera axes, signs as for gaze: positive pitch lifts the face, positive yaw turns it to the image's left."""
+    """View: direction of the head in camera axes, MPIIGaze's angles.
 
-    pitch_degrees: Range = (-20.0, 30.0)
-    """Rotation of the face up."""
+    Signs as for gaze: positive pitch lifts the face, positive yaw turns it to the image's left.
+    """
+
+    pitch_degrees: Range = (-15.0, 30.0)
+    """Rotation of the face up; drawn evenly, then moved towards the gaze by what the next limit demands."""
     yaw_degrees: Range = (-28.0, 28.0)
-    """Rotation of the face to the image's left."""
+    """Rotation of the face to the image's left; the same way."""
+    eye_pitch_limit_degrees: float = Field(default=22.0, gt=0.0)
+    """The eye turns no farther up or down inside the head: people move the head instead."""
+    eye_yaw_limit_degrees: float = Field(default=35.0, gt=0.0)
+    """The eye turns no farther sideways inside the head."""
 
 
 class ExpressionRanges(Section):
@@ -194,7 +206,7 @@ class ExpressionRanges(Section):
 
     upper_change_degrees: Range = (-6.0, 2.5)
     """Added to the upper lid's elevation: tired or beginning to blink below 0, surprised above."""
-    lower_change_degrees: Range = (-2.0, 4.0)
+    lower_change_degrees: Range = (-2.0, 3.0)
     """Added to the lower lid's elevation: above 0 a smile or a squint."""
 
 
@@ -205,13 +217,13 @@ class LightRanges(Section):
     """Height of the light: 0 level with the eye, 90 overhead."""
     azimuth_degrees: Range = (-85.0, 85.0)
     """Side of the light: positive from the image's right."""
-    direct: Range = (0.1, 0.9)
+    direct: Range = (0.15, 1.0)
     """Strength of the directional light; skin that faces it reflects luminance x (ambient + direct)."""
-    ambient: Range = (0.35, 0.75)
+    ambient: Range = (0.3, 0.65)
     """Strength of the ambient light."""
-    warmth: Range = (-0.12, 0.15)
+    warmth: Range = (-0.07, 0.15)
     """Colour cast: below 0 bluish, above 0 orange; seen in colour only."""
-    lid_shadow: Range = (0.25, 0.8)
+    lid_shadow: Range = (0.2, 0.7)
     """Darkness of the upper lid's shadow on the eyeball."""
     highlight: Range = (0.0, 0.8)
     """Brightness of the light's reflection on the cornea."""
@@ -237,9 +249,9 @@ class PlacementRanges(Section):
 class OpticsRanges(Section):
     """View: a mild camera, part of every render."""
 
-    blur_mm: Range = (0.1, 0.55)
+    blur_mm: Range = (0.15, 0.6)
     """Standard deviation of the blur in the eye's plane (0.625 mm is a pixel of a 36x60 patch)."""
-    exposure: Range = (0.75, 1.25)
+    exposure: Range = (0.75, 1.2)
     """Factor on all brightness."""
     contrast: Range = (0.8, 1.15)
     """Factor on the distance from mid grey."""

@@ -1,7 +1,7 @@
 """From curves in millimetres to fields over the pixels: pixel grids, heights of curves over columns, soft steps.
 
-Fields are (N, H, W) float32 or broadcast to it: values per column (N, 1, W), per image (N, 1, 1). Most of a picture is a
-function of the vertical distance to a few curves, whose heights are worked out once for a column.
+Fields are (N, H, W) float32 or broadcast to it: values per column (N, 1, W), per image (N, 1, 1). Most of a picture is
+a function of the vertical distance to a few curves, whose heights are worked out once for a column.
 """
 
 from dataclasses import dataclass

@@ -1,11 +1,12 @@
 """Render labelled procedural eyes: draws, geometry, layers, optics, labels."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 from refiner.eyes.draws import Draws, draw_textures, draw_values
 from refiner.eyes.eyeballs import EyeballLayers, eye_opening, eyeball_layers
@@ -25,7 +26,8 @@ CHUNK_PIXELS = 200_000
 class EyeBatch:
     """Labelled pictures of eyes. N images; the inner corner of the eye is at the image left (a left eye).
 
-    Points are (x, y) in pixels: pixel centres at integers, (0, 0) the centre of the top-left pixel. They may lie outside the picture.
+    Points are (x, y) in pixels: pixel centres at integers, (0, 0) the centre of the top-left one. They may lie outside
+    the picture.
     """
 
     images: Tensor
@@ -33,13 +35,13 @@ class EyeBatch:
     gaze: Tensor
     """(N, 2) pitch and yaw of the eyeball's optical axis, radians, camera axes."""
     head_pose: Tensor
-    """(N, 2) pitch and yaw by MPIIGaze's rule, radians; positive pitch: face up, positive yaw: face to the image's left."""
+    """(N, 2) pitch and yaw by MPIIGaze's rule, radians; positive pitch: face up; positive yaw: to the image's left."""
     pupil: Tensor
     """(N, 2) centre of the pupil."""
     iris_outline: Tensor
     """(N, 32, 2) from the left over the top, as UnityEyes' ``iris_2d``."""
     lid_outline: Tensor
-    """(N, 16, 2) as UnityEyes' ``interior_margin_2d``: 0 inner corner, 1-7 upper lid, 8 outer corner, 9-15 lower lid."""
+    """(N, 16, 2) as UnityEyes' ``interior_margin_2d``: 0 inner corner, 1-7 upper lid, 8 outer corner, then lower."""
     caruncle: Tensor
     """(N, 7, 2) as UnityEyes' ``caruncle_2d``."""
     subjects: Tensor
@@ -111,8 +113,8 @@ def _render_chunk(
     grid = pixel_grid(shift, scale, size=(height * factor, width * factor))
     picture = _paint(draws, geometry, grid, skin_texture=skin_texture, iris_texture=iris_texture, channels=channels)
     if factor > 1:
-        picture = F.avg_pool2d(picture, factor)
-    picture = _optics(picture, draws, pixel_mm=WINDOW_MM / width)
+        picture = functional.avg_pool2d(picture, factor)
+    picture = _optics(picture, draws, widest_blur_mm=parameters.optics.blur_mm[1], pixel_mm=WINDOW_MM / width)
 
     def pixels(points: Tensor) -> Tensor:
         return to_pixels(points, shift, scale, size=size)
@@ -159,9 +161,7 @@ def _paint(
     eyeball = eyeball_layers(
         draws, geometry, grid, light=light, iris_texture=iris_texture, skin_texture=blotches, **lids
     )
-    skin = skin_brightness(
-        draws, geometry, grid, light=light, curves=curves, blotches=blotches, grain=grain, **lids
-    )
+    skin = skin_brightness(draws, geometry, grid, light=light, curves=curves, blotches=blotches, grain=grain, **lids)
     upper_edge, lower_edge = lid_edges(draws, below_upper, above_lower, opening)
     palette = _Palette(draws, light, channels=channels)
     picture = palette.skin * skin[:, None]
@@ -189,10 +189,12 @@ class _Palette:
         iris = torch.lerp(torch.tensor([1.5, 0.85, 0.45]), torch.tensor([0.85, 1.02, 1.2]), grey_iris)
         self.skin = self._colour(skin)
         self.flesh = self._colour(skin * torch.tensor([0.9, 0.68, 0.68]))
-        self.waterline = self._colour(torch.tensor([[0.85, 0.68, 0.64]]) * skin.mean(1, keepdim=True).clamp(min=0.4) * 1.5)
+        self.waterline = self._colour(
+            torch.tensor([[0.85, 0.68, 0.64]]) * skin.mean(1, keepdim=True).clamp(min=0.4) * 1.5
+        )
         self.hair = self._colour((1 - darkness) * skin * 0.8 + 0.03 * torch.tensor([1.2, 1.0, 0.8]))
         self.iris = self._colour(iris / luma(iris))
-        self.sclera = self._colour(torch.tensor([[1.02, 1.0, 0.96]]).expand(len(skin), 3))
+        self.sclera = self._colour(torch.tensor([[1.04, 1.0, 0.93]]).expand(len(skin), 3))
         self.vein = self._colour(torch.tensor([[1.0, 0.62, 0.58]]).expand(len(skin), 3))
         self.caruncle = self._colour(torch.tensor([[0.78, 0.5, 0.46]]).expand(len(skin), 3))
 
@@ -208,18 +210,21 @@ def _eyeball_colour(palette: _Palette, layers: EyeballLayers) -> Tensor:
     return colour * layers.shade[:, None] + layers.highlight[:, None]
 
 
-def _optics(picture: Tensor, draws: Draws, *, pixel_mm: float) -> Tensor:
+def _optics(picture: Tensor, draws: Draws, *, widest_blur_mm: float, pixel_mm: float) -> Tensor:
     """Exposure, contrast, blur and clipping to [0, 1]."""
     # Cameras expose for the light there is, though not fully.
     lightness = (draws["light.ambient"] + 0.6 * draws["light.direct"]) * (0.3 + draws["skin.luminance"])
-    exposure, contrast = draws["optics.exposure"] * 0.89 * lightness**-0.6, draws["optics.contrast"]
+    exposure, contrast = draws["optics.exposure"] * 0.86 * lightness**-0.75, draws["optics.contrast"]
     picture = picture * (exposure * contrast)[:, None, None, None] + (0.4 * (1 - contrast))[:, None, None, None]
-    return _blur(picture, draws["optics.blur_mm"] / pixel_mm).clamp(0, 1)
+    return _blur(picture, draws["optics.blur_mm"] / pixel_mm, widest=widest_blur_mm / pixel_mm).clamp(0, 1)
 
 
-def _blur(picture: Tensor, sigma: Tensor) -> Tensor:
-    """Gaussian blur (N, C, H, W) with a width (N,) in pixels for each image."""
-    reach = max(1, int(torch.ceil(2.5 * sigma.max()).item()))
+def _blur(picture: Tensor, sigma: Tensor, *, widest: float) -> Tensor:
+    """Gaussian blur (N, C, H, W) with a width (N,) in pixels for each image.
+
+    The reach follows ``widest``, not this batch: cut off elsewhere, an image would depend on its neighbours.
+    """
+    reach = max(1, math.ceil(2.5 * widest))
     offset = torch.arange(-reach, reach + 1)
     weights = torch.exp(-0.5 * (offset[None] / sigma.clamp(min=1e-3)[:, None]) ** 2)
     weights = (weights / weights.sum(1, keepdim=True))[:, :, None, None, None]

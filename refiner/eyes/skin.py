@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 from refiner.eyes.draws import SKIN_SPAN_MM, Draws
 from refiner.eyes.geometry import EyeGeometry
 from refiner.eyes.lights import Light
-from refiner.eyes.rasters import ColumnCurve, PixelGrid, across, bump, lerp
+from refiner.eyes.rasters import ColumnCurve, PixelGrid, across, bump
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ def sample_skin_texture(draws: Draws, geometry: EyeGeometry, grid: PixelGrid, te
     u = (grid.x / cos_yaw[:, None, None]) * (2 / SKIN_SPAN_MM)
     v = (grid.y / cos_pitch[:, None, None]) * (2 / SKIN_SPAN_MM)
     where = torch.stack(torch.broadcast_tensors(u, v), dim=3)
-    sampled = F.grid_sample(texture, where, align_corners=False, padding_mode="reflection")
+    sampled = functional.grid_sample(texture, where, align_corners=False, padding_mode="reflection")
     return sampled[:, 0], sampled[:, 1]
 
 
@@ -59,13 +59,16 @@ def skin_brightness(
     ambient = light.ambient[:, None, None] * (1 - 0.55 * hollow)
     direct = light.direct[:, None, None] * ((facing + 0.15) / 1.15).clamp(min=0)
     gloss = draws["skin.gloss"][:, None, None] * light.direct[:, None, None] * facing.clamp(min=0) ** 8
-    pigment = 1 - draws["skin.lid_darkness"][:, None, None] * across(-0.5, 1.0, -below_upper) * (
-        1 - across(0.0, 4.0, above_crease)
-    ) * _between(grid, -15.0, -9.0, 9.0, 16.0)
+    over = (grid.x - 1.0) * (1 / 13.0), (grid.y - geometry.upper_lid[:, 16, 1, None, None] + 1.5) * (1 / 5.5)
+    pigment = 1 - draws["skin.lid_darkness"][:, None, None] * bump(over[0] * over[0] + over[1] * over[1])
+    # Light hardly reaches the skin beside the upper margin and in the inner corner.
+    margin = 0.6 * bump(below_upper * 0.4) * _between(grid, -17.0, -11.0, 12.0, 18.0)
+    corner = 0.5 * bump((grid.x + 13.5) * 0.22) * bump(grid.y * 0.16)
+    recess = 1 - draws["light.lid_shadow"][:, None, None] * (margin + corner)
     under = (grid.x - 1.0) * (1 / 13.0), (grid.y - geometry.lower_lid[:, 16, 1, None, None] - 2.0) * (1 / 5.5)
     circle = 1 - draws["skin.dark_circle"][:, None, None] * bump(under[0] * under[0] + under[1] * under[1])
     texture = 1 + draws["skin.mottle"][:, None, None] * blotches + draws["skin.grain"][:, None, None] * grain
-    return (ambient + direct + gloss) * (1 - crease) * (1 - furrow) * pigment * circle * texture
+    return (ambient + direct + gloss) * (1 - crease) * (1 - furrow) * pigment * circle * recess * texture
 
 
 def _relief(
@@ -81,20 +84,30 @@ def _relief(
     dx, dy = grid.x - centre[:, 0, None, None], grid.y - centre[:, 1, None, None]
     # The lids over the eyeball: a dome that runs out softly, not a sphere stuck to a plane.
     # Below the eye it runs out slowly, into the cheek.
-    fall = dy * dy * torch.where(dy > 0, 0.35, 1.0)
+    fall = dy * dy * torch.where(dy > 0, 0.5, 1.0)
     height = 10.5 * torch.reciprocal(1 + (dx * dx + fall) * (1 / 12.5**2)).square()
     # The nose rises beyond the inner corner, the temple falls off beyond the outer one.
     nose = draws["skin.nose_slope"][:, None, None] * (-12.0 - grid.x).clamp(min=0).square() / 12
-    temple = (grid.x - 10.0).clamp(min=0).square() / 60
+    temple = (grid.x - 9.0).clamp(min=0).square() / 35
     lowered = (grid.y - 2.0).clamp(min=0)
     cheek = draws["skin.cheek_slope"][:, None, None] * lowered * lowered / (lowered + 4.0)
     below_brow = curves.brow.below(grid)
     brow = draws["skin.brow_ridge_mm"][:, None, None] * (1 - across(-3.0, 9.0, below_brow))
     socket_shape = bump((below_brow - 8.0) / 6.0) * bump((grid.x + 9.0) / 12.0)
     socket = draws["skin.socket_depth_mm"][:, None, None] * socket_shape
-    fold = draws["lids.crease_strength"][:, None, None] * 0.6 * across(-0.8, 1.2, above_crease) * _between(grid, -14.0, -8.0, 8.0, 16.0)
-    bag = draws["lids.bag_strength"][:, None, None] * 1.2 * across(0.0, 5.0, -below_furrow) * _between(grid, -15.0, -5.0, 6.0, 16.0)
-    hollow = (0.12 * socket + 0.3 * bump((grid.x + 15.0) / 3.0) * bump(grid.y / 5.0)).clamp(0, 1)
+    fold = (
+        draws["lids.crease_strength"][:, None, None]
+        * 0.6
+        * across(-0.8, 1.2, above_crease)
+        * _between(grid, -14.0, -8.0, 8.0, 16.0)
+    )
+    bag = (
+        draws["lids.bag_strength"][:, None, None]
+        * 1.2
+        * across(0.0, 5.0, -below_furrow)
+        * _between(grid, -15.0, -5.0, 6.0, 16.0)
+    )
+    hollow = (0.12 * socket).clamp(0, 1)
     return height + nose - temple + cheek + brow - socket + fold + bag, hollow
 
 
@@ -105,8 +118,8 @@ def _between(grid: PixelGrid, start: float, full: float, fading: float, end: flo
 
 def _facing(relief: Tensor, geometry: EyeGeometry, light: Light, pixel_mm: float) -> Tensor:
     """Cosine (N, H, W) between the relief's normal and the light."""
-    right = F.pad(relief[:, :, 1:] - relief[:, :, :-1], (0, 1)) / pixel_mm
-    down = F.pad(relief[:, 1:] - relief[:, :-1], (0, 0, 0, 1)) / pixel_mm
+    right = functional.pad(relief[:, :, 1:] - relief[:, :, :-1], (0, 1)) / pixel_mm
+    down = functional.pad(relief[:, 1:] - relief[:, :-1], (0, 0, 0, 1)) / pixel_mm
     back = geometry.head_axes[:, 2]
     # The face's own plane, turned with the head: its height toward the camera grows by back / back_z.
     right = (right + (back[:, 0] / back[:, 2])[:, None, None]).clamp(-3, 3)
@@ -123,6 +136,3 @@ def lid_edges(draws: Draws, below_upper: Tensor, above_lower: Tensor, opening: T
     lower = bump((above_lower + 0.5 * thickness) / (0.6 * thickness)) * between_corners * (1 - opening)
     lower = lower * (below_upper > 0)
     return upper, lower * draws["lids.waterline"][:, None, None]
-
-
-__all__ = ["FaceCurves", "lerp", "lid_edges", "sample_skin_texture", "skin_brightness"]

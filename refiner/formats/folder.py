@@ -5,7 +5,6 @@ from functools import cached_property
 from pathlib import Path
 
 from refiner.errors import DataError
-from refiner.files import TEMPORARY_PREFIX
 from refiner.image_files import is_image_file, read_image
 from refiner.records import LABELS_FILE, Labels, Record, read_labels
 
@@ -14,13 +13,19 @@ def list_files(root: Path) -> list[str]:
     """Every file below ``root`` as a relative path with forward slashes, sorted.
 
     Hidden files and folders are left out, and links to folders are not followed (they could lead round in
-    circles); links to files are.
+    circles); links to files are. Folders that are not gone into, links and what cannot be read, stand in the
+    list themselves, so that the images in them are not lost in silence.
     """
     found: list[str] = []
-    for folder, folders, files in os.walk(root):
+
+    def closed(error: OSError) -> None:
+        found.append(Path(error.filename).relative_to(root).as_posix())
+
+    for folder, folders, files in os.walk(root, onerror=closed):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         inside = Path(folder).relative_to(root)
-        found += [(inside / name).as_posix() for name in files if not name.startswith((".", TEMPORARY_PREFIX))]
+        links = [name for name in folders if (root / inside / name).is_symlink()]
+        found += [(inside / name).as_posix() for name in [*files, *links] if not name.startswith(".")]
     return sorted(found)
 
 

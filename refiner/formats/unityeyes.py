@@ -7,6 +7,7 @@ Source: Wood et al., "Learning an appearance-based gaze estimator from one milli
 ETRA 2016. JSON pixels count y from the bottom; the look vector has x right, y up, z away from the camera.
 """
 
+import itertools
 import json
 import math
 import re
@@ -32,7 +33,7 @@ WIDTH_IN_IRISES = 60 / 18.7
 OUTER_CORNER = 8
 """Index of the outer eye corner in ``interior_margin_2d``."""
 
-_NUMBER = r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*"
+_NUMBER = r"\s*([-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?)\s*"
 _VECTOR = re.compile(rf"\({_NUMBER},{_NUMBER},{_NUMBER}(?:,{_NUMBER})?\)")
 _KEYS = ("interior_margin_2d", "caruncle_2d", "iris_2d", "eye_details", "head_pose")
 
@@ -51,14 +52,15 @@ class UnityEyes:
 
     @staticmethod
     def recognises(root: Path) -> bool:
-        """Whether the first image has a JSON file beside it with UnityEyes' keys."""
-        for name in list_files(root):
-            if is_image_file(Path(name)):
-                try:
-                    scene = json.loads((root / name).with_suffix(".json").read_bytes())
-                except (OSError, ValueError):
-                    return False
-                return isinstance(scene, dict) and all(key in scene for key in _KEYS)
+        """Whether one of the first images has a JSON file beside it with UnityEyes' keys."""
+        images = (name for name in list_files(root) if is_image_file(Path(name)))
+        for name in itertools.islice(images, 20):  # one of them may be damaged
+            try:
+                scene = _read_scene((root / name).with_suffix(".json"))
+            except ImageError:
+                continue
+            if all(key in scene for key in _KEYS):
+                return True
         return False
 
     @cached_property
@@ -82,17 +84,17 @@ class UnityEyes:
         path = self.root / sample
         scene = _read_scene(path.with_suffix(".json"))
         frame = read_image(path)
-        corners, iris, lids = _landmarks(scene, frame.shape[0], path)
+        corners, iris, lids = _landmarks(scene, frame.shape[:2], path)
         patch, to_patch = cut_patch(frame, corners, iris, self.size)
         try:
-            look = parse_vector(scene["eye_details"]["look_vec"])
-            head = parse_vector(scene["head_pose"])
+            gaze = gaze_angles(parse_vector(scene["eye_details"]["look_vec"]))
+            head = head_angles(parse_vector(scene["head_pose"]))
             skin = str(scene.get("eye_region_details", {}).get("primary_skin_texture", ""))
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ImageError(path, f"its JSON has no usable look_vec and head_pose ({error})") from error
         labels: dict[str, Any] = {
-            "gaze": np.array(gaze_angles(look)),
-            "head_pose": np.array(head_angles(head)),
+            "gaze": np.array(gaze),
+            "head_pose": np.array(head),
             "pupil": to_patch(iris.mean(axis=0)),
             "iris_outline": to_patch(iris),
             "lid_outline": to_patch(lids),
@@ -118,19 +120,28 @@ def parse_vector(text: object) -> tuple[float, float, float]:
 
 
 def gaze_angles(look: tuple[float, float, float]) -> tuple[float, float]:
-    """(pitch, yaw) in radians of a look vector with x right, y up, z away from the camera."""
-    x, y, z = (part / (math.hypot(*look) or 1) for part in look)
+    """(pitch, yaw) in radians of a look vector with x right, y up, z away from the camera.
+
+    Raises:
+        ValueError: it has no direction.
+    """
+    length = math.hypot(*look)
+    if not 0 < length < math.inf:
+        raise ValueError(f"{look} has no direction")
+    x, y, z = (part / length for part in look)
     return math.asin(max(-1, min(1, y))), math.atan2(-x, -z)
 
 
 def head_angles(head_pose: tuple[float, float, float]) -> tuple[float, float]:
     """(pitch, yaw) in radians by MPIIGaze's rule, from the camera's Euler angles in degrees.
 
-    A head that faces the camera has angles of about (0, 180, 0). UnityEyes turns the camera about the head, so
-    the signs here were found on renders: a positive yaw shows more of the image's right side of the face.
+    A head that faces the camera has angles of about (0, 180, 0). UnityEyes turns the camera about the head: from
+    a camera above (positive first angle) the face looks down, from one turned past 180 to the image's right. So
+    both signs change, and a head's angles are those of a gaze straight ahead of it: up and image-left positive.
+    The roll is left out, as MPIIGaze's normalisation takes it out.
     """
-    pitch, yaw = head_pose[0] % 360, head_pose[1] % 360 - 180
-    return math.radians(pitch - 360 if pitch > 180 else pitch), math.radians(yaw)
+    down, aside = math.radians(head_pose[0]), math.radians(head_pose[1] - 180)
+    return gaze_angles((math.sin(aside), -math.sin(down) * math.cos(aside), -math.cos(down) * math.cos(aside)))
 
 
 def cut_patch(frame: Image, corners: Points, iris: Points, size: tuple[int, int]) -> tuple[Image, Any]:
@@ -173,8 +184,9 @@ def _read_scene(path: Path) -> dict[str, Any]:
     return scene
 
 
-def _landmarks(scene: dict[str, Any], height: int, path: Path) -> tuple[Points, Points, Points]:
-    """Eye corners (2, 2), iris (K, 2) and lid margin (K, 2) in image pixels, y down."""
+def _landmarks(scene: dict[str, Any], size: tuple[int, int], path: Path) -> tuple[Points, Points, Points]:
+    """Eye corners (2, 2), iris (K, 2) and lid margin (K, 2) in pixels of an image of (height, width), y down."""
+    height, width = size
     try:
         lids, caruncle, iris = (
             np.array([parse_vector(text)[:2] for text in scene[key]])
@@ -185,6 +197,8 @@ def _landmarks(scene: dict[str, Any], height: int, path: Path) -> tuple[Points, 
         corners = np.stack([caruncle.mean(axis=0), lids[OUTER_CORNER]])
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise ImageError(path, f"its JSON has no usable eye landmarks ({error})") from error
-    if np.abs(np.concatenate([corners, iris])).max() > 1e5:
-        raise ImageError(path, "its JSON has eye landmarks far outside the image")
+    middle = corners.mean(axis=0)
+    extent = np.abs(np.concatenate([iris, lids]) - middle).max()  # bounds the patch that is cut
+    if not (0 <= middle[0] <= width and 0 <= middle[1] <= height and extent <= max(size)):
+        raise ImageError(path, "its JSON has eye landmarks outside the image")
     return corners, iris, lids

@@ -2,6 +2,8 @@
 
 from torch import Tensor, nn
 
+from refiner.regression import SmallRegressor
+
 
 class PaperEstimator(nn.Module):
     """The paper's gaze network: five convolutions without padding, one hidden layer of 1000.
@@ -34,33 +36,8 @@ class PaperEstimator(nn.Module):
         return self.head(self.trunk(images))  # type: ignore[no-any-return]
 
 
-class SmallEstimator(nn.Module):
-    """A small network that trains in seconds on two cores: three strided convolutions and a hidden layer.
-
-    Args:
-        size: (height, width) of the patches, at least 8x8.
-        outputs: numbers predicted.
-    """
-
-    def __init__(self, size: tuple[int, int], *, outputs: int = 2) -> None:
-        super().__init__()
-        self.trunk = nn.Sequential(
-            *(nn.Conv2d(1, 24, 5, stride=2, padding=2), nn.ReLU(inplace=True)),
-            *(nn.Conv2d(24, 48, 3, stride=2, padding=1), nn.ReLU(inplace=True)),
-            *(nn.Conv2d(48, 96, 3, stride=2, padding=1), nn.ReLU(inplace=True)),
-        )
-        height, width = (-(-side // 8) for side in size)
-        self.head = nn.Sequential(
-            *(nn.Flatten(), nn.Linear(96 * height * width, 128), nn.ReLU(inplace=True), nn.Linear(128, outputs))
-        )
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(N, 1, H, W) in [-1, 1] to (N, outputs): pitch and yaw in radians."""
-        return self.head(self.trunk(images))  # type: ignore[no-any-return]
-
-
-ESTIMATORS: dict[str, type[PaperEstimator] | type[SmallEstimator]] = {
+ESTIMATORS: dict[str, type[PaperEstimator] | type[SmallRegressor]] = {
     "paper": PaperEstimator,
-    "small": SmallEstimator,
+    "small": SmallRegressor,
 }
 """Gaze networks by name."""

@@ -1,0 +1,81 @@
+"""``refiner render``: labelled procedural eyes."""
+
+from pathlib import Path
+
+import click
+
+from refiner.commands.options import ANY_PATH, Size, seed_option, set_option
+from refiner.commands.reporting import progress
+
+
+@click.command()
+@click.argument("out", type=ANY_PATH, metavar="OUT")
+@click.option("--count", type=click.IntRange(1), default=1000, show_default=True, help="Number of images.")
+@seed_option
+@click.option("--size", type=Size(), default=(36, 60), show_default="36x60", help="Height x width in pixels.")
+@click.option("--colour", is_flag=True, help="RGB instead of grey.")
+@click.option(
+    "--layout",
+    type=click.Choice(["folder", "unityeyes"]),
+    default="folder",
+    show_default=True,
+    help="folder: .png and labels.csv; unityeyes: .jpg and .json as UnityEyes writes them.",
+)
+@click.option("--stand-in", is_flag=True, help="Unlabelled photographs of a stand-in camera, of other people.")
+@click.option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="YAML file with ranges of the eyes; see refiner.eyes.EyeParameters.",
+)
+@set_option
+def command(
+    out: Path,
+    count: int,
+    seed: int,
+    size: tuple[int, int],
+    colour: bool,
+    layout: str,
+    stand_in: bool,
+    config: Path | None,
+    overrides: tuple[str, ...],
+) -> None:
+    """Render labelled procedural eyes, in the camera of MPIIGaze's normalised patches.
+
+    Labels are gaze, head pose, the centre of the pupil, and the outlines of iris and lids. Image i of a seed is
+    always the same, and twenty images in a row show one person.
+
+    \b
+    Examples:
+      refiner render renders --count 5000 --seed 1
+      refiner render big --size 224x224 --colour --set "gaze.pitch_degrees=[-20, 5]"
+      refiner render photographs --stand-in --count 2000 --seed 2
+    """
+    from refiner.configuration import read_configuration
+    from refiner.errors import ConfigurationError
+    from refiner.eyes import EyeParameters, StandInCamera, stand_in_parameters
+    from refiner.eyes.writing import rendered_records, write_folder, write_unityeyes
+
+    if stand_in and (config or overrides or layout != "folder"):
+        raise ConfigurationError("--stand-in has parameters of its own and no labels; leave out --config, --set, --layout")
+    parameters = read_configuration(config, EyeParameters, overrides=overrides)
+    if stand_in:
+        parameters = stand_in_parameters()
+    records = rendered_records(
+        parameters,
+        count,
+        seed=seed,
+        size=size,
+        channels=3 if colour else 1,
+        camera=StandInCamera(seed) if stand_in else None,
+    )
+    with progress("rendering") as advance:
+
+        def report(done: int, total: int) -> None:
+            advance(done, total, "")
+
+        if layout == "unityeyes":
+            write_unityeyes(out, records, count, report=report)
+        else:
+            write_folder(out, records, count, labelled=not stand_in, report=report)
+    click.echo(f"{count} {'photographs of the stand-in camera' if stand_in else 'labelled eyes'} in {out}")

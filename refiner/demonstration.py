@@ -1,0 +1,233 @@
+"""Everything at once on rendered eyes, without a download: render, train, refine, measure.
+
+The "photographs" come from a stand-in camera: eyes of other people, of other geometry and texture, behind a
+softer, noisier camera than the renders. They are unlabelled in training; the labels that the stand-in knows are
+used for the test alone, on people that training has not seen.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from refiner.configuration import TrainingConfiguration
+from refiner.data import load_domain
+from refiner.drift import PupilDetector, PupilShift
+from refiner.errors import OutputError
+from refiner.eyes import EyeParameters, StandInCamera, stand_in_parameters
+from refiner.eyes.writing import rendered_records, write_folder
+from refiner.files import write_text
+from refiner.gaze.accuracy import Interval, seed_interval
+from refiner.gaze.angles import angular_error_degrees
+from refiner.gaze.estimation import fit_estimator, predict_gaze
+from refiner.image_files import write_image
+from refiner.images import contact_sheet, grey_levels
+from refiner.records import LABELS_FILE, column_values, read_labels
+from refiner.refinement import refine_path
+from refiner.training import train
+
+Report = Callable[[str, int, int], None]
+"""Told the stage, and how many of how many are done."""
+
+SEEDS = (0, 1, 2)
+"""Seeds of the gaze estimators."""
+
+VIEWS = 4
+"""Views of a person in the demo: many people teach more than many views."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much work a demo is."""
+
+    renders: int
+    photographs: int
+    test_photographs: int
+    training_steps: int
+    estimator_steps: int
+
+
+SHORT = Scale(renders=3000, photographs=1500, test_photographs=1000, training_steps=350, estimator_steps=400)
+LONG = Scale(renders=20000, photographs=8000, test_photographs=4000, training_steps=4000, estimator_steps=3000)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came out.
+
+    Attributes:
+        raw, refined: mean angular error on test photographs, degrees, over estimator seeds.
+        gain: raw minus refined, paired by seed.
+        baseline: error of always predicting the mean gaze of the renders.
+        shift: of the pupil, by a detector.
+    """
+
+    raw: Interval
+    refined: Interval
+    gain: Interval
+    baseline: float
+    shift: PupilShift
+
+
+def demo_configuration(out: Path, scale: Scale, seed: int) -> TrainingConfiguration:
+    """The recipe of the demo: a half-resolution refiner that trains in a minute on two cores."""
+    return TrainingConfiguration.model_validate(
+        {
+            **RECIPE,
+            "seed": seed,
+            "steps": scale.training_steps,
+            "data": {"renders": out / "renders", "photographs": out / "photographs"},
+        }
+    )
+
+
+RECIPE: dict[str, Any] = {
+    "batch_size": 32,
+    "self_regularization_weight": 4.0,
+    "history_size": 2000,
+    "ema_decay": 0.98,
+    "log_every": 25,
+    "sample_every": 200,
+    "checkpoint_every": 100,
+    "refiner": {"features": 32, "blocks": 4, "unshuffle": 2, "output": "residual"},
+    "pretraining": {"refiner_steps": 0, "discriminator_steps": 50},
+    "refiner_optimizer": {"learning_rate": 5e-4},
+    "discriminator_optimizer": {"learning_rate": 5e-4},
+}
+"""Training settings of the demo; ``configs/demo.yaml`` holds the same."""
+
+
+def run_demo(out: Path, *, long: bool, seed: int, device: str, report: Report) -> Outcome:
+    """Run the demo, or go on where it was stopped.
+
+    Args:
+        out: folder of everything it makes.
+        long: take half an hour instead of two minutes, for a better result.
+        seed: everything follows from it.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        report: told about the progress.
+
+    Raises:
+        OutputError: ``out`` holds something else, or a demo with other settings.
+    """
+    scale = LONG if long else SHORT
+    _claim(out, {"seed": seed, **asdict(scale)})
+    camera = StandInCamera(seed)
+    eyes, people = EyeParameters(images_per_person=VIEWS), stand_in_parameters().model_copy(
+        update={"images_per_person": VIEWS}
+    )
+    _render(out / "renders", eyes, scale.renders, 3 * seed, None, report)
+    _render(out / "photographs", people, scale.photographs, 3 * seed + 1, camera, report)
+    _render(out / "test", people, scale.test_photographs, 3 * seed + 2, camera, report)
+    configuration = demo_configuration(out, scale, seed)
+    train(configuration, out / "run", device=device, report=lambda step, steps, _: report("training", step, steps))
+    refine_path(
+        out / "renders",
+        out / "refined",
+        out / "run",
+        device=device,
+        report=lambda done, total: report("refining", done, total),
+    )
+    write_sheet(out)
+    outcome = measure(out, scale, report)
+    write_text(out / "outcome.json", json.dumps(asdict(outcome) | {"seed": seed, "scale": asdict(scale)}, indent=2))
+    return outcome
+
+
+def _claim(out: Path, settings: dict[str, Any]) -> None:
+    """Make ``out`` ours, or find it ours with the same settings."""
+    file, text = out / "demo.json", json.dumps(settings)
+    if file.exists():
+        if file.read_text(encoding="utf-8") != text:
+            raise OutputError(f"{out}: holds a demo with other settings; choose another folder")
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise OutputError(f"{out}: is there already and holds no demo; choose another folder")
+    else:
+        write_text(file, text)
+
+
+def _render(
+    folder: Path, eyes: EyeParameters, count: int, seed: int, camera: StandInCamera | None, report: Report
+) -> None:
+    """Render a folder unless it is whole, which its labels, written last, tell."""
+    if (folder / LABELS_FILE).exists():
+        return
+    for leftover in folder.glob("*.png"):
+        leftover.unlink()
+    records = rendered_records(eyes, count, seed=seed, camera=camera)
+    what = "rendering" if camera is None else "photographing"
+    write_folder(folder, records, count, labelled=True, report=lambda done, total: report(what, done, total))
+
+
+def write_sheet(out: Path, *, columns: int = 10, rows: int = 3) -> Path:
+    """Write ``before_after.png``: renders, the same refined, and photographs of the stand-in camera."""
+    sheet = []
+    for folders in (("renders", "refined"),) * rows + (("photographs",),) * rows:
+        for folder in folders:
+            domain = _images(out / folder)
+            start = columns * (len(sheet) // len(folders) if len(folders) == 2 else len(sheet))
+            step = max(1, len(domain) // 200)
+            sheet.append([grey_levels(image) for image in domain[start * step : (start + columns) * step : step].numpy()])
+    path = out / "before_after.png"
+    write_image(path, contact_sheet(sheet, scale=2))
+    return path
+
+
+def measure(out: Path, scale: Scale, report: Report) -> Outcome:
+    """Train gaze estimators on raw and on refined renders, test them on the stand-in's photographs."""
+    images = {name: _images(out / name) for name in ("renders", "refined", "test")}
+    labels = {name: read_labels(out / name / LABELS_FILE) for name in ("renders", "test")}
+    gaze = {name: _column(labels[name].values(), "gaze") for name in labels}
+    errors: dict[str, list[float]] = {"renders": [], "refined": []}
+    for done, seed in enumerate(SEEDS):
+        for name in errors:
+            report("estimating", 2 * done + (name == "refined"), 2 * len(SEEDS))
+            estimator = fit_estimator(images[name], gaze["renders"], steps=scale.estimator_steps, seed=seed)
+            predicted = predict_gaze(estimator, images["test"])
+            errors[name].append(float(angular_error_degrees(predicted, gaze["test"]).mean()))
+    report("estimating", 2 * len(SEEDS), 2 * len(SEEDS))
+    mean = np.broadcast_to(gaze["renders"].mean(axis=0), gaze["test"].shape)
+    return Outcome(
+        raw=seed_interval(errors["renders"]),
+        refined=seed_interval(errors["refined"]),
+        gain=seed_interval([a - b for a, b in zip(errors["renders"], errors["refined"], strict=True)]),
+        baseline=float(angular_error_degrees(mean, gaze["test"]).mean()),
+        shift=_pupil_shift(images, _column(labels["renders"].values(), "pupil")),
+    )
+
+
+def _pupil_shift(images: dict[str, Tensor], pupils: np.ndarray[Any, Any]) -> PupilShift:
+    """Of the last fifth of the renders, by a detector fitted to the others."""
+    held = len(pupils) * 4 // 5
+    detector = PupilDetector.fit(images["renders"][:held], pupils[:held])
+    return detector.shift(images["renders"][held:], images["refined"][held:], pupils[held:])
+
+
+def _images(folder: Path) -> Tensor:
+    domain = load_domain(folder, key=folder.name, size=(36, 60), channels=1)
+    return domain.batch(torch.arange(len(domain)).numpy())
+
+
+def _column(labels: Any, name: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+    values = column_values(labels, name)
+    assert values is not None, f"rendered eyes have {name}"
+    return values
+
+
+def table(outcome: Outcome, scale_note: str) -> Sequence[tuple[str, str]]:
+    """Rows of the summary: what, and its figure."""
+    return (
+        ("gaze error, trained on raw renders", f"{outcome.raw} degrees"),
+        ("gaze error, trained on refined renders", f"{outcome.refined} degrees"),
+        ("gain of refining, paired by seed", f"{outcome.gain} degrees"),
+        ("gaze error of predicting the mean", f"{outcome.baseline:.2f} degrees"),
+        ("pupil moved by refining, mean (x, y)", "({:+.2f}, {:+.2f}) px".format(*outcome.shift.vector)),
+        ("pupil moved by refining, mean distance", f"{outcome.shift.distance:.2f} px"),
+        ("the pupil detector's own error", f"{outcome.shift.noise:.2f} px"),
+        ("tested on", scale_note),
+    )

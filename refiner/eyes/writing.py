@@ -1,0 +1,157 @@
+"""Rendered eyes on disk: a folder with ``labels.csv``, or UnityEyes' layout of jpg and json."""
+
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from refiner.errors import OutputError
+from refiner.eyes.camera import StandInCamera
+from refiner.eyes.parameters import EyeParameters
+from refiner.eyes.rendering import EyeBatch, render_eyes
+from refiner.files import write_text
+from refiner.image_files import write_image
+from refiner.images import grey_levels
+from refiner.records import LABELS_FILE, Labels, Record, write_labels
+
+CHUNK = 256
+"""Images rendered between two writes."""
+
+DETAILS = {
+    "pupil_radius_mm": "iris.pupil_radius_mm",
+    "iris_radius_mm": "geometry.iris_radius_mm",
+    "ambient_light": "light.ambient",
+    "direct_light": "light.direct",
+}
+"""Drawn values that are written as labels, and what they are called in :class:`EyeBatch`."""
+
+Report = Callable[[int, int], None]
+
+
+def rendered_records(
+    parameters: EyeParameters,
+    count: int,
+    *,
+    seed: int,
+    size: tuple[int, int] = (36, 60),
+    channels: int = 1,
+    camera: StandInCamera | None = None,
+) -> Iterator[Record]:
+    """Labelled eyes, 8 bits, one after another; ids count from ``000000.png`` on.
+
+    Args:
+        parameters, seed, size, channels: see :func:`refiner.eyes.render_eyes`.
+        count: how many.
+        camera: takes each image through the stand-in camera; labels stay valid.
+    """
+    for start in range(0, count, CHUNK):
+        batch = render_eyes(
+            parameters, range(start, min(start + CHUNK, count)), seed=seed, size=size, channels=channels
+        )
+        for offset, planes in enumerate(batch.images.numpy()):
+            image = grey_levels(planes)
+            if camera is not None:
+                image = camera(image, start + offset)
+            yield Record(f"{start + offset:06d}.png", image, _labels(batch, offset))
+
+
+def write_folder(out: Path, records: Iterator[Record], count: int, *, labelled: bool, report: Report) -> None:
+    """Write records as PNG files, with ``labels.csv`` when ``labelled``.
+
+    Raises:
+        OutputError: the folder holds something already, or cannot be written.
+    """
+    _check_empty(out)
+    labels: dict[str, Labels] = {}
+    with ThreadPoolExecutor(2) as pool:
+        for done, (record, _) in enumerate(_written(pool, records, lambda r: write_image(out / r.id, r.image)), 1):
+            labels[record.id] = record.labels
+            report(done, count)
+    if labelled:
+        write_labels(out / LABELS_FILE, labels)
+
+
+def write_unityeyes(out: Path, records: Iterator[Record], count: int, *, report: Report) -> None:
+    """Write records as UnityEyes does: ``1.jpg`` beside ``1.json``, every leaf a string, y counted from the bottom.
+
+    Raises:
+        OutputError: the folder holds something already, or cannot be written.
+    """
+    _check_empty(out)
+
+    def write(numbered: tuple[int, Record]) -> None:
+        number, record = numbered
+        write_text(out / f"{number}.json", json.dumps(unityeyes_scene(record), indent=1))
+        write_image(out / f"{number}.jpg", record.image)
+
+    with ThreadPoolExecutor(2) as pool:
+        for done, _ in enumerate(_written(pool, enumerate(records, 1), write), 1):
+            report(done, count)
+
+
+def unityeyes_scene(record: Record) -> dict[str, Any]:
+    """The JSON object of a frame, with UnityEyes' keys and string-valued vectors."""
+    height, labels = record.image.shape[0], record.labels
+    pitch, yaw = labels["gaze"]
+    look = (-math.cos(pitch) * math.sin(yaw), math.sin(pitch), -math.cos(pitch) * math.cos(yaw), 0.0)
+    head_pitch, head_yaw = np.degrees(labels["head_pose"])
+    return {
+        "interior_margin_2d": _points(labels["lid_outline"], height),
+        "caruncle_2d": _points(labels["caruncle"], height),
+        "iris_2d": _points(labels["iris_outline"], height),
+        "eye_details": {
+            "look_vec": _vector(look),
+            "pupil_size": f"{labels['pupil_radius_mm']:.4f}",
+            "iris_size": f"{labels['iris_radius_mm']:.4f}",
+            "iris_texture": f"procedural_{labels['subject']}",
+        },
+        "lighting_details": {
+            "skybox_texture": "procedural",
+            "skybox_exposure": "1.0000",
+            "skybox_rotation": "0",
+            "ambient_intensity": f"{labels['ambient_light']:.4f}",
+            "light_rotation": _vector((0.0, 0.0, 0.0)),
+            "light_intensity": f"{labels['direct_light']:.4f}",
+        },
+        "eye_region_details": {
+            "pca_shape_coeffs": [],
+            "primary_skin_texture": f"procedural_{labels['subject']}",
+        },
+        "head_pose": _vector((head_pitch % 360, (head_yaw + 180) % 360, 0.0)),
+    }
+
+
+def _labels(batch: EyeBatch, index: int) -> Labels:
+    pairs = ("gaze", "head_pose", "pupil", "iris_outline", "lid_outline", "caruncle")
+    labels: Labels = {name: getattr(batch, name)[index].double().numpy() for name in pairs}
+    labels |= {name: float(batch.details[field][index]) for name, field in DETAILS.items()}
+    return {**labels, "subject": str(int(batch.subjects[index])), "mirrored": 0}
+
+
+def _points(points: np.ndarray[Any, Any], height: int) -> list[str]:
+    return [_vector((x, height - y, 0.0)) for x, y in points]
+
+
+def _vector(parts: Sequence[float]) -> str:
+    return f"({', '.join(f'{part:.4f}' for part in parts)})"
+
+
+def _check_empty(out: Path) -> None:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise OutputError(f"{out}: is there already and not an empty folder; choose another place")
+
+
+def _written(pool: ThreadPoolExecutor, items: Iterator[Any], write: Callable[[Any], None]) -> Iterator[tuple[Any, None]]:
+    """Items as they are written, a bounded number ahead."""
+    pending: list[tuple[Any, Any]] = []
+    for item in items:
+        pending.append((item, pool.submit(write, item)))
+        if len(pending) >= CHUNK:
+            first, future = pending.pop(0)
+            yield first, future.result()
+    for first, future in pending:
+        yield first, future.result()

@@ -1,0 +1,115 @@
+"""A small network from an image to a few numbers, and how it is fitted: gaze estimators and pupil detectors."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from refiner.data import Sampler
+from refiner.randomness import derived_seed, torch_generator
+
+Values = np.ndarray[Any, np.dtype[np.float64]]
+"""(N, outputs)."""
+
+Augmentation = Callable[[Tensor, torch.Generator], Tensor]
+"""From (N, C, H, W) in [-1, 1] to the same, drawing from the generator."""
+
+_BATCH = 64
+
+
+class SmallRegressor(nn.Module):
+    """Three strided convolutions and a hidden layer: trains in seconds on two cores.
+
+    Args:
+        size: (height, width) of the images.
+        outputs: numbers predicted.
+    """
+
+    def __init__(self, size: tuple[int, int], *, outputs: int = 2) -> None:
+        super().__init__()
+        self.trunk = nn.Sequential(
+            *(nn.Conv2d(1, 24, 5, stride=2, padding=2), nn.ReLU(inplace=True)),
+            *(nn.Conv2d(24, 48, 3, stride=2, padding=1), nn.ReLU(inplace=True)),
+            *(nn.Conv2d(48, 96, 3, stride=2, padding=1), nn.ReLU(inplace=True)),
+        )
+        height, width = (-(-side // 8) for side in size)
+        self.head = nn.Sequential(
+            *(nn.Flatten(), nn.Linear(96 * height * width, 128), nn.ReLU(inplace=True), nn.Linear(128, outputs))
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 1, H, W) in [-1, 1] to (N, outputs)."""
+        return self.head(self.trunk(images))  # type: ignore[no-any-return]
+
+
+def fit_regressor(
+    build: Callable[[tuple[int, int]], nn.Module],
+    images: Tensor,
+    targets: Values,
+    *,
+    steps: int,
+    seed: int,
+    learning_rate: float = 1e-3,
+    augment: Augmentation | None = None,
+) -> nn.Module:
+    """Train a network from scratch; the learning rate of Adam falls to zero along a cosine.
+
+    Args:
+        build: makes the network for a (height, width).
+        images: (N, 1, H, W), float32, in [-1, 1].
+        targets: (N, outputs), of about unit size or less.
+        steps: updates, each on 64 images.
+        seed: weights, order and augmentation follow from it.
+        learning_rate: at the start.
+        augment: applied to each batch.
+
+    Returns:
+        The network in evaluation mode.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derived_seed(seed, "regressor"))
+        network = build((images.shape[2], images.shape[3])).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    sampler = Sampler(len(images), _BATCH, seed=seed, purpose="regression")
+    wanted = torch.from_numpy(np.asarray(targets, np.float32))
+    for step in range(steps):
+        chosen = torch.from_numpy(sampler.batch(step))
+        batch = images[chosen]
+        if augment is not None:
+            batch = augment(batch, torch_generator(seed, "augmentation", step))
+        loss = functional.smooth_l1_loss(network(batch), wanted[chosen], beta=0.05)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    return network.eval()
+
+
+@torch.inference_mode()
+def predict(network: nn.Module, images: Tensor) -> Values:
+    """What a fitted network says of images (N, 1, H, W) in [-1, 1]: (N, outputs)."""
+    parts: list[Any] = [network(part).numpy() for part in images.split(256)]
+    return np.concatenate(parts).astype(np.float64)
+
+
+def vary_appearance(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Other cameras and light: contrast, brightness, gamma, blur and noise vary; nothing moves.
+
+    Args:
+        images: (N, 1, H, W), in [-1, 1].
+        generator: source of the random draws.
+    """
+
+    def uniform(low: float, high: float) -> Tensor:
+        return torch.rand(len(images), 1, 1, 1, generator=generator) * (high - low) + low
+
+    levels = ((images + 1) / 2).clamp(0, 1) ** uniform(-0.6, 0.6).exp()
+    levels = (levels - 0.5) * uniform(0.35, 1.4) + 0.5 + uniform(-0.2, 0.2)
+    blurred = functional.avg_pool2d(functional.pad(levels, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+    levels = torch.lerp(levels, blurred, uniform(0.0, 1.0))
+    noise = torch.randn(images.shape, generator=generator) * uniform(0.0, 0.06)
+    return (levels + noise).clamp(0, 1) * 2 - 1

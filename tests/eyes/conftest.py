@@ -1,0 +1,60 @@
+"""Shared by the eye tests: one batch of calm eyes, nothing drawn that a test has to reckon with by chance."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+
+from refiner.eyes import EyeParameters
+from refiner.eyes.parameters import (
+    ExpressionRanges,
+    GazeRanges,
+    GeometryRanges,
+    HeadRanges,
+    LightRanges,
+    OpticsRanges,
+    PlacementRanges,
+)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Small pictures gain nothing from threads, and on a busy machine lose minutes waiting for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def fixed(value: float) -> tuple[float, float]:
+    """A range that leaves no choice."""
+    return (value, value)
+
+
+@pytest.fixture
+def looking() -> Callable[..., EyeParameters]:
+    """Parameters of eyes that look in one direction (degrees), placed without error, all other geometry known."""
+
+    def parameters(
+        *, pitch: float = 0.0, yaw: float = 0.0, head_pitch: float = 7.0, head_yaw: float = 0.0
+    ) -> EyeParameters:
+        return EyeParameters(
+            images_per_person=1,
+            geometry=GeometryRanges(
+                eyeball_radius_mm=fixed(12.0),
+                iris_radius_mm=fixed(5.85),
+                eyeball_right_mm=fixed(0.5),
+                eyeball_up_mm=fixed(1.5),
+                eyeball_depth_mm=fixed(5.0),
+                corner_rise_mm=fixed(1.0),
+                face_tilt_degrees=fixed(7.0),
+            ),
+            gaze=GazeRanges(pitch_degrees=fixed(pitch), yaw_degrees=fixed(yaw)),
+            head=HeadRanges(pitch_degrees=fixed(head_pitch), yaw_degrees=fixed(head_yaw)),
+            expression=ExpressionRanges(upper_change_degrees=fixed(0.0), lower_change_degrees=fixed(0.0)),
+            placement=PlacementRanges(right_mm=fixed(0.0), down_mm=fixed(0.0), scale=fixed(1.0)),
+            light=LightRanges(highlight=fixed(0.0), screen_highlight=fixed(0.0)),
+            optics=OpticsRanges(blur_mm=fixed(0.2)),
+        )
+
+    return parameters

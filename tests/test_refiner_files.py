@@ -1,0 +1,148 @@
+"""Refiner files: whole, equal for equal runs, and never trusted."""
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+
+from refiner.errors import DataError
+from refiner.networks import RefinerNetwork
+from refiner.refiner_files import FORMAT_VERSION, REFINER_FILE, load_refiner, save_refiner
+
+ARCHITECTURE = {"channels": 3, "features": 4, "blocks": 1, "unshuffle": 2, "output": "residual", "max_change": 0.5}
+
+
+@pytest.fixture
+def network() -> RefinerNetwork:
+    torch.manual_seed(0)
+    network = RefinerNetwork(**ARCHITECTURE)
+    torch.nn.init.normal_(network.head.weight)
+    return network
+
+
+def write(path: Path, tensors: dict[str, torch.Tensor], metadata: Any) -> Path:
+    text = metadata if isinstance(metadata, str) else json.dumps(metadata)
+    path.write_bytes(safetensors.torch.save(tensors, {"refiner": text}))
+    return path
+
+
+def good(network: RefinerNetwork, **changes: Any) -> dict[str, Any]:
+    return {
+        "format_version": FORMAT_VERSION,
+        "architecture": ARCHITECTURE,
+        "value_range": [-1, 1],
+        "training": {},
+        **changes,
+    }
+
+
+def test_what_is_saved_comes_back(tmp_path: Path, network: RefinerNetwork) -> None:
+    path = tmp_path / "runs" / "a" / REFINER_FILE
+    save_refiner(path, network, architecture=ARCHITECTURE, training={"steps": 7})
+    for where in (path, path.parent):
+        loaded, metadata = load_refiner(where)
+        assert not loaded.training
+        assert metadata["architecture"] == ARCHITECTURE
+        assert metadata["training"] == {"steps": 7}
+        assert metadata["value_range"] == [-1, 1]
+        images = torch.rand(2, 3, 5, 7) * 2 - 1
+        assert torch.equal(loaded(images), network(images))
+
+
+def test_equal_networks_give_equal_files(tmp_path: Path, network: RefinerNetwork) -> None:
+    copy = RefinerNetwork(**ARCHITECTURE)
+    copy.load_state_dict(network.state_dict())
+    copy.to(memory_format=torch.channels_last)  # how it lies in memory does not count
+    save_refiner(tmp_path / "a", network, architecture=ARCHITECTURE, training={"b": 1, "a": 2})
+    save_refiner(tmp_path / "b", copy, architecture=dict(reversed(ARCHITECTURE.items())), training={"a": 2, "b": 1})
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_the_metadata_can_be_read_without_torch(tmp_path: Path, network: RefinerNetwork) -> None:
+    save_refiner(tmp_path / "r", network, architecture=ARCHITECTURE, training={})
+    data = (tmp_path / "r").read_bytes()
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    assert json.loads(header["__metadata__"]["refiner"])["architecture"] == ARCHITECTURE
+
+
+def test_a_file_cut_anywhere_is_refused(tmp_path: Path, network: RefinerNetwork) -> None:
+    save_refiner(tmp_path / "r", network, architecture=ARCHITECTURE, training={})
+    data = (tmp_path / "r").read_bytes()
+    for cut in (0, 1, 8, 40, len(data) // 2, len(data) - 1):
+        (tmp_path / "cut").write_bytes(data[:cut])
+        with pytest.raises(DataError, match="cut: cannot be read as a refiner file"):
+            load_refiner(tmp_path / "cut")
+
+
+def test_a_pickle_is_not_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[Any, tuple[str]]:
+            return Path.touch, (tmp_path / "hacked",)  # type: ignore[return-value]
+
+    (tmp_path / "r.safetensors").write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(DataError):
+        load_refiner(tmp_path / "r.safetensors")
+    torch.save({"state": Evil()}, tmp_path / "t.safetensors")
+    with pytest.raises(DataError):
+        load_refiner(tmp_path / "t.safetensors")
+    assert not (tmp_path / "hacked").exists()
+
+
+def test_a_missing_file_and_a_folder_without_one_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"none\.safetensors: cannot be read"):
+        load_refiner(tmp_path / "none.safetensors")
+    with pytest.raises(DataError, match=f"holds no {REFINER_FILE}"):
+        load_refiner(tmp_path)
+
+
+def test_other_weights_are_no_refiner(tmp_path: Path) -> None:
+    (tmp_path / "r").write_bytes(safetensors.torch.save({"weight": torch.zeros(3)}))
+    with pytest.raises(DataError, match="is a safetensors file, but no refiner"):
+        load_refiner(tmp_path / "r")
+
+
+def test_a_newer_format_is_refused_with_the_remedy(tmp_path: Path, network: RefinerNetwork) -> None:
+    path = write(tmp_path / "r", network.state_dict(), good(network, format_version=FORMAT_VERSION + 1))
+    with pytest.raises(DataError, match=r"newer than 1; update simgan-refiner"):
+        load_refiner(path)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        "no json",
+        "[]",
+        "null",
+        "{}",
+        {"format_version": "one"},
+        {"format_version": 1},
+        {"format_version": 1, "architecture": {"features": 5}},
+        {"format_version": 1, "architecture": {"colour": True}},
+        {"format_version": 1, "architecture": {**ARCHITECTURE, "features": "4"}},
+        {"format_version": 1, "architecture": {**ARCHITECTURE, "features": -4}},
+        {"format_version": 1, "architecture": {**ARCHITECTURE, "features": 8}},
+        {"format_version": 1, "architecture": {**ARCHITECTURE, "unshuffle": 1}},
+    ],
+)
+def test_metadata_that_does_not_fit_is_refused(tmp_path: Path, network: RefinerNetwork, metadata: Any) -> None:
+    with pytest.raises(DataError, match="its weights do not fit its architecture"):
+        load_refiner(write(tmp_path / "r", network.state_dict(), metadata))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path, network: RefinerNetwork, value: float) -> None:
+    network.stem.weight.data[0, 0, 0, 0] = value
+    save_refiner(tmp_path / "r", network, architecture=ARCHITECTURE, training={})
+    with pytest.raises(DataError, match="weights that are not finite"):
+        load_refiner(tmp_path / "r")
+
+
+def test_a_missing_or_a_further_tensor_is_refused(tmp_path: Path, network: RefinerNetwork) -> None:
+    tensors = dict(network.state_dict())
+    for changed in ({**tensors, "extra": torch.zeros(1)}, dict(list(tensors.items())[1:])):
+        with pytest.raises(DataError, match="its weights do not fit"):
+            load_refiner(write(tmp_path / "r", changed, good(network)))
