@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -61,7 +61,7 @@ def write_labels(path: Path, labels: Mapping[str, Labels]) -> None:
     stream = io.StringIO()
     # Before Python 3.13 a carriage return alone is not quoted, and would end the line when it is read.
     returns = any("\r" in cell for row in rows for cell in row.values())
-    quoting = csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL
+    quoting: Literal[0, 1] = csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL
     writer = csv.DictWriter(stream, columns, restval="", lineterminator="\n", quoting=quoting)
     writer.writeheader()
     writer.writerows(rows)

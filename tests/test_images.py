@@ -1,11 +1,14 @@
 """Image arrays: nothing stretched, nothing lost between stored levels and [-1, 1], channels mapped by luma."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from refiner.image_files import read_image
 from refiner.images import (
     contact_sheet,
     equalization,
@@ -153,9 +156,7 @@ def test_equalization_of_known_histograms() -> None:
     assert equalization(ramp.astype(np.uint16) * 257) == pytest.approx(0, abs=0.005)
 
 
-def test_equalization_tells_equalised_photographs_from_others(real_data) -> None:  # noqa: ANN001
-    from refiner.image_files import read_image
-
+def test_equalization_tells_equalised_photographs_from_others(real_data: Path) -> None:
     def values(folder: str, suffix: str) -> list[float]:
         files = sorted((real_data / folder).glob(f"*{suffix}"))[:60]
         return [equalization(read_image(file)) for file in files]

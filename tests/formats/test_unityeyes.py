@@ -282,8 +282,8 @@ def test_other_folders_are_not_taken_for_unityeyes(tmp_path: Path) -> None:
     assert isinstance(open_dataset(tmp_path), ImageFolder)
     (tmp_path / "a.json").write_text('{"camera": 1}')
     assert isinstance(open_dataset(tmp_path), ImageFolder)
+    (tmp_path / "a.json").unlink()
     with pytest.raises(DataError, match="holds no UnityEyes frames"):
-        (tmp_path / "a.json").unlink()
         _ = open_dataset(tmp_path, format="unityeyes").ids
 
 
