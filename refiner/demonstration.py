@@ -25,7 +25,7 @@ from refiner.files import write_text
 from refiner.gaze.accuracy import Interval, seed_interval
 from refiner.gaze.angles import angular_error_degrees
 from refiner.gaze.estimation import fit_estimator, predict_gaze
-from refiner.image_files import write_image
+from refiner.image_files import Image, write_image
 from refiner.images import contact_sheet, grey_levels
 from refiner.records import LABELS_FILE, column_values, read_labels
 from refiner.refinement import refine_path
@@ -118,8 +118,9 @@ def run_demo(out: Path, *, long: bool, seed: int, device: str, report: Report) -
     scale = LONG if long else SHORT
     _claim(out, {"seed": seed, **asdict(scale)})
     camera = StandInCamera(seed)
-    eyes, people = EyeParameters(images_per_person=VIEWS), stand_in_parameters().model_copy(
-        update={"images_per_person": VIEWS}
+    eyes, people = (
+        EyeParameters(images_per_person=VIEWS),
+        stand_in_parameters().model_copy(update={"images_per_person": VIEWS}),
     )
     _render(out / "renders", eyes, scale.renders, 3 * seed, None, report)
     _render(out / "photographs", people, scale.photographs, 3 * seed + 1, camera, report)
@@ -164,17 +165,18 @@ def _render(
     write_folder(folder, records, count, labelled=True, report=lambda done, total: report(what, done, total))
 
 
-def write_sheet(out: Path, *, columns: int = 10, rows: int = 3) -> Path:
-    """Write ``before_after.png``: renders, the same refined, and photographs of the stand-in camera."""
-    sheet = []
-    for folders in (("renders", "refined"),) * rows + (("photographs",),) * rows:
-        for folder in folders:
-            domain = _images(out / folder)
-            start = columns * (len(sheet) // len(folders) if len(folders) == 2 else len(sheet))
-            step = max(1, len(domain) // 200)
-            sheet.append([grey_levels(image) for image in domain[start * step : (start + columns) * step : step].numpy()])
+def write_sheet(out: Path, *, columns: int = 10, pairs: int = 3) -> Path:
+    """Write ``before_after.png``: rows of renders, each above the same refined, then photographs."""
+    renders, refined, photographs = (_images(out / name) for name in ("renders", "refined", "photographs"))
+    rows: list[list[Image]] = []
+    for pair in range(pairs):
+        chosen = slice(pair * columns * VIEWS, (pair + 1) * columns * VIEWS, VIEWS)  # one view of each person
+        rows += [[grey_levels(image) for image in images[chosen].numpy()] for images in (renders, refined)]
+    for row in range(2):
+        chosen = slice(row * columns * VIEWS, (row + 1) * columns * VIEWS, VIEWS)
+        rows.append([grey_levels(image) for image in photographs[chosen].numpy()])
     path = out / "before_after.png"
-    write_image(path, contact_sheet(sheet, scale=2))
+    write_image(path, contact_sheet(rows, scale=2))
     return path
 
 

@@ -6,7 +6,8 @@ RefinerError                 base class: one sentence saying what was found, wha
 │   └── ImageError           one image that cannot be read or written; a batch rejects it and goes on
 ├── OutputError              a place that cannot be written to, or that would lose something
 ├── RunError                 a run folder in use, changed, or without a usable checkpoint
-└── TrainingError            training cannot go on: a loss is not finite
+├── TrainingError            training cannot go on: a loss is not finite
+└── DeviceError              a device that is asked for is not there
 """
 
 from pathlib import Path
@@ -47,6 +48,10 @@ class OutputError(RefinerError):
 
 class RunError(RefinerError):
     """A run folder that is in use, was started with another configuration, or has no usable checkpoint."""
+
+
+class DeviceError(RefinerError):
+    """A device that is asked for is not there."""
 
 
 class TrainingError(RefinerError):

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from refiner.errors import DeviceError
+
 PACKAGES = (
     *("simgan-refiner", "torch", "torchvision", "numpy", "opencv-python", "albumentations", "h5py", "scipy"),
     *("click", "pydantic", "safetensors", "accelerate", "rich", "tensorboard"),
@@ -64,13 +66,13 @@ def resolve_device(name: str) -> str:
     """``cpu`` or ``cuda`` from ``auto``, ``cpu`` or ``cuda``.
 
     Raises:
-        ValueError: cuda is asked for and absent.
+        DeviceError: cuda is asked for and absent.
     """
     import torch
 
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
-        raise ValueError("--device cuda: no CUDA device is usable here; take --device cpu")
+        raise DeviceError("--device cuda: no CUDA device is usable here; take --device cpu")
     return "cuda" if name != "cpu" and available else "cpu"
 
 

@@ -67,6 +67,8 @@ class RefinerNetwork(nn.Module):
         max_change: float = 2.0,
     ) -> None:
         super().__init__()
+        if output not in ("tanh", "residual"):
+            raise ValueError(f"output is {output!r}, expected tanh or residual")
         self.channels = channels
         self.unshuffle = unshuffle
         self.output = output

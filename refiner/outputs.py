@@ -14,7 +14,7 @@ from pathlib import Path
 
 from refiner.errors import ImageError, OutputError
 from refiner.files import TEMPORARY_PREFIX, JsonLines, atomic_path, locked, read_json_lines
-from refiner.runs import write_rejected
+from refiner.records import REJECTED_FILE, write_rejected
 
 STATE_FOLDER = ".refiner"
 
@@ -92,13 +92,17 @@ class OutputFolder:
         self.finish(name, stamp(source))
 
     def close(self) -> None:
-        """Write ``rejected.csv`` where there is anything to say, or remove that of the run before."""
-        self._log.close()
-        table = self.root / "rejected.csv"
+        """Write ``rejected.csv`` where there is anything to say, or remove that of the run before.
+
+        Raises:
+            OutputError: a file of that name is there that no batch has written.
+        """
         if self.rejected:
-            write_rejected(table, sorted(self.rejected))
-        else:
-            table.unlink(missing_ok=True)
+            self.claim(REJECTED_FILE)
+            write_rejected(self.root / REJECTED_FILE, self.rejected)
+        elif REJECTED_FILE in self._ours:
+            (self.root / REJECTED_FILE).unlink(missing_ok=True)
+        self._log.close()
 
 
 def stamp(path: Path) -> Stamp:

@@ -14,6 +14,9 @@ from refiner.images import equalization
 EQUALIZED_BELOW = 0.1
 """Median of :func:`refiner.images.equalization` under which a domain counts as equalised."""
 
+HISTOGRAM_GAP = 0.6
+"""Share of the grey levels that must move before the difference is no longer the refiner's to learn."""
+
 _SAMPLE = 400
 
 
@@ -47,7 +50,7 @@ def compare_domains(renders: ImageDomain, photographs: ImageDomain, *, batch_siz
                 f"equalise the {other} too: refiner convert DIR OUT --equalize",
             )
         )
-    elif (gap := _histogram_gap(synthetic, real)) > 0.35:
+    elif (gap := _histogram_gap(synthetic, real)) > HISTOGRAM_GAP:
         bright, dark = float(synthetic.mean()) / 255, float(real.mean()) / 255
         findings.append(
             Finding(

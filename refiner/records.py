@@ -9,7 +9,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +25,8 @@ Labels = dict[str, Any]
 ``subject`` is text, ``mirrored`` 0 or 1; further names are carried along."""
 
 LABELS_FILE = "labels.csv"
+
+REJECTED_FILE = "rejected.csv"
 
 PAIRS = {
     "gaze": ("gaze_pitch_rad", "gaze_yaw_rad"),
@@ -57,7 +59,17 @@ def write_labels(path: Path, labels: Mapping[str, Labels]) -> None:
         labels: labels by sample id.
     """
     rows = [{"file": sample, **_cells(values)} for sample, values in labels.items()]
-    columns = list(dict.fromkeys(column for row in rows for column in row)) or ["file"]
+    write_table(path, list(dict.fromkeys(column for row in rows for column in row)) or ["file"], rows)
+
+
+def write_rejected(path: Path, rejected: Iterable[tuple[str, str, str]]) -> None:
+    """Write ``rejected.csv``: file, stage and reason of each input that was left out, sorted."""
+    columns = ("file", "stage", "reason")
+    write_table(path, columns, [dict(zip(columns, row, strict=True)) for row in sorted(rejected)])
+
+
+def write_table(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, str]]) -> None:
+    """Write a CSV table with a header row atomically; a cell that a row lacks is empty."""
     stream = io.StringIO()
     # Before Python 3.13 a carriage return alone is not quoted, and would end the line when it is read.
     returns = any("\r" in cell for row in rows for cell in row.values())

@@ -32,6 +32,7 @@ from refiner.image_files import (
 from refiner.images import from_planes, to_planes
 from refiner.networks import RefinerNetwork
 from refiner.outputs import OutputFolder, open_output, stamp
+from refiner.records import REJECTED_FILE
 from refiner.refiner_files import REFINER_FILE, load_refiner
 
 BATCH_PIXELS = 16 * 36 * 60
@@ -264,7 +265,7 @@ class _FolderRefinement:
 
     def _sort_out(self) -> tuple[list[str], dict[str, str]]:
         """Images, and what is of no use with the reason; the tables that go along with images are copied."""
-        names = [name for name in list_files(self.source) if name != "rejected.csv"]
+        names = [name for name in list_files(self.source) if name != REJECTED_FILE]
         images = [name for name in names if is_image_file(Path(name))]
         sidecars = [name for name in names if Path(name).suffix.lower() in SIDECAR_SUFFIXES]
         if not images:

@@ -5,8 +5,6 @@
 """
 
 import contextlib
-import csv
-import io
 import json
 import logging
 import shutil
@@ -17,6 +15,7 @@ from typing import Any
 from refiner.configuration import TrainingConfiguration, changed_keys, read_configuration, write_configuration
 from refiner.errors import OutputError, RunError
 from refiner.files import JsonLines, locked, read_json_lines, write_text
+from refiner.records import REJECTED_FILE, write_rejected
 from refiner.refiner_files import REFINER_FILE
 
 log = logging.getLogger(__name__)
@@ -24,7 +23,7 @@ log = logging.getLogger(__name__)
 CLOCK_COLUMNS = ("seconds", "images_per_second")
 """Columns of ``metrics.jsonl`` that differ between equal runs."""
 
-_OWN = ("config.yaml", "environment.json", "metrics.jsonl", "samples", "checkpoints", "rejected.csv", REFINER_FILE)
+_OWN = ("config.yaml", "environment.json", "metrics.jsonl", "samples", "checkpoints", REJECTED_FILE, REFINER_FILE)
 
 
 class RunFolder:
@@ -54,7 +53,7 @@ class RunFolder:
     def write_rejected(self, rejected: Mapping[str, str]) -> None:
         """Record the training images that were left out."""
         if rejected:
-            write_rejected(self.path / "rejected.csv", [(sample, "train", why) for sample, why in rejected.items()])
+            write_rejected(self.path / REJECTED_FILE, [(sample, "train", why) for sample, why in rejected.items()])
 
     def cut_metrics(self, step: int) -> None:
         """Drop the metrics after ``step``, which are about to be measured again, and open the file for more."""
@@ -118,12 +117,3 @@ def _clear(path: Path) -> None:
             entry.unlink(missing_ok=True)
     for events in path.glob("events.out.tfevents.*"):
         events.unlink()
-
-
-def write_rejected(path: Path, rows: list[tuple[str, str, str]]) -> None:
-    """Write ``rejected.csv``: file, stage and reason of each input that was left out."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(("file", "stage", "reason"))
-    writer.writerows(rows)
-    write_text(path, stream.getvalue())

@@ -243,10 +243,7 @@ class Training:
 def _resolve_environment(configuration: TrainingConfiguration, folder: RunFolder, device: str) -> tuple[str, str]:
     """Device and precision: chosen once and read back on resume, with the threads, so that the bits stay."""
     recorded = folder.read_environment()
-    try:
-        device = resolve_device(recorded.get("device", device) if device == "auto" else device)
-    except ValueError as error:
-        raise RunError(str(error)) from error
+    device = resolve_device(recorded.get("device", device) if device == "auto" else device)
     if recorded:
         if recorded["device"] != device or recorded["processor"] != environment()["processor"]:
             log.warning("this run was started on another machine or device: it goes on, but not to the same bits")

@@ -95,7 +95,7 @@ def test_average_follows_the_weights(game: Game) -> None:
 def test_a_loss_that_is_not_finite_stops(game: Game) -> None:
     with torch.no_grad():
         game.refiner.stem.weight.fill_(float("nan"))
-    with pytest.raises(TrainingError, match="not finite .*self_regularization nan"):
+    with pytest.raises(TrainingError, match=r"not finite .*self_regularization nan"):
         game.update_refiner(images())
 
 

@@ -3,6 +3,7 @@ import time
 import pytest
 
 from refiner import hardware
+from refiner.errors import DeviceError
 
 
 def test_environment_names_what_a_bug_report_needs() -> None:
@@ -28,3 +29,9 @@ def test_where_bf16_is_native_the_trial_decides(slow: str, chosen: str, monkeypa
 def test_devices() -> None:
     assert hardware.resolve_device("cpu") == "cpu"
     assert hardware.resolve_device("auto") in ("cpu", "cuda")
+
+
+def test_a_device_that_is_absent_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(DeviceError, match="--device cuda: no CUDA device"):
+        hardware.resolve_device("cuda")

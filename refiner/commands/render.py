@@ -57,7 +57,9 @@ def command(
     from refiner.eyes.writing import rendered_records, write_folder, write_unityeyes
 
     if stand_in and (config or overrides or layout != "folder"):
-        raise ConfigurationError("--stand-in has parameters of its own and no labels; leave out --config, --set, --layout")
+        raise ConfigurationError(
+            "--stand-in has parameters of its own and no labels; leave out --config, --set, --layout"
+        )
     parameters = read_configuration(config, EyeParameters, overrides=overrides)
     if stand_in:
         parameters = stand_in_parameters()

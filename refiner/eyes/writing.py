@@ -145,7 +145,9 @@ def _check_empty(out: Path) -> None:
         raise OutputError(f"{out}: is there already and not an empty folder; choose another place")
 
 
-def _written(pool: ThreadPoolExecutor, items: Iterator[Any], write: Callable[[Any], None]) -> Iterator[tuple[Any, None]]:
+def _written(
+    pool: ThreadPoolExecutor, items: Iterator[Any], write: Callable[[Any], None]
+) -> Iterator[tuple[Any, None]]:
     """Items as they are written, a bounded number ahead."""
     pending: list[tuple[Any, Any]] = []
     for item in items:

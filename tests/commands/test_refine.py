@@ -149,7 +149,6 @@ def test_wrong_use_is_exit_status_2(
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
-@pytest.mark.xfail(strict=True, reason="hardware.resolve_device raises ValueError, which no command turns into a line")
 def test_a_missing_device_is_one_line(tmp_path: Path, folder: Path, identity: Path) -> None:
     arguments = ["refine", str(folder), str(tmp_path / "out"), "--refiner", str(identity), "--device", "cuda"]
     result = CliRunner().invoke(main, arguments)
