@@ -1,4 +1,4 @@
-"""A small network from an image to a few numbers, and how it is fitted: gaze estimators and pupil detectors."""
+"""A small network from an image to a few numbers, and how it is fitted: what gaze estimators are made of."""
 
 from collections.abc import Callable
 from typing import Any

@@ -68,6 +68,11 @@ class RunFolder:
             raise RuntimeError("cut_metrics opens the metrics first")
         self._metrics.append(row)
 
+    def close(self) -> None:
+        """Close the metrics."""
+        if self._metrics is not None:
+            self._metrics.close()
+
 
 @contextlib.contextmanager
 def open_run(path: Path, configuration: TrainingConfiguration, *, new: bool = False) -> Iterator[RunFolder]:
@@ -101,7 +106,11 @@ def open_run(path: Path, configuration: TrainingConfiguration, *, new: bool = Fa
                     )
             else:
                 write_text(file, write_configuration(configuration))
-            yield RunFolder(path)
+            run = RunFolder(path)
+            try:
+                yield run
+            finally:
+                run.close()
     except OutputError as error:
         if str(error) == refusal:
             raise RunError(refusal) from error

@@ -98,7 +98,6 @@ def unityeyes_scene(record: Record) -> dict[str, Any]:
     height, labels = record.image.shape[0], record.labels
     pitch, yaw = labels["gaze"]
     look = (-math.cos(pitch) * math.sin(yaw), math.sin(pitch), -math.cos(pitch) * math.cos(yaw), 0.0)
-    head_pitch, head_yaw = np.degrees(labels["head_pose"])
     return {
         "interior_margin_2d": _points(labels["lid_outline"], height),
         "caruncle_2d": _points(labels["caruncle"], height),
@@ -121,8 +120,15 @@ def unityeyes_scene(record: Record) -> dict[str, Any]:
             "pca_shape_coeffs": [],
             "primary_skin_texture": f"procedural_{labels['subject']}",
         },
-        "head_pose": _vector((head_pitch % 360, (head_yaw + 180) % 360, 0.0)),
+        "head_pose": _vector(_camera_angles(*labels["head_pose"])),
     }
+
+
+def _camera_angles(pitch: float, yaw: float) -> tuple[float, float, float]:
+    """Euler angles in degrees, 0 to 360, of UnityEyes' camera that sees a head of (pitch, yaw) in radians."""
+    aside = math.asin(-math.cos(pitch) * math.sin(yaw))
+    down = math.atan2(-math.sin(pitch), math.cos(pitch) * math.cos(yaw))
+    return math.degrees(down) % 360, (math.degrees(aside) + 180) % 360, 0.0
 
 
 def _labels(batch: EyeBatch, index: int) -> Labels:

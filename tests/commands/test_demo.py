@@ -1,0 +1,38 @@
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from refiner import demonstration
+from refiner.commands import main
+from refiner.demonstration import Scale
+
+SMALL = Scale(renders=160, photographs=80, test_photographs=40, training_steps=4, estimator_steps=6)
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole demo on few images and steps; nothing is left out."""
+    monkeypatch.setattr(demonstration, "SHORT", SMALL)
+    recipe = {**demonstration.RECIPE, "batch_size": 8, "pretraining": {"refiner_steps": 0, "discriminator_steps": 2}}
+    monkeypatch.setattr(demonstration, "RECIPE", recipe)
+
+
+@pytest.mark.usefixtures("small")
+def test_demo_makes_everything_and_goes_on(tmp_path: Path) -> None:
+    out = tmp_path / "demo"
+    result = CliRunner().invoke(main, ["demo", str(out), "--device", "cpu"])
+    assert result.exit_code == 0, result.output
+    for line in ("trained on raw renders", "trained on refined renders", "stand-in camera", "pupil moved"):
+        assert line in result.stdout
+    assert {"renders", "photographs", "test", "run", "refined", "before_after.png"} <= {p.name for p in out.iterdir()}
+    assert len(list((out / "refined").glob("*.png"))) == 160
+    assert (out / "refined" / "labels.csv").read_bytes() == (out / "renders" / "labels.csv").read_bytes()
+    first = json.loads((out / "outcome.json").read_text())
+    again = CliRunner().invoke(main, ["demo", str(out), "--device", "cpu", "--json"])
+    figures = json.loads(again.stdout)
+    assert figures["raw"] == first["raw"]
+    other = CliRunner().invoke(main, ["demo", str(out), "--seed", "5"])
+    assert other.exit_code == 1
+    assert "another folder" in other.stderr

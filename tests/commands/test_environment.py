@@ -1,0 +1,37 @@
+import json
+import subprocess
+import sys
+
+from click.testing import CliRunner
+
+from refiner.commands import COMMANDS, main
+
+
+def test_environment_prints_what_a_bug_report_needs() -> None:
+    result = CliRunner().invoke(main, ["environment"])
+    assert result.exit_code == 0
+    assert "processor" in result.stdout
+    assert "torch" in result.stdout
+
+
+def test_environment_as_json() -> None:
+    facts = json.loads(CliRunner().invoke(main, ["environment", "--json"]).stdout)
+    assert facts["command"] == "environment"
+    assert facts["version"]
+    assert facts["environment"]["processor"]["name"]
+
+
+def test_help_lists_every_command_without_importing_anything_heavy() -> None:
+    code = (
+        "import sys; from refiner.commands import main\n"
+        "try: main(['--help'], prog_name='refiner')\n"
+        "except SystemExit as stop: assert stop.code == 0\n"
+        "heavy = {'torch', 'torchvision', 'cv2', 'albumentations', 'h5py', 'scipy', 'numpy'} & sys.modules.keys()\n"
+        "assert not heavy, heavy"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert all(name in printed for name in COMMANDS)
+
+
+def test_an_unknown_command_is_wrong_use() -> None:
+    assert CliRunner().invoke(main, ["refinee"]).exit_code == 2

@@ -1,0 +1,84 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from refiner.commands import main
+from refiner.eyes import EyeParameters, render_eyes
+from refiner.formats import open_dataset
+from refiner.image_files import read_image
+from refiner.images import grey_levels
+from refiner.records import read_labels
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["render", *map(str, arguments)])
+
+
+def test_folder_with_labels(tmp_path: Path) -> None:
+    out = tmp_path / "renders"
+    result = run(out, "--count", 5, "--seed", 3, "--size", "35x55")
+    assert result.exit_code == 0, result.output
+    labels = read_labels(out / "labels.csv")
+    eyes = render_eyes(EyeParameters(), range(5), seed=3, size=(35, 55))
+    assert list(labels) == [f"{i:06d}.png" for i in range(5)]
+    for number, (name, row) in enumerate(labels.items()):
+        assert np.array_equal(read_image(out / name), grey_levels(eyes.images[number].numpy()))
+        for label in ("gaze", "head_pose", "pupil"):
+            assert row[label] == pytest.approx(getattr(eyes, label)[number].numpy(), abs=1e-5)
+        assert row["iris_outline"].shape == (32, 2)
+        assert row["lid_outline"].shape == (16, 2)
+
+
+def test_unityeyes_layout_is_read_back_with_the_same_labels(tmp_path: Path) -> None:
+    out = tmp_path / "ue"
+    assert run(out, "--count", 4, "--size", "120x200", "--layout", "unityeyes", "--colour").exit_code == 0
+    assert sorted(path.name for path in out.iterdir()) == [f"{i}.{s}" for i in range(1, 5) for s in ("jpg", "json")]
+    scene = json.loads((out / "1.json").read_text())
+    assert isinstance(scene["eye_details"]["look_vec"], str)
+    assert (len(scene["interior_margin_2d"]), len(scene["caruncle_2d"]), len(scene["iris_2d"])) == (16, 7, 32)
+    eyes = render_eyes(EyeParameters(), range(4), seed=0, size=(120, 200))
+    dataset = open_dataset(out, size=(36, 60))
+    for number, sample in enumerate(dataset.ids):
+        labels = dataset.read(sample).labels
+        assert labels["gaze"] == pytest.approx(eyes.gaze[number].numpy(), abs=2e-4)
+        assert labels["head_pose"] == pytest.approx(eyes.head_pose[number].numpy(), abs=2e-4)
+
+
+def test_stand_in_photographs_have_no_labels(tmp_path: Path) -> None:
+    result = run(tmp_path / "photographs", "--stand-in", "--count", 3)
+    assert result.exit_code == 0
+    assert "stand-in" in result.stdout
+    assert sorted(path.suffix for path in (tmp_path / "photographs").iterdir()) == [".png"] * 3
+
+
+def test_ranges_can_be_set(tmp_path: Path) -> None:
+    assert run(tmp_path / "up", "--count", 6, "--set", "gaze.pitch_degrees=[5, 6]").exit_code == 0
+    pitches = [row["gaze"][0] for row in read_labels(tmp_path / "up" / "labels.csv").values()]
+    assert all(np.radians(5) <= pitch <= np.radians(6) for pitch in pitches)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["--size", "60"], 2, "is not HEIGHTxWIDTH"),
+        (["--set", "gaze.pitch=[1, 2]"], 1, "did you mean gaze.pitch_degrees?"),
+        (["--set", "gaze.pitch_degrees=[2, 1]"], 1, "reversed"),
+        (["--stand-in", "--layout", "unityeyes"], 1, "--stand-in"),
+        (["--count", "0"], 2, "--count"),
+    ],
+)
+def test_each_mistake_is_one_line(arguments: list, status: int, words: str, tmp_path: Path) -> None:
+    result = run(tmp_path / "out", *arguments)
+    assert result.exit_code == status
+    assert words in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("precious")
+    result = run(tmp_path, "--count", 1)
+    assert result.exit_code == 1
+    assert "not an empty folder" in result.stderr

@@ -1,0 +1,73 @@
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from refiner.commands import main
+from refiner.configuration import TrainingConfiguration, write_configuration
+
+
+@pytest.fixture
+def config(tiny: TrainingConfiguration, tmp_path: Path) -> Path:
+    file = tmp_path / "tiny.yaml"
+    file.write_text(write_configuration(tiny), encoding="utf-8")
+    return file
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["train", *map(str, arguments)])
+
+
+def test_help_has_an_example() -> None:
+    result = run("--help")
+    assert result.exit_code == 0
+    assert "refiner train configs/eyes.yaml" in result.stdout
+
+
+def test_train_then_go_on(config: Path, tmp_path: Path) -> None:
+    run_folder = tmp_path / "run"
+    result = run(config, "--run", run_folder, "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    assert result.stdout == f"{run_folder / 'refiner.safetensors'}\n"  # the configuration goes to standard error
+    assert "batch_size: 6" in result.stderr
+    assert run(config, "--run", run_folder).exit_code == 0
+
+
+def test_run_folder_is_named_after_the_configuration(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(config, "--set", "steps=1").exit_code == 0
+    assert (tmp_path / "runs" / "tiny" / "refiner.safetensors").exists()
+
+
+def test_dry_run_prints_what_would_be_done_and_does_nothing(config: Path, tmp_path: Path) -> None:
+    result = run(config, "--dry-run", "--seed", "7", "--set", "refiner.features=5", "--run", tmp_path / "run")
+    printed = yaml.safe_load(result.stdout)
+    assert (printed["seed"], printed["refiner"]["features"]) == (7, 5)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["--set", "batch=3"], 1, "unknown key batch; did you mean batch_size?"),
+        (["--set", "data.renders=absent"], 1, "absent: is not a folder"),
+        (["--device", "tpu"], 2, "'tpu' is not one of"),
+        (["--from", "absent.safetensors"], 2, "absent.safetensors"),
+        (["--colour"], 2, "No such option"),
+    ],
+)
+def test_each_mistake_is_one_line(arguments: list, status: int, words: str, config: Path, tmp_path: Path) -> None:
+    result = run(config, "--run", tmp_path / "run", *arguments)
+    assert result.exit_code == status
+    assert words in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_a_changed_configuration_names_the_key(config: Path, tmp_path: Path) -> None:
+    assert run(config, "--run", tmp_path / "run", "--set", "steps=1").exit_code == 0
+    result = run(config, "--run", tmp_path / "run", "--set", "steps=2")
+    assert result.exit_code == 1
+    assert "steps: 1 -> 2" in result.stderr

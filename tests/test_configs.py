@@ -1,0 +1,44 @@
+"""Every file in configs/ loads, builds its networks, and two of them train."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from refiner.configuration import TrainingConfiguration, read_configuration
+from refiner.demonstration import RECIPE, SHORT
+from refiner.game import build_networks
+from refiner.networks import parameter_count
+from refiner.training import train
+
+CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)
+def test_loads_and_builds(file: Path) -> None:
+    configuration = read_configuration(file, TrainingConfiguration)
+    refiner, discriminator = build_networks(configuration)
+    images = torch.zeros(1, configuration.channels, *configuration.size)
+    assert refiner(images).shape == images.shape
+    assert discriminator(images).shape[1] == 1
+
+
+def test_paper_s_networks_and_conversion() -> None:
+    configuration = read_configuration(CONFIGS[0].parent / "paper.yaml", TrainingConfiguration)
+    assert [parameter_count(network) for network in build_networks(configuration)] == [296_129, 75_906]
+    patches, pixels = 9 * 14, 35 * 55
+    assert configuration.refiner_optimizer.learning_rate == pytest.approx(0.001 * patches)
+    assert configuration.self_regularization_weight == pytest.approx(0.5 * pixels / patches, abs=0.01)
+
+
+def test_demo_recipe_is_the_demo_s() -> None:
+    assert yaml.safe_load((CONFIGS[0].parent / "demo.yaml").read_text()) == {**RECIPE, "steps": SHORT.training_steps}
+
+
+@pytest.mark.parametrize("name", ["debug", "eyes"])
+def test_trains(name: str, renders: Path, photographs: Path, tmp_path: Path) -> None:
+    few = ["steps=2", "pretraining.refiner_steps=1", "pretraining.discriminator_steps=1", "batch_size=4"]
+    overrides = [f"data.renders={renders}", f"data.photographs={photographs}", "size=[8, 12]", *few]
+    configuration = read_configuration(CONFIGS[0].parent / f"{name}.yaml", TrainingConfiguration, overrides=overrides)
+    assert train(configuration, tmp_path / "run", device="cpu").exists()

@@ -1,0 +1,101 @@
+"""Drift against shifts that are known, and what the demo's recipe does to the pupils of procedural eyes."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from refiner.configuration import TrainingConfiguration
+from refiner.demonstration import RECIPE
+from refiner.drift import measure_drift
+from refiner.eyes import EyeParameters, StandInCamera, render_eyes, stand_in_parameters
+from refiner.eyes.parameters import PlacementRanges
+from refiner.eyes.writing import rendered_records, write_folder
+from refiner.images import grey_levels, to_planes
+from refiner.refinement import Refiner
+from refiner.training import train
+
+PEOPLE = EyeParameters(images_per_person=4)
+
+
+@pytest.fixture(scope="module")
+def eyes() -> tuple[Tensor, Tensor]:
+    """Images and pupils of 600 eyes."""
+    batch = render_eyes(PEOPLE, range(600), seed=71)
+    return batch.images, batch.pupil
+
+
+def photographed(images: Tensor) -> Tensor:
+    camera = StandInCamera(9)
+    return torch.from_numpy(np.stack([to_planes(camera(grey_levels(x), i), 1) for i, x in enumerate(images.numpy())]))
+
+
+def test_nothing_moved(eyes: tuple) -> None:
+    images, pupils = eyes
+    drift = measure_drift(images, images, pupils)
+    assert drift.distance < 0.12  # what the parabola through three correlations leaves
+    assert drift.agreement.min() > 0.999
+
+
+def test_whole_pixels_are_found_in_x_and_y(eyes: tuple) -> None:
+    images, pupils = eyes
+    drift = measure_drift(images, torch.roll(images, shifts=(-1, 2), dims=(2, 3)), pupils)
+    assert drift.vector == pytest.approx((2, -1), abs=0.05)
+
+
+@pytest.mark.parametrize("millimetres", [0.2, 0.5, 1.0])
+def test_shifts_that_the_renderer_makes_are_found_below_a_pixel(millimetres: float) -> None:
+    """The same eyes, rendered to the right by a known distance: 0.625 mm a pixel."""
+    first, second = (
+        render_eyes(
+            PEOPLE.model_copy(update={"placement": PlacementRanges(right_mm=(r, r), down_mm=(0, 0), scale=(1, 1))}),
+            range(200),
+            seed=3,
+        )
+        for r in (0.0, millimetres)
+    )
+    known = second.pupil - first.pupil
+    drift = measure_drift(first.images, second.images, first.pupil)
+    assert known.mean(dim=0).tolist() == pytest.approx([millimetres / 0.625, 0], abs=1e-3)
+    assert drift.vector == pytest.approx((millimetres / 0.625, 0), abs=0.1)
+    assert (drift.shifts - known).norm(dim=1).mean() < 0.25
+
+
+def test_a_camera_moves_nothing(eyes: tuple) -> None:
+    images, pupils = eyes
+    drift = measure_drift(images, photographed(images), pupils)
+    assert np.hypot(*drift.vector) < 0.1
+    assert drift.distance < 0.5
+
+
+def test_a_pupil_that_is_gone_agrees_with_nothing(eyes: tuple) -> None:
+    images, pupils = eyes
+    swapped = measure_drift(images, images.roll(4, dims=0), pupils)
+    assert swapped.agreement.median() < 0.8
+    assert measure_drift(images, torch.zeros_like(images), pupils).agreement.max() < 1e-3
+
+
+def test_shapes_that_do_not_fit_are_refused(eyes: tuple) -> None:
+    images, pupils = eyes
+    with pytest.raises(ValueError, match="expected two of"):
+        measure_drift(images, images, pupils[:-1])
+
+
+def test_pupils_survive_a_refiner_of_the_demo_s_recipe(eyes: tuple, tmp_path: Path) -> None:
+    """Mean shift vector below 0.2 px, mean distance at most 0.5 px above the measure's own noise."""
+    people = stand_in_parameters().model_copy(update={"images_per_person": 4})
+    for name, parameters, camera in (("renders", PEOPLE, None), ("photographs", people, StandInCamera(1))):
+        records = rendered_records(parameters, 800, seed=72, camera=camera)
+        write_folder(tmp_path / name, records, 800, labelled=False, report=lambda done, total: None)
+    data = {"renders": tmp_path / "renders", "photographs": tmp_path / "photographs"}
+    configuration = TrainingConfiguration.model_validate({**RECIPE, "steps": 300, "data": data})
+    refiner = Refiner.load(train(configuration, tmp_path / "run", device="cpu"))
+    images, pupils = eyes
+    refined = refiner(images)
+    assert (refined - images).abs().mean() > 0.03  # it does refine: four grey levels and more
+    drift, noise = (measure_drift(images, other, pupils) for other in (refined, photographed(images)))
+    assert np.hypot(*drift.vector) < 0.2
+    assert drift.distance <= noise.distance + 0.5
+    assert drift.agreement.median() > 0.8
