@@ -81,7 +81,8 @@ def _windows(images: Tensor, centres: Tensor, radius: int) -> Tensor:
 def _normalised(vectors: Tensor) -> Tensor:
     """Zero mean and unit length along the last axis; flat vectors become 0."""
     centred = vectors - vectors.mean(dim=-1, keepdim=True)
-    return centred / centred.norm(dim=-1, keepdim=True).clamp(min=1e-6)
+    unit: Tensor = centred / centred.norm(dim=-1, keepdim=True).clamp(min=1e-6)
+    return unit
 
 
 def _peak(line: Tensor, at: Tensor) -> Tensor:

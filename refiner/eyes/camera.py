@@ -71,12 +71,12 @@ def _pipeline() -> Any:
 
     return albumentations.Compose(
         [
-            albumentations.GaussianBlur(sigma_limit=(0.8, 1.5), blur_limit=0, p=1.0),
+            albumentations.GaussianBlur(sigma_limit=(0.7, 1.3), blur_limit=0, p=1.0),
             albumentations.Illumination(mode="linear", intensity_range=(0.1, 0.2), effect_type="both", p=0.8),
-            albumentations.RandomBrightnessContrast(brightness_limit=(0.0, 0.15), contrast_limit=(-0.55, -0.25), p=1.0),
-            albumentations.RandomGamma(gamma_limit=(75, 125), p=0.8),
-            albumentations.GaussNoise(std_range=(0.02, 0.05), per_channel=False, p=1.0),
-            albumentations.ImageCompression(compression_type="jpeg", quality_range=(35, 75), p=1.0),
+            albumentations.RandomBrightnessContrast(brightness_limit=(0.03, 0.1), contrast_limit=(-0.5, -0.3), p=1.0),
+            albumentations.RandomGamma(gamma_limit=(80, 120), p=0.8),
+            albumentations.GaussNoise(std_range=(0.01, 0.022), per_channel=False, p=1.0),
+            albumentations.ImageCompression(compression_type="jpeg", quality_range=(50, 85), p=1.0),
         ]
     )
 
