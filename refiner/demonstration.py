@@ -53,7 +53,7 @@ class Scale:
 
 
 SHORT = Scale(renders=3000, photographs=1500, test_photographs=1000, training_steps=700, estimator_steps=400)
-LONG = Scale(renders=20000, photographs=8000, test_photographs=4000, training_steps=6000, estimator_steps=3000)
+LONG = Scale(renders=12000, photographs=5000, test_photographs=3000, training_steps=4000, estimator_steps=1500)
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,8 @@ RECIPE: dict[str, Any] = {
     "checkpoint_every": 100,
     "refiner": {"features": 32, "blocks": 4, "unshuffle": 2, "output": "residual"},
     "pretraining": {"refiner_steps": 0, "discriminator_steps": 50},
-    "refiner_optimizer": {"learning_rate": 5e-4},
-    "discriminator_optimizer": {"learning_rate": 5e-4},
+    "refiner_optimizer": {"learning_rate": 1e-3},
+    "discriminator_optimizer": {"learning_rate": 1e-3},
 }
 """Training settings of the demo; ``configs/demo.yaml`` holds the same."""
 
