@@ -1,10 +1,10 @@
 """Checkpoints of a run: the complete state, written atomically, the newest two kept; loading never unpickles.
 
-Source of the habit: what has state is listed once, by name (see :class:`refiner.training.TrainingState`).
+Source of the habit: what has state is listed once, by name (see :meth:`refiner.game.Game.state_dict`).
 """
 
+import io
 import logging
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from refiner.errors import RunError
-from refiner.files import TEMPORARY_PREFIX, atomic_path
+from refiner.files import TEMPORARY_PREFIX, write_bytes
 
 log = logging.getLogger(__name__)
 
@@ -29,9 +29,9 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
         OutputError: it cannot be written; the older checkpoints are untouched.
     """
     path = folder / f"step-{step:08d}.pt"
-    with atomic_path(path) as temporary:
-        torch.save(state, temporary)
-        _flush_to_disk(temporary)
+    whole = io.BytesIO()  # torch.save reports a full disk as an error of its own making
+    torch.save(state, whole)
+    write_bytes(path, whole.getvalue(), durable=True)
     for old in list_checkpoints(folder)[:-KEPT]:
         old.unlink()
     return path
@@ -64,8 +64,3 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
     if paths:
         raise RunError(f"{folder}: none of {len(paths)} checkpoints can be read; start over with --new")
     return None
-
-
-def _flush_to_disk(path: Path) -> None:
-    with path.open("rb") as stream:
-        os.fsync(stream.fileno())

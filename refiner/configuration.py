@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from refiner.errors import ConfigurationError
 
@@ -30,6 +30,11 @@ class DataSection(Section):
     """Unlabelled real images: a folder, searched recursively."""
     preflight: Literal["refuse", "warn", "skip"] = "warn"
     """What to do when the two domains do not fit each other: stop, say so, or not look."""
+
+    @field_validator("renders", "photographs")
+    @classmethod
+    def _home_is_known(cls, path: Path | None) -> Path | None:
+        return path.expanduser() if path else None
 
 
 class RefinerSection(Section):
@@ -173,12 +178,13 @@ def read_configuration(path: Path | None, model: type[Model], *, overrides: Sequ
             values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigurationError(f"{path}: cannot be read ({error}); name a YAML file") from error
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError) as error:
             raise ConfigurationError(f"{path}: is not valid YAML ({' '.join(str(error).split())})") from error
         if not isinstance(values, dict):
             raise ConfigurationError(f"{path}: holds a {type(values).__name__}, expected keys and values")
+    values = {key: value for key, value in values.items() if value is not None}  # a section of comments alone
     for override in overrides:
-        _override(values, override)
+        _override(values, override, model)
     try:
         return model.model_validate(values)
     except ValidationError as error:
@@ -205,20 +211,33 @@ def _leaves(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield f"{prefix}{key}", value
 
 
-def _override(values: dict[str, Any], override: str) -> None:
+def _override(values: dict[str, Any], override: str, model: type[BaseModel]) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key.strip("."):
         raise ConfigurationError(f"--set {override}: expected section.key=value")
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        value = text if _takes_path(model, key) else yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as error:
         raise ConfigurationError(f"--set {override}: the value is not valid YAML") from error
     *sections, name = key.split(".")
     for section in sections:
-        values = values.setdefault(section, {})
+        if values.get(section) is None:
+            values[section] = {}
+        values = values[section]
         if not isinstance(values, dict):
             raise ConfigurationError(f"--set {override}: {section} is a value, not a section")
     values[name] = value
+
+
+def _takes_path(model: type[BaseModel], key: str) -> bool:
+    """Whether a key holds a path, whose text is taken as it is: YAML would cut ``a #2`` and make 123 a number."""
+    section, _, rest = key.partition(".")
+    field = model.model_fields.get(section)
+    if field is None:
+        return False
+    if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+        return _takes_path(field.annotation, rest)
+    return field.annotation == Path | None
 
 
 def _sentence(error: ValidationError, model: type[BaseModel]) -> str:

@@ -1,5 +1,6 @@
 """The two domains of a training run: images in memory, drawn in an order that depends on (seed, step) alone."""
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -33,10 +34,16 @@ class ImageDomain:
     Attributes:
         images: (N, C, H, W), uint8 or uint16.
         rejected: id and reason of each image that could not be used.
+        stored_size: median (height, width) of the files, before they were resized.
     """
 
     images: np.ndarray[Any, np.dtype[Any]]
     rejected: dict[str, str] = field(default_factory=dict)
+    stored_size: tuple[int, int] | None = None
+
+    def digest(self) -> str:
+        """SHA-256 of the images in their order: by it a resumed run knows its data."""
+        return hashlib.sha256(f"{self.images.shape} {self.images.dtype}".encode() + self.images.tobytes()).hexdigest()
 
     def __len__(self) -> int:
         return len(self.images)
@@ -66,24 +73,29 @@ def load_domain(path: Path | None, *, key: str, size: tuple[int, int], channels:
         raise DataError(f"{path}: {len(dataset.ids):,} images do not fit in memory; use fewer, or a smaller size")
     rejected: dict[str, str] = {}
     images: list[Image] = []
+    sizes: list[tuple[int, int]] = []
     with ThreadPoolExecutor() as pool:
         for sample, outcome in zip(dataset.ids, pool.map(lambda s: _read(dataset, s, size, channels), dataset.ids)):
             if isinstance(outcome, ImageError):
                 rejected[sample] = outcome.reason
             else:
-                images.append(outcome)
+                images.append(outcome[0])
+                sizes.append(outcome[1])
     for sample, reason in list(rejected.items())[:5]:
         log.warning("%s: left out %s: %s", key, sample, reason)
     if not images:
         reason = next(iter(rejected.values()))
         raise DataError(f"{path}: none of {len(rejected)} images can be used; the first {reason}")
-    return ImageDomain(np.stack(_one_depth(images)), rejected)
+    height, width = np.median(sizes, axis=0)
+    return ImageDomain(np.stack(_one_depth(images)), rejected, (int(height), int(width)))
 
 
-def _read(dataset: Dataset, sample: str, size: tuple[int, int], channels: int) -> Image | ImageError:
-    """One image as (C, H, W), or why not."""
+def _read(
+    dataset: Dataset, sample: str, size: tuple[int, int], channels: int
+) -> tuple[Image, tuple[int, int]] | ImageError:
+    """One image as (C, H, W) and the size it was stored at, or why not."""
     try:
-        image = dataset.read(sample).image
+        image = dataset.read_image(sample)
         height, width = image.shape[:2]
         if abs(np.log(height * size[1] / (width * size[0]))) > MAX_SQUEEZE:
             raise ImageError(
@@ -91,9 +103,9 @@ def _read(dataset: Dataset, sample: str, size: tuple[int, int], channels: int) -
             )
         image = resize(image, size)
         if channels == 1:
-            return to_grey(image)[None]
+            return to_grey(image)[None], (height, width)
         colour = image[..., :3] if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
-        return np.ascontiguousarray(colour.transpose(2, 0, 1))
+        return np.ascontiguousarray(colour.transpose(2, 0, 1)), (height, width)
     except ImageError as error:
         return error
 

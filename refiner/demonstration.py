@@ -238,6 +238,6 @@ def table(outcome: Outcome, scale_note: str) -> Sequence[tuple[str, str]]:
         ("gaze error of predicting the mean", f"{outcome.baseline:.2f} degrees"),
         ("pupil moved by refining, mean (x, y)", "({:+.2f}, {:+.2f}) px".format(*outcome.pupil_vector)),
         ("pupil moved by refining, mean distance", f"{outcome.pupil_distance:.2f} px"),
-        ("the same where nothing moved", f"{outcome.pupil_noise:.2f} px"),
+        ("the same by the stand-in camera alone", f"{outcome.pupil_noise:.2f} px"),
         ("tested on", scale_note),
     )

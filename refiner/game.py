@@ -21,7 +21,7 @@ from refiner.losses import OBJECTIVES, self_regularization_loss
 from refiner.monitors import discriminator_figures, refiner_figures
 from refiner.networks import PatchDiscriminator, RefinerNetwork
 from refiner.randomness import derived_seed
-from refiner.refiner_files import load_refiner, save_refiner
+from refiner.refiner_files import RefinerFile, save_refiner
 
 Figures = dict[str, Tensor]
 """Scalars that one update measured, by name."""
@@ -69,10 +69,12 @@ class Game:
         with self.autocast():
             refined = self.refiner(synthetic)
             regularization = self_regularization_loss(refined, synthetic)
-            loss, terms = regularization, {"self_regularization": regularization}
+            terms = {"self_regularization": regularization}
+            # Pre-training keeps lambda, as equation 3 has it: plain SGD feels the scale.
+            loss = regularization * (self.configuration.self_regularization_weight or float(not adversarial))
             if adversarial:
                 terms["adversarial"] = self.objective.refiner(self.discriminator(refined))
-                loss = terms["adversarial"] + self.configuration.self_regularization_weight * regularization
+                loss = loss + terms["adversarial"]
         self.discriminator.requires_grad_(True)
         self._descend(loss, self.refiner_optimizer, terms)
         self._update_average()
@@ -99,7 +101,8 @@ class Game:
             loss = self.objective.discriminator(refined_logits, real_logits, smoothing=smoothing)
         terms = {"discriminator_loss": loss}
         self._descend(loss, self.discriminator_optimizer, terms)
-        return terms | discriminator_figures(refined_logits, real_logits)
+        # The monitors look at fresh images alone: the history is easier to tell.
+        return terms | discriminator_figures(refined_logits[: len(fresh) - len(fresh) // 2], real_logits)
 
     @torch.no_grad()
     def refine(self, synthetic: Tensor) -> Tensor:
@@ -167,21 +170,21 @@ class Game:
         training = {"step": step, "precision": self.precision, "configuration": summary}
         save_refiner(path, self.saved_network, architecture=architecture(self.configuration), training=training)
 
-    def take_weights(self, path: Path) -> None:
+    def take_weights(self, refiner: RefinerFile) -> None:
         """Start from another refiner's weights.
 
         Raises:
             RunError: its architecture is another.
         """
-        network, metadata = load_refiner(path)
-        if metadata["architecture"] != architecture(self.configuration):
+        if refiner.metadata["architecture"] != architecture(self.configuration):
             raise RunError(
-                f"{path}: is a refiner of another architecture ({metadata['architecture']}); set channels and the "
-                "refiner section to the same"
+                f"the refiner to start from is of another architecture ({refiner.metadata['architecture']}); set "
+                "channels and the refiner section to the same"
             )
-        self.accelerator.unwrap_model(self.refiner).load_state_dict(network.state_dict())
+        weights = refiner.network.state_dict()
+        self.accelerator.unwrap_model(self.refiner).load_state_dict(weights)
         if self.average is not None:
-            self.average.load_state_dict(network.state_dict())
+            self.average.load_state_dict(weights)
 
 
 def architecture(configuration: TrainingConfiguration) -> dict[str, Any]:
@@ -207,6 +210,8 @@ def training_trial(configuration: TrainingConfiguration, device: str) -> Callabl
     def trial(precision: str) -> None:
         with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
             network(images).mean().backward()
+        if device == "cuda":
+            torch.cuda.synchronize()
 
     return trial
 

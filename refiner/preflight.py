@@ -17,6 +17,9 @@ EQUALIZED_BELOW = 0.1
 HISTOGRAM_GAP = 0.6
 """Share of the grey levels that must move before the difference is no longer the refiner's to learn."""
 
+SIZE_RATIO = 1.5
+"""Ratio of stored widths beyond which resizing leaves one domain sharper than the other."""
+
 _SAMPLE = 400
 
 
@@ -58,6 +61,17 @@ def compare_domains(renders: ImageDomain, photographs: ImageDomain, *, batch_siz
                 f"grey levels differ: their histograms are {gap:.2f} apart of 1 (mean level {bright:.2f} in renders, "
                 f"{dark:.2f} in photographs, of 1)",
                 "match exposure in the renderer, or equalise both: refiner convert DIR OUT --equalize",
+            )
+        )
+    sizes = [domain.stored_size for domain in (renders, photographs)]
+    if sizes[0] and sizes[1] and not 1 / SIZE_RATIO < sizes[0][1] / sizes[1][1] < SIZE_RATIO:
+        stored = ["{}x{}".format(*size) for size in sizes if size]
+        findings.append(
+            Finding(
+                "size",
+                f"renders are stored at {stored[0]} and photographs at {stored[1]}, so one of them is sharper than the "
+                "other once both are resized",
+                "render at the photographs' size, or bring both to it: refiner convert DIR OUT --size HxW",
             )
         )
     for name, domain in (("renders", renders), ("photographs", photographs)):

@@ -42,6 +42,9 @@ SIDECAR_SUFFIXES = (".json", ".csv", ".txt", ".md", ".yaml", ".yml")
 """Files that are copied along with the images."""
 
 _CHANNELS = ((), (3,), (4,))  # what follows height and width in the shape of an image
+MAX_REFINED_PIXELS = 2**23
+"""Largest image that is refined in one piece: 2 GiB for each activation of the paper's network."""
+
 _AHEAD = 64  # images read ahead of the network, and written behind it
 _WAITING = 256  # images that wait for others of their size to fill a batch
 
@@ -56,7 +59,7 @@ class Refiner:
 
     Example:
         >>> refiner = Refiner.load("runs/eyes")  # doctest: +SKIP
-        >>> refined = refiner(cv2.imread("eye.png"))  # doctest: +SKIP
+        >>> refined = refiner(read_image(Path("eye.png")))  # doctest: +SKIP
     """
 
     def __init__(self, network: RefinerNetwork, metadata: dict[str, Any], *, device: str = "auto") -> None:
@@ -206,7 +209,7 @@ def refine_path(
         destination = destination / source.name
     if destination.exists() and not overwrite:
         raise OutputError(f"{destination}: is there already; choose another name, or replace it with --overwrite")
-    refined = loaded(read_image(source))
+    refined = loaded(_refinable(source.name, read_image(source)))
     write_image(destination, refined, quality=LOSSLESS if is_lossless_webp(source) else quality)
     return Summary(1, 0, 0)
 
@@ -224,6 +227,15 @@ def _uselessness(path: Path) -> str:
             "is a link to a folder, which is not followed" if path.is_symlink() else "is a folder that cannot be read"
         )
     return "is neither an image nor a table that goes along with images"
+
+
+def _refinable(name: str, image: Image) -> Image:
+    """The image, unless the network's activations of it would fill the memory."""
+    if image.shape[0] * image.shape[1] > MAX_REFINED_PIXELS:
+        raise ImageError(
+            name, f"is {image.shape[0]}x{image.shape[1]}; at most {MAX_REFINED_PIXELS:,} pixels are refined"
+        )
+    return image
 
 
 class _FolderRefinement:
@@ -289,13 +301,19 @@ class _FolderRefinement:
             while pending and (name is None or len(pending) > _AHEAD):
                 oldest, when, future = pending.popleft()
                 try:
-                    yield _Job(oldest, when, future.result())
+                    yield _Job(oldest, when, _refinable(oldest, future.result()))
                 except ImageError as error:
                     self._reject(oldest, "read", error.reason)
 
     def _refine(self, jobs: Sequence[_Job]) -> None:
         planes = [to_planes(job.image, self.refiner.channels) for job in jobs]
-        for job, refined in zip(jobs, self.refiner.refine_planes(planes), strict=True):
+        try:
+            batch = self.refiner.refine_planes(planes)
+        except (RuntimeError, MemoryError) as error:  # memory: one large image must not stop the others
+            for job in jobs:
+                self._reject(job.name, "refine", f"the network failed on it ({str(error)[:100]})")
+            return
+        for job, refined in zip(jobs, batch, strict=True):
             self.writing.append((job, self.writers.submit(self._write, job, refined)))
         self._collect(_AHEAD)
 

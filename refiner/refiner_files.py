@@ -4,6 +4,7 @@ Its metadata has one entry, ``refiner``, a JSON object with the format version, 
 range and a summary of the training without clock times: equal runs give equal files, byte for byte.
 """
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,6 +32,13 @@ class RefinerFile(NamedTuple):
 
     network: RefinerNetwork
     metadata: dict[str, Any]
+
+    def digest(self) -> str:
+        """SHA-256 of the weights."""
+        total = hashlib.sha256()
+        for name, tensor in sorted(self.network.state_dict().items()):
+            total.update(name.encode() + tensor.contiguous().numpy().tobytes())
+        return total.hexdigest()
 
 
 def save_refiner(

@@ -9,13 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from refiner.data import Sampler
-from refiner.randomness import derived_seed, torch_generator
+from refiner.randomness import derived_seed
 
 Values = np.ndarray[Any, np.dtype[np.float64]]
 """(N, outputs)."""
-
-Augmentation = Callable[[Tensor, torch.Generator], Tensor]
-"""From (N, C, H, W) in [-1, 1] to the same, drawing from the generator."""
 
 _BATCH = 64
 
@@ -53,7 +50,6 @@ def fit_regressor(
     steps: int,
     seed: int,
     learning_rate: float = 1e-3,
-    augment: Augmentation | None = None,
 ) -> nn.Module:
     """Train a network from scratch; the learning rate of Adam falls to zero along a cosine.
 
@@ -62,9 +58,8 @@ def fit_regressor(
         images: (N, 1, H, W), float32, in [-1, 1].
         targets: (N, outputs), of about unit size or less.
         steps: updates, each on 64 images.
-        seed: weights, order and augmentation follow from it.
+        seed: weights and order follow from it.
         learning_rate: at the start.
-        augment: applied to each batch.
 
     Returns:
         The network in evaluation mode.
@@ -78,10 +73,7 @@ def fit_regressor(
     wanted = torch.from_numpy(np.asarray(targets, np.float32))
     for step in range(steps):
         chosen = torch.from_numpy(sampler.batch(step))
-        batch = images[chosen]
-        if augment is not None:
-            batch = augment(batch, torch_generator(seed, "augmentation", step))
-        loss = functional.smooth_l1_loss(network(batch), wanted[chosen], beta=0.05)
+        loss = functional.smooth_l1_loss(network(images[chosen]), wanted[chosen], beta=0.05)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -94,22 +86,3 @@ def predict(network: nn.Module, images: Tensor) -> Values:
     """What a fitted network says of images (N, 1, H, W) in [-1, 1]: (N, outputs)."""
     parts: list[Any] = [network(part).numpy() for part in images.split(256)]
     return np.concatenate(parts).astype(np.float64)
-
-
-def vary_appearance(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Other cameras and light: contrast, brightness, gamma, blur and noise vary; nothing moves.
-
-    Args:
-        images: (N, 1, H, W), in [-1, 1].
-        generator: source of the random draws.
-    """
-
-    def uniform(low: float, high: float) -> Tensor:
-        return torch.rand(len(images), 1, 1, 1, generator=generator) * (high - low) + low
-
-    levels = ((images + 1) / 2).clamp(0, 1) ** uniform(-0.6, 0.6).exp()
-    levels = (levels - 0.5) * uniform(0.35, 1.4) + 0.5 + uniform(-0.2, 0.2)
-    blurred = functional.avg_pool2d(functional.pad(levels, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
-    levels = torch.lerp(levels, blurred, uniform(0.0, 1.0))
-    noise = torch.randn(images.shape, generator=generator) * uniform(0.0, 0.06)
-    return (levels + noise).clamp(0, 1) * 2 - 1

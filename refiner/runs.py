@@ -14,7 +14,7 @@ from typing import Any
 
 from refiner.configuration import TrainingConfiguration, changed_keys, read_configuration, write_configuration
 from refiner.errors import OutputError, RunError
-from refiner.files import JsonLines, locked, read_json_lines, write_text
+from refiner.files import TEMPORARY_PREFIX, JsonLines, locked, read_json_lines, write_text
 from refiner.records import REJECTED_FILE, write_rejected
 from refiner.refiner_files import REFINER_FILE
 
@@ -23,7 +23,8 @@ log = logging.getLogger(__name__)
 CLOCK_COLUMNS = ("seconds", "images_per_second")
 """Columns of ``metrics.jsonl`` that differ between equal runs."""
 
-_OWN = ("config.yaml", "environment.json", "metrics.jsonl", "samples", "checkpoints", REJECTED_FILE, REFINER_FILE)
+_OWN = ("environment.json", "metrics.jsonl", "samples", "checkpoints", REJECTED_FILE, REFINER_FILE, "config.yaml")
+"""What a run writes, in the order it is deleted: a folder is known as a run by its configuration, which goes last."""
 
 
 class RunFolder:
@@ -52,7 +53,9 @@ class RunFolder:
 
     def write_rejected(self, rejected: Mapping[str, str]) -> None:
         """Record the training images that were left out."""
-        if rejected:
+        if not rejected:
+            (self.path / REJECTED_FILE).unlink(missing_ok=True)
+        else:
             write_rejected(self.path / REJECTED_FILE, [(sample, "train", why) for sample, why in rejected.items()])
 
     def cut_metrics(self, step: int) -> None:
@@ -90,7 +93,11 @@ def open_run(path: Path, configuration: TrainingConfiguration, *, new: bool = Fa
     if path.exists() and not path.is_dir():
         raise OutputError(f"{path}: is a file, not a run folder; choose another --run")
     file = path / "config.yaml"
-    if path.is_dir() and not file.exists() and any(entry.name != ".lock" for entry in path.iterdir()):
+    if (
+        path.is_dir()
+        and not file.exists()
+        and any(not entry.name.startswith((".lock", TEMPORARY_PREFIX)) for entry in path.iterdir())
+    ):
         raise OutputError(f"{path}: holds files, but no run; choose an empty folder")
     refusal = f"{path}: another process is training in this run; wait for it, or choose another --run"
     try:
@@ -118,11 +125,11 @@ def open_run(path: Path, configuration: TrainingConfiguration, *, new: bool = Fa
 
 
 def _clear(path: Path) -> None:
+    for events in path.glob("events.out.tfevents.*"):
+        events.unlink()
     for name in _OWN:
         entry = path / name
         if entry.is_dir():
             shutil.rmtree(entry)
         else:
             entry.unlink(missing_ok=True)
-    for events in path.glob("events.out.tfevents.*"):
-        events.unlink()

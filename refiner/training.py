@@ -32,6 +32,7 @@ from refiner.interruption import Interruption
 from refiner.monitors import Monitor
 from refiner.preflight import compare_domains
 from refiner.randomness import capture_globals, restore_globals, seed_globals, torch_generator
+from refiner.refiner_files import RefinerFile, load_refiner
 from refiner.runs import RunFolder, open_run
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,9 @@ Report = Callable[[int, int, dict[str, float]], None]
 """Called after each step with the step, the number of steps and the latest means."""
 
 SHEET_COLUMNS = 12
+
+NEAR_IDENTITY = 0.05
+"""Mean change of a pixel, in units of [-1, 1], that pre-training of the refiner should get below."""
 
 
 def train(
@@ -67,36 +71,44 @@ def train(
     Raises:
         RefinerError: the data, the configuration or the run folder cannot be used, or a loss is not finite.
     """
+    domains = _load_domains(configuration)  # before the run folder is touched: a typo must cost nothing
+    weights = load_refiner(start_from) if start_from is not None else None
     with open_run(run, configuration, new=new) as folder, Interruption() as interruption:
-        renders, photographs = _load_data(configuration, folder)
+        folder.write_rejected(
+            {
+                str(Path(getattr(configuration.data, name)) / sample): reason
+                for name, domain in domains.items()
+                for sample, reason in domain.rejected.items()
+            }
+        )
         state = load_checkpoint(folder.checkpoints)
-        training = Training(configuration, folder, renders, photographs, device=device)
+        training = Training(configuration, folder, domains, device=device, start_from=weights)
         if state is not None:
             training.load_state_dict(state)
             log.info("going on from step %d of %d", training.step, configuration.total_steps)
-        elif start_from is not None:
-            training.game.take_weights(start_from)
         training.run(report, interruption)
     return folder.refiner
 
 
-def _load_data(configuration: TrainingConfiguration, folder: RunFolder) -> tuple[ImageDomain, ImageDomain]:
-    domains = []
-    rejected: dict[str, str] = {}
+def _load_domains(configuration: TrainingConfiguration) -> dict[str, ImageDomain]:
+    """Renders and photographs, after the pre-flight.
+
+    Raises:
+        DataError: one of them cannot be used, or they do not fit and the configuration refuses that.
+    """
+    domains = {}
     for name in ("renders", "photographs"):
         path = getattr(configuration.data, name)
         domain = load_domain(path, key=f"data.{name}", size=configuration.size, channels=configuration.channels)
-        rejected |= {str(Path(path) / sample): reason for sample, reason in domain.rejected.items()}
         log.info("%s: %d images%s", name, len(domain), f", {len(domain.rejected)} left out" if domain.rejected else "")
-        domains.append(domain)
-    folder.write_rejected(rejected)
+        domains[name] = domain
     if configuration.data.preflight != "skip":
-        findings = compare_domains(domains[0], domains[1], batch_size=configuration.batch_size)
+        findings = compare_domains(domains["renders"], domains["photographs"], batch_size=configuration.batch_size)
         for finding in findings:
             log.warning("pre-flight: %s; %s", finding.message, finding.remedy)
         if findings and configuration.data.preflight == "refuse":
             raise DataError(f"pre-flight: {findings[0].message}; {findings[0].remedy}, or set data.preflight: warn")
-    return domains[0], domains[1]
+    return domains
 
 
 class Training:
@@ -105,28 +117,35 @@ class Training:
     Args:
         configuration: what to do.
         folder: where it is written.
-        renders, photographs: the two domains.
+        domains: ``renders`` and ``photographs``.
         device: ``auto``, ``cpu`` or ``cuda``.
+        start_from: the refiner whose weights a new run starts from.
+
+    Raises:
+        RunError: the run was started on other data or from other weights.
     """
 
     def __init__(
         self,
         configuration: TrainingConfiguration,
         folder: RunFolder,
-        renders: ImageDomain,
-        photographs: ImageDomain,
+        domains: dict[str, ImageDomain],
         *,
         device: str,
+        start_from: RefinerFile | None = None,
     ) -> None:
-        self.configuration, self.folder = configuration, folder
-        self.domains = {"renders": renders, "photographs": photographs}
+        self.configuration, self.folder, self.domains = configuration, folder, domains
         self.samplers = {
             name: Sampler(len(domain), configuration.batch_size, seed=configuration.seed, purpose=name)
             for name, domain in self.domains.items()
         }
         seed_globals(configuration.seed)
-        device, precision = _resolve_environment(configuration, folder, device)
+        inputs = {name: domain.digest() for name, domain in domains.items()}
+        inputs["--from"] = start_from.digest() if start_from else "nothing"
+        device, precision = _resolve_environment(configuration, folder, device, inputs)
         self.game = Game(configuration, device=device, precision=precision)
+        if start_from is not None:
+            self.game.take_weights(start_from)
         self.step = 0
         self.drawn = dict.fromkeys(self.domains, 0)  # batches taken so far: the position in the data
         self.sums: dict[str, Tensor] = {}
@@ -172,6 +191,12 @@ class Training:
                 means = self._log(tracker, {"seconds": seconds, "images_per_second": rate})
                 for warning in monitor.warnings(means):
                     log.warning("step %d: %s", self.step, warning)
+            if self.step == configuration.pretraining.refiner_steps and means.get("change", 0) > NEAR_IDENTITY:
+                log.warning(
+                    "step %d: pre-training leaves the refiner %.2f away from the identity, expected %.2f or less; set "
+                    "more pretraining.refiner_steps or a larger learning rate",
+                    *(self.step, means["change"], NEAR_IDENTITY),
+                )
             if last or self.step % configuration.sample_every == 0:
                 self.write_samples()
             if last or self.step % configuration.checkpoint_every == 0 or stopping:
@@ -179,8 +204,7 @@ class Training:
             report(self.step, total, means)
             if stopping and not last:
                 raise RunError(f"stopped at step {self.step} of {total}; the same command goes on from there")
-        if not self.folder.refiner.exists():
-            self.save()
+        self.game.save(self.folder.refiner, step=self.step)  # a kill may have come between checkpoint and refiner
         tracker.finish()
 
     def take_step(self) -> None:
@@ -240,17 +264,28 @@ class Training:
         write_image(self.folder.samples / f"step-{self.step:08d}.png", contact_sheet(rows, scale=scale))
 
 
-def _resolve_environment(configuration: TrainingConfiguration, folder: RunFolder, device: str) -> tuple[str, str]:
+def _resolve_environment(
+    configuration: TrainingConfiguration, folder: RunFolder, device: str, inputs: dict[str, str]
+) -> tuple[str, str]:
     """Device and precision: chosen once and read back on resume, with the threads, so that the bits stay."""
     recorded = folder.read_environment()
-    device = resolve_device(recorded.get("device", device) if device == "auto" else device)
+    device = resolve_device(recorded.get("device", "auto") if device == "auto" and recorded else device)
+    precision: str = configuration.precision
     if recorded:
+        for name, digest in inputs.items():
+            if recorded["inputs"].get(name) != digest and not (name == "--from" and digest == "nothing"):
+                raise RunError(
+                    f"{folder.path}: was started on other {name}; bring them back to go on, choose another --run, or "
+                    "start over with --new"
+                )
+        torch.set_num_threads(recorded["threads"])
+        if recorded["device"] == device:
+            precision = recorded["precision"]
         if recorded["device"] != device or recorded["processor"] != environment()["processor"]:
             log.warning("this run was started on another machine or device: it goes on, but not to the same bits")
-        torch.set_num_threads(recorded["threads"])
-        return device, recorded["precision"]
-    precision: str = configuration.precision
     if precision == "auto":
         precision = choose_precision(device, training_trial(configuration, device))
-    folder.write_environment({**environment(), "device": device, "precision": precision, "backend": "eager"})
+    if not recorded:
+        chosen = {"device": device, "precision": precision, "backend": "eager", "inputs": inputs}
+        folder.write_environment({**environment(), **chosen})
     return device, precision

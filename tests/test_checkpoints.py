@@ -1,3 +1,4 @@
+import resource
 from pathlib import Path
 
 import pytest
@@ -49,16 +50,16 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
     assert not (tmp_path / "hacked").exists()
 
 
-def test_a_full_disk_leaves_the_older_ones_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_takes_no_more_leaves_the_older_ones_alone(tmp_path: Path) -> None:
+    """A real limit on the size of files, not a pretended one."""
     save_checkpoint(tmp_path, 3, {"step": 3})
-
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("refiner.checkpoints._flush_to_disk", full)
-    with pytest.raises(OutputError, match="No space left"):
-        save_checkpoint(tmp_path, 6, {"step": 6})
-    monkeypatch.undo()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        with pytest.raises(OutputError, match=r"step-00000006\.pt: cannot be written .*; free some space"):
+            save_checkpoint(tmp_path, 6, {"x": torch.zeros(100_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000003.pt"]
 
 

@@ -29,20 +29,16 @@ def command(out: Path, long: bool, seed: int, device: str, as_json: bool) -> Non
 
     from refiner.demonstration import LONG, SEEDS, SHORT, run_demo, table
 
-    start = time.monotonic()
-    stages: dict[str, object] = {}
+    start, scale = time.monotonic(), LONG if long else SHORT
     with progress("demo") as advance:
 
         def report(stage: str, done: int, total: int) -> None:
-            if stage not in stages:
-                stages[stage] = None
             advance(done, total, stage)
 
         outcome = run_demo(out, long=long, seed=seed, device=device, report=report)
     if as_json:
-        print_json("demo", **asdict(outcome))
+        print_json("demo", seed=seed, scale=asdict(scale), outcome=asdict(outcome))
         return
-    scale = LONG if long else SHORT
     note = (
         f"{scale.test_photographs} photographs of the stand-in camera, people not seen; "
         f"{len(SEEDS)} estimator seeds, 95 % intervals"

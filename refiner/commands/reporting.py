@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -20,18 +21,21 @@ _PLAIN_SECONDS = 10.0  # between two lines when standard error is no terminal
 @contextlib.contextmanager
 def progress(what: str) -> Iterator[Advance]:
     """A progress bar with rate and time left on a terminal, now and then a plain line otherwise."""
+    if not logging.getLogger("refiner").isEnabledFor(logging.INFO):  # --quiet
+        yield _silent
+        return
     if sys.stderr.isatty():
         with _bar(what) as advance:
             yield advance
         return
-    start = last = time.monotonic()
+    last, pace = time.monotonic(), _Pace()
 
     def line(done: int, total: int, note: str = "") -> None:
         nonlocal last
         now = time.monotonic()
-        if now - last >= _PLAIN_SECONDS or (done == total and now - start >= 1):
+        rate = pace.rate(done, total)
+        if now - last >= _PLAIN_SECONDS or (done == total and now - last >= 1):
             last = now
-            rate = done / max(now - start, 1e-9)
             left = "" if done == total else f", {(total - done) / max(rate, 1e-9):.0f} s left"
             click.echo(f"{what}: {done:,} of {total:,}, {rate:.1f}/s{left}{note and ', '}{note}", err=True)
 
@@ -53,13 +57,30 @@ def _bar(what: str) -> Iterator[Advance]:
     )
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(what, total=None, rate="", note="")
-        start = time.monotonic()
+        pace = _Pace()
 
         def advance(done: int, total: int, note: str = "") -> None:
-            rate = done / max(time.monotonic() - start, 1e-9)
-            bar.update(task, completed=done, total=total, rate=f"{rate:.1f}/s", note=note)
+            bar.update(task, completed=done, total=total, rate=f"{pace.rate(done, total):.1f}/s", note=note)
 
         yield advance
+
+
+def _silent(done: int, total: int, note: str = "") -> None:
+    """Say nothing."""
+
+
+class _Pace:
+    """How fast a job goes, leaving out what was finished before it began; a new total starts a new job."""
+
+    def __init__(self) -> None:
+        self._total = self._first = -1
+        self._start = 0.0
+
+    def rate(self, done: int, total: int) -> float:
+        """Items a second since the first call of this job."""
+        if total != self._total or done < self._first:
+            self._total, self._first, self._start = total, done, time.monotonic()
+        return (done - self._first) / max(time.monotonic() - self._start, 1e-9)
 
 
 def print_json(command: str, **figures: Any) -> None:

@@ -1,11 +1,14 @@
 """``refiner train``: train a refiner, or go on where it was stopped."""
 
+import logging
 from pathlib import Path
 
 import click
 
 from refiner.commands.options import ANY_PATH, EXISTING_PATH, device_option, set_option
 from refiner.commands.reporting import progress
+
+log = logging.getLogger(__name__)
 
 
 @click.command()
@@ -42,9 +45,11 @@ def command(
     if seed is not None:
         overrides = (*overrides, f"seed={seed}")
     resolved = read_configuration(configuration, TrainingConfiguration, overrides=overrides)
-    click.echo(write_configuration(resolved), err=not dry_run, nl=False)
     if dry_run:
+        click.echo(write_configuration(resolved), nl=False)
         return
+    for line in write_configuration(resolved).splitlines():
+        log.info("%s", line)
     from refiner.training import train
 
     with progress("training") as advance:

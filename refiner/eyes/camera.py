@@ -21,6 +21,7 @@ from refiner.eyes.parameters import (
     ScleraRanges,
     SkinRanges,
 )
+from refiner.images import to_grey
 from refiner.randomness import derived_seed
 
 
@@ -60,8 +61,7 @@ class StandInCamera:
         taken: NDArray[np.uint8] = self._pipeline(image=colour)["image"]
         if image.ndim == 3:
             return taken
-        grey = taken.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
-        return np.clip(np.rint(grey), 0, 255).astype(np.uint8)
+        return to_grey(taken)
 
 
 def _pipeline() -> Any:

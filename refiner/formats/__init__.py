@@ -11,6 +11,7 @@ from typing import Protocol
 from refiner.errors import DataError
 from refiner.formats.folder import ImageFolder
 from refiner.formats.unityeyes import UnityEyes
+from refiner.image_files import Image
 from refiner.records import Record
 
 
@@ -22,6 +23,9 @@ class Dataset(Protocol):
     @property
     def ids(self) -> Sequence[str]:
         """Sample ids in a fixed order: paths relative to the root, with suffix."""
+
+    def read_image(self, sample: str) -> Image:
+        """Read one image as :meth:`read` does, without looking at its labels."""
 
     def read(self, sample: str) -> Record:
         """Read one sample.

@@ -5,7 +5,7 @@ from functools import cached_property
 from pathlib import Path
 
 from refiner.errors import DataError
-from refiner.image_files import is_image_file, read_image
+from refiner.image_files import Image, is_image_file, read_image
 from refiner.records import LABELS_FILE, Labels, Record, read_labels
 
 
@@ -62,6 +62,10 @@ class ImageFolder:
         """The rows of ``labels.csv`` by sample id; empty without one."""
         table = self.root / LABELS_FILE
         return read_labels(table) if table.exists() else {}
+
+    def read_image(self, sample: str) -> Image:
+        """Read one image; labels, good or bad, are not looked at."""
+        return read_image(self.root / sample)
 
     def read(self, sample: str) -> Record:
         """Read one image with its labels; see :class:`refiner.formats.Dataset`."""

@@ -79,6 +79,10 @@ class UnityEyes:
             raise DataError(f"{self.root}: holds no UnityEyes frames; expected 1.jpg beside 1.json and so on")
         return ids
 
+    def read_image(self, sample: str) -> Image:
+        """Read and cut one frame; its landmarks are needed for that."""
+        return self.read(sample).image
+
     def read(self, sample: str) -> Record:
         """Read and cut one frame; see :class:`refiner.formats.Dataset`."""
         path = self.root / sample

@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from refiner.gaze.angles import Angles
 from refiner.gaze.estimators import ESTIMATORS
-from refiner.regression import Augmentation, fit_regressor, predict
+from refiner.regression import fit_regressor, predict
 
 
 def fit_estimator(
@@ -14,7 +14,6 @@ def fit_estimator(
     steps: int,
     seed: int,
     network: str = "small",
-    augment: Augmentation | None = None,
 ) -> nn.Module:
     """Train a gaze network from scratch.
 
@@ -24,12 +23,11 @@ def fit_estimator(
         steps: updates, each on 64 images.
         seed: everything follows from it.
         network: a name in :data:`refiner.gaze.estimators.ESTIMATORS`.
-        augment: applied to each batch; it must not move the gaze.
 
     Returns:
         The network in evaluation mode; its outputs are (N, 2), pitch and yaw in radians.
     """
-    return fit_regressor(ESTIMATORS[network], images, gaze, steps=steps, seed=seed, augment=augment)
+    return fit_regressor(ESTIMATORS[network], images, gaze, steps=steps, seed=seed)
 
 
 def predict_gaze(estimator: nn.Module, images: Tensor) -> Angles:

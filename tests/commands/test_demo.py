@@ -32,7 +32,7 @@ def test_demo_makes_everything_and_goes_on(tmp_path: Path) -> None:
     first = json.loads((out / "outcome.json").read_text())
     again = CliRunner().invoke(main, ["demo", str(out), "--device", "cpu", "--json"])
     figures = json.loads(again.stdout)
-    assert figures["raw"] == first["raw"]
+    assert figures["outcome"]["raw"] == first["raw"]
     other = CliRunner().invoke(main, ["demo", str(out), "--seed", "5"])
     assert other.exit_code == 1
     assert "another folder" in other.stderr
