@@ -104,3 +104,13 @@ def test_changes_are_named() -> None:
     new = old.model_copy(update={"seed": 3, "refiner": old.refiner.model_copy(update={"features": 8})})
     assert changed_keys(old, new) == ["seed: 0 -> 3", "refiner.features: 64 -> 8"]
     assert changed_keys(old, old) == []
+
+
+def test_paths_are_taken_as_they_stand(tmp_path: Path) -> None:
+    for text in ("/data/run #2", "2024-05-01", "123"):
+        assert read("", tmp_path, f"data.renders={text}").data.renders == Path(text)
+    assert read("", tmp_path, "data.photographs=~/eyes").data.photographs == Path.home() / "eyes"
+
+
+def test_a_section_of_comments_alone_is_its_defaults(tmp_path: Path) -> None:
+    assert read("data:\n  # renders: here\n", tmp_path, "data.renders=x").data.renders == Path("x")

@@ -17,6 +17,7 @@ from refiner.checkpoints import list_checkpoints
 from refiner.configuration import TrainingConfiguration, write_configuration
 from refiner.errors import DataError, RunError, TrainingError
 from refiner.files import locked
+from refiner.game import Game
 from refiner.refiner_files import load_refiner
 from refiner.runs import CLOCK_COLUMNS
 from refiner.training import train
@@ -212,3 +213,53 @@ def test_precision_and_threads_are_read_back(
 
 def _kill(step: int, steps: int, means: dict[str, float]) -> None:
     raise Killed
+
+
+def test_killed_between_checkpoint_and_refiner_file(
+    tiny: TrainingConfiguration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    train(tiny, whole, device="cpu")
+    save = Game.save
+
+    def killed(self: Game, path: Path, *, step: int) -> None:
+        if step == tiny.total_steps:
+            raise Killed
+        save(self, path, step=step)
+
+    monkeypatch.setattr(Game, "save", killed)
+    with pytest.raises(Killed):
+        train(tiny, broken, device="cpu")
+    monkeypatch.undo()
+    train(tiny, broken, device="cpu")
+    assert_same_run(whole, broken)
+
+
+def test_a_mistake_costs_nothing(tiny: TrainingConfiguration, tmp_path: Path) -> None:
+    """Neither a run that is there with --new, nor the right command after a wrong one."""
+    run = tmp_path / "run"
+    wrong = tiny.model_copy(update={"data": tiny.data.model_copy(update={"renders": tmp_path / "rendres"})})
+    with pytest.raises(DataError, match="rendres"):
+        train(wrong, run, device="cpu")
+    file = train(tiny, run, device="cpu")
+    before = file.read_bytes()
+    with pytest.raises(DataError, match="rendres"):
+        train(wrong, run, device="cpu", new=True)
+    assert file.read_bytes() == before
+    train(tiny.model_copy(update={"seed": 3}), run, device="cpu", new=True, start_from=run)  # from its own weights
+
+
+def test_other_data_or_other_weights_are_refused(tiny: TrainingConfiguration, tmp_path: Path) -> None:
+    first, run = train(tiny, tmp_path / "first", device="cpu"), tmp_path / "run"
+    with pytest.raises(Killed):
+        train(tiny, run, device="cpu", report=_kill)
+    with pytest.raises(RunError, match="was started on other --from"):
+        train(tiny, run, device="cpu", start_from=first)
+    (tiny.data.renders / "000.png").unlink()
+    with pytest.raises(RunError, match="was started on other renders"):
+        train(tiny, run, device="cpu")
+
+
+def test_faulty_labels_do_not_stop_training(tiny: TrainingConfiguration, tmp_path: Path) -> None:
+    (tiny.data.renders / "labels.csv").write_text("no,header\n1,2\n", encoding="utf-8")
+    assert train(tiny, tmp_path / "run", device="cpu").exists()

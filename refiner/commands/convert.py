@@ -20,7 +20,7 @@ from refiner.commands.reporting import print_json, progress
 @click.command()
 @click.argument("source", type=EXISTING_FOLDER, metavar="IN")
 @click.argument("destination", type=ANY_PATH, metavar="OUT")
-@click.option("--format", "layout", metavar="NAME", help="Layout of IN: unityeyes or folder.  [default: look]")
+@click.option("--format", "layout", type=click.Choice(["unityeyes", "folder"]), help="Layout of IN.  [default: look]")
 @click.option("--size", type=Size(), help="Height x width of the patches, as in 36x60.")
 @click.option("--grey", is_flag=True, help="Take the luma of colour images.")
 @click.option("--equalize", is_flag=True, help="Equalise histograms, as MPIIGaze's patches are.")

@@ -25,12 +25,12 @@ def test_help_has_an_example() -> None:
     assert "refiner train configs/eyes.yaml" in result.stdout
 
 
-def test_train_then_go_on(config: Path, tmp_path: Path) -> None:
+def test_train_then_go_on(config: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     run_folder = tmp_path / "run"
     result = run(config, "--run", run_folder, "--device", "cpu")
     assert result.exit_code == 0, result.output
-    assert result.stdout == f"{run_folder / 'refiner.safetensors'}\n"  # the configuration goes to standard error
-    assert "batch_size: 6" in result.stderr
+    assert result.stdout == f"{run_folder / 'refiner.safetensors'}\n"  # the configuration is logged
+    assert "batch_size: 6" in caplog.text
     assert run(config, "--run", run_folder).exit_code == 0
 
 
