@@ -125,7 +125,7 @@ class TrainingConfiguration(Section):
     ema_decay: float = Field(0.0, ge=0, lt=1)
     """Decay of a running mean of the refiner's weights, which is then what is saved; 0 saves the last weights."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """auto takes bf16 where the processor computes it natively and a trial shows that it is faster."""
+    """auto takes bf16 where the processor computes it natively and a short trial does not refute it."""
     log_every: int = Field(20, ge=1)
     """Steps between two lines of metrics.jsonl, each the mean over those steps."""
     sample_every: int = Field(200, ge=1)

@@ -19,11 +19,11 @@ def test_bf16_is_not_even_tried_where_it_is_emulated(monkeypatch: pytest.MonkeyP
     assert hardware.choose_precision("cpu", lambda precision: pytest.fail("tried")) == "fp32"
 
 
-@pytest.mark.parametrize(("slow", "chosen"), [("fp32", "bf16"), ("bf16", "fp32")])
+@pytest.mark.parametrize(("slow", "chosen"), [("fp32", "bf16"), ("bf16", "fp32"), (None, "bf16")])
 def test_where_bf16_is_native_the_trial_decides(slow: str, chosen: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hardware, "processor", lambda: {"name": "new", "cores": 2, "features": ["amx_bf16"]})
-    trial = {slow: 0.02}
-    assert hardware.choose_precision("cpu", lambda precision: time.sleep(trial.get(precision, 0.0))) == chosen
+    trial = {slow: 0.05}
+    assert hardware.choose_precision("cpu", lambda precision: time.sleep(trial.get(precision, 0.005))) == chosen
 
 
 def test_devices() -> None:
