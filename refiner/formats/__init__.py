@@ -1,4 +1,4 @@
-"""Readers of data sets: one file a layout, one interface, found by looking at the folder.
+"""Readers of data sets: one file a layout, one interface, found by looking at what is there.
 
 A reader lists the ids of its samples without decoding anything, and reads any one of them as a record, from
 any thread. A new layout is a file here and one line in ``FORMATS``.
@@ -16,16 +16,27 @@ from refiner.records import Record
 
 
 class Dataset(Protocol):
-    """A data set on disk."""
+    """A data set on disk: a folder or a file."""
 
     root: Path
 
     @property
     def ids(self) -> Sequence[str]:
-        """Sample ids in a fixed order: paths relative to the root, with suffix."""
+        """Sample ids in a fixed order: paths relative to the root, with an image suffix.
+
+        Raises:
+            DataError: there are none.
+        """
+
+    def subject(self, sample: str) -> str | None:
+        """Whose image this is, found without decoding it; None where the data set does not say.
+
+        Raises:
+            ImageError: what says it cannot be read.
+        """
 
     def read_image(self, sample: str) -> Image:
-        """Read one image as :meth:`read` does, without looking at its labels."""
+        """Read one image as :meth:`read` does, without looking at its labels where that is possible."""
 
     def read(self, sample: str) -> Record:
         """Read one sample.
@@ -35,24 +46,39 @@ class Dataset(Protocol):
         """
 
 
-FORMATS: dict[str, type[UnityEyes] | type[ImageFolder]] = {"unityeyes": UnityEyes, "folder": ImageFolder}
-"""Readers by name, the most particular first: the first that recognises a folder reads it."""
+class Reader(Protocol):
+    """The class of a layout: makes its data sets, and knows them when it sees them."""
+
+    def __call__(self, root: Path, *, size: tuple[int, int] | None = None, crop: bool = True) -> Dataset:
+        """Open a data set; see :func:`open_dataset`."""
+
+    def recognises(self, root: Path) -> bool:
+        """Whether a folder or a file has this layout; never raises."""
 
 
-def open_dataset(path: Path, *, format: str | None = None, size: tuple[int, int] | None = None) -> Dataset:
+FORMATS: dict[str, Reader] = {"unityeyes": UnityEyes, "folder": ImageFolder}
+"""Readers by name, the most particular first: the first that recognises what is there reads it."""
+
+
+def open_dataset(
+    path: Path, *, format: str | None = None, size: tuple[int, int] | None = None, crop: bool = True
+) -> Dataset:
     """Open a data set.
 
     Args:
-        path: its folder.
+        path: its folder or file.
         format: a name in ``FORMATS``; None looks at what is there.
         size: (height, width) of the crops that a layout of whole scenes is cut into.
+        crop: whether a layout of whole scenes is cut at all.
 
     Raises:
-        DataError: the folder is missing or empty, or the format is unknown.
+        DataError: the path is missing, or no reader knows what is there.
     """
-    if not path.is_dir():
-        raise DataError(f"{path}: is not a folder; name the folder that holds the images")
     if format is not None and format not in FORMATS:
         raise DataError(f"format {format} is unknown; expected one of {', '.join(FORMATS)}")
-    reader = FORMATS[format] if format else next(reader for reader in FORMATS.values() if reader.recognises(path))
-    return reader(path, size=size)
+    if not path.exists():
+        raise DataError(f"{path}: does not exist; name the folder or file that holds the images")
+    for reader in [FORMATS[format]] if format else FORMATS.values():
+        if format or reader.recognises(path):
+            return reader(path, size=size, crop=crop)
+    raise DataError(f"{path}: is not a data set that is known here; expected a folder of images, or a store (.h5)")

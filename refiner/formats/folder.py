@@ -34,16 +34,21 @@ class ImageFolder:
 
     Args:
         root: the folder.
-        size: unused, images are read at their own size.
+        size, crop: unused, images are read whole and at their own size.
+
+    Raises:
+        DataError: it is no folder.
     """
 
-    def __init__(self, root: Path, *, size: tuple[int, int] | None = None) -> None:
+    def __init__(self, root: Path, *, size: tuple[int, int] | None = None, crop: bool = True) -> None:
+        if not root.is_dir():
+            raise DataError(f"{root}: is not a folder; name the folder that holds the images")
         self.root = root
 
     @staticmethod
     def recognises(root: Path) -> bool:
         """Any folder will do."""
-        return True
+        return root.is_dir()
 
     @cached_property
     def ids(self) -> list[str]:
@@ -62,6 +67,10 @@ class ImageFolder:
         """The rows of ``labels.csv`` by sample id; empty without one."""
         table = self.root / LABELS_FILE
         return read_labels(table) if table.exists() else {}
+
+    def subject(self, sample: str) -> str | None:
+        """The column ``subject`` of the label table."""
+        return self.labels.get(sample, {}).get("subject")
 
     def read_image(self, sample: str) -> Image:
         """Read one image; labels, good or bad, are not looked at."""
