@@ -7,25 +7,29 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from refiner.batch_refinement import refine_path
     from refiner.configuration import TrainingConfiguration, read_configuration
     from refiner.errors import RefinerError
     from refiner.networks import PatchDiscriminator, RefinerNetwork
-    from refiner.refinement import Refiner, refine_path
+    from refiner.refinement import Refiner
     from refiner.training import train
+    from refiner.transforms import RefineImages
 
 _HOMES = {
     "PatchDiscriminator": "networks",
+    "RefineImages": "transforms",
     "Refiner": "refinement",
     "RefinerError": "errors",
     "RefinerNetwork": "networks",
     "TrainingConfiguration": "configuration",
     "read_configuration": "configuration",
-    "refine_path": "refinement",
+    "refine_path": "batch_refinement",
     "train": "training",
 }
 
 __all__ = [
     "PatchDiscriminator",
+    "RefineImages",
     "Refiner",
     "RefinerError",
     "RefinerNetwork",

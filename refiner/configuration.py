@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from refiner.errors import ConfigurationError
 
@@ -95,6 +95,50 @@ class OptimizerSection(Section):
     """Momentum of sgd; unused by adam."""
 
 
+AugmentationStep = dict[str, dict[str, Any]]
+"""One albumentations transform: ``{name: {argument: value}}``."""
+
+
+class AugmentationSection(Section):
+    """Random changes of the training images: lists of albumentations transforms, in order; see refiner.augmentation.
+
+    For example ``renders: [{HorizontalFlip: {p: 0.5}}, {GaussNoise: {std_range: [0.01, 0.05], p: 0.3}}]``.
+    """
+
+    renders: list[AugmentationStep] = []
+    """What is done to renders before the refiner sees them; size, channels and depth must stay."""
+    photographs: list[AugmentationStep] = []
+    """What is done to photographs before the discriminator sees them."""
+
+    @field_validator("renders", "photographs", mode="before")
+    @classmethod
+    def _is_a_list_of_transforms(cls, value: Any, info: ValidationInfo) -> list[AugmentationStep]:
+        return augmentation_steps(value, f"augmentation.{info.field_name}")
+
+
+def augmentation_steps(value: Any, key: str) -> list[AugmentationStep]:
+    """A list of transforms as it stands in YAML; names and arguments themselves are checked where it is used.
+
+    A name alone, or with nothing after it, takes the arguments' defaults.
+
+    Raises:
+        ValueError: it is no such list; the message names ``key`` and the place in the list.
+    """
+    if value is not None and not isinstance(value, list | tuple):
+        raise ValueError(f"{key} is {value!r}, expected a list of transforms such as [{{HorizontalFlip: {{p: 0.5}}}}]")
+    steps = []
+    for number, entry in enumerate(value or []):
+        step = {entry: {}} if isinstance(entry, str) else entry
+        if isinstance(step, dict) and len(step) == 1:
+            ((name, arguments),) = step.items()
+            arguments = {} if arguments is None else arguments
+            if isinstance(name, str) and isinstance(arguments, dict) and all(isinstance(k, str) for k in arguments):
+                steps.append({name: dict(arguments)})
+                continue
+        raise ValueError(f"{key}[{number}] is {entry!r}, expected one transform such as {{HorizontalFlip: {{p: 0.5}}}}")
+    return steps
+
+
 class TrainingConfiguration(Section):
     """A whole training run of a refiner."""
 
@@ -139,6 +183,7 @@ class TrainingConfiguration(Section):
     pretraining: PretrainingSection = PretrainingSection()
     refiner_optimizer: OptimizerSection = OptimizerSection()
     discriminator_optimizer: OptimizerSection = OptimizerSection()
+    augmentation: AugmentationSection = AugmentationSection()
 
     @model_validator(mode="after")
     def _fits_together(self) -> "TrainingConfiguration":

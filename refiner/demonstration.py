@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from refiner.batch_refinement import refine_path
 from refiner.configuration import TrainingConfiguration
 from refiner.data import load_domain
 from refiner.drift import measure_drift
@@ -29,7 +30,6 @@ from refiner.gaze.estimation import fit_estimator, predict_gaze
 from refiner.image_files import Image, write_image
 from refiner.images import contact_sheet, grey_levels, to_planes
 from refiner.records import LABELS_FILE, column_values, read_labels
-from refiner.refinement import refine_path
 from refiner.training import train
 
 Report = Callable[[str, int, int], None]

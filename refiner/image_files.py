@@ -4,8 +4,6 @@ Images are NumPy arrays uint8 or uint16, (H, W) when grey, (H, W, 3) RGB, (H, W,
 file type's, never guessed from the values. OpenCV's BGR order does not leave this module.
 """
 
-import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ import numpy as np
 
 from refiner.errors import ImageError
 from refiner.files import write_bytes
+from refiner.image_headers import read_header
 
 MAX_PIXELS = 2**26
 """Largest image that is decoded, in pixels (67 million): beyond it a file is an accident or an attack."""
@@ -29,6 +28,9 @@ Image = np.ndarray[Any, np.dtype[Any]]
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
 """File types that are read and written, lower case."""
 
+LOSSLESS_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
+"""File types that keep every level; WebP with the quality ``LOSSLESS``."""
+
 LOSSLESS = 101
 """Quality of a WebP file that keeps every level."""
 
@@ -42,7 +44,7 @@ def is_image_file(path: Path) -> bool:
 
 
 def read_image(path: Path) -> Image:
-    """Read one image as it is stored; a JPEG is turned upright by its EXIF orientation.
+    """Read one image as it is stored, turned upright by its EXIF orientation.
 
     Raises:
         ImageError: the file is missing, empty, truncated, corrupt, too large, or not an image.
@@ -66,11 +68,13 @@ def decode_image(data: bytes, path: Path) -> Image:
     """
     if not data:
         raise ImageError(path, "is empty")
-    damage = _damage(data)
-    if damage:
-        raise ImageError(path, damage)
-    if _declared_pixels(data) > MAX_PIXELS:
-        raise ImageError(path, f"has {_declared_pixels(data):,} pixels, at most {MAX_PIXELS:,} are read")
+    header = read_header(data)
+    if header.problem:
+        raise ImageError(path, header.problem)
+    if header.pictures != 1:
+        raise ImageError(path, f"holds {header.pictures} pictures (pages or frames), expected one; save them one by one")
+    if header.height * header.width > MAX_PIXELS:
+        raise ImageError(path, f"has {header.height * header.width:,} pixels, at most {MAX_PIXELS:,} are read")
     # A JPEG has no alpha to lose, and only this flag makes OpenCV honour its EXIF orientation.
     jpeg = data.startswith(b"\xff\xd8")
     flags = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH if jpeg else cv2.IMREAD_UNCHANGED
@@ -82,9 +86,9 @@ def decode_image(data: bytes, path: Path) -> Image:
         raise ImageError(path, "is not an image that can be decoded")
     if image.dtype not in (np.uint8, np.uint16):
         raise ImageError(path, f"holds {image.dtype} values; expected 8 or 16 bits")
-    if image.shape[0] * image.shape[1] > MAX_PIXELS:  # of the types whose header is not read here
+    if image.shape[0] * image.shape[1] > MAX_PIXELS:  # whatever its header says
         raise ImageError(path, f"has {image.shape[0] * image.shape[1]:,} pixels, at most {MAX_PIXELS:,} are read")
-    return _swapped(image)
+    return _upright(_swapped(image), header.orientation)
 
 
 def write_image(path: Path, image: Image, *, quality: int = 95) -> None:
@@ -149,69 +153,10 @@ def _swapped(image: Image) -> Image:
     return np.ascontiguousarray(image[:, :, order])
 
 
-def _damage(data: bytes) -> str | None:
-    """What is missing from the file, or None: decoders fill what is cut off with grey and say nothing."""
-    if data.startswith(b"\xff\xd8"):
-        return None if _jpeg_is_whole(data) else "is a truncated JPEG"
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        return None if _png_is_whole(data) else "is a truncated or corrupt PNG"
-    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
-        return None if len(data) >= 8 + int.from_bytes(data[4:8], "little") else "is a truncated WebP"
-    if data.startswith(b"BM") and len(data) >= 54:
-        return None if _bmp_is_whole(data) else "is a truncated BMP"
-    return None
-
-
-def _declared_pixels(data: bytes) -> int:
-    """Height times width as the header of a PNG or JPEG has it, before any memory is spent; 0 for other types."""
-    if data.startswith(b"\x89PNG"):
-        return int.from_bytes(data[16:20], "big") * int.from_bytes(data[20:24], "big")
-    for marker, position in _jpeg_segments(data):
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # start of frame
-            return int.from_bytes(data[position + 5 : position + 7], "big") * int.from_bytes(
-                data[position + 7 : position + 9], "big"
-            )
-    return 0
-
-
-def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
-    """Marker and position of each segment of a JPEG up to the first scan; none for other types."""
-    position = 2
-    while data.startswith(b"\xff\xd8") and position + 4 <= len(data) and data[position] == 0xFF:
-        marker = data[position + 1]
-        if marker == 0xFF:  # fill byte
-            position += 1
-            continue
-        yield marker, position
-        if marker == 0xDA:  # start of scan: what follows is entropy-coded
-            return
-        standalone = marker == 0x01 or 0xD0 <= marker <= 0xD7
-        position += 2 if standalone else 2 + int.from_bytes(data[position + 2 : position + 4], "big")
-
-
-def _jpeg_is_whole(data: bytes) -> bool:
-    """Whether the end-of-image marker follows the scans; one inside an EXIF thumbnail does not count."""
-    return any(marker == 0xDA and data.find(b"\xff\xd9", position) >= 0 for marker, position in _jpeg_segments(data))
-
-
-def _png_is_whole(data: bytes) -> bool:
-    """Whether every chunk up to IEND is there with the right checksum."""
-    position = 8
-    while position + 12 <= len(data):
-        length = int.from_bytes(data[position : position + 4], "big")
-        kind, end = data[position + 4 : position + 8], position + 8 + length
-        if zlib.crc32(data[position + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
-            return False
-        if kind == b"IEND":
-            return True
-        position = end + 4
-    return False
-
-
-def _bmp_is_whole(data: bytes) -> bool:
-    """Whether an uncompressed bitmap has all its rows."""
-    offset, width = int.from_bytes(data[10:14], "little"), int.from_bytes(data[18:22], "little", signed=True)
-    height, bits = int.from_bytes(data[22:26], "little", signed=True), int.from_bytes(data[28:30], "little")
-    compression = int.from_bytes(data[30:34], "little")
-    row = (abs(width) * bits + 31) // 32 * 4
-    return compression != 0 or len(data) >= offset + row * abs(height)
+def _upright(image: Image, orientation: int) -> Image:
+    """The image by its EXIF orientation: 2 to 4 flip or turn it half, 5 to 8 swap its sides first."""
+    if orientation > 4:
+        image = image.swapaxes(0, 1)
+    down = -1 if orientation in (3, 4, 7, 8) else 1
+    right = -1 if orientation in (2, 3, 6, 7) else 1
+    return np.ascontiguousarray(image[::down, ::right])

@@ -7,13 +7,22 @@ flight and nothing else, and the next run knows them for its own.
 """
 
 import contextlib
+import json
 import os
 import shutil
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Set
+from pathlib import Path, PurePosixPath
 
 from refiner.errors import ImageError, OutputError
-from refiner.files import TEMPORARY_PREFIX, JsonLines, atomic_path, locked, read_json_lines
+from refiner.files import (
+    TEMPORARY_PREFIX,
+    JsonLines,
+    atomic_path,
+    locked,
+    read_json_lines,
+    write_bytes,
+    write_text,
+)
 from refiner.records import REJECTED_FILE, write_rejected
 
 STATE_FOLDER = ".refiner"
@@ -34,14 +43,19 @@ class OutputFolder:
     def __init__(self, root: Path, *, job: str, overwrite: bool = False) -> None:
         self.root, self.job, self.overwrite = root, job, overwrite
         self.rejected: list[tuple[str, str, str]] = []
+        self.rejected_stands = False  # whether rejected.csv says already what there is to say
         self._finished: dict[str, tuple[int, int, str]] = {}
         self._ours: set[str] = set()
-        manifest = root / STATE_FOLDER / "manifest.jsonl"
-        for row in read_json_lines(manifest):
-            self._ours.add(row.get("file", ""))
-            if {"file", "size", "time", "job"} <= row.keys():
-                self._finished[row["file"]] = (row["size"], row["time"], row["job"])
-        self._log = JsonLines(manifest)
+        self._manifest = root / STATE_FOLDER / "manifest.jsonl"
+        for row in read_json_lines(self._manifest):
+            name = row.get("file")
+            if not isinstance(name, str) or leads_out(name):  # a manifest that came with somebody else's folder
+                continue
+            self._ours.add(name)
+            self._finished.pop(name, None)
+            if {"size", "time", "job"} <= row.keys():
+                self._finished[name] = (row["size"], row["time"], row["job"])
+        self._log = JsonLines(self._manifest)
 
     def is_finished(self, name: str, stamp: Stamp) -> bool:
         """Whether the output of an input is there, made by this job from the input as it is now."""
@@ -53,14 +67,16 @@ class OutputFolder:
         Raises:
             OutputError: there is such a file.
         """
-        if name in self._ours:
+        if name in self._ours and name not in self._finished:
             return
-        if not self.overwrite and (self.root / name).exists():
+        if name not in self._ours and not self.overwrite and (self.root / name).exists():
             raise OutputError(
                 f"{self.root / name}: is there already and was not written by refiner; choose another folder, or "
                 "replace it with --overwrite"
             )
         self._log.append({"file": name})
+        self._ours.add(name)
+        self._finished.pop(name, None)
 
     def finish(self, name: str, stamp: Stamp) -> None:
         """Record that the output of an input is in place."""
@@ -91,18 +107,45 @@ class OutputFolder:
             shutil.copyfile(source, temporary)
         self.finish(name, stamp(source))
 
+    def is_complete(self) -> bool:
+        """Whether every file that was claimed is there."""
+        return all((self.root / name).is_file() for name in self._ours - {REJECTED_FILE})
+
+    def keep_only(self, names: Set[str]) -> None:
+        """Remove what earlier batches wrote under other names; the manifest names these alone from now on."""
+        for name in self._ours - names - {REJECTED_FILE}:
+            with contextlib.suppress(OSError):
+                (self.root / name).unlink(missing_ok=True)
+        kept = [*sorted(names), *({REJECTED_FILE} & self._ours)]
+        self._log.close()
+        write_bytes(self._manifest, b"".join(json.dumps({"file": name}).encode() + b"\n" for name in kept))
+        self._log = JsonLines(self._manifest)
+        self._ours = set(kept)
+
+    def write_state(self, name: str, text: str) -> None:
+        """Write a file of the state folder."""
+        write_text(self.root / STATE_FOLDER / name, text)
+
     def close(self) -> None:
         """Write ``rejected.csv`` where there is anything to say, or remove that of the run before.
 
         Raises:
             OutputError: a file of that name is there that no batch has written.
         """
-        if self.rejected:
+        if self.rejected_stands:
+            pass
+        elif self.rejected:
             self.claim(REJECTED_FILE)
             write_rejected(self.root / REJECTED_FILE, self.rejected)
         elif REJECTED_FILE in self._ours:
             (self.root / REJECTED_FILE).unlink(missing_ok=True)
         self._log.close()
+
+
+def leads_out(name: str) -> bool:
+    """Whether a name that stands in a file must not be used below a folder: it would lead out of it, or nowhere."""
+    path = PurePosixPath(name)
+    return path.is_absolute() or ".." in path.parts or "\0" in name or not path.name
 
 
 def stamp(path: Path) -> Stamp:
@@ -112,6 +155,20 @@ def stamp(path: Path) -> Stamp:
     except OSError:
         return 0, 0
     return status.st_size, status.st_mtime_ns
+
+
+def check_apart(source: Path, output: Path) -> None:
+    """Refuse an output that would be read as input, or be written over it, or lies below a file.
+
+    Raises:
+        OutputError: it is one of these.
+    """
+    inner, outer = output.resolve(), source.resolve()
+    if inner.is_relative_to(outer) or outer.is_relative_to(inner):
+        raise OutputError(f"{output}: and {source} lie inside one another; choose an output beside the input")
+    for parent in output.parents:
+        if parent.exists() and not parent.is_dir():
+            raise OutputError(f"{output}: {parent} is a file; choose another output")
 
 
 @contextlib.contextmanager
@@ -126,12 +183,9 @@ def open_output(source: Path, root: Path, *, job: str, overwrite: bool = False) 
     Raises:
         OutputError: one folder lies inside the other, a file is in the way, or another process writes here.
     """
-    inner, outer = root.resolve(), source.resolve()
-    if inner.is_relative_to(outer) or outer.is_relative_to(inner):
-        raise OutputError(f"{root}: and {source} lie inside one another; choose an output folder beside the input")
-    for parent in (root, *root.parents):
-        if parent.exists() and not parent.is_dir():
-            raise OutputError(f"{root}: {parent} is a file; choose another output folder")
+    check_apart(source, root)
+    if root.exists() and not root.is_dir():
+        raise OutputError(f"{root}: {root} is a file; choose another output folder")
     refusal = f"{root}: another process is writing here; wait for it, or choose another folder"
     with locked(root / STATE_FOLDER / "lock", refusal=refusal):
         for leftover in root.rglob(f"{TEMPORARY_PREFIX}*"):

@@ -6,18 +6,17 @@ top-left pixel at (0, 0). Arrays beyond these stand in one cell as JSON; other c
 """
 
 import csv
-import io
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any
 
 import numpy as np
 
-from refiner.errors import DataError
-from refiner.files import write_text
+from refiner.errors import DataError, ImageError
+from refiner.files import atomic_path
 from refiner.image_files import Image
 
 Labels = dict[str, Any]
@@ -58,30 +57,41 @@ def write_labels(path: Path, labels: Mapping[str, Labels]) -> None:
         path: the table, usually ``labels.csv`` in the folder of the images.
         labels: labels by sample id.
     """
-    rows = [{"file": sample, **_cells(values)} for sample, values in labels.items()]
+    rows = [{"file": sample, **to_cells(values)} for sample, values in labels.items()]
     write_table(path, list(dict.fromkeys(column for row in rows for column in row)) or ["file"], rows)
 
 
 def write_rejected(path: Path, rejected: Iterable[tuple[str, str, str]]) -> None:
     """Write ``rejected.csv``: file, stage and reason of each input that was left out, sorted."""
     columns = ("file", "stage", "reason")
-    write_table(path, columns, [dict(zip(columns, row, strict=True)) for row in sorted(rejected)])
+    write_table(path, columns, (dict(zip(columns, row, strict=True)) for row in sorted(rejected)))
 
 
-def write_table(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, str]]) -> None:
-    """Write a CSV table with a header row atomically; a cell that a row lacks is empty."""
-    stream = io.StringIO()
-    # Before Python 3.13 a carriage return alone is not quoted, and would end the line when it is read.
-    returns = any("\r" in cell for row in rows for cell in row.values())
-    quoting: Literal[0, 1] = csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL
-    writer = csv.DictWriter(stream, columns, restval="", lineterminator="\n", quoting=quoting)
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(path, stream.getvalue())
+def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> None:
+    """Write a CSV table with a header row atomically, row by row; a cell that a row lacks is empty."""
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:
+        writer = csv.DictWriter(_UnixLines(stream), columns, restval="", lineterminator="\r\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+class _UnixLines:
+    """Ends the rows of a CSV writer with a line feed alone.
+
+    The writer itself has to believe in both characters: before Python 3.13 it quotes a carriage return in a cell
+    only then, and unquoted it would end the line when it is read.
+    """
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+
+    def write(self, row: str) -> int:
+        """Write one row; the parts of file names that are no UTF-8 come out as they are."""
+        return self._stream.write(row.removesuffix("\r\n").encode(errors="surrogateescape") + b"\n")
 
 
 def read_labels(path: Path) -> dict[str, Labels]:
-    """Read a label table.
+    """Read a whole label table; for one that may be large or faulty see :class:`LabelTable`.
 
     Returns:
         Labels by sample id; a label whose cells are empty is left out.
@@ -89,25 +99,109 @@ def read_labels(path: Path) -> dict[str, Labels]:
     Raises:
         DataError: there is no column ``file``, a row has none or stands twice, or a number is none (NaN included).
     """
-    labels: dict[str, Labels] = {}
+    table = LabelTable(path)
+    if table.problems:
+        raise DataError(table.problems[0])
     try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            rows = csv.DictReader(stream)
-            if "file" not in (rows.fieldnames or ()):
-                raise DataError(f"{path}: has no column 'file'; expected a header row with file, gaze_pitch_rad, ...")
-            for row in rows:
-                sample = row["file"]
-                if not sample:
-                    raise DataError(f"{path}: line {rows.line_num}: has no file; expected a path below the folder")
-                if sample in labels:
-                    raise DataError(f"{path}: line {rows.line_num}: {sample} stands twice; keep one row per image")
-                labels[sample] = _values(row, f"{path}: line {rows.line_num}")
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read as a CSV table ({error})") from error
-    return labels
+        return {sample: table[sample] for sample in table}
+    except ImageError as error:
+        raise DataError(error.reason) from error
 
 
-def _cells(labels: Labels) -> dict[str, str]:
+class LabelTable(Mapping[str, Labels]):
+    """A label table that is read row by row: a million rows cost their ids, a faulty row only itself.
+
+    Args:
+        path: the table.
+
+    Attributes:
+        problems: rows that name no image, or one that has a row already; one sentence each.
+
+    Raises:
+        DataError: the table cannot be read, or has no column ``file``.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.problems: list[str] = []
+        self._positions: dict[str, tuple[int, int]] = {}  # byte at which a row begins, line at which it ends
+        self._faulty: dict[str, str] = {}
+        try:
+            with path.open("rb") as stream:
+                self._index(_Lines(stream))
+        except (OSError, UnicodeError, csv.Error) as error:
+            raise self._unreadable(error) from error
+
+    def _index(self, lines: "_Lines") -> None:
+        rows = csv.reader(lines)
+        self._columns = next(rows, [])
+        "".join(self._columns).encode()  # names of labels are UTF-8
+        if "file" not in self._columns:
+            expected = "expected a header row with file, gaze_pitch_rad, ..."
+            raise DataError(f"{self.path}: has no column 'file'; {expected}")
+        column = self._columns.index("file")
+        start = lines.position
+        for row in rows:
+            sample = row[column] if column < len(row) else ""
+            where = f"{self.path}: line {rows.line_num}"
+            if not sample and row:
+                self.problems.append(f"{where}: has no file; expected a path below the folder")
+            elif sample in self._positions:
+                self._faulty[sample] = f"{where}: {sample} stands twice; keep one row per image"
+                self.problems.append(self._faulty[sample])
+            elif sample:
+                self._positions[sample] = (start, rows.line_num)
+            start = lines.position
+
+    def __getitem__(self, sample: str) -> Labels:
+        """Labels of one image.
+
+        Raises:
+            KeyError: it has no row.
+            ImageError: its row is faulty.
+        """
+        position, number = self._positions[sample]
+        if sample in self._faulty:
+            raise ImageError(sample, self._faulty[sample])
+        try:
+            with self.path.open("rb") as stream:
+                stream.seek(position)
+                row = next(csv.reader(_Lines(stream)))
+            return from_cells(dict(zip(self._columns, row)), f"{self.path}: line {number}")
+        except (OSError, csv.Error, StopIteration) as error:
+            raise self._unreadable(error) from error
+        except DataError as error:
+            raise ImageError(sample, str(error)) from error
+
+    def __iter__(self) -> Iterator[str]:
+        """Sample ids in the order of their rows."""
+        return iter(self._positions)
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def _unreadable(self, error: Exception) -> DataError:
+        return DataError(f"{self.path}: cannot be read as a CSV table ({error})")
+
+
+class _Lines:
+    """The lines of a table as text, and the byte at which the next one begins."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self.position = stream.tell()
+
+    def __iter__(self) -> Iterator[str]:
+        for block in self._stream:
+            for line in block.splitlines(keepends=True):  # of bytes: \n, \r\n and \r
+                encoding = "utf-8-sig" if self.position == 0 else "utf-8"
+                text = line.decode(encoding, "surrogateescape")  # file names may be no UTF-8; other cells are checked
+                self.position += len(line)
+                yield text
+
+
+def to_cells(labels: Labels) -> dict[str, str]:
+    """Labels as the cells of a table row, by column."""
     cells: dict[str, str] = {}
     for name, value in labels.items():
         if name in PAIRS:
@@ -121,25 +215,35 @@ def _cells(labels: Labels) -> dict[str, str]:
 
 
 def _number(value: float) -> str:
-    return f"{float(value):.7g}"
+    return f"{float(value):.9g}"
 
 
-def _values(row: Mapping[str | None, Any], where: str) -> Labels:
+def from_cells(row: Mapping[str, str], where: str) -> Labels:
+    """Labels from the cells of a table row; ``where`` is for messages.
+
+    Raises:
+        DataError: a cell is faulty.
+    """
     labels: Labels = {}
-    cells = {key: value for key, value in row.items() if key not in (None, "file") and value not in (None, "")}
+    cells = {key: value for key, value in row.items() if key != "file" and value}
+    for name, text in cells.items():
+        if not text.isascii() and any("\udc80" <= character <= "\udcff" for character in text):
+            raise DataError(f"{where}: {name} is no UTF-8 text; save the table as UTF-8")
     for name, columns in PAIRS.items():
         found = [cells.pop(column) for column in columns if column in cells]
         if len(found) == 2:
             labels[name] = np.array([_finite(text, f"{where}: {name}") for text in found])
     for name, text in cells.items():
-        if text.startswith("["):
-            labels[str(name)] = _array(text, f"{where}: {name}")
+        if name in PAIRS:
+            labels[name] = _pair(text, f"{where}: {name}")
+        elif text.startswith("["):
+            labels[name] = _array(text, f"{where}: {name}")
         elif name == "mirrored":
             if text not in ("0", "1"):
                 raise DataError(f"{where}: mirrored is {text!r}, expected 0 or 1")
             labels["mirrored"] = int(text)
         else:
-            labels[str(name)] = text
+            labels[name] = text
     return labels
 
 
@@ -150,6 +254,13 @@ def _array(text: str, where: str) -> np.ndarray[Any, np.dtype[np.float64]]:
         raise DataError(f"{where} holds no JSON array of numbers") from error
     if not np.isfinite(values).all():
         raise DataError(f"{where} holds numbers that are not finite")
+    return values
+
+
+def _pair(text: str, where: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+    values = _array(text, where)
+    if values.shape != (2,):
+        raise DataError(f"{where} is {text[:40]!r}, expected two numbers, as in [0.1, -0.2]")
     return values
 
 

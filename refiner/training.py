@@ -20,6 +20,7 @@ import torch
 from accelerate.tracking import TensorBoardTracker
 from torch import Tensor
 
+from refiner.augmentation import Augmentation
 from refiner.checkpoints import load_checkpoint, save_checkpoint
 from refiner.configuration import TrainingConfiguration
 from refiner.data import ImageDomain, Sampler, load_domain
@@ -72,6 +73,7 @@ def train(
         RefinerError: the data, the configuration or the run folder cannot be used, or a loss is not finite.
     """
     domains = _load_domains(configuration)  # before the run folder is touched: a typo must cost nothing
+    augmentations = _build_augmentations(configuration, domains)
     weights = load_refiner(start_from) if start_from is not None else None
     with open_run(run, configuration, new=new) as folder, Interruption() as interruption:
         folder.write_rejected(
@@ -82,7 +84,7 @@ def train(
             }
         )
         state = load_checkpoint(folder.checkpoints)
-        training = Training(configuration, folder, domains, device=device, start_from=weights)
+        training = Training(configuration, folder, domains, augmentations, device=device, start_from=weights)
         if state is not None:
             training.load_state_dict(state)
             log.info("going on from step %d of %d", training.step, configuration.total_steps)
@@ -111,6 +113,29 @@ def _load_domains(configuration: TrainingConfiguration) -> dict[str, ImageDomain
     return domains
 
 
+def _build_augmentations(
+    configuration: TrainingConfiguration, domains: dict[str, ImageDomain]
+) -> dict[str, Augmentation]:
+    """What is done to the images of a domain as they are drawn; nothing is built where nothing is asked for.
+
+    Raises:
+        ConfigurationError: a transform that is not known, or does not fit the images.
+    """
+    shape = configuration.size if configuration.channels == 1 else (*configuration.size, configuration.channels)
+    return {
+        name: Augmentation(
+            getattr(configuration.augmentation, name),
+            key=f"augmentation.{name}",
+            seed=configuration.seed,
+            purpose=name,
+            shape=shape,
+            dtype=domain.images.dtype,
+        )
+        for name, domain in domains.items()
+        if getattr(configuration.augmentation, name)
+    }
+
+
 class Training:
     """The position in the data and in the schedule, and what is written on the way.
 
@@ -118,6 +143,7 @@ class Training:
         configuration: what to do.
         folder: where it is written.
         domains: ``renders`` and ``photographs``.
+        augmentations: of those domains that have one.
         device: ``auto``, ``cpu`` or ``cuda``.
         start_from: the refiner whose weights a new run starts from.
 
@@ -130,11 +156,13 @@ class Training:
         configuration: TrainingConfiguration,
         folder: RunFolder,
         domains: dict[str, ImageDomain],
+        augmentations: dict[str, Augmentation],
         *,
         device: str,
         start_from: RefinerFile | None = None,
     ) -> None:
-        self.configuration, self.folder, self.domains = configuration, folder, domains
+        self.configuration, self.folder = configuration, folder
+        self.domains, self.augmentations = domains, augmentations
         self.samplers = {
             name: Sampler(len(domain), configuration.batch_size, seed=configuration.seed, purpose=name)
             for name, domain in self.domains.items()
@@ -230,6 +258,8 @@ class Training:
 
     def _draw(self, name: str) -> Tensor:
         batch = self.domains[name].batch(self.samplers[name].batch(self.drawn[name]))
+        if name in self.augmentations:
+            batch = self.augmentations[name].planes(batch, position=(self.drawn[name],))
         self.drawn[name] += 1
         return batch
 

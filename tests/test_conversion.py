@@ -26,6 +26,12 @@ def noise(shape: tuple[int, ...], dtype: str = "uint8", seed: int = 0) -> np.nda
     return np.random.default_rng(seed).integers(0, np.iinfo(dtype).max, shape, endpoint=True).astype(dtype)
 
 
+def counts(*arguments: Any, **options: Any) -> tuple[int, int]:
+    """Images written and rejected."""
+    summary = convert(*arguments, **options)[""]
+    return summary.written, summary.rejected
+
+
 def fill(folder: Path, count: int, shape: tuple[int, ...] = (8, 12)) -> Path:
     for number in range(count):
         write_image(folder / f"{number:03d}.png", noise(shape, seed=number))
@@ -99,7 +105,7 @@ def test_grey_and_equalised() -> None:
     assert np.array_equal(Conversion(grey=True, equalized=True).apply(Record("a", image)).image, equalize(grey))
     flat = Conversion(equalized=True).apply(Record("a", image)).image
     assert flat.shape == image.shape
-    assert equalization(flat) < 0.1 < equalization(image)
+    assert equalization(flat) < 0.02 < equalization(image)
 
 
 def test_sixteen_bits_are_not_equalised() -> None:
@@ -114,7 +120,7 @@ def test_sixteen_bits_are_not_equalised() -> None:
 @pytest.mark.parametrize("count", [1, 2, 40])
 def test_as_many_come_out_as_went_in_unchanged(tmp_path: Path, count: int) -> None:
     fill(tmp_path / "in", count)
-    assert convert(tmp_path / "in", tmp_path / "out", Conversion()) == (count, 0)
+    assert counts(tmp_path / "in", tmp_path / "out", Conversion()) == (count, 0)
     assert sorted(contents(tmp_path / "out")) == [f"{i:03d}.png" for i in range(count)]
     assert all(
         np.array_equal(read_image(tmp_path / "out" / f"{i:03d}.png"), noise((8, 12), seed=i)) for i in range(count)
@@ -132,7 +138,7 @@ def test_as_many_come_out_as_went_in_unchanged(tmp_path: Path, count: int) -> No
 def test_equal_stems_all_come_out_once(tmp_path: Path, names: list[str]) -> None:
     for level, name in enumerate(names):
         write_image(tmp_path / "in" / name, np.full((5, 9), 40 * level, np.uint8))
-    assert convert(tmp_path / "in", tmp_path / "out", Conversion()) == (len(names), 0)
+    assert counts(tmp_path / "in", tmp_path / "out", Conversion()) == (len(names), 0)
     out = [read_image(path) for path in (tmp_path / "out").rglob("*.png") if path.is_file()]
     assert sorted(int(image.mean().round()) for image in out) == [40 * level for level in range(len(names))]
     assert all(name.endswith(".png") for name in contents(tmp_path / "out"))
@@ -144,7 +150,7 @@ def test_labels_are_keyed_by_the_new_names(tmp_path: Path) -> None:
     (tmp_path / "in" / "labels.csv").write_text(
         "file,gaze_pitch_rad,gaze_yaw_rad,pupil_x,pupil_y,weather\nsub/a.jpg,0.1,-0.2,5.5,3.5,fine\nelse.png,9,9,9,9,\n"
     )
-    convert(tmp_path / "in", tmp_path / "out", Conversion(size=(4, 6)))
+    counts(tmp_path / "in", tmp_path / "out", Conversion(size=(4, 6)))
     labels = read_labels(tmp_path / "out" / "labels.csv")
     assert list(labels) == ["b.png", "sub/a.png"]
     assert labels["b.png"] == {}
@@ -155,9 +161,9 @@ def test_labels_are_keyed_by_the_new_names(tmp_path: Path) -> None:
 
 def test_a_limit_is_spread_over_the_data_set(tmp_path: Path) -> None:
     fill(tmp_path / "in", 20)
-    assert convert(tmp_path / "in", tmp_path / "out", Conversion(), limit=4) == (4, 0)
+    assert counts(tmp_path / "in", tmp_path / "out", Conversion(), limit=4) == (4, 0)
     assert sorted(contents(tmp_path / "out")) == ["000.png", "005.png", "010.png", "015.png"]
-    assert convert(tmp_path / "in", tmp_path / "all", Conversion(), limit=50) == (20, 0)
+    assert counts(tmp_path / "in", tmp_path / "all", Conversion(), limit=50) == (20, 0)
 
 
 def test_frames_of_unityeyes_are_cut_and_labelled(tmp_path: Path) -> None:
@@ -166,7 +172,7 @@ def test_frames_of_unityeyes_are_cut_and_labelled(tmp_path: Path) -> None:
         unityeyes(tmp_path / "in", name, x=x)
     (tmp_path / "in" / "3.json").write_text("{")
     write_image(tmp_path / "in" / "3.png", noise((80, 120)))
-    assert convert(tmp_path / "in", tmp_path / "out", Conversion(size=(18, 30), grey=True)) == (3, 1)
+    assert counts(tmp_path / "in", tmp_path / "out", Conversion(size=(18, 30), grey=True)) == (3, 1)
     labels = read_labels(tmp_path / "out" / "labels.csv")
     assert list(labels) == ["1.png", "10.png", "sub/2.png"]
     for name, values in labels.items():
@@ -186,7 +192,7 @@ def test_frames_of_unityeyes_are_cut_and_labelled(tmp_path: Path) -> None:
 def test_progress_is_told(tmp_path: Path) -> None:
     fill(tmp_path / "in", 3)
     told: list[tuple[int, int]] = []
-    convert(tmp_path / "in", tmp_path / "out", Conversion(), report=lambda *at: told.append(at))
+    counts(tmp_path / "in", tmp_path / "out", Conversion(), report=lambda *at: told.append(at))
     assert told == [(1, 3), (2, 3), (3, 3)]
 
 
@@ -199,7 +205,7 @@ def test_bad_images_are_listed_and_the_rest_is_done(tmp_path: Path) -> None:
     (tmp_path / "in" / "text.jpg").write_text("text")
     (tmp_path / "in" / "dangling.png").symlink_to("nowhere")
     write_image(tmp_path / "in" / "deep.png", noise((8, 12), "uint16"))
-    assert convert(tmp_path / "in", tmp_path / "out", Conversion(equalized=True)) == (5, 4)
+    assert counts(tmp_path / "in", tmp_path / "out", Conversion(equalized=True)) == (5, 4)
     assert (tmp_path / "out" / "rejected.csv").read_text() == (
         "file,stage,reason\n"
         "dangling.png,read,cannot be read (No such file or directory)\n"
@@ -213,17 +219,17 @@ def test_stopping_at_a_bad_image_names_it_and_ends_soon(tmp_path: Path) -> None:
     fill(tmp_path / "in", 300)
     (tmp_path / "in" / "000.png").write_text("text")
     with pytest.raises(ImageError, match=r"000\.png: is not an image"):
-        convert(tmp_path / "in", tmp_path / "out", Conversion(), stop_on_error=True)
+        counts(tmp_path / "in", tmp_path / "out", Conversion(), stop_on_error=True)
     assert len(contents(tmp_path / "out")) < 250
 
 
 def test_nothing_usable_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     with pytest.raises(DataError, match="holds no images"):
-        convert(tmp_path / "in", tmp_path / "out", Conversion())
+        counts(tmp_path / "in", tmp_path / "out", Conversion())
     (tmp_path / "in" / "a.png").touch()
     with pytest.raises(DataError, match=r"none of 1 images could be converted; see rejected\.csv"):
-        convert(tmp_path / "in", tmp_path / "out", Conversion())
+        counts(tmp_path / "in", tmp_path / "out", Conversion())
     assert "a.png,read,is empty" in (tmp_path / "out" / "rejected.csv").read_text()
 
 
@@ -234,10 +240,10 @@ def test_foreign_files_are_kept_unless_told_otherwise(tmp_path: Path, name: str)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / name).write_text("years of work")
     with pytest.raises(OutputError, match=f"{name}: is there already and was not written by refiner"):
-        convert(tmp_path / "in", tmp_path / "out", Conversion())
+        counts(tmp_path / "in", tmp_path / "out", Conversion())
     assert (tmp_path / "out" / name).read_text() == "years of work"
-    assert convert(tmp_path / "in", tmp_path / "out", Conversion(), overwrite=True) == (3, 0)
-    assert convert(tmp_path / "in", tmp_path / "out", Conversion()) == (3, 0)  # now all of it is ours
+    assert counts(tmp_path / "in", tmp_path / "out", Conversion(), overwrite=True) == (3, 0)
+    assert counts(tmp_path / "in", tmp_path / "out", Conversion()) == (3, 0)  # now all of it is ours
     assert (tmp_path / "out" / name).read_bytes()[:4] in (b"\x89PNG", b"file")
 
 
@@ -246,7 +252,7 @@ def test_folders_inside_one_another_are_refused(tmp_path: Path, source: str, des
     fill(tmp_path / "in" / "sub", 1)
     before = contents(tmp_path)
     with pytest.raises(OutputError, match="lie inside one another"):
-        convert(tmp_path / source, tmp_path / destination, Conversion())
+        counts(tmp_path / source, tmp_path / destination, Conversion())
     assert contents(tmp_path) == before
 
 
@@ -262,17 +268,17 @@ def test_a_full_disk_ends_in_one_line_and_nothing_half_written(tmp_path: Path, m
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", full)
         with pytest.raises(OutputError, match=r"005\.png: cannot be written \(No space left on device\)"):
-            convert(tmp_path / "in", tmp_path / "out", Conversion())
+            counts(tmp_path / "in", tmp_path / "out", Conversion())
     assert not any(TEMPORARY_PREFIX in name for name in contents(tmp_path / "out"))
     assert all(data == (tmp_path / "in" / name).read_bytes() for name, data in contents(tmp_path / "out").items())
-    assert convert(tmp_path / "in", tmp_path / "out", Conversion()) == (12, 0)
+    assert counts(tmp_path / "in", tmp_path / "out", Conversion()) == (12, 0)
 
 
 def test_a_kill_in_the_middle_and_the_same_command_give_the_same_files(tmp_path: Path) -> None:
     fill(tmp_path / "in", 120)
     (tmp_path / "in" / "labels.csv").write_text("file,subject\n" + "".join(f"{i:03d}.png,p{i}\n" for i in range(120)))
     (tmp_path / "in" / "bad.png").touch()
-    convert(tmp_path / "in", tmp_path / "whole", Conversion(size=(5, 7)))
+    counts(tmp_path / "in", tmp_path / "whole", Conversion(size=(5, 7)))
     program = f"""
 import os, signal
 from pathlib import Path
@@ -280,12 +286,12 @@ from refiner.conversion import Conversion, convert
 def report(done, total):
     if done == 40:
         os.kill(os.getpid(), signal.SIGKILL)
-convert(Path({str(tmp_path / "in")!r}), Path({str(tmp_path / "out")!r}), Conversion(size=(5, 7)), report=report)
+counts(Path({str(tmp_path / "in")!r}), Path({str(tmp_path / "out")!r}), Conversion(size=(5, 7)), report=report)
 """
     killed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert "labels.csv" not in contents(tmp_path / "out")
-    assert convert(tmp_path / "in", tmp_path / "out", Conversion(size=(5, 7))) == (120, 1)
+    assert counts(tmp_path / "in", tmp_path / "out", Conversion(size=(5, 7))) == (120, 1)
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
@@ -293,4 +299,4 @@ def test_huge_images_do_not_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     fill(tmp_path / "in", 1)
     write_image(tmp_path / "in" / "large.tif", noise((9, 12)))
     monkeypatch.setattr(image_files, "MAX_PIXELS", 100)
-    assert convert(tmp_path / "in", tmp_path / "out", Conversion()) == (1, 1)
+    assert counts(tmp_path / "in", tmp_path / "out", Conversion()) == (1, 1)

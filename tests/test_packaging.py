@@ -17,16 +17,19 @@ ROOT = Path(__file__).parent.parent
 # Rank of each module: a module imports only from lower ranks (STYLE: data flows one way).
 RANKS = {
     0: ["errors", "networks", "losses", "history", "randomness", "monitors", "interruption", "gaze.angles"],
-    1: ["files", "gaze.accuracy", "hardware", "eyes.parameters"],
+    1: ["files", "gaze.accuracy", "hardware", "image_headers", "eyes.parameters", "workers"],
     2: ["image_files", "configuration", "refiner_files", "checkpoints", "eyes"],
     3: ["images", "records"],
-    4: ["formats", "runs", "eyes.writing", "eyes.camera", "outputs"],
-    5: ["data", "conversion", "game"],
-    6: ["preflight", "regression", "refinement"],
-    7: ["training", "drift", "gaze"],
-    8: ["demonstration"],
-    9: ["commands"],
-    10: ["__main__", "__init__"],
+    4: ["columns", "label_geometry", "runs", "eyes.camera", "outputs"],
+    5: ["store", "augmentation", "game"],
+    6: ["formats", "parts"],
+    7: ["inspection", "targets", "splits", "data"],
+    8: ["eyes.writing", "conversion", "preflight", "regression", "refinement"],
+    9: ["training", "transforms", "drift", "gaze", "store_refinement"],
+    10: ["batch_refinement"],
+    11: ["demonstration"],
+    12: ["commands"],
+    13: ["__main__", "__init__"],
 }
 
 

@@ -10,6 +10,7 @@ import torch
 from click.testing import CliRunner
 
 from refiner.commands import main
+from refiner.formats import open_dataset
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -36,10 +37,10 @@ def run(arguments: list[str]) -> None:
 
 def test_the_three_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     commands = shell_blocks()
-    assert [command[0] for command in commands] == ["demo", "train", "refine", "render", "render", "convert"]
+    assert [command[0] for command in commands] == ["demo", "train", "refine", "render", "render", "convert", "convert"]
     monkeypatch.chdir(tmp_path)
     (tmp_path / "configs").symlink_to(ROOT / "configs")
-    train, refine, render, stand_in, convert = commands[1:]
+    train, refine, render, stand_in, convert, store = commands[1:]
     for command in (render, stand_in):
         run([FEWER.get(word, word) for word in command])
     run([*train, *FEWER_STEPS])
@@ -48,6 +49,8 @@ def test_the_three_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     run(["render", "unityeyes", "--layout", "unityeyes", "--count", "3", "--size", "72x120", "--colour"])
     run([*convert[:2], "patches", *convert[3:]])
     assert len(list((tmp_path / "patches").glob("*.png"))) == 3
+    run(["convert", "patches", *store[2:]])
+    assert len(open_dataset(tmp_path / "renders.h5").ids) == 3
 
     image = np.random.default_rng(0).integers(0, 256, (36, 60, 3)).astype(np.uint8)
     names = {"image": image, "other": image[:20, :33, 0], "tensor": torch.zeros(2, 1, 9, 14)}

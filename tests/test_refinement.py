@@ -16,12 +16,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from refiner import refinement
+from refiner import batch_refinement
+from refiner.batch_refinement import Summary, refine_path
 from refiner.errors import DataError, ImageError, OutputError
 from refiner.files import TEMPORARY_PREFIX
 from refiner.image_files import LOSSLESS, encode_image, read_image, write_image
 from refiner.networks import RefinerNetwork
-from refiner.refinement import Refiner, Summary, batch_size, refine_path
+from refiner.refinement import Refiner, batch_size
 from refiner.refiner_files import REFINER_FILE, save_refiner
 
 
@@ -277,7 +278,7 @@ def test_names_that_are_no_utf8_are_kept(tmp_path: Path, identity: Path) -> None
 
 def test_mixed_sizes_go_through_in_one_run(tmp_path: Path, identity: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """More sizes than may wait for a full batch."""
-    monkeypatch.setattr(refinement, "_WAITING", 9)
+    monkeypatch.setattr(batch_refinement, "_WAITING", 9)
     shapes = [(1 + i % 7, 1 + i // 7) for i in range(40)]
     for number, shape in enumerate(shapes):
         write_image(tmp_path / "in" / f"{number}.png", noise(shape, seed=number))
@@ -535,7 +536,7 @@ def test_a_kill_in_the_middle_costs_nothing_but_time(tmp_path: Path, random_refi
     killed = run_python(f"""
 import os, signal
 from pathlib import Path
-from refiner.refinement import refine_path
+from refiner.batch_refinement import refine_path
 def report(done, total):
     if done == 70:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -571,7 +572,7 @@ def test_what_may_not_be_read_is_rejected_by_name(tmp_path: Path, identity: Path
         result = run_python(
             f"""
 from pathlib import Path
-from refiner.refinement import refine_path
+from refiner.batch_refinement import refine_path
 folders = Path({str(tmp_path / "in")!r}), Path({str(tmp_path / "out")!r})
 print(refine_path(*folders, Path({str(identity)!r}), device="cpu"))
 """,

@@ -15,6 +15,7 @@ COMMANDS = {
     "train": "Train a refiner, or go on where it was stopped.",
     "refine": "Refine a folder of renders, or one image.",
     "convert": "Convert a data set into a folder of patches with labels.",
+    "inspect": "Say what a data set, a run or a refiner file is, and what looks wrong with it.",
     "environment": "Print versions, processor and devices, for bug reports.",
 }
 """Commands and their one-line help, which is shown without importing them."""

@@ -1,13 +1,17 @@
-"""``refiner convert``: any supported data set into a folder of patches with labels."""
+"""``refiner convert``: any supported data set into a folder of images with labels, or a store."""
 
+import math
+import shlex
 import sys
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from refiner.commands.options import (
     ANY_PATH,
-    EXISTING_FOLDER,
+    EXISTING_PATH,
     REJECTED_STATUS,
     Size,
     json_option,
@@ -15,16 +19,63 @@ from refiner.commands.options import (
     overwrite_option,
 )
 from refiner.commands.reporting import print_json, progress
+from refiner.hardware import processor
+
+if TYPE_CHECKING:
+    from refiner.conversion import Summary
+
+
+class Format(click.ParamType[str]):
+    """A name in ``refiner.formats.FORMATS``."""
+
+    name = "NAME"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        """The name, checked."""
+        from refiner.formats import FORMATS
+
+        if value not in FORMATS:
+            self.fail(f"{value!r} is none of {', '.join(FORMATS)}", parameter, context)
+        return value
+
+
+class Crop(Size):
+    """``none``, or ``HxW``."""
+
+    name = "none|HxW"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        """The word, or (height, width)."""
+        return value if value == "none" else super().convert(value, parameter, context)
+
+
+class Split(click.ParamType[dict[str, float]]):
+    """``train=0.8,test=0.2``."""
+
+    name = "NAME=SHARE,..."
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        """Shares by name."""
+        from refiner.splits import parse_split
+
+        try:
+            return value if isinstance(value, dict) else parse_split(value)
+        except ValueError as error:
+            self.fail(str(error), parameter, context)
 
 
 @click.command()
-@click.argument("source", type=EXISTING_FOLDER, metavar="IN")
+@click.argument("source", type=EXISTING_PATH, metavar="IN")
 @click.argument("destination", type=ANY_PATH, metavar="OUT")
-@click.option("--format", "layout", type=click.Choice(["unityeyes", "folder"]), help="Layout of IN.  [default: look]")
-@click.option("--size", type=Size(), help="Height x width of the patches, as in 36x60.")
+@click.option("--format", "layout", type=Format(), help="Layout of IN.  [default: look]")
+@click.option("--size", type=Size(), help="Height x width of the images, as in 36x60.")
+@click.option("--crop", type=Crop(), help="Cut this out of the centre before resizing; none: whole frames.")
 @click.option("--grey", is_flag=True, help="Take the luma of colour images.")
 @click.option("--equalize", is_flag=True, help="Equalise histograms, as MPIIGaze's patches are.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Convert only N images, spread over IN.")
+@click.option("--split", type=Split(), help="Parts of OUT and their shares, as in train=0.8,test=0.2.")
+@click.option("--by", type=click.Choice(["subject", "id"]), help="What is split.  [default: subject, where known]")
+@click.option("--workers", type=click.IntRange(1), metavar="N", help="Processes.  [default: one a core]")
 @overwrite_option
 @on_error_option
 @json_option
@@ -33,39 +84,65 @@ def command(
     destination: Path,
     layout: str | None,
     size: tuple[int, int] | None,
+    crop: tuple[int, int] | Literal["none"] | None,
     grey: bool,
     equalize: bool,
     limit: int | None,
+    split: dict[str, float] | None,
+    by: str | None,
+    workers: int | None,
     overwrite: bool,
     on_error: str,
     as_json: bool,
 ) -> None:
-    """Convert a data set into a folder of PNG patches with labels.csv.
+    """Convert a data set into a folder of lossless images with labels.csv, or into a store (OUT.h5).
 
-    A folder of UnityEyes renders (.jpg + .json) is cut to eye patches at the scale of MPIIGaze's; a plain folder
-    keeps its tree.
+    IN is a folder of images, a store, or one of the layouts of --format: UnityEyes and NYU hand frames are cut to
+    the eye and the hand, right eyes of MPIIGaze are mirrored. The same command again goes on where it was stopped.
+    What cannot be used is named in OUT/rejected.csv, or OUT.rejected.csv beside a store.
 
     \b
-    Example:
-      refiner convert unityeyes/imgs renders --size 36x60 --grey --equalize
+    Examples:
+      refiner convert unityeyes/imgs renders.h5 --size 36x60 --grey --equalize
+      refiner convert MPIIGaze eyes --split train=0.8,test=0.2 --by subject
+      refiner convert renders.h5 renders
     """
     from refiner.conversion import Conversion, convert
 
+    if by and not split:
+        raise click.UsageError("--by says how to --split; give both")
+    conversion = Conversion(size, None if crop == "none" else crop, grey, equalize, whole=crop == "none")
     with progress("converting") as advance:
-        written, rejected = convert(
+        summaries = convert(
             source,
             destination,
-            Conversion(size, grey, equalize),
+            conversion,
             format=layout,
             limit=limit,
+            split=split,
+            by=by,
+            workers=workers or processor()["cores"],
             overwrite=overwrite,
             stop_on_error=on_error == "stop",
+            attributes={"command": shlex.join(["refiner", *sys.argv[1:]])},
             report=lambda done, total: advance(done, total, ""),
         )
     if as_json:
-        print_json("convert", written=written, rejected=rejected)
+        print_json("convert", parts={name: asdict(summary) for name, summary in summaries.items()})
     else:
-        click.echo(f"{written} written, {rejected} rejected")
-    if rejected:
-        click.echo(f"see {destination / 'rejected.csv'} for what was rejected and why", err=True)
+        for name, summary in summaries.items():
+            _print_summary(name, summary)
+    if any(summary.rejected for summary in summaries.values()):
         sys.exit(REJECTED_STATUS)
+
+
+def _print_summary(name: str, summary: "Summary") -> None:
+    before = ", finished before" if summary.finished_before else ""
+    click.echo(f"{name}{name and ': '}{summary.written:,} written, {summary.rejected:,} rejected{before}")
+    for kind, count in list(summary.kinds.items())[:5]:
+        click.echo(f"  {count:,} of {kind}")
+    for column, (least, greatest) in summary.ranges.items():
+        degrees = f" ({math.degrees(least):+.1f} to {math.degrees(greatest):+.1f} degrees)"
+        click.echo(f"  {column}  {least:.4g} to {greatest:.4g}{degrees if column.endswith('_rad') else ''}")
+    for reason, count in summary.reasons.items():
+        click.echo(f"  rejected {count:,}: {reason}", err=True)

@@ -47,7 +47,7 @@ def command(
     Example:
       refiner refine renders refined --refiner runs/eyes
     """
-    from refiner.refinement import refine_path
+    from refiner.batch_refinement import refine_path
 
     with progress("refining") as advance:
         summary = refine_path(

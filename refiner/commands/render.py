@@ -1,5 +1,8 @@
 """``refiner render``: labelled procedural eyes."""
 
+import json
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import click
@@ -29,6 +32,7 @@ from refiner.commands.reporting import progress
     help="YAML file with ranges of the eyes; see refiner.eyes.EyeParameters.",
 )
 @set_option
+@click.option("--overwrite", is_flag=True, help="Replace a store that is there.")
 def command(
     out: Path,
     count: int,
@@ -39,22 +43,26 @@ def command(
     stand_in: bool,
     config: Path | None,
     overrides: tuple[str, ...],
+    overwrite: bool,
 ) -> None:
     """Render labelled procedural eyes, in the camera of MPIIGaze's normalised patches.
 
     Labels are gaze, head pose, the centre of the pupil, and the outlines of iris and lids. Image i of a seed is
-    always the same, and twenty images in a row show one person.
+    always the same, and twenty images in a row show one person. OUT is a folder, or a store when it ends in .h5.
 
     \b
     Examples:
       refiner render renders --count 5000 --seed 1
+      refiner render renders.h5 --count 100000 --seed 1
       refiner render big --size 224x224 --colour --set "gaze.pitch_degrees=[-20, 5]"
       refiner render photographs --stand-in --count 2000 --seed 2
     """
     from refiner.configuration import read_configuration
     from refiner.errors import ConfigurationError
     from refiner.eyes import EyeParameters, StandInCamera, stand_in_parameters
-    from refiner.eyes.writing import rendered_records, write_folder, write_unityeyes
+    from refiner.eyes.writing import rendered_records, write_folder, write_store, write_unityeyes
+    from refiner.records import Record
+    from refiner.store import is_store_name
 
     if stand_in and (config or overrides or layout != "folder"):
         raise ConfigurationError(
@@ -63,21 +71,22 @@ def command(
     parameters = read_configuration(config, EyeParameters, overrides=overrides)
     if stand_in:
         parameters = stand_in_parameters()
-    records = rendered_records(
-        parameters,
-        count,
-        seed=seed,
-        size=size,
-        channels=3 if colour else 1,
-        camera=StandInCamera(seed) if stand_in else None,
-    )
+    camera = StandInCamera(seed) if stand_in else None
+    drawn = partial(rendered_records, parameters, seed=seed, size=size, channels=3 if colour else 1, camera=camera)
     with progress("rendering") as advance:
 
         def report(done: int, total: int) -> None:
             advance(done, total, "")
 
+        def records(first: int, end: int) -> Iterator[Record]:
+            for record in drawn(end, first=first):
+                yield Record(record.id, record.image) if stand_in else record
+
         if layout == "unityeyes":
-            write_unityeyes(out, records, count, report=report)
+            write_unityeyes(out, drawn(count), count, report=report)
+        elif is_store_name(out):
+            job = json.dumps([parameters.model_dump(), count, seed, size, colour, stand_in])
+            write_store(out, records, count, job=job, overwrite=overwrite, report=report)
         else:
-            write_folder(out, records, count, labelled=not stand_in, report=report)
+            write_folder(out, drawn(count), count, labelled=not stand_in, report=report)
     click.echo(f"{count} {'photographs of the stand-in camera' if stand_in else 'labelled eyes'} in {out}")

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from refiner.eyes.rendering import EyeBatch, render_eyes
 from refiner.files import write_text
 from refiner.image_files import write_image
 from refiner.images import grey_levels
+from refiner.parts import Parts, fingerprint, write_part
 from refiner.records import LABELS_FILE, Labels, Record, write_labels
+from refiner.targets import open_store
 
 CHUNK = 256
 """Images rendered between two writes."""
@@ -29,6 +32,9 @@ DETAILS = {
 }
 """Drawn values that are written as labels, and what they are called in :class:`EyeBatch`."""
 
+PART = 1024
+"""Images in a part of a store: what a kill costs."""
+
 Report = Callable[[int, int], None]
 
 
@@ -40,15 +46,16 @@ def rendered_records(
     size: tuple[int, int] = (36, 60),
     channels: int = 1,
     camera: StandInCamera | None = None,
+    first: int = 0,
 ) -> Iterator[Record]:
     """Labelled eyes, 8 bits, one after another; ids count from ``000000.png`` on.
 
     Args:
         parameters, seed, size, channels: see :func:`refiner.eyes.render_eyes`.
-        count: how many.
+        count: how many there are; ``first`` is the number of the first that is wanted.
         camera: takes each image through the stand-in camera; labels stay valid.
     """
-    for start in range(0, count, CHUNK):
+    for start in range(first, count, CHUNK):
         batch = render_eyes(
             parameters, range(start, min(start + CHUNK, count)), seed=seed, size=size, channels=channels
         )
@@ -73,6 +80,43 @@ def write_folder(out: Path, records: Iterator[Record], count: int, *, labelled: 
             report(done, count)
     if labelled:
         write_labels(out / LABELS_FILE, labels)
+
+
+def write_store(
+    out: Path, records: Callable[[int, int], Iterator[Record]], count: int, *, job: str, overwrite: bool, report: Report
+) -> None:
+    """Write records as a store; a killed one goes on from its finished parts.
+
+    Args:
+        out: the file.
+        records: gives those from one number up to another.
+        count: how many there are.
+        job: all that they follow from, as one text.
+        overwrite: replace a store that is there.
+        report: told how many of how many are done.
+
+    Raises:
+        OutputError: something else is there, or the disk refuses.
+    """
+    attributes = {"source": "procedural eyes of simgan-refiner", "licence": "none needed", "parameters": job}
+    with open_store(None, out, attributes=attributes, overwrite=overwrite) as target:
+        if target.finished(fingerprint(job)) is not None:
+            report(count, count)
+            return
+        parts = Parts(target.parts_folder, job=fingerprint(job), count=-(-count // PART))
+        unfinished = set(parts.unfinished())
+        report(0, count)
+        for number in range(parts.count):
+            end = min((number + 1) * PART, count)
+            if number in unfinished:
+                samples = ((r.id, r.id, partial(_given, r)) for r in records(number * PART, end))
+                write_part(parts.files(number, None), samples)
+            report(end, count)
+        target.finish(parts, fingerprint(job), "")
+
+
+def _given(record: Record) -> Record:
+    return record
 
 
 def write_unityeyes(out: Path, records: Iterator[Record], count: int, *, report: Report) -> None:

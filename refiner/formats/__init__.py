@@ -10,15 +10,36 @@ from typing import Protocol
 
 from refiner.errors import DataError
 from refiner.formats.folder import ImageFolder
+from refiner.formats.mpiigaze import MPIIGaze, MPIIGazeEvaluation
+from refiner.formats.mpiigaze_hdf5 import GazeHDF5, MPIIGazeHDF5
+from refiner.formats.nyu_hand import NyuHand, NyuHandSynthetic
+from refiner.formats.store import Store
+from refiner.formats.syntheseyes import SynthesEyes
 from refiner.formats.unityeyes import UnityEyes
 from refiner.image_files import Image
 from refiner.records import Record
+from refiner.store import is_store_name
 
 
 class Dataset(Protocol):
-    """A data set on disk: a folder or a file."""
+    """A data set on disk: a folder or a file.
+
+    Attributes:
+        root: the folder or file.
+    """
 
     root: Path
+
+    @property
+    def licence(self) -> str:
+        """Licence of the images in a few words, as it is written into a store."""
+
+    def __init__(self, root: Path, *, size: tuple[int, int] | None = None, crop: bool = True) -> None:
+        """Open a data set; see :func:`open_dataset`."""
+
+    @staticmethod
+    def recognises(root: Path) -> bool:
+        """Whether a folder or a file has this layout; never raises."""
 
     @property
     def ids(self) -> Sequence[str]:
@@ -46,17 +67,18 @@ class Dataset(Protocol):
         """
 
 
-class Reader(Protocol):
-    """The class of a layout: makes its data sets, and knows them when it sees them."""
-
-    def __call__(self, root: Path, *, size: tuple[int, int] | None = None, crop: bool = True) -> Dataset:
-        """Open a data set; see :func:`open_dataset`."""
-
-    def recognises(self, root: Path) -> bool:
-        """Whether a folder or a file has this layout; never raises."""
-
-
-FORMATS: dict[str, Reader] = {"unityeyes": UnityEyes, "folder": ImageFolder}
+FORMATS: dict[str, type[Dataset]] = {
+    "store": Store,
+    "unityeyes": UnityEyes,
+    "syntheseyes": SynthesEyes,
+    "mpiigaze": MPIIGaze,
+    "mpiigaze-evaluation": MPIIGazeEvaluation,
+    "mpiigaze-hdf5": MPIIGazeHDF5,
+    "gaze-hdf5": GazeHDF5,
+    "nyu-hand": NyuHand,
+    "nyu-hand-synthetic": NyuHandSynthetic,
+    "folder": ImageFolder,
+}
 """Readers by name, the most particular first: the first that recognises what is there reads it."""
 
 
@@ -81,4 +103,6 @@ def open_dataset(
     for reader in [FORMATS[format]] if format else FORMATS.values():
         if format or reader.recognises(path):
             return reader(path, size=size, crop=crop)
+    if is_store_name(path) and path.is_file():
+        _ = Store(path).file  # says what is wrong with it
     raise DataError(f"{path}: is not a data set that is known here; expected a folder of images, or a store (.h5)")

@@ -1,12 +1,16 @@
 """A plain folder of images, searched recursively, with an optional ``labels.csv`` at its top."""
 
+import logging
 import os
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
 from refiner.errors import DataError
 from refiner.image_files import Image, is_image_file, read_image
-from refiner.records import LABELS_FILE, Labels, Record, read_labels
+from refiner.records import LABELS_FILE, Labels, LabelTable, Record
+
+log = logging.getLogger(__name__)
 
 
 def list_files(root: Path) -> list[str]:
@@ -40,6 +44,8 @@ class ImageFolder:
         DataError: it is no folder.
     """
 
+    licence = "not stated"
+
     def __init__(self, root: Path, *, size: tuple[int, int] | None = None, crop: bool = True) -> None:
         if not root.is_dir():
             raise DataError(f"{root}: is not a folder; name the folder that holds the images")
@@ -63,10 +69,19 @@ class ImageFolder:
         return ids
 
     @cached_property
-    def labels(self) -> dict[str, Labels]:
-        """The rows of ``labels.csv`` by sample id; empty without one."""
-        table = self.root / LABELS_FILE
-        return read_labels(table) if table.exists() else {}
+    def labels(self) -> Mapping[str, Labels]:
+        """The rows of ``labels.csv`` by sample id, read as they are asked for; empty without one.
+
+        Raises:
+            DataError: the table cannot be read.
+        """
+        path = self.root / LABELS_FILE
+        if not path.exists():
+            return {}
+        table = LabelTable(path)
+        for problem in table.problems[:5]:
+            log.warning("%s", problem)
+        return table
 
     def subject(self, sample: str) -> str | None:
         """The column ``subject`` of the label table."""

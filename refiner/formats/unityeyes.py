@@ -1,24 +1,24 @@
 """UnityEyes renders: one ``.jpg`` of a whole scene and one ``.json`` of string-valued vectors per frame.
 
 Each frame is cut to a patch as MPIIGaze normalises its photographs: centred between the eye corners, the iris
-as large as there. Vectors are parsed by a strict pattern and never evaluated.
+as large as there; or it is left whole. Vectors are parsed by a strict pattern and never evaluated.
 
 Source: Wood et al., "Learning an appearance-based gaze estimator from one million synthesised images",
 ETRA 2016. JSON pixels count y from the bottom; the look vector has x right, y up, z away from the camera.
 """
 
-import itertools
 import json
 import math
 import re
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import cv2
 import numpy as np
 
 from refiner.errors import DataError, ImageError
+from refiner.formats.first_files import first_files
 from refiner.formats.folder import list_files
 from refiner.image_files import Image, is_image_file, read_image
 from refiner.images import resize
@@ -41,22 +41,35 @@ _KEYS = ("interior_margin_2d", "caruncle_2d", "iris_2d", "eye_details", "head_po
 class UnityEyes:
     """A folder of UnityEyes frames; see :class:`refiner.formats.Dataset`.
 
+    Labels: ``gaze``, ``head_pose``, ``subject`` (the skin texture), and in pixels of the image that is read
+    ``pupil`` (the middle of the iris), ``iris_outline`` and ``lid_outline``.
+
     Args:
         root: the folder with the ``.jpg`` and ``.json`` files.
-        size: (height, width) of the patches.
+        size: (height, width) of the patches; whole frames keep their own.
+        crop: cut each frame to the eye; False reads whole frames.
+
+    Raises:
+        DataError: it is no folder.
     """
 
-    def __init__(self, root: Path, *, size: tuple[int, int] | None = None) -> None:
+    licence = "research use, where UnityEyes rendered it"
+
+    def __init__(self, root: Path, *, size: tuple[int, int] | None = None, crop: bool = True) -> None:
+        if not root.is_dir():
+            raise DataError(f"{root}: is not a folder; name the folder of the UnityEyes frames")
         self.root = root
         self.size = size or (36, 60)
+        self.crop = crop
 
     @staticmethod
     def recognises(root: Path) -> bool:
         """Whether one of the first images has a JSON file beside it with UnityEyes' keys."""
-        images = (name for name in list_files(root) if is_image_file(Path(name)))
-        for name in itertools.islice(images, 20):  # one of them may be damaged
+        if not root.is_dir():
+            return False
+        for name in first_files(root, lambda name: is_image_file(Path(name))):  # one of them may be damaged
             try:
-                scene = _read_scene((root / name).with_suffix(".json"))
+                scene = _read_scene(root / name)
             except ImageError:
                 continue
             if all(key in scene for key in _KEYS):
@@ -65,47 +78,49 @@ class UnityEyes:
 
     @cached_property
     def ids(self) -> list[str]:
-        """Relative paths of the images that have a JSON file beside them, sorted.
+        """Relative paths of all images, sorted; one without a JSON file is refused when it is read.
 
         Raises:
-            DataError: there are none.
+            DataError: none has a JSON file beside it.
         """
         names = list_files(self.root)
         known = set(names)
-        ids = [
-            name for name in names if is_image_file(Path(name)) and Path(name).with_suffix(".json").as_posix() in known
-        ]
-        if not ids:
+        ids = [name for name in names if is_image_file(Path(name))]
+        if not any(PurePosixPath(name).with_suffix(".json").as_posix() in known for name in ids):
             raise DataError(f"{self.root}: holds no UnityEyes frames; expected 1.jpg beside 1.json and so on")
         return ids
 
+    def subject(self, sample: str) -> str | None:
+        """The skin texture, out of the JSON file; see :class:`refiner.formats.Dataset`."""
+        return _skin(_read_scene(self.root / sample), self.root / sample)
+
     def read_image(self, sample: str) -> Image:
-        """Read and cut one frame; its landmarks are needed for that."""
-        return self.read(sample).image
+        """Read one frame; to cut it, its landmarks are needed."""
+        return self.read(sample).image if self.crop else read_image(self.root / sample)
 
     def read(self, sample: str) -> Record:
-        """Read and cut one frame; see :class:`refiner.formats.Dataset`."""
+        """Read one frame, cut or whole; see :class:`refiner.formats.Dataset`."""
         path = self.root / sample
-        scene = _read_scene(path.with_suffix(".json"))
+        scene = _read_scene(path)
         frame = read_image(path)
         corners, iris, lids = _landmarks(scene, frame.shape[:2], path)
-        patch, to_patch = cut_patch(frame, corners, iris, self.size)
+        image, to_image = cut_patch(frame, corners, iris, self.size) if self.crop else (frame, np.asarray)
         try:
             gaze = gaze_angles(parse_vector(scene["eye_details"]["look_vec"]))
             head = head_angles(parse_vector(scene["head_pose"]))
-            skin = str(scene.get("eye_region_details", {}).get("primary_skin_texture", ""))
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ImageError(path, f"its JSON has no usable look_vec and head_pose ({error})") from error
         labels: dict[str, Any] = {
             "gaze": np.array(gaze),
             "head_pose": np.array(head),
-            "pupil": to_patch(iris.mean(axis=0)),
-            "iris_outline": to_patch(iris),
-            "lid_outline": to_patch(lids),
+            "pupil": to_image(iris.mean(axis=0)),
+            "iris_outline": to_image(iris),
+            "lid_outline": to_image(lids),
         }
+        skin = _skin(scene, path)
         if skin:
             labels["subject"] = skin
-        return Record(sample, patch, labels)
+        return Record(sample, image, labels)
 
 
 def parse_vector(text: object) -> tuple[float, float, float]:
@@ -178,14 +193,26 @@ def cut_patch(frame: Image, corners: Points, iris: Points, size: tuple[int, int]
     return resize(padded[y : y + high, x : x + wide], size), to_patch
 
 
-def _read_scene(path: Path) -> dict[str, Any]:
+def _read_scene(image: Path) -> dict[str, Any]:
+    """The JSON object beside an image."""
+    path = image.with_suffix(".json")
     try:
         scene = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise ImageError(image, "has no .json beside it, which holds its labels") from error
     except (OSError, ValueError, RecursionError) as error:
         raise ImageError(path, f"cannot be read as JSON ({error})") from error
     if not isinstance(scene, dict):
         raise ImageError(path, "holds no JSON object")
     return scene
+
+
+def _skin(scene: dict[str, Any], path: Path) -> str | None:
+    """The skin texture, None where the scene does not name it."""
+    details = scene.get("eye_region_details", {})
+    if not isinstance(details, dict):
+        raise ImageError(path, f"its JSON has no usable eye_region_details ({details!r:.40})")
+    return str(details.get("primary_skin_texture", "")) or None
 
 
 def _landmarks(scene: dict[str, Any], size: tuple[int, int], path: Path) -> tuple[Points, Points, Points]:
@@ -205,4 +232,10 @@ def _landmarks(scene: dict[str, Any], size: tuple[int, int], path: Path) -> tupl
     extent = np.abs(np.concatenate([iris, lids]) - middle).max()  # bounds the patch that is cut
     if not (0 <= middle[0] <= width and 0 <= middle[1] <= height and extent <= max(size)):
         raise ImageError(path, "its JSON has eye landmarks outside the image")
+    if corners[0, 0] >= corners[1, 0]:
+        raise ImageError(
+            path,
+            "its caruncle does not lie left of its outer corner; UnityEyes renders left eyes only, so the frame "
+            "was flipped without its labels, or turned",
+        )
     return corners, iris, lids

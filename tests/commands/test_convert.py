@@ -39,7 +39,7 @@ def test_a_folder_is_converted_and_counted(tmp_path: Path, folder: Path) -> None
     assert (result.exit_code, result.stdout, result.stderr) == (0, "3 written, 0 rejected\n", "")
     image = read_image(tmp_path / "out" / "sub" / "0.png")
     assert image.shape == (5, 12)
-    assert equalization(image) < 0.1
+    assert equalization(image) < 0.02
     assert not (tmp_path / "out" / "labels.csv").exists()
 
 
@@ -120,6 +120,6 @@ def test_real_renders_become_patches(real_data: Path, tmp_path: Path) -> None:
     assert len(labels) == 12
     images = [read_image(tmp_path / "out" / name) for name in labels]
     assert {image.shape for image in images} == {(36, 60)}
-    assert np.median([equalization(image) for image in images]) < 0.1
+    assert np.median([equalization(image) for image in images]) < 0.02
     for values in labels.values():
         assert set(values) == {"gaze", "head_pose", "pupil", "iris_outline", "lid_outline", "subject"}

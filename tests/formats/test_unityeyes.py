@@ -256,14 +256,67 @@ def test_a_record_has_the_labels_of_the_convention(tmp_path: Path) -> None:
     assert labels["lid_outline"].shape == (16, 2)
 
 
-def test_frames_are_recognised_and_those_without_json_left_out(tmp_path: Path) -> None:
+def test_frames_are_recognised_and_one_without_json_is_refused_by_name(tmp_path: Path) -> None:
     write_frame(tmp_path, "sub/2", centre=(100.0, 80.0), radius=17.0, frame=(160, 210))
     write_frame(tmp_path, "10", centre=(100.0, 80.0), radius=17.0, frame=(160, 210))
     write_image(tmp_path / "preview.png", np.zeros((3, 5), np.uint8))
     dataset = open_dataset(tmp_path, size=(18, 30))
     assert isinstance(dataset, UnityEyes)
-    assert dataset.ids == ["10.png", "sub/2.png"]
+    assert dataset.ids == ["10.png", "preview.png", "sub/2.png"]
     assert dataset.read("10.png").image.shape == (18, 30, 3)
+    for ask in (dataset.read, dataset.read_image, dataset.subject):
+        with pytest.raises(ImageError, match=r"has no \.json beside it") as raised:
+            ask("preview.png")
+        assert raised.value.path == tmp_path / "preview.png"
+
+
+def test_a_whole_frame_has_its_labels_in_its_own_pixels(tmp_path: Path) -> None:
+    centre = (101.3, 80.7)
+    write_frame(tmp_path, "1", centre=centre, radius=17.3, frame=(160, 210))
+    dataset = open_dataset(tmp_path, size=(18, 30), crop=False)
+    record, cut = dataset.read("1.png"), UnityEyes(tmp_path).read("1.png")
+    assert np.array_equal(record.image, make_frame(centre, 17.3, (160, 210)))
+    assert np.array_equal(dataset.read_image("1.png"), record.image)
+    assert record.labels["pupil"] == pytest.approx(centre, abs=1e-9)
+    outline = record.labels["iris_outline"]
+    assert np.hypot(*(outline - centre).T) == pytest.approx(np.full(32, 17.3))
+    assert outline[8] == pytest.approx((101.3, 80.7 - 17.3))  # a quarter turn on: the top, where y is smallest
+    assert record.labels["lid_outline"].shape == (16, 2)
+    assert np.array_equal(record.labels["gaze"], cut.labels["gaze"])
+    assert set(record.labels) == set(cut.labels)
+
+
+def test_the_subject_is_found_without_decoding(tmp_path: Path) -> None:
+    write_frame(tmp_path, "1", centre=(100.0, 80.0), radius=17.0, frame=(160, 210))
+    write_frame(tmp_path, "2", centre=(100.0, 80.0), radius=17.0, frame=(160, 210), eye_region_details={})
+    write_frame(tmp_path, "3", centre=(100.0, 80.0), radius=17.0, frame=(160, 210), eye_region_details=[])
+    for path in tmp_path.glob("*.png"):
+        path.write_bytes(b"no image")
+    dataset = UnityEyes(tmp_path)
+    assert dataset.subject("1.png") == "m01_color"
+    assert dataset.subject("2.png") is None
+    with pytest.raises(ImageError, match="its JSON has no usable eye_region_details"):
+        dataset.subject("3.png")
+
+
+@pytest.mark.parametrize("crop", [True, False])
+def test_a_flipped_frame_is_refused_by_name(tmp_path: Path, crop: bool) -> None:
+    scene = make_scene((100.0, 80.0), 17.0, (160, 210))
+    mirrored = {
+        key: [f"({209 - x}, {y}, {z})" for x, y, z in map(parse_vector, scene[key])]
+        for key in ("interior_margin_2d", "caruncle_2d", "iris_2d")
+    }
+    write_frame(tmp_path, "1", centre=(100.0, 80.0), radius=17.0, frame=(160, 210), **mirrored)
+    with pytest.raises(ImageError, match="its caruncle does not lie left of its outer corner"):
+        UnityEyes(tmp_path, crop=crop).read("1.png")
+
+
+def test_a_file_is_no_folder_of_frames(tmp_path: Path) -> None:
+    write_frame(tmp_path, "1", centre=(100.0, 80.0), radius=17.0, frame=(160, 210))
+    for path in (tmp_path / "1.png", tmp_path / "1.json", tmp_path / "absent"):
+        assert not UnityEyes.recognises(path)
+        with pytest.raises(DataError, match="is not a folder"):
+            UnityEyes(path)
 
 
 @pytest.mark.parametrize("damaged", ["", "{", "[" * 100_000, "[]", "7", "null", '{"head_pose": 1}', None])
@@ -460,3 +513,17 @@ def test_a_whole_frame_is_found_again_in_the_patch(real_data: Path, records: lis
     around = frame[round(frame.shape[0] - y) - 2 :][:5, round(x) - 2 : round(x) + 3].mean()
     px, py = records[0].labels["pupil"].round().astype(int)
     assert records[0].image[py, px].mean() == pytest.approx(around, abs=25)
+
+
+def test_whole_real_frames_have_their_labels_in_place(real_data: Path) -> None:
+    dataset = UnityEyes(real_data / "unityeyes" / "deepmetis", crop=False)
+    subjects = [dataset.subject(sample) for sample in dataset.ids]
+    assert (len(dataset.ids), len(set(subjects))) == (80, 13)
+    darker = 0
+    for sample in dataset.ids[::8]:
+        record = dataset.read(sample)
+        assert record.image.shape == (600, 800, 3)
+        assert record.labels["subject"] == dataset.subject(sample)
+        x, y = record.labels["pupil"].round().astype(int)
+        darker += record.image[y - 5 : y + 6, x - 5 : x + 6].mean() < np.median(record.image)
+    assert darker >= 9

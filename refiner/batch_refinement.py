@@ -1,0 +1,254 @@
+"""Folder to folder, store to store, image to image: batches through a refiner.
+
+What comes in goes out: the same name, size, depth, channels and file type. Reading, computing and writing overlap.
+"""
+
+import hashlib
+import json
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from refiner.errors import DataError, ImageError, OutputError
+from refiner.formats.folder import list_files
+from refiner.image_files import (
+    IMAGE_SUFFIXES,
+    LOSSLESS,
+    Image,
+    is_image_file,
+    is_lossless_webp,
+    read_image,
+    write_image,
+)
+from refiner.images import from_planes, to_planes
+from refiner.outputs import OutputFolder, open_output, stamp
+from refiner.records import REJECTED_FILE
+from refiner.refinement import Refiner, batch_size
+from refiner.refiner_files import REFINER_FILE
+from refiner.store import is_store_name
+from refiner.store_refinement import refine_store
+
+SIDECAR_SUFFIXES = (".json", ".csv", ".txt", ".md", ".yaml", ".yml")
+"""Files that are copied along with the images."""
+
+MAX_REFINED_PIXELS = 2**23
+"""Largest image that is refined in one piece: 2 GiB for each activation of the paper's network."""
+
+_AHEAD = 64  # images read ahead of the network, and written behind it
+_WAITING = 256  # images that wait for others of their size to fill a batch
+
+
+class Summary(NamedTuple):
+    """What a batch did: counts of images."""
+
+    refined: int
+    skipped: int
+    rejected: int
+
+
+class _Job(NamedTuple):
+    """One image on its way through the network."""
+
+    name: str
+    stamp: tuple[int, int]
+    image: Image
+
+
+def refine_path(
+    source: Path,
+    destination: Path,
+    refiner: Path,
+    *,
+    device: str = "auto",
+    overwrite: bool = False,
+    stop_on_error: bool = False,
+    quality: int = 95,
+    report: Callable[[int, int], None] = lambda done, total: None,
+) -> Summary:
+    """Refine a folder into a folder, a store into a store, or an image into an image.
+
+    Args:
+        source: a folder, searched recursively, a store, or one image.
+        destination: the folder, the store, or the image, to write.
+        refiner: a refiner file or a run folder.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        overwrite: refine everything again, and replace files that are there.
+        stop_on_error: raise at the first image that cannot be used, instead of rejecting it.
+        quality: of JPEG and WebP files.
+        report: told how many of how many images are dealt with.
+
+    Returns:
+        How many images were refined, skipped (finished before) and rejected.
+
+    Raises:
+        RefinerError: the source, the refiner or the destination cannot be used.
+    """
+    loaded = Refiner.load(refiner, device=device)
+    digest = refiner_digest(refiner)
+    if is_store_name(source) or (is_store_name(destination) and not source.is_file()):
+        return _refine_store(loaded, source, destination, digest, overwrite, report)
+    if source.is_dir():
+        job = json.dumps({"refiner": digest, "quality": quality}, sort_keys=True)
+        with open_output(source, destination, job=job, overwrite=overwrite) as output:
+            return _FolderRefinement(loaded, source, output, quality, stop_on_error, report).run()
+    if not source.exists():
+        raise DataError(f"{source}: does not exist; name a folder or an image")
+    if destination.is_dir():
+        destination = destination / source.name
+    if destination.exists() and not overwrite:
+        raise OutputError(f"{destination}: is there already; choose another name, or replace it with --overwrite")
+    refined = loaded(_refinable(source.name, read_image(source)))
+    write_image(destination, refined, quality=LOSSLESS if is_lossless_webp(source) else quality)
+    return Summary(1, 0, 0)
+
+
+def _refine_store(
+    refiner: Refiner,
+    source: Path,
+    destination: Path,
+    digest: str,
+    overwrite: bool,
+    report: Callable[[int, int], None],
+) -> Summary:
+    if source.is_dir() or not is_store_name(destination):
+        raise OutputError(
+            f"{destination}: a folder is refined into a folder and a store into a store; convert one of them first: "
+            "refiner convert IN OUT.h5"
+        )
+    refined, skipped = refine_store(refiner, source, destination, digest=digest, overwrite=overwrite, report=report)
+    return Summary(refined, skipped, 0)
+
+
+def refiner_digest(path: Path) -> str:
+    """SHA-256 of a refiner file, by which a manifest knows it."""
+    file = path / REFINER_FILE if path.is_dir() else path
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _uselessness(path: Path) -> str:
+    """Why a name in the folder is neither refined nor copied."""
+    if path.is_dir():
+        return (
+            "is a link to a folder, which is not followed" if path.is_symlink() else "is a folder that cannot be read"
+        )
+    return "is neither an image nor a table that goes along with images"
+
+
+def _refinable(name: str, image: Image) -> Image:
+    """The image, unless the network's activations of it would fill the memory."""
+    if image.shape[0] * image.shape[1] > MAX_REFINED_PIXELS:
+        raise ImageError(
+            name, f"is {image.shape[0]}x{image.shape[1]}; at most {MAX_REFINED_PIXELS:,} pixels are refined"
+        )
+    return image
+
+
+class _FolderRefinement:
+    """One pass over a folder: read ahead, refine by size, write behind."""
+
+    def __init__(
+        self,
+        refiner: Refiner,
+        source: Path,
+        output: OutputFolder,
+        quality: int,
+        stop_on_error: bool,
+        report: Callable[[int, int], None],
+    ) -> None:
+        self.refiner, self.source, self.output, self.quality = refiner, source, output, quality
+        self.stop_on_error, self.report = stop_on_error, report
+        self.refined = self.done = self.total = 0
+        self.waiting: dict[tuple[int, ...], list[_Job]] = {}
+        self.writing: deque[tuple[_Job, Future[None]]] = deque()
+
+    def run(self) -> Summary:
+        images, others = self._sort_out()
+        todo = [name for name in images if not self.output.is_finished(name, stamp(self.source / name))]
+        self.total, self.done = len(images) + len(others), len(images) - len(todo)
+        for name, reason in others.items():
+            self._reject(name, "read", reason)
+        with ThreadPoolExecutor(2) as readers, ThreadPoolExecutor(2) as self.writers:
+            for job in self._read(todo, readers):
+                bucket = self.waiting.setdefault(job.image.shape[:2], [])
+                bucket.append(job)
+                if len(bucket) == batch_size(*job.image.shape[:2]):
+                    self._refine(self.waiting.pop(job.image.shape[:2]))
+                if sum(map(len, self.waiting.values())) > _WAITING:  # a folder of many sizes must not fill memory
+                    self._refine(self.waiting.pop(max(self.waiting, key=lambda size: len(self.waiting[size]))))
+            for bucket in self.waiting.values():
+                self._refine(bucket)
+            self._collect(0)
+        return Summary(self.refined, len(images) - len(todo), len(self.output.rejected))
+
+    def _sort_out(self) -> tuple[list[str], dict[str, str]]:
+        """Images, and what is of no use with the reason; the tables that go along with images are copied."""
+        names = [name for name in list_files(self.source) if name != REJECTED_FILE]
+        images = [name for name in names if is_image_file(Path(name))]
+        sidecars = [name for name in names if Path(name).suffix.lower() in SIDECAR_SUFFIXES]
+        if not images:
+            raise DataError(f"{self.source}: holds no images; expected {' '.join(IMAGE_SUFFIXES)}, at any depth")
+        others = {name: _uselessness(self.source / name) for name in set(names) - set(images) - set(sidecars)}
+        for name in sidecars:
+            try:
+                self.output.copy(self.source / name, name)
+            except ImageError as error:
+                others[name] = error.reason
+        return images, dict(sorted(others.items()))
+
+    def _read(self, names: Sequence[str], readers: ThreadPoolExecutor) -> Iterator[_Job]:
+        """Images in order, read a bounded number ahead; what cannot be read is rejected."""
+        pending: deque[tuple[str, tuple[int, int], Future[Image]]] = deque()
+        for name in [*names, None]:
+            if name is not None:
+                self.output.claim(name)
+                path = self.source / name
+                pending.append((name, stamp(path), readers.submit(read_image, path)))
+            while pending and (name is None or len(pending) > _AHEAD):
+                oldest, when, future = pending.popleft()
+                try:
+                    yield _Job(oldest, when, _refinable(oldest, future.result()))
+                except ImageError as error:
+                    self._reject(oldest, "read", error.reason)
+
+    def _refine(self, jobs: Sequence[_Job]) -> None:
+        planes = [to_planes(job.image, self.refiner.channels) for job in jobs]
+        try:
+            batch = self.refiner.refine_planes(planes)
+        except (RuntimeError, MemoryError) as error:  # memory: one large image must not stop the others
+            for job in jobs:
+                self._reject(job.name, "refine", f"the network failed on it ({str(error)[:100]})")
+            return
+        for job, refined in zip(jobs, batch, strict=True):
+            self.writing.append((job, self.writers.submit(self._write, job, refined)))
+        self._collect(_AHEAD)
+
+    def _write(self, job: _Job, refined: np.ndarray[Any, Any]) -> None:
+        quality = LOSSLESS if is_lossless_webp(self.source / job.name) else self.quality
+        write_image(self.output.root / job.name, from_planes(refined, job.image), quality=quality)
+
+    def _collect(self, left: int) -> None:
+        """Take note of finished writes until at most ``left`` are under way."""
+        while len(self.writing) > left:
+            job, future = self.writing.popleft()
+            try:
+                future.result()
+            except ImageError as error:
+                self._reject(job.name, "write", error.reason)
+                continue
+            self.output.finish(job.name, job.stamp)
+            self.refined += 1
+            self._advance()
+
+    def _reject(self, name: str, stage: str, reason: str) -> None:
+        self.output.reject(name, stage, reason)
+        if self.stop_on_error:
+            raise ImageError(self.source / name, f"{reason} (stopped by --on-error stop)")
+        self._advance()
+
+    def _advance(self) -> None:
+        self.done += 1
+        self.report(self.done, self.total)

@@ -1,0 +1,155 @@
+"""A picture of a data set: images enlarged, with an arrow along the gaze and dots on the labelled points."""
+
+import math
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+import cv2
+import numpy as np
+
+from refiner.errors import DataError, ImageError
+from refiner.formats import Dataset
+from refiner.image_files import Image
+from refiner.images import highest_level
+from refiner.inspection.datasets import spread
+from refiner.inspection.labels import as_numbers, is_in_pixels
+from refiner.records import Record
+
+COLUMNS, ROWS = 6, 5
+CELL = 240
+"""Width of an enlarged image, in pixels of the sheet."""
+
+ARROW = 1.1
+"""Length of the arrow of a gaze across the image, as a share of the cell's width; foreshortened like the gaze."""
+
+_CAPTION = 18  # pixels below each image
+GAP = 4
+_COLORS = {
+    "gaze": (255, 60, 60),
+    "pupil": (255, 230, 0),
+    "iris_outline": (0, 230, 90),
+    "lid_outline": (0, 190, 255),
+    "caruncle": (255, 120, 255),
+}
+_OTHER = (255, 160, 40)
+
+Canvas = np.ndarray[Any, np.dtype[np.uint8]]
+
+
+def draw_sheet(dataset: Dataset, *, count: int = COLUMNS * ROWS) -> Image:
+    """A contact sheet of images spread over a data set.
+
+    The red arrow starts at the pupil (the middle of the iris outline, or of the image, where there is no pupil)
+    and points where the gaze goes, in the plane of the image. 16-bit images are shown by one scale for all of them,
+    the highest level on the sheet is white.
+
+    Args:
+        dataset: from :func:`refiner.formats.open_dataset`.
+        count: images at most.
+
+    Returns:
+        uint8, (H, W, 3), RGB.
+
+    Raises:
+        DataError: none of them can be read.
+    """
+    records = []
+    for sample in spread(dataset.ids, count):
+        try:
+            records.append(dataset.read(sample))
+        except ImageError:
+            continue
+        except DataError:  # labels as a whole cannot be read
+            records.append(Record(sample, dataset.read_image(sample)))
+    if not records:
+        raise DataError(f"{dataset.root}: none of the images of the sheet can be read")
+    deep = [float(record.image.max()) for record in records if record.image.dtype == np.uint16]
+    cells = [draw_record(record, white=max(deep, default=0.0)) for record in records]
+    return _tiled(cells)
+
+
+def draw_record(record: Record, *, white: float = 0.0) -> Canvas:
+    """One image enlarged to the width of a cell, with its labels drawn and a caption below.
+
+    Args:
+        record: the image and its labels.
+        white: level of a 16-bit image that is shown white; 0 takes the highest of its type.
+    """
+    image = record.image
+    height, width = image.shape[:2]
+    scale = CELL / width
+    canvas = np.ascontiguousarray(
+        cv2.resize(
+            _shown(image, white),
+            (CELL, max(1, min(2 * CELL, round(height * scale)))),
+            interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST,
+        )
+    )
+
+    def place(x: float, y: float) -> tuple[int, int]:
+        """Pixel of the canvas, in sixteenths, of a point of the image; points far outside stay drawable."""
+        return tuple(round(float(np.clip((part + 0.5) * scale - 0.5, -1e3, 1e4)) * 16) for part in (x, y))  # type: ignore[return-value]
+
+    for name, value in record.labels.items():
+        points = as_numbers(value) if is_in_pixels(name) else None
+        if points is not None and points.size and points.shape[-1] == 2:
+            for x, y in points.reshape(-1, 2):
+                cv2.circle(canvas, place(x, y), 40, _COLORS.get(name, _OTHER), -1, cv2.LINE_AA, 4)
+    gaze = as_numbers(record.labels.get("gaze"))
+    if gaze is not None and gaze.shape == (2,):
+        start = _start(record)
+        x, y = gaze_in_image(float(gaze[0]), float(gaze[1]))
+        end = start[0] + x * ARROW * width, start[1] + y * ARROW * width
+        tip = min(0.3, 8 / max(8.0, math.hypot(x, y) * ARROW * CELL))
+        first, last = (tuple(part // 16 for part in place(*point)) for point in (start, end))
+        cv2.arrowedLine(canvas, first, last, _COLORS["gaze"], 2, cv2.LINE_AA, 0, tip)
+    return np.concatenate([canvas, _caption(record)])
+
+
+def gaze_in_image(pitch: float, yaw: float) -> tuple[float, float]:
+    """(x right, y down) of the unit vector of a gaze: positive yaw goes left, positive pitch up."""
+    return -math.cos(pitch) * math.sin(yaw), -math.sin(pitch)
+
+
+def _start(record: Record) -> tuple[float, float]:
+    """Where the arrow starts, in pixels of the image."""
+    for name in ("pupil", "iris_outline"):
+        points = as_numbers(record.labels.get(name))
+        if points is not None and points.size and points.shape[-1] == 2:
+            x, y = points.reshape(-1, 2).mean(axis=0)
+            return float(x), float(y)
+    height, width = record.image.shape[:2]
+    return (width - 1) / 2, (height - 1) / 2
+
+
+def _shown(image: Image, white: float) -> Canvas:
+    """8-bit RGB, alpha left out."""
+    if image.dtype == np.uint16:
+        image = np.clip(image * (255 / (white or highest_level(image))), 0, 255).astype(np.uint8)
+    return np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else np.ascontiguousarray(image[..., :3])
+
+
+def _caption(record: Record) -> Canvas:
+    strip = np.full((_CAPTION, CELL, 3), 255, np.uint8)
+    gaze = as_numbers(record.labels.get("gaze"))
+    angles = "" if gaze is None or gaze.shape != (2,) else "  p {:+.0f} y {:+.0f}".format(*np.degrees(gaze))
+    room = 38 - len(angles)
+    name = record.id if len(record.id) <= room else PurePosixPath(record.id).name[-room:]
+    text = (name + angles).encode("ascii", "replace").decode()
+    cv2.putText(strip, text, (2, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.38, (0, 0, 0), 1, cv2.LINE_AA)
+    return strip
+
+
+def _tiled(cells: Sequence[Canvas]) -> Canvas:
+    """Cells of one width in rows, each row as high as its highest."""
+    columns = min(COLUMNS, len(cells))
+    rows = []
+    for start in range(0, len(cells), columns):
+        row = cells[start : start + columns]
+        strip = np.full((max(len(cell) for cell in row) + GAP, columns * (CELL + GAP), 3), 255, np.uint8)
+        for number, cell in enumerate(row):
+            left = number * (CELL + GAP)
+            strip[: len(cell), left : left + CELL] = cell
+        rows.append(strip)
+    return np.concatenate(rows)

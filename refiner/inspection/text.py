@@ -1,0 +1,219 @@
+"""Facts as lines of plain text, for a terminal of 100 columns or so."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from refiner.images import EQUALIZED_BELOW
+from refiner.inspection.facts import DatasetFacts
+from refiner.inspection.findings import Finding
+from refiner.inspection.fit import Appearance, histogram_gap, iris_shares
+from refiner.inspection.irises import IrisScale
+from refiner.inspection.labels import LabelFacts, Range, Values
+from refiner.inspection.runs import RefinerFacts, RunFacts
+
+_BAR = 24  # characters of the longest bar
+_BINS = 12  # at most
+_WIDTHS = (0.5, 1, 2, 5, 10, 15, 20, 30)  # degrees of a bin
+
+_INDENT = "  "
+
+
+def dataset_lines(facts: DatasetFacts, findings: Sequence[Finding]) -> Iterator[str]:
+    """What there is, then what looks wrong."""
+    yield f"{facts.path}: data set ({facts.format})"
+    looked = f"looked at {facts.sampled:,}, spread evenly; --sample 0 looks at all"
+    yield _row("images", f"{facts.images:,}" + (f" ({looked})" if facts.sampled < facts.images else ""))
+    yield _row("size", f"{_counts(facts.sizes)} (height x width)")
+    yield _row("depth", f"{_counts(facts.depths)}, {_counts(facts.channels)}")
+    looks = facts.appearance
+    levels = f"{facts.lowest:.2f} to {facts.highest:.2f}, mean {looks.mean_level:.2f} (0 black, 1 white)"
+    yield _row("levels", levels)
+    yield _row("equalised", _equalised(looks))
+    yield _row("iris", iris_text(looks.outline or looks.iris, looks.size[1]))
+    yield _row("subjects", _subjects(facts))
+    yield _row("duplicates", f"{facts.duplicates.count:,}" if facts.duplicates.count else "none")
+    yield _row("unreadable", _rejects(facts))
+    yield ""
+    yield "labels" if facts.labels else "labels: none"
+    for label in facts.labels.values():
+        yield _row(label.name, label_text(label, facts.readable), width=max(13, *(len(n) for n in facts.labels)))
+    if len(facts.angles.get("gaze", ())):
+        yield ""
+        yield from histogram_lines(facts.angles["gaze"])
+    for sign in (sign for sign in facts.signs if sign.images == "all"):
+        place = "pupil label" if sign.source == "pupil" else "iris found in the picture"
+        yield (
+            f"{sign.angle} against {sign.axis} of the {place}: correlation {sign.correlation:+.2f} "
+            f"in {sign.count:,} images (negative is right)"
+        )
+    yield ""
+    yield from finding_lines(findings, nothing="nothing looks wrong", heading="looks wrong")
+
+
+def fit_lines(first: Appearance, second: Appearance, findings: Sequence[Finding]) -> Iterator[str]:
+    """The figures of two data sets side by side, then what does not fit."""
+    yield "fit of renders and photographs"
+    yield _row("size", " against ".join("{}x{}".format(*look.size) for look in (first, second)))
+    yield _row("equalised", " against ".join("yes" if look.equalized else "no" for look in (first, second)))
+    yield _row("histogram", f"{histogram_gap(first, second):.2f} apart of 1")
+    levels = " against ".join(f"{look.mean_level:.2f}" for look in (first, second))
+    yield _row("mean level", levels)
+    shares = iris_shares(first, second)
+    told = f"{shares[0]:.1%} against {shares[1]:.1%} of the width" if shares else "cannot be compared"
+    yield _row("iris", told)
+    yield ""
+    yield from finding_lines(findings, nothing="they fit", heading="does not fit")
+
+
+def run_lines(facts: RunFacts) -> Iterator[str]:
+    """Where a run stands."""
+    yield f"{facts.path}: run"
+    share = facts.steps_done / max(facts.steps, 1)
+    yield _row(
+        "steps", f"{facts.steps_done:,} of {facts.steps:,} ({share:.0%}), {facts.pretraining_steps:,} pre-training"
+    )
+    yield _row("started", facts.started or "unknown")
+    yield _row("last log", facts.updated or "none")
+    environment = facts.started_on
+    if environment:
+        processor = environment.get("processor", {}).get("name", "unknown")
+        chosen = [str(environment[name]) for name in ("device", "precision", "backend") if name in environment]
+        yield _row("computed on", f"{processor}; {', '.join(chosen)}; {environment.get('threads', '?')} threads")
+        versions = environment.get("versions", {})
+        shown = [f"{name} {versions[name]}" for name in ("simgan-refiner", "torch") if versions.get(name)]
+        yield _row("versions", ", ".join(shown) or "unknown")
+    yield _row("data", "; ".join(f"{name} {place}" for name, place in facts.data.items()))
+    yield _row("seed", str(facts.seed))
+    yield _row("checkpoints", ", ".join(facts.checkpoints) or "none")
+    yield _row("samples", f"{facts.samples:,} sheets" if facts.samples else "none")
+    yield ""
+    yield "last metrics"
+    for name, value in facts.metrics.items():
+        yield _row(name, f"{value:.4g}" if isinstance(value, float) else str(value), width=22)
+    if facts.refiner:
+        yield ""
+        yield from refiner_lines(facts.refiner)
+    yield ""
+    if facts.warnings:
+        yield "warnings of the monitors"
+        yield from (f"{_INDENT}{warning}" for warning in facts.warnings)
+    yield from finding_lines(facts.findings, nothing="nothing looks wrong", heading="looks wrong")
+
+
+def refiner_lines(facts: RefinerFacts) -> Iterator[str]:
+    """What a refiner file says of itself."""
+    yield f"{facts.path}: refiner"
+    yield _row("architecture", ", ".join(f"{name} {value}" for name, value in facts.architecture.items()))
+    yield _row("parameters", f"{facts.parameters:,} ({facts.file_bytes:,} bytes)")
+    yield _row("sees", f"{facts.receptive_field}x{facts.receptive_field} pixels around each")
+    yield _row("value range", "{} to {}".format(*facts.value_range))
+    configuration = facts.training.get("configuration", {})
+    shown: dict[str, Any] = {name: facts.training[name] for name in ("step", "precision") if name in facts.training}
+    shown |= {name: configuration[name] for name in ("seed", "size", "batch_size") if name in configuration}
+    yield _row("training", ", ".join(f"{name} {_plain(value)}" for name, value in shown.items()) or "not recorded")
+    yield _row("digest", facts.digest)
+
+
+def finding_lines(findings: Sequence[Finding], *, nothing: str, heading: str) -> Iterator[str]:
+    """Each finding and below it what to do."""
+    if not findings:
+        yield nothing
+        return
+    yield f"{heading} ({len(findings)})"
+    for number, finding in enumerate(findings, 1):
+        yield f"{number:>3}. {finding.message}"
+        yield f"     -> {finding.remedy}"
+
+
+def label_text(label: LabelFacts, of: int) -> str:
+    """Count, unit and ranges of one label, angles in degrees."""
+    count = f"{label.count:,} of {of:,}"
+    if not label.ranges:
+        many = "1,000 or more" if label.values >= 1000 else f"{label.values:,}"
+        return f"{count}: {many} different"
+    angles = label.unit == "rad"
+    unit = " degrees" if angles else f" {label.unit}" if label.unit else ""
+    points = f"{label.shape.partition('x')[0]} points, " if "x" in label.shape else ""
+    parts = "; ".join(_range(part, factor=180 / np.pi if angles else 1) for part in label.ranges)
+    return f"{count}: {points}{parts}{unit}"
+
+
+def _range(part: Range, *, factor: float) -> str:
+    name = f"{part.name} " if part.name else ""
+    low, high, mean, deviation = (
+        _number(value * factor) for value in (part.lowest, part.highest, part.mean, part.deviation)
+    )
+    return f"{name}{low} to {high}, mean {mean}, sd {deviation}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.1f}" if abs(value) < 1000 and value % 1 else f"{value:,.0f}"
+
+
+def histogram_lines(gaze: Values) -> Iterator[str]:
+    """Pitch and yaw in degrees, in the same bins side by side.
+
+    Args:
+        gaze: (N, 2), radians.
+    """
+    degrees = np.degrees(gaze)
+    low, high = float(degrees.min()), float(degrees.max())
+    width = next((width for width in _WIDTHS if (high - low) / width <= _BINS - 1), (high - low) / (_BINS - 2))
+    edges = np.arange(np.floor(low / width), np.floor(high / width) + 2) * width
+    counts = [np.histogram(degrees[:, column], edges)[0] for column in (0, 1)]
+    longest = max(1, *(int(part.max()) for part in counts))
+    yield f"{'gaze, degrees':<18}{'pitch':<{_BAR + 9}}yaw"
+    for number in range(len(edges) - 1):
+        bars = [f"{'#' * int(np.ceil(_BAR * part[number] / longest)):<{_BAR}} {part[number]:<8,}" for part in counts]
+        yield f"{edges[number]:>7g} to {edges[number + 1]:<7g}{''.join(bars)}".rstrip()
+
+
+def iris_text(iris: IrisScale | None, width: int) -> str:
+    """How large the iris is, and how well that is known."""
+    if iris is None:
+        return "not looked for: too few images, or too small ones"
+    if iris.source == "iris_outline":
+        return f"{iris.diameter * width:.1f} px across, {iris.diameter:.1%} of the width (from iris_outline)"
+    if not iris.reliable:
+        return f"cannot be told from the pictures: readings spread by {iris.spread:.0%}, or are at the limit"
+    size = f"{iris.diameter * width:.1f} px across, {iris.diameter:.1%} of the width"
+    return f"about {size} (estimated from {iris.count} images, good to 10 %)"
+
+
+def _row(name: str, text: str, *, width: int = 13) -> str:
+    return f"{_INDENT}{name:<{width}} {text}"
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    if len(counts) == 1:
+        return next(iter(counts))
+    shown = ", ".join(f"{value} ({count:,})" for value, count in list(counts.items())[:4])
+    return shown + (f" and {len(counts) - 4} more" if len(counts) > 4 else "")
+
+
+def _equalised(looks: Appearance) -> str:
+    word = "yes" if looks.equalized else "no"
+    return f"{word} (equalising again would move levels by {looks.equalization:.1%}; below {EQUALIZED_BELOW:.0%} counts as equalised)"
+
+
+def _subjects(facts: DatasetFacts) -> str:
+    if not facts.subjects:
+        return "not told"
+    counts = list(facts.subjects.values())
+    missing = facts.readable - sum(counts)
+    each = f"{min(counts):,} to {max(counts):,} images each" if len(counts) > 1 else f"{counts[0]:,} images"
+    return f"{len(counts):,} ({each})" + (f", {missing:,} images without one" if missing else "")
+
+
+def _rejects(facts: DatasetFacts) -> str:
+    if not facts.rejected:
+        return "none"
+    reasons = "; ".join(f"{reject.count:,} x {reject.reason}" for reject in facts.rejected[:5])
+    more = f"; and {len(facts.rejected) - 5} more reasons" if len(facts.rejected) > 5 else ""
+    return f"{sum(reject.count for reject in facts.rejected):,}: {reasons}{more}"
+
+
+def _plain(value: Any) -> str:
+    return "x".join(str(part) for part in value) if isinstance(value, list | tuple) else str(value)

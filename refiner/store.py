@@ -1,0 +1,248 @@
+"""The store: one HDF5 file of images of one size and depth, with their labels.
+
+====================  =============================================================================================
+``/images``           (N, H, W, C), uint8 or uint16, one image a chunk, LZF and a checksum
+``/ids``              (N,), text: path relative to the root of the data set it came from, with suffix
+``/subjects``         (N,), text, where subjects are known
+``/labels/<name>``    gaze, head_pose (N, 2) radians; pupil (N, 2) pixels; outlines (N, K, 2) pixels; mirrored (N,);
+                      further columns as integers, floats or text. What an image lacks is NaN, or empty text.
+attributes            ``format``, ``format_version``, ``conventions``, ``source``, ``licence``, ``command``, ...
+====================  =============================================================================================
+
+One image a chunk is the layout that shuffled reading wants: a batch costs its own images and no neighbours, and
+stores are joined by copying chunks without decoding them. docs/store.md has the measurements.
+"""
+
+import contextlib
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import h5py
+import numpy as np
+
+from refiner.columns import Column
+from refiner.errors import OutputError
+from refiner.files import atomic_path
+from refiner.image_files import Image
+
+STORE_SUFFIXES = (".h5", ".hdf5")
+
+FORMAT = "simgan-refiner store"
+FORMAT_VERSION = 1
+
+CONVENTIONS = (
+    "images (N, height, width, channels), RGB order; gaze and head_pose are (pitch, yaw) in radians, positive pitch "
+    "looks up, positive yaw to the image's left; points are (x, y) in pixels, the top-left pixel's centre at (0, 0); "
+    "mirrored 1: the image was flipped left-right and its yaws negated; NaN and empty text: not known"
+)
+
+_CHANNELS = {1: "grey", 3: "RGB", 4: "RGBA"}
+_ROWS = 4096  # label rows held at a time
+_BUFFER = 2**23  # bytes of images held before they are written
+_CHUNK_BYTES = 2**18  # of labels
+
+
+class ImageKind(NamedTuple):
+    """What all images of a store have in common: size in pixels, channels, bits a channel."""
+
+    height: int
+    width: int
+    channels: int
+    bits: int
+
+    @classmethod
+    def of(cls, image: Image) -> Self:
+        """The kind of one image, (H, W) or (H, W, C)."""
+        return cls(image.shape[0], image.shape[1], 1 if image.ndim == 2 else image.shape[2], image.dtype.itemsize * 8)
+
+    def __str__(self) -> str:
+        return f"{self.height}x{self.width} {_CHANNELS[self.channels]} {self.bits} bits"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The kind that :func:`str` gave."""
+        size, channels, bits, _ = text.split()
+        height, width = map(int, size.split("x"))
+        return cls(height, width, next(n for n, name in _CHANNELS.items() if name == channels), int(bits))
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """uint8 or uint16."""
+        return np.dtype(np.uint8 if self.bits == 8 else np.uint16)
+
+
+def is_store_name(path: Path) -> bool:
+    """Whether a path names a store rather than a folder."""
+    return path.suffix.lower() in STORE_SUFFIXES
+
+
+def create_images(file: h5py.File, kind: ImageKind, count: int | None) -> h5py.Dataset:
+    """The data set ``/images`` for ``count`` images, or for any number, to be appended to, when None."""
+    shape = (kind.height, kind.width, kind.channels)
+    return file.create_dataset(
+        "images",
+        (count or 0, *shape),
+        kind.dtype,
+        maxshape=(count, *shape),
+        chunks=(1, *shape),
+        compression="lzf",
+        fletcher32=True,  # LZF notices no damage by itself
+    )
+
+
+@contextlib.contextmanager
+def hdf5_errors(path: Path) -> Iterator[None]:
+    """Turn what HDF5 raises on a full or read-only disk into an :class:`OutputError` that names the file."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        raise OutputError(f"{path}: cannot be written ({error}); free some space or choose another place") from error
+
+
+class ImageWriter:
+    """Writes images of one kind to a new file, which is there when the block ends without an error.
+
+    Args:
+        path: the file; no image, no file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stack = contextlib.ExitStack()
+        self._file: h5py.File | None = None
+        self._waiting: list[Image] = []
+        self.kind: ImageKind | None = None
+
+    def append(self, image: Image) -> None:
+        """Write one image, (H, W) or (H, W, C), of the kind of the first.
+
+        Raises:
+            OutputError: the disk refuses.
+        """
+        if self._file is None:
+            self.kind = ImageKind.of(image)
+            temporary = self._stack.enter_context(atomic_path(self._path))
+            with hdf5_errors(self._path):
+                self._file = h5py.File(temporary, "w", libver="latest")
+                self._images = create_images(self._file, self.kind, None)
+        self._waiting.append(image if image.ndim == 3 else image[..., None])
+        if len(self._waiting) * image.nbytes > _BUFFER:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._waiting:
+            start = len(self._images)
+            with hdf5_errors(self._path):
+                self._images.resize(start + len(self._waiting), axis=0)
+                self._images[start:] = np.stack(self._waiting)
+            self._waiting.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        if exception[0] is not None:
+            with contextlib.suppress(OSError, RuntimeError):
+                self._close()
+            self._stack.__exit__(*exception)
+            return
+        with self._stack, hdf5_errors(self._path):
+            self._flush()
+            self._close()
+
+    def _close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+def join_images(file: h5py.File, kind: ImageKind, count: int, parts: Iterable[Path]) -> None:
+    """Write ``/images`` from files that hold some each, chunk by chunk, without decoding.
+
+    Raises:
+        OutputError: a part is damaged, or they do not hold ``count`` images.
+    """
+    images = create_images(file, kind, count)
+    end = 0
+    for part in parts:
+        for data, mask in _chunks(part):
+            if end < count:
+                images.id.write_direct_chunk((end, 0, 0, 0), data, mask)
+            end += 1
+    if end != count:
+        raise OutputError(f"{file.filename}: {end} images for {count} labels; delete its folder and run again")
+
+
+def _chunks(part: Path) -> Iterator[tuple[bytes, int]]:
+    """The images of a part as they are stored, and their filter masks."""
+    try:
+        with h5py.File(part, "r") as source:
+            chunks = source["images"].id
+            for number in range(chunks.shape[0]):
+                mask, data = chunks.read_direct_chunk((number, 0, 0, 0))
+                yield data, mask
+    except (OSError, RuntimeError, KeyError) as error:
+        raise OutputError(f"{part}: is damaged ({error}); delete its folder and run again") from error
+
+
+def copy_store(source: h5py.File, file: h5py.File) -> None:
+    """Carry over everything but the images: ids, labels, what else lies in the file, and the attributes."""
+    for name in source:
+        if name != "images" and isinstance(source.get(name, getlink=True), h5py.HardLink):
+            source.copy(name, file)
+    file.attrs.update(source.attrs)
+
+
+def write_columns(file: h5py.File, rows: Iterator[tuple[str, Mapping[str, str]]], columns: Sequence[Column]) -> None:
+    """Write ``/ids``, ``/subjects`` and ``/labels`` from (id, cells) rows, some thousands at a time.
+
+    Args:
+        file: has ``/images`` already.
+        rows: as many as there are images, in their order.
+        columns: from :func:`refiner.columns.find_columns` over the same rows.
+    """
+    count = len(file["images"])
+    ids = file.create_dataset("ids", (count,), h5py.string_dtype())
+    file.create_group("labels", track_order=True)
+    sets = [_create_column(file, column, count) for column in columns]
+    start = 0
+    while block := list(islice(rows, _ROWS)):
+        ids[start : start + len(block)] = [name.encode(errors="surrogateescape") for name, _ in block]
+        for column, values in zip(columns, sets, strict=True):
+            values[start : start + len(block)] = column.values([cells for _, cells in block])
+        start += len(block)
+
+
+def _create_column(file: h5py.File, column: Column, count: int) -> h5py.Dataset:
+    name = "subjects" if column.name == "subject" else f"labels/{to_dataset_name(column.name)}"
+    value_bytes = 8 * math.prod(column.shape)
+    chunk = (max(1, min(count, 1024, _CHUNK_BYTES // value_bytes)), *column.shape)
+    options = {} if column.is_text else {"compression": "gzip", "compression_opts": 1, "shuffle": True}
+    values = file.create_dataset(name, (count, *column.shape), column.dtype, chunks=chunk, **options)
+    values.attrs["cells"] = column.cells
+    return values
+
+
+def to_dataset_name(column: str) -> str:
+    """The name of a label as HDF5 can have it: without a slash, and neither empty nor a dot."""
+    return f"%{column}" if column in ("", ".") else column.replace("%", "%25").replace("/", "%2F")
+
+
+def to_label_name(dataset: str) -> str:
+    """The name that :func:`to_dataset_name` was given."""
+    return dataset[1:] if dataset in ("%", "%.") else dataset.replace("%2F", "/").replace("%25", "%")
+
+
+def write_attributes(file: h5py.File, attributes: Mapping[str, str], suffixes: Counter[str] | None = None) -> None:
+    """Write what makes a store describe itself."""
+    file.attrs["format"] = FORMAT
+    file.attrs["format_version"] = FORMAT_VERSION
+    file.attrs["conventions"] = CONVENTIONS
+    if suffixes is not None:
+        file.attrs["original_suffixes"] = json.dumps(dict(suffixes.most_common()))
+    for name, value in attributes.items():
+        file.attrs[name] = value

@@ -1,0 +1,207 @@
+"""Where a conversion writes: a folder of images with ``labels.csv``, or a store."""
+
+import contextlib
+import json
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+import h5py
+
+from refiner.columns import find_columns
+from refiner.errors import OutputError
+from refiner.files import locked
+from refiner.image_files import LOSSLESS_SUFFIXES
+from refiner.outputs import STATE_FOLDER, OutputFolder, check_apart, leads_out, open_output
+from refiner.parts import Parts
+from refiner.records import LABELS_FILE, write_rejected, write_table
+from refiner.store import ImageKind, hdf5_errors, join_images, write_attributes, write_columns
+
+DONE_FILE = "done.json"
+"""In the state folder: the job that is finished, and its summary."""
+
+
+class Target(Protocol):
+    """The place a conversion writes to, locked against other processes.
+
+    Attributes:
+        parts_folder: where its unfinished parts lie.
+        images_folder: where a part writes image files; None where it writes stores.
+    """
+
+    parts_folder: Path
+    images_folder: Path | None
+
+    def finished(self, job: str) -> str | None:
+        """The summary of the same job where it is finished already.
+
+        Raises:
+            OutputError: something else is there, which would be lost.
+        """
+
+    def names(self, ids: Sequence[str]) -> Sequence[str]:
+        """The names of the outputs of some samples."""
+
+    def claim(self, names: Sequence[str]) -> None:
+        """Make sure that nothing of the user's is lost when files of these names are written.
+
+        Raises:
+            OutputError: something would be.
+        """
+
+    def finish(self, parts: Parts, job: str, summary: str) -> None:
+        """Bring the parts together and remove them."""
+
+
+@contextlib.contextmanager
+def open_folder(source: Path, root: Path, *, grey: bool, overwrite: bool) -> Iterator["FolderTarget"]:
+    """Open a folder to convert into; see :func:`refiner.outputs.open_output`."""
+    with open_output(source, root, job="", overwrite=overwrite) as output:
+        yield FolderTarget(output, grey=grey)
+
+
+class FolderTarget:
+    """A folder of lossless images with ``labels.csv``; see :class:`Target`."""
+
+    def __init__(self, output: OutputFolder, *, grey: bool) -> None:
+        self.output, self.grey = output, grey
+        self.images_folder: Path | None = output.root
+        self.parts_folder = output.root / STATE_FOLDER / "parts"
+
+    def finished(self, job: str) -> str | None:
+        """The summary of the same job, when all its files are still there."""
+        done = self.output.root / STATE_FOLDER / DONE_FILE
+        try:
+            state = json.loads(done.read_text())
+        except (OSError, ValueError):
+            return None
+        if state.get("job") != job or not self.output.is_complete():
+            return None
+        self.output.rejected_stands = True
+        shutil.rmtree(self.parts_folder, ignore_errors=True)  # a run was killed while it removed them
+        return str(state["summary"])
+
+    def names(self, ids: Sequence[str]) -> Sequence[str]:
+        """Lossless suffixes stay, others become .png: ``a.jpg`` is ``a.png``, or ``a.jpg.png`` if that is taken."""
+        plain = [_lossless_name(sample, grey=self.grey) for sample in ids]
+        taken = Counter(plain)
+        names = [name if taken[name] == 1 or name == sample else f"{sample}.png" for sample, name in zip(ids, plain)]
+        return names if len(set(names)) == len(ids) else [f"{sample}.png" for sample in ids]
+
+    def claim(self, names: Sequence[str]) -> None:
+        """Claim every file; see :meth:`refiner.outputs.OutputFolder.claim`."""
+        for name in chain([LABELS_FILE], names):
+            if not leads_out(name):
+                self.output.claim(name)
+        # From here on the folder is neither what an older conversion finished nor what its labels say.
+        for stale in (f"{STATE_FOLDER}/{DONE_FILE}", LABELS_FILE):
+            (self.output.root / stale).unlink(missing_ok=True)
+
+    def finish(self, parts: Parts, job: str, summary: str) -> None:
+        """Write ``labels.csv`` and the rejects, and remove what older conversions left here."""
+        columns = dict.fromkeys(column for line in parts.lines() for column in line.cells)
+        made = {line.name for line in parts.lines() if line.name}
+        if columns:
+            rows = ({"file": line.name, **line.cells} for line in parts.lines() if line.name)
+            write_table(self.output.root / LABELS_FILE, ["file", *columns], rows)
+            made.add(LABELS_FILE)
+        self.output.keep_only(made)
+        for line in parts.lines():
+            if line.reason:
+                self.output.rejected.append((line.source, "read", line.reason))
+        self.output.write_state(DONE_FILE, json.dumps({"job": job, "summary": summary}))
+        parts.remove()
+
+
+def _lossless_name(sample: str, *, grey: bool) -> str:
+    if leads_out(sample):  # will be rejected
+        return sample
+    suffix = PurePosixPath(sample).suffix.lower()
+    kept = suffix in LOSSLESS_SUFFIXES and not (grey and suffix == ".ppm")  # which holds no grey
+    return sample if kept else str(PurePosixPath(sample).with_suffix(".png"))
+
+
+@contextlib.contextmanager
+def open_store(
+    source: Path | None, path: Path, *, attributes: Mapping[str, str], overwrite: bool
+) -> Iterator["StoreTarget"]:
+    """Open a store to write, alone; ``source`` is what is read for it, if anything.
+
+    Raises:
+        OutputError: it is the input or lies inside it, a file is in the way, or another process writes it.
+    """
+    if source is not None:
+        check_apart(source, path)
+    state = path.with_name(f"{path.name}.parts")
+    if path.is_dir():
+        raise OutputError(f"{path}: is a folder; choose another name for the store")
+    refusal = f"{path}: another process is writing it; wait for it, or choose another name"
+    with locked(state / "lock", refusal=refusal):
+        try:
+            yield StoreTarget(path, state / "parts", attributes=attributes, overwrite=overwrite)
+        finally:
+            if not (state / "parts").exists():
+                (state / "lock").unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # not empty: something of the user's
+                    state.rmdir()
+
+
+class StoreTarget:
+    """A store of our own; see :class:`Target`."""
+
+    images_folder: Path | None = None
+
+    def __init__(self, path: Path, parts_folder: Path, *, attributes: Mapping[str, str], overwrite: bool) -> None:
+        self.path, self.parts_folder = path, parts_folder
+        self.attributes, self.overwrite = attributes, overwrite
+        self.rejected_path = path.with_suffix(".rejected.csv")
+
+    def finished(self, job: str) -> str | None:
+        """The summary in the attributes of a store of the same job."""
+        if self.overwrite or not self.path.exists():
+            return None
+        try:
+            with h5py.File(self.path, "r") as file:
+                if str(file.attrs.get("job")) == job:
+                    summary = str(file.attrs["summary"])
+                    shutil.rmtree(self.parts_folder, ignore_errors=True)  # a run was killed while it removed them
+                    return summary
+        except (OSError, RuntimeError, KeyError):
+            pass
+        raise OutputError(
+            f"{self.path}: is there already, made from other input or with other options; choose another name, or "
+            "replace it with --overwrite"
+        )
+
+    def names(self, ids: Sequence[str]) -> Sequence[str]:
+        """Ids stay as they are."""
+        return ids
+
+    def claim(self, names: Sequence[str]) -> None:
+        """Nothing but the store is written; :meth:`finished` has looked at it."""
+
+    def finish(self, parts: Parts, job: str, summary: str) -> None:
+        """Join the parts into one file, move it into place, and list the rejects beside it."""
+        rejected = [(line.source, "read", line.reason) for line in parts.lines() if line.reason]
+        if rejected:
+            write_rejected(self.rejected_path, rejected)
+        else:
+            self.rejected_path.unlink(missing_ok=True)
+        kind = next((line.kind for line in parts.lines() if line.name), None)
+        if kind is not None:  # last, for the store says that all is done
+            with hdf5_errors(self.path):
+                self._join(parts, ImageKind.parse(kind), {**self.attributes, "job": job, "summary": summary})
+        parts.remove()
+
+    def _join(self, parts: Parts, kind: ImageKind, attributes: Mapping[str, str]) -> None:
+        suffixes = Counter(PurePosixPath(line.source).suffix.lower() for line in parts.lines() if line.name)
+        columns = find_columns(line.cells for line in parts.lines() if line.name)
+        temporary = parts.folder / "store.h5"
+        with h5py.File(temporary, "w", libver="latest") as file:
+            join_images(file, kind, suffixes.total(), parts.images())
+            write_columns(file, ((line.name, line.cells) for line in parts.lines() if line.name), columns)
+            write_attributes(file, attributes, suffixes)
+        temporary.replace(self.path)

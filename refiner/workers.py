@@ -1,0 +1,72 @@
+"""The same function over many tasks, on several processes, results in order."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait
+from typing import Any, TypeVar
+
+from refiner.errors import OutputError
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+_function: Callable[[Any], Any] | None = None  # of a worker process
+
+
+def map_in_order(
+    function: Callable[[Task], Result], tasks: Iterable[Task], *, workers: int, ahead: int = 2
+) -> Iterator[Result]:
+    """Results of ``function`` over ``tasks``, in their order, a bounded number ahead.
+
+    Args:
+        function: picklable when ``workers`` > 1; it is sent to each process once, so it may keep things open.
+        tasks: picklable too.
+        workers: processes; 1 computes here.
+        ahead: tasks given out for each worker before the first result is taken.
+
+    Raises:
+        OutputError: a worker process died, as when memory ran out.
+    """
+    if workers <= 1:
+        yield from map(function, tasks)
+        return
+    context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
+    pool = ProcessPoolExecutor(workers, context, initializer=_start, initargs=(function,))
+    pending: deque[Future[Result]] = deque()
+    try:
+        for task in tasks:
+            pending.append(pool.submit(_call, task))
+            if len(pending) >= workers * ahead:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    except BrokenProcessPool as error:
+        raise OutputError("a worker process was killed, perhaps for want of memory; try fewer --workers") from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _start(function: Callable[[Any], Any]) -> None:
+    global _function
+    _function = function
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers it
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+
+
+def _die_with_parent() -> None:
+    """A worker whose parent was killed would wait for ever, and might write where the next run writes."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+def _call(task: Any) -> Any:
+    assert _function is not None
+    return _function(task)

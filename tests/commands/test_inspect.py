@@ -1,0 +1,142 @@
+"""``refiner inspect`` from the command line: what is printed, exit status, streams."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from refiner.commands import main
+from refiner.configuration import TrainingConfiguration
+from refiner.eyes import EyeParameters
+from refiner.eyes.writing import rendered_records, write_folder
+from refiner.image_files import read_image
+from refiner.training import train
+
+
+@pytest.fixture(scope="module")
+def eyes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("inspect") / "eyes"
+    records = rendered_records(EyeParameters(), 30, seed=4)
+    write_folder(out, records, 30, labelled=True, report=lambda done, total: None)
+    return out
+
+
+def inspect(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["inspect", *map(str, arguments)])
+
+
+def test_help_has_an_example() -> None:
+    assert "refiner inspect renders photographs --sheet renders.png" in inspect("--help").output
+
+
+def test_a_data_set_is_described(eyes: Path) -> None:
+    result = inspect(eyes)
+    assert (result.exit_code, result.stderr) == (0, "")
+    lines = result.stdout.splitlines()
+    assert lines[0] == f"{eyes}: data set (folder)"
+    assert "  size          36x60 (height x width)" in lines
+    assert "  depth         8 bits, grey" in lines
+    assert any(line.split()[:4] == ["gaze", "30", "of", "30:"] for line in lines)
+    assert any(line.startswith("gaze, degrees") for line in lines)
+    assert "nothing looks wrong" in lines
+
+
+def test_a_sample_says_so(eyes: Path) -> None:
+    assert "30 (looked at 12, spread evenly; --sample 0 looks at all)" in inspect(eyes, "--sample", 12).stdout
+    assert "looked at" not in inspect(eyes, "--sample", 0).stdout
+
+
+def test_faults_leave_the_exit_status(renders: Path) -> None:
+    (renders / "bad.png").touch()
+    result = inspect(renders)
+    assert result.exit_code == 0
+    assert (
+        "looks wrong (1)\n  1. 1 of 21 images cannot be used; most often: is empty (1)\n     -> look at"
+        in result.stdout
+    )
+
+
+def test_two_data_sets_are_compared(eyes: Path, renders: Path) -> None:
+    result = inspect(eyes, renders)
+    assert result.exit_code == 0
+    assert "fit of renders and photographs\n  size          36x60 against 8x12\n" in result.stdout
+    assert f"refiner convert {eyes} eyes-fitted --size 8x12" in result.stdout
+
+
+def test_json_is_one_object(eyes: Path, renders: Path) -> None:
+    figures = json.loads(inspect(eyes, "--json").stdout)
+    assert (figures["command"], figures["kind"], figures["images"], figures["findings"]) == (
+        *("inspect", "data set"),
+        *(30, []),
+    )
+    assert figures["labels"]["gaze"]["ranges"][1]["name"] == "yaw"
+    assert "angles" not in figures
+    both = json.loads(inspect(eyes, renders, "--json").stdout)
+    assert both["other"]["sizes"] == {"8x12": 20}
+    assert both["fit"][0].keys() == {"key", "message", "remedy"}
+
+
+def test_a_sheet_is_written(eyes: Path, renders: Path, tmp_path: Path) -> None:
+    result = inspect(eyes, "--sheet", tmp_path / "one.png")
+    assert "one.png: sheet of images" in result.stderr
+    inspect(eyes, renders, "--sheet", tmp_path / "two.png")
+    one, two = (read_image(tmp_path / name) for name in ("one.png", "two.png"))
+    assert one.shape[1] == two.shape[1]
+    assert two.shape[0] > one.shape[0]
+
+
+def test_a_run_and_its_refiner(tiny: TrainingConfiguration, tmp_path: Path) -> None:
+    train(tiny, tmp_path / "run", device="cpu")
+    result = inspect(tmp_path / "run")
+    assert result.exit_code == 0
+    assert "  steps         11 of 11 (100%), 5 pre-training" in result.stdout
+    assert "nothing looks wrong" in result.stdout
+    figures = json.loads(inspect(tmp_path / "run", "--json").stdout)
+    assert (figures["kind"], figures["steps_done"], figures["environment"]["platform"] is not None) == ("run", 11, True)
+    refiner = inspect(tmp_path / "run" / "refiner.safetensors")
+    assert "  digest        " in refiner.stdout
+    assert json.loads(inspect(tmp_path / "run" / "refiner.safetensors", "--json").stdout)["kind"] == "refiner"
+    assert inspect(tmp_path / "run", tmp_path).exit_code == 2
+
+
+def test_what_it_is_not(tmp_path: Path, eyes: Path) -> None:
+    (tmp_path / "notes.txt").write_text("nothing")
+    (tmp_path / "broken.safetensors").write_text("nothing")
+    (tmp_path / "empty").mkdir()
+    cases = {
+        (tmp_path / "notes.txt",): "is neither a data set",
+        (tmp_path / "broken.safetensors",): "cannot be read as a refiner file",
+        (tmp_path / "empty",): "holds no images",
+    }
+    for arguments, reason in cases.items():
+        result = inspect(*arguments)
+        assert (result.exit_code, result.stdout) == (1, ""), arguments
+        assert reason in result.stderr
+        assert result.stderr.count("\n") == 1
+    assert inspect(tmp_path / "missing").exit_code == 2
+    assert inspect(eyes, "--sample", "-1").exit_code == 2
+
+
+def test_data_sets_need_no_torch(eyes: Path) -> None:
+    code = (
+        "import sys; from refiner.commands import main; "
+        f"main(['inspect', {str(eyes)!r}], standalone_mode=False); assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize(
+    ("renders", "photographs", "words"),
+    [
+        ("unityeyes/deepmetis", "mpiigaze_p00_dev", "deepmetis-fitted --equalize"),
+        ("mpiigaze_p00_dev", "columbia_dev/images", "they fit"),
+        ("mpiigaze_p00_dev", "webcam_dev", "webcam_dev-fitted --crop 50x83 --size 36x60 --equalize"),
+    ],
+)
+def test_real_pairs(real_data: Path, renders: str, photographs: str, words: str) -> None:
+    result = inspect(real_data / renders, real_data / photographs, "--sample", 300)
+    assert result.exit_code == 0
+    assert words in result.stdout

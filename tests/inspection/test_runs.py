@@ -1,0 +1,93 @@
+"""A run folder and a refiner file say what they are; damage is named."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from refiner.configuration import TrainingConfiguration
+from refiner.errors import DataError, RunError
+from refiner.files import read_json_lines
+from refiner.inspection.runs import inspect_refiner, inspect_run, is_refiner_file, is_run, receptive_field
+from refiner.networks import RefinerNetwork, parameter_count
+from refiner.refiner_files import load_refiner
+from refiner.training import train
+
+
+@pytest.fixture
+def run(tiny: TrainingConfiguration, tmp_path: Path) -> Path:
+    train(tiny, tmp_path / "run", device="cpu")
+    return tmp_path / "run"
+
+
+def test_a_finished_run(run: Path, tiny: TrainingConfiguration) -> None:
+    facts = inspect_run(run)
+    assert is_run(run)
+    assert not is_run(tiny.data.renders)  # type: ignore[arg-type]
+    assert (facts.steps_done, facts.steps, facts.pretraining_steps) == (11, 11, 5)
+    assert facts.metrics == list(read_json_lines(run / "metrics.jsonl"))[-1]
+    assert facts.checkpoints == ("step-00000009.pt", "step-00000011.pt")
+    assert facts.started_on["precision"] == "fp32"
+    assert facts.data["renders"] == str(tiny.data.renders)
+    assert facts.refiner is not None
+    assert (facts.findings, facts.warnings) == ([], ())
+    assert facts.started.endswith("+00:00")
+
+
+def test_an_unfinished_run_without_its_data(run: Path, tiny: TrainingConfiguration) -> None:
+    lines = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (run / "metrics.jsonl").write_text("".join(lines[:3]))
+    (run / "refiner.safetensors").unlink()
+    assert tiny.data.renders is not None
+    tiny.data.renders.rename(tiny.data.renders.with_name("moved"))
+    facts = inspect_run(run)
+    assert facts.steps_done == 6
+    assert [finding.key for finding in facts.findings] == ["unfinished", "no refiner", "renders gone"]
+
+
+def test_warnings_are_those_of_the_monitors(run: Path) -> None:
+    wins = {"adversarial": 1.0, "discriminator_loss": 0.5, "accuracy_refined": 1.0, "accuracy_real": 1.0}
+    rows = [{"step": step, **wins, "diversity": 1.0, "change": 0.1, "saturated": 0.0} for step in range(1, 9)]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (warning,) = inspect_run(run).warnings
+    assert warning.startswith("step 8: the discriminator wins")
+
+
+def test_damage_is_named(run: Path) -> None:
+    (run / "refiner.safetensors").write_bytes(b"nothing")
+    assert "cannot be read as a refiner file" in inspect_run(run).findings[-1].message
+    (run / "environment.json").write_text("{")
+    with pytest.raises(RunError, match=r"environment\.json: is damaged"):
+        inspect_run(run)
+
+
+def test_a_refiner_file(run: Path) -> None:
+    file = run / "refiner.safetensors"
+    facts, refiner = inspect_refiner(file), load_refiner(file)
+    assert is_refiner_file(file)
+    assert (facts.digest, facts.parameters) == (refiner.digest(), parameter_count(refiner.network))
+    assert facts.architecture["features"] == 4
+    assert facts.training["step"] == 11
+    with pytest.raises(DataError, match="cannot be read"):
+        inspect_refiner(run / "config.yaml")
+
+
+@pytest.mark.parametrize(("unshuffle", "blocks", "stem"), [(1, 4, 3), (1, 1, 7), (2, 1, 3), (2, 2, 5), (3, 1, 3)])
+def test_the_receptive_field_is_that_of_the_network(unshuffle: int, blocks: int, stem: int) -> None:
+    """As wide as what the gradient of one output pixel, the widest of its cell, reaches."""
+    architecture = {"features": 6, "blocks": blocks, "stem_kernel": stem, "unshuffle": unshuffle}
+    side = receptive_field(architecture)
+    if (unshuffle, blocks, stem) == (1, 4, 3):
+        assert side == 19
+    network = RefinerNetwork(**architecture)
+    for parameter in network.parameters():  # no ReLU closes, no tanh saturates
+        torch.nn.init.constant_(parameter, 0.01)
+    width = 3 * side // unshuffle * unshuffle
+    image = torch.rand(1, 1, 8 * unshuffle, width, requires_grad=True)
+    reach = 0
+    for offset in range(unshuffle):
+        (gradient,) = torch.autograd.grad(network(image)[0, 0, 4, width // 2 + offset], image)
+        columns = gradient[0, 0].abs().sum(dim=0).nonzero()
+        reach = max(reach, int(columns.max() - columns.min()) + 1)
+    assert reach == side

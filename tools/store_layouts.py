@@ -1,0 +1,101 @@
+"""How a store should be laid out: speed and size by images a chunk and filter; writes docs/store-layouts.json.
+
+    python tools/store_layouts.py [IMAGES]
+
+IMAGES is a data set whose images are taken again and again (flipped at random); without it, procedural eyes. Speeds
+are images a second of one thread, to be compared with one another within one run only.
+"""
+
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+import h5py
+import numpy as np
+
+from refiner.eyes import EyeParameters
+from refiner.eyes.writing import rendered_records
+from refiner.formats import open_dataset
+from refiner.hardware import environment
+
+CHUNKS = (1, 4, 16, 64)
+FILTERS: dict[str, dict[str, Any]] = {
+    "none": {},
+    "lzf": {"compression": "lzf"},
+    "gzip 1": {"compression": "gzip", "compression_opts": 1},
+}
+READS = 8192
+
+
+@click.command()
+@click.argument("source", required=False, type=click.Path(exists=True, path_type=Path))
+@click.option("--count", default=40_000, show_default=True, help="Images in each store.")
+@click.option("--out", type=click.Path(path_type=Path), help="Write the figures here as JSON.")
+def main(source: Path | None, count: int, out: Path | None) -> None:
+    """Measure every layout on one set of images."""
+    images = repeated(base_images(source), count)
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name, options in FILTERS.items():
+            for chunk in CHUNKS:
+                row = {"filter": name, "chunk": chunk, **measure(Path(folder) / "store.h5", images, chunk, options)}
+                rows.append(row)
+                click.echo("  ".join(f"{key} {value}" for key, value in row.items()))
+    facts = {"images": str(source.name if source else "procedural eyes"), "count": count, "layouts": rows}
+    if out:
+        out.write_text(json.dumps({**facts, "environment": environment()}, indent=1) + "\n")
+
+
+def base_images(source: Path | None) -> np.ndarray:
+    """Some distinct images, (N, H, W, C)."""
+    if source is None:
+        images = [record.image for record in rendered_records(EyeParameters(), 2000, seed=0)]
+    else:
+        dataset = open_dataset(source)
+        images = [dataset.read_image(sample) for sample in dataset.ids[:2000]]
+    stacked = np.stack([image for image in images if image.shape == images[0].shape])
+    return stacked if stacked.ndim == 4 else stacked[..., None]
+
+
+def repeated(images: np.ndarray, count: int) -> np.ndarray:
+    """As many images, drawn at random, half of them flipped."""
+    rng = np.random.default_rng(0)
+    drawn = images[rng.integers(0, len(images), count)]
+    return np.where(rng.random((count, 1, 1, 1)) < 0.5, drawn[:, :, ::-1], drawn)
+
+
+def measure(path: Path, images: np.ndarray, chunk: int, options: dict[str, Any]) -> dict[str, Any]:
+    """Images a second written, read in order and read shuffled; size as a share of the pixels."""
+    start = time.perf_counter()
+    with h5py.File(path, "w", libver="latest") as file:
+        stored = file.create_dataset("images", images.shape, "u1", chunks=(chunk, *images.shape[1:]), **options)
+        for first in range(0, len(images), 1024):
+            stored[first : first + 1024] = images[first : first + 1024]
+    written = len(images) / (time.perf_counter() - start)
+    order = np.random.default_rng(1).permutation(len(images))[:READS]
+    with h5py.File(path, "r") as file:
+        stored = file["images"]
+        in_order = rate(lambda: [stored[first : first + 256] for first in range(0, len(images), 256)], len(images))
+        shuffled = rate(lambda: [stored[number] for number in order], len(order))
+        lists = rate(lambda: [stored[np.sort(order[i : i + 64])] for i in range(0, 2048, 64)], 2048)
+    return {
+        "size": round(path.stat().st_size / images.nbytes, 3),
+        "written": round(written),
+        "in_order": round(in_order),
+        "shuffled": round(shuffled),
+        "shuffled_by_lists": round(lists),
+    }
+
+
+def rate(read: Any, count: int) -> float:
+    """Items a second."""
+    start = time.perf_counter()
+    read()
+    return count / (time.perf_counter() - start)
+
+
+if __name__ == "__main__":
+    main()
