@@ -10,12 +10,14 @@ if TYPE_CHECKING:
     from refiner.batch_refinement import refine_path
     from refiner.configuration import TrainingConfiguration, read_configuration
     from refiner.errors import RefinerError
+    from refiner.gaze.prediction import GazeEstimator
     from refiner.networks import PatchDiscriminator, RefinerNetwork
     from refiner.refinement import Refiner
     from refiner.training import train
     from refiner.transforms import RefineImages
 
 _HOMES = {
+    "GazeEstimator": "gaze.prediction",
     "PatchDiscriminator": "networks",
     "RefineImages": "transforms",
     "Refiner": "refinement",
@@ -28,6 +30,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "GazeEstimator",
     "PatchDiscriminator",
     "RefineImages",
     "Refiner",

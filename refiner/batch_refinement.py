@@ -135,6 +135,8 @@ def _uselessness(path: Path) -> str:
         return (
             "is a link to a folder, which is not followed" if path.is_symlink() else "is a folder that cannot be read"
         )
+    if REJECTED_FILE in path.parts:
+        return f"lies in a folder {REJECTED_FILE}, which is the name of the table of rejects"
     return "is neither an image nor a table that goes along with images"
 
 
@@ -187,7 +189,7 @@ class _FolderRefinement:
     def _sort_out(self) -> tuple[list[str], dict[str, str]]:
         """Images, and what is of no use with the reason; the tables that go along with images are copied."""
         names = [name for name in list_files(self.source) if name != REJECTED_FILE]
-        images = [name for name in names if is_image_file(Path(name))]
+        images = [name for name in names if is_image_file(Path(name)) and not name.startswith(f"{REJECTED_FILE}/")]
         sidecars = [name for name in names if Path(name).suffix.lower() in SIDECAR_SUFFIXES]
         if not images:
             raise DataError(f"{self.source}: holds no images; expected {' '.join(IMAGE_SUFFIXES)}, at any depth")

@@ -13,6 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from refiner.errors import ConfigurationError
+from refiner.files import read_regular
 
 
 class Section(BaseModel):
@@ -220,10 +221,10 @@ def read_configuration(path: Path | None, model: type[Model], *, overrides: Sequ
     values: Any = {}
     if path:
         try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+            values = yaml.safe_load(read_regular(path).decode()) or {}
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigurationError(f"{path}: cannot be read ({error}); name a YAML file") from error
-        except (yaml.YAMLError, ValueError) as error:
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise ConfigurationError(f"{path}: is not valid YAML ({' '.join(str(error).split())})") from error
         if not isinstance(values, dict):
             raise ConfigurationError(f"{path}: holds a {type(values).__name__}, expected keys and values")

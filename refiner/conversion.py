@@ -5,7 +5,7 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,10 +20,11 @@ from refiner.formats.store import Store
 from refiner.image_files import Image
 from refiner.images import MAX_SQUEEZE, crop_centre, equalize, resize, to_grey
 from refiner.outputs import stamp
-from refiner.parts import Line, PartFiles, Parts, fingerprint, write_part
-from refiner.records import PAIRS, Labels, Record
+from refiner.parts import PartFiles, Parts, fingerprint, write_part
+from refiner.records import Labels, Record
 from refiner.splits import names_subjects, split_samples
 from refiner.store import is_store_name
+from refiner.tally import Summary, Tally
 from refiner.targets import Target, open_folder, open_store
 from refiner.workers import map_in_order
 
@@ -104,26 +105,6 @@ def move_points(labels: Labels, *, scale: Any = 1.0, shift: Any = 0.0) -> Labels
     return {name: moved(name, value) for name, value in labels.items()}
 
 
-@dataclass
-class Summary:
-    """What a conversion did.
-
-    Attributes:
-        written, rejected: numbers of samples.
-        kinds: numbers of images by size, channels and depth.
-        ranges: least and greatest value of gaze, head pose and pupil, by column.
-        reasons: numbers of rejects by reason, most frequent first.
-        finished_before: whether an earlier run of the same command had done it all.
-    """
-
-    written: int = 0
-    rejected: int = 0
-    kinds: dict[str, int] = field(default_factory=dict)
-    ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
-    reasons: dict[str, int] = field(default_factory=dict)
-    finished_before: bool = False
-
-
 def convert(
     source: Path,
     destination: Path,
@@ -173,7 +154,7 @@ def convert(
     summaries = {}
     done = 0
     for name, selected in selections.items():
-        place = _place(destination, name)
+        place = place_of(destination, name)
         facts = {"source": str(source), "licence": dataset.licence, **(attributes or {})}
         opened = (
             open_store(source, place, attributes=facts, overwrite=overwrite)
@@ -206,7 +187,8 @@ def _stamps(source: Path) -> Iterator[str]:
         yield f"{name} {stamp(source / name)}"
 
 
-def _place(destination: Path, part: str) -> Path:
+def place_of(destination: Path, part: str) -> Path:
+    """Where a part of a split goes; the destination itself when there is but one, without a name."""
     if not part:
         return destination
     return destination.with_suffix(f".{part}{destination.suffix}") if is_store_name(destination) else destination / part
@@ -240,7 +222,7 @@ def _convert_into(
         )
         for n in todo
     )
-    tally = _Tally(one_kind=target.images_folder is None, root=maker.source)
+    tally = Tally(one_kind=target.images_folder is None, root=maker.source)
     done = len(ids) - sum(min(size, len(ids) - starts[n]) for n in todo)
     report(done)
     squeezed = 0
@@ -255,9 +237,10 @@ def _convert_into(
             squeezed,
             *(maker.conversion.size or ()),
         )
-    tally = _Tally(one_kind=target.images_folder is None, root=maker.source)
+    tally = Tally(one_kind=target.images_folder is None, root=maker.source)
     for line in parts.lines():
         tally.add(line)
+    tally.count_kinds(Counter())
     summary = tally.summary()
     if not summary.written:
         target.finish(parts, "", "")
@@ -309,48 +292,3 @@ class _PartMaker:
         record = self._dataset.read(sample)
         self._squeezed += self.conversion.squeezes(record.image)
         return self.conversion.apply(record)
-
-
-class _Tally:
-    """Counts what became of the samples."""
-
-    def __init__(self, *, one_kind: bool, root: Path) -> None:
-        self.one_kind, self.root = one_kind, root
-        self.kinds: Counter[str] = Counter()
-        self.reasons: Counter[str] = Counter()
-        self.ranges: dict[str, tuple[float, float]] = {}
-
-    def count_kinds(self, kinds: Counter[str]) -> None:
-        """Count images.
-
-        Raises:
-            DataError: a store would have to hold several kinds.
-        """
-        self.kinds += kinds
-        if self.one_kind and len(self.kinds) > 1:
-            found = "; ".join(f"{count} of {kind}" for kind, count in self.kinds.most_common(5))
-            raise DataError(
-                f"{self.root}: a store holds images of one size and depth, these have several ({found} so far); bring "
-                "them to one with --size HxW or --grey, or convert into a folder"
-            )
-
-    def add(self, line: Line) -> None:
-        """Count one sample."""
-        if line.reason:
-            self.reasons[line.reason] += 1
-            return
-        self.count_kinds(Counter([line.kind]))
-        for column in (column for columns in PAIRS.values() for column in columns if column in line.cells):
-            value = float(line.cells[column])
-            least, greatest = self.ranges.get(column, (value, value))
-            self.ranges[column] = min(least, value), max(greatest, value)
-
-    def summary(self) -> Summary:
-        """The counts so far."""
-        return Summary(
-            self.kinds.total(),
-            self.reasons.total(),
-            dict(self.kinds.most_common()),
-            self.ranges,
-            dict(self.reasons.most_common(20)),
-        )

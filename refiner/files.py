@@ -5,9 +5,11 @@ leaves no half-written file under a final name.
 """
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +22,28 @@ TEMPORARY_PREFIX = ".partial-"
 
 _UMASK = os.umask(0)  # can only be read by setting it, which is no thing to do while other threads write
 os.umask(_UMASK)
+
+
+def check_regular(path: Path) -> None:
+    """Refuse what is there but no regular file: a pipe or a device would be read for ever.
+
+    Raises:
+        OSError: it is missing, or none.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "is not a regular file", str(path))
+
+
+def read_regular(path: Path, *, limit: int = 2**28) -> bytes:
+    """The bytes of a regular file.
+
+    Raises:
+        OSError: it cannot be read, is no regular file, or has more than ``limit`` bytes.
+    """
+    check_regular(path)
+    if path.stat().st_size > limit:
+        raise OSError(errno.EFBIG, f"has {path.stat().st_size:,} bytes, at most {limit:,} are read", str(path))
+    return path.read_bytes()
 
 
 @contextlib.contextmanager
@@ -65,6 +89,18 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode(errors="surrogateescape"))
 
 
+def remove_file(path: Path) -> None:
+    """Remove a file, if it is there.
+
+    Raises:
+        OutputError: it cannot be removed, or is a folder.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be removed ({error.strerror or error}); choose another place") from error
+
+
 @contextlib.contextmanager
 def locked(path: Path, *, refusal: str) -> Iterator[None]:
     """Hold a lock file for the length of the block; the kernel frees it when the process dies, however it dies.
@@ -91,7 +127,7 @@ def locked(path: Path, *, refusal: str) -> Iterator[None]:
 
 def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
     """The objects of a JSON-lines file; a last line that a kill cut short is left out."""
-    if not path.exists():
+    if not path.is_file():
         return
     with path.open("rb") as stream:
         for line in stream:
@@ -99,7 +135,7 @@ def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
                 return
             try:
                 row = json.loads(line)
-            except ValueError:  # a torn line in the middle: the next run appended after it
+            except (ValueError, RecursionError):  # a torn line in the middle: the next run appended after it
                 continue
             if isinstance(row, dict):
                 yield row

@@ -72,7 +72,7 @@ def decode_image(data: bytes, path: Path) -> Image:
     if header.problem:
         raise ImageError(path, header.problem)
     if header.pictures != 1:
-        raise ImageError(path, f"holds {header.pictures} pictures (pages or frames), expected one; save them one by one")
+        raise ImageError(path, f"holds {header.pictures} pictures (pages, frames), expected one; save them one by one")
     if header.height * header.width > MAX_PIXELS:
         raise ImageError(path, f"has {header.height * header.width:,} pixels, at most {MAX_PIXELS:,} are read")
     # A JPEG has no alpha to lose, and only this flag makes OpenCV honour its EXIF orientation.
@@ -121,6 +121,8 @@ def encode_image(path: Path, image: Image, *, quality: int = 95) -> bytes:
         options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, full_chroma]
     elif suffix == ".webp":
         options = [cv2.IMWRITE_WEBP_QUALITY, quality]
+        if quality == LOSSLESS:  # the colour of transparent pixels too
+            options += [cv2.IMWRITE_WEBP_LOSSLESS_MODE, cv2.IMWRITE_WEBP_LOSSLESS_PRESERVE_COLOR]
     try:
         done, encoded = cv2.imencode(suffix, _swapped(image), options)
     except cv2.error as error:

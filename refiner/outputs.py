@@ -20,12 +20,16 @@ from refiner.files import (
     atomic_path,
     locked,
     read_json_lines,
+    remove_file,
     write_bytes,
     write_text,
 )
-from refiner.records import REJECTED_FILE, write_rejected
+from refiner.records import LABELS_FILE, REJECTED_FILE, write_rejected
 
 STATE_FOLDER = ".refiner"
+
+MAX_NAME_BYTES = 255
+"""Longest name of a file or folder, in bytes."""
 
 Stamp = tuple[int, int]
 """Size in bytes and time of last change in nanoseconds: what tells a changed input."""
@@ -89,7 +93,7 @@ class OutputFolder:
         self.rejected.append((name, stage, reason))
         self._finished.pop(name, None)
         if name in self._ours:
-            (self.root / name).unlink(missing_ok=True)
+            remove_file(self.root / name)
 
     def copy(self, source: Path, name: str) -> None:
         """Copy a file that goes along with the images as it is.
@@ -138,14 +142,21 @@ class OutputFolder:
             self.claim(REJECTED_FILE)
             write_rejected(self.root / REJECTED_FILE, self.rejected)
         elif REJECTED_FILE in self._ours:
-            (self.root / REJECTED_FILE).unlink(missing_ok=True)
+            remove_file(self.root / REJECTED_FILE)
         self._log.close()
 
 
 def leads_out(name: str) -> bool:
-    """Whether a name that stands in a file must not be used below a folder: it would lead out of it, or nowhere."""
+    """Whether a name must not be used below a folder: it would lead out of it, nowhere, or into our own files."""
     path = PurePosixPath(name)
-    return path.is_absolute() or ".." in path.parts or "\0" in name or not path.name
+    if path.is_absolute() or ".." in path.parts or "\0" in name or not path.name:
+        return True
+    return len(path.parts) > 1 and path.parts[0] in (STATE_FOLDER, LABELS_FILE, REJECTED_FILE)
+
+
+def is_too_long(name: str) -> bool:
+    """Whether no file system takes a part of a name: ``x.jpg.png`` can be, where ``x.jpg`` was not."""
+    return any(len(os.fsencode(part)) > MAX_NAME_BYTES for part in PurePosixPath(name).parts)
 
 
 def stamp(path: Path) -> Stamp:
@@ -163,7 +174,11 @@ def check_apart(source: Path, output: Path) -> None:
     Raises:
         OutputError: it is one of these.
     """
-    inner, outer = output.resolve(), source.resolve()
+    try:
+        output.exists()
+        inner, outer = output.resolve(), source.resolve()
+    except (OSError, RuntimeError) as error:  # a name too long, links in a circle
+        raise OutputError(f"{output}: cannot be written ({error}); choose another output") from error
     if inner.is_relative_to(outer) or outer.is_relative_to(inner):
         raise OutputError(f"{output}: and {source} lie inside one another; choose an output beside the input")
     for parent in output.parents:
@@ -189,7 +204,7 @@ def open_output(source: Path, root: Path, *, job: str, overwrite: bool = False) 
     refusal = f"{root}: another process is writing here; wait for it, or choose another folder"
     with locked(root / STATE_FOLDER / "lock", refusal=refusal):
         for leftover in root.rglob(f"{TEMPORARY_PREFIX}*"):
-            leftover.unlink()
+            remove_file(leftover)
         output = OutputFolder(root, job=job, overwrite=overwrite)
         try:
             yield output

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from refiner.errors import ImageError
-from refiner.files import atomic_path, read_json_lines, write_text
+from refiner.files import atomic_path, read_json_lines, read_regular, write_text
 from refiner.image_files import LOSSLESS, write_image
-from refiner.outputs import leads_out
+from refiner.outputs import is_too_long, leads_out
 from refiner.records import Record, to_cells
 from refiner.store import ImageKind, ImageWriter
 
@@ -68,8 +68,8 @@ class Parts:
         state = {"job": job, "parts": count}
         path = folder / "job.json"
         try:
-            kept = json.loads(path.read_text()) == state
-        except (OSError, ValueError):
+            kept = json.loads(read_regular(path)) == state
+        except (OSError, ValueError, RecursionError):
             kept = False
         if not kept:
             self.remove()
@@ -115,7 +115,7 @@ def write_lines(path: Path, lines: Iterable[Line]) -> None:
     """
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
         for line in lines:
-            row: dict[str, Any] = {key: value for key, value in line._asdict().items() if value}
+            row: dict[str, Any] = {key: value for key, value in line._asdict().items() if value or key == "source"}
             stream.write(json.dumps(row).encode() + b"\n")
 
 
@@ -141,6 +141,8 @@ def write_part(
             try:
                 if leads_out(name):
                     raise ImageError(source, "has a name that leads out of its folder")
+                if files.folder is not None and is_too_long(name):
+                    raise ImageError(source, "has a name that is too long for a file")
                 record = read()
                 kind = ImageKind.of(record.image)
                 cells = _checked(to_cells(record.labels), source)

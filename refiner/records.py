@@ -16,7 +16,7 @@ from typing import IO, Any
 import numpy as np
 
 from refiner.errors import DataError, ImageError
-from refiner.files import atomic_path
+from refiner.files import atomic_path, check_regular
 from refiner.image_files import Image
 
 Labels = dict[str, Any]
@@ -26,6 +26,8 @@ Labels = dict[str, Any]
 LABELS_FILE = "labels.csv"
 
 REJECTED_FILE = "rejected.csv"
+
+csv.field_size_limit(2**24)  # of characters in a cell; more than the standard's 131,072, which an array can have
 
 PAIRS = {
     "gaze": ("gaze_pitch_rad", "gaze_yaw_rad"),
@@ -127,6 +129,7 @@ class LabelTable(Mapping[str, Labels]):
         self._positions: dict[str, tuple[int, int]] = {}  # byte at which a row begins, line at which it ends
         self._faulty: dict[str, str] = {}
         try:
+            check_regular(path)
             with path.open("rb") as stream:
                 self._index(_Lines(stream))
         except (OSError, UnicodeError, csv.Error) as error:

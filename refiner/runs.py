@@ -1,20 +1,23 @@
 """A run folder: everything one training run has written, and the rules for going on with it.
 
 ``config.yaml``, ``environment.json``, ``metrics.jsonl``, TensorBoard events, ``samples/``, ``checkpoints/``,
-``rejected.csv`` and ``refiner.safetensors``.
+``rejected.csv``, and the result: ``refiner.safetensors``, or ``estimator.safetensors`` of a gaze estimator.
 """
 
 import contextlib
 import json
 import logging
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from refiner.configuration import TrainingConfiguration, changed_keys, read_configuration, write_configuration
-from refiner.errors import OutputError, RunError
-from refiner.files import TEMPORARY_PREFIX, JsonLines, locked, read_json_lines, write_text
+from pydantic import BaseModel
+
+from refiner.configuration import changed_keys, read_configuration, write_configuration
+from refiner.errors import ConfigurationError, OutputError, RunError
+from refiner.files import TEMPORARY_PREFIX, JsonLines, locked, read_json_lines, read_regular, write_text
+from refiner.hardware import environment, resolve_device
 from refiner.records import REJECTED_FILE, write_rejected
 from refiner.refiner_files import REFINER_FILE
 
@@ -23,7 +26,12 @@ log = logging.getLogger(__name__)
 CLOCK_COLUMNS = ("seconds", "images_per_second")
 """Columns of ``metrics.jsonl`` that differ between equal runs."""
 
-_OWN = ("environment.json", "metrics.jsonl", "samples", "checkpoints", REJECTED_FILE, REFINER_FILE, "config.yaml")
+ESTIMATOR_FILE = "estimator.safetensors"
+"""Name of the file of a gaze estimator in a run folder."""
+
+_RESULTS = (REFINER_FILE, ESTIMATOR_FILE)
+
+_OWN = ("environment.json", "metrics.jsonl", "samples", "checkpoints", REJECTED_FILE, *_RESULTS, "config.yaml")
 """What a run writes, in the order it is deleted: a folder is known as a run by its configuration, which goes last."""
 
 
@@ -35,6 +43,7 @@ class RunFolder:
         self.checkpoints = path / "checkpoints"
         self.samples = path / "samples"
         self.refiner = path / REFINER_FILE
+        self.estimator = path / ESTIMATOR_FILE
         self._metrics: JsonLines | None = None
 
     def read_environment(self) -> dict[str, Any]:
@@ -43,13 +52,46 @@ class RunFolder:
         if not file.exists():
             return {}
         try:
-            return dict(json.loads(file.read_text(encoding="utf-8")))
-        except ValueError as error:
+            return dict(json.loads(read_regular(file)))
+        except (OSError, ValueError, TypeError, RecursionError) as error:
             raise RunError(f"{file}: is damaged; start over with --new") from error
 
     def write_environment(self, environment: Mapping[str, Any]) -> None:
         """Record what the run is started on."""
         write_text(self.path / "environment.json", json.dumps(environment, indent=2) + "\n")
+
+    def settle_environment(
+        self, device: str, inputs: Mapping[str, str], choose_precision: Callable[[str], str]
+    ) -> tuple[str, str]:
+        """Device and precision: chosen once and read back on resume, with the threads, so that the bits stay.
+
+        Args:
+            device: ``auto``, ``cpu`` or ``cuda``.
+            inputs: digests of the data by name; ``--from`` may be ``nothing`` on resume.
+            choose_precision: ``fp32`` or ``bf16`` for a device; asked where no choice is recorded.
+
+        Raises:
+            RunError: the run was started on other inputs.
+        """
+        import torch
+
+        recorded = self.read_environment()
+        device = resolve_device(recorded.get("device", "auto") if device == "auto" and recorded else device)
+        if recorded:
+            for name, digest in inputs.items():
+                if recorded["inputs"].get(name) != digest and not (name == "--from" and digest == "nothing"):
+                    raise RunError(
+                        f"{self.path}: was started on other {name}; bring them back to go on, choose another --run, "
+                        "or start over with --new"
+                    )
+            torch.set_num_threads(recorded["threads"])
+            if recorded["device"] != device or recorded["processor"] != environment()["processor"]:
+                log.warning("this run was started on another machine or device: it goes on, but not to the same bits")
+        precision = recorded["precision"] if recorded.get("device") == device else choose_precision(device)
+        if not recorded:
+            chosen = {"device": device, "precision": precision, "backend": "eager", "inputs": dict(inputs)}
+            self.write_environment({**environment(), **chosen})
+        return device, precision
 
     def write_rejected(self, rejected: Mapping[str, str]) -> None:
         """Record the training images that were left out."""
@@ -78,7 +120,7 @@ class RunFolder:
 
 
 @contextlib.contextmanager
-def open_run(path: Path, configuration: TrainingConfiguration, *, new: bool = False) -> Iterator[RunFolder]:
+def open_run(path: Path, configuration: BaseModel, *, new: bool = False) -> Iterator[RunFolder]:
     """Open a run folder for training, alone.
 
     Args:
@@ -105,7 +147,13 @@ def open_run(path: Path, configuration: TrainingConfiguration, *, new: bool = Fa
             if new:
                 _clear(path)
             if file.exists():
-                changes = changed_keys(read_configuration(file, TrainingConfiguration), configuration)
+                try:
+                    changes = changed_keys(read_configuration(file, type(configuration)), configuration)
+                except ConfigurationError as error:
+                    raise RunError(
+                        f"{path}: holds a run of another kind or release ({error}); choose another --run, or start "
+                        "over with --new"
+                    ) from error
                 if changes:
                     raise RunError(
                         f"{path}: was started with another configuration ({'; '.join(changes)}); change it back to go "

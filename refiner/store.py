@@ -16,6 +16,8 @@ stores are joined by copying chunks without decoding them. docs/store.md has the
 import contextlib
 import json
 import math
+import os
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -104,6 +106,31 @@ def hdf5_errors(path: Path) -> Iterator[None]:
         raise OutputError(f"{path}: cannot be written ({error}); free some space or choose another place") from error
 
 
+@contextlib.contextmanager
+def new_file(path: Path) -> Iterator[h5py.File]:
+    """A new HDF5 file, which is closed in any case."""
+    file = h5py.File(path, "w", libver="latest")
+    try:
+        yield file
+        file.flush()
+    except BaseException:
+        _divert(file)
+        raise
+    finally:
+        file.close()
+
+
+def _divert(file: h5py.File) -> None:
+    """Let what HDF5 still has to write go to memory: a file that a full disk keeps open crashes the process at exit."""
+    if hasattr(os, "memfd_create"):
+        memory = os.memfd_create("diverted")
+    else:
+        with tempfile.TemporaryFile() as elsewhere:
+            memory = os.dup(elsewhere.fileno())
+    os.dup2(memory, file.id.get_vfd_handle())
+    os.close(memory)
+
+
 class ImageWriter:
     """Writes images of one kind to a new file, which is there when the block ends without an error.
 
@@ -128,7 +155,7 @@ class ImageWriter:
             self.kind = ImageKind.of(image)
             temporary = self._stack.enter_context(atomic_path(self._path))
             with hdf5_errors(self._path):
-                self._file = h5py.File(temporary, "w", libver="latest")
+                self._file = self._stack.enter_context(new_file(temporary))
                 self._images = create_images(self._file, self.kind, None)
         self._waiting.append(image if image.ndim == 3 else image[..., None])
         if len(self._waiting) * image.nbytes > _BUFFER:
@@ -146,18 +173,12 @@ class ImageWriter:
         return self
 
     def __exit__(self, *exception: Any) -> None:
-        if exception[0] is not None:
-            with contextlib.suppress(OSError, RuntimeError):
-                self._close()
-            self._stack.__exit__(*exception)
-            return
-        with self._stack, hdf5_errors(self._path):
-            self._flush()
-            self._close()
-
-    def _close(self) -> None:
-        if self._file is not None:
-            self._file.close()
+        with hdf5_errors(self._path):
+            if exception[0] is not None:
+                self._stack.__exit__(*exception)
+                return
+            with self._stack:
+                self._flush()
 
 
 def join_images(file: h5py.File, kind: ImageKind, count: int, parts: Iterable[Path]) -> None:
@@ -228,13 +249,15 @@ def _create_column(file: h5py.File, column: Column, count: int) -> h5py.Dataset:
 
 
 def to_dataset_name(column: str) -> str:
-    """The name of a label as HDF5 can have it: without a slash, and neither empty nor a dot."""
-    return f"%{column}" if column in ("", ".") else column.replace("%", "%25").replace("/", "%2F")
+    """The name of a label as HDF5 can have it: without a slash or a zero, and neither empty nor a dot."""
+    plain = column.replace("%", "%25").replace("/", "%2F").replace("\0", "%00")
+    return f"%{column}" if column in ("", ".") else plain
 
 
 def to_label_name(dataset: str) -> str:
     """The name that :func:`to_dataset_name` was given."""
-    return dataset[1:] if dataset in ("%", "%.") else dataset.replace("%2F", "/").replace("%25", "%")
+    plain = dataset.replace("%00", "\0").replace("%2F", "/").replace("%25", "%")
+    return dataset[1:] if dataset in ("%", "%.") else plain
 
 
 def write_attributes(file: h5py.File, attributes: Mapping[str, str], suffixes: Counter[str] | None = None) -> None:
@@ -245,4 +268,4 @@ def write_attributes(file: h5py.File, attributes: Mapping[str, str], suffixes: C
     if suffixes is not None:
         file.attrs["original_suffixes"] = json.dumps(dict(suffixes.most_common()))
     for name, value in attributes.items():
-        file.attrs[name] = value
+        file.attrs[name] = value.encode(errors="backslashreplace").decode()  # a path may be no UTF-8

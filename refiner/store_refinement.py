@@ -4,15 +4,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import h5py
-
 from refiner.formats import open_dataset
 from refiner.formats.store import Store
 from refiner.images import from_planes, to_planes
 from refiner.outputs import stamp
 from refiner.parts import Line, Parts, fingerprint, write_lines
 from refiner.refinement import Refiner, batch_size
-from refiner.store import ImageWriter, copy_store, hdf5_errors, join_images
+from refiner.store import ImageWriter, copy_store, hdf5_errors, join_images, new_file, write_attributes
 from refiner.targets import open_store
 
 PART = 1024
@@ -84,8 +82,8 @@ def _refined(refiner: Refiner, store: Store, chosen: range) -> list[Any]:
 def _join(store: Store, path: Path, parts: Parts, attributes: dict[str, str]) -> None:
     temporary = parts.folder / "store.h5"
     with hdf5_errors(path):
-        with h5py.File(temporary, "w", libver="latest") as file:
+        with new_file(temporary) as file:
             copy_store(store.file, file)
             join_images(file, store.kind, len(store.images), parts.images())
-            file.attrs.update(attributes)
+            write_attributes(file, attributes)
         temporary.replace(path)

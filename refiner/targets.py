@@ -13,15 +13,20 @@ import h5py
 
 from refiner.columns import find_columns
 from refiner.errors import OutputError
-from refiner.files import locked
+from refiner.files import locked, read_regular, remove_file
 from refiner.image_files import LOSSLESS_SUFFIXES
-from refiner.outputs import STATE_FOLDER, OutputFolder, check_apart, leads_out, open_output
+from refiner.outputs import STATE_FOLDER, OutputFolder, check_apart, is_too_long, leads_out, open_output
 from refiner.parts import Parts
-from refiner.records import LABELS_FILE, write_rejected, write_table
-from refiner.store import ImageKind, hdf5_errors, join_images, write_attributes, write_columns
+from refiner.records import LABELS_FILE, REJECTED_FILE, write_rejected, write_table
+from refiner.store import ImageKind, hdf5_errors, is_store_name, join_images, new_file, write_attributes, write_columns
 
 DONE_FILE = "done.json"
 """In the state folder: the job that is finished, and its summary."""
+
+
+def rejects_list(place: Path) -> Path:
+    """The table of what was rejected on the way to a folder or a store."""
+    return place.with_suffix(f".{REJECTED_FILE}") if is_store_name(place) else place / REJECTED_FILE
 
 
 class Target(Protocol):
@@ -75,14 +80,15 @@ class FolderTarget:
         """The summary of the same job, when all its files are still there."""
         done = self.output.root / STATE_FOLDER / DONE_FILE
         try:
-            state = json.loads(done.read_text())
-        except (OSError, ValueError):
-            return None
-        if state.get("job") != job or not self.output.is_complete():
+            state = json.loads(read_regular(done))
+            if state["job"] != job or not self.output.is_complete():
+                return None
+            summary = str(state["summary"])
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
             return None
         self.output.rejected_stands = True
         shutil.rmtree(self.parts_folder, ignore_errors=True)  # a run was killed while it removed them
-        return str(state["summary"])
+        return summary
 
     def names(self, ids: Sequence[str]) -> Sequence[str]:
         """Lossless suffixes stay, others become .png: ``a.jpg`` is ``a.png``, or ``a.jpg.png`` if that is taken."""
@@ -94,11 +100,11 @@ class FolderTarget:
     def claim(self, names: Sequence[str]) -> None:
         """Claim every file; see :meth:`refiner.outputs.OutputFolder.claim`."""
         for name in chain([LABELS_FILE], names):
-            if not leads_out(name):
+            if not leads_out(name) and not is_too_long(name):  # these are rejected
                 self.output.claim(name)
         # From here on the folder is neither what an older conversion finished nor what its labels say.
         for stale in (f"{STATE_FOLDER}/{DONE_FILE}", LABELS_FILE):
-            (self.output.root / stale).unlink(missing_ok=True)
+            remove_file(self.output.root / stale)
 
     def finish(self, parts: Parts, job: str, summary: str) -> None:
         """Write ``labels.csv`` and the rejects, and remove what older conversions left here."""
@@ -157,7 +163,7 @@ class StoreTarget:
     def __init__(self, path: Path, parts_folder: Path, *, attributes: Mapping[str, str], overwrite: bool) -> None:
         self.path, self.parts_folder = path, parts_folder
         self.attributes, self.overwrite = attributes, overwrite
-        self.rejected_path = path.with_suffix(".rejected.csv")
+        self.rejected_path = rejects_list(path)
 
     def finished(self, job: str) -> str | None:
         """The summary in the attributes of a store of the same job."""
@@ -189,7 +195,7 @@ class StoreTarget:
         if rejected:
             write_rejected(self.rejected_path, rejected)
         else:
-            self.rejected_path.unlink(missing_ok=True)
+            remove_file(self.rejected_path)
         kind = next((line.kind for line in parts.lines() if line.name), None)
         if kind is not None:  # last, for the store says that all is done
             with hdf5_errors(self.path):
@@ -200,7 +206,7 @@ class StoreTarget:
         suffixes = Counter(PurePosixPath(line.source).suffix.lower() for line in parts.lines() if line.name)
         columns = find_columns(line.cells for line in parts.lines() if line.name)
         temporary = parts.folder / "store.h5"
-        with h5py.File(temporary, "w", libver="latest") as file:
+        with new_file(temporary) as file:
             join_images(file, kind, suffixes.total(), parts.images())
             write_columns(file, ((line.name, line.cells) for line in parts.lines() if line.name), columns)
             write_attributes(file, attributes, suffixes)

@@ -16,7 +16,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
 from accelerate.tracking import TensorBoardTracker
 from torch import Tensor
 
@@ -26,7 +25,7 @@ from refiner.configuration import TrainingConfiguration
 from refiner.data import ImageDomain, Sampler, load_domain
 from refiner.errors import DataError, RunError, TrainingError
 from refiner.game import Game, training_trial
-from refiner.hardware import choose_precision, environment, resolve_device
+from refiner.hardware import choose_precision
 from refiner.image_files import write_image
 from refiner.images import contact_sheet, grey_levels
 from refiner.interruption import Interruption
@@ -170,7 +169,7 @@ class Training:
         seed_globals(configuration.seed)
         inputs = {name: domain.digest() for name, domain in domains.items()}
         inputs["--from"] = start_from.digest() if start_from else "nothing"
-        device, precision = _resolve_environment(configuration, folder, device, inputs)
+        device, precision = folder.settle_environment(device, inputs, self._choose_precision)
         self.game = Game(configuration, device=device, precision=precision)
         if start_from is not None:
             self.game.take_weights(start_from)
@@ -178,6 +177,12 @@ class Training:
         self.drawn = dict.fromkeys(self.domains, 0)  # batches taken so far: the position in the data
         self.sums: dict[str, Tensor] = {}
         self.counts: dict[str, int] = {}
+
+    def _choose_precision(self, device: str) -> str:
+        precision: str = self.configuration.precision
+        if precision == "auto":
+            return choose_precision(device, training_trial(self.configuration, device))
+        return precision
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that a resumed run needs."""
@@ -292,30 +297,3 @@ class Training:
         ]
         scale = max(1, math.ceil(72 / self.configuration.size[0]))
         write_image(self.folder.samples / f"step-{self.step:08d}.png", contact_sheet(rows, scale=scale))
-
-
-def _resolve_environment(
-    configuration: TrainingConfiguration, folder: RunFolder, device: str, inputs: dict[str, str]
-) -> tuple[str, str]:
-    """Device and precision: chosen once and read back on resume, with the threads, so that the bits stay."""
-    recorded = folder.read_environment()
-    device = resolve_device(recorded.get("device", "auto") if device == "auto" and recorded else device)
-    precision: str = configuration.precision
-    if recorded:
-        for name, digest in inputs.items():
-            if recorded["inputs"].get(name) != digest and not (name == "--from" and digest == "nothing"):
-                raise RunError(
-                    f"{folder.path}: was started on other {name}; bring them back to go on, choose another --run, or "
-                    "start over with --new"
-                )
-        torch.set_num_threads(recorded["threads"])
-        if recorded["device"] == device:
-            precision = recorded["precision"]
-        if recorded["device"] != device or recorded["processor"] != environment()["processor"]:
-            log.warning("this run was started on another machine or device: it goes on, but not to the same bits")
-    if precision == "auto":
-        precision = choose_precision(device, training_trial(configuration, device))
-    if not recorded:
-        chosen = {"device": device, "precision": precision, "backend": "eager", "inputs": inputs}
-        folder.write_environment({**environment(), **chosen})
-    return device, precision

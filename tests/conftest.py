@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from refiner.configuration import TrainingConfiguration
+from refiner.gaze.configuration import GazeConfiguration
 from refiner.image_files import write_image
+from refiner.records import write_labels
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
@@ -63,5 +65,59 @@ def tiny(renders: Path, photographs: Path) -> TrainingConfiguration:
             "refiner": {"features": 4, "blocks": 1},
             "discriminator": {"width": 0.25},
             "pretraining": {"refiner_steps": 3, "discriminator_steps": 2},
+        }
+    )
+
+
+def _write_gaze(folder: Path, count: int, *, seed: int) -> Path:
+    """16x24 pictures of a dark disc where the gaze points, of eight subjects, with all that labels can say."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:16, :24]
+    labels = {}
+    for number in range(count):
+        gaze = rng.uniform(-0.4, 0.4, 2)
+        disc = np.hypot(y - 7.5 + 12 * gaze[0], x - 11.5 + 20 * gaze[1]) < 3
+        image = np.clip(170 - 110 * disc + rng.normal(0, 6, (16, 24)), 0, 255).astype(np.uint8)
+        write_image(folder / f"{number:03d}.png", image)
+        labels[f"{number:03d}.png"] = {
+            "gaze": gaze,
+            "head_pose": gaze / 2 + rng.normal(0, 0.02, 2),
+            "subject": f"s{number % 8}",
+            "day": f"day{number % 3}",
+            "eye": "right" if number % 2 else "left",
+            "P": str(15 * (number % 3 - 1)),
+        }
+    write_labels(folder / "labels.csv", labels)
+    return folder
+
+
+@pytest.fixture
+def gazes(tmp_path: Path) -> Path:
+    """Sixty labelled pictures."""
+    return _write_gaze(tmp_path / "gazes", 60, seed=1)
+
+
+@pytest.fixture
+def other_gazes(tmp_path: Path) -> Path:
+    """Forty others."""
+    return _write_gaze(tmp_path / "other_gazes", 40, seed=2)
+
+
+@pytest.fixture
+def tiny_gaze(gazes: Path) -> GazeConfiguration:
+    """A configuration that trains in a second."""
+    return GazeConfiguration.model_validate(
+        {
+            "size": [16, 24],
+            "network": "small",
+            "batch_size": 6,
+            "steps": 10,
+            "ema_decay": 0.5,
+            "precision": "fp32",
+            "log_every": 3,
+            "evaluate_every": 2,
+            "checkpoint_every": 3,
+            "data": {"train": [gazes], "held_out": 0.3},
+            "augmentation": {"strong": 1.0},
         }
     )

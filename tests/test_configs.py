@@ -9,10 +9,14 @@ import yaml
 from refiner.configuration import TrainingConfiguration, read_configuration
 from refiner.demonstration import RECIPE, SHORT
 from refiner.game import build_networks
+from refiner.gaze.configuration import GazeConfiguration
+from refiner.gaze.training import build_network
 from refiner.networks import parameter_count
 from refiner.training import train
 
-CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
+FOLDER = Path(__file__).parent.parent / "configs"
+
+CONFIGS = sorted(path for path in FOLDER.glob("*.yaml") if path.stem != "gaze")
 
 
 @pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)
@@ -22,6 +26,11 @@ def test_loads_and_builds(file: Path) -> None:
     images = torch.zeros(1, configuration.channels, *configuration.size)
     assert refiner(images).shape == images.shape
     assert discriminator(images).shape[1] == 1
+
+
+def test_gaze_configuration_loads_and_builds() -> None:
+    configuration = read_configuration(FOLDER / "gaze.yaml", GazeConfiguration)
+    assert build_network(configuration)(torch.zeros(2, 1, *configuration.size)).shape == (2, 2)
 
 
 def test_paper_s_networks_and_conversion() -> None:

@@ -3,14 +3,17 @@
 from collections import Counter
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from refiner.data import ImageDomain, Sampler, load_domain
-from refiner.errors import DataError
+from refiner import data
+from refiner.conversion import Conversion, convert
+from refiner.data import ImageDomain, Sampler, StoredImages, load_domain
+from refiner.errors import DataError, ImageError
 from refiner.image_files import write_image
 
 EYE = (np.arange(8 * 12) * 2).reshape(8, 12).astype(np.uint8)
@@ -75,7 +78,9 @@ def test_bad_images_are_left_out_by_name_and_reason(tmp_path: Path, caplog: pyte
     (tmp_path / "text.png").write_text("text")
     domain = load(tmp_path)
     assert len(domain) == 1
-    assert domain.rejected == {"empty.png": "is empty", "text.png": "is not an image that can be decoded"}
+    assert domain.rejected["empty.png"] == "is empty"
+    assert domain.rejected["text.png"].startswith("is not an image of a type that is read here")
+    assert len(domain.rejected) == 2
     assert "data.renders: left out empty.png: is empty" in caplog.text
 
 
@@ -84,7 +89,7 @@ def test_nothing_usable_is_a_clear_error(tmp_path: Path) -> None:
         DataError, match=r"data.renders is not set; name a folder of images with --set data.renders=DIR"
     ):
         load_domain(None, key="data.renders", size=(8, 12), channels=1)
-    with pytest.raises(DataError, match="is not a folder"):
+    with pytest.raises(DataError, match="does not exist"):
         load(tmp_path / "missing")
     with pytest.raises(DataError, match="holds no images"):
         load(tmp_path)
@@ -97,6 +102,70 @@ def test_more_than_fits_in_memory_is_refused_before_reading(tmp_path: Path) -> N
     (tmp_path / "a.png").touch()
     with pytest.raises(DataError, match="1 images do not fit in memory"):
         load(tmp_path, size=(99_999, 99_999))
+
+
+# --- stores ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=[((8, 12), "uint8"), ((8, 12, 3), "uint8"), ((9, 13, 4), "uint16")])
+def folder_and_store(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, Path]:
+    shape, dtype = request.param
+    rng = np.random.default_rng(0)
+    for number in range(11):
+        image = rng.integers(0, np.iinfo(dtype).max, shape, endpoint=True).astype(dtype)
+        write_image(tmp_path / "in" / f"{number}.png", image)
+    convert(tmp_path / "in", tmp_path / "in.h5", Conversion())
+    return tmp_path / "in", tmp_path / "in.h5"
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("limit", [2**32, 10])
+def test_a_store_is_the_same_data_as_the_folder(
+    folder_and_store: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, channels: int, limit: int
+) -> None:
+    folder = load(folder_and_store[0], channels=channels)
+    monkeypatch.setattr(data, "MAX_BYTES", limit)
+    monkeypatch.setattr(data, "_BLOCK", 4)
+    store = load(folder_and_store[1], channels=channels)
+    assert isinstance(store.images, StoredImages) == (limit == 10)
+    assert len(store) == len(folder) == 11
+    assert store.images.shape == folder.images.shape
+    assert store.images.dtype == folder.images.dtype
+    assert store.stored_size == folder.stored_size
+    assert store.digest() == folder.digest()
+    for indices in ([3], [10, 0, 3, 3], Sampler(11, 5, seed=1, purpose="renders").batch(4)):
+        assert torch.equal(store.batch(indices), folder.batch(indices))
+
+
+def test_a_digest_tells_images_and_their_order_apart() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (5, 1, 8, 12), dtype=np.uint8)
+    other = images.copy()
+    other[3, 0, 2, 2] ^= 1
+    domains = [images, other, images[::-1], images[:4], images.reshape(5, 1, 12, 8), images.astype(np.uint16)]
+    assert len({ImageDomain(np.ascontiguousarray(each)).digest() for each in domains}) == len(domains)
+    assert ImageDomain(images).digest() == ImageDomain(images.copy()).digest()
+
+
+def test_a_store_that_is_read_lazily_is_checked_too(
+    folder_and_store: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, store = folder_and_store
+    monkeypatch.setattr(data, "MAX_BYTES", 10)
+    with pytest.raises(DataError, match=r"11 images do not fit in memory; convert them into a store"):
+        load(folder)
+    with pytest.raises(DataError, match=r"every image is .*, too far from the shape of 12x8"):
+        load(store, size=(12, 8))
+    with h5py.File(store) as file:
+        chunk = file["images"].id.get_chunk_info(4)
+    content = bytearray(store.read_bytes())
+    content[chunk.byte_offset + 7] ^= 1
+    store.write_bytes(content)
+    domain = load(store)
+    assert len(domain.batch([3])) == 1
+    with pytest.raises(ImageError, match=r"3\.png: its pixels in .* are damaged"):
+        domain.batch([4])
+    monkeypatch.setattr(data, "MAX_BYTES", 2**32)
+    assert list(load(store).rejected) == ["3.png"]
 
 
 # --- order -----------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """The output folder of a batch: what counts as finished, what is never replaced, and what a kill leaves."""
 
+import json
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import pytest
 
 from refiner.errors import ImageError, OutputError
 from refiner.files import TEMPORARY_PREFIX
-from refiner.outputs import open_output, stamp
+from refiner.outputs import leads_out, open_output, stamp
 
 
 @pytest.fixture
@@ -192,7 +193,7 @@ def test_folders_with_a_common_beginning_are_not_inside_one_another(source: Path
 def test_a_file_in_the_way_is_named(source: Path, tmp_path: Path, below: str) -> None:
     (tmp_path / "file").write_text("")
     with (
-        pytest.raises(OutputError, match="file is a file; choose another output folder"),
+        pytest.raises(OutputError, match="file is a file; choose another output"),
         open_output(source, tmp_path / "file" / below, job="job"),
     ):
         pass
@@ -227,3 +228,49 @@ def test_the_stamp_of_a_file_is_its_size_and_time(tmp_path: Path) -> None:
     os.utime(tmp_path / "a", ns=(5, 1_000_000_007))
     assert stamp(tmp_path / "a") == (3, 1_000_000_007)
     assert stamp(tmp_path / "missing") == (0, 0)
+
+
+def test_a_file_that_is_claimed_anew_is_not_finished_any_longer(source: Path, root: Path) -> None:
+    """Another command that writes here and is killed must not leave outputs that count as finished."""
+    make(source, root, "a.png")
+    with open_output(source, root, job="job") as output:
+        output.claim("a.png")
+        assert not output.is_finished("a.png", (3, 7))
+        (root / "a.png").write_text("something else")
+    with open_output(source, root, job="job") as output:
+        assert not output.is_finished("a.png", (3, 7))
+
+
+def test_only_what_is_named_is_kept_and_only_ours_is_removed(source: Path, root: Path) -> None:
+    for name in ("a.png", "b.png"):
+        make(source, root, name)
+    (root / "mine.png").write_text("precious")
+    with open_output(source, root, job="job") as output:
+        output.keep_only({"b.png"})
+    assert sorted(path.name for path in root.iterdir()) == [".refiner", "b.png", "mine.png"]
+    with open_output(source, root, job="job") as output:
+        assert output.is_complete()
+        with pytest.raises(OutputError, match=r"mine\.png: is there already"):
+            output.claim("mine.png")
+        (root / "b.png").unlink()
+        assert not output.is_complete()
+
+
+@pytest.mark.parametrize("name", ["../victim.png", "/etc/x", "a/../../x", "..", ".", "", "/", "a\0b"])
+def test_names_that_lead_out_are_known(name: str) -> None:
+    assert leads_out(name)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a/b.png", "..a.png", "a/..b/c", "~/a.png", ".hidden", "-x"])
+def test_names_that_stay_inside_are_known(name: str) -> None:
+    assert not leads_out(name)
+
+
+def test_a_manifest_of_somebody_else_removes_nothing_outside(source: Path, root: Path, tmp_path: Path) -> None:
+    (tmp_path / "victim.png").write_text("precious")
+    (root / ".refiner").mkdir(parents=True)
+    names = ["../victim.png", str(tmp_path / "victim.png"), 7, None, ["x"], "a.png"]
+    (root / ".refiner" / "manifest.jsonl").write_text("".join(json.dumps({"file": name}) + "\n" for name in names))
+    with open_output(source, root, job="job") as output:
+        output.keep_only(set())
+    assert (tmp_path / "victim.png").read_text() == "precious"

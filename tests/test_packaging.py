@@ -23,7 +23,7 @@ RANKS = {
     4: ["columns", "label_geometry", "runs", "eyes.camera", "outputs"],
     5: ["store", "augmentation", "game"],
     6: ["formats", "parts"],
-    7: ["inspection", "targets", "splits", "data"],
+    7: ["inspection", "targets", "tally", "splits", "data"],
     8: ["eyes.writing", "conversion", "preflight", "regression", "refinement"],
     9: ["training", "transforms", "drift", "gaze", "store_refinement"],
     10: ["batch_refinement"],

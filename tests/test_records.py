@@ -1,5 +1,6 @@
 """The label table: what is written comes back, and what is no table or no number is refused by file and line."""
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from refiner.errors import DataError
-from refiner.records import column_values, read_labels, write_labels
+from refiner.errors import DataError, ImageError
+from refiner.records import LabelTable, column_values, read_labels, write_labels
 
 ANGLES = st.floats(-4, 4)
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=12).filter(
@@ -127,8 +128,10 @@ def test_the_file_column_may_stand_anywhere(tmp_path: Path) -> None:
         ("file,bones\na.png,[NaN]\n", "line 2: bones holds numbers that are not finite"),
         ("file,bones\na.png,[null]\n", "line 2: bones holds numbers that are not finite"),
         ("file,bones\na.png," + "[" * 50_000 + "\n", "line 2: bones holds no JSON array"),
-        (b"file,subject\na.png,\xe9\n", "cannot be read as a CSV table"),
-        ("file,subject\na.png," + "x" * 200_000 + "\n", "cannot be read as a CSV table"),
+        (b"file,subject\na.png,\xe9\n", "line 2: subject is no UTF-8 text; save the table as UTF-8"),
+        (b"file,f\xfcr\na.png,x\n", "cannot be read as a CSV table"),
+        ("file,gaze\na.png,left\n", "line 2: gaze holds no JSON array"),
+        ('file,pupil\na.png,"[1, 2, 3]"\n', "line 2: pupil is '[1, 2, 3]', expected two numbers"),
     ],
 )
 def test_a_bad_table_is_refused_with_file_line_and_reason(tmp_path: Path, text: str | bytes, reason: str) -> None:
@@ -136,6 +139,12 @@ def test_a_bad_table_is_refused_with_file_line_and_reason(tmp_path: Path, text: 
         read(tmp_path, text)
     assert str(raised.value).startswith(f"{tmp_path / 'labels.csv'}: ")
     assert reason in str(raised.value)
+
+
+def test_a_large_cell_is_read_and_one_that_is_an_accident_is_refused(tmp_path: Path) -> None:
+    assert len(read(tmp_path, "file,subject\na.png," + "x" * 200_000 + "\n")["a.png"]["subject"]) == 200_000
+    with pytest.raises(DataError, match="cannot be read as a CSV table"):
+        read(tmp_path, "file,subject\na.png," + "x" * (2**24 + 1) + "\n")
 
 
 def test_a_missing_table_or_a_folder_is_a_clear_error(tmp_path: Path) -> None:
@@ -182,3 +191,97 @@ def test_a_written_outline_is_plain_json(tmp_path: Path) -> None:
     write_labels(tmp_path / "labels.csv", {"a.png": {"lid_outline": outline}})
     cell = (tmp_path / "labels.csv").read_text().split('"')[1]
     assert json.loads(cell) == outline.tolist()
+
+
+def test_a_pair_may_stand_in_one_cell(tmp_path: Path) -> None:
+    assert read(tmp_path, 'file,pupil\na.png,"[3.5, 4]"\n')["a.png"]["pupil"].tolist() == [3.5, 4]
+
+
+# --- row by row ------------------------------------------------------------------------------------------------
+
+
+def table_of(tmp_path: Path, data: str | bytes) -> LabelTable:
+    path = tmp_path / "labels.csv"
+    path.write_bytes(data if isinstance(data, bytes) else data.encode())
+    return LabelTable(path)
+
+
+TABLE = (
+    'file,näme,note\nä/ü.png,眼睛,"two\nlines, and ""quotes"""\n\nb.png,,"a\rb\r\nc"\n😀.png,ß\nd.png,last,é,too,many'
+)
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_any_row_is_read_by_itself_in_any_order(tmp_path: Path, mark: bytes, end: str) -> None:
+    """Rows are found by their bytes: signs of several bytes, quoted line ends and empty lines stand before them."""
+    quoted = TABLE.replace("two\nlines", "two|lines").replace("\r\nc", "#c")
+    text = quoted.replace("\n", end).replace("|", "\n").replace("#", "\r\n")
+    table = table_of(tmp_path, mark + text.encode())
+    assert list(table) == ["ä/ü.png", "b.png", "😀.png", "d.png"]
+    assert len(table) == 4
+    assert table["d.png"] == {"näme": "last", "note": "é"}
+    assert table["😀.png"] == {"näme": "ß"}
+    assert table["b.png"] == {"note": "a\rb\r\nc"}
+    assert table["ä/ü.png"] == {"näme": "眼睛", "note": 'two\nlines, and "quotes"'}
+    assert table.problems == []
+    with pytest.raises(KeyError):
+        table["c.png"]
+    assert "c.png" not in table
+
+
+def test_a_faulty_row_costs_only_itself(tmp_path: Path) -> None:
+    table = table_of(
+        tmp_path,
+        b"file,gaze_pitch_rad,gaze_yaw_rad,note\n"
+        b"a.png,0.1,0.2,fine\nb.png,nan,0.2,\nc.png,,,\xe9\nd.png,,,[1\n,,,no file\na.png,,,again\ne.png,1,2,\n",
+    )
+    assert list(table) == ["a.png", "b.png", "c.png", "d.png", "e.png"]
+    assert table["e.png"]["gaze"].tolist() == [1, 2]
+    reasons = {
+        "a.png": "line 7: a.png stands twice",
+        "b.png": "line 3: gaze is 'nan'",
+        "c.png": "line 4: note is no UTF",
+    }
+    for name, reason in {**reasons, "d.png": "line 5: note holds no JSON array"}.items():
+        with pytest.raises(ImageError) as raised:
+            table[name]
+        assert reason in raised.value.reason
+    assert [problem.partition("line ")[2] for problem in table.problems] == [
+        "6: has no file; expected a path below the folder",
+        "7: a.png stands twice; keep one row per image",
+    ]
+
+
+def test_names_of_images_need_not_be_utf8(tmp_path: Path) -> None:
+    name = "b\udce4d.png"
+    write_labels(tmp_path / "labels.csv", {name: {"subject": "p00"}, "c.png": {"subject": "ü"}})
+    table = LabelTable(tmp_path / "labels.csv")
+    assert table[name] == {"subject": "p00"}
+    assert table["c.png"] == {"subject": "ü"}
+
+
+def test_a_row_is_looked_at_when_it_is_asked_for(tmp_path: Path) -> None:
+    """A million rows cost their ids: what they say stays on disk."""
+    table = table_of(tmp_path, "file,note\na.png,one\nb.png,two\n")
+    data = table.path.read_bytes()
+    table.path.write_bytes(data.replace(b"two", b"TWO"))
+    assert table["b.png"] == {"note": "TWO"}
+    table.path.unlink()
+    with pytest.raises(DataError, match="cannot be read as a CSV table"):
+        table["b.png"]
+
+
+@given(rows=st.lists(st.tuples(TEXT, TEXT), max_size=6, unique_by=lambda row: row[0]))
+@settings(max_examples=100, deadline=None)
+def test_rows_found_by_their_bytes_are_those_of_the_whole_table(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]]
+) -> None:
+    path = tmp_path_factory.mktemp("table") / "labels.csv"
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\r\n")
+        writer.writerow(["file", "note"])
+        writer.writerows(rows)
+    table = LabelTable(path)
+    for name, note in reversed(rows):
+        assert table[name] == {"note": note}

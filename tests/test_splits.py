@@ -59,7 +59,7 @@ def test_shares_are_parsed() -> None:
     ],
 )
 def test_anything_else_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="is not a list of names and shares|have to be above 0 and add up to 1"):
+    with pytest.raises(ValueError, match=r"is not a list of names and shares|have to be above 0 and add up to 1"):
         parse_split(text)
 
 

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 import torch
 
-from refiner import training
+from refiner import data, training
 from refiner.checkpoints import list_checkpoints
 from refiner.configuration import TrainingConfiguration, write_configuration
+from refiner.conversion import Conversion, convert
 from refiner.errors import DataError, RunError, TrainingError
 from refiner.files import locked
 from refiner.game import Game
@@ -263,3 +264,20 @@ def test_other_data_or_other_weights_are_refused(tiny: TrainingConfiguration, tm
 def test_faulty_labels_do_not_stop_training(tiny: TrainingConfiguration, tmp_path: Path) -> None:
     (tiny.data.renders / "labels.csv").write_text("no,header\n1,2\n", encoding="utf-8")
     assert train(tiny, tmp_path / "run", device="cpu").exists()
+
+
+@pytest.mark.parametrize("limit", [2**32, 100])
+def test_a_store_trains_the_refiner_that_its_folder_trains(
+    tiny: TrainingConfiguration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    """Held in memory or read batch by batch."""
+    folders = tiny.data.model_dump(include={"renders", "photographs"})
+    for name, folder in folders.items():
+        convert(folder, tmp_path / f"{name}.h5", Conversion())
+    train(tiny, tmp_path / "folder", device="cpu")
+    monkeypatch.setattr(data, "MAX_BYTES", limit)
+    stores = tiny.data.model_copy(update={name: tmp_path / f"{name}.h5" for name in folders})
+    train(tiny.model_copy(update={"data": stores}), tmp_path / "store", device="cpu")
+    assert metrics(tmp_path / "folder") == metrics(tmp_path / "store")
+    first, second = (load_refiner(tmp_path / name)[0].state_dict() for name in ("folder", "store"))
+    assert equal(first, second)

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from refiner.commands.reporting import OneLine, one_line
 from refiner.errors import RefinerError
 
 COMMANDS = {
@@ -16,6 +17,7 @@ COMMANDS = {
     "refine": "Refine a folder of renders, or one image.",
     "convert": "Convert a data set into a folder of patches with labels.",
     "inspect": "Say what a data set, a run or a refiner file is, and what looks wrong with it.",
+    "gaze": "Train, evaluate and use a gaze estimator.",
     "environment": "Print versions, processor and devices, for bug reports.",
 }
 """Commands and their one-line help, which is shown without importing them."""
@@ -45,7 +47,7 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(context)
         except RefinerError as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(one_line(str(error))) from error
 
 
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -56,5 +58,7 @@ def main(quiet: bool) -> None:
 
     Exit status: 0 done, 1 failed, 2 wrong use, 3 the verdict refuses, 4 finished, but some inputs were rejected.
     """
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s: %(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(OneLine("%(levelname)s: %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
     logging.getLogger("refiner").setLevel(logging.WARNING if quiet else logging.INFO)

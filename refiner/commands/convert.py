@@ -18,11 +18,11 @@ from refiner.commands.options import (
     on_error_option,
     overwrite_option,
 )
-from refiner.commands.reporting import print_json, progress
+from refiner.commands.reporting import one_line, print_json, progress
 from refiner.hardware import processor
 
 if TYPE_CHECKING:
-    from refiner.conversion import Summary
+    from refiner.tally import Summary
 
 
 class Format(click.ParamType[str]):
@@ -107,7 +107,8 @@ def command(
       refiner convert MPIIGaze eyes --split train=0.8,test=0.2 --by subject
       refiner convert renders.h5 renders
     """
-    from refiner.conversion import Conversion, convert
+    from refiner.conversion import Conversion, convert, place_of
+    from refiner.targets import rejects_list
 
     if by and not split:
         raise click.UsageError("--by says how to --split; give both")
@@ -133,6 +134,10 @@ def command(
         for name, summary in summaries.items():
             _print_summary(name, summary)
     if any(summary.rejected for summary in summaries.values()):
+        lists = [
+            str(rejects_list(place_of(destination, name))) for name, summary in summaries.items() if summary.rejected
+        ]
+        click.echo(one_line(f"see {', '.join(lists)} for what was rejected and why"), err=True)
         sys.exit(REJECTED_STATUS)
 
 
@@ -145,4 +150,4 @@ def _print_summary(name: str, summary: "Summary") -> None:
         degrees = f" ({math.degrees(least):+.1f} to {math.degrees(greatest):+.1f} degrees)"
         click.echo(f"  {column}  {least:.4g} to {greatest:.4g}{degrees if column.endswith('_rad') else ''}")
     for reason, count in summary.reasons.items():
-        click.echo(f"  rejected {count:,}: {reason}", err=True)
+        click.echo(one_line(f"  rejected {count:,}: {reason}"), err=True)

@@ -9,7 +9,7 @@ import click
 import numpy as np
 
 from refiner.commands.options import ANY_PATH, EXISTING_PATH, json_option
-from refiner.commands.reporting import print_json, progress
+from refiner.commands.reporting import one_line, print_json, progress
 from refiner.errors import DataError
 from refiner.formats import FORMATS, Dataset, open_dataset
 
@@ -147,4 +147,4 @@ def _plain(value: Any) -> Any:
 
 def _print(lines: Iterable[str]) -> None:
     for line in lines:
-        click.echo(line)
+        click.echo(one_line(line))

@@ -14,7 +14,7 @@ from refiner.commands.options import (
     on_error_option,
     overwrite_option,
 )
-from refiner.commands.reporting import print_json, progress
+from refiner.commands.reporting import one_line, print_json, progress
 
 
 @click.command()
@@ -65,5 +65,5 @@ def command(
     else:
         click.echo(f"{summary.refined} refined, {summary.skipped} finished before, {summary.rejected} rejected")
     if summary.rejected:
-        click.echo(f"see {destination / 'rejected.csv'} for what was rejected and why", err=True)
+        click.echo(one_line(f"see {destination / 'rejected.csv'} for what was rejected and why"), err=True)
         sys.exit(REJECTED_STATUS)

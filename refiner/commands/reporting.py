@@ -18,6 +18,20 @@ Advance = Callable[[int, int, str], None]
 _PLAIN_SECONDS = 10.0  # between two lines when standard error is no terminal
 
 
+def one_line(text: str) -> str:
+    """A message as one line of 2,000 characters at most: names in it may hold anything."""
+    line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return line if len(line) <= 2000 else f"{line[:1500]} ... {line[-450:]}"
+
+
+class OneLine(logging.Formatter):
+    """Keeps each message on its line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line; a traceback keeps its own."""
+        return super().format(record) if record.exc_info else one_line(super().format(record))
+
+
 @contextlib.contextmanager
 def progress(what: str) -> Iterator[Advance]:
     """A progress bar with rate and time left on a terminal, now and then a plain line otherwise."""

@@ -29,7 +29,8 @@ def list_files(root: Path) -> list[str]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         inside = Path(folder).relative_to(root)
         links = [name for name in folders if (root / inside / name).is_symlink()]
-        found += [(inside / name).as_posix() for name in [*files, *links] if not name.startswith(".")]
+        before = "" if inside == Path() else f"{inside.as_posix()}/"
+        found += [before + name for name in [*files, *links] if not name.startswith(".")]
     return sorted(found)
 
 

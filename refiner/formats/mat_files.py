@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from refiner.errors import DataError
+from refiner.files import check_regular
 from refiner.image_files import MAX_BYTES
 
 MAX_DEPTH = 8
@@ -27,6 +28,7 @@ def read_mat(path: Path, names: Sequence[str]) -> dict[str, Any]:
     from scipy.io import loadmat
 
     try:
+        check_regular(path)
         if path.stat().st_size > MAX_BYTES:
             raise ValueError(f"{path.stat().st_size:,} bytes, at most {MAX_BYTES:,} are read")
         if h5py.is_hdf5(path):

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 
 from refiner.errors import DataError, ImageError
+from refiner.files import read_regular
 from refiner.formats.caches import RecentFiles
 from refiner.formats.mpiigaze_days import Day, Eyes, day_files, find_normalized, list_day, load_day
 from refiner.gaze.angles import to_angles
@@ -135,7 +136,7 @@ class MPIIGazeEvaluation(MPIIGaze):
         """The eyes in the lists, in their order, each once; the ``.mat`` files are not looked at.
 
         Raises:
-            DataError: there are no lists, or one cannot be read.
+            DataError: there are no lists, one cannot be read, or they are empty.
         """
         places = [self.normalized, self.normalized.parent, self.normalized.parent.parent]
         lists = [path for place in places for path in sorted((place / LISTS).glob("p[0-9][0-9].txt"))]
@@ -143,7 +144,10 @@ class MPIIGazeEvaluation(MPIIGaze):
         chosen = [path for path in lists if not alone or path.stem in self.persons]
         if not chosen:
             raise DataError(f"{self.root}: has no evaluation subset; expected {LISTS}/p00.txt beside Data")
-        return list(dict.fromkeys(sample for path in chosen for sample in read_list(path)))
+        ids = list(dict.fromkeys(sample for path in chosen for sample in read_list(path)))
+        if not ids:
+            raise DataError(f"{self.root}: the lists of the evaluation subset are empty; fetch them again")
+        return ids
 
 
 def gaze_angles(vector: Numbers) -> Numbers:
@@ -176,7 +180,7 @@ def read_list(path: Path) -> list[str]:
         DataError: it cannot be read, or a line is anything else.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_regular(path).decode().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read as a list of frames ({error})") from error
     ids: list[str] = []

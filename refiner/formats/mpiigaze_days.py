@@ -145,7 +145,7 @@ def _field(parent: Any, name: str, names: Sequence[str]) -> Any:
 def _eyes(side: Any, name: str) -> Eyes:
     images, gaze, pose = (_numbers(_field(side, field, FIELDS)) for field in ("image", "gaze", "pose"))
     images = images[None] if images.ndim == 2 else images  # one frame: MATLAB drops an axis of length one
-    if images.dtype != np.uint8 or images.ndim != 3:
+    if images.dtype != np.uint8 or images.ndim != 3 or 0 in images.shape[1:]:
         raise ValueError(f"{name} images are {images.dtype} of shape {images.shape}; expected uint8 (N, 36, 60)")
     rows = [np.asarray(part, np.float64).reshape((1, 3) if part.size == 3 else part.shape) for part in (gaze, pose)]
     if any(part.ndim != 2 or part.shape[1] != 3 for part in rows):

@@ -102,7 +102,10 @@ class MPIIGazeHDF5(_HDF5Images):
             DataError: there are none.
         """
         file = self._open(self.root)
-        counts = {person: len(file[person]["image"]) for person in _persons(file)}
+        try:
+            counts = {person: len(file[person]["image"]) for person in _persons(file)}
+        except Exception as error:  # h5py raises nearly anything at a damaged file
+            raise DataError(f"{self.root}: is damaged ({error}); fetch it again") from error
         ids = [f"{person}/{row:04d}.png" for person, count in counts.items() for row in range(count)]
         if not ids:
             raise DataError(f"{self.root}: holds no eyes; expected groups p00, p01, ... with image, gaze and pose")
@@ -156,10 +159,14 @@ class GazeHDF5(_HDF5Images):
         Raises:
             DataError: there are none.
         """
-        images = self._open(self.root).get("image")
-        if not _is_group(images) or not len(images):
+        try:
+            images = self._open(self.root).get("image")
+            names = list(images) if _is_group(images) else []
+        except Exception as error:  # h5py raises nearly anything at a damaged file
+            raise DataError(f"{self.root}: is damaged ({error}); fetch it again") from error
+        if not names:
             raise DataError(f"{self.root}: holds no images; expected a group image with one data set an image")
-        return [f"{quote(name, safe='')}.png" for name in images]
+        return [f"{quote(name, safe='')}.png" for name in names]
 
     def read_image(self, sample: str) -> Image:
         """Read one image."""

@@ -225,6 +225,7 @@ def _load_joints(path: Path) -> Joints | str:
             return f"{JOINTS_FILE} has no usable {name}; expected numbers [view][frame][36][3]"
         if shape[2:] != (36, 3) or (parts and shape[:2] != parts[0].shape[:2]):
             return f"{JOINTS_FILE} has {name} of shape {shape}; expected [view][frame][36][3], both the same"
-        parts.append(np.ascontiguousarray(values[:, :, EVALUATED], np.float32))
+        with np.errstate(over="ignore"):  # infinities are refused frame by frame
+            parts.append(np.ascontiguousarray(values[:, :, EVALUATED], np.float32))
         del values
     return Joints(*parts)

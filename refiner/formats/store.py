@@ -13,6 +13,8 @@ import numpy as np
 
 from refiner.columns import to_text
 from refiner.errors import DataError, ImageError
+from refiner.files import check_regular
+from refiner.formats.mat_files import stored_values
 from refiner.image_files import MAX_PIXELS, Image
 from refiner.records import PAIRS, Labels, Record, from_cells
 from refiner.store import FORMAT, FORMAT_VERSION, ImageKind, is_store_name, to_label_name
@@ -52,7 +54,7 @@ class Store:
         try:
             with h5py.File(root, "r") as file:
                 return bool(file.attrs.get("format") == FORMAT)
-        except (OSError, RuntimeError, ValueError):
+        except Exception:  # h5py raises nearly anything at a damaged file
             return False
 
     @property
@@ -75,12 +77,13 @@ class Store:
 
     def _checked(self) -> h5py.File:
         try:
+            check_regular(self.root)
             file = h5py.File(self.root, "r")
-        except (OSError, RuntimeError) as error:
+        except Exception as error:  # h5py raises nearly anything at a damaged file
             raise DataError(f"{self.root}: cannot be opened as HDF5 ({error}); is it whole?") from error
         try:
             problem = self._problem(file)
-        except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
+        except Exception as error:
             problem = f"holds no /images and /ids that can be used ({error})"
         if problem:
             file.close()
@@ -118,8 +121,15 @@ class Store:
 
     @cached_property
     def ids(self) -> list[str]:
-        """Ids in the order of the images."""
-        return [to_text(name, "text") for name in _local(self.file, "ids")[:]]
+        """Ids in the order of the images.
+
+        Raises:
+            DataError: they cannot be read.
+        """
+        try:
+            return [to_text(name, "text") for name in stored_values(_local(self.file, "ids"))]
+        except Exception as error:  # h5py raises nearly anything at a damaged file
+            raise DataError(f"{self.root}: its ids cannot be read ({error})") from error
 
     @cached_property
     def numbers(self) -> dict[str, int]:
@@ -194,6 +204,8 @@ class Store:
         cells: dict[str, str] = {}
         for dataset in self.label_names:
             name, values = to_label_name(dataset), self.file["labels"][dataset]
+            if values.dtype.kind not in "biufSO":
+                raise ValueError(f"{name} holds {values.dtype}, expected numbers or text")
             value, kind = values[number], str(values.attrs.get("cells", "float" if values.ndim == 1 else "array"))
             if name in PAIRS and np.shape(value) != (2,):
                 raise ValueError(f"{name} has the shape {np.shape(value)}, expected (2,)")

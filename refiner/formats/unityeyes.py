@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 
 from refiner.errors import DataError, ImageError
+from refiner.files import read_regular
 from refiner.formats.first_files import first_files
 from refiner.formats.folder import list_files
 from refiner.image_files import Image, is_image_file, read_image
@@ -33,6 +34,7 @@ WIDTH_IN_IRISES = 60 / 18.7
 OUTER_CORNER = 8
 """Index of the outer eye corner in ``interior_margin_2d``."""
 
+_MAX_NAME = 200
 _NUMBER = r"\s*([-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?)\s*"
 _VECTOR = re.compile(rf"\({_NUMBER},{_NUMBER},{_NUMBER}(?:,{_NUMBER})?\)")
 _KEYS = ("interior_margin_2d", "caruncle_2d", "iris_2d", "eye_details", "head_pose")
@@ -197,7 +199,7 @@ def _read_scene(image: Path) -> dict[str, Any]:
     """The JSON object beside an image."""
     path = image.with_suffix(".json")
     try:
-        scene = json.loads(path.read_bytes())
+        scene = json.loads(read_regular(path))
     except FileNotFoundError as error:
         raise ImageError(image, "has no .json beside it, which holds its labels") from error
     except (OSError, ValueError, RecursionError) as error:
@@ -212,7 +214,10 @@ def _skin(scene: dict[str, Any], path: Path) -> str | None:
     details = scene.get("eye_region_details", {})
     if not isinstance(details, dict):
         raise ImageError(path, f"its JSON has no usable eye_region_details ({details!r:.40})")
-    return str(details.get("primary_skin_texture", "")) or None
+    skin = str(details.get("primary_skin_texture", ""))
+    if len(skin) > _MAX_NAME or not skin.isprintable():
+        raise ImageError(path, f"its primary_skin_texture is no name ({skin!r:.40})")
+    return skin or None
 
 
 def _landmarks(scene: dict[str, Any], size: tuple[int, int], path: Path) -> tuple[Points, Points, Points]:

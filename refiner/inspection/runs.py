@@ -152,7 +152,7 @@ def inspect_run(path: Path) -> RunFacts:
     pretraining = configuration.pretraining
     facts = RunFacts(
         path=str(path),
-        steps_done=int(last.get("step", 0)),
+        steps_done=step if isinstance(step := last.get("step"), int) else 0,
         steps=configuration.total_steps,
         pretraining_steps=pretraining.refiner_steps + pretraining.discriminator_steps,
         metrics=last,
@@ -220,7 +220,7 @@ def _time(file: Path) -> str:
 
 def _row_count(table: Path) -> int:
     """Rows below the header; reasons hold no line breaks."""
-    if not table.exists():
+    if not table.is_file():
         return 0
     with table.open("rb") as stream:
         return max(0, sum(1 for _ in stream) - 1)

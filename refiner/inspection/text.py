@@ -78,10 +78,10 @@ def run_lines(facts: RunFacts) -> Iterator[str]:
     yield _row("last log", facts.updated or "none")
     environment = facts.started_on
     if environment:
-        processor = environment.get("processor", {}).get("name", "unknown")
+        processor = _section(environment, "processor").get("name", "unknown")
         chosen = [str(environment[name]) for name in ("device", "precision", "backend") if name in environment]
         yield _row("computed on", f"{processor}; {', '.join(chosen)}; {environment.get('threads', '?')} threads")
-        versions = environment.get("versions", {})
+        versions = _section(environment, "versions")
         shown = [f"{name} {versions[name]}" for name in ("simgan-refiner", "torch") if versions.get(name)]
         yield _row("versions", ", ".join(shown) or "unknown")
     yield _row("data", "; ".join(f"{name} {place}" for name, place in facts.data.items()))
@@ -109,7 +109,7 @@ def refiner_lines(facts: RefinerFacts) -> Iterator[str]:
     yield _row("parameters", f"{facts.parameters:,} ({facts.file_bytes:,} bytes)")
     yield _row("sees", f"{facts.receptive_field}x{facts.receptive_field} pixels around each")
     yield _row("value range", "{} to {}".format(*facts.value_range))
-    configuration = facts.training.get("configuration", {})
+    configuration = _section(facts.training, "configuration")
     shown: dict[str, Any] = {name: facts.training[name] for name in ("step", "precision") if name in facts.training}
     shown |= {name: configuration[name] for name in ("seed", "size", "batch_size") if name in configuration}
     yield _row("training", ", ".join(f"{name} {_plain(value)}" for name, value in shown.items()) or "not recorded")
@@ -217,3 +217,9 @@ def _rejects(facts: DatasetFacts) -> str:
 
 def _plain(value: Any) -> str:
     return "x".join(str(part) for part in value) if isinstance(value, list | tuple) else str(value)
+
+
+def _section(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """The values under a name; none where a damaged file holds something else there."""
+    found = values.get(name)
+    return found if isinstance(found, Mapping) else {}

@@ -1,8 +1,10 @@
 """``refiner convert`` from the command line: exit status, streams, sizes as height x width."""
 
 import json
+import os
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
@@ -30,55 +32,120 @@ def convert(*arguments: object) -> Result:
 def test_help_has_an_example_and_names_every_format() -> None:
     result = convert("--help")
     assert result.exit_code == 0
-    assert "refiner convert unityeyes/imgs renders --size 36x60 --grey --equalize" in result.output
-    assert f"[{'|'.join(FORMATS)}]" in result.output
+    assert "refiner convert unityeyes/imgs renders.h5 --size 36x60 --grey --equalize" in result.output
+    wrong = convert("in", "out", "--format", "none")
+    assert f"'none' is none of {', '.join(FORMATS)}" in wrong.stderr
 
 
 def test_a_folder_is_converted_and_counted(tmp_path: Path, folder: Path) -> None:
     result = convert(folder, tmp_path / "out", "--size", "5x12", "--grey", "--equalize")
-    assert (result.exit_code, result.stdout, result.stderr) == (0, "3 written, 0 rejected\n", "")
-    image = read_image(tmp_path / "out" / "sub" / "0.png")
+    assert (result.exit_code, result.stdout) == (0, "3 written, 0 rejected\n  3 of 5x12 grey 8 bits\n")
+    image = read_image(tmp_path / "out" / "sub" / "0.bmp")
     assert image.shape == (5, 12)
     assert equalization(image) < 0.02
     assert not (tmp_path / "out" / "labels.csv").exists()
 
 
 def test_labels_and_limit(tmp_path: Path, folder: Path) -> None:
-    (folder / "labels.csv").write_text("file,subject\n" + "".join(f"sub/{i}.bmp,p{i}\n" for i in range(3)))
-    assert convert(folder, tmp_path / "out", "--limit", "1").stdout == "1 written, 0 rejected\n"
-    assert read_labels(tmp_path / "out" / "labels.csv") == {"sub/0.png": {"subject": "p0"}}
+    header = "file,subject,gaze_pitch_rad,gaze_yaw_rad,pupil_x,pupil_y\n"
+    rows = "".join(f"sub/{i}.bmp,p{i},{i / 10 - 0.1},0.5,{i},{2 * i}\n" for i in range(3))
+    (folder / "labels.csv").write_text(header + rows)
+    assert convert(folder, tmp_path / "out").stdout == (
+        "3 written, 0 rejected\n"
+        "  3 of 10x24 RGB 8 bits\n"
+        "  gaze_pitch_rad  -0.1 to 0.1 (-5.7 to +5.7 degrees)\n"
+        "  gaze_yaw_rad  0.5 to 0.5 (+28.6 to +28.6 degrees)\n"
+        "  pupil_x  0 to 2\n"
+        "  pupil_y  0 to 4\n"
+    )
+    assert convert(folder, tmp_path / "few", "--limit", "1").stdout.startswith("1 written, 0 rejected\n")
+    assert list(read_labels(tmp_path / "few" / "labels.csv")) == ["sub/0.bmp"]
+
+
+def test_a_store_knows_what_wrote_it_and_becomes_a_folder_again(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["refiner", "convert", "in", "b\udce4d 1.h5"])
+    out = tmp_path / os.fsdecode(b"b\xe4d 1.h5")
+    assert convert(folder, out).exit_code == 0
+    with h5py.File(out) as file:
+        assert file.attrs["command"] == "refiner convert in 'b\\udce4d 1.h5'"
+        assert file.attrs["source"] == str(folder)
+        assert json.loads(file.attrs["original_suffixes"]) == {".bmp": 3}
+    assert convert(out, tmp_path / "back").exit_code == 0
+    for number in range(3):
+        name = f"sub/{number}.bmp"
+        assert np.array_equal(read_image(tmp_path / "back" / name), read_image(folder / name))
+
+
+def test_the_same_command_again_says_so(tmp_path: Path, folder: Path) -> None:
+    (folder / "bad.png").touch()
+    for out in ("out", "out.h5"):
+        first, second = convert(folder, tmp_path / out), convert(folder, tmp_path / out)
+        assert first.stdout.startswith("3 written, 1 rejected\n")
+        assert second.stdout == first.stdout.replace("rejected\n", "rejected, finished before\n", 1)
+        assert (second.exit_code, second.stderr) == (4, first.stderr)
+        assert convert(folder, tmp_path / out, "--overwrite").stdout == first.stdout
+
+
+def test_a_split_has_a_line_for_each_part(tmp_path: Path, folder: Path) -> None:
+    rows = "".join(f"sub/{i}.bmp,p{i}\n" for i in range(3))
+    (folder / "labels.csv").write_text("file,subject\n" + rows)
+    result = convert(folder, tmp_path / "out.h5", "--split", "one=0.5,two=0.5", "--by", "id")
+    assert result.exit_code == 0, result.stderr
+    assert [line for line in result.stdout.splitlines() if "written" in line] == [
+        "one: 2 written, 0 rejected",
+        "two: 1 written, 0 rejected",
+    ]
+    assert sorted(path.name for path in tmp_path.glob("*.h5")) == ["out.one.h5", "out.two.h5"]
 
 
 def test_json_is_one_object_on_standard_output(tmp_path: Path, folder: Path) -> None:
     figures = json.loads(convert(folder, tmp_path / "out", "--json").stdout)
-    assert (figures["command"], figures["written"], figures["rejected"]) == ("convert", 3, 0)
+    part = figures["parts"][""]
+    assert (figures["command"], part["written"], part["rejected"]) == ("convert", 3, 0)
+    assert part["kinds"] == {"10x24 RGB 8 bits": 3}
 
 
-def test_a_rejected_image_is_exit_status_4(tmp_path: Path, folder: Path) -> None:
+@pytest.mark.parametrize(("out", "listed"), [("out", "out/rejected.csv"), ("out.h5", "out.rejected.csv")])
+def test_a_rejected_image_is_exit_status_4(tmp_path: Path, folder: Path, out: str, listed: str) -> None:
     (folder / "bad.png").touch()
-    result = convert(folder, tmp_path / "out")
-    assert (result.exit_code, result.stdout) == (4, "3 written, 1 rejected\n")
-    assert result.stderr == f"see {tmp_path / 'out' / 'rejected.csv'} for what was rejected and why\n"
-    assert (tmp_path / "out" / "rejected.csv").read_text() == "file,stage,reason\nbad.png,read,is empty\n"
+    result = convert(folder, tmp_path / out)
+    assert (result.exit_code, result.stdout) == (4, "3 written, 1 rejected\n  3 of 10x24 RGB 8 bits\n")
+    assert result.stderr.endswith(f"  rejected 1: is empty\nsee {tmp_path / listed} for what was rejected and why\n")
+    assert (tmp_path / listed).read_text() == "file,stage,reason\nbad.png,read,is empty\n"
 
 
 def test_errors_are_one_line_and_exit_status_1(tmp_path: Path, folder: Path) -> None:
     (folder / "sub" / "bad.png").touch()
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").touch()
+    convert(folder, tmp_path / "store.h5", "--limit", "1")
+    (tmp_path / "there.h5").write_text("years of work")
+    (tmp_path / "cut.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + b"\0" * 99)
     cases = {
         (folder, tmp_path / "out", "--on-error", "stop"): f"{folder / 'sub' / 'bad.png'}: is empty",
         (folder, folder / "out"): "lie inside one another",
         (folder, tmp_path / "file" / "below"): "is a file",
+        (folder, folder / "out.h5"): "lie inside one another",
+        (folder, tmp_path / "file" / "below.h5"): "is a file",
+        (folder, tmp_path / "there.h5"): "is there already",
+        (tmp_path / "store.h5", tmp_path / "store.h5"): "lie inside one another",
+        (tmp_path / "cut.h5", tmp_path / "new"): "cannot be opened as HDF5",
+        (folder / "sub" / "0.bmp", tmp_path / "new"): "is not a data set that is known here",
+        (folder, tmp_path / "new", "--split", "train=0.5,test=0.5", "--by", "subject"): "names no subject",
         (tmp_path / "empty", tmp_path / "new"): "holds no images",
         (folder, tmp_path / "new", "--format", "unityeyes"): "holds no UnityEyes frames",
     }
     for arguments, reason in cases.items():
         result = convert(*arguments)
         assert (result.exit_code, result.stdout) == (1, ""), arguments
-        assert result.stderr.startswith("Error: ")
-        assert reason in result.stderr
-        assert result.stderr.count("\n") == 1
+        *progress, error = result.stderr.splitlines()
+        assert error.startswith("Error: ")
+        assert reason in error
+        assert all(line.startswith("converting") for line in progress)
+    assert (tmp_path / "there.h5").read_text() == "years of work"
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_second_process_on_one_output_is_refused(tmp_path: Path, folder: Path) -> None:
@@ -92,13 +159,17 @@ def test_a_second_process_on_one_output_is_refused(tmp_path: Path, folder: Path)
     ("arguments", "reason"),
     [
         (["missing", "out"], "'missing' does not exist"),
-        (["in/sub/0.bmp", "out"], "is a file"),
+        (["in", "out", "--by", "id"], "--by says how to --split; give both"),
+        (["in", "out", "--split", "train=0.8"], "have to be above 0 and add up to 1"),
+        (["in", "out", "--split", "../x=1"], "is not a list of names and shares"),
+        (["in", "out", "--crop", "all"], "'all' is not HEIGHTxWIDTH"),
+        (["in", "out", "--workers", "0"], "0 is not in the range x>=1"),
         (["in", "out", "--size", "36"], "'36' is not HEIGHTxWIDTH in pixels, as in 36x60"),
         (["in", "out", "--size", "0x60"], "is not HEIGHTxWIDTH"),
         (["in", "out", "--size", "-3x60"], "is not HEIGHTxWIDTH"),
         (["in", "out", "--size", "36x60x3"], "is not HEIGHTxWIDTH"),
         (["in", "out", "--limit", "0"], "0 is not in the range x>=1"),
-        (["in", "out", "--format", "mpii"], "'mpii' is not one of 'unityeyes', 'folder'"),
+        (["in", "out", "--format", "mpii"], "'mpii' is none of store, unityeyes"),
         (["in"], "Missing argument 'OUT'"),
     ],
 )
@@ -115,7 +186,8 @@ def test_wrong_use_is_exit_status_2(
 def test_real_renders_become_patches(real_data: Path, tmp_path: Path) -> None:
     source = real_data / "unityeyes" / "deepmetis"
     result = convert(source, tmp_path / "out", "--size", "36x60", "--grey", "--equalize", "--limit", "12")
-    assert (result.exit_code, result.stdout) == (0, "12 written, 0 rejected\n")
+    assert (result.exit_code, result.stdout) == (0, result.stdout)
+    assert result.stdout.startswith("12 written, 0 rejected\n  12 of 36x60 grey 8 bits\n")
     labels = read_labels(tmp_path / "out" / "labels.csv")
     assert len(labels) == 12
     images = [read_image(tmp_path / "out" / name) for name in labels]

@@ -91,10 +91,10 @@ def test_errors_are_one_line_and_exit_status_1(tmp_path: Path, folder: Path, ide
         (folder, folder): "lie inside one another",
         (folder / "..", tmp_path / "in"): "lie inside one another",
         (folder, tmp_path / "file"): "is a file; choose another output folder",
-        (folder, tmp_path / "file" / "below"): "is a file; choose another output folder",
+        (folder, tmp_path / "file" / "below"): "is a file; choose another output",
         (folder, tmp_path / "foreign"): "was not written by refiner",
         (tmp_path / "empty", tmp_path / "out"): "holds no images",
-        (folder / "text.png", tmp_path / "a.png"): "is not an image that can be decoded",
+        (folder / "text.png", tmp_path / "a.png"): "is not an image of a type that is read here",
         (folder / "1.png", folder / "2.png"): "is there already",
         (folder / "1.png", tmp_path / "file" / "a.png"): "cannot be written",
     }

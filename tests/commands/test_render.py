@@ -6,10 +6,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from refiner.commands import main
-from refiner.eyes import EyeParameters, render_eyes
+from refiner.eyes import EyeParameters, render_eyes, writing
 from refiner.formats import open_dataset
+from refiner.formats.store import Store
 from refiner.image_files import read_image
 from refiner.images import grey_levels
+from refiner.parts import PartFiles
 from refiner.records import read_labels
 
 
@@ -82,3 +84,79 @@ def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:
     result = run(tmp_path, "--count", 1)
     assert result.exit_code == 1
     assert "not an empty folder" in result.stderr
+
+
+# --- stores ----------------------------------------------------------------------------------------------------
+
+
+def stored(path: Path) -> tuple[np.ndarray, list[dict]]:
+    store = Store(path)
+    return np.stack([store.read_image(sample) for sample in store.ids]), [store.read(s).labels for s in store.ids]
+
+
+def test_a_store_holds_what_a_folder_holds(tmp_path: Path) -> None:
+    arguments = ["--count", 9, "--seed", 3, "--size", "18x30", "--colour"]
+    assert run(tmp_path / "a", *arguments).exit_code == 0
+    result = run(tmp_path / "a.h5", *arguments)
+    assert result.exit_code == 0, result.output
+    folder, store = open_dataset(tmp_path / "a"), open_dataset(tmp_path / "a.h5")
+    assert list(folder.ids) == list(store.ids)
+    for sample in folder.ids:
+        one, other = folder.read(sample), store.read(sample)
+        assert np.array_equal(one.image, other.image)
+        assert one.labels.keys() == other.labels.keys()
+        assert one.labels["gaze"] == pytest.approx(other.labels["gaze"], abs=0)
+        assert one.labels["subject"] == other.labels["subject"]
+        assert np.array_equal(one.labels["iris_outline"], other.labels["iris_outline"])
+
+
+def test_photographs_in_a_store_have_no_labels(tmp_path: Path) -> None:
+    assert run(tmp_path / "a.h5", "--stand-in", "--count", 3).exit_code == 0
+    assert stored(tmp_path / "a.h5")[1] == [{}] * 3
+
+
+def test_a_store_is_made_once_and_another_is_refused(tmp_path: Path) -> None:
+    out = tmp_path / "a.h5"
+    arguments = ["--count", 3, "--size", "9x15"]
+    assert run(out, *arguments).exit_code == 0
+    before = out.stat().st_mtime_ns
+    assert run(out, *arguments).exit_code == 0
+    assert out.stat().st_mtime_ns == before
+    result = run(out, *arguments, "--seed", 5)
+    assert (result.exit_code, result.stderr.splitlines()[-1]) == (
+        1,
+        f"Error: {out}: is there already, made from other input or with other options; choose another name, or replace "
+        "it with --overwrite",
+    )
+    assert run(out, *arguments, "--seed", 5, "--overwrite").exit_code == 0
+    assert run(tmp_path / "b.h5", *arguments, "--seed", 5).exit_code == 0
+    assert np.array_equal(stored(out)[0], stored(tmp_path / "b.h5")[0])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.h5", "b.h5"]
+
+
+def test_a_killed_store_goes_on_from_its_finished_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts of several batches, and the last one not full: the images are those of one go."""
+    monkeypatch.setattr(writing, "PART", 5)
+    monkeypatch.setattr(writing, "CHUNK", 2)
+    arguments = ["--count", 12, "--size", "9x15"]
+    assert run(tmp_path / "whole.h5", *arguments).exit_code == 0
+    made: list[str] = []
+    original = writing.write_part
+
+    def killed(files: PartFiles, samples: object) -> object:
+        made.append(files.lines.name)
+        if len(made) == 2:
+            raise KeyboardInterrupt
+        return original(files, samples)
+
+    monkeypatch.setattr(writing, "write_part", killed)
+    assert run(tmp_path / "a.h5", *arguments).exit_code != 0
+    assert not (tmp_path / "a.h5").exists()
+    assert run(tmp_path / "a.h5", *arguments).exit_code == 0
+    assert made == ["000000.jsonl", "000001.jsonl", "000001.jsonl", "000002.jsonl"]
+    images, labels = stored(tmp_path / "a.h5")
+    whole = stored(tmp_path / "whole.h5")
+    assert np.array_equal(images, whole[0])
+    assert [row["gaze"].tolist() for row in labels] == [row["gaze"].tolist() for row in whole[1]]
+    eyes = render_eyes(EyeParameters(), range(12), seed=0, size=(9, 15))
+    assert np.array_equal(images, [grey_levels(planes.numpy()) for planes in eyes.images])

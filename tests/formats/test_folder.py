@@ -83,12 +83,14 @@ def test_a_bad_image_is_rejected_alone(tmp_path: Path) -> None:
 def test_nothing_to_read_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds no images"):
         _ = open_dataset(tmp_path).ids
-    with pytest.raises(DataError, match="is not a folder"):
+    with pytest.raises(DataError, match="does not exist; name the folder or file that holds the images"):
         open_dataset(tmp_path / "missing")
     (tmp_path / "file.png").write_text("x")
-    with pytest.raises(DataError, match="is not a folder"):
+    with pytest.raises(DataError, match="is not a data set that is known here"):
         open_dataset(tmp_path / "file.png")
-    with pytest.raises(DataError, match="format mpii is unknown; expected one of unityeyes, folder"):
+    with pytest.raises(DataError, match="is not a folder"):
+        open_dataset(tmp_path / "file.png", format="folder")
+    with pytest.raises(DataError, match="format mpii is unknown; expected one of store, unityeyes"):
         open_dataset(tmp_path, format="mpii")
 
 

@@ -2,10 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from refiner.gaze.accuracy import seed_interval
 from refiner.gaze.angles import angular_error_degrees
 from refiner.gaze.estimation import fit_estimator, predict_gaze
-from refiner.gaze.estimators import ESTIMATORS, PaperEstimator
+from refiner.gaze.estimators import ESTIMATORS, GazeNetwork, LeNetEstimator, PaperEstimator, build_estimator
 from refiner.networks import parameter_count
 
 
@@ -14,9 +13,58 @@ def test_paper_estimator_has_the_paper_s_parameters(size: tuple, count: int) -> 
     assert parameter_count(PaperEstimator(size, outputs=3)) == count
 
 
+def test_paper_estimator_flattens_to_9600() -> None:
+    assert PaperEstimator((35, 55)).trunk(torch.zeros(1, 1, 35, 55)).shape == (1, 192, 5, 10)
+
+
+def test_lenet_has_the_parameters_of_mpiigaze_s() -> None:
+    assert parameter_count(GazeNetwork("lenet", (36, 60), head_pose=True)) == 1_827_076
+    assert parameter_count(LeNetEstimator((36, 60))) == 1_827_076 - 4  # two weights for each head angle
+
+
+def test_resnet_has_eight_convolutions_and_no_batch_statistics() -> None:
+    network = GazeNetwork("resnet", (36, 60))
+    main = [m for m in network.modules() if isinstance(m, torch.nn.Conv2d) and m.kernel_size != (1, 1)]
+    assert len(main) + 1 == 8  # stem, three blocks of two, and the hidden layer
+    assert not list(network.buffers())
+
+
 @pytest.mark.parametrize("name", list(ESTIMATORS))
-def test_estimators_take_non_square_patches(name: str) -> None:
-    assert ESTIMATORS[name]((35, 55))(torch.zeros(3, 1, 35, 55)).shape == (3, 2)
+@pytest.mark.parametrize("size", [(35, 55), (36, 60), (40, 31)])
+def test_estimators_take_non_square_patches(name: str, size: tuple) -> None:
+    assert ESTIMATORS[name](size)(torch.zeros(3, 1, *size)).shape == (3, 2)
+
+
+@pytest.mark.parametrize("name", list(ESTIMATORS))
+def test_an_image_does_not_feel_its_neighbours(name: str) -> None:
+    network = GazeNetwork(name, (36, 60)).eval()
+    images = torch.randn(4, 1, 36, 60)
+    alone = torch.cat([network(image[None]) for image in images])
+    assert torch.allclose(network(images), alone, atol=1e-5)
+
+
+def test_head_pose_is_used_where_it_is_asked_for() -> None:
+    network = GazeNetwork("small", (16, 24), head_pose=True)
+    images, poses = torch.zeros(2, 1, 16, 24), torch.tensor([[0.0, 0.0], [0.5, -0.5]])
+    first, second = network(images, poses)
+    assert not torch.allclose(first, second)
+    with pytest.raises(ValueError, match="told the head pose"):
+        network(images)
+
+
+def test_standardised_images_forget_brightness_and_contrast() -> None:
+    network = GazeNetwork("small", (16, 24), standardize=True)
+    images = torch.rand(3, 1, 16, 24)
+    assert torch.allclose(network(images), network(images * 0.3 - 0.6), atol=1e-5)
+    assert network(torch.zeros(1, 1, 16, 24)).isfinite().all()
+
+
+def test_built_from_its_description() -> None:
+    built = build_estimator({"network": "resnet", "size": [16, 24], "head_pose": True, "standardize": False})
+    assert isinstance(built, GazeNetwork)
+    assert built.size == (16, 24)
+    with pytest.raises(ValueError, match="no height and width"):
+        build_estimator({"network": "resnet", "size": [0, 24]})
 
 
 def test_a_pattern_that_shows_the_angle_is_learned_and_repeatable() -> None:
@@ -30,10 +78,3 @@ def test_a_pattern_that_shows_the_angle_is_learned_and_repeatable() -> None:
     assert (
         angular_error_degrees(first, gaze[250:]).mean() < 3 < angular_error_degrees(gaze[250:] * 0, gaze[250:]).mean()
     )
-
-
-def test_seed_interval_by_hand() -> None:
-    interval = seed_interval([1.0, 2.0, 3.0])
-    assert interval.mean == 2
-    assert interval.high - 2 == pytest.approx(4.3027 / 3**0.5, abs=1e-3)  # t(0.975, 2) times s / sqrt(n)
-    assert seed_interval([4.0]).high == np.inf

@@ -85,7 +85,10 @@ def _pngs() -> Iterator[tuple[str, OddImage]]:
     yield "four bits", OddImage(".png", saved("PNG", "L", bits=4))
     yield "grey with alpha", OddImage(".png", saved("PNG", "LA"))
     yield "RGBA", OddImage(".png", saved("PNG", "RGBA"))
-    yield "16 bits", OddImage(".png", saved("PNG", "I;16", Pillow.fromarray(np.arange(2160, dtype=np.uint16).reshape(36, 60))))
+    yield (
+        "16 bits",
+        OddImage(".png", saved("PNG", "I;16", Pillow.fromarray(np.arange(2160, dtype=np.uint16).reshape(36, 60)))),
+    )
     yield "interlaced", OddImage(".png", interlaced_png(np.asarray(picture().convert("L"))))
     yield "turned PNG", OddImage(".png", turned(6, "PNG"))
     yield "long comment", OddImage(".png", saved("PNG", pnginfo=info))
@@ -150,12 +153,20 @@ def _others() -> Iterator[tuple[str, OddImage]]:
     yield "turned WebP", OddImage(".webp", turned(6, "WEBP"))
     yield "animated WebP", OddImage(".webp", saved("WEBP", save_all=True, append_images=frames), False)
     yield "half a WebP", OddImage(".webp", webp[: len(webp) // 2], False)
-    yield "shortened WebP", OddImage(".webp", patched(webp[: len(webp) // 2], 4, struct.pack("<I", len(webp) // 2 - 8)), False)
+    yield (
+        "shortened WebP",
+        OddImage(".webp", patched(webp[: len(webp) // 2], 4, struct.pack("<I", len(webp) // 2 - 8)), False),
+    )
     yield "one-bit BMP", OddImage(".bmp", saved("BMP", "1"))
     yield "palette BMP", OddImage(".bmp", saved("BMP", "P"))
     yield "half a BMP", OddImage(".bmp", bmp[: len(bmp) // 2], False)
     yield "BMP bomb", OddImage(".bmp", patched(bmp, 18, struct.pack("<ii", 60_000, 60_000)), False)
-    yield "RLE BMP bomb", OddImage(".bmp", patched(patched(bmp, 18, struct.pack("<ii", 60_000, 60_000)), 28, struct.pack("<HI", 8, 1)), False)
+    yield (
+        "RLE BMP bomb",
+        OddImage(
+            ".bmp", patched(patched(bmp, 18, struct.pack("<ii", 60_000, 60_000)), 28, struct.pack("<HI", 8, 1)), False
+        ),
+    )
     yield "bitmap", OddImage(".pgm", saved("PPM", "1"))
     yield "text PGM", OddImage(".pgm", b"P2\n# a comment\n3 2\n255\n7 9 11 13 15 17\n")
     yield "low PGM", OddImage(".pgm", b"P5\n3 2\n15\n\0\1\2\3\4\5", None)

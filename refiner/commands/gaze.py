@@ -1,0 +1,257 @@
+"""``refiner gaze``: train, evaluate and use the gaze estimator, the downstream task."""
+
+import logging
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from refiner.commands.options import (
+    ANY_PATH,
+    EXISTING_PATH,
+    REJECTED_STATUS,
+    device_option,
+    json_option,
+    seed_option,
+    set_option,
+)
+from refiner.commands.reporting import print_json, progress
+
+if TYPE_CHECKING:
+    from refiner.gaze.accuracy import Accuracy
+    from refiner.gaze.evaluation import Test
+
+log = logging.getLogger(__name__)
+
+_SHOWN_REJECTS = 5
+
+
+@click.group()
+def command() -> None:
+    """Train, evaluate and use a gaze estimator: do refined renders train a better one?"""
+
+
+@command.command()
+@click.argument(
+    "configuration", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="[CONFIG]"
+)
+@click.option("--run", type=ANY_PATH, metavar="DIR", help="Run folder.  [default: runs/<name of CONFIG>, or runs/gaze]")
+@set_option
+@device_option
+@click.option("--seed", type=click.IntRange(0), help="Short for --set seed=SEED.")
+@click.option("--new", is_flag=True, help="Throw away the run that is there, and start over.")
+@click.option("--dry-run", is_flag=True, help="Print the resolved configuration, and stop.")
+def train(
+    configuration: Path | None,
+    run: Path | None,
+    overrides: tuple[str, ...],
+    device: str,
+    seed: int | None,
+    new: bool,
+    dry_run: bool,
+) -> None:
+    """Train a gaze estimator on labelled images, or go on where it was stopped.
+
+    CONFIG is a YAML file such as configs/gaze.yaml; without one every setting has its default. Metrics, checkpoints
+    and estimator.safetensors are written to the run folder. The same command again goes on where the run was stopped,
+    to the same bits.
+
+    \b
+    Example:
+      refiner gaze train configs/gaze.yaml --set data.train=refined
+      refiner gaze train configs/gaze.yaml --set "data.train=[renders, refined]" --seed 1 --run runs/gaze-1
+    """
+    from refiner.configuration import read_configuration, write_configuration
+    from refiner.gaze.configuration import GazeConfiguration
+
+    if seed is not None:
+        overrides = (*overrides, f"seed={seed}")
+    resolved = read_configuration(configuration, GazeConfiguration, overrides=overrides)
+    if dry_run:
+        click.echo(write_configuration(resolved), nl=False)
+        return
+    for line in write_configuration(resolved).splitlines():
+        log.info("%s", line)
+    from refiner.gaze.training import train_estimator
+
+    with progress("training") as advance:
+
+        def report(step: int, steps: int, means: dict[str, float]) -> None:
+            shown = {"error_degrees": "error", "held_out_degrees": "held out"}
+            note = " ".join(f"{short} {means[name]:.2f}" for name, short in shown.items() if name in means)
+            advance(step, steps, note)
+
+        folder = run or Path("runs") / (configuration.stem if configuration else "gaze")
+        file = train_estimator(resolved, folder, device=device, new=new, report=report)
+    click.echo(file)
+
+
+@command.command()
+@click.argument("estimators", type=EXISTING_PATH, nargs=-1, required=True, metavar="ESTIMATOR... DATA")
+@click.option("--cluster", metavar="COLUMN", help="Label the bootstrap draws by.  [default: subject and day, as known]")
+@click.option("--by", multiple=True, metavar="COLUMN", help="Also a table by this label column; may be repeated.")
+@click.option("--plots", type=ANY_PATH, metavar="DIR", help="Write pitch.svg, yaw.svg and errors.svg there.")
+@seed_option
+@device_option
+@json_option
+def evaluate(
+    estimators: tuple[Path, ...],
+    cluster: str | None,
+    by: tuple[str, ...],
+    plots: Path | None,
+    seed: int,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Test estimators (files or runs) on labelled images: angular error with an interval, baselines, tables.
+
+    With several estimators, repeats with other seeds, the interval is over them. The last argument is the data.
+
+    \b
+    Example:
+      refiner gaze evaluate runs/gaze photographs
+      refiner gaze evaluate runs/gaze-0 runs/gaze-1 runs/gaze-2 photographs --by eye --json
+    """
+    *paths, data = estimators
+    if not paths:
+        raise click.UsageError("name at least one estimator, and then the data: refiner gaze evaluate runs/gaze DIR")
+    from refiner.gaze.evaluation import evaluate_estimators
+    from refiner.gaze.prediction import GazeEstimator
+
+    loaded = [GazeEstimator.load(path, device=device) for path in paths]
+    with progress("estimating") as advance:
+        test = evaluate_estimators(
+            loaded, data, cluster=cluster, by=by, seed=seed, report=lambda done, total: advance(done, total, "")
+        )
+    if plots:
+        from refiner.gaze.plots import write_plots
+
+        for file in write_plots(plots, test):
+            click.echo(f"{file}: written", err=True)
+    if as_json:
+        print_json("gaze evaluate", **_figures(test, paths, [estimator.digest for estimator in loaded], data))
+    else:
+        for line in _lines(test, paths):
+            click.echo(line)
+    _say_rejected(test.rejected)
+
+
+@command.command()
+@click.argument("estimator", type=EXISTING_PATH, metavar="ESTIMATOR")
+@click.argument("source", type=EXISTING_PATH, metavar="DATA")
+@click.argument("destination", required=False, type=ANY_PATH, metavar="[OUT.csv]")
+@device_option
+@json_option
+def predict(estimator: Path, source: Path, destination: Path | None, device: str, as_json: bool) -> None:
+    """Write the gaze of every image of DATA as a table: file, gaze_pitch_rad, gaze_yaw_rad.
+
+    ESTIMATOR is an estimator file or a run. What cannot be used is named in OUT.rejected.csv. Of a single image the
+    gaze is printed, and OUT.csv is left out.
+
+    \b
+    Example:
+      refiner gaze predict runs/gaze photographs predictions.csv
+      refiner gaze predict runs/gaze eye.png
+    """
+    from refiner.gaze.prediction import GazeEstimator, predict_dataset, predict_image, rejects_of
+    from refiner.image_files import is_image_file
+
+    single = source.is_file() and is_image_file(source)
+    if single == (destination is not None):
+        raise click.UsageError(
+            f"{source}: " + ("one image is printed; leave OUT.csv out" if single else "needs OUT.csv")
+        )
+    loaded = GazeEstimator.load(estimator, device=device)
+    if destination is None:
+        pitch, yaw = (float(angle) for angle in predict_image(loaded, source))
+        if as_json:
+            print_json("gaze predict", file=str(source), gaze_pitch_rad=pitch, gaze_yaw_rad=yaw)
+        else:
+            degrees = f"({math.degrees(pitch):.2f}, {math.degrees(yaw):.2f})"
+            click.echo(f"pitch {pitch:.4f}, yaw {yaw:.4f} radians: {degrees} degrees")
+        return
+    with progress("estimating") as advance:
+        summary = predict_dataset(loaded, source, destination, report=lambda done, total: advance(done, total, ""))
+    if as_json:
+        print_json("gaze predict", **summary._asdict())
+    else:
+        click.echo(f"{summary.predicted} predicted, {summary.rejected} rejected")
+    if summary.rejected:
+        click.echo(f"see {rejects_of(destination)} for what was rejected and why", err=True)
+        sys.exit(REJECTED_STATUS)
+
+
+def _say_rejected(rejected: dict[str, str]) -> None:
+    if not rejected:
+        return
+    for path, reason in list(rejected.items())[:_SHOWN_REJECTS]:
+        click.echo(f"rejected {path}: {reason}", err=True)
+    if len(rejected) > _SHOWN_REJECTS:
+        click.echo(f"and {len(rejected) - _SHOWN_REJECTS} more", err=True)
+    sys.exit(REJECTED_STATUS)
+
+
+def _figures(test: "Test", paths: Sequence[Path], digests: Sequence[str], data: Path) -> dict[str, Any]:
+    """The test as plain values; bounds that are not known are null."""
+    figures: dict[str, Any] = _plain(
+        {
+            "data": str(data),
+            "images": test.images,
+            "unlabelled": test.unlabelled,
+            "rejected": test.rejected,
+            "error_degrees": test.error._asdict(),
+            "clusters": {"count": test.clusters[0], "by": test.clusters[1]},
+            "training_mean_error_degrees": test.training_mean,
+            "test_mean_error_degrees": test.test_mean,
+            "estimators": [
+                {"path": str(path), "digest": digest, **asdict(accuracy), "error": accuracy.error._asdict()}
+                for path, digest, accuracy in zip(paths, digests, test.estimators, strict=True)
+            ],
+            "tables": {column: [asdict(row) for row in rows] for column, rows in test.tables.items()},
+        }
+    )
+    return figures
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _lines(test: "Test", paths: Sequence[Path]) -> list[str]:
+    """The test as text."""
+    lines: list[str] = []
+    for path, accuracy in zip(paths, test.estimators, strict=True):
+        lines += [str(path), *(f"  {what:<38} {figure}" for what, figure in _accuracy_lines(accuracy)), ""]
+    if len(paths) > 1:
+        lines += [f"{'mean error over estimators':<40} {test.error} degrees (95 % over {len(paths)} estimators)"]
+    lines += [
+        f"{'always the mean of the training labels':<40} {test.training_mean:.2f} degrees",
+        f"{'always the mean of the test labels':<40} {test.test_mean:.2f} degrees",
+        f"{'tested on':<40} {test.images} images; intervals of 95 % draw {test.clusters[0]} by {test.clusters[1]}",
+    ]
+    for column, rows in test.tables.items():
+        width = max(len(column), *(len(row.value) for row in rows))
+        lines += ["", f"{column:<{width}}  images  error  bias removed"]
+        lines += [f"{row.value:<{width}}  {row.images:>6}  {row.error:5.2f}  {row.unbiased:12.2f}" for row in rows]
+    return lines
+
+
+def _accuracy_lines(accuracy: "Accuracy") -> list[tuple[str, str]]:
+    shares = ", ".join(f"{100 * share:.1f} %" for share in accuracy.within.values())
+    correlation = ["none" if value is None else f"{value:.3f}" for value in accuracy.correlation]
+    return [
+        ("mean error", f"{accuracy.error} degrees"),
+        ("median error", f"{accuracy.median:.2f} degrees"),
+        (f"within {' / '.join(accuracy.within)} degrees", shares),
+        ("mean error, bias removed", f"{accuracy.unbiased:.2f} degrees"),
+        ("bias of pitch, yaw", f"{accuracy.bias[0]:+.2f}, {accuracy.bias[1]:+.2f} degrees"),
+        ("correlation of pitch, yaw", ", ".join(correlation)),
+    ]

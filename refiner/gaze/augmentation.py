@@ -1,0 +1,113 @@
+"""Strong random changes of eye patches, for whole batches at a time.
+
+What cameras and skins differ in, and gaze does not: light, contrast, gamma, shading, sharpness, noise, glints and
+cover, and the place of the crop. Labels stay as they are. Some tens of microseconds an image.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from refiner.randomness import torch_generator
+
+_RADIUS = 3  # of the blur, in pixels
+
+
+def strong_augmentation(images: Tensor, *, strength: float, seed: int, step: int) -> Tensor:
+    """Change a batch of patches, each by its own draw.
+
+    Args:
+        images: (N, 1, H, W), float32 on the CPU, in [-1, 1].
+        strength: factor on the size of every change; 0 leaves the images as they are.
+        seed, step: what the draws follow from.
+
+    Returns:
+        Same shape and range.
+    """
+    if not strength:
+        return images
+    draws = _Draws(len(images), strength, torch_generator(seed, "gaze-augmentation", step))
+    images = _move(images, draws)
+    images = _light(images, draws)
+    images = _shade(images, draws)
+    images = _cover(images, draws)
+    images = _blur(images, draws)
+    noise = torch.randn(images.shape, generator=draws.generator)
+    return noise.mul_(draws.up_to(0.12)).add_(images).clamp_(-1, 1)
+
+
+class _Draws:
+    """Numbers for a batch, shaped (N, 1, 1, 1)."""
+
+    def __init__(self, count: int, strength: float, generator: torch.Generator) -> None:
+        self.count, self.strength, self.generator = count, strength, generator
+
+    def uniform(self, low: float = 0.0, high: float = 1.0) -> Tensor:
+        return torch.rand(self.count, 1, 1, 1, generator=self.generator) * (high - low) + low
+
+    def around(self, size: float) -> Tensor:
+        """Uniform within strength x size on either side of 0."""
+        return self.uniform(-size, size) * self.strength
+
+    def up_to(self, size: float) -> Tensor:
+        """0 for half of the images, uniform up to strength x size for the others."""
+        return self.uniform(-size, size).clamp_(min=0) * self.strength
+
+
+def _move(images: Tensor, draws: _Draws) -> Tensor:
+    """Shift by up to 4 % of the width (2.4 of 60 pixels) and scale by up to 8 %; the border is repeated."""
+    height, width = images.shape[2:]
+    scale = draws.around(0.08).exp()[:, 0, 0]
+    theta = torch.zeros(len(images), 2, 3)
+    theta[:, 0, 0] = theta[:, 1, 1] = scale[:, 0]
+    theta[:, 0, 2] = draws.around(0.08)[:, 0, 0, 0]  # of half the width
+    theta[:, 1, 2] = draws.around(0.08)[:, 0, 0, 0] * width / height
+    grid = functional.affine_grid(theta, list(images.shape), align_corners=False)
+    return functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
+
+
+def _light(images: Tensor, draws: _Draws) -> Tensor:
+    """Gamma between 1/1.8 and 1.8, contrast between 1/1.5 and 1.5, brightness up to a quarter of the levels."""
+    gamma, contrast = draws.around(math.log(1.8)).exp(), draws.around(math.log(1.5)).exp()
+    levels = images.add(1).mul_(0.5).clamp_(1e-4, 1).pow_(gamma).mul_(2).sub_(1)
+    mean = levels.mean(dim=(2, 3), keepdim=True)
+    return (levels - mean).mul_(contrast).add_(mean + draws.around(0.5))
+
+
+def _shade(images: Tensor, draws: _Draws) -> Tensor:
+    """Light that changes slowly across the patch."""
+    coarse = torch.randn(len(images), 1, 3, 4, generator=draws.generator) * draws.up_to(0.5)
+    return images + functional.interpolate(coarse, images.shape[2:], mode="bicubic", align_corners=False)
+
+
+def _cover(images: Tensor, draws: _Draws) -> Tensor:
+    """A rectangle of one level on half of the images, up to a third of the width and of the height."""
+    height, width = images.shape[2:]
+    low, high = draws.uniform(-0.2, 1), draws.uniform(-0.2, 1)
+    rows, columns = torch.arange(height).view(1, 1, -1, 1), torch.arange(width).view(1, 1, 1, -1)
+    tall, wide = draws.up_to(height / 3), draws.up_to(width / 3)
+    inside = (rows >= low * height) & (rows < low * height + tall)
+    inside = inside & (columns >= high * width) & (columns < high * width + wide * (tall > 0))
+    return torch.where(inside, draws.uniform(-1, 1), images)
+
+
+def _blur(images: Tensor, draws: _Draws) -> Tensor:
+    """Gaussian of up to 1.5 pixels deviation on half of the images."""
+    height, width = images.shape[2:]
+    deviation = draws.up_to(1.5).clamp_(min=0.05)
+    offsets = torch.arange(-_RADIUS, _RADIUS + 1).view(-1, 1, 1, 1, 1)
+    weights = (offsets.square() / (-2 * deviation.square())).exp()  # (taps, N, 1, 1, 1)
+    weights = weights / weights.sum(dim=0)
+    padded = functional.pad(images, (_RADIUS, _RADIUS, 0, 0), mode="replicate")
+    images = _weighted(weights, [padded[..., tap : tap + width] for tap in range(len(weights))])
+    padded = functional.pad(images, (0, 0, _RADIUS, _RADIUS), mode="replicate")
+    return _weighted(weights, [padded[..., tap : tap + height, :] for tap in range(len(weights))])
+
+
+def _weighted(weights: Tensor, shifted: list[Tensor]) -> Tensor:
+    total = weights[0] * shifted[0]
+    for weight, image in zip(weights[1:], shifted[1:], strict=True):
+        total.addcmul_(weight.expand_as(image), image)
+    return total

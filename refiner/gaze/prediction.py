@@ -1,0 +1,220 @@
+"""The gaze of eye patches by a trained estimator."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from refiner.errors import DataError, ImageError
+from refiner.formats import open_dataset
+from refiner.gaze.angles import Angles
+from refiner.gaze.data import LabelledPatches, Patches, eye_patch, read_labelled, to_levels
+from refiner.gaze.estimator_files import EstimatorFile, load_estimator
+from refiner.hardware import resolve_device
+from refiner.image_files import Image, read_image
+from refiner.outputs import check_apart
+from refiner.records import PAIRS, write_rejected, write_table
+
+BATCH = 32
+"""Images in a batch, the last one filled up: an image's gaze does not depend on what it was batched with."""
+
+_TABLE_BLOCK = 1024
+
+
+class GazeEstimator:
+    """A trained gaze estimator, ready to use.
+
+    Args:
+        file: the loaded file.
+        device: ``auto``, ``cpu`` or ``cuda``.
+
+    Attributes:
+        size: (height, width) of the patches it looks at.
+        head_pose: whether it is told the head pose.
+        equalize: whether it equalises images first.
+        metadata: of its file.
+
+    Example:
+        >>> estimator = GazeEstimator.load("runs/gaze")  # doctest: +SKIP
+        >>> pitch, yaw = estimator(read_image(Path("eye.png")))[0]  # doctest: +SKIP
+    """
+
+    def __init__(self, file: EstimatorFile, *, device: str = "auto") -> None:
+        self.device = resolve_device(device)
+        self.network = file.network.to(self.device).to(memory_format=torch.channels_last).eval()
+        self.metadata, self.digest = file.metadata, file.digest()
+        self.size, self.head_pose = file.network.size, file.network.head_pose
+        self.equalize: bool = file.metadata["equalize"]
+
+    @classmethod
+    def load(cls, path: Path | str, *, device: str = "auto") -> Self:
+        """Load an estimator file, or that of a run folder.
+
+        Raises:
+            DataError: there is none, or it is damaged.
+        """
+        return cls(load_estimator(Path(path)), device=device)
+
+    def __call__(self, images: Tensor | Image | Sequence[Image], head_pose: Any = None) -> Angles:
+        """Pitch and yaw in radians, (N, 2), float64.
+
+        Args:
+            images: a float tensor (N, 1 or 3, H, W) in [-1, 1]; or one image, uint8 or uint16, (H, W), (H, W, 3) or
+                (H, W, 4); or a list of such images. They are resized to the estimator's size.
+            head_pose: (N, 2), pitch and yaw in radians, where the estimator is told it.
+
+        Raises:
+            ValueError: the images are of another type, or the head pose is missing.
+            ImageError: an image is of too different a shape.
+        """
+        if isinstance(images, Tensor):
+            planes = self._planes(images)
+        else:
+            listed = [images] if isinstance(images, np.ndarray) else list(images)
+            if any(image.dtype not in (np.uint8, np.uint16) for image in listed):
+                raise ValueError("an image is neither uint8 nor uint16; floats in [-1, 1] come as a tensor")
+            patches = [eye_patch(v, self.size, equalize=self.equalize, name=f"image {i}") for i, v in enumerate(listed)]
+            planes = to_levels(torch.from_numpy(np.stack(patches))) if patches else torch.zeros(0, 1, *self.size)
+        return self._predict(planes, head_pose)
+
+    def predict_patches(self, patches: Patches, head_pose: Angles | None = None) -> Angles:
+        """Pitch and yaw in radians, (N, 2), of uint8 patches (N, 1, H, W) as :func:`eye_patch` makes them."""
+        blocks = range(0, len(patches), _TABLE_BLOCK)
+        parts = [
+            self._predict(
+                to_levels(torch.from_numpy(patches[start : start + _TABLE_BLOCK])),
+                None if head_pose is None else head_pose[start : start + _TABLE_BLOCK],
+            )
+            for start in blocks
+        ]
+        return np.concatenate(parts) if parts else np.zeros((0, 2))
+
+    def predict(self, patches: LabelledPatches) -> Angles:
+        """The same of labelled patches, which must have been read at this estimator's size."""
+        return self.predict_patches(patches.images, patches.head_pose)
+
+    def _planes(self, images: Tensor) -> Tensor:
+        """(N, 1, H, W) in [-1, 1], at the estimator's size, equalised where it does that."""
+        if images.ndim != 4 or images.shape[1] not in (1, 3) or not images.is_floating_point():
+            raise ValueError(f"images are {tuple(images.shape)} {images.dtype}, expected floats (N, 1 or 3, H, W)")
+        images = images.detach().float().cpu()
+        if images.shape[1] == 1 and images.shape[2:] == self.size and not self.equalize:
+            return images
+        levels = ((images + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
+        if not len(levels):
+            return torch.zeros(0, 1, *self.size)
+        grey = [level[..., 0] if level.shape[2] == 1 else level for level in levels]
+        patches = [eye_patch(v, self.size, equalize=self.equalize, name=f"image {i}") for i, v in enumerate(grey)]
+        return to_levels(torch.from_numpy(np.stack(patches)))
+
+    @torch.inference_mode()
+    def _predict(self, planes: Tensor, head_pose: Any) -> Angles:
+        """Batches of one shape."""
+        poses = None
+        if self.head_pose:
+            poses = torch.as_tensor(np.zeros((0, 2)) if head_pose is None else np.asarray(head_pose), dtype=torch.float)
+            if poses.shape != (len(planes), 2):
+                raise ValueError(f"this estimator needs the head pose of each image, ({len(planes)}, 2) in radians")
+        found = np.zeros((len(planes), 2))
+        for start in range(0, len(planes), BATCH):
+            part = planes[start : start + BATCH]
+            extra = BATCH - len(part)
+            batch = functional.pad(part, (0, 0, 0, 0, 0, 0, 0, extra))
+            pose = None
+            if poses is not None:
+                pose = functional.pad(poses[start : start + BATCH], (0, 0, 0, extra)).to(self.device)
+            angles = self.network(batch.to(self.device, memory_format=torch.channels_last), pose)
+            found[start : start + BATCH] = angles[: len(part)].double().cpu().numpy()
+        return found
+
+
+class PredictionSummary(NamedTuple):
+    """What became of a data set.
+
+    Attributes:
+        predicted: images whose gaze stands in the table.
+        rejected: images that stand in the table of rejects.
+    """
+
+    predicted: int
+    rejected: int
+
+
+def rejects_of(destination: Path) -> Path:
+    """``OUT.rejected.csv`` for ``OUT.csv``."""
+    return destination.with_suffix(".rejected.csv")
+
+
+def predict_dataset(
+    estimator: GazeEstimator,
+    source: Path,
+    destination: Path,
+    *,
+    report: Callable[[int, int], None] = lambda done, total: None,
+) -> PredictionSummary:
+    """Write the gaze of every readable image of a data set as a table ``file, gaze_pitch_rad, gaze_yaw_rad``.
+
+    What cannot be used is named in ``OUT.rejected.csv`` beside it.
+
+    Args:
+        estimator: which is told the head pose that stands with the images, where it wants one.
+        source: a folder or file of any known layout; labels are not needed.
+        destination: the table, written at the end.
+        report: told how many of how many images are done.
+
+    Raises:
+        DataError: the data set cannot be used, or none of its images.
+        OutputError: the table cannot be written, or lies inside the data set.
+    """
+    dataset = open_dataset(source, size=estimator.size)
+    check_apart(source, destination)
+    rows: list[dict[str, str]] = []
+    rejected: list[tuple[str, str, str]] = []
+    waiting: list[tuple[str, Patches, Any]] = []
+
+    def finish() -> None:
+        poses = np.array([pose for _, _, pose in waiting]) if estimator.head_pose else None
+        angles = estimator.predict_patches(np.stack([patch for _, patch, _ in waiting]), poses)
+        for (sample, _, _), pair in zip(waiting, angles, strict=True):
+            cells = (f"{angle:.9g}" for angle in pair)
+            rows.append({"file": sample, **dict(zip(PAIRS["gaze"], cells, strict=True))})
+        waiting.clear()
+
+    found = read_labelled(dataset, estimator.size, equalize=estimator.equalize, labels=estimator.head_pose)
+    for done, (sample, outcome) in enumerate(found, 1):
+        if isinstance(outcome, ImageError):
+            rejected.append((sample, "predict", outcome.reason))
+        elif estimator.head_pose and "head_pose" not in outcome[1]:
+            rejected.append((sample, "predict", "has no head pose, which this estimator is told"))
+        else:
+            waiting.append((sample, outcome[0], outcome[1].get("head_pose")))
+        if waiting and (len(waiting) == _TABLE_BLOCK or done == len(dataset.ids)):
+            finish()
+            report(done, len(dataset.ids))
+    if waiting:
+        finish()
+    if not rows:
+        raise DataError(f"{source}: none of {len(rejected)} images can be used; the first {rejected[0][2]}")
+    write_table(destination, ("file", *PAIRS["gaze"]), rows)
+    if rejected:
+        write_rejected(rejects_of(destination), rejected)
+    else:
+        rejects_of(destination).unlink(missing_ok=True)
+    return PredictionSummary(len(rows), len(rejected))
+
+
+def predict_image(estimator: GazeEstimator, path: Path) -> Angles:
+    """Pitch and yaw in radians, (2,), of one image file.
+
+    Raises:
+        DataError: the estimator is told the head pose, which a single image does not have.
+        ImageError: the image cannot be used.
+    """
+    if estimator.head_pose:
+        raise DataError(f"{path}: this estimator is told the head pose; give it a folder with labels.csv that names it")
+    gaze: Angles = estimator(read_image(path))[0]
+    return gaze

@@ -1,0 +1,237 @@
+"""Store to store: the pixels that refining the folder gives, everything else carried over, and resumable."""
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from refiner import store_refinement
+from refiner.batch_refinement import Summary, refine_path
+from refiner.conversion import Conversion, convert
+from refiner.errors import DataError, ImageError, OutputError
+from refiner.formats.store import Store
+from refiner.image_files import read_image, write_image
+from refiner.networks import RefinerNetwork
+from refiner.refiner_files import save_refiner
+
+COUNT = 37
+
+
+@pytest.fixture
+def refiner(tmp_path: Path) -> Path:
+    """A refiner of random weights."""
+    return save(tmp_path / "refiner.safetensors", seed=1)
+
+
+def save(path: Path, *, seed: int) -> Path:
+    architecture: dict[str, Any] = {"channels": 1, "features": 4, "blocks": 1, "output": "residual"}
+    torch.manual_seed(seed)
+    network = RefinerNetwork(**architecture)
+    torch.nn.init.normal_(network.head.weight, std=0.3)
+    save_refiner(path, network, architecture=architecture, training={})
+    return path
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A store of small grey images with labels, beside the folder it was made from."""
+    return make(tmp_path, (8, 12), "uint8")
+
+
+def make(root: Path, shape: tuple[int, ...], dtype: str, count: int = COUNT) -> Path:
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        image = rng.integers(0, np.iinfo(dtype).max, shape, endpoint=True).astype(dtype)
+        write_image(root / "in" / f"{number:03d}.png", image)
+    rows = "".join(f"{n:03d}.png,{n / 100},-0.5,p{n % 3},00{n}\n" for n in range(count))
+    (root / "in" / "labels.csv").write_text("file,gaze_pitch_rad,gaze_yaw_rad,subject,code\n" + rows)
+    convert(root / "in", root / "in.h5", Conversion(), attributes={"licence": "mine"})
+    return root / "in.h5"
+
+
+def datasets(path: Path) -> dict[str, list[Any]]:
+    """Everything in a store but the images."""
+    found: dict[str, list[Any]] = {}
+    with h5py.File(path) as file:
+        file.visititems(
+            lambda name, item: (
+                found.update({name: item[:].tolist()}) if isinstance(item, h5py.Dataset) and name != "images" else None
+            )
+        )
+    return found
+
+
+def images(path: Path) -> np.ndarray:
+    with h5py.File(path) as file:
+        return np.asarray(file["images"][:])
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype"), [((8, 12), "uint8"), ((8, 12, 3), "uint8"), ((7, 5, 4), "uint16"), ((8, 12), "uint16")]
+)
+def test_a_store_is_refined_to_the_pixels_of_the_folder(
+    tmp_path: Path, refiner: Path, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...], dtype: str
+) -> None:
+    monkeypatch.setattr(store_refinement, "PART", 16)
+    source = make(tmp_path, shape, dtype)
+    assert refine_path(tmp_path / "in", tmp_path / "out", refiner, device="cpu") == Summary(COUNT, 0, 0)
+    assert refine_path(source, tmp_path / "out.h5", refiner, device="cpu") == Summary(COUNT, 0, 0)
+    refined = Store(tmp_path / "out.h5")
+    assert refined.ids == Store(source).ids
+    for sample in refined.ids:
+        image = refined.read_image(sample)
+        assert image.dtype == dtype
+        assert np.array_equal(image, read_image(tmp_path / "out" / sample))
+    assert not np.array_equal(images(source), images(tmp_path / "out.h5"))
+
+
+def test_labels_groups_and_attributes_are_carried_over(tmp_path: Path, refiner: Path, source: Path) -> None:
+    with h5py.File(source, "a") as file:
+        file["mine/deep/table"] = [1, 2, 3]
+        file["mine"].attrs["unit"] = "mm"
+        file.attrs["note"] = "kept"
+        file.attrs["numbers"] = [1, 2]
+    refine_path(source, tmp_path / "out.h5", refiner, device="cpu")
+    assert datasets(tmp_path / "out.h5") == datasets(source)
+    for sample in ("000.png", "031.png"):
+        labels, before = (Store(path).read(sample).labels for path in (tmp_path / "out.h5", source))
+        assert labels["gaze"].tolist() == before["gaze"].tolist()
+        assert (labels["subject"], labels["code"]) == (before["subject"], before["code"])
+    with h5py.File(tmp_path / "out.h5") as file:
+        assert file["mine"].attrs["unit"] == "mm"
+        assert (file.attrs["note"], file.attrs["licence"]) == ("kept", "mine")
+        assert file.attrs["numbers"].tolist() == [1, 2]
+        assert file.attrs["refined_from"] == str(source)
+        assert len(file.attrs["refiner"]) == 64
+        assert file["images"].chunks == (1, 8, 12, 1)
+
+
+def test_what_is_finished_is_not_done_again_and_what_changed_is_refused(
+    tmp_path: Path, refiner: Path, source: Path
+) -> None:
+    out = tmp_path / "out.h5"
+    told: list[tuple[int, int]] = []
+    refine_path(source, out, refiner, device="cpu", report=lambda *at: told.append(at))
+    assert told[0] == (0, COUNT)
+    assert told[-1] == (COUNT, COUNT)
+    before = images(out)
+    assert refine_path(source, out, refiner, device="cpu") == Summary(0, COUNT, 0)
+    save(refiner, seed=2)
+    with pytest.raises(OutputError, match=r"out\.h5: is there already, made from other input or with other options"):
+        refine_path(source, out, refiner, device="cpu")
+    assert np.array_equal(images(out), before)
+    assert refine_path(source, out, refiner, device="cpu", overwrite=True) == Summary(COUNT, 0, 0)
+    assert not np.array_equal(images(out), before)
+    os.utime(source, ns=(1, 1))
+    with pytest.raises(OutputError, match="made from other input"):
+        refine_path(source, out, refiner, device="cpu")
+    assert sorted(path.name for path in tmp_path.glob("*.h5*")) == ["in.h5", "out.h5"]
+
+
+PROGRAM = """
+import sys, time
+from pathlib import Path
+from refiner import store_refinement
+from refiner.batch_refinement import refine_path
+store_refinement.PART = 4
+def report(done, total):
+    if done >= 12:
+        print("under way", flush=True)
+        time.sleep(60)
+refine_path(Path("in.h5"), Path("out.h5"), Path("refiner.safetensors"), device="cpu", report=report)
+"""
+
+
+def test_a_kill_in_the_middle_and_the_same_command_give_the_same_store(
+    tmp_path: Path, refiner: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_refinement, "PART", 4)
+    monkeypatch.chdir(tmp_path)
+    process = subprocess.Popen([sys.executable, "-c", PROGRAM], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "under way\n"
+    with pytest.raises(OutputError, match="another process is writing it"):
+        refine_path(Path("in.h5"), Path("out.h5"), refiner, device="cpu")
+    process.kill()
+    process.communicate()
+    assert not (tmp_path / "out.h5").exists()
+    assert refine_path(Path("in.h5"), Path("out.h5"), refiner, device="cpu") == Summary(COUNT - 8, 8, 0)
+    refine_path(Path("in.h5"), Path("whole.h5"), refiner, device="cpu")
+    assert np.array_equal(images(tmp_path / "out.h5"), images(tmp_path / "whole.h5"))
+    assert datasets(tmp_path / "out.h5") == datasets(tmp_path / "whole.h5")
+    assert not list(tmp_path.glob("*.parts"))
+
+
+@pytest.mark.parametrize(
+    ("name", "into", "error", "reason"),
+    [
+        ("in", "out.h5", OutputError, "a folder is refined into a folder and a store into a store; convert one"),
+        ("in.h5", "out", OutputError, "a folder is refined into a folder and a store into a store; convert one"),
+        ("in.h5", "in.h5", OutputError, "lie inside one another"),
+        ("none.h5", "out.h5", DataError, "does not exist"),
+        ("text.h5", "out.h5", DataError, "cannot be opened as HDF5"),
+        ("in.h5", "text.h5", OutputError, "is there already"),
+        ("in.h5", "text.h5/below.h5", OutputError, "is a file"),
+    ],
+)
+@pytest.mark.usefixtures("source")
+def test_what_cannot_be_is_refused(
+    tmp_path: Path, refiner: Path, name: str, into: str, error: type[Exception], reason: str
+) -> None:
+    (tmp_path / "text.h5").write_text("text")
+    with pytest.raises(error, match=reason):
+        refine_path(tmp_path / name, tmp_path / into, refiner, device="cpu")
+    assert (tmp_path / "text.h5").read_text() == "text"
+    assert sorted(path.name for path in tmp_path.glob("*.h5*")) == ["in.h5", "text.h5"]
+
+
+def test_a_damaged_image_is_named_and_leaves_no_store(tmp_path: Path, refiner: Path, source: Path) -> None:
+    with h5py.File(source) as file:
+        chunk = file["images"].id.get_chunk_info(4)
+    data = bytearray(source.read_bytes())
+    data[chunk.byte_offset + 7] ^= 1
+    source.write_bytes(data)
+    with pytest.raises(ImageError, match=r"004\.png: its pixels in .*in\.h5 are damaged"):
+        refine_path(source, tmp_path / "out.h5", refiner, device="cpu")
+    assert not (tmp_path / "out.h5").exists()
+
+
+def test_a_network_that_fails_is_not_taken_for_a_full_disk(
+    tmp_path: Path, refiner: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(store_refinement, "_refined", fail)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        refine_path(source, tmp_path / "out.h5", refiner, device="cpu")
+
+
+@pytest.mark.parametrize("full_at", ["000001.h5", "000001.jsonl", "out.h5"])
+def test_a_full_disk_is_one_line_and_the_same_command_goes_on(
+    tmp_path: Path, refiner: Path, source: Path, monkeypatch: pytest.MonkeyPatch, full_at: str
+) -> None:
+    monkeypatch.setattr(store_refinement, "PART", 16)
+    original = Path.replace
+
+    def full(path: Path, target: Path) -> Any:
+        if target.name == full_at:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return original(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", full)
+        with pytest.raises(OutputError, match=f"{full_at}: cannot be written .*No space left on device"):
+            refine_path(source, tmp_path / "out.h5", refiner, device="cpu")
+    assert not (tmp_path / "out.h5").exists()
+    summary = refine_path(source, tmp_path / "out.h5", refiner, device="cpu")
+    assert summary == (Summary(0, COUNT, 0) if full_at == "out.h5" else Summary(COUNT - 16, 16, 0))
+    refine_path(source, tmp_path / "whole.h5", refiner, device="cpu")
+    assert np.array_equal(images(tmp_path / "out.h5"), images(tmp_path / "whole.h5"))
