@@ -86,7 +86,7 @@ class _Guess:
         self.paired |= paired
         if paired:
             return
-        self.shapes.add(np.shape(json.loads(text)) if text.startswith("[") else None)
+        self.shapes.add(_array_shape(text))
         self.formats = [name for name in self.formats if _gives_back(_FORMATS[name], text)]
 
     def column(self, name: str, count: int) -> Column:
@@ -98,6 +98,16 @@ class _Guess:
         # An integer has no value that means "not known".
         formats = [form for form in self.formats if form != "integer" or self.seen == count]
         return Column(name, formats[0] if formats else "text")
+
+
+def _array_shape(text: str) -> tuple[int, ...] | None:
+    """The shape of the numbers in a cell; None where it is other text, even if it begins like a list."""
+    if not text.startswith("["):
+        return None
+    try:
+        return np.array(json.loads(text), float).shape
+    except (ValueError, TypeError, RecursionError):
+        return None
 
 
 def _gives_back(form: Callable[[float], str], text: str) -> bool:

@@ -19,6 +19,9 @@ _PNM = re.compile(rb"P([1-6])" + rb"(?:\s|#[^\n]*\n)+(\d{1,9})" * 2)
 _PNM_HIGHEST = re.compile(rb"(?:\s|#[^\n]*\n)+(\d{1,9})\s")
 
 
+_BROKEN = (struct.error, IndexError, OverflowError)
+
+
 class Header(NamedTuple):
     """What a file says of itself.
 
@@ -42,7 +45,7 @@ def read_header(data: bytes) -> Header:
         if data.startswith(start):
             try:
                 return read(data)
-            except (struct.error, IndexError):  # it ends within its header
+            except _BROKEN:  # it ends within its header
                 return Header(problem="is truncated in its header; it is not an image that can be decoded")
     return Header(problem="is not an image of a type that is read here: PNG, JPEG, TIFF, WebP, BMP, PGM or PPM")
 
@@ -178,7 +181,7 @@ def _tiff(data: bytes) -> Header:
         return Header(height, width, problem)
     try:
         others = sum(not (page.get(254, (0,)) or (0,))[0] & 1 for page in pages)  # thumbnails do not count
-    except struct.error:
+    except _BROKEN:
         return Header(height, width, "is a truncated TIFF")
     return Header(height, width, "", 1 + others)
 
@@ -200,7 +203,7 @@ def exif_orientation(block: bytes) -> int:
     """The orientation in a block of EXIF, 1 to 8; 1 where it says none that there is."""
     try:
         found = next(_Tiff(block.removeprefix(b"Exif\0\0")).pages(), {}).get(0x0112) or (1,)
-    except struct.error:
+    except _BROKEN:
         return 1
     return found[0] if 1 <= found[0] <= 8 else 1
 

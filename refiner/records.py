@@ -27,6 +27,8 @@ LABELS_FILE = "labels.csv"
 
 REJECTED_FILE = "rejected.csv"
 
+REJECTED_COLUMNS = ("file", "stage", "reason")
+
 csv.field_size_limit(2**24)  # of characters in a cell; more than the standard's 131,072, which an array can have
 
 PAIRS = {
@@ -65,7 +67,7 @@ def write_labels(path: Path, labels: Mapping[str, Labels]) -> None:
 
 def write_rejected(path: Path, rejected: Iterable[tuple[str, str, str]]) -> None:
     """Write ``rejected.csv``: file, stage and reason of each input that was left out, sorted."""
-    columns = ("file", "stage", "reason")
+    columns = REJECTED_COLUMNS
     write_table(path, columns, (dict(zip(columns, row, strict=True)) for row in sorted(rejected)))
 
 

@@ -17,7 +17,7 @@ from refiner.files import locked, read_regular, remove_file
 from refiner.image_files import LOSSLESS_SUFFIXES
 from refiner.outputs import STATE_FOLDER, OutputFolder, check_apart, is_too_long, leads_out, open_output
 from refiner.parts import Parts
-from refiner.records import LABELS_FILE, REJECTED_FILE, write_rejected, write_table
+from refiner.records import LABELS_FILE, REJECTED_COLUMNS, REJECTED_FILE, write_rejected, write_table
 from refiner.store import ImageKind, hdf5_errors, is_store_name, join_images, new_file, write_attributes, write_columns
 
 DONE_FILE = "done.json"
@@ -187,7 +187,15 @@ class StoreTarget:
         return ids
 
     def claim(self, names: Sequence[str]) -> None:
-        """Nothing but the store is written; :meth:`finished` has looked at it."""
+        """Make sure that a list of rejects that is there is one of ours; :meth:`finished` has looked at the store."""
+        if self.overwrite or not self.rejected_path.exists():
+            return
+        header = ",".join(REJECTED_COLUMNS).encode() + b"\n"
+        if not self.rejected_path.is_file() or not self.rejected_path.read_bytes().startswith(header):
+            raise OutputError(
+                f"{self.rejected_path}: is there already and was not written by refiner; choose another name for the "
+                "store, or replace it with --overwrite"
+            )
 
     def finish(self, parts: Parts, job: str, summary: str) -> None:
         """Join the parts into one file, move it into place, and list the rejects beside it."""

@@ -37,15 +37,18 @@ def run(arguments: list[str]) -> None:
 
 def test_the_three_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     commands = shell_blocks()
-    assert [command[0] for command in commands] == ["demo", "train", "refine", "render", "render", "convert", "convert"]
+    names_in_order = ["demo", "train", "refine", "gaze", "gaze", "render", "render", "convert", "convert"]
+    assert [command[0] for command in commands] == names_in_order
     monkeypatch.chdir(tmp_path)
     (tmp_path / "configs").symlink_to(ROOT / "configs")
-    train, refine, render, stand_in, convert, store = commands[1:]
+    train, refine, train_gaze, evaluate_gaze, render, stand_in, convert, store = commands[1:]
     for command in (render, stand_in):
         run([FEWER.get(word, word) for word in command])
     run([*train, *FEWER_STEPS])
     run(refine)
     assert len(list((tmp_path / "refined").glob("*.png"))) == 40
+    run([*train_gaze, "--set", "steps=2"])
+    run([*evaluate_gaze[:-1], "renders"])
     run(["render", "unityeyes", "--layout", "unityeyes", "--count", "3", "--size", "72x120", "--colour"])
     run([*convert[:2], "patches", *convert[3:]])
     assert len(list((tmp_path / "patches").glob("*.png"))) == 3
@@ -59,6 +62,7 @@ def test_the_three_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         if line.startswith("refined = refine(image)"):
             assert names["refined"].shape == image.shape
     assert names["refined"].shape == (2, 1, 9, 14)
+    assert abs(names["pitch"]) < 2
 
 
 def test_what_the_readme_names_is_there() -> None:

@@ -11,8 +11,10 @@ import h5py
 import numpy as np
 import pytest
 
+from refiner.conversion import Conversion, convert
 from refiner.errors import ImageError, OutputError
 from refiner.formats.store import Store
+from refiner.image_files import write_image
 from refiner.parts import Parts, write_part
 from refiner.records import Record, read_labels
 from refiner.targets import FolderTarget, StoreTarget, open_folder, open_store
@@ -224,3 +226,16 @@ def test_a_disk_that_is_full_at_the_end_costs_nothing_but_the_end(
     with h5py.File(tmp_path / "a.h5") as file:
         assert file.attrs["summary"] == "summary"
     assert [path.name for path in tmp_path.iterdir()] == ["a.h5"]
+
+
+def test_a_list_of_rejects_that_is_not_ours_is_kept(tmp_path: Path) -> None:
+    for number in range(2):
+        write_image(tmp_path / "in" / f"{number}.png", np.full((4, 6), number, np.uint8))
+    (tmp_path / "out.rejected.csv").write_text("my,notes\n")
+    with pytest.raises(OutputError, match=r"out.rejected.csv: is there already and was not written by refiner"):
+        convert(tmp_path / "in", tmp_path / "out.h5", Conversion())
+    assert (tmp_path / "out.rejected.csv").read_text() == "my,notes\n"
+    (tmp_path / "in" / "bad.png").touch()
+    convert(tmp_path / "in", tmp_path / "out.h5", Conversion(), overwrite=True)
+    assert (tmp_path / "out.rejected.csv").read_text().startswith("file,stage,reason\nbad.png,")
+    convert(tmp_path / "in", tmp_path / "out.h5", Conversion(), overwrite=True)

@@ -1,8 +1,9 @@
 """Feed damaged inputs of every layout to convert, inspect, refine: python tools/fuzz.py --count 5000 --seed 0.
 
 Each case is a sample of ``datasets/samples`` (or a store, a refiner file, a run folder made of them) that is damaged
-in one to three ways; ``tools/fuzzing/cases.py`` has what must hold. Cases run in a process of their own, so that one that
-hangs, crashes or fills the memory is found too. Case 17 of seed 0 is the same on every machine, and
+in one to three ways; ``tools/fuzzing/cases.py`` has what must hold. Cases run in a process of their own, so that one
+that hangs, crashes or fills the memory is found too; where flipped bytes make the HDF5 library itself do so, that is
+counted apart, as no caller can prevent it. Case 17 of seed 0 is the same on every machine, and
 ``--seed 0 --only 17`` runs it alone. The package must be installed. Exit status 1: some failed.
 """
 

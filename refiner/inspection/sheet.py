@@ -93,7 +93,7 @@ def draw_record(record: Record, *, white: float = 0.0) -> Canvas:
 
     for name, value in record.labels.items():
         points = as_numbers(value) if is_in_pixels(name) else None
-        if points is not None and points.size and points.shape[-1] == 2:
+        if points is not None and points.size and points.shape[-1:] == (2,):
             for x, y in points.reshape(-1, 2):
                 cv2.circle(canvas, place(x, y), 40, _COLORS.get(name, _OTHER), -1, cv2.LINE_AA, 4)
     gaze = as_numbers(record.labels.get("gaze"))
@@ -116,7 +116,7 @@ def _start(record: Record) -> tuple[float, float]:
     """Where the arrow starts, in pixels of the image."""
     for name in ("pupil", "iris_outline"):
         points = as_numbers(record.labels.get(name))
-        if points is not None and points.size and points.shape[-1] == 2:
+        if points is not None and points.size and points.shape[-1:] == (2,):
             x, y = points.reshape(-1, 2).mean(axis=0)
             return float(x), float(y)
     height, width = record.image.shape[:2]

@@ -195,7 +195,8 @@ def _counts(counts: Mapping[str, int]) -> str:
 
 def _equalised(looks: Appearance) -> str:
     word = "yes" if looks.equalized else "no"
-    return f"{word} (equalising again would move levels by {looks.equalization:.1%}; below {EQUALIZED_BELOW:.0%} counts as equalised)"
+    moved = f"equalising again would move levels by {looks.equalization:.1%}"
+    return f"{word} ({moved}; below {EQUALIZED_BELOW:.0%} counts as equalised)"
 
 
 def _subjects(facts: DatasetFacts) -> str:

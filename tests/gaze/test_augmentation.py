@@ -1,6 +1,9 @@
+import math
+
 import pytest
 import torch
 
+from refiner.gaze import augmentation
 from refiner.gaze.augmentation import strong_augmentation
 
 
@@ -44,3 +47,23 @@ def test_a_dot_stays_within_some_pixels() -> None:
     rows, columns = lowest // 60, lowest % 60
     near = ((rows - 18).abs() <= 5) & ((columns - 30).abs() <= 5)
     assert near.float().mean() > 0.6  # covers and shades make another place darkest now and then
+
+
+def test_the_move_is_that_of_a_sampling_grid(images: torch.Tensor) -> None:
+    """The same scale and shift through torch's general resampling."""
+    from torch.nn import functional
+
+    class Drawn:
+        def __init__(self) -> None:
+            self.values = iter([0.05, 1.3, -0.7])
+
+        def around(self, size: float) -> torch.Tensor:
+            return torch.full((64, 1, 1, 1), next(self.values))
+
+    moved = augmentation._move(images, Drawn())
+    scale = math.exp(0.05)
+    theta = torch.tensor([[scale, 0, -0.7 * 2 / 30], [0, scale, 1.3 * 2 / 18]]).expand(64, -1, -1)
+    grid = functional.affine_grid(theta, list(images.shape), align_corners=False)
+    assert torch.allclose(
+        moved, functional.grid_sample(images, grid, padding_mode="border", align_corners=False), atol=1e-5
+    )

@@ -92,5 +92,3 @@ def test_the_meter_measures_what_it_is_given() -> None:
     assert (result.count, result.size, result.iris) == (3, (8, 12), None)
     assert result.mean_level == pytest.approx((96 + 140) / (96 * 2 + 140), rel=1e-6)
     assert (result.histogram[0], result.equalized) == (pytest.approx(96 / 332), False)
-
-

@@ -72,13 +72,15 @@ def run_case(work: Path, sources: dict[str, Source], refiner: Path, seed: int, n
     case = Case(sandbox, sources, refiner, rng)
     arguments = case.arguments()
     (work.parent / "current").write_text(f"{case.command} {case.source.name} {case.damage} {sorted(case.touched)}")
-    before = snapshot(sandbox, case.ours)
+    before, precious = snapshot(sandbox, case.ours), precious_files(sandbox)
     result = invoke(arguments)
     problems = list(message_problems(result))
     after = snapshot(sandbox, case.ours)
     changed = sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
     if changed:
         problems.append(f"changed outside OUT: {changed[:3]}")
+    if "--overwrite" not in case.options and (lost := precious - precious_files(sandbox)):
+        problems.append(f"lost what was there before: {sorted(lost)[:3]}")
     canary = Path(os.environ[CANARY])
     if canary.exists():
         problems.append("something that was read has been run")
@@ -88,6 +90,12 @@ def run_case(work: Path, sources: dict[str, Source], refiner: Path, seed: int, n
     if not problems and result.exit_code in (0, 4) and case.command != "inspect" and rng.random() < AGAIN_SHARE:
         problems += again_problems(case, arguments, result)
     return Outcome(case.command, case.source.name, " + ".join(case.damage), result.exit_code, problems)
+
+
+def precious_files(root: Path) -> set[str]:
+    """The files that ``outputs.py`` puts in the way; without --overwrite they stay."""
+    files = (path for path in root.rglob("*") if path.is_file() and not path.is_symlink())
+    return {str(path) for path in files if path.stat().st_size == 8 and path.read_bytes() == b"precious"}
 
 
 def invoke(arguments: list[str]) -> Result:

@@ -9,9 +9,9 @@ from fuzzing.images import odd_images
 ODD_IMAGES = odd_images()
 
 NAMES = ("a b.png", "a\nb.png", "a\tb.png", "-x.png", "%2e%2e%2fx.png", "ü.png", os.fsdecode(b"\xff\xfe.png"),
-         "x" * 251 + ".png", "x" * 251 + ".jpg", "'; touch x.png", "\u202egnp.png", "A.PNG", "a.png.png", "rejected.csv.png", "a\rb.png",
-         "[red]x[/red].png", "\x1b[31m.png", "x.h5.png", ".png.png", "nul\\x.png", "x" * 244 + ".webp",
-         "d\ne/a.png", "ü" * 120 + ".bmp")  # fmt: skip
+         "x" * 251 + ".png", "x" * 251 + ".jpg", "'; touch x.png", "\u202egnp.png", "A.PNG", "a.png.png", "a\rb.png",
+         "rejected.csv.png", "[red]x[/red].png", "\x1b[31m.png", "x.h5.png", ".png.png", "nul\\x.png",
+         "x" * 244 + ".webp", "d\ne/a.png", "ü" * 120 + ".bmp")  # fmt: skip
 
 
 def rename(root: Path, rng: Random) -> list[str]:
@@ -24,7 +24,7 @@ def rename(root: Path, rng: Random) -> list[str]:
     target.parent.mkdir(exist_ok=True)
     touched = [old, target.relative_to(root).as_posix()]
     beside = (root / old).with_suffix(".json")
-    if beside.exists() and len(os.fsencode(target.stem)) < 250:
+    if len(os.fsencode(beside.name)) < 256 and beside.exists() and len(os.fsencode(target.stem)) < 250:
         beside.rename(target.with_suffix(".json"))
         touched += [str(Path(old).with_suffix(".json")), target.with_suffix(".json").relative_to(root).as_posix()]
     (root / old).rename(target)

@@ -122,5 +122,5 @@ ODD_OUTPUTS: dict[str, Callable[[Path, Path], tuple[Path, Path]]] = {
 }
 """By what they are. For the super-user a read-only folder is one like any other."""
 
-PRECIOUS = ("a file", "images in the way", "state is a file", "is IN", "inside IN", "around IN", "link to IN")
-"""Those for which OUT itself has to stay as it is."""
+REFUSED = ("below a file", "inside IN", "around IN", "is IN", "link to IN")
+"""Those that are refused before anything is written."""

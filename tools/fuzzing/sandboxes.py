@@ -9,7 +9,7 @@ import numpy as np
 from fuzzing.choices import Random, pick
 from fuzzing.mutations import mutate
 from fuzzing.names import ODD_IMAGES
-from fuzzing.outputs import ODD_OUTPUTS
+from fuzzing.outputs import ODD_OUTPUTS, REFUSED
 
 from refiner.errors import RefinerError
 from refiner.formats import open_dataset
@@ -75,6 +75,8 @@ class Case:
             self.damage.append(f"OUT {name}")
             self.path, self.out = ODD_OUTPUTS[name](self.path, self.out)
         self.ours = {self.out, self.out.with_name(f"{self.out.name}.parts"), self.out.with_suffix(".rejected.csv")}
+        if any(f"OUT {name}" in self.damage for name in REFUSED):
+            self.ours = set()
 
     def arguments(self) -> list[str]:
         """Of the command line."""

@@ -1,0 +1,49 @@
+from pathlib import Path
+
+import pytest
+
+from refiner.configuration import read_configuration
+from refiner.errors import ConfigurationError
+from refiner.gaze.configuration import GazeConfiguration
+
+
+@pytest.mark.parametrize(
+    ("override", "paths"),
+    [
+        ("data.train=refined", ["refined"]),
+        ("data.train=[raw, refined]", ["raw", "refined"]),
+        ("data.train=123", ["123"]),
+        ("data.train=", []),
+    ],
+)
+def test_one_or_several_data_sets(override: str, paths: list[str]) -> None:
+    read = read_configuration(None, GazeConfiguration, overrides=[override])
+    assert read.data.train == [Path(path) for path in paths]
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("netwrok=small", "did you mean network?"),
+        ("network=vgg", "network is 'vgg'"),
+        ("augmentation.transforms=3", "expected a list of transforms"),
+        ("size=[0, 60]", "1 or more"),
+    ],
+)
+def test_each_mistake_is_named(override: str, words: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        read_configuration(None, GazeConfiguration, overrides=[override])
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["network=paper", "size=[22, 60]"], "network paper needs 23 or more"),
+        (["network=knn", "head_pose=true"], "looks at images alone"),
+        (["patience=3", "data.held_out=0"], "patience needs images to look at"),
+    ],
+)
+def test_settings_that_do_not_fit_together(overrides: list[str], words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        read_configuration(None, GazeConfiguration, overrides=overrides)

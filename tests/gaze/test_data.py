@@ -1,0 +1,111 @@
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from refiner.conversion import Conversion, convert
+from refiner.errors import DataError, ImageError
+from refiner.gaze.data import eye_patch, load_patches, split_held_out, to_levels
+from refiner.image_files import read_image, write_image
+from refiner.images import to_planes
+from refiner.records import read_labels, write_labels
+
+
+def load(*paths: Path, **options: object) -> object:
+    settings = {"size": (16, 24), "equalize": False, "head_pose": False, "key": "data.train", **options}
+    return load_patches(list(paths), **settings)
+
+
+def test_images_and_labels_belong_together(gazes: Path) -> None:
+    patches, labels = load(gazes, head_pose=True), read_labels(gazes / "labels.csv")
+    assert len(patches) == 60
+    for number in (0, 31, 59):
+        sample = patches.ids[number]
+        assert np.array_equal(patches.images[number, 0], read_image(gazes / sample))
+        assert np.array_equal(patches.gaze[number], labels[sample]["gaze"])
+        assert np.array_equal(patches.head_pose[number], labels[sample]["head_pose"])
+        assert patches.columns["subject"][number] == labels[sample]["subject"]
+    assert set(patches.columns) == {"subject", "day", "eye", "P"}
+
+
+def test_a_store_gives_the_same(gazes: Path, tmp_path: Path) -> None:
+    convert(gazes, tmp_path / "gazes.h5", Conversion())
+    folder, store = load(gazes, head_pose=True), load(tmp_path / "gazes.h5", head_pose=True)
+    assert folder.digest() == store.digest()
+    assert folder.ids == store.ids
+    assert folder.columns == store.columns
+
+
+def test_several_data_sets_stand_one_after_another(gazes: Path, other_gazes: Path) -> None:
+    both = load(gazes, other_gazes)
+    assert len(both) == 100
+    assert both.ids[60] == "000.png"
+    assert both.digest() != load(other_gazes, gazes).digest()
+
+
+def test_images_are_resized_equalised_and_of_any_kind(gazes: Path) -> None:
+    assert load(gazes, size=(8, 12)).images.shape == (60, 1, 8, 12)
+    image = read_image(gazes / "000.png")
+    assert np.array_equal(eye_patch(image, (16, 24), equalize=True, name="x")[0], cv2.equalizeHist(image))
+    deep = eye_patch(image.astype(np.uint16) * 257, (16, 24), equalize=False, name="x")
+    assert np.array_equal(deep[0], image)
+    colour = eye_patch(np.dstack([image] * 3 + [image // 2]), (16, 24), equalize=False, name="x")
+    assert np.array_equal(colour[0], image)
+    with pytest.raises(ImageError, match="is 16x24, too far from the shape of 24x16"):
+        eye_patch(image, (24, 16), equalize=False, name="x")
+
+
+def test_levels_are_those_of_every_other_network() -> None:
+    import torch
+
+    levels = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    assert np.allclose(to_levels(torch.from_numpy(levels)[None]).numpy(), to_planes(levels, 1), atol=1e-6)
+
+
+def test_what_cannot_be_used_is_left_out_and_said(gazes: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (gazes / "003.png").write_bytes(b"")
+    write_image(gazes / "unknown.png", np.zeros((16, 24), np.uint8))
+    patches = load(gazes)
+    assert len(patches) == 59
+    assert patches.unlabelled == 1
+    assert patches.rejected == {str(gazes / "003.png"): "is empty"}
+    assert "1 images without gaze are left out" in caplog.text
+
+
+def test_each_mistake_is_named(gazes: Path, renders: Path) -> None:
+    with pytest.raises(DataError, match=r"data\.train is not set"):
+        load()
+    with pytest.raises(DataError, match="none of 20 images has a gaze"):
+        load(renders)
+    labels = read_labels(gazes / "labels.csv")
+    del labels["005.png"]["head_pose"]
+    write_labels(gazes / "labels.csv", labels)
+    with pytest.raises(DataError, match="1 images have no head pose"):
+        load(gazes, head_pose=True)
+
+
+def test_held_out_subjects_are_in_no_other_part(gazes: Path) -> None:
+    training, held_out = split_held_out(load(gazes), 0.3, "data.held_out")
+    assert len(training) + len(held_out) == 60
+    assert not set(training.columns["subject"]) & set(held_out.columns["subject"])
+    again, _ = split_held_out(load(gazes), 0.3, "data.held_out")
+    assert again.ids == training.ids
+
+
+def test_raw_and_refined_versions_of_an_image_fall_on_one_side(gazes: Path) -> None:
+    labels = read_labels(gazes / "labels.csv")
+    write_labels(gazes / "labels.csv", {sample: {"gaze": row["gaze"]} for sample, row in labels.items()})
+    training, held_out = split_held_out(load(gazes, gazes), 0.3, "data.held_out")
+    assert len(held_out) > 4
+    assert not set(training.ids) & set(held_out.ids)
+
+
+def test_one_subject_is_split_by_images(gazes: Path) -> None:
+    patches = load(gazes)
+    patches.columns["subject"][:] = ["only"] * 60
+    _, held_out = split_held_out(patches, 0.2, "data.held_out")
+    assert 4 < len(held_out) < 24
+    assert split_held_out(patches, 0, "data.held_out")[1] is None
+    with pytest.raises(DataError, match="leaves one side of 1 images empty"):
+        split_held_out(patches.take([0]), 0.5, "data.held_out")

@@ -1,0 +1,72 @@
+import json
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from refiner.errors import DataError
+from refiner.gaze.estimator_files import load_estimator, save_estimator
+from refiner.gaze.estimators import GazeNetwork
+
+DESIGN = {"network": "small", "size": [16, 24], "head_pose": False, "standardize": True}
+
+
+def save(path: Path, network: GazeNetwork | None = None, **changes: object) -> Path:
+    network = network or GazeNetwork("small", (16, 24), standardize=True)
+    settings = {"architecture": DESIGN, "equalize": True, "mean_gaze": (0.1, -0.2), "training": {"step": 3}}
+    save_estimator(path, network.state_dict(), **{**settings, **changes})
+    return path
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    network = GazeNetwork("small", (16, 24), standardize=True)
+    loaded = load_estimator(save(tmp_path / "estimator.safetensors", network))
+    images = torch.rand(2, 1, 16, 24)
+    assert torch.equal(loaded.network(images), network(images))
+    assert loaded.metadata["equalize"] is True
+    assert loaded.metadata["mean_gaze"] == [0.1, -0.2]
+    assert load_estimator(tmp_path).digest() == loaded.digest()  # the folder that holds it
+    assert loaded.digest() != load_estimator(save(tmp_path / "other.safetensors")).digest()
+
+
+def test_equal_estimators_give_equal_files(tmp_path: Path) -> None:
+    network = GazeNetwork("small", (16, 24), standardize=True)
+    first, second = save(tmp_path / "a.safetensors", network), save(tmp_path / "b.safetensors", network)
+    assert first.read_bytes() == second.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"architecture": {**DESIGN, "network": "vgg"}}, "do not fit its architecture"),
+        ({"architecture": {**DESIGN, "size": [32, 24]}}, "do not fit its architecture"),
+        ({"architecture": {**DESIGN, "size": [100_000, 100_000]}}, "do not fit its architecture"),
+        ({"architecture": {**DESIGN, "size": 5}}, "do not fit its architecture"),
+        ({"architecture": {**DESIGN, "colour": 1}}, "do not fit its architecture"),
+        ({"mean_gaze": ("x", 0)}, "do not fit its architecture"),
+    ],
+)
+def test_a_file_that_does_not_fit_itself_is_refused(changes: dict, words: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=words):
+        load_estimator(save(tmp_path / "x.safetensors", **changes))
+
+
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"holds no estimator\.safetensors"):
+        load_estimator(tmp_path)
+    file = tmp_path / "x.safetensors"
+    file.write_bytes(b"no tensors")
+    with pytest.raises(DataError, match="cannot be read"):
+        load_estimator(file)
+    file.write_bytes(safetensors.torch.save({"a": torch.zeros(1)}))
+    with pytest.raises(DataError, match="no estimator"):
+        load_estimator(file)
+    file.write_bytes(safetensors.torch.save({"a": torch.zeros(1)}, {"estimator": json.dumps({"format_version": 99})}))
+    with pytest.raises(DataError, match="newer than"):
+        load_estimator(file)
+    network = GazeNetwork("small", (16, 24), standardize=True)
+    with torch.no_grad():
+        network.last.bias[0] = torch.nan
+    with pytest.raises(DataError, match="not finite"):
+        load_estimator(save(file, network))

@@ -1,0 +1,88 @@
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from refiner.errors import DataError
+from refiner.gaze.accuracy import bootstrap_interval, seed_interval
+from refiner.gaze.angles import angular_error_degrees
+from refiner.gaze.data import LabelledPatches
+from refiner.gaze.evaluation import evaluate_estimators
+from refiner.gaze.plots import write_plots
+from refiner.records import read_labels, write_labels
+
+
+class Known:
+    """Says the truth plus known residuals, where a trained estimator would stand."""
+
+    size, equalize, head_pose = (16, 24), False, False
+    metadata = {"mean_gaze": [0.05, -0.1]}  # noqa: RUF012
+
+    def __init__(self, seed: int, bias: float = 0.02) -> None:
+        self.seed, self.bias = seed, bias
+
+    def residual(self, count: int) -> np.ndarray:
+        return self.bias + np.random.default_rng(self.seed).normal(0, 0.05, (count, 2))
+
+    def predict(self, patches: LabelledPatches) -> np.ndarray:
+        return patches.gaze + self.residual(len(patches))
+
+
+@pytest.fixture
+def truth(gazes: Path) -> np.ndarray:
+    return np.array([row["gaze"] for row in read_labels(gazes / "labels.csv").values()])
+
+
+def test_figures_are_those_of_plain_arithmetic(gazes: Path, truth: np.ndarray) -> None:
+    test = evaluate_estimators([Known(0)], gazes, seed=4)
+    errors = angular_error_degrees(truth + Known(0).residual(60), truth)
+    clusters = [f"s{i % 8} day{i % 3}" for i in range(60)]
+    assert test.images == 60
+    assert test.clusters == (24, "subject and day")
+    assert test.error.mean == pytest.approx(errors.mean())
+    assert test.error == test.estimators[0].error
+    assert test.error.low == pytest.approx(bootstrap_interval(errors, clusters, seed=4).low)
+    assert test.training_mean == pytest.approx(angular_error_degrees(np.array([[0.05, -0.1]]), truth).mean())
+    assert test.test_mean == pytest.approx(angular_error_degrees(truth.mean(axis=0)[None], truth).mean())
+
+
+def test_tables_by_column(gazes: Path, truth: np.ndarray) -> None:
+    test = evaluate_estimators([Known(0)], gazes, by=["P"])
+    assert list(test.tables) == ["subject", "eye", "P"]
+    assert [row.value for row in test.tables["P"]] == ["-15", "0", "15"]  # by number
+    assert [row.value for row in test.tables["eye"]] == ["left", "right"]
+    errors = angular_error_degrees(truth + Known(0).residual(60), truth)
+    assert test.tables["eye"][1].error == pytest.approx(errors[1::2].mean())
+    assert sum(row.images for row in test.tables["subject"]) == 60
+
+
+def test_several_estimators_get_a_student_interval(gazes: Path) -> None:
+    test = evaluate_estimators([Known(seed) for seed in range(3)], gazes)
+    assert test.error == seed_interval([accuracy.error.mean for accuracy in test.estimators])
+    assert test.predicted.shape == (3, 60, 2)
+
+
+def test_clusters_may_be_chosen(gazes: Path) -> None:
+    assert evaluate_estimators([Known(0)], gazes, cluster="day").clusters == (3, "day")
+    with pytest.raises(DataError, match="has no column night; its columns are P, day, eye, subject"):
+        evaluate_estimators([Known(0)], gazes, cluster="night")
+    labels = read_labels(gazes / "labels.csv")
+    write_labels(gazes / "labels.csv", {sample: {"gaze": row["gaze"]} for sample, row in labels.items()})
+    assert evaluate_estimators([Known(0)], gazes).clusters == (60, "images")
+
+
+def test_plots_are_well_formed_pictures(gazes: Path, tmp_path: Path) -> None:
+    test = evaluate_estimators([Known(0), Known(1)], gazes)
+    files = write_plots(tmp_path / "plots", test)
+    assert [file.name for file in files] == ["pitch.svg", "yaw.svg", "errors.svg"]
+    for file in files:
+        picture = ET.parse(file).getroot()
+        assert picture.tag.endswith("svg")
+        assert "nan" not in file.read_text()
+    marks = [path.get("d") for path in ET.parse(files[0]).getroot().iter("{http://www.w3.org/2000/svg}path")]
+    assert [mark.count("M") > 50 for mark in marks] == [True, True]
+    curves = list(ET.parse(files[2]).getroot().iter("{http://www.w3.org/2000/svg}polyline"))
+    points = [point.split(",") for point in curves[-1].get("points").split()]
+    heights = [float(y) for _, y in points]
+    assert heights == sorted(heights, reverse=True)  # shares only grow, and y points down

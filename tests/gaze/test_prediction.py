@@ -1,0 +1,112 @@
+import csv
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+import refiner
+from refiner.errors import DataError, ImageError, OutputError
+from refiner.gaze.estimator_files import EstimatorFile
+from refiner.gaze.estimators import GazeNetwork
+from refiner.gaze.prediction import GazeEstimator, predict_dataset, predict_image
+from refiner.image_files import read_image, write_image
+from refiner.images import to_planes
+
+
+def estimator(*, equalize: bool = False, head_pose: bool = False) -> GazeEstimator:
+    network = GazeNetwork("small", (16, 24), head_pose=head_pose).eval().requires_grad_(False)
+    return GazeEstimator(EstimatorFile(network, {"equalize": equalize, "mean_gaze": [0, 0]}), device="cpu")
+
+
+@pytest.fixture
+def image() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (16, 24)).astype(np.uint8)
+
+
+def read_table(path: Path) -> dict[str, list[float]]:
+    with path.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    return {row["file"]: [float(row["gaze_pitch_rad"]), float(row["gaze_yaw_rad"])] for row in rows}
+
+
+@pytest.mark.parametrize("equalize", [False, True])
+def test_every_kind_of_image_gives_the_same_gaze(equalize: bool, image: np.ndarray) -> None:
+    estimate = estimator(equalize=equalize)
+    wanted = cv2.equalizeHist(image) if equalize else image
+    expected = estimate.network(torch.from_numpy(to_planes(wanted, 1))[None])[0].numpy()
+    tensor = torch.from_numpy(to_planes(image, 1))[None]
+    colour = np.dstack([image] * 3)
+    for kind in (image, colour, image.astype(np.uint16) * 257, [image], tensor, tensor.expand(-1, 3, -1, -1)):
+        found = estimate(kind)
+        assert found.shape == (1, 2)
+        assert found[0] == pytest.approx(expected, abs=1e-6)
+
+
+def test_public_name() -> None:
+    assert refiner.GazeEstimator is GazeEstimator
+
+
+def test_an_image_does_not_feel_its_batch_mates(image: np.ndarray) -> None:
+    estimate = estimator()
+    images = [np.roll(image, shift) for shift in range(70)]
+    assert np.array_equal(estimate(images), np.concatenate([estimate(single) for single in images]))
+    assert estimate([]).shape == (0, 2)
+    assert estimate(torch.zeros(0, 1, 16, 24)).shape == (0, 2)
+
+
+def test_other_sizes_are_resized(image: np.ndarray) -> None:
+    estimate = estimator()
+    smooth = cv2.GaussianBlur(image, (0, 0), 2)
+    large = cv2.resize(smooth, (48, 32), interpolation=cv2.INTER_CUBIC)
+    assert estimate(large) == pytest.approx(estimate(smooth), abs=0.01)
+    assert estimate(torch.from_numpy(to_planes(large, 1))[None]) == pytest.approx(estimate(large), abs=1e-6)
+    with pytest.raises(ImageError, match="too far from the shape of 16x24"):
+        estimate(image[:, :16])
+
+
+def test_wrong_types_are_named(image: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="neither uint8 nor uint16"):
+        estimator()(image.astype(float))
+    with pytest.raises(ValueError, match="expected floats"):
+        estimator()(torch.zeros(1, 2, 16, 24))
+    with pytest.raises(ValueError, match="needs the head pose of each image"):
+        estimator(head_pose=True)([image, image], [[0.1, 0.2]])
+    assert estimator(head_pose=True)([image, image], [[0.1, 0.2], [0, 0]]).shape == (2, 2)
+
+
+@pytest.mark.parametrize("head_pose", [False, True])
+def test_a_row_for_every_readable_image(head_pose: bool, gazes: Path, tmp_path: Path) -> None:
+    (gazes / "003.png").write_bytes(b"")
+    write_image(gazes / "poseless.png", np.zeros((16, 24), np.uint8))
+    estimate, out = estimator(head_pose=head_pose), tmp_path / "out" / "predictions.csv"
+    summary = predict_dataset(estimate, gazes, out)
+    assert summary == ((59, 2) if head_pose else (60, 1))
+    table = read_table(out)
+    assert list(table) == sorted({path.name for path in gazes.glob("*.png")} - {"003.png"})[: summary.predicted]
+    if not head_pose:
+        assert table["010.png"] == pytest.approx(estimate(read_image(gazes / "010.png"))[0], abs=1e-8)
+    rejected = (tmp_path / "out" / "predictions.rejected.csv").read_text()
+    assert "003.png,predict,is empty" in rejected
+    assert ("has no head pose" in rejected) == head_pose
+
+
+def test_old_rejects_go_and_nothing_usable_is_an_error(gazes: Path, renders: Path, tmp_path: Path) -> None:
+    out = tmp_path / "predictions.csv"
+    (gazes / "003.png").write_bytes(b"")
+    predict_dataset(estimator(), gazes, out)
+    (gazes / "003.png").unlink()
+    predict_dataset(estimator(), gazes, out)
+    assert not (tmp_path / "predictions.rejected.csv").exists()
+    with pytest.raises(OutputError, match="lie inside one another"):
+        predict_dataset(estimator(), gazes, gazes / "predictions.csv")
+    with pytest.raises(DataError, match="none of 20 images can be used"):
+        predict_dataset(estimator(head_pose=True), renders, out)
+
+
+def test_a_single_image(gazes: Path) -> None:
+    estimate = estimator()
+    assert predict_image(estimate, gazes / "000.png") == pytest.approx(estimate(read_image(gazes / "000.png"))[0])
+    with pytest.raises(DataError, match="told the head pose"):
+        predict_image(estimator(head_pose=True), gazes / "000.png")

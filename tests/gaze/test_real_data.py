@@ -1,0 +1,64 @@
+"""Estimators on real eyes: the reference figures of the data, and what renders teach."""
+
+import numpy as np
+import pytest
+
+from refiner.eyes import EyeParameters
+from refiner.eyes.writing import rendered_records, write_folder
+from refiner.gaze.accuracy import mean_predictor_error
+from refiner.gaze.angles import angular_error_degrees
+from refiner.gaze.configuration import GazeConfiguration
+from refiner.gaze.data import LabelledPatches, load_patches
+from refiner.gaze.evaluation import evaluate_estimators
+from refiner.gaze.prediction import GazeEstimator
+from refiner.gaze.training import GazeTraining, train_estimator
+from refiner.interruption import Interruption
+from refiner.runs import open_run
+
+SETTINGS = {"equalize": True, "batch_size": 64, "ema_decay": 0.9, "precision": "fp32", "log_every": 50}
+
+
+@pytest.fixture(scope="module")
+def one_person(real_data) -> LabelledPatches:
+    path = real_data / "mpiigaze_p00_dev"
+    return load_patches([path], size=(36, 60), equalize=True, head_pose=False, key="data.train")
+
+
+def test_mean_predictors_of_the_index(real_data, one_person: LabelledPatches) -> None:
+    assert mean_predictor_error(one_person.gaze.mean(axis=0), one_person.gaze) == pytest.approx(8.30, abs=0.005)
+    path = real_data / "columbia_dev"
+    people = load_patches([path], size=(36, 60), equalize=True, head_pose=False, key="data.train")
+    assert len(people) == people.unlabelled == 4980  # images_raw has no rows of its own
+    assert mean_predictor_error(people.gaze.mean(axis=0), people.gaze) == pytest.approx(12.0, abs=0.05)
+
+
+@pytest.mark.parametrize("permuted", [False, True])
+def test_real_labels_of_half_the_days(permuted: bool, one_person: LabelledPatches, tmp_path) -> None:
+    """About 4 degrees in a few seconds; permuted labels teach the mean and nothing else."""
+    days = sorted(set(one_person.columns["day"]))
+    side = np.array([days.index(day) % 2 for day in one_person.columns["day"]])
+    training, test = (one_person.take(list(np.flatnonzero(side == part))) for part in (0, 1))
+    constant = mean_predictor_error(training.gaze.mean(axis=0), test.gaze)
+    if permuted:
+        training.gaze[:] = np.random.default_rng(0).permutation(training.gaze)
+    steps = {"network": "small", "steps": 150, "data": {"held_out": 0}}
+    augmentation = {"augmentation": {"strong": 1.0 if permuted else 0.3}}
+    configuration = GazeConfiguration.model_validate({**SETTINGS, **steps, **augmentation})
+    with open_run(tmp_path / "run", configuration) as folder, Interruption() as interruption:
+        job = GazeTraining(configuration, folder, training, None, None, device="cpu", inputs={})
+        job.run(lambda step, steps, means: None, interruption)
+    predicted = GazeEstimator.load(tmp_path / "run", device="cpu").predict(test)
+    error = angular_error_degrees(predicted, test.gaze).mean()
+    assert error == pytest.approx(constant, rel=0.08) if permuted else error < 5.5
+
+
+def test_renders_teach_something_about_real_eyes(real_data, tmp_path) -> None:
+    """Nearest neighbours of a thousand renders beat the mean of their labels, and that of the test's."""
+    renders = tmp_path / "renders"
+    write_folder(renders, rendered_records(EyeParameters(), 1000, seed=1), 1000, labelled=True, report=lambda *_: None)
+    configuration = GazeConfiguration.model_validate({**SETTINGS, "network": "knn", "data": {"train": renders}})
+    estimator = GazeEstimator.load(train_estimator(configuration, tmp_path / "run"), device="cpu")
+    test = evaluate_estimators([estimator], real_data / "mpiigaze_p00_dev")
+    assert test.clusters == (20, "day")
+    assert test.error.mean < test.test_mean < test.training_mean
+    assert min(value for value in test.estimators[0].correlation if value is not None) > 0.3
