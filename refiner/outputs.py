@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterator, Set
 from pathlib import Path, PurePosixPath
 
@@ -160,12 +161,13 @@ def is_too_long(name: str) -> bool:
 
 
 def stamp(path: Path) -> Stamp:
-    """Size and time of an input file; (0, 0) when it cannot be looked at, which reading will report."""
+    """Size and time of an input file; (0, 0) when it is no file that can be looked at, which reading will report."""
     try:
         status = path.stat()
     except OSError:
         return 0, 0
-    return status.st_size, status.st_mtime_ns
+    # The time of a folder, which a link may lead to, changes with every file that is written into it.
+    return (status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else (0, 0)
 
 
 def check_apart(source: Path, output: Path) -> None:

@@ -241,7 +241,7 @@ def from_cells(row: Mapping[str, str], where: str) -> Labels:
     for name, text in cells.items():
         if name in PAIRS:
             labels[name] = _pair(text, f"{where}: {name}")
-        elif text.startswith("["):
+        elif text.startswith("[") and name != "subject":
             labels[name] = _array(text, f"{where}: {name}")
         elif name == "mirrored":
             if text not in ("0", "1"):

@@ -274,3 +274,8 @@ def test_a_manifest_of_somebody_else_removes_nothing_outside(source: Path, root:
     with open_output(source, root, job="job") as output:
         output.keep_only(set())
     assert (tmp_path / "victim.png").read_text() == "precious"
+
+
+def test_what_is_no_file_has_no_stamp(tmp_path: Path) -> None:
+    (tmp_path / "link.png").symlink_to(tmp_path)
+    assert stamp(tmp_path / "link.png") == (0, 0)

@@ -285,3 +285,8 @@ def test_rows_found_by_their_bytes_are_those_of_the_whole_table(
     table = LabelTable(path)
     for name, note in reversed(rows):
         assert table[name] == {"note": note}
+
+
+def test_a_subject_is_text_whatever_it_begins_with(tmp_path: Path) -> None:
+    write_labels(tmp_path / "labels.csv", {"a.png": {"subject": "[p00"}})
+    assert read_labels(tmp_path / "labels.csv") == {"a.png": {"subject": "[p00"}}
