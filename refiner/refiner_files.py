@@ -13,7 +13,7 @@ import safetensors
 import safetensors.torch
 
 from refiner.errors import DataError
-from refiner.files import write_bytes
+from refiner.files import check_regular, write_bytes
 from refiner.networks import RefinerNetwork
 
 FORMAT_VERSION = 1
@@ -74,6 +74,7 @@ def load_refiner(path: Path) -> RefinerFile:
             raise DataError(f"{path}: holds no {REFINER_FILE}; expected a refiner file or the folder of a run")
         path = path / REFINER_FILE
     try:
+        check_regular(path)
         with safetensors.safe_open(path, framework="pt") as file:
             entry = (file.metadata() or {}).get("refiner")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)

@@ -1,6 +1,7 @@
 """Refiner files: whole, equal for equal runs, and never trusted."""
 
 import json
+import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -146,3 +147,9 @@ def test_a_missing_or_a_further_tensor_is_refused(tmp_path: Path, network: Refin
     for changed in ({**tensors, "extra": torch.zeros(1)}, dict(list(tensors.items())[1:])):
         with pytest.raises(DataError, match="its weights do not fit"):
             load_refiner(write(tmp_path / "r", changed, good(network)))
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "refiner.safetensors")
+    with pytest.raises(DataError, match="is not a regular file"):
+        load_refiner(tmp_path)

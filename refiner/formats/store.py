@@ -164,7 +164,10 @@ class Store:
         """All of them at once: reading one takes HDF5 a hundred times as long as reading its neighbours along."""
         if not _is_local(self.file, "subjects"):
             return []
-        return [to_text(name, "text") for name in self.file["subjects"][:]]
+        subjects = self.file["subjects"]
+        if subjects.shape != self.file["ids"].shape:
+            raise ValueError(f"/subjects is {subjects.shape}, expected one for each image")
+        return [to_text(name, "text") for name in subjects[:]]
 
     @contextlib.contextmanager
     def _label_errors(self, sample: str) -> Iterator[None]:

@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 
 from refiner.errors import DataError
-from refiner.files import write_bytes
+from refiner.files import check_regular, write_bytes
 from refiner.gaze.estimators import GazeNetwork, build_estimator
 from refiner.gaze.neighbours import NearestNeighbours
 from refiner.runs import ESTIMATOR_FILE
@@ -85,6 +85,7 @@ def load_estimator(path: Path) -> EstimatorFile:
             raise DataError(f"{path}: holds no {ESTIMATOR_FILE}; expected an estimator file or the folder of a run")
         path = path / ESTIMATOR_FILE
     try:
+        check_regular(path)
         with safetensors.safe_open(path, framework="pt") as file:
             entry = (file.metadata() or {}).get("estimator")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
