@@ -255,7 +255,7 @@ def from_cells(row: Mapping[str, str], where: str) -> Labels:
 def _array(text: str, where: str) -> np.ndarray[Any, np.dtype[np.float64]]:
     try:
         values = np.array(json.loads(text), float)
-    except (ValueError, TypeError, RecursionError) as error:
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise DataError(f"{where} holds no JSON array of numbers") from error
     if not np.isfinite(values).all():
         raise DataError(f"{where} holds numbers that are not finite")

@@ -125,6 +125,7 @@ def test_the_file_column_may_stand_anywhere(tmp_path: Path) -> None:
         ('file,bones\na.png,"[[1, 2], [3]]"\n', "line 2: bones holds no JSON array"),
         ('file,bones\na.png,"[{}]"\n', "line 2: bones holds no JSON array"),
         ('file,bones\na.png,"[""x""]"\n', "line 2: bones holds no JSON array"),
+        ("file,bones\na.png,[" + "9" * 400 + "]\n", "line 2: bones holds no JSON array"),
         ("file,bones\na.png,[NaN]\n", "line 2: bones holds numbers that are not finite"),
         ("file,bones\na.png,[null]\n", "line 2: bones holds numbers that are not finite"),
         ("file,bones\na.png," + "[" * 50_000 + "\n", "line 2: bones holds no JSON array"),
