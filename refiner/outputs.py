@@ -54,7 +54,7 @@ class OutputFolder:
         self._manifest = root / STATE_FOLDER / "manifest.jsonl"
         for row in read_json_lines(self._manifest):
             name = row.get("file")
-            if not isinstance(name, str) or leads_out(name):  # a manifest that came with somebody else's folder
+            if not isinstance(name, str) or _leads_away(name):  # a manifest that came with somebody else's folder
                 continue
             self._ours.add(name)
             self._finished.pop(name, None)
@@ -149,10 +149,15 @@ class OutputFolder:
 
 def leads_out(name: str) -> bool:
     """Whether a name must not be used below a folder: it would lead out of it, nowhere, or into our own files."""
+    parts = PurePosixPath(name).parts
+    return _leads_away(name) or (len(parts) > 1 and parts[0] in (LABELS_FILE, REJECTED_FILE))
+
+
+def _leads_away(name: str) -> bool:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\0" in name or not path.name:
         return True
-    return len(path.parts) > 1 and path.parts[0] in (STATE_FOLDER, LABELS_FILE, REJECTED_FILE)
+    return len(path.parts) > 1 and path.parts[0] == STATE_FOLDER
 
 
 def is_too_long(name: str) -> bool:
