@@ -10,16 +10,12 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from refiner.errors import ConfigurationError
 from refiner.files import read_regular
-
-
-class Section(BaseModel):
-    """A frozen group of settings that knows no other key."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+from refiner.network_sections import DiscriminatorSection, RefinerSection
+from refiner.network_sections import Section as Section  # for other configurations
 
 
 class DataSection(Section):
@@ -36,40 +32,6 @@ class DataSection(Section):
     @classmethod
     def _home_is_known(cls, path: Path | None) -> Path | None:
         return path.expanduser() if path else None
-
-
-class RefinerSection(Section):
-    """The refiner network; see ``refiner.networks.RefinerNetwork``."""
-
-    features: int = Field(64, ge=1)
-    """Channels of the trunk."""
-    blocks: int = Field(4, ge=0)
-    """Residual blocks."""
-    stem_kernel: int = Field(3, ge=1)
-    """Side of the first convolution, odd."""
-    kernel: int = Field(3, ge=1)
-    """Side of the convolutions in the blocks, odd."""
-    unshuffle: int = Field(1, ge=1, le=4)
-    """Side of the pixel block folded into channels: 2 runs the trunk at half resolution, for a quarter of the work."""
-    output: Literal["tanh", "residual"] = "tanh"
-    """tanh, as in the paper; residual learns a bounded change and starts as the identity."""
-    max_change: float = Field(2.0, gt=0, le=2)
-    """Largest change of a pixel with residual output, in units of [-1, 1]."""
-
-    @model_validator(mode="after")
-    def _kernels_are_odd(self) -> "RefinerSection":
-        if self.stem_kernel % 2 == 0 or self.kernel % 2 == 0:
-            raise ValueError("refiner.stem_kernel and refiner.kernel must be odd, so that the image keeps its size")
-        return self
-
-
-class DiscriminatorSection(Section):
-    """The patch-based local discriminator; see ``refiner.networks.PatchDiscriminator``."""
-
-    layers: Literal["gaze", "hand"] = "gaze"
-    """Layer table of the paper: gaze for small images, hand for 224x224."""
-    width: float = Field(1.0, gt=0)
-    """Factor on the channels of every hidden layer; 1 is the paper's."""
 
 
 class PretrainingSection(Section):
@@ -106,9 +68,9 @@ class AugmentationSection(Section):
     For example ``renders: [{HorizontalFlip: {p: 0.5}}, {GaussNoise: {std_range: [0.01, 0.05], p: 0.3}}]``.
     """
 
-    renders: list[AugmentationStep] = []
+    renders: list[AugmentationStep] = Field([])
     """What is done to renders before the refiner sees them; size, channels and depth must stay."""
-    photographs: list[AugmentationStep] = []
+    photographs: list[AugmentationStep] = Field([])
     """What is done to photographs before the discriminator sees them."""
 
     @field_validator("renders", "photographs", mode="before")
@@ -161,6 +123,8 @@ class TrainingConfiguration(Section):
     """Algorithm 1 updates the refiner first; false takes the order of the original GAN."""
     self_regularization_weight: float = Field(7.6, ge=0)
     """Lambda, on the mean absolute difference, beside the mean over patches. Paper's sums at 35x55: x 15.28."""
+    self_regularization: Literal["pixels", "channel_mean", "gradients", "blurred"] = "pixels"
+    """What is compared, by its name in refiner.losses.SELF_REGULARIZATIONS."""
     objective: Literal["cross_entropy"] = "cross_entropy"
     """The adversarial game, by its name in refiner.losses.OBJECTIVES."""
     label_smoothing: float = Field(0.0, ge=0, lt=0.5)
@@ -194,6 +158,11 @@ class TrainingConfiguration(Section):
             raise ValueError(
                 f"history_size is {self.history_size}, but must be 0 or at least half of batch_size "
                 f"({self.batch_size}); set it to {self.batch_size // 2} or more"
+            )
+        if self.self_regularization == "channel_mean" and self.channels == 1:
+            raise ValueError(
+                "self_regularization is channel_mean, which is the same as pixels where channels is 1; set channels: 3 "
+                "or self_regularization: pixels"
             )
         return self
 

@@ -15,11 +15,12 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from refiner.configuration import OptimizerSection, TrainingConfiguration
+from refiner.discriminator_augmentation import augment
 from refiner.errors import RunError, TrainingError
 from refiner.history import ImageHistory
-from refiner.losses import OBJECTIVES, self_regularization_loss
+from refiner.losses import OBJECTIVES, SELF_REGULARIZATIONS, r1_penalty, self_regularization_loss
 from refiner.monitors import discriminator_figures, refiner_figures
-from refiner.networks import PatchDiscriminator, RefinerNetwork
+from refiner.networks import DISCRIMINATORS, Discriminator, RefinerNetwork
 from refiner.randomness import derived_seed
 from refiner.refiner_files import RefinerFile, save_refiner
 
@@ -51,42 +52,47 @@ class Game:
         )
         self.history = ImageHistory(configuration.history_size)
         self.objective = OBJECTIVES[configuration.objective]
+        self.features = SELF_REGULARIZATIONS[configuration.self_regularization]
 
     # --- moves -------------------------------------------------------------------------------------------------
 
-    def update_refiner(self, synthetic: Tensor, *, adversarial: bool = True) -> Figures:
+    def update_refiner(self, synthetic: Tensor, generator: torch.Generator, *, adversarial: bool = True) -> Figures:
         """One step of the refiner: fool the discriminator and stay near the render, or only the latter.
 
         Args:
             synthetic: (N, C, H, W), in [-1, 1].
+            generator: what the discriminator's augmentation draws from.
             adversarial: False while the refiner is pre-trained.
 
         Raises:
             TrainingError: the loss is not finite.
         """
         synthetic = self._place(synthetic)
-        self.discriminator.requires_grad_(False)  # differentiable, but frozen
+        self.discriminator.requires_grad_(False).eval()  # differentiable, but frozen, spectral norms too
         with self.autocast():
             refined = self.refiner(synthetic)
-            regularization = self_regularization_loss(refined, synthetic)
+            regularization = self_regularization_loss(refined, synthetic, features=self.features)
             terms = {"self_regularization": regularization}
             # Pre-training keeps lambda, as equation 3 has it: plain SGD feels the scale.
             loss = regularization * (self.configuration.self_regularization_weight or float(not adversarial))
             if adversarial:
-                terms["adversarial"] = self.objective.refiner(self.discriminator(refined))
+                terms["adversarial"] = self.objective.refiner(self.discriminator(self._augment(refined, generator)))
                 loss = loss + terms["adversarial"]
-        self.discriminator.requires_grad_(True)
+        self.discriminator.requires_grad_(True).train()
         self._descend(loss, self.refiner_optimizer, terms)
         self._update_average()
         return terms | refiner_figures(synthetic, refined)
 
-    def update_discriminator(self, synthetic: Tensor, real: Tensor, generator: torch.Generator) -> Figures:
+    def update_discriminator(
+        self, synthetic: Tensor, real: Tensor, generator: torch.Generator, *, penalize: bool = True
+    ) -> Figures:
         """One step of the discriminator on refined images, fresh and of the history, and on photographs.
 
         Args:
             synthetic: (N, C, H, W), in [-1, 1], refined here without a gradient.
             real: the same of photographs.
-            generator: what the history draws from.
+            generator: what the history, the augmentation and the penalty draw from.
+            penalize: whether this update takes the R1 penalty, where the configuration gives it a weight.
 
         Raises:
             TrainingError: the loss is not finite.
@@ -95,11 +101,16 @@ class Game:
         with self.autocast(), torch.no_grad():
             fresh = self.refiner(synthetic)
         refined = self.history.mix(fresh, generator)
+        refined, real = self._augment(refined, generator), self._augment(real, generator)
         with self.autocast():
             refined_logits, real_logits = self.discriminator(refined), self.discriminator(real)
             smoothing = self.configuration.label_smoothing
             loss = self.objective.discriminator(refined_logits, real_logits, smoothing=smoothing)
         terms = {"discriminator_loss": loss}
+        section = self.configuration.discriminator
+        if penalize and section.r1_weight:  # in fp32: squares of small differences
+            terms["r1"] = r1_penalty(self.discriminator, real, generator)
+            loss = loss + section.r1_weight / 2 * section.r1_every * terms["r1"]
         self._descend(loss, self.discriminator_optimizer, terms)
         # The monitors look at fresh images alone: the history is easier to tell.
         return terms | discriminator_figures(refined_logits[: len(fresh) - len(fresh) // 2], real_logits)
@@ -114,6 +125,10 @@ class Game:
     def autocast(self) -> torch.autocast:
         """The precision of the convolutions."""
         return torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bf16")
+
+    def _augment(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """What the discriminator sees of images."""
+        return augment(images, generator, **self.configuration.discriminator.augmentation.model_dump())
 
     def _place(self, images: Tensor) -> Tensor:
         return images.to(self.accelerator.device, memory_format=torch.channels_last)
@@ -192,13 +207,16 @@ def architecture(configuration: TrainingConfiguration) -> dict[str, Any]:
     return {"channels": configuration.channels, **configuration.refiner.model_dump()}
 
 
-def build_networks(configuration: TrainingConfiguration) -> tuple[RefinerNetwork, PatchDiscriminator]:
+def build_networks(configuration: TrainingConfiguration) -> tuple[RefinerNetwork, Discriminator]:
     """Both networks on the CPU, with initial weights that follow from the seed alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(configuration.seed, "refiner"))
         refiner = RefinerNetwork(**architecture(configuration))
         torch.manual_seed(derived_seed(configuration.seed, "discriminator"))
-        discriminator = PatchDiscriminator(configuration.channels, **configuration.discriminator.model_dump())
+        section = configuration.discriminator
+        discriminator = DISCRIMINATORS[section.scope](
+            configuration.channels, layers=section.layers, width=section.width, spectral_norm=section.spectral_norm
+        )
     return refiner.to(memory_format=torch.channels_last), discriminator.to(memory_format=torch.channels_last)
 
 

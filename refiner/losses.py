@@ -1,4 +1,4 @@
-"""Self-regularization and the local adversarial losses of both players.
+"""Self-regularization, the adversarial losses of both players, and the penalty that holds the discriminator back.
 
 Every loss is a mean over images and patches (or pixels), so that no weight depends on batch or image size.
 The paper sums over the patches and pixels of an image: its lambda, for N pixels and P patches, is ours times
@@ -12,6 +12,7 @@ probability of refined.
 from collections.abc import Callable
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -46,6 +47,73 @@ def self_regularization_loss(
     if features is not None:
         refined, synthetic = features(refined), features(synthetic)
     return (refined - synthetic).abs().mean()
+
+
+def channel_mean(images: Tensor) -> Tensor:
+    """Mean of the channels, (N, C, H, W) to (N, 1, H, W): hue may move, brightness may not.
+
+    Source:
+        arXiv:1612.07828, section 2.1, an example of psi.
+    """
+    return images.mean(dim=1, keepdim=True)
+
+
+def image_gradients(images: Tensor) -> Tensor:
+    """Differences to the pixel on the right and to the one below, (N, C, H, W) to (N, 2C, H, W).
+
+    Exposure may move, edges may not: a change of brightness costs nothing where it is the same everywhere. The
+    difference across the border is 0.
+    """
+    right = torch.diff(images, dim=-1, append=images[..., -1:])
+    below = torch.diff(images, dim=-2, append=images[..., -1:, :])
+    return torch.cat([right, below], dim=1)
+
+
+BLUR = 5
+"""Side in pixels of the square that :func:`blurred` averages over."""
+
+
+def blurred(images: Tensor) -> Tensor:
+    """Mean over the 5x5 pixels around each, of those that lie inside; keeps (N, C, H, W).
+
+    Texture and noise may move, structure and shading larger than the square may not.
+    """
+    return functional.avg_pool2d(images, BLUR, stride=1, padding=BLUR // 2, count_include_pad=False)
+
+
+SELF_REGULARIZATIONS: dict[str, Callable[[Tensor], Tensor] | None] = {
+    "pixels": None,
+    "channel_mean": channel_mean,
+    "gradients": image_gradients,
+    "blurred": blurred,
+}
+"""What self-regularization compares, the paper's psi, by the name it has in a configuration."""
+
+
+def r1_penalty(discriminator: Callable[[Tensor], Tensor], real: Tensor, generator: torch.Generator) -> Tensor:
+    """Mean, over images and patches, of the squared norm of a real patch's logit's gradient with respect to the image.
+
+    One backward pass estimates it without bias: the logits are summed under random signs, whose products
+    average to 0 for two patches and are 1 for a patch with itself. Without them the gradients of overlapping
+    patches would add up or cancel. Exact where patches do not overlap, or where there is one an image.
+
+    Args:
+        discriminator: (N, C, H, W) to (N, 1, h, w) logits; no image may change the logits of another.
+        real: (N, C, H, W), float32, in [-1, 1].
+        generator: of the signs, on the CPU.
+
+    Returns:
+        Scalar tensor, at least 0, in squared logits for a unit of [-1, 1]; its gradient reaches the
+        discriminator's weights.
+
+    Source:
+        Mescheder et al. 2018, arXiv:1801.04406, equation 9, without gamma / 2; there a discriminator has one logit.
+    """
+    real = real.detach().requires_grad_()
+    logits = discriminator(real)
+    signs = 2.0 * torch.randint(2, logits.shape, generator=generator).to(logits.device) - 1
+    (gradient,) = torch.autograd.grad((signs * logits).sum(), real, create_graph=True)
+    return gradient.square().sum() / logits.numel()
 
 
 def cross_entropy_discriminator_loss(refined_logits: Tensor, real_logits: Tensor, *, smoothing: float = 0.0) -> Tensor:

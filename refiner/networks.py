@@ -1,4 +1,4 @@
-"""The refiner and the patch-based local discriminator, to the paper's layer tables and smaller.
+"""The refiner and its discriminators, local and global, to the paper's layer tables and smaller.
 
 Dimension letters: N images, C channels, H height, W width of an image; h, w height and width of the
 discriminator's map of patch decisions. Images are float32 in [-1, 1].
@@ -12,6 +12,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils import parametrize
+from torch.nn.utils.parametrizations import spectral_norm
 
 
 class ResidualBlock(nn.Module):
@@ -118,18 +120,19 @@ _DISCRIMINATOR_LAYERS: dict[str, Sequence[tuple[str, int, int, int]]] = {
 }
 
 
-class PatchDiscriminator(nn.Module):
-    """D of the paper: one decision for each local patch of the image.
+class Discriminator(nn.Module):
+    """What the discriminators share: the paper's trunk, two scores, and one logit as their difference.
 
     The paper ends in two channels and a softmax. Only their difference matters to it, so the network returns
     that difference: a logit, positive means *refined*, negative means *real*. There is no activation on it.
 
     Args:
         channels: channels of the images.
-        layers: "gaze" (75,906 parameters, receptive field 23, 9x14 patches at 35x55) or
-            "hand" (178,050 parameters, receptive field 71, 7x7 patches at 224x224).
+        layers: layer table of the paper, "gaze" or "hand".
         width: factor on the number of channels of every hidden layer; 1 is the paper's.
     """
+
+    features: int
 
     def __init__(self, channels: int = 1, *, layers: str = "gaze", width: float = 1.0) -> None:
         super().__init__()
@@ -142,10 +145,10 @@ class PatchDiscriminator(nn.Module):
             modules += [nn.Conv2d(channels, out_channels, kernel, stride, kernel // 2), nn.ReLU(inplace=True)]
             channels = out_channels
         self.trunk = nn.Sequential(*modules)
-        self.head = nn.Conv2d(channels, 2, 1)
+        self.features = channels
 
     def forward(self, images: Tensor) -> Tensor:
-        """Judge each patch.
+        """Judge each patch, or each image.
 
         Args:
             images: (N, C, H, W), float, in [-1, 1].
@@ -153,10 +156,102 @@ class PatchDiscriminator(nn.Module):
         Returns:
             (N, 1, h, w) logits, float32; positive means refined.
         """
-        hidden = self.trunk(images)
-        with torch.autocast(images.device.type, enabled=False):
-            scores: Tensor = self.head(hidden.float())  # (N, 2, h, w): real, refined
+        with parametrize.cached():
+            with torch.autocast(images.device.type, enabled=False):
+                for module in self.modules():  # weights under spectral norm are divided by their norm in fp32, and once
+                    if parametrize.is_parametrized(module):
+                        _ = module.weight
+            hidden = self.trunk(images)
+            with torch.autocast(images.device.type, enabled=False):
+                scores = self.scores(hidden.float())  # (N, 2, h, w): real, refined
         return scores[:, 1:2] - scores[:, 0:1]  # (N, 1, h, w)
+
+    def scores(self, hidden: Tensor) -> Tensor:
+        """(N, features, h, w) of the trunk to (N, 2, ...): for real, for refined."""
+        raise NotImplementedError
+
+
+class PatchDiscriminator(Discriminator):
+    """D of the paper: one decision for each local patch of the image, (N, 1, h, w).
+
+    Args:
+        channels: channels of the images.
+        layers: "gaze" (75,906 parameters, receptive field 23, 9x14 patches at 35x55) or
+            "hand" (178,050 parameters, receptive field 71, 7x7 patches at 224x224).
+        width: factor on the number of channels of every hidden layer; 1 is the paper's.
+        spectral_norm: divide every weight by its largest singular value, see :func:`normalize_spectrally`.
+    """
+
+    def __init__(
+        self, channels: int = 1, *, layers: str = "gaze", width: float = 1.0, spectral_norm: bool = False
+    ) -> None:
+        super().__init__(channels, layers=layers, width=width)
+        self.head = nn.Conv2d(self.features, 2, 1)
+        if spectral_norm:
+            normalize_spectrally(self)
+
+    def scores(self, hidden: Tensor) -> Tensor:
+        """(N, features, h, w) to (N, 2, h, w)."""
+        scores: Tensor = self.head(hidden)
+        return scores
+
+
+REGIONS = 3
+"""Rows and columns of regions that a global discriminator sees the image in."""
+
+
+class GlobalDiscriminator(Discriminator):
+    """D of the paper's ablation: one decision for the whole image, (N, 1, 1, 1).
+
+    The trunk of :class:`PatchDiscriminator`, averaged over 3x3 regions of the image, then two dense layers over
+    all of them. The paper puts one dense layer on the whole map, which fixes the size of the image; regions keep
+    the layout and work at any size, the hidden layer lets distant parts of the image be weighed together.
+
+    Args:
+        channels: channels of the images.
+        layers: trunk, "gaze" (85,154 parameters in all) or "hand" (187,298).
+        width: factor on the number of channels of every hidden layer.
+        spectral_norm: divide every weight by its largest singular value, see :func:`normalize_spectrally`.
+
+    Source:
+        arXiv:1612.07828, section 3.3, the comparison of local and global adversarial loss.
+    """
+
+    def __init__(
+        self, channels: int = 1, *, layers: str = "gaze", width: float = 1.0, spectral_norm: bool = False
+    ) -> None:
+        super().__init__(channels, layers=layers, width=width)
+        self.regions = nn.Linear(self.features * REGIONS**2, self.features)
+        self.head = nn.Linear(self.features, 2)
+        if spectral_norm:
+            normalize_spectrally(self)
+
+    def scores(self, hidden: Tensor) -> Tensor:
+        """(N, features, h, w) to (N, 2, 1, 1)."""
+        regions = functional.adaptive_avg_pool2d(hidden, REGIONS).flatten(1)  # (N, 9 features)
+        scores: Tensor = self.head(functional.relu(self.regions(regions)))
+        return scores[..., None, None]
+
+
+DISCRIMINATORS: dict[str, type[PatchDiscriminator] | type[GlobalDiscriminator]] = {
+    "local": PatchDiscriminator,
+    "global": GlobalDiscriminator,
+}
+"""Discriminators by the scope that a configuration names."""
+
+
+def normalize_spectrally(network: nn.Module) -> None:
+    """Keep every convolution and dense layer at spectral norm 1, so that no layer can make a step steep.
+
+    One power iteration for each forward pass in training mode, none in evaluation mode; its vectors are buffers,
+    so they are in the state of the network.
+
+    Source:
+        Miyato et al. 2018, arXiv:1802.05957, algorithm 1; a convolution counts as the matrix (out, in x k x k).
+    """
+    for module in list(network.modules()):
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            spectral_norm(module)
 
 
 def parameter_count(network: nn.Module) -> int:

@@ -179,10 +179,8 @@ class Training:
         self.counts: dict[str, int] = {}
 
     def _choose_precision(self, device: str) -> str:
-        precision: str = self.configuration.precision
-        if precision == "auto":
-            return choose_precision(device, training_trial(self.configuration, device))
-        return precision
+        chosen = self.configuration.precision
+        return choose_precision(device, training_trial(self.configuration, device)) if chosen == "auto" else chosen
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that a resumed run needs."""
@@ -254,12 +252,15 @@ class Training:
                 update()
 
     def _update_refiner(self, *, adversarial: bool = True) -> None:
-        self._add(self.game.update_refiner(self._draw("renders"), adversarial=adversarial))
+        synthetic = self._draw("renders")
+        generator = torch_generator(self.configuration.seed, "update_refiner", self.drawn["renders"])
+        self._add(self.game.update_refiner(synthetic, generator, adversarial=adversarial))
 
     def _update_discriminator(self) -> None:
         synthetic, real = self._draw("renders"), self._draw("photographs")
         generator = torch_generator(self.configuration.seed, "history", self.drawn["photographs"])
-        self._add(self.game.update_discriminator(synthetic, real, generator))
+        penalize = self.drawn["photographs"] % self.configuration.discriminator.r1_every == 0
+        self._add(self.game.update_discriminator(synthetic, real, generator, penalize=penalize))
 
     def _draw(self, name: str) -> Tensor:
         batch = self.domains[name].batch(self.samplers[name].batch(self.drawn[name]))

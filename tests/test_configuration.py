@@ -1,4 +1,6 @@
+import inspect
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -8,7 +10,11 @@ from refiner.configuration import (
     read_configuration,
     write_configuration,
 )
+from refiner.discriminator_augmentation import augment
 from refiner.errors import ConfigurationError
+from refiner.losses import OBJECTIVES, SELF_REGULARIZATIONS
+from refiner.network_sections import DiscriminatorAugmentationSection, DiscriminatorSection
+from refiner.networks import DISCRIMINATORS
 
 
 def read(text: str, tmp_path: Path, *overrides: str) -> TrainingConfiguration:
@@ -60,6 +66,18 @@ def test_sections_and_overrides(tmp_path: Path) -> None:
         ("label_smoothing: 0.7", "label_smoothing is 0.7"),
         ("size: [0, 5]", "size is [0, 5]"),
         ("objective: wasserstein", "objective is 'wasserstein'"),
+        ("discriminator: {scope: regional}", "discriminator.scope is 'regional': input should be 'local' or 'global'"),
+        ("discriminator: {spectral_norm: much}", "discriminator.spectral_norm is 'much'"),
+        ("discriminator: {r1_weight: -1}", "discriminator.r1_weight is -1"),
+        ("discriminator: {r1_every: 0}", "discriminator.r1_every is 0"),
+        ("discriminator: {augmentation: [cutout]}", "discriminator.augmentation is ['cutout']"),
+        ("discriminator: {augmentation: {cut_out: 0.5}}", "did you mean discriminator.augmentation.cutout?"),
+        ("discriminator: {augmentation: {translation: 0.6}}", "discriminator.augmentation.translation is 0.6"),
+        ("discriminator: {augmentation: {cutout: 1}}", "discriminator.augmentation.cutout is 1"),
+        ("discriminator: {augmentation: {brightness: -0.1}}", "discriminator.augmentation.brightness is -0.1"),
+        ("discriminator: {augmentation: {contrast: 1.1}}", "discriminator.augmentation.contrast is 1.1"),
+        ("self_regularization: features", "self_regularization is 'features'"),
+        ("self_regularization: channel_mean", "self_regularization is channel_mean, which is the same as pixels"),
     ],
 )
 def test_a_bad_file_is_refused_in_one_sentence(text: str, message: str, tmp_path: Path) -> None:
@@ -68,6 +86,32 @@ def test_a_bad_file_is_refused_in_one_sentence(text: str, message: str, tmp_path
     assert message in str(caught.value)
     assert "eyes.yaml" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_what_names_a_function_is_in_its_table() -> None:
+    fields = TrainingConfiguration.model_fields
+    assert get_args(fields["objective"].annotation) == (*OBJECTIVES,)
+    assert get_args(fields["self_regularization"].annotation) == (*SELF_REGULARIZATIONS,)
+    assert get_args(DiscriminatorSection.model_fields["scope"].annotation) == (*DISCRIMINATORS,)
+    assert set(DiscriminatorAugmentationSection.model_fields) <= inspect.signature(augment).parameters.keys()
+
+
+def test_options_of_the_discriminator_are_off_by_default_and_can_be_set(tmp_path: Path) -> None:
+    section = TrainingConfiguration().discriminator
+    assert (section.scope, section.spectral_norm, section.r1_weight) == ("local", False, 0)
+    assert set(section.augmentation.model_dump().values()) == {0}
+    text = "discriminator: {scope: global, spectral_norm: true, r1_weight: 10, r1_every: 16}"
+    configuration = read(
+        text, tmp_path, "discriminator.augmentation.cutout=0.5", "self_regularization=channel_mean", "channels=3"
+    )
+    assert configuration.discriminator.r1_every == 16
+    assert configuration.discriminator.augmentation.cutout == 0.5
+    assert read(write_configuration(configuration), tmp_path) == configuration
+
+
+def test_no_history_and_no_self_regularization_are_allowed(tmp_path: Path) -> None:
+    configuration = read("history_size: 0\nself_regularization_weight: 0", tmp_path)
+    assert (configuration.history_size, configuration.self_regularization_weight) == (0, 0)
 
 
 @pytest.mark.parametrize(

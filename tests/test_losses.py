@@ -8,10 +8,15 @@ from torch import Tensor
 
 from refiner.losses import (
     OBJECTIVES,
+    SELF_REGULARIZATIONS,
+    blurred,
     cross_entropy_discriminator_loss,
     cross_entropy_refiner_loss,
+    image_gradients,
+    r1_penalty,
     self_regularization_loss,
 )
+from refiner.randomness import torch_generator
 
 
 def looped_cross_entropy(logits: Tensor, *, refined: bool) -> float:
@@ -116,3 +121,88 @@ def test_gradients() -> None:
     assert torch.autograd.gradcheck(cross_entropy_refiner_loss, (logits,))
     images = torch.randn(2, 1, 2, 3, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda a: self_regularization_loss(a, torch.zeros_like(a)), (images,))
+
+
+def test_image_gradients_by_hand() -> None:
+    """To the right 1, 2 and 0 across the border; below 10."""
+    images = torch.tensor([[0.0, 1, 3], [10, 11, 13]])[None, None]
+    right, below = [[1, 2, 0], [1, 2, 0]], [[10, 10, 10], [0, 0, 0]]
+    assert image_gradients(images).tolist() == [[right, below]]
+    assert image_gradients(torch.rand(2, 3, 4, 5)).shape == (2, 6, 4, 5)
+    assert torch.equal(image_gradients(images + 5), image_gradients(images))
+
+
+def test_blur_by_hand() -> None:
+    """A spike in a corner: the corner averages 3 x 3 pixels, the pixel two away 5 x 3, three away it is not seen."""
+    images = torch.zeros(1, 1, 3, 8)
+    images[..., 0, 0] = 45.0
+    assert torch.allclose(blurred(images)[0, 0, 0], torch.tensor([45 / 9, 45 / 12, 45 / 15, 0, 0, 0, 0, 0]))
+    assert torch.allclose(blurred(torch.full((2, 3, 1, 1), 0.3)), torch.full((2, 3, 1, 1), 0.3))
+
+
+def test_what_self_regularization_lets_pass() -> None:
+    """Texture costs less when blurred, exposure nothing as gradients, hue nothing as the mean of the channels."""
+    synthetic, texture = torch.zeros(1, 3, 9, 13), torch.full((1, 3, 9, 13), 0.1)
+    texture[..., ::2, ::2] *= -1
+    texture[..., 1::2, 1::2] *= -1
+    hue = torch.tensor([0.3, -0.1, -0.2])[:, None, None].expand(1, 3, 9, 13)
+
+    def loss(refined: Tensor, name: str) -> float:
+        return float(self_regularization_loss(refined, synthetic, features=SELF_REGULARIZATIONS[name]))
+
+    assert loss(texture, "pixels") == pytest.approx(0.1)
+    assert loss(texture, "blurred") < 0.02
+    assert loss(texture.abs(), "gradients") == pytest.approx(0)
+    assert loss(texture.abs(), "blurred") == pytest.approx(0.1)
+    assert loss(hue, "channel_mean") == pytest.approx(0, abs=1e-7)
+    assert loss(hue, "pixels") == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("name", [name for name, features in SELF_REGULARIZATIONS.items() if features])
+def test_self_regularization_passes_its_gradient(name: str) -> None:
+    features = SELF_REGULARIZATIONS[name]
+    images = torch.randn(2, 2, 3, 4, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(features, (images,))
+    assert len(features(images)) == 2
+    assert features(torch.zeros(1, 1, 1, 1)).isfinite().all()
+
+
+class Linear(torch.nn.Module):
+    """A discriminator that is a convolution: the gradient of a logit is the kernel."""
+
+    def __init__(self, kernel: Tensor, stride: int) -> None:
+        super().__init__()
+        self.kernel, self.stride = torch.nn.Parameter(kernel), stride
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.nn.functional.conv2d(images, self.kernel, stride=self.stride)
+
+
+def test_r1_penalty_by_hand() -> None:
+    """Patches side by side: 1 + 4 + 9 + 16 = 30 for each, whatever the signs; its gradient is twice the kernel."""
+    discriminator = Linear(torch.tensor([[[[1.0, 2], [3, 4]]]]), stride=2)
+    penalty = r1_penalty(discriminator, torch.randn(3, 1, 4, 6), torch_generator(0, "r1"))
+    assert penalty.item() == pytest.approx(30)
+    penalty.backward()
+    assert torch.allclose(discriminator.kernel.grad, 2 * discriminator.kernel)
+
+
+def test_r1_penalty_of_overlapping_patches_is_the_mean_over_patches() -> None:
+    """Against a loop with one backward pass for each patch."""
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.Tanh(), torch.nn.Conv2d(4, 1, 3))
+    real = torch.randn(2, 1, 6, 7)
+    expected = []
+    for n in range(2):
+        image = real[n : n + 1].clone().requires_grad_()
+        for logit in network(image).flatten():
+            (gradient,) = torch.autograd.grad(logit, image, retain_graph=True)
+            expected.append(float(gradient.square().sum()))
+    found = r1_penalty(network, real.repeat(400, 1, 1, 1), torch_generator(0, "r1"))  # 400 draws of the signs
+    assert found.item() == pytest.approx(sum(expected) / len(expected), rel=0.05)
+
+
+def test_r1_penalty_does_not_depend_on_batch_or_image_size() -> None:
+    discriminator = Linear(torch.ones(1, 1, 2, 3), stride=3)
+    for shape in ((1, 1, 5, 9), (4, 1, 11, 12)):
+        assert r1_penalty(discriminator, torch.randn(shape), torch_generator(0, "r1")).item() == pytest.approx(6)

@@ -6,7 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from refiner.networks import PatchDiscriminator, RefinerNetwork, parameter_count
+from refiner.networks import (
+    DISCRIMINATORS,
+    GlobalDiscriminator,
+    PatchDiscriminator,
+    RefinerNetwork,
+    parameter_count,
+)
 
 PAPER_GAZE = {}
 PAPER_HAND = {"stem_kernel": 7, "blocks": 10}
@@ -128,8 +134,75 @@ def test_discriminator_is_not_linear() -> None:
     assert not torch.allclose(centred(a + b), centred(a) + centred(b), atol=1e-4)
 
 
-@pytest.mark.parametrize("network", [RefinerNetwork(features=4), PatchDiscriminator(width=0.1)])
+@pytest.mark.parametrize("network", [RefinerNetwork(features=4), *(D(width=0.1) for D in DISCRIMINATORS.values())])
 def test_order_of_the_batch_is_kept(network: nn.Module) -> None:
     images = torch.rand(4, 1, 9, 14)
     order = torch.tensor([2, 0, 3, 1])
     assert torch.allclose(network(images)[order], network(images[order]), atol=1e-6)
+
+
+@pytest.mark.parametrize(("layers", "count"), [("gaze", 85_154), ("hand", 187_298)])
+def test_global_discriminator_is_about_as_large_as_the_local_one(layers: str, count: int) -> None:
+    """The trunk of 75,840 or 177,984 parameters, 9 x 32 x 32 + 32 of the regions, 32 x 2 + 2 of the head."""
+    assert parameter_count(GlobalDiscriminator(layers=layers)) == count
+    assert count < 1.13 * parameter_count(PatchDiscriminator(layers=layers))
+
+
+@pytest.mark.parametrize("size", [(35, 55), (36, 60), (8, 12), (72, 120), (1, 1)])
+def test_global_discriminator_decides_once_at_any_size(size: tuple[int, int]) -> None:
+    assert GlobalDiscriminator(3, width=0.1)(torch.zeros(2, 3, *size)).shape == (2, 1, 1, 1)
+
+
+def test_global_logit_is_refined_minus_real() -> None:
+    network = GlobalDiscriminator(width=0.1)
+    nn.init.zeros_(network.head.weight)
+    with torch.no_grad():
+        network.head.bias.copy_(torch.tensor([0.25, 2.0]))
+    assert torch.allclose(network(torch.rand(1, 1, 12, 20)), torch.tensor(1.75))
+
+
+def test_global_logit_depends_on_every_region_and_on_where_things_are() -> None:
+    torch.manual_seed(0)
+    network, images = GlobalDiscriminator(), torch.rand(1, 1, 36, 60, requires_grad=True)
+    network(images).sum().backward()
+    regions = images.grad[0, 0].abs().unflatten(1, (3, 20)).unflatten(0, (3, 12)).sum(dim=(1, 3))
+    assert (regions > 0).all()
+    assert not torch.allclose(network(images), network(images.roll(20, dims=3)), atol=1e-4)
+
+
+def test_global_logit_is_no_sum_over_regions() -> None:
+    """What one corner does to it depends on the opposite corner."""
+    torch.manual_seed(0)
+    network, images = GlobalDiscriminator(), torch.zeros(4, 1, 36, 60)
+    images[1::2, :, :12, :20] = torch.rand(1, 12, 20)
+    images[2:, :, 24:, 40:] = torch.rand(1, 12, 20)
+    nn.init.normal_(network.regions.weight)
+    neither, first, second, both = network(images).flatten()
+    assert not torch.allclose(both - second, first - neither, atol=1e-4)
+
+
+@pytest.mark.parametrize("scope", list(DISCRIMINATORS))
+def test_spectral_norm_holds_every_layer_at_one(scope: str) -> None:
+    """As the singular values of the matrices say, once the power iteration has settled."""
+    network = DISCRIMINATORS[scope](width=0.25, spectral_norm=True)
+    plain = DISCRIMINATORS[scope](width=0.25)
+    assert parameter_count(network) == parameter_count(plain)
+    for _ in range(60):
+        network(torch.rand(1, 1, 8, 12))
+    layers = [module for module in network.eval().modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    assert len(layers) == sum(isinstance(module, nn.Conv2d | nn.Linear) for module in plain.modules())
+    for layer in layers:
+        assert float(torch.linalg.svdvals(layer.weight.detach().flatten(1))[0]) == pytest.approx(1, abs=0.02)
+
+
+def test_spectral_norm_passes_its_gradient_and_is_fp32_under_autocast() -> None:
+    network = PatchDiscriminator(width=0.25, spectral_norm=True).eval()
+    images = torch.rand(2, 1, 8, 12)
+    logits = network(images)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = network(images)
+    assert half.dtype == torch.float32
+    assert torch.allclose(half, logits, atol=0.02)
+    (logits.sum() + half.sum()).backward()
+    assert all(parameter.grad.isfinite().all() for parameter in network.parameters())
+    assert network.trunk[0].parametrizations.weight.original.grad.abs().sum() > 0

@@ -16,8 +16,11 @@ ROOT = Path(__file__).parent.parent
 
 # Rank of each module: a module imports only from lower ranks (STYLE: data flows one way).
 RANKS = {
-    0: ["errors", "networks", "losses", "history", "randomness", "monitors", "interruption", "gaze.angles"],
-    1: ["files", "gaze.accuracy", "hardware", "image_headers", "eyes.parameters", "workers"],
+    0: [
+        *("errors", "networks", "losses", "history", "randomness", "monitors", "interruption", "gaze.angles"),
+        "discriminator_augmentation",
+    ],
+    1: ["files", "gaze.accuracy", "hardware", "image_headers", "eyes.parameters", "workers", "network_sections"],
     2: ["image_files", "configuration", "refiner_files", "checkpoints", "eyes"],
     3: ["images", "records"],
     4: ["columns", "label_geometry", "runs", "eyes.camera", "outputs"],

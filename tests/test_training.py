@@ -69,6 +69,44 @@ def test_killed_after_any_step_and_resumed_equals_uninterrupted(
     assert_same_run(whole, broken)
 
 
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"discriminator": {"scope": "global"}},
+        {"discriminator": {"augmentation": {"translation": 0.25, "cutout": 0.5, "brightness": 0.5, "contrast": 0.5}}},
+        {"discriminator": {"r1_weight": 1.0, "r1_every": 2}},
+        {"discriminator": {"spectral_norm": True}},
+        {"discriminator": {"scope": "global", "spectral_norm": True, "r1_weight": 1.0}, "precision": "bf16"},
+        {"self_regularization": "gradients"},
+        {"self_regularization": "blurred"},
+        {"self_regularization": "channel_mean", "channels": 3},
+        {"history_size": 0, "self_regularization_weight": 0.0},
+    ],
+    ids=str,
+)
+def test_every_option_resumes_to_the_same_bits_and_makes_a_difference(
+    option: dict[str, Any], tiny: TrainingConfiguration, tmp_path: Path
+) -> None:
+    """Killed while pre-training and while playing, between checkpoints."""
+    options = {**option, "discriminator": {"width": 0.25, **option.get("discriminator", {})}}
+    changed = TrainingConfiguration.model_validate({**tiny.model_dump(), **options})
+    whole, broken, plain = (tmp_path / name for name in ("whole", "broken", "plain"))
+    for run, configuration in ((whole, changed), (plain, tiny)):
+        train(configuration, run, device="cpu")
+    for at in (4, 8):
+
+        def kill(step: int, steps: int, means: dict[str, float], at: int = at) -> None:
+            if step == at:
+                raise Killed
+
+        with pytest.raises(Killed):
+            train(changed, broken, device="cpu", report=kill)
+    train(changed, broken, device="cpu")
+    assert_same_run(whole, broken)
+    assert metrics(whole)[-1] != metrics(plain)[-1]
+    assert ("r1" in metrics(whole)[-1]) == (changed.discriminator.r1_weight > 0)
+
+
 def test_sigkill_at_random_moments(tiny: TrainingConfiguration, tmp_path: Path) -> None:
     """The real thing: a process, two SIGKILLs, the same command."""
     file = tmp_path / "tiny.yaml"
