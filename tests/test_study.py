@@ -1,0 +1,560 @@
+"""The study: what arms need, that it goes on where it was killed, what its results and its page say."""
+
+import fcntl
+import json
+import math
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+TOOLS = Path(__file__).parent.parent / "tools"
+CONFIGS = TOOLS.parent / "configs"
+sys.path.append(str(TOOLS))  # where tools/study.py finds its modules
+
+from study import main  # noqa: E402
+from studying import stages  # noqa: E402
+from studying.adaptations import matched_images  # noqa: E402
+from studying.configuration import Study, StudyConfiguration, read_study  # noqa: E402
+from studying.figures import error_dots, photograph_curve  # noqa: E402
+from studying.outcomes import read_outcomes  # noqa: E402
+from studying.pages import fill_tables, write_page  # noqa: E402
+from studying.plans import Plan, part_numbers, target_digest  # noqa: E402
+from studying.results import is_finished, write_overview  # noqa: E402
+from studying.schedule import run_tasks  # noqa: E402
+from studying.scores import measure_scores, two_sample_accuracy  # noqa: E402
+from studying.stores import read_label, read_pixels  # noqa: E402
+from studying.tables import all_tables  # noqa: E402
+from studying.tasks import Place, Task, missing_tasks  # noqa: E402
+
+from refiner.errors import ConfigurationError, DataError, TrainingError  # noqa: E402
+from refiner.eyes import EyeParameters  # noqa: E402
+from refiner.files import locked  # noqa: E402
+from refiner.gaze.data import Patches  # noqa: E402
+from refiner.gaze.prediction import GazeEstimator  # noqa: E402
+from refiner.images import EQUALIZED_BELOW, equalization  # noqa: E402
+from refiner.randomness import numpy_generator  # noqa: E402
+
+ARMS: dict[str, Any] = {
+    "raw": {"against": []},
+    "refined": {"adaptation": "ours", "augmented": True},
+    "matched": {"adaptation": "histogram"},
+    "few": {"adaptation": "histogram", "photographs": 10, "protocols": ["inductive"], "seeds": [1]},
+    "permuted": {"labels": "permuted"},
+    "real": {"labels": "real"},
+}
+
+
+@pytest.fixture
+def values(gazes: Path) -> dict[str, Any]:
+    """A study that takes seconds: two steps of everything."""
+    networks = {"discriminator": {"width": 0.25}, "refiner": {"features": 4, "blocks": 1}}
+    few = {"steps": 2, "batch_size": 4, "history_size": 4, "precision": "fp32"}
+    pretraining = {"pretraining": {"refiner_steps": 1, "discriminator_steps": 1}}
+    estimator = {"steps": 3, "batch_size": 6, "precision": "fp32", "data": {"held_out": 0.3}}
+    return {
+        "target": {"data": str(gazes), "group": "subject", "slices": {"straight": {"P": [0]}, "none": {"P": [7]}}},
+        "size": [16, 24],
+        "renders": 40,
+        "seeds": [0, 1],
+        "against": ["raw"],
+        "refiner": {"base": str(CONFIGS / "eyes.yaml"), "overrides": {**few, **networks, **pretraining}},
+        "estimator": {"base": str(CONFIGS / "gaze.yaml"), "overrides": estimator},
+        "scores": {"steps": 3, "images": 16},
+        "renderers": {"default": {"parameters": {"images_per_person": 4}}},
+        "adaptations": {"ours": {}, "histogram": {"method": "histogram_matching"}},
+        "arms": ARMS,
+    }
+
+
+@pytest.fixture
+def study(values: dict[str, Any], tmp_path: Path) -> Study:
+    return Study("tiny", tmp_path, StudyConfiguration.model_validate(values))
+
+
+def place_of(study: Study, out: Path) -> Place:
+    return Place(study.name, study.digest(), study.target(), out, out / "results", "cpu")
+
+
+def run(study: Study, out: Path, arms: list[str], seeds: list[int] | None = None) -> tuple[Plan, Place, int]:
+    """Everything in this process; gives the number of tasks that were done."""
+    plan, place = Plan(study, target_digest(study.target())), place_of(study, out)
+    write_overview(study, plan, place.results)
+    tasks = missing_tasks(plan.results(arms, seeds), lambda task: is_finished(task, place))
+    said: list[float | str] = []
+    assert run_tasks(tasks, place, workers=0, report=lambda task, outcome: said.append(outcome)) == 0, said
+    return plan, place, len(tasks)
+
+
+def read(place: Place, name: str) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads((place.results / f"{name}.json").read_text())
+    return result
+
+
+# --- configuration and plan ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("file", sorted((CONFIGS / "study").glob("*.yaml")), ids=lambda file: file.stem)
+def test_every_configuration_reads_and_every_arm_of_it_resolves(file: Path) -> None:
+    study = read_study(file)
+    results = list(Plan(study, "").results())
+    assert len({task.digest for task in results}) == len(results)
+    assert {task.settings["arm"] for task in results} == set(study.configuration.arms)
+
+
+def test_short_study_compares_its_four_arms_by_three_seeds() -> None:
+    results = [task.settings for task in Plan(read_study(CONFIGS / "study" / "short.yaml"), "").results()]
+    assert {settings["arm"] for settings in results} == {"raw", "augmented", "refined", "refined_augmented"}
+    assert {settings["seed"] for settings in results} == {0, 1, 2}
+    assert {settings["protocol"] for settings in results} == {"transductive"}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("renderer", "another", "arms.raw.renderer is another, expected one of default"),
+        ("adaptation", "none", "arms.raw.adaptation is none, expected one of histogram, ours"),
+        ("against", ["itself"], "arms.raw.against is itself, expected one of few, "),
+    ],
+)
+def test_a_name_that_is_not_there_is_an_error(
+    values: dict[str, Any], tmp_path: Path, key: str, value: Any, said: str
+) -> None:
+    values["arms"] = {**ARMS, "raw": {key: value}}
+    file = tmp_path / "study.yaml"
+    file.write_text(yaml.safe_dump(values))
+    with pytest.raises(ConfigurationError, match=said):
+        read_study(file)
+
+
+def test_target_fills_in_environment_variables(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = {**study.configuration.model_dump(), "target": {"data": "$STUDY_TEST_DATA/eyes"}}
+    moved = Study("tiny", study.folder, StudyConfiguration.model_validate(values))
+    with pytest.raises(ConfigurationError, match="STUDY_TEST_DATA/eyes; set that environment variable"):
+        moved.target()
+    monkeypatch.setenv("STUDY_TEST_DATA", "/data")
+    assert moved.target() == Path("/data/eyes")
+
+
+def test_seeds_come_one_after_another_and_arms_share_what_is_equal(study: Study) -> None:
+    plan = Plan(study, "")
+    results = list(plan.results())
+    assert [task.settings["seed"] for task in results] == sorted(task.settings["seed"] for task in results)
+    assert ("few", 0) not in {(task.settings["arm"], task.settings["seed"]) for task in results}
+    wanted = missing_tasks(plan.results(["raw", "permuted"], [3]), lambda task: False)
+    stages = [task.stage for task in wanted]
+    assert stages.count("renders") == 1
+    assert stages.count("estimator") == 2  # the same in both protocols
+    assert stages.count("result") == 4
+    places = {task.digest: number for number, task in enumerate(wanted)}
+    assert all(places[entry.digest] < places[task.digest] for task in wanted for entry in task.inputs.values())
+
+
+def test_labels_of_photographs_reach_tests_and_the_ceiling_alone(study: Study) -> None:
+    plan = Plan(study, "")
+    for name in ("refined", "matched"):
+        result = plan.result(name, 0, "inductive")
+        for task in result.inputs["estimator"].ancestors().values():
+            assert task.stage != "labelled"
+            if "target" in task.inputs:
+                assert task.stage == "photographs"
+                assert task.settings["part"] == "first"
+        assert result.settings["tests"] == {"estimator": "second"}
+
+
+def test_a_calibrated_renderer_knows_the_photographs_of_its_protocol_alone(
+    values: dict[str, Any], tmp_path: Path
+) -> None:
+    values["renderers"]["calibrated"] = {"calibrate": True}
+    values["arms"] = {"raw": {"renderer": "calibrated", "photographs": 5}}
+    study = Study("tiny", tmp_path, StudyConfiguration.model_validate(values))
+    ancestors = Plan(study, "").result("raw", 4, "inductive").inputs["renders"].ancestors().values()
+    photographs = next(task for task in ancestors if task.stage == "photographs")
+    assert photographs.settings == {"part": "first", "count": 5, "seed": 4, "group": "subject"}
+
+
+def test_design_leaves_out_the_seed_and_nothing_else(study: Study, values: dict[str, Any], tmp_path: Path) -> None:
+    plan = Plan(study, "")
+    assert plan.design("raw", "inductive") != plan.design("raw", "transductive")
+    assert (
+        plan.result("raw", 3, "inductive").settings["design"] == plan.result("raw", 4, "inductive").settings["design"]
+    )
+    values["estimator"]["overrides"]["steps"] = 4
+    changed = Plan(Study("tiny", tmp_path, StudyConfiguration.model_validate(values)), "")
+    assert changed.design("raw", "inductive") != plan.design("raw", "inductive")
+
+
+def test_halves_take_every_other_group() -> None:
+    assert part_numbers(["b", "a", "c", "b", "d"]) == {"all": [0, 1, 2, 3, 4], "first": [1, 2], "second": [0, 3, 4]}
+    with pytest.raises(DataError, match="of one group"):
+        part_numbers(["a", "a"])
+
+
+# --- adaptation and scores -----------------------------------------------------------------------------------------
+
+
+def _noise(count: int, low: int, high: int, seed: int) -> Patches:
+    return numpy_generator(seed, "test").integers(low, high, (count, 1, 16, 24)).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments"),
+    [("histogram_matching", {"blend_ratio": (0.5, 1)}), ("fourier", {"beta_limit": (0.2, 0.4)})],
+)
+def test_matching_follows_from_seed_and_number(method: str, arguments: dict[str, Any]) -> None:
+    renders, photographs = _noise(6, 0, 100, 1), _noise(5, 150, 255, 2)
+
+    def matched(count: int, seed: int) -> Patches:
+        return matched_images(renders[:count], photographs, method=method, arguments=arguments, seed=seed)
+
+    assert matched(6, 3).shape == renders.shape
+    assert matched(6, 3).mean() > renders.mean() + 20  # towards the brighter photographs
+    assert np.array_equal(matched(6, 3)[:2], matched(2, 3))
+    assert not np.array_equal(matched(6, 3), matched(6, 4))
+
+
+def test_histogram_matching_gives_the_photograph_s_levels() -> None:
+    matched = matched_images(
+        _noise(3, 0, 256, 1),
+        _noise(1, 40, 60, 2),
+        method="histogram_matching",
+        arguments={"blend_ratio": (1, 1)},
+        seed=0,
+    )
+    assert matched.min() >= 40
+    assert matched.max() < 60
+
+
+def test_an_argument_that_albumentations_refuses_is_an_error() -> None:
+    with pytest.raises(ConfigurationError, match="FDA refuses"):
+        matched_images(_noise(1, 0, 9, 1), _noise(1, 0, 9, 2), method="fourier", arguments={"beta_limit": 3}, seed=0)
+
+
+def test_two_samples_are_told_apart_only_where_they_differ() -> None:
+    dark, also_dark, bright = _noise(80, 0, 120, 1), _noise(70, 0, 120, 2), _noise(90, 130, 255, 3)
+    assert two_sample_accuracy(dark, bright, steps=30, images=60, seed=0) == 1.0
+    assert abs(two_sample_accuracy(dark, also_dark, steps=30, images=60, seed=0) - 0.5) < 0.25
+
+
+def test_drift_is_that_of_the_pupils() -> None:
+    y, x = np.mgrid[:36, :60]
+    centres = numpy_generator(0, "test").uniform((24, 14), (36, 22), (12, 2))
+    discs = np.stack([np.hypot(x - cx, y - cy) < 5 for cx, cy in centres])
+    renders = np.where(discs, 40, 180).astype(np.uint8)[:, None]
+    moved = np.roll(renders, (1, 2), axis=(2, 3))
+    scores = measure_scores(renders, moved, renders, centres, steps=1, images=24, seed=0)
+    assert scores.drift == pytest.approx((2, 1), abs=0.05)
+    assert scores.drift_distance == pytest.approx(math.sqrt(5), abs=0.05)
+    assert measure_scores(renders, moved, renders, None, steps=1, images=24, seed=0).drift is None
+
+
+# --- a whole study -------------------------------------------------------------------------------------------------
+
+
+def test_a_study_from_renders_to_its_page(study: Study, tmp_path: Path) -> None:
+    _, place, done = run(study, tmp_path / "out", list(ARMS))
+    assert done > 50
+    result = read(place, "refined-0-inductive")
+    assert result["images"] == sum(count for count, _ in result["groups"].values())
+    assert result["photographs"] + result["images"] == 60
+    assert set(result["slices"]) == {"straight"}  # no image has P 7
+    assert 0 <= result["scores"]["told_apart"] <= 1
+    assert result["seconds"]["refiner"] > 0
+    assert result["settings"]["estimator"]["configuration"]["steps"] == 3
+    models = place.out / "models" / "refined-0-inductive"
+    assert {path.name for path in models.iterdir()} == {"estimator.safetensors", "refiner.safetensors"}
+    assert GazeEstimator.load(models / "estimator.safetensors").equalize
+    assert read(place, "raw-0-transductive")["photographs"] == 0
+    assert read(place, "few-1-inductive")["photographs"] == 10
+    assert read(place, "real-0-transductive")["images"] == 60  # each half by the other's estimator
+
+    page = tmp_path / "results.md"
+    page.write_text("before\n<!-- table: tiny inductive -->\nold\n<!-- end -->\nafter\n")
+    shutil.copytree(place.results, tmp_path / "results" / "tiny")
+    written, unused = write_page(tmp_path / "results", page)
+    text = page.read_text()
+    assert text.startswith("before\n<!-- table: tiny inductive -->\n| arm |")
+    assert text.endswith("<!-- end -->\nafter\n")
+    assert "tiny transductive differences" in unused
+    assert "tiny inductive" not in unused
+    pictures = {path: path.read_text() for path in written if path.suffix == ".svg"}
+    assert {path.name for path in pictures} == {"transductive.svg", "inductive.svg", "inductive-photographs.svg"}
+    write_page(tmp_path / "results", page)
+    assert page.read_text() == text
+    assert {path: path.read_text() for path in pictures} == pictures
+
+
+def test_finished_results_are_known_wherever_products_are(study: Study, tmp_path: Path) -> None:
+    plan, place, _ = run(study, tmp_path / "out", ["permuted"], [0])
+    elsewhere = Place(place.study, place.configuration, place.target, tmp_path / "new", place.results, "cpu")
+    wanted = list(plan.results(["permuted"], [0, 1]))
+    done = {task.settings["seed"] for task in wanted if is_finished(task, elsewhere)}
+    assert done == {0}
+    file = place.results / "permuted-0-inductive.json"
+    file.write_text(file.read_text().replace(wanted[1].digest, "0" * 64))  # as of other settings
+    assert [is_finished(task, elsewhere) for task in wanted[:2]] == [True, False]
+
+
+def test_training_on_shuffled_labels_has_the_same_labels_in_another_order(study: Study, tmp_path: Path) -> None:
+    plan, place, _ = run(study, tmp_path / "out", ["permuted"], [0])
+    permuted = plan.result("permuted", 0, "inductive").inputs["estimator"].inputs["images"]
+    before, after = (read_label(task.folder(place.out), "gaze") for task in (permuted.inputs["images"], permuted))
+    assert before is not None
+    assert after is not None
+    assert not np.array_equal(before, after)
+    assert np.array_equal(np.sort(before, axis=0), np.sort(after, axis=0))
+
+
+def test_photographs_carry_no_labels_and_everything_is_equalised(study: Study, tmp_path: Path) -> None:
+    plan, place, _ = run(study, tmp_path / "out", ["refined"], [0])
+    result = plan.result("refined", 0, "inductive")
+    with h5py.File(result.inputs["photographs"].folder(place.out) / "images.h5") as file:
+        assert list(file["labels"]) == []
+        assert "subjects" not in file
+    for role in ("target", "photographs", "renders", "adapted"):
+        images = read_pixels(result.inputs[role].folder(place.out))[:, 0]
+        assert np.median([equalization(image) for image in images]) < EQUALIZED_BELOW
+
+
+def test_calibration_is_asked_for_with_the_photographs(
+    values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def calibrate(photographs: Patches, base: EyeParameters) -> EyeParameters:
+        asked.append(len(photographs))
+        return base.model_copy(update={"images_per_person": 7})
+
+    monkeypatch.setitem(sys.modules, "refiner.eyes.calibration", SimpleNamespace(calibrate=calibrate))
+    values["renderers"]["calibrated"] = {"calibrate": True, "parameters": {"images_per_person": 4}}
+    values["arms"] = {"raw": {"renderer": "calibrated"}}
+    _, place, _ = run(
+        Study("tiny", tmp_path, StudyConfiguration.model_validate(values)), tmp_path / "out", ["raw"], [0, 1]
+    )
+    result = read(place, "raw-0-transductive")
+    assert result["settings"]["renders"]["parameters"] == {"images_per_person": 7}
+    assert sorted(asked) == sorted([60, read(place, "raw-0-inductive")["photographs"]])  # once for both seeds
+
+
+# --- faults --------------------------------------------------------------------------------------------------------
+
+
+def test_a_task_that_fails_stops_only_what_needs_it(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(task: Task, place: Place) -> dict[str, Any]:
+        raise TrainingError("the loss is not finite")
+
+    monkeypatch.setitem(stages.STAGES, "refiner", fail)
+    plan, place = Plan(study, target_digest(study.target())), place_of(study, tmp_path)
+    tasks = missing_tasks(plan.results(["raw", "refined"], [0]), lambda task: False)
+    said: dict[str, list[float | str]] = {}
+    failures = run_tasks(tasks, place, workers=0, report=lambda task, out: said.setdefault(task.stage, []).append(out))
+    assert said["refiner"] == ["the loss is not finite"] * 2
+    assert said["refined"] == ["not begun, for what it needs has failed"] * 2
+    assert failures == 2 + 2 + 2 + 2 + 2  # refiner, refined, scores, estimator, result
+    assert read(place, "raw-0-inductive")["arm"] == "raw"
+
+
+def test_killed_it_goes_on(values: dict[str, Any], tmp_path: Path) -> None:
+    values["arms"] = {"refined": {"adaptation": "ours", "protocols": ["transductive"], "against": []}}
+    values["against"] = []
+    values["refiner"]["overrides"] |= {"steps": 200, "checkpoint_every": 20}
+    file, out = tmp_path / "study.yaml", tmp_path / "out"
+    file.write_text(yaml.safe_dump(values))
+    arguments = ["run", str(file), "--out", str(out), "--seeds", "0", "--workers", "1"]
+    command = [sys.executable, str(TOOLS / "study.py"), *arguments]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        _wait_for(lambda: any(out.glob("refiner/*/run/checkpoints/step-*.pt")))
+        process.kill()
+    (folder,) = out.glob("refiner/*/run")
+    _wait_for(lambda: _is_free(folder / ".lock"))  # the worker does not outlive its parent
+    assert not (folder.parent / "done.json").exists()
+    rendered = [path.stat().st_mtime_ns for path in out.glob("renders/*/done.json")]
+    again = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(again.stdout)["count"] == 1
+    assert "renders" not in again.stderr
+    assert [path.stat().st_mtime_ns for path in out.glob("renders/*/done.json")] == rendered
+    assert [path.name for path in out.glob("results/refined*.json")] == ["refined-0-transductive.json"]
+    assert not (folder / "checkpoints").exists()
+
+
+def test_the_program_lists_refuses_and_reports(values: dict[str, Any], tmp_path: Path, outcomes: Path) -> None:
+    file, out = tmp_path / "study.yaml", tmp_path / "out"
+    file.write_text(yaml.safe_dump(values))
+    options = [str(file), "--out", str(out)]
+
+    def call(*arguments: str) -> Result:
+        return CliRunner().invoke(main, arguments)
+
+    listed = call("list", *options, "--arms", "few,raw")
+    assert "few" in listed.output
+    assert "0? 1?" in listed.output
+    assert "refined" not in listed.output
+    assert call("run", *options, "--arms", "unknown").exit_code == 2
+    assert call("run", *options, "--seeds", "one").exit_code == 2
+    with locked(out / "lock", refusal=""):
+        second = call("run", *options)
+    assert second.exit_code == 1
+    assert "another process works there" in second.output
+    done = call("run", *options, "--arms", "permuted", "--seeds", "5", "--workers", "0")
+    assert done.exit_code == 0, done.output
+    assert "?" not in call("list", *options, "--arms", "permuted", "--seeds", "5").output
+    assert call("run", *options, "--arms", "permuted", "--seeds", "5").output.startswith("2 results wanted, nothing")
+    reported = call("report", str(outcomes))
+    assert str(outcomes.with_suffix(".md")) in reported.output
+
+
+def _wait_for(condition: Callable[[], bool]) -> None:
+    for _ in range(1200):
+        if condition():
+            return
+        time.sleep(0.05)
+    raise AssertionError("waited for a minute")
+
+
+def _is_free(lock: Path) -> bool:
+    with lock.open("a") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+    return True
+
+
+# --- the page ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def outcomes(tmp_path: Path) -> Path:
+    """Results as they would be committed: three seeds of two arms, one of a third, none of a fourth."""
+    folder = tmp_path / "results"
+    arms = {
+        "raw": {"against": [], "photographs": None},
+        "refined": {"against": ["raw"], "photographs": None},
+        "few": {"against": ["raw"], "photographs": 25},
+        "later": {"against": ["raw"], "photographs": None},
+    }
+    for name, arm in arms.items():
+        arm |= {"about": f"arm {name}", "family": "refined" if name == "few" else name, "designs": {"inductive": name}}
+    overview = {"format_version": 1, "study": "eyes", "slices": ["straight"], "arms": arms}
+    (folder / "eyes").mkdir(parents=True)
+    (folder / "eyes" / "study.json").write_text(json.dumps(overview))
+    errors = {"raw": [9.0, 10.0, 11.0], "refined": [8.0, 9.1, 9.9], "few": [9.5]}
+    for arm, by_seed in errors.items():
+        for seed, error in enumerate(by_seed):
+            _write_result(folder / "eyes", arm, seed, error)
+    return folder
+
+
+def _write_result(folder: Path, arm: str, seed: int, error: float, design: str | None = None) -> None:
+    figures = {
+        "images": 40,
+        "error": {"mean": error, "low": error - 1, "high": error + 1},
+        "median": error - 0.5,
+        "within": {"2": 0.1, "5": 0.25, "7": 0.5, "10": 0.75},
+        "unbiased": 5.0,
+        "bias": [1.0, -2.0],
+        "correlation": [0.5, None],
+        "training_mean_error": 9.0,
+        "test_mean_error": 8.3,
+    }
+    result = {
+        "format_version": 1,
+        **{"arm": arm, "seed": seed, "protocol": "inductive", "design": design or arm},
+        **figures,
+        "slices": {"straight": {**figures, "error": {"mean": error / 2, "low": 0, "high": 1}}},
+        "scores": {"told_apart": 0.8, "drift": [0.1, -0.2], "drift_distance": 0.3},
+        "photographs": 25 if arm == "few" else 700,
+    }
+    (folder / f"{arm}-{seed}-inductive.json").write_text(json.dumps(result))
+
+
+def row(table: str, start: str) -> list[str]:
+    """Cells of the row that begins so."""
+    (line,) = (line for line in table.splitlines() if line.startswith(f"| {start}"))
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_tables_hold_means_intervals_and_verdicts(outcomes: Path) -> None:
+    (outcome,) = read_outcomes(outcomes)
+    tables = dict(all_tables(outcome))
+    # Student's t of two degrees of freedom is 4.303: 10 +- 4.303 x 1 / sqrt(3).
+    assert row(tables["eyes inductive"], "`raw`")[1:5] == ["3", "10.00 [7.52, 12.48]", "9.50", "25%"]
+    assert row(tables["eyes inductive"], "`raw`")[-2:] == ["+1.0 / -2.0", "0.50 / –"]
+    assert row(tables["eyes inductive"], "`later`")[1] == "not run"
+    # Pairs differ by -1, -0.9, -1.1: -1 +- 4.303 x 0.1 / sqrt(3).
+    expected = ["`refined`", "`raw`", "3", "-1.00 [-1.25, -0.75]", "-10%", "helps"]
+    assert row(tables["eyes inductive differences"], "`refined`") == expected
+    assert row(tables["eyes inductive differences"], "`few`")[-1] == "one seed"
+    assert row(tables["eyes inductive differences"], "`later`")[2] == "not run"
+    assert row(tables["eyes inductive straight differences"], "`refined`")[3] == "-0.50 [-0.62, -0.38]"
+    assert row(tables["eyes inductive slices"], "`raw`")[1] == "5.00 [3.76, 6.24]"
+    assert row(tables["eyes inductive scores"], "`few`")[1:4] == ["80%", "+0.10 / -0.20", "0.30"]
+    assert row(tables["eyes inductive photographs"], "25")[1:] == ["`few`", "1", "9.50"]
+    assert row(tables["eyes inductive photographs"], "700")[2] == "3"
+
+
+def test_results_of_an_arm_that_was_changed_are_left_out(outcomes: Path) -> None:
+    _write_result(outcomes / "eyes", "raw", 1, 99.0, design="an older one")
+    (outcome,) = read_outcomes(outcomes)
+    assert outcome.errors("raw", "inductive") == {0: 9.0, 2: 11.0}
+    difference = outcome.difference("refined", "raw", "inductive")
+    assert difference is not None
+    assert difference.seeds == 2
+
+
+def test_hurting_and_unresolved_differences_are_said(outcomes: Path) -> None:
+    for seed, error in enumerate([10.0, 11.1, 11.9]):
+        _write_result(outcomes / "eyes", "refined", seed, error)
+    for seed, error in enumerate([8.0, 12.0, 10.0]):
+        _write_result(outcomes / "eyes", "few", seed, error)
+    (outcome,) = read_outcomes(outcomes)
+    said = [outcome.difference(arm, "raw", "inductive") for arm in ("refined", "few")]
+    assert [difference and difference.verdict for difference in said] == ["hurts", "not resolved"]
+
+
+def test_pictures_show_every_arm_that_was_run(outcomes: Path) -> None:
+    (outcome,) = read_outcomes(outcomes)
+    dots, curve = error_dots(outcome, "inductive"), photograph_curve(outcome, "inductive")
+    assert all(f">{arm}</text>" in dots for arm in ("raw", "refined", "few"))
+    assert "later" not in dots
+    assert dots.count('r="2"') == 7
+    assert ">25</text>" in curve
+    assert ">700</text>" in curve
+    assert not any(word in dots + curve for word in ("nan", "inf<"))
+
+
+def test_a_page_is_begun_where_there_is_none(outcomes: Path) -> None:
+    page = outcomes.with_suffix(".md")
+    _, unused = write_page(outcomes, page)
+    assert unused == []
+    assert page.read_text().count("<!-- table:") == 6
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("<!-- table: other -->\n<!-- end -->", "asks for the table other; there are one"),
+        ("<!-- table: one -->\n<!-- table: one -->\n<!-- end -->", "one is not ended"),
+        ("<!-- table: one -->\n", "tables that are not ended"),
+    ],
+)
+def test_faulty_markers_are_named(text: str, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        fill_tables(text, {"one": "| 1 |"}, "page.md")
+
+
+def test_without_results_there_is_no_page(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"holds study\.json"):
+        read_outcomes(tmp_path)

@@ -1,0 +1,62 @@
+"""Renders made to look like photographs, by a refiner or by matching each to a photograph."""
+
+import os
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from refiner.errors import ConfigurationError
+from refiner.gaze.data import Patches
+from refiner.images import equalize
+from refiner.randomness import derived_seed
+from refiner.refinement import Refiner
+
+TRANSFORMS = {"histogram_matching": ("HistogramMatching", "hm_metadata"), "fourier": ("FDA", "fda_metadata")}
+"""Method, the albumentations transform that does it, and under which name it takes the photographs."""
+
+
+def refined_images(renders: Patches, refiner: Path, *, device: str) -> Patches:
+    """Renders (N, 1, H, W), uint8, through a refiner file or run."""
+    refine = Refiner.load(refiner, device=device)
+    return np.stack(refine(list(renders[:, 0])))[:, None]
+
+
+def matched_images(
+    renders: Patches, photographs: Patches, *, method: str, arguments: dict[str, Any], seed: int
+) -> Patches:
+    """Each render matched to a photograph that is drawn for it.
+
+    Args:
+        renders, photographs: (N, 1, H, W), uint8.
+        method: a name in :data:`TRANSFORMS`.
+        arguments: of the albumentations transform; ``p`` is 1 unless they say otherwise.
+        seed: the draws follow from it and the number of the render.
+
+    Returns:
+        Same shape and type as ``renders``.
+
+    Raises:
+        ConfigurationError: albumentations refuses an argument.
+    """
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    import albumentations
+
+    name, key = TRANSFORMS[method]
+    try:
+        transform = getattr(albumentations, name)(**{"p": 1.0, **arguments})
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(f"albumentations' {name} refuses {arguments}: {error}") from error
+    references = [image[0] for image in photographs]
+    matched = np.empty_like(renders)
+    for number, image in enumerate(renders[:, 0]):
+        drawn = derived_seed(seed, method, number)
+        transform.set_random_state(np.random.default_rng(drawn), random.Random(drawn))
+        matched[number, 0] = transform(image=image, **{key: references})["image"]
+    return matched
+
+
+def equalized_images(images: Patches) -> Patches:
+    """Every histogram equalised, as MPIIGaze's patches have it: what adaptation did to it must tell nothing."""
+    return np.stack([equalize(image) for image in images[:, 0]])[:, None]

@@ -1,0 +1,139 @@
+"""What came out of studies, read from their committed results alone."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from studying.results import FORMAT_VERSION, OVERVIEW_FILE, read_result
+
+from refiner.errors import DataError
+from refiner.gaze.accuracy import Interval, seed_interval
+
+Results = dict[int, dict[str, Any]]
+"""By seed."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """An arm against another, paired by seed.
+
+    Attributes:
+        degrees: error of the arm minus that of the other: below 0, the arm is better.
+        share: the mean of that as a share of the other's error.
+        seeds: number of pairs.
+    """
+
+    degrees: Interval
+    share: float
+    seeds: int
+
+    @property
+    def verdict(self) -> str:
+        """In words."""
+        if self.seeds < 2:
+            return "one seed"
+        if self.degrees.high < 0:
+            return "helps"
+        return "hurts" if self.degrees.low > 0 else "not resolved"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The results of one study.
+
+    Attributes:
+        name: of the study.
+        folder: of its results.
+        slices: names of the parts of the test images.
+        arms: by name, what the overview says of them.
+        results: by (arm, protocol); those of an arm that was changed since are left out.
+    """
+
+    name: str
+    folder: Path
+    slices: Sequence[str]
+    arms: dict[str, dict[str, Any]]
+    results: dict[tuple[str, str], Results]
+
+    @property
+    def protocols(self) -> list[str]:
+        """By which any arm is run."""
+        return list(dict.fromkeys(protocol for arm in self.arms.values() for protocol in arm["designs"]))
+
+    def of(self, arm: str, protocol: str) -> Results:
+        """Results of an arm; an arm that is run by the other protocol alone has none."""
+        return self.results.get((arm, protocol), {})
+
+    def arms_of(self, protocol: str) -> list[str]:
+        """Arms that are to be run by a protocol."""
+        return [name for name, arm in self.arms.items() if protocol in arm["designs"]]
+
+    def errors(self, arm: str, protocol: str, part: str | None = None) -> dict[int, float]:
+        """Mean error in degrees by seed, of all test images or of a slice."""
+        found = {seed: figures(result, part) for seed, result in self.of(arm, protocol).items()}
+        return {seed: entry["error"]["mean"] for seed, entry in found.items() if entry}
+
+    def difference(self, arm: str, other: str, protocol: str, part: str | None = None) -> Difference | None:
+        """An arm against another over the seeds that both have; None without any."""
+        first, second = self.errors(arm, protocol, part), self.errors(other, protocol, part)
+        seeds = sorted(set(first) & set(second))
+        if not seeds:
+            return None
+        degrees = seed_interval([first[seed] - second[seed] for seed in seeds])
+        return Difference(degrees, degrees.mean / float(np.mean([second[seed] for seed in seeds])), len(seeds))
+
+    def baseline(self, protocol: str, key: str, part: str | None = None) -> float | None:
+        """Error of a constant answer, from the first arm that has a result."""
+        for arm in self.arms_of(protocol):
+            values = [entry[key] for result in self.of(arm, protocol).values() if (entry := figures(result, part))]
+            if values:
+                return float(np.mean(values))
+        return None
+
+    def curves(self, protocol: str) -> Iterator[list[str]]:
+        """Groups of arms that differ in the number of their photographs alone, fewest first."""
+        families: dict[str, list[str]] = {}
+        for name in self.arms_of(protocol):
+            families.setdefault(self.arms[name]["family"], []).append(name)
+        for names in families.values():
+            if len({self.arms[name]["photographs"] for name in names}) > 1:
+                yield sorted(names, key=lambda name: self.arms[name]["photographs"] or np.inf)
+
+
+def figures(result: dict[str, Any], part: str | None) -> dict[str, Any]:
+    """The figures of all test images, or of a slice, empty where no image is in it."""
+    return result if part is None else result["slices"].get(part, {})
+
+
+def read_outcomes(folder: Path) -> list[Outcome]:
+    """Studies in the folders below ``folder``, by name.
+
+    Raises:
+        DataError: there are none, or an overview is damaged.
+    """
+    outcomes = [_read(path) for path in sorted(folder.glob(f"*/{OVERVIEW_FILE}"))]
+    if not outcomes:
+        raise DataError(f"{folder}: no folder in it holds {OVERVIEW_FILE}; name the folder above those of the studies")
+    return outcomes
+
+
+def _read(path: Path) -> Outcome:
+    try:
+        overview = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); run the study again") from error
+    if overview["format_version"] != FORMAT_VERSION:
+        raise DataError(f"{path}: is of another release; run the study again")
+    results: dict[tuple[str, str], Results] = {}
+    for file in sorted(path.parent.glob("*.json")):
+        result = read_result(file) if file != path else None
+        if result is None or result["arm"] not in overview["arms"]:
+            continue
+        protocol = result["protocol"]
+        if overview["arms"][result["arm"]]["designs"].get(protocol) == result["design"]:
+            results.setdefault((result["arm"], protocol), {})[result["seed"]] = result
+    ordered = {key: dict(sorted(by_seed.items())) for key, by_seed in results.items()}
+    return Outcome(overview["study"], path.parent, overview["slices"], overview["arms"], ordered)

@@ -1,0 +1,86 @@
+"""The page of results: tables between marker comments, the prose around them left as it is."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from studying.figures import error_dots, photograph_curve
+from studying.outcomes import Outcome, read_outcomes
+from studying.tables import all_tables
+
+from refiner.errors import DataError
+from refiner.files import write_text
+
+_TABLE = re.compile(r"<!-- table: (?P<name>[^>]*?) -->\n(?P<text>.*?)<!-- end -->", re.DOTALL)
+
+
+def write_page(results: Path, page: Path) -> tuple[list[Path], list[str]]:
+    """Write the tables of all studies into a page, and their figures beside the results.
+
+    Args:
+        results: with a folder for each study.
+        page: Markdown; where it is missing, one with all tables is begun.
+
+    Returns:
+        What was written, and the names of tables that have no place on the page.
+
+    Raises:
+        DataError: there are no results, or the page asks for a table that there is not.
+    """
+    outcomes = read_outcomes(results)
+    tables = {name: text for outcome in outcomes for name, text in all_tables(outcome)}
+    text = page.read_text(encoding="utf-8") if page.exists() else _blank(tables)
+    filled, used = fill_tables(text, tables, str(page))
+    written = [path for outcome in outcomes for path in write_figures(outcome)]
+    write_text(page, filled)
+    return [page, *written], [name for name in tables if name not in used]
+
+
+def fill_tables(text: str, tables: Mapping[str, str], source: str) -> tuple[str, set[str]]:
+    """Put each table between its markers.
+
+    Args:
+        text: of the page.
+        tables: by name.
+        source: of the text, for messages.
+
+    Returns:
+        The page, and the names of the tables on it.
+
+    Raises:
+        DataError: a marker names no table, or is not ended.
+    """
+    used: set[str] = set()
+
+    def fill(match: re.Match[str]) -> str:
+        name = match["name"]
+        if name not in tables:
+            raise DataError(f"{source}: asks for the table {name}; there are {', '.join(tables)}")
+        if "<!-- table:" in match["text"]:
+            raise DataError(f"{source}: the table {name} is not ended; write <!-- end --> after it")
+        used.add(name)
+        return f"<!-- table: {name} -->\n{tables[name]}\n<!-- end -->"
+
+    filled = _TABLE.sub(fill, text)
+    if filled.count("<!-- table:") != filled.count("<!-- end -->"):
+        raise DataError(f"{source}: has tables that are not ended; write <!-- end --> after each")
+    return filled, used
+
+
+def write_figures(outcome: Outcome) -> list[Path]:
+    """Write ``PROTOCOL.svg`` and, where there is a curve, ``PROTOCOL-photographs.svg``."""
+    pictures = {}
+    for protocol in outcome.protocols:
+        if any(outcome.of(arm, protocol) for arm in outcome.arms):
+            pictures[protocol] = error_dots(outcome, protocol)
+        if any(outcome.of(name, protocol) for names in outcome.curves(protocol) for name in names):
+            pictures[f"{protocol}-photographs"] = photograph_curve(outcome, protocol)
+    for name, picture in pictures.items():
+        write_text(outcome.folder / f"{name}.svg", picture)
+    return [outcome.folder / f"{name}.svg" for name in pictures]
+
+
+def _blank(tables: Mapping[str, str]) -> str:
+    """A page of tables, to be written around."""
+    parts = [f"## {name}\n\n<!-- table: {name} -->\n<!-- end -->\n" for name in tables]
+    return "\n".join(["# Results\n", *parts])

@@ -1,0 +1,180 @@
+"""From arms to tasks: which products an arm needs, by seed and protocol."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from studying.configuration import AdaptationSection, ArmSection, Protocol, Study
+from studying.tasks import Task
+
+from refiner.errors import DataError
+from refiner.records import LABELS_FILE
+
+ALL, FIRST, SECOND = "all", "first", "second"
+"""Parts of a target: everything, or every other group."""
+
+TESTED: dict[Protocol, str] = {"transductive": ALL, "inductive": SECOND}
+SEEN: dict[Protocol, str] = {"transductive": ALL, "inductive": FIRST}
+"""Which part is tested on, and which part gives the photographs."""
+
+
+def target_digest(path: Path) -> str:
+    """By which a target is known, wherever it lies: of its labels, or of the whole file."""
+    file = path / LABELS_FILE if path.is_dir() else path
+    return hashlib.sha256(file.read_bytes() if file.is_file() else str(path).encode()).hexdigest()
+
+
+def part_numbers(groups: Sequence[str]) -> dict[str, list[int]]:
+    """Numbers of the images of each part; of the sorted groups every other one is in the first half.
+
+    Args:
+        groups: the day or the person of each image.
+
+    Raises:
+        DataError: there is one group alone.
+    """
+    order = {group: number for number, group in enumerate(sorted(set(groups)))}
+    if len(order) < 2:
+        raise DataError(f"all images are of one group ({next(iter(order), None)!r}); expected several to halve them by")
+    halves = [order[group] % 2 for group in groups]
+    first, second = ([number for number, half in enumerate(halves) if half == side] for side in (0, 1))
+    return {ALL: list(range(len(groups))), FIRST: first, SECOND: second}
+
+
+class Plan:
+    """The tasks of a study.
+
+    Args:
+        study: what is to be done.
+        digest: of the target's data.
+    """
+
+    def __init__(self, study: Study, digest: str) -> None:
+        self.study, self.configuration, self.digest = study, study.configuration, digest
+
+    def results(self, arms: Sequence[str] | None = None, seeds: Sequence[int] | None = None) -> Iterator[Task]:
+        """Results in the order they are wanted: seed by seed, so that what is there soon can be compared.
+
+        Args:
+            arms: these alone.
+            seeds: these, instead of those that study and arms name.
+        """
+        chosen = {name: arm for name, arm in self.configuration.arms.items() if arms is None or name in arms}
+        named = {name: self.configuration.seeds if arm.seeds is None else arm.seeds for name, arm in chosen.items()}
+        for seed in sorted({seed for some in named.values() for seed in some}) if seeds is None else seeds:
+            for name in chosen:
+                if seeds is not None or seed in named[name]:
+                    yield from (self.result(name, seed, protocol) for protocol in self.protocols(name))
+
+    def protocols(self, name: str) -> Sequence[Protocol]:
+        """By which an arm is run."""
+        return self.configuration.arms[name].protocols or self.configuration.protocols
+
+    def result(self, name: str, seed: int, protocol: Protocol) -> Task:
+        """One result; it also knows its design, by which results of an arm that was changed are told from new ones."""
+        task = self._test(name, seed, protocol)
+        run = {"arm": name, "seed": seed, "protocol": protocol, "design": self.design(name, protocol)}
+        return replace(task, settings={**task.settings, **run})
+
+    def design(self, name: str, protocol: Protocol) -> str:
+        """Digest of all that the results of an arm follow from, but for the seed."""
+        return self._test(name, 0, protocol).digest
+
+    def family(self, name: str) -> str:
+        """Digest that arms share which differ in the number of their photographs alone: points of one curve."""
+        arm = self.configuration.arms[name]
+        text = arm.model_dump_json(exclude={"about", "photographs", "seeds", "protocols", "against"})
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def _test(self, name: str, seed: int, protocol: Protocol) -> Task:
+        """The test of an arm's estimator, or of two that each test what the other has learnt from."""
+        arm = self.configuration.arms[name]
+        label = f"{name}, seed {seed}, {protocol}"
+        inputs = {"target": self._target(arm)}
+        if arm.labels == "real":
+            tests = {"estimator": SECOND} if protocol == "inductive" else {"estimator": SECOND, "estimator-2": FIRST}
+            for role, part in tests.items():
+                known = self._task("labelled", label, {"part": FIRST if part == SECOND else SECOND, **self._group}, arm)
+                inputs[role] = self._estimator(arm, seed, label, known)
+        else:
+            tests = {"estimator": TESTED[protocol]}
+            renders = self._renders(arm, seed, protocol, label)
+            adapted = self._adapted(arm, seed, protocol, label, renders)
+            inputs["renders"] = renders  # for their parameters
+            if arm.adaptation is not None or self.configuration.renderers[arm.renderer].calibrate:
+                inputs["photographs"] = self._photographs(arm, seed, protocol, label, arm.photographs)
+            inputs["scores"] = self._scores(arm, seed, protocol, label, renders, adapted)
+            if arm.labels == "permuted":
+                adapted = Task("permuted", label, {"seed": seed}, {"images": adapted})
+            else:
+                inputs["adapted"] = adapted  # for its refiner
+            inputs["estimator"] = self._estimator(arm, seed, label, adapted)
+        settings = {"tests": tests, "slices": self.configuration.target.slices, **self._group}
+        return Task("result", label, settings, inputs)
+
+    @property
+    def _group(self) -> dict[str, Any]:
+        return {"group": self.configuration.target.group}
+
+    def _target(self, arm: ArmSection) -> Task:
+        settings = {"digest": self.digest, "size": list(self.configuration.size), "equalize": arm.equalize}
+        return Task("target", self.study.name, settings)
+
+    def _task(self, stage: str, label: str, settings: dict[str, Any], arm: ArmSection) -> Task:
+        return Task(stage, label, settings, {"target": self._target(arm)})
+
+    def _photographs(self, arm: ArmSection, seed: int, protocol: Protocol, label: str, count: int | None) -> Task:
+        """Unlabelled images: those that an arm knows, or all that the protocol allows."""
+        drawn = {} if count is None else {"count": count, "seed": seed}
+        return self._task("photographs", label, {"part": SEEN[protocol], **drawn, **self._group}, arm)
+
+    def _renders(self, arm: ArmSection, seed: int, protocol: Protocol, label: str) -> Task:
+        renderer = self.configuration.renderers[arm.renderer]
+        parameters = renderer.parameters.model_dump(mode="json")  # whole: the renderer's own ranges may change
+        settings = {
+            "count": self.configuration.renders * arm.renders,
+            "seed": seed,
+            "size": list(self.configuration.size),
+            "equalize": arm.equalize,
+        }
+        if not renderer.calibrate:
+            return Task("renders", label, {"parameters": parameters, **settings})
+        photographs = self._photographs(arm, seed, protocol, label, arm.photographs)
+        calibration = Task("calibration", label, {"parameters": parameters}, {"photographs": photographs})
+        return Task("renders", label, settings, {"calibration": calibration})
+
+    def _adapted(self, arm: ArmSection, seed: int, protocol: Protocol, label: str, renders: Task) -> Task:
+        if arm.adaptation is None:
+            return renders
+        adaptation = self.configuration.adaptations[arm.adaptation]
+        photographs = self._photographs(arm, seed, protocol, label, arm.photographs)
+        if adaptation.method == "refiner":
+            refiner = self._refiner(adaptation, seed, label, renders, photographs)
+            return Task("refined", label, {"equalize": arm.equalize}, {"renders": renders, "refiner": refiner})
+        settings = {
+            "method": adaptation.method,
+            "arguments": adaptation.arguments,
+            "seed": seed,
+            "equalize": arm.equalize,
+        }
+        return Task("matched", label, settings, {"renders": renders, "photographs": photographs})
+
+    def _refiner(self, adaptation: AdaptationSection, seed: int, label: str, renders: Task, photographs: Task) -> Task:
+        # Defaults are left out, so that a setting that is new in the package makes no result look old.
+        settings = self.study.refiner(adaptation, seed).model_dump(mode="json", exclude_defaults=True, exclude={"data"})
+        return Task("refiner", label, {"configuration": settings}, {"renders": renders, "photographs": photographs})
+
+    def _estimator(self, arm: ArmSection, seed: int, label: str, images: Task) -> Task:
+        settings = self.study.estimator(arm, seed).model_dump(
+            mode="json", exclude_defaults=True, exclude={"data": {"train"}}
+        )
+        return Task("estimator", label, {"configuration": settings}, {"images": images})
+
+    def _scores(self, arm: ArmSection, seed: int, protocol: Protocol, label: str, renders: Task, adapted: Task) -> Task:
+        """Judged against all photographs of the protocol, however few of them the arm knows."""
+        photographs = self._photographs(arm, seed, protocol, label, None)
+        settings = {**self.configuration.scores.model_dump(), "seed": seed}
+        inputs = {"renders": renders, "adapted": adapted, "photographs": photographs}
+        return Task("scores", label, settings, inputs)

@@ -1,0 +1,69 @@
+"""What can be said of adapted renders without a label of any photograph: how real they look, what they moved."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from refiner.drift import measure_drift
+from refiner.gaze.data import Patches, to_levels
+from refiner.randomness import numpy_generator
+from refiner.regression import SmallRegressor, fit_regressor, predict
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Label-free scores of adapted renders.
+
+    Attributes:
+        told_apart: share of unseen images that a small network assigns rightly to renders or photographs; 0.5 is
+            chance, 1 means that the two look different.
+        drift: mean shift (x, y) of the pupils by the adaptation, in pixels; None without pupils.
+        drift_distance: mean length of that shift.
+    """
+
+    told_apart: float
+    drift: tuple[float, float] | None
+    drift_distance: float | None
+
+
+def measure_scores(
+    renders: Patches, adapted: Patches, photographs: Patches, pupils: Any, *, steps: int, images: int, seed: int
+) -> Scores:
+    """Judge adapted renders.
+
+    Args:
+        renders, adapted: (N, 1, H, W), uint8, pair by pair.
+        photographs: (M, 1, H, W), uint8.
+        pupils: (N, 2), x and y in pixels of the renders, or None.
+        steps, images: see ``studying.configuration.ScoresSection``.
+        seed: everything follows from it.
+    """
+    told_apart = two_sample_accuracy(adapted, photographs, steps=steps, images=images, seed=seed)
+    if pupils is None:
+        return Scores(told_apart, None, None)
+    before, after, points = (torch.from_numpy(values[: images // 2]) for values in (renders, adapted, pupils))
+    drift = measure_drift(to_levels(before), to_levels(after), points.float())
+    return Scores(told_apart, drift.vector, drift.distance)
+
+
+def two_sample_accuracy(first: Patches, second: Patches, *, steps: int, images: int, seed: int) -> float:
+    """How well a small network, trained on half of two samples, tells the other halves apart.
+
+    Equally many of each, so that chance is 0.5.
+    """
+    count = min(len(first), len(second), images) // 2 * 2
+    rng = numpy_generator(seed, "two-sample")
+    samples = [to_levels(torch.from_numpy(pixels[rng.permutation(len(pixels))[:count]])) for pixels in (first, second)]
+    sides = np.repeat([-1.0, 1.0], count // 2)
+    known, unseen = (_joined(samples, part) for part in (slice(None, count // 2), slice(count // 2, None)))
+    build = partial(SmallRegressor, outputs=1)
+    network = fit_regressor(build, known, sides[:, None], steps=steps, seed=seed)
+    return float(np.mean(np.sign(predict(network, unseen)[:, 0]) == sides))
+
+
+def _joined(samples: Sequence[torch.Tensor], part: slice) -> torch.Tensor:
+    return torch.cat([sample[part] for sample in samples])

@@ -1,0 +1,238 @@
+"""How each product is made. A stage writes into the folder of its product and gives figures to note there.
+
+Training and rendering go on where a kill stopped them; the other stages take seconds and start over.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from studying.accuracies import group_column
+from studying.adaptations import equalized_images, matched_images, refined_images
+from studying.plans import part_numbers
+from studying.results import PARAMETERS_FILE, write_result
+from studying.scores import measure_scores
+from studying.stores import (
+    IMAGES_FILE,
+    read_label,
+    read_pixels,
+    write_changed,
+    write_permuted,
+    write_store,
+)
+from studying.tasks import Place, Task, write_done
+
+from refiner.configuration import TrainingConfiguration
+from refiner.conversion import Conversion
+from refiner.errors import DataError
+from refiner.eyes import EyeParameters
+from refiner.eyes.writing import rendered_records
+from refiner.eyes.writing import write_store as write_renders
+from refiner.files import write_text
+from refiner.formats import open_dataset
+from refiner.gaze.configuration import GazeConfiguration
+from refiner.gaze.data import LabelledPatches, load_patches
+from refiner.gaze.training import train_estimator
+from refiner.images import equalize
+from refiner.randomness import numpy_generator
+from refiner.records import Record
+from refiner.training import train
+
+Figures = dict[str, Any]
+
+
+def perform(task: Task, place: Place) -> float:
+    """Make a product, and note that it is done; gives the seconds it took."""
+    start = time.perf_counter()
+    figures = STAGES[task.stage](task, place)
+    seconds = time.perf_counter() - start
+    write_done(task, place.out, figures, seconds)
+    shutil.rmtree(task.folder(place.out) / "run" / "checkpoints", ignore_errors=True)  # tens of megabytes
+    return seconds
+
+
+def _inputs(task: Task, place: Place) -> dict[str, Path]:
+    return {role: needed.folder(place.out) for role, needed in task.inputs.items()}
+
+
+# --- photographs ---------------------------------------------------------------------------------------------------
+
+
+def make_target(task: Task, place: Place) -> Figures:
+    """All labelled images of the target, at the study's size; images without a gaze are left out."""
+    dataset = open_dataset(place.target)
+    height, width = task.settings["size"]
+    conversion = Conversion(size=(height, width), grey=True, equalized=task.settings["equalize"])
+    records = [conversion.apply(record) for record in map(dataset.read, dataset.ids) if "gaze" in record.labels]
+    if not records:
+        raise DataError(
+            f"{place.target}: none of {len(dataset.ids)} images has a gaze; name a labelled folder or store"
+        )
+    write_store(task.folder(place.out), records, source=place.target.name)
+    return {"images": len(records)}
+
+
+def make_photographs(task: Task, place: Place) -> Figures:
+    """Images of the target without their labels: what adaptation and calibration may see."""
+    patches, numbers = _part(task, place)
+    count = task.settings.get("count", len(numbers))
+    if count > len(numbers):
+        raise DataError(f"photographs: {count} are asked for, but only {len(numbers)} are there; ask for fewer")
+    if "count" in task.settings:
+        rng = numpy_generator(task.settings["seed"], "photographs")
+        numbers = sorted(rng.choice(numbers, size=count, replace=False).tolist())
+    records = [Record(patches.ids[number], patches.images[number, 0]) for number in numbers]
+    write_store(task.folder(place.out), records, source=place.target.name)
+    return {"images": count}
+
+
+def make_labelled(task: Task, place: Place) -> Figures:
+    """Images of the target with their labels, to train the ceiling on."""
+    patches, numbers = _part(task, place)
+    columns = {name: patches.columns[name] for name in ("subject",) if name in patches.columns}
+    records = [
+        Record(
+            patches.ids[number],
+            patches.images[number, 0],
+            {"gaze": patches.gaze[number], **{name: values[number] for name, values in columns.items()}},
+        )
+        for number in numbers
+    ]
+    write_store(task.folder(place.out), records, source=place.target.name)
+    return {"images": len(records)}
+
+
+def _part(task: Task, place: Place) -> tuple[LabelledPatches, list[int]]:
+    """The target, and the numbers of the images in one part of it."""
+    store, target = _inputs(task, place)["target"] / IMAGES_FILE, task.inputs["target"].settings
+    height, width = target["size"]
+    patches = load_patches([store], size=(height, width), equalize=False, head_pose=False, key="target")
+    return patches, part_numbers(group_column(patches, task.settings["group"]))[task.settings["part"]]
+
+
+# --- renders -------------------------------------------------------------------------------------------------------
+
+
+def make_calibration(task: Task, place: Place) -> Figures:
+    """The renderer's ranges, matched to photographs."""
+    from refiner.eyes.calibration import calibrate
+
+    base = EyeParameters.model_validate(task.settings["parameters"])
+    photographs = read_pixels(_inputs(task, place)["photographs"])
+    parameters = calibrate(photographs, base)
+    write_text(task.folder(place.out) / PARAMETERS_FILE, parameters.model_dump_json(indent=1) + "\n")
+    return {}
+
+
+def make_renders(task: Task, place: Place) -> Figures:
+    """Labelled eyes, equalised where the photographs are."""
+    settings, folder = task.settings, task.folder(place.out)
+    values = settings.get("parameters")
+    if values is None:
+        values = json.loads((_inputs(task, place)["calibration"] / PARAMETERS_FILE).read_text(encoding="utf-8"))
+    parameters = EyeParameters.model_validate(values)
+    height, width = settings["size"]
+
+    def records(first: int, end: int) -> Any:
+        for record in rendered_records(parameters, end, seed=settings["seed"], size=(height, width), first=first):
+            yield replace(record, image=equalize(record.image)) if settings["equalize"] else record
+
+    write_renders(
+        folder / IMAGES_FILE,
+        records,
+        settings["count"],
+        job=task.digest,
+        overwrite=False,
+        report=lambda done, total: None,
+    )
+    write_text(folder / PARAMETERS_FILE, parameters.model_dump_json(indent=1) + "\n")
+    return {}
+
+
+# --- adaptation ----------------------------------------------------------------------------------------------------
+
+
+def make_refiner(task: Task, place: Place) -> Figures:
+    """A refiner, in a run folder; goes on from its checkpoint."""
+    inputs = _inputs(task, place)
+    data = {name: str((inputs[name] / IMAGES_FILE).resolve()) for name in ("renders", "photographs")}
+    configuration = TrainingConfiguration.model_validate({**task.settings["configuration"], "data": data})
+    run = task.folder(place.out) / "run"
+    train(configuration, run, device=place.device)
+    return {"steps": configuration.total_steps}
+
+
+def make_refined(task: Task, place: Place) -> Figures:
+    """Renders through the refiner that was trained on them."""
+    inputs = _inputs(task, place)
+    images = refined_images(read_pixels(inputs["renders"]), inputs["refiner"] / "run", device=place.device)
+    _write_adapted(task, place, images)
+    return {}
+
+
+def make_matched(task: Task, place: Place) -> Figures:
+    """Renders matched one by one to photographs."""
+    inputs, settings = _inputs(task, place), task.settings
+    images = matched_images(
+        read_pixels(inputs["renders"]),
+        read_pixels(inputs["photographs"]),
+        method=settings["method"],
+        arguments=settings["arguments"],
+        seed=settings["seed"],
+    )
+    _write_adapted(task, place, images)
+    return {}
+
+
+def _write_adapted(task: Task, place: Place, images: Any) -> None:
+    """Write the renders with other pixels, equalised again where everything is: test images are, too."""
+    changed = equalized_images(images) if task.settings["equalize"] else images
+    write_changed(task.folder(place.out), _inputs(task, place)["renders"], changed)
+
+
+def make_permuted(task: Task, place: Place) -> Figures:
+    """Images with each other's gaze, from which nothing can be learnt but the mean."""
+    rng = numpy_generator(task.settings["seed"], "permuted-labels")
+    write_permuted(task.folder(place.out), _inputs(task, place)["images"], rng)
+    return {}
+
+
+# --- estimator, scores, result -------------------------------------------------------------------------------------
+
+
+def make_estimator(task: Task, place: Place) -> Figures:
+    """A gaze estimator, in a run folder; goes on from its checkpoint."""
+    settings = task.settings["configuration"]
+    images = (_inputs(task, place)["images"] / IMAGES_FILE).resolve()
+    data = {**settings.get("data", {}), "train": [str(images)]}
+    run = task.folder(place.out) / "run"
+    train_estimator(GazeConfiguration.model_validate({**settings, "data": data}), run, device=place.device)
+    return {}
+
+
+def make_scores(task: Task, place: Place) -> Figures:
+    """Label-free scores of adapted renders."""
+    inputs = _inputs(task, place)
+    renders, adapted, photographs = (read_pixels(inputs[name]) for name in ("renders", "adapted", "photographs"))
+    scores = measure_scores(renders, adapted, photographs, read_label(inputs["renders"], "pupil"), **task.settings)
+    return asdict(scores)
+
+
+STAGES: dict[str, Callable[[Task, Place], Figures]] = {
+    "target": make_target,
+    "photographs": make_photographs,
+    "labelled": make_labelled,
+    "calibration": make_calibration,
+    "renders": make_renders,
+    "refiner": make_refiner,
+    "refined": make_refined,
+    "matched": make_matched,
+    "permuted": make_permuted,
+    "estimator": make_estimator,
+    "scores": make_scores,
+    "result": write_result,
+}

@@ -1,0 +1,78 @@
+"""The stores that a study makes: written whole, or as a copy of another with other pixels or other gaze."""
+
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import h5py
+import numpy as np
+
+from refiner.columns import find_columns
+from refiner.errors import DataError
+from refiner.files import atomic_path
+from refiner.formats import open_dataset
+from refiner.formats.store import Store
+from refiner.gaze.data import Patches
+from refiner.records import Record, to_cells
+from refiner.store import ImageKind, copy_store, create_images, new_file, write_attributes, write_columns
+
+IMAGES_FILE = "images.h5"
+"""Name of the store in the folder of a product."""
+
+
+def open_images(folder: Path) -> Store:
+    """The store of a product."""
+    store = open_dataset(folder / IMAGES_FILE, format="store")
+    assert isinstance(store, Store)
+    return store
+
+
+def read_pixels(folder: Path) -> Patches:
+    """All images of a product's store, (N, 1, H, W)."""
+    pixels: Patches = open_images(folder).images[:].transpose(0, 3, 1, 2)
+    return pixels
+
+
+def write_store(folder: Path, records: Sequence[Record], *, source: str) -> None:
+    """Write records of one kind.
+
+    Args:
+        folder: of the product.
+        records: with whatever labels they have.
+        source: where they come from, for the attributes.
+    """
+    kind = ImageKind.of(records[0].image)
+    rows = [(record.id, to_cells(record.labels)) for record in records]
+    with atomic_path(folder / IMAGES_FILE) as temporary, new_file(temporary) as file:
+        pixels = np.stack([record.image for record in records])
+        create_images(file, kind, len(records))[:] = pixels.reshape(-1, kind.height, kind.width, kind.channels)
+        write_columns(file, iter(rows), find_columns(cells for _, cells in rows))
+        suffixes = Counter(PurePosixPath(record.id).suffix for record in records)
+        write_attributes(file, {"source": source, "licence": "that of the source"}, suffixes)
+
+
+def write_changed(folder: Path, source: Path, pixels: Patches) -> None:
+    """Write the store of ``source`` with other pixels, (N, 1, H, W); everything else is carried over."""
+    store = open_images(source)
+    if pixels.shape[0] != len(store.images):
+        raise DataError(f"{source}: {len(store.images)} images, but {len(pixels)} changed ones")
+    with atomic_path(folder / IMAGES_FILE) as temporary, new_file(temporary) as file:
+        copy_store(store.file, file)
+        create_images(file, store.kind, len(pixels))[:] = pixels.transpose(0, 2, 3, 1)
+
+
+def write_permuted(folder: Path, source: Path, rng: np.random.Generator) -> None:
+    """Write the store of ``source`` with each gaze on another image."""
+    with atomic_path(folder / IMAGES_FILE) as temporary:
+        shutil.copyfile(source / IMAGES_FILE, temporary)
+        with h5py.File(temporary, "r+") as file:
+            gaze = file["labels"]["gaze"]
+            gaze[:] = gaze[:][rng.permutation(len(gaze))]
+
+
+def read_label(folder: Path, name: str) -> np.ndarray[Any, np.dtype[np.float64]] | None:
+    """A label of all images of a product's store, None where they have none such."""
+    labels = open_images(folder).file["labels"]
+    return np.asarray(labels[name][:], np.float64) if name in labels else None

@@ -1,0 +1,147 @@
+"""Tables of results in Markdown."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from studying.outcomes import Outcome, Results, figures
+
+from refiner.gaze.accuracy import seed_interval
+
+NOT_RUN = "not run"
+
+
+def all_tables(outcome: Outcome) -> Iterator[tuple[str, str]]:
+    """Name and text of each table of a study."""
+    for protocol in outcome.protocols:
+        name = f"{outcome.name} {protocol}"
+        yield name, error_table(outcome, protocol)
+        yield f"{name} differences", difference_table(outcome, protocol)
+        yield f"{name} scores", score_table(outcome, protocol)
+        if outcome.slices:
+            yield f"{name} slices", slice_table(outcome, protocol)
+        for part in outcome.slices:
+            yield f"{name} {part} differences", difference_table(outcome, protocol, part)
+        if any(outcome.curves(protocol)):
+            yield f"{name} photographs", photograph_table(outcome, protocol)
+
+
+def error_table(outcome: Outcome, protocol: str) -> str:
+    """All arms, over all test images."""
+    head = ["arm", "seeds", "error, °", "median, °", "within 5°", "within 10°", "bias removed, °"]
+    head += ["bias pitch / yaw, °", "correlation pitch / yaw"]
+    rows = []
+    for arm in outcome.arms_of(protocol):
+        results = outcome.of(arm, protocol)
+        row = [_title(outcome, arm), str(len(results) or NOT_RUN)]
+        if results:
+            row += [
+                str(seed_interval([result["error"]["mean"] for result in results.values()])),
+                f"{_mean(results, lambda result: result['median']):.2f}",
+                f"{_mean(results, lambda result: result['within']['5']):.0%}",
+                f"{_mean(results, lambda result: result['within']['10']):.0%}",
+                f"{_mean(results, lambda result: result['unbiased']):.2f}",
+                _pair(results, lambda result: result["bias"], "{:+.1f}"),
+                _pair(results, lambda result: result["correlation"], "{:.2f}"),
+            ]
+        rows.append(row)
+    for key, title in (
+        ("training_mean_error", "the training labels' mean"),
+        ("test_mean_error", "the test labels' mean"),
+    ):
+        value = outcome.baseline(protocol, key)
+        rows.append([f"always saying {title}", "", NOT_RUN if value is None else f"{value:.2f}"])
+    return _markdown(head, rows)
+
+
+def difference_table(outcome: Outcome, protocol: str, part: str | None = None) -> str:
+    """Arms against those that they are compared with, paired by seed, on all test images or a slice."""
+    head = ("arm", "against", "pairs", "difference, °", "share", "verdict")
+    rows = []
+    for arm in outcome.arms_of(protocol):
+        for other in outcome.arms[arm]["against"]:
+            if other == arm or other not in outcome.arms_of(protocol):
+                continue
+            difference = outcome.difference(arm, other, protocol, part)
+            if difference is None:
+                rows.append([f"`{arm}`", f"`{other}`", NOT_RUN])
+                continue
+            cells = [str(difference.seeds), str(difference.degrees), f"{difference.share:+.0%}", difference.verdict]
+            rows.append([f"`{arm}`", f"`{other}`", *cells])
+    return _markdown(head, rows)
+
+
+def slice_table(outcome: Outcome, protocol: str) -> str:
+    """Error and correlations on each part of the test images."""
+    head = ["arm", *(f"{part}: {what}" for part in outcome.slices for what in ("error, °", "correlation pitch / yaw"))]
+    rows = []
+    for arm in outcome.arms_of(protocol):
+        row = [f"`{arm}`"]
+        for part in outcome.slices:
+            errors = outcome.errors(arm, protocol, part)
+            row += [str(seed_interval(list(errors.values()))) if errors else NOT_RUN]
+            results = {seed: found for seed, r in outcome.of(arm, protocol).items() if (found := figures(r, part))}
+            row += [_pair(results, lambda result: result["correlation"], "{:.2f}") if results else ""]
+        rows.append(row)
+    means = [outcome.baseline(protocol, "test_mean_error", part) for part in outcome.slices]
+    cells = [cell for mean in means for cell in (NOT_RUN if mean is None else f"{mean:.2f}", "")]
+    return _markdown(head, [*rows, ["always saying the test labels' mean", *cells]])
+
+
+def score_table(outcome: Outcome, protocol: str) -> str:
+    """What is said of adapted renders without a label of any photograph, beside the error."""
+    head = ("arm", "told from photographs", "pupil drift x / y, px", "pupil drift, length, px", "error, °")
+    rows = []
+    for arm in outcome.arms_of(protocol):
+        every = outcome.of(arm, protocol)
+        results = {seed: result["scores"] for seed, result in every.items() if result["scores"]}
+        if every and not results:
+            continue  # it has no renders
+        row = [f"`{arm}`"]
+        if results:
+            row.append(f"{_mean(results, lambda scores: scores['told_apart']):.0%}")
+            row.append(_pair(results, lambda scores: scores["drift"] or (None, None), "{:+.2f}"))
+            drift = _mean(results, lambda scores: scores["drift_distance"])
+            row.append("–" if drift is None else f"{drift:.2f}")
+            row.append(str(seed_interval(list(outcome.errors(arm, protocol).values()))))
+        rows.append(row if results else [*row, NOT_RUN])
+    return _markdown(head, rows)
+
+
+def photograph_table(outcome: Outcome, protocol: str) -> str:
+    """Error by the number of photographs that the arm knows."""
+    head = ("photographs", "arm", "seeds", "error, °")
+    rows = []
+    for names in outcome.curves(protocol):
+        for name in names:
+            results, errors = outcome.of(name, protocol), outcome.errors(name, protocol)
+            known = outcome.arms[name]["photographs"] or max(
+                (r["photographs"] for r in results.values()), default="all"
+            )
+            interval = str(seed_interval(list(errors.values()))) if errors else NOT_RUN
+            rows.append([str(known), f"`{name}`", str(len(errors)), interval])
+    return _markdown(head, rows)
+
+
+def _title(outcome: Outcome, arm: str) -> str:
+    about = outcome.arms[arm]["about"]
+    return f"`{arm}`: {about}" if about else f"`{arm}`"
+
+
+def _mean(results: Results, value: Callable[[dict[str, Any]], Any]) -> Any:
+    """Over seeds; None where a seed has none."""
+    values = [value(result) for result in results.values()]
+    return None if None in values else float(np.mean(values))
+
+
+def _pair(results: Results, values: Callable[[dict[str, Any]], Sequence[float | None]], form: str) -> str:
+    """Two means over seeds."""
+    means = [_mean(results, lambda result, place=place: values(result)[place]) for place in (0, 1)]  # type: ignore[misc]
+    return " / ".join("–" if mean is None else form.format(mean) for mean in means)
+
+
+def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table; rows that are too short are filled up."""
+    filled = [[*row, *[""] * (len(head) - len(row))] for row in rows]
+    lines = [head, ["---"] * len(head), *filled]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
