@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import h5py
@@ -39,6 +38,7 @@ from studying.tasks import Place, Task, missing_tasks  # noqa: E402
 
 from refiner.errors import ConfigurationError, DataError, TrainingError  # noqa: E402
 from refiner.eyes import EyeParameters  # noqa: E402
+from refiner.eyes.calibration import Fit  # noqa: E402
 from refiner.files import locked  # noqa: E402
 from refiner.gaze.data import Patches  # noqa: E402
 from refiner.gaze.prediction import GazeEstimator  # noqa: E402
@@ -194,6 +194,35 @@ def test_design_leaves_out_the_seed_and_nothing_else(study: Study, values: dict[
     assert changed.design("raw", "inductive") != plan.design("raw", "inductive")
 
 
+def test_an_arm_changes_the_estimator_of_the_study(values: dict[str, Any], tmp_path: Path) -> None:
+    values["estimator"]["overrides"] |= {"head_pose": True, "standardize": True}
+    values["arms"] = {"raw": {}, "yaw": {"estimator": {"head_pose": "yaw", "data": {"held_out": 0.2}}}}
+    study = Study("tiny", tmp_path, StudyConfiguration.model_validate(values))
+    raw, yaw = (study.estimator(arm, 0) for arm in study.configuration.arms.values())
+    assert (raw.head_pose, raw.data.held_out) == (True, 0.3)
+    assert (yaw.head_pose, yaw.data.held_out, yaw.standardize) == ("yaw", 0.2, True)
+    plan = Plan(study, "")
+    first, second = (plan.result(name, 0, "inductive") for name in ("raw", "yaw"))
+    assert first.inputs["estimator"].digest != second.inputs["estimator"].digest
+    assert first.inputs["renders"].digest == second.inputs["renders"].digest
+    assert plan.design("raw", "inductive") != plan.design("yaw", "inductive")
+    assert plan.family("raw") != plan.family("yaw")
+    assert second.inputs["estimator"].settings["configuration"]["head_pose"] == "yaw"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"size": [8, 12]}, r"arms\.raw\.estimator\.size would have no effect: it follows from the study's size"),
+        ({"equalize": False}, r"estimator\.equalize would have no effect: it follows from the arm's equalize"),
+        ({"augmentation": {"strong": 0.5}}, r"it follows from arms\.raw\.augmented, which is false"),
+    ],
+)
+def test_what_an_arm_cannot_change_of_the_estimator(values: dict[str, Any], changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        StudyConfiguration.model_validate({**values, "arms": {"raw": {"estimator": changes}}})
+
+
 def test_halves_take_every_other_group() -> None:
     assert part_numbers(["b", "a", "c", "b", "d"]) == {"all": [0, 1, 2, 3, 4], "first": [1, 2], "second": [0, 3, 4]}
     with pytest.raises(DataError, match="of one group"):
@@ -326,16 +355,38 @@ def test_photographs_carry_no_labels_and_everything_is_equalised(study: Study, t
         assert np.median([equalization(image) for image in images]) < EQUALIZED_BELOW
 
 
+def test_an_estimator_is_told_the_yaw_of_heads_on_renders_and_photographs(
+    values: dict[str, Any], tmp_path: Path
+) -> None:
+    yaw = {"estimator": {"head_pose": "yaw"}, "against": []}
+    values["arms"] = {"raw": {}, "yaw": yaw, "real": {"labels": "real"}, "real_yaw": {"labels": "real", **yaw}}
+    values["arms"]["matched_yaw"] = {**yaw, "adaptation": "histogram"}
+    study = Study("tiny", tmp_path, StudyConfiguration.model_validate(values))
+    plan, place, _ = run(study, tmp_path / "out", list(values["arms"]), [0])
+    for name in ("yaw", "real_yaw", "matched_yaw"):
+        result = read(place, f"{name}-0-inductive")
+        assert result["settings"]["estimator"]["configuration"]["head_pose"] == "yaw"
+        file = place.out / "models" / f"{name}-0-inductive" / "estimator.safetensors"
+        assert GazeEstimator.load(file, device="cpu").head_pose == "yaw"
+    assert read(place, "yaw-0-transductive")["error"] != read(place, "raw-0-transductive")["error"]
+    known = {
+        name: plan.result(name, 0, "inductive").inputs["estimator"].inputs["images"] for name in ("real", "real_yaw")
+    }
+    poses = {name: read_label(task.folder(place.out), "head_pose") for name, task in known.items()}
+    assert poses["real"] is None
+    assert poses["real_yaw"] is not None
+
+
 def test_calibration_is_asked_for_with_the_photographs(
     values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
 
-    def calibrate(photographs: Patches, base: EyeParameters) -> EyeParameters:
+    def calibrate(photographs: Patches, base: EyeParameters) -> Fit:
         asked.append(len(photographs))
-        return base.model_copy(update={"images_per_person": 7})
+        return Fit(base.model_copy(update={"images_per_person": 7}), (0.9,))
 
-    monkeypatch.setitem(sys.modules, "refiner.eyes.calibration", SimpleNamespace(calibrate=calibrate))
+    monkeypatch.setattr("refiner.eyes.calibration.calibrate", calibrate)
     values["renderers"]["calibrated"] = {"calibrate": True, "parameters": {"images_per_person": 4}}
     values["arms"] = {"raw": {"renderer": "calibrated"}}
     _, place, _ = run(

@@ -4,9 +4,12 @@ import json
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+if TYPE_CHECKING:
+    from refiner.eyes import EyeParameters
 from refiner.commands.options import ANY_PATH, Size, seed_option, set_option
 from refiner.commands.reporting import progress
 
@@ -32,6 +35,13 @@ from refiner.commands.reporting import progress
     help="YAML file with ranges of the eyes; see refiner.eyes.EyeParameters.",
 )
 @set_option
+@click.option(
+    "--calibrate",
+    "photographs",
+    type=click.Path(exists=True, path_type=Path),
+    metavar="PHOTOGRAPHS",
+    help="Shrink the ranges to what these unlabelled images show; keeps them in OUT.yaml.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace a store that is there.")
 def command(
     out: Path,
@@ -43,18 +53,21 @@ def command(
     stand_in: bool,
     config: Path | None,
     overrides: tuple[str, ...],
+    photographs: Path | None,
     overwrite: bool,
 ) -> None:
     """Render labelled procedural eyes, in the camera of MPIIGaze's normalised patches.
 
     Labels are gaze, head pose, the centre of the pupil, and the outlines of iris and lids. Image i of a seed is
     always the same, and twenty images in a row show one person. OUT is a folder, or a store when it ends in .h5.
+    --calibrate looks for the renders most like your photographs, and draws from the ranges that these came from.
 
     \b
     Examples:
       refiner render renders --count 5000 --seed 1
       refiner render renders.h5 --count 100000 --seed 1
       refiner render big --size 224x224 --colour --set "gaze.pitch_degrees=[-20, 5]"
+      refiner render renders --count 5000 --calibrate photographs
       refiner render photographs --stand-in --count 2000 --seed 2
     """
     from refiner.configuration import read_configuration
@@ -64,11 +77,13 @@ def command(
     from refiner.records import Record
     from refiner.store import is_store_name
 
-    if stand_in and (config or overrides or layout != "folder"):
+    if stand_in and (config or overrides or photographs or layout != "folder"):
         raise ConfigurationError(
-            "--stand-in has parameters of its own and no labels; leave out --config, --set, --layout"
+            "--stand-in has parameters of its own and no labels; leave out --config, --set, --calibrate, --layout"
         )
     parameters = read_configuration(config, EyeParameters, overrides=overrides)
+    if photographs is not None:
+        parameters = _calibrated(parameters, photographs, size, out)
     if stand_in:
         parameters = stand_in_parameters()
     camera = StandInCamera(seed) if stand_in else None
@@ -90,3 +105,27 @@ def command(
         else:
             write_folder(out, drawn(count), count, labelled=not stand_in, report=report)
     click.echo(f"{count} {'photographs of the stand-in camera' if stand_in else 'labelled eyes'} in {out}")
+
+
+def _calibrated(base: "EyeParameters", photographs: Path, size: tuple[int, int], out: Path) -> "EyeParameters":
+    """Ranges shrunken to the photographs, kept beside ``out`` for other runs with ``--config``."""
+    import numpy as np
+
+    from refiner.configuration import write_configuration
+    from refiner.data import load_domain
+    from refiner.eyes.calibration import calibrate, evenly
+    from refiner.files import write_text
+    from refiner.images import grey_levels
+
+    domain = load_domain(photographs, key="--calibrate", size=size, channels=1)
+    seen = domain.batch(evenly(len(domain))).numpy()
+    with progress("calibrating") as advance:
+        fit = calibrate(
+            np.stack([grey_levels(planes)[None] for planes in seen]),
+            base,
+            report=lambda done, total: advance(done, total, ""),
+        )
+    kept = out.with_name(f"{out.name}.yaml")
+    write_text(kept, write_configuration(fit.parameters))
+    click.echo(f"calibrated on {len(seen)} photographs, likeness {fit.likeness[-1]:.2f}; ranges in {kept}")
+    return fit.parameters

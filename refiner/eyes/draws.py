@@ -21,6 +21,9 @@ SKIN_TEXELS = 96
 SKIN_SPAN_MM = 72.0
 IRIS_TEXELS = 48
 
+SKEWED = {"iris.luminance": 3}
+"""Powers that uniform draws are taken to: most irises are dark."""
+
 Draws = dict[str, Tensor]
 """Drawn values, each (N,), under "section.field"; glasses.worn is 0 or 1."""
 
@@ -68,8 +71,7 @@ def _scale(parameters: EyeParameters, sections: Sequence[str], uniform: Tensor) 
                 continue
             if not isinstance(bounds, tuple):
                 continue  # a limit, not a range
-            if name == "iris" and field == "luminance":
-                unit = unit**3
+            unit = unit ** SKEWED.get(f"{name}.{field}", 1)
             values[f"{name}.{field}"] = bounds[0] + (bounds[1] - bounds[0]) * unit
     return values
 

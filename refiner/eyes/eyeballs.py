@@ -56,7 +56,8 @@ def eyeball_layers(
     sideways = (dx * dx + dy * dy) / radius.square()  # 0 at the eyeball's middle, 1 at its rim
     nz = torch.sqrt((1 - sideways).clamp(min=0.02))
     toward = light.toward[:, :, None, None]
-    facing = (dx * toward[:, 0] + dy * toward[:, 1]) / radius - nz * toward[:, 2]
+    # Up and down count less: the cheek throws light back from below.
+    facing = (dx * toward[:, 0] + 0.3 * dy * toward[:, 1]) / radius - nz * toward[:, 2]
     # Light comes from all around and through the sclera itself: half as directed as on skin.
     lit = light.ambient[:, None, None] + light.direct[:, None, None] * (0.45 + 0.45 * facing).clamp(min=0)
     iris, iris_brightness = _iris(draws, geometry, grid, iris_texture)
@@ -107,8 +108,8 @@ def _iris_plane(geometry: EyeGeometry, grid: PixelGrid) -> tuple[Tensor, Tensor]
 def _occlusion(draws: Draws, below_upper: Tensor, above_lower: Tensor) -> Tensor:
     """Light left near the lids: the upper one and its lashes cast a shadow, both close in on the corners."""
     shadow = draws["light.lid_shadow"][:, None, None]
-    upper = 1 - shadow * bump(below_upper.clamp(min=0) / 2.2)
-    lower = 1 - 0.35 * shadow * bump(above_lower.clamp(min=0) / 0.9)
+    upper = 1 - shadow * bump(below_upper.clamp(min=0) / draws["light.lid_shadow_mm"][:, None, None])
+    lower = 1 - 0.25 * shadow * bump(above_lower.clamp(min=0) / 0.6)
     return upper * lower
 
 

@@ -33,13 +33,13 @@ class GeometryRanges(Section):
     """Radius of the sclera's sphere."""
     iris_radius_mm: Range = (5.6, 6.1)
     """Radius of the limbus, where the iris ends."""
-    eyeball_right_mm: Range = (-0.8, 1.4)
+    eyeball_right_mm: Range = (-0.6, 1.8)
     """Eyeball centre to the right of (outward from) the middle of the two lid corners."""
-    eyeball_up_mm: Range = (0.6, 2.6)
+    eyeball_up_mm: Range = (0.9, 3.3)
     """Eyeball centre above the middle of the two lid corners."""
-    eyeball_depth_mm: Range = (4.0, 7.0)
+    eyeball_depth_mm: Range = (1.5, 6.0)
     """Eyeball centre behind the middle of the two lid corners."""
-    corner_distance_mm: Range = (26.0, 30.5)
+    corner_distance_mm: Range = (26.5, 33.5)
     """Width of the eye: inner to outer lid corner."""
     corner_depth_mm: Range = (1.5, 5.0)
     """How much farther back the outer corner lies than the inner one."""
@@ -52,13 +52,13 @@ class GeometryRanges(Section):
 class LidRanges(Section):
     """Person: lid margins, at rest and following the gaze. Angles are elevations seen from the eyeball's centre."""
 
-    upper_elevation_degrees: Range = (14.0, 23.0)
+    upper_elevation_degrees: Range = (14.0, 25.0)
     """Upper margin above the straight-ahead direction, eye looking straight out of the head (the iris ends at 29)."""
-    lower_elevation_degrees: Range = (-29.0, -22.0)
+    lower_elevation_degrees: Range = (-32.0, -22.0)
     """Lower margin, the same way."""
-    upper_follow: Range = (0.55, 0.85)
+    upper_follow: Range = (0.75, 1.25)
     """Share of the eyeball's vertical rotation in the head that the upper margin follows."""
-    lower_follow: Range = (0.12, 0.35)
+    lower_follow: Range = (0.15, 0.5)
     """The same for the lower margin."""
     upper_peak: Range = (-0.25, 0.1)
     """Highest point of the upper margin between the corners: -1 inner, 0 middle, 1 outer."""
@@ -76,9 +76,13 @@ class LidRanges(Section):
     """Upper-lid crease above the margin, eye open."""
     crease_strength: Range = (0.1, 1.0)
     """Depth of the crease: 0 none (single lid), 1 deep fold."""
+    outer_fold_mm: Range = (0.0, 9.0)
+    """How far the upper lid's line runs on beyond the outer corner, where the lid hangs over it."""
+    outer_fold_strength: Range = (0.1, 0.7)
+    """Depth of that fold, 0 to 1."""
     bag_distance_mm: Range = (5.0, 10.0)
     """Furrow of the eye bag below the lower margin."""
-    bag_strength: Range = (0.0, 0.8)
+    bag_strength: Range = (0.0, 0.6)
     """Depth of that furrow, 0 to 1."""
 
 
@@ -87,9 +91,9 @@ class HairRanges(Section):
 
     darkness: Range = (0.35, 0.95)
     """How dark hair is against the skin, 0 to 1."""
-    lash_length_mm: Range = (4.0, 8.5)
+    lash_length_mm: Range = (3.0, 8.0)
     """Length of the upper lashes; the lower ones are half as long."""
-    lash_density: Range = (0.25, 0.95)
+    lash_density: Range = (0.15, 0.9)
     """Share of light the upper lashes' roots take, 0 to 1."""
     lash_curl_degrees: Range = (0.0, 35.0)
     """How far the lashes turn up from the direction of the lid."""
@@ -108,11 +112,11 @@ class HairRanges(Section):
 class SkinRanges(Section):
     """Person: colour, texture and relief of the skin round the eye."""
 
-    luminance: Range = (0.3, 0.8)
+    luminance: Range = (0.3, 0.7)
     """Reflectance (display-referred luma), from dark to fair skin."""
     redness: Range = (0.25, 0.75)
     """0 yellowish, 1 reddish; seen in colour only."""
-    mottle: Range = (0.005, 0.04)
+    mottle: Range = (0.003, 0.025)
     """Contrast (standard deviation, relative) of blotches some 4 mm wide."""
     grain: Range = (0.005, 0.04)
     """Contrast of pores and fine wrinkles."""
@@ -122,13 +126,15 @@ class SkinRanges(Section):
     """Darkening of the upper lid (pigment, make-up)."""
     gloss: Range = (0.0, 0.2)
     """Sheen of oily skin under the direct light."""
-    brow_ridge_mm: Range = (0.5, 5.0)
+    brow_ridge_mm: Range = (0.0, 3.5)
     """How far the brow stands out before the lid corners."""
     nose_slope: Range = (0.1, 0.8)
     """Steepness of the side of the nose at the left edge of a 37.5 mm wide picture."""
     cheek_slope: Range = (0.2, 0.8)
     """How steeply the cheek comes forward below the eye."""
-    socket_depth_mm: Range = (0.0, 2.5)
+    bulge_mm: Range = (3.0, 10.5)
+    """How far the eyeball pushes out the skin round the lids."""
+    socket_depth_mm: Range = (0.0, 1.5)
     """Depth of the hollow between the eyeball and the brow, deepest towards the nose."""
 
 
@@ -150,7 +156,7 @@ class IrisRanges(Section):
 class ScleraRanges(Section):
     """Person: the white of the eye, which is grey."""
 
-    luminance: Range = (0.52, 0.82)
+    luminance: Range = (0.45, 0.85)
     """Reflectance."""
     redness: Range = (0.0, 0.4)
     """Red tint and vein contrast."""
@@ -204,9 +210,9 @@ class HeadRanges(Section):
 class ExpressionRanges(Section):
     """View: lid movements that have nothing to do with gaze."""
 
-    upper_change_degrees: Range = (-6.0, 2.5)
+    upper_change_degrees: Range = (-4.5, 2.0)
     """Added to the upper lid's elevation: tired or beginning to blink below 0, surprised above."""
-    lower_change_degrees: Range = (-2.0, 3.0)
+    lower_change_degrees: Range = (-2.0, 2.5)
     """Added to the lower lid's elevation: above 0 a smile or a squint."""
 
 
@@ -225,6 +231,8 @@ class LightRanges(Section):
     """Colour cast: below 0 bluish, above 0 orange; seen in colour only."""
     lid_shadow: Range = (0.2, 0.7)
     """Darkness of the upper lid's shadow on the eyeball."""
+    lid_shadow_mm: Range = (1.5, 5.0)
+    """How far down that shadow reaches: a raised lid lets light fall on the lower sclera."""
     highlight: Range = (0.0, 0.8)
     """Brightness of the light's reflection on the cornea."""
     screen_highlight: Range = (0.0, 0.45)
@@ -242,7 +250,11 @@ class PlacementRanges(Section):
     """Shift of the eye to the right."""
     down_mm: Range = (-1.3, 1.3)
     """Shift of the eye downwards."""
-    scale: Range = (0.92, 1.1)
+    follow_right: Range = (0.0, 0.4)
+    """Share of the iris' sideways movement that the patch goes along with: landmark detectors are drawn to the iris."""
+    follow_down: Range = (0.1, 1.0)
+    """The same for its vertical movement, which the lids, where the landmarks lie, share."""
+    scale: Range = (0.95, 1.2)
     """Magnification: the face model's distance is not the true one."""
 
 

@@ -107,8 +107,8 @@ def _render_chunk(
     draws = draw_values(parameters, indices, seed=seed)
     skin_texture, iris_texture = draw_textures(parameters, indices, seed=seed)
     geometry = place_eyes(draws)
-    shift = torch.stack([draws["placement.right_mm"], draws["placement.down_mm"]], dim=1)
     scale = draws["placement.scale"]
+    shift = _placement(draws, geometry)
     factor = supersampling(width)
     grid = pixel_grid(shift, scale, size=(height * factor, width * factor))
     picture = _paint(draws, geometry, grid, skin_texture=skin_texture, iris_texture=iris_texture, channels=channels)
@@ -130,6 +130,13 @@ def _render_chunk(
         subjects=torch.tensor([index // parameters.images_per_person for index in indices]),
         details=draws,
     )
+
+
+def _placement(draws: Draws, geometry: EyeGeometry) -> Tensor:
+    """Shift (N, 2) of the eye in the patch, right and down, in millimetres of the patch."""
+    moved = (geometry.iris_centre - geometry.eyeball_centre)[:, :2] * draws["placement.scale"][:, None]
+    follow = torch.stack([draws["placement.follow_right"], draws["placement.follow_down"]], dim=1)
+    return torch.stack([draws["placement.right_mm"], draws["placement.down_mm"]], dim=1) - follow * moved
 
 
 def _paint(

@@ -56,19 +56,29 @@ def skin_brightness(
     crease = crease * column * _between(grid, -14.0, -8.0, 10.0, 17.0)
     furrow = bump(below_furrow / 1.2) * 0.16 * _between(grid, -13.0, -6.0, 7.0, 14.0)
     furrow = furrow * draws["lids.bag_strength"][:, None, None]
+    fold = _outer_fold(draws, geometry, grid, below_upper)
     ambient = light.ambient[:, None, None] * (1 - 0.55 * hollow)
     direct = light.direct[:, None, None] * ((facing + 0.15) / 1.15).clamp(min=0)
     gloss = draws["skin.gloss"][:, None, None] * light.direct[:, None, None] * facing.clamp(min=0) ** 8
     over = (grid.x - 1.0) * (1 / 13.0), (grid.y - geometry.upper_lid[:, 16, 1, None, None] + 1.5) * (1 / 5.5)
     pigment = 1 - draws["skin.lid_darkness"][:, None, None] * bump(over[0] * over[0] + over[1] * over[1])
     # Light hardly reaches the skin beside the upper margin and in the inner corner.
-    margin = 0.6 * bump(below_upper * 0.4) * _between(grid, -17.0, -11.0, 12.0, 18.0)
+    margin = 0.6 * bump(below_upper * 0.8) * _between(grid, -17.0, -11.0, 12.0, 18.0)
     corner = 0.5 * bump((grid.x + 13.5) * 0.22) * bump(grid.y * 0.16)
     recess = 1 - draws["light.lid_shadow"][:, None, None] * (margin + corner)
     under = (grid.x - 1.0) * (1 / 13.0), (grid.y - geometry.lower_lid[:, 16, 1, None, None] - 2.0) * (1 / 5.5)
     circle = 1 - draws["skin.dark_circle"][:, None, None] * bump(under[0] * under[0] + under[1] * under[1])
     texture = 1 + draws["skin.mottle"][:, None, None] * blotches + draws["skin.grain"][:, None, None] * grain
-    return (ambient + direct + gloss) * (1 - crease) * (1 - furrow) * pigment * circle * recess * texture
+    return (ambient + direct + gloss) * (1 - crease) * (1 - fold) * (1 - furrow) * pigment * circle * recess * texture
+
+
+def _outer_fold(draws: Draws, geometry: EyeGeometry, grid: PixelGrid, below_upper: Tensor) -> Tensor:
+    """Darkness (N, H, W) of the fold in which the upper lid runs on beyond the outer corner."""
+    outward = grid.x - geometry.upper_lid[:, -1, 0, None, None]
+    length = draws["lids.outer_fold_mm"][:, None, None]
+    along = across(-4.0, -0.5, outward) * (1 - across(0.4 * length, length + 0.1, outward))
+    depth = bump(below_upper / 0.8) + 0.4 * bump((below_upper + 1.2) / 1.8)
+    return draws["lids.outer_fold_strength"][:, None, None] * along * depth.clamp(max=1)
 
 
 def _relief(
@@ -85,7 +95,7 @@ def _relief(
     # The lids over the eyeball: a dome that runs out softly, not a sphere stuck to a plane.
     # Below the eye it runs out slowly, into the cheek.
     fall = dy * dy * torch.where(dy > 0, 0.5, 1.0)
-    height = 10.5 * torch.reciprocal(1 + (dx * dx + fall) * (1 / 12.5**2)).square()
+    height = draws["skin.bulge_mm"][:, None, None] * torch.reciprocal(1 + (dx * dx + fall) * (1 / 12.5**2)).square()
     # The nose rises beyond the inner corner, the temple falls off beyond the outer one.
     nose = draws["skin.nose_slope"][:, None, None] * (-12.0 - grid.x).clamp(min=0).square() / 12
     temple = (grid.x - 9.0).clamp(min=0).square() / 35

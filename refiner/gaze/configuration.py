@@ -68,8 +68,10 @@ class GazeConfiguration(Section):
     """By its name in refiner.gaze.estimators.ESTIMATORS, or knn: nearest neighbours, which need no steps."""
     size: tuple[int, int] = (36, 60)
     """Height and width of the images; others of nearly the same shape are resized to it."""
-    head_pose: bool = False
-    """Whether the estimator is also told the head pose; then every image needs one."""
+    head_pose: Literal[False, True, "yaw"] = False
+    """Whether the estimator is also told the head pose, or its yaw alone; then every image needs one, pitch and yaw.
+    The zero of the pitch differs between data sets (MPIIGaze measures the plane of eyes and mouth, Columbia Gaze knows
+    none and writes 0), that of the yaw does not: on real eyes the yaw is what helps."""
     equalize: bool = False
     """Equalise the histogram of every image, in training and in prediction: lets raw renders meet equalised
     photographs. What is equalised already stays as it is."""
@@ -107,7 +109,8 @@ class GazeConfiguration(Section):
             least = _SMALLEST[self.network]
             raise ValueError(f"size is {list(self.size)}, but network {self.network} needs {least} or more each way")
         if self.network == "knn" and self.head_pose:
-            raise ValueError("head_pose is true, but network knn looks at images alone; set head_pose: false")
+            told = str(self.head_pose).lower()
+            raise ValueError(f"head_pose is {told}, but network knn looks at images alone; set head_pose: false")
         if self.patience and not self.data.held_out:
             raise ValueError("patience needs images to look at; set data.held_out above 0, or patience: 0")
         return self

@@ -1,7 +1,7 @@
 """Networks from an eye patch, and the head pose where it is known, to its gaze."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -131,6 +131,11 @@ ESTIMATORS: dict[str, Callable[..., nn.Module]] = {
 }
 """Gaze networks by name; each has a ``trunk`` and a ``head`` that ends in a linear layer."""
 
+HeadPose = bool | Literal["yaw"]
+"""Whether an estimator is told the head pose; ``yaw``: its yaw alone."""
+
+_TOLD = {False: (), True: (0, 1), "yaw": (1,)}  # columns of (pitch, yaw)
+
 _LEAST_DEVIATION = 1e-3  # of a standardised image, so that a flat one stays finite
 
 
@@ -140,15 +145,16 @@ class GazeNetwork(nn.Module):
     Args:
         network: its name.
         size: (height, width) of the patches.
-        head_pose: whether the head pose joins the last hidden layer, as in MPIIGaze's networks.
+        head_pose: whether the head pose joins the last hidden layer, as in MPIIGaze's networks; ``yaw``: its yaw
+            alone, whose zero is the same in all data sets.
         standardize: whether each image is brought to mean 0 and deviation 1.
 
     Raises:
-        KeyError: the name is unknown.
+        KeyError: the name is unknown, or ``head_pose`` none of the three.
     """
 
     def __init__(
-        self, network: str, size: tuple[int, int], *, head_pose: bool = False, standardize: bool = False
+        self, network: str, size: tuple[int, int], *, head_pose: HeadPose = False, standardize: bool = False
     ) -> None:
         super().__init__()
         chosen = ESTIMATORS[network](size)
@@ -157,24 +163,25 @@ class GazeNetwork(nn.Module):
         *hidden, last = head
         assert isinstance(last, nn.Linear)
         self.size, self.head_pose, self.standardize = size, head_pose, standardize
+        self._told = list(_TOLD[head_pose])
         self.trunk, self.hidden = chosen.trunk, nn.Sequential(*hidden)
-        self.last = nn.Linear(last.in_features + 2, last.out_features) if head_pose else last
+        self.last = nn.Linear(last.in_features + len(self._told), last.out_features) if self._told else last
 
     def forward(self, images: Tensor, head_pose: Tensor | None = None) -> Tensor:
         """Pitch and yaw in radians, (N, 2).
 
         Args:
             images: (N, 1, H, W), in [-1, 1].
-            head_pose: (N, 2), pitch and yaw in radians; only where the network was built for it.
+            head_pose: (N, 2), pitch and yaw in radians; only where the network was built for it, or for the yaw.
         """
         if self.standardize:
             deviation, mean = torch.std_mean(images, dim=(1, 2, 3), keepdim=True)
             images = (images - mean) / deviation.clamp(min=_LEAST_DEVIATION)
         features = self.hidden(self.trunk(images))  # type: ignore[operator]
-        if self.head_pose:
+        if self._told:
             if head_pose is None:
                 raise ValueError("this estimator is told the head pose: give it (N, 2), pitch and yaw in radians")
-            features = torch.cat([features, head_pose.to(features.dtype)], dim=1)
+            features = torch.cat([features, head_pose[:, self._told].to(features.dtype)], dim=1)
         return self.last(features)  # type: ignore[no-any-return]
 
 

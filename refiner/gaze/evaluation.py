@@ -98,7 +98,7 @@ def evaluate_estimators(
     patches: dict[tuple[object, ...], LabelledPatches] = {}
     predictions = []
     for done, estimator in enumerate(estimators, 1):
-        kind = (estimator.size, estimator.equalize, estimator.head_pose)
+        kind = (estimator.size, estimator.equalize, bool(estimator.head_pose))
         if kind not in patches:
             size, equalize, head_pose = kind
             patches[kind] = load_patches([data], size=size, equalize=equalize, head_pose=head_pose, key="DATA")

@@ -34,7 +34,7 @@ class GazeEstimator:
 
     Attributes:
         size: (height, width) of the patches it looks at.
-        head_pose: whether it is told the head pose.
+        head_pose: whether it is told the head pose; ``yaw`` where it looks at the yaw alone.
         equalize: whether it equalises images first.
         metadata: of its file.
 
@@ -184,7 +184,7 @@ def predict_dataset(
             rows.append({"file": sample, **dict(zip(PAIRS["gaze"], cells, strict=True))})
         waiting.clear()
 
-    found = read_labelled(dataset, estimator.size, equalize=estimator.equalize, labels=estimator.head_pose)
+    found = read_labelled(dataset, estimator.size, equalize=estimator.equalize, labels=bool(estimator.head_pose))
     for done, (sample, outcome) in enumerate(found, 1):
         if isinstance(outcome, ImageError):
             rejected.append((sample, "predict", outcome.reason))

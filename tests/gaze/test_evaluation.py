@@ -7,9 +7,12 @@ import pytest
 from refiner.errors import DataError
 from refiner.gaze.accuracy import bootstrap_interval, seed_interval
 from refiner.gaze.angles import angular_error_degrees
-from refiner.gaze.data import LabelledPatches
+from refiner.gaze.data import LabelledPatches, load_patches
+from refiner.gaze.estimator_files import EstimatorFile
+from refiner.gaze.estimators import GazeNetwork, HeadPose
 from refiner.gaze.evaluation import evaluate_estimators
 from refiner.gaze.plots import write_plots
+from refiner.gaze.prediction import GazeEstimator
 from refiner.records import read_labels, write_labels
 
 
@@ -61,6 +64,20 @@ def test_several_estimators_get_a_student_interval(gazes: Path) -> None:
     test = evaluate_estimators([Known(seed) for seed in range(3)], gazes)
     assert test.error == seed_interval([accuracy.error.mean for accuracy in test.estimators])
     assert test.predicted.shape == (3, 60, 2)
+
+
+def test_estimators_that_are_told_more_or_less_of_the_head_are_tested_together(gazes: Path, truth: np.ndarray) -> None:
+    told: tuple[HeadPose, ...] = (False, True, "yaw")
+    networks = [GazeNetwork("small", (16, 24), head_pose=pose).eval().requires_grad_(False) for pose in told]
+    metadata = {"equalize": False, "mean_gaze": [0, 0]}
+    estimators = [GazeEstimator(EstimatorFile(network, metadata), device="cpu") for network in networks]
+    test = evaluate_estimators(estimators, gazes)
+    patches = load_patches([gazes], size=(16, 24), equalize=False, head_pose=True, key="DATA")
+    patches.head_pose[:, 0] = 1.0
+    assert np.array_equal(test.predicted[2], estimators[2].predict(patches))
+    assert not np.array_equal(test.predicted[1], estimators[1].predict(patches))
+    patches.head_pose[:, 1] += 1.0
+    assert not np.array_equal(test.predicted[2], estimators[2].predict(patches))
 
 
 def test_clusters_may_be_chosen(gazes: Path) -> None:

@@ -9,13 +9,14 @@ import torch
 import refiner
 from refiner.errors import DataError, ImageError, OutputError
 from refiner.gaze.estimator_files import EstimatorFile
-from refiner.gaze.estimators import GazeNetwork
+from refiner.gaze.estimators import GazeNetwork, HeadPose
 from refiner.gaze.prediction import GazeEstimator, predict_dataset, predict_image
 from refiner.image_files import read_image, write_image
 from refiner.images import to_planes
+from refiner.records import read_labels, write_labels
 
 
-def estimator(*, equalize: bool = False, head_pose: bool = False) -> GazeEstimator:
+def estimator(*, equalize: bool = False, head_pose: HeadPose = False) -> GazeEstimator:
     network = GazeNetwork("small", (16, 24), head_pose=head_pose).eval().requires_grad_(False)
     return GazeEstimator(EstimatorFile(network, {"equalize": equalize, "mean_gaze": [0, 0]}), device="cpu")
 
@@ -71,13 +72,14 @@ def test_wrong_types_are_named(image: np.ndarray) -> None:
         estimator()(image.astype(float))
     with pytest.raises(ValueError, match="expected floats"):
         estimator()(torch.zeros(1, 2, 16, 24))
-    with pytest.raises(ValueError, match="needs the head pose of each image"):
-        estimator(head_pose=True)([image, image], [[0.1, 0.2]])
-    assert estimator(head_pose=True)([image, image], [[0.1, 0.2], [0, 0]]).shape == (2, 2)
+    for head_pose in (True, "yaw"):
+        with pytest.raises(ValueError, match="needs the head pose of each image"):
+            estimator(head_pose=head_pose)([image, image], [[0.1, 0.2]])
+        assert estimator(head_pose=head_pose)([image, image], [[0.1, 0.2], [0, 0]]).shape == (2, 2)
 
 
-@pytest.mark.parametrize("head_pose", [False, True])
-def test_a_row_for_every_readable_image(head_pose: bool, gazes: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("head_pose", [False, True, "yaw"])
+def test_a_row_for_every_readable_image(head_pose: HeadPose, gazes: Path, tmp_path: Path) -> None:
     (gazes / "003.png").write_bytes(b"")
     write_image(gazes / "poseless.png", np.zeros((16, 24), np.uint8))
     estimate, out = estimator(head_pose=head_pose), tmp_path / "out" / "predictions.csv"
@@ -89,7 +91,24 @@ def test_a_row_for_every_readable_image(head_pose: bool, gazes: Path, tmp_path: 
         assert table["010.png"] == pytest.approx(estimate(read_image(gazes / "010.png"))[0], abs=1e-8)
     rejected = (tmp_path / "out" / "predictions.rejected.csv").read_text()
     assert "003.png,predict,is empty" in rejected
-    assert ("has no head pose" in rejected) == head_pose
+    assert ("has no head pose" in rejected) == bool(head_pose)
+
+
+def test_the_yaw_of_the_labels_counts_and_their_pitch_does_not(gazes: Path, tmp_path: Path) -> None:
+    estimate, labels = estimator(head_pose="yaw"), read_labels(gazes / "labels.csv")
+
+    def predicted(name: str, change: list[float]) -> dict[str, list[float]]:
+        moved = {sample: {**row, "head_pose": row["head_pose"] + change} for sample, row in labels.items()}
+        write_labels(gazes / "labels.csv", moved)
+        predict_dataset(estimate, gazes, tmp_path / name)
+        return read_table(tmp_path / name)
+
+    found = predicted("found.csv", [0, 0])
+    pose = labels["010.png"]["head_pose"][None]
+    assert found["010.png"] == pytest.approx(estimate(read_image(gazes / "010.png"), pose)[0], abs=1e-8)
+    assert predicted("pitched.csv", [0.5, 0]) == found
+    turned = predicted("turned.csv", [0, 0.5])
+    assert all(turned[sample] != found[sample] for sample in labels)
 
 
 def test_old_rejects_go_and_nothing_usable_is_an_error(gazes: Path, renders: Path, tmp_path: Path) -> None:
@@ -109,4 +128,4 @@ def test_a_single_image(gazes: Path) -> None:
     estimate = estimator()
     assert predict_image(estimate, gazes / "000.png") == pytest.approx(estimate(read_image(gazes / "000.png"))[0])
     with pytest.raises(DataError, match="told the head pose"):
-        predict_image(estimator(head_pose=True), gazes / "000.png")
+        predict_image(estimator(head_pose="yaw"), gazes / "000.png")

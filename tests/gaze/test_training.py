@@ -46,6 +46,7 @@ class Killed(BaseException):
     [
         ({}, (1, 3, 4, 8, 9)),
         ({"head_pose": True, "standardize": True, "network": "resnet", "loss": "smooth_l1"}, (4,)),
+        ({"head_pose": "yaw", "augmentation": {"transforms": [{"HorizontalFlip": {"p": 0.5}}]}}, (4,)),
         ({"patience": 2, "ema_decay": 0.0}, (5,)),
         ({"data": {"held_out": 0.0}, "augmentation": {"transforms": [{"HorizontalFlip": {"p": 0.5}}]}}, (2,)),
     ],
@@ -135,6 +136,27 @@ def test_a_run_explains_itself(tiny_gaze: GazeConfiguration, gazes: Path, tmp_pa
     assert metadata["training"]["images"] < 59
     assert metadata["training"]["configuration"]["network"] == "small"
     assert str(tmp_path) not in json.dumps(metadata)  # equal runs in other places give equal files
+
+
+def test_the_yaw_of_the_head_is_learned_from_and_its_pitch_is_not(
+    tiny_gaze: GazeConfiguration, gazes: Path, tmp_path: Path
+) -> None:
+    def weights(name: str, pitch: float, yaw: float) -> list[torch.Tensor]:
+        labels = read_labels(gazes / "labels.csv")
+        moved = {sample: {**row, "head_pose": row["head_pose"] + [pitch, yaw]} for sample, row in labels.items()}
+        write_labels(gazes / "labels.csv", moved)
+        file = load_estimator(train_estimator(changed(tiny_gaze, head_pose="yaw"), tmp_path / name, device="cpu"))
+        assert file.metadata["training"]["configuration"]["head_pose"] == "yaw"
+        return list(file.network.state_dict().values())
+
+    first, pitched, turned = weights("first", 0, 0), weights("pitched", 0.3, 0), weights("turned", 0, 0.3)
+    assert all(torch.equal(a, b) for a, b in zip(first, pitched))
+    assert not all(torch.equal(a, b) for a, b in zip(first, turned))
+    labels = read_labels(gazes / "labels.csv")
+    del labels["005.png"]["head_pose"]
+    write_labels(gazes / "labels.csv", labels)
+    with pytest.raises(DataError, match="1 images have no head pose; name theirs, or train with head_pose: false"):
+        train_estimator(changed(tiny_gaze, head_pose="yaw"), tmp_path / "poseless", device="cpu")
 
 
 def test_nearest_neighbours_take_the_same_road(tiny_gaze: GazeConfiguration, other_gazes: Path, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def predictions(
         [target / IMAGES_FILE],
         size=first.size,
         equalize=first.equalize,
-        head_pose=first.head_pose,
+        head_pose=bool(first.head_pose),
         key="target",
     )
     parts = part_numbers(group_column(patches, group))

@@ -73,6 +73,8 @@ class ArmSection(Section):
     """By its name in ``adaptations``; None takes renders as they are."""
     augmented: bool = False
     """Whether the estimator's training is augmented as its configuration says; otherwise not at all."""
+    estimator: dict[str, Any] = Field({})
+    """Changes of the estimator's configuration, after the study's own, such as ``{head_pose: yaw}``."""
     renders: int = Field(1, ge=1)
     """Factor on the number of renders."""
     labels: Literal["renders", "permuted", "real"] = "renders"
@@ -128,11 +130,19 @@ class StudyConfiguration(Section):
             _check(f"arms.{name}.renderer", arm.renderer, self.renderers)
             if arm.adaptation is not None:
                 _check(f"arms.{name}.adaptation", arm.adaptation, self.adaptations)
+            for key in arm.estimator:
+                if key in _SET_ELSEWHERE or (key == "augmentation" and not arm.augmented):
+                    place = _SET_ELSEWHERE.get(key, f"arms.{name}.augmented, which is false")
+                    raise ValueError(f"arms.{name}.estimator.{key} would have no effect: it follows from {place}")
             for other in arm.against or []:
                 _check(f"arms.{name}.against", other, self.arms)
         for other in self.against:
             _check("against", other, self.arms)
         return self
+
+
+_SET_ELSEWHERE = {"seed": "seeds", "size": "the study's size", "equalize": "the arm's equalize"}
+"""Keys of an estimator that an arm cannot change in ``estimator``."""
 
 
 def _check(key: str, name: str, known: Mapping[str, Any]) -> None:
@@ -181,7 +191,8 @@ class Study:
     def estimator(self, arm: ArmSection, seed: int) -> GazeConfiguration:
         """Of the estimator that an arm trains, without its data."""
         section = self.configuration.estimator
-        settings = [*_assignments(section.overrides), *self._common(seed), f"equalize={json.dumps(arm.equalize)}"]
+        overrides = [*_assignments(section.overrides), *_assignments(arm.estimator)]
+        settings = [*overrides, *self._common(seed), f"equalize={json.dumps(arm.equalize)}"]
         if not arm.augmented:
             settings += ["augmentation.strong=0", "augmentation.transforms=[]"]
         return read_configuration(self.folder / section.base, GazeConfiguration, overrides=settings)

@@ -96,7 +96,7 @@ class Plan:
         if arm.labels == "real":
             tests = {"estimator": SECOND} if protocol == "inductive" else {"estimator": SECOND, "estimator-2": FIRST}
             for role, part in tests.items():
-                known = self._task("labelled", label, {"part": FIRST if part == SECOND else SECOND, **self._group}, arm)
+                known = self._labelled(arm, seed, label, FIRST if part == SECOND else SECOND)
                 inputs[role] = self._estimator(arm, seed, label, known)
         else:
             tests = {"estimator": TESTED[protocol]}
@@ -129,6 +129,11 @@ class Plan:
         """Unlabelled images: those that an arm knows, or all that the protocol allows."""
         drawn = {} if count is None else {"count": count, "seed": seed}
         return self._task("photographs", label, {"part": SEEN[protocol], **drawn, **self._group}, arm)
+
+    def _labelled(self, arm: ArmSection, seed: int, label: str, part: str) -> Task:
+        """Images with their gaze, and with the head pose where the arm's estimator is told it."""
+        posed = {"head_pose": True} if self.study.estimator(arm, seed).head_pose else {}
+        return self._task("labelled", label, {"part": part, **posed, **self._group}, arm)
 
     def _renders(self, arm: ArmSection, seed: int, protocol: Protocol, label: str) -> Task:
         renderer = self.configuration.renderers[arm.renderer]

@@ -94,11 +94,12 @@ def make_labelled(task: Task, place: Place) -> Figures:
     """Images of the target with their labels, to train the ceiling on."""
     patches, numbers = _part(task, place)
     columns = {name: patches.columns[name] for name in ("subject",) if name in patches.columns}
+    angles = {"gaze": patches.gaze} | ({} if patches.head_pose is None else {"head_pose": patches.head_pose})
     records = [
         Record(
             patches.ids[number],
             patches.images[number, 0],
-            {"gaze": patches.gaze[number], **{name: values[number] for name, values in columns.items()}},
+            {name: values[number] for name, values in (*angles.items(), *columns.items())},
         )
         for number in numbers
     ]
@@ -110,7 +111,8 @@ def _part(task: Task, place: Place) -> tuple[LabelledPatches, list[int]]:
     """The target, and the numbers of the images in one part of it."""
     store, target = _inputs(task, place)["target"] / IMAGES_FILE, task.inputs["target"].settings
     height, width = target["size"]
-    patches = load_patches([store], size=(height, width), equalize=False, head_pose=False, key="target")
+    posed = task.settings.get("head_pose", False)
+    patches = load_patches([store], size=(height, width), equalize=False, head_pose=posed, key="target")
     return patches, part_numbers(group_column(patches, task.settings["group"]))[task.settings["part"]]
 
 
@@ -123,9 +125,9 @@ def make_calibration(task: Task, place: Place) -> Figures:
 
     base = EyeParameters.model_validate(task.settings["parameters"])
     photographs = read_pixels(_inputs(task, place)["photographs"])
-    parameters = calibrate(photographs, base)
-    write_text(task.folder(place.out) / PARAMETERS_FILE, parameters.model_dump_json(indent=1) + "\n")
-    return {}
+    fit = calibrate(photographs, base)
+    write_text(task.folder(place.out) / PARAMETERS_FILE, fit.parameters.model_dump_json(indent=1) + "\n")
+    return {"likeness": fit.likeness}
 
 
 def make_renders(task: Task, place: Place) -> Figures:
