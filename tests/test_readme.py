@@ -37,12 +37,13 @@ def run(arguments: list[str]) -> None:
 
 def test_the_three_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     commands = shell_blocks()
-    names_in_order = ["demo", "train", "refine", "gaze", "gaze", "render", "render", "convert", "convert"]
+    names_in_order = ["demo", "train", "refine", "gaze", "gaze", "render", "render", "render", "convert", "convert"]
     assert [command[0] for command in commands] == names_in_order
     monkeypatch.chdir(tmp_path)
     (tmp_path / "configs").symlink_to(ROOT / "configs")
-    train, refine, train_gaze, evaluate_gaze, render, stand_in, convert, store = commands[1:]
-    for command in (render, stand_in):
+    train, refine, train_gaze, evaluate_gaze, render, stand_in, matched, convert, store = commands[1:]
+    monkeypatch.setattr("refiner.eyes.calibration.POOL", 50)
+    for command in (render, stand_in, matched):
         run([FEWER.get(word, word) for word in command])
     run([*train, *FEWER_STEPS])
     run(refine)
