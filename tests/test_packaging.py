@@ -23,7 +23,7 @@ RANKS = {
     1: ["files", "gaze.accuracy", "hardware", "image_headers", "eyes.parameters", "workers", "network_sections"],
     2: ["image_files", "configuration", "refiner_files", "checkpoints", "eyes"],
     3: ["images", "records"],
-    4: ["columns", "label_geometry", "runs", "eyes.camera", "outputs"],
+    4: ["columns", "label_geometry", "runs", "eyes.camera", "eyes.calibration", "outputs"],
     5: ["store", "augmentation", "game"],
     6: ["formats", "parts"],
     7: ["inspection", "targets", "tally", "splits", "data"],
