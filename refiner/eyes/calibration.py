@@ -43,8 +43,7 @@ class Fit:
 
     Attributes:
         parameters: the shrunken ranges.
-        likeness: for each round, mean correlation of a photograph with the render most like it; 0.93 is usual of two
-            sets of renders from the same ranges.
+        likeness: for each round, mean correlation of a photograph with the render most like it; 1 is alike.
     """
 
     parameters: EyeParameters
