@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from refiner.eyes import EyeParameters, render_eyes
+from refiner.eyes.parameters import GlassesRanges
 
 PERSON = ("geometry", "lids", "hair", "skin", "iris", "sclera", "glasses")
 
@@ -116,7 +117,8 @@ def test_wrong_arguments_are_named(arguments, message):
 
 
 def test_the_iris_is_darker_than_the_sclera_and_the_pupil_darkest(looking):
-    batch = render_eyes(looking(), range(40), seed=3, size=(72, 120))
+    bare = looking().model_copy(update={"glasses": GlassesRanges(probability=0.0)})  # glare would cover the pupil
+    batch = render_eyes(bare, range(40), seed=3, size=(72, 120))
     y, x = torch.meshgrid(torch.arange(72.0), torch.arange(120.0), indexing="ij")
     darker = pupil_darker = 0
     for image, pupil, iris, lids in zip(
@@ -131,7 +133,7 @@ def test_the_iris_is_darker_than_the_sclera_and_the_pupil_darkest(looking):
         darker += int(image[on_iris].mean() < image[on_sclera].mean())
         pupil_darker += int(image[pupil_disc].mean() <= image[on_iris].mean() + 1e-6)
     assert darker >= 39
-    assert pupil_darker >= 37
+    assert pupil_darker >= 39
 
 
 def test_a_dark_disc_detector_finds_the_labelled_pupil():
