@@ -6,12 +6,18 @@ domains are changed alike, and in the updates of both players, the changes do no
 Dimension letters: N images, C channels, H height, W width.
 
 Source: Zhao et al. 2020, "Differentiable Augmentation for Data-Efficient GAN Training", arXiv:2006.10738. Its
-usual strengths are translation 0.125, cutout 0.5, brightness 0.5, contrast 0.5; its saturation is not here.
+usual strengths are translation 0.125, cutout 0.5, brightness 0.5, contrast 0.5; its saturation is not here, and blur
+is not in it: it hides the noise of the camera, which is the easiest difference between the domains and the last that
+a task needs, so that the discriminator has to look at shape and shading.
 """
+
+import math
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from refiner.blurring import blur as blur_images
 
 
 def augment(
@@ -22,8 +28,9 @@ def augment(
     cutout: float = 0.0,
     brightness: float = 0.0,
     contrast: float = 0.0,
+    blur: float = 0.0,
 ) -> Tensor:
-    """Change each image at random: brightness, contrast, place, and a rectangle cut out, in this order.
+    """Change each image at random: sharpness, brightness, contrast, place, and a rectangle cut out, in this order.
 
     Args:
         images: (N, C, H, W), float, in [-1, 1]. Gradients flow through.
@@ -32,11 +39,15 @@ def augment(
         cutout: height and width of the rectangle, as shares of those of the image.
         brightness: largest shift of the grey levels, in units of [-1, 1].
         contrast: largest change of the factor on the distance to the image's mean.
+        blur: largest standard deviation of a Gaussian blur, in pixels; every image gets a third of it or more.
 
     Returns:
         The same shape, beyond [-1, 1] where brightness or contrast lead there; ``images`` itself when every
         strength is 0.
     """
+    if blur:
+        deviations = blur * (1 + 2 * torch.rand(len(images), generator=generator)) / 3
+        images = blur_images(images, deviations, reach=math.ceil(2.5 * blur))
     if brightness:
         images = shift_levels(images, _uniform(len(images), brightness, generator))
     if contrast:

@@ -50,6 +50,8 @@ class DiscriminatorAugmentationSection(Section):
     """Largest shift of the grey levels, in units of [-1, 1]."""
     contrast: float = Field(0.0, ge=0, le=1)
     """Largest change of the factor on the distance to the image's mean: 0.5 draws from 0.5 to 1.5."""
+    blur: float = Field(0.0, ge=0, le=8)
+    """Largest standard deviation of a Gaussian blur, in pixels, and three times the smallest."""
 
 
 class DiscriminatorSection(Section):

@@ -7,7 +7,7 @@ from torch import Tensor
 from refiner.discriminator_augmentation import augment, cut_out, shift_levels, stretch_levels, translate
 from refiner.randomness import torch_generator
 
-ALL = {"translation": 0.25, "cutout": 0.5, "brightness": 0.5, "contrast": 0.5}
+ALL = {"translation": 0.25, "cutout": 0.5, "brightness": 0.5, "contrast": 0.5, "blur": 1.2}
 
 
 def counted(count: int = 1, channels: int = 1, height: int = 2, width: int = 3) -> Tensor:
@@ -87,6 +87,17 @@ def test_strengths_are_the_farthest_that_is_drawn() -> None:
     factors = augment(ones, draws(), contrast=0.5)[:, 0, 0, 1]
     assert 0.5 <= factors.min() < 0.51
     assert 1.49 < factors.max() <= 1.5
+
+
+def test_blur_is_between_a_third_of_its_strength_and_all_of_it() -> None:
+    """A point keeps 1 / (deviation sqrt(2 pi)) of itself along each axis, where the bell is wider than a pixel."""
+    point = torch.zeros(2000, 1, 25, 27)
+    point[:, :, 12, 13] = 1
+    blurred = augment(point, draws(), blur=3.0)
+    assert torch.allclose(blurred.sum(dim=(1, 2, 3)), torch.ones(2000), atol=1e-4)
+    deviations = (blurred[:, 0, 12, 13] * 2 * torch.pi).rsqrt()
+    assert 0.97 <= deviations.min() < 1.02
+    assert 2.94 < deviations.max() <= 3.02
 
 
 def test_every_pixel_is_cut_out_at_times() -> None:

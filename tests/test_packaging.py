@@ -18,9 +18,18 @@ ROOT = Path(__file__).parent.parent
 RANKS = {
     0: [
         *("errors", "networks", "losses", "history", "randomness", "monitors", "interruption", "gaze.angles"),
+        "blurring",
+    ],
+    1: [
+        "files",
+        "gaze.accuracy",
+        "hardware",
+        "image_headers",
+        "eyes.parameters",
+        "workers",
+        "network_sections",
         "discriminator_augmentation",
     ],
-    1: ["files", "gaze.accuracy", "hardware", "image_headers", "eyes.parameters", "workers", "network_sections"],
     2: ["image_files", "configuration", "refiner_files", "checkpoints", "eyes"],
     3: ["images", "records"],
     4: ["columns", "label_geometry", "runs", "eyes.camera", "eyes.calibration", "outputs"],

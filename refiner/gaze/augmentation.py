@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from refiner.blurring import blur
 from refiner.randomness import torch_generator
 
-_RADIUS = 3  # of the blur, in pixels
+_REACH = 3  # of the blur, in pixels
 
 
 def strong_augmentation(images: Tensor, *, strength: float, seed: int, step: int) -> Tensor:
@@ -33,7 +34,8 @@ def strong_augmentation(images: Tensor, *, strength: float, seed: int, step: int
     images = _light(images, draws)
     images = _shade(images, draws)
     images = _cover(images, draws)
-    images = _blur(images, draws)
+    deviations = draws.up_to(1.5).clamp_(min=0.05)  # in pixels, on half of the images
+    images = blur(images, deviations, reach=_REACH)
     noise = torch.randn(images.shape, generator=draws.generator)
     return noise.mul_(draws.up_to(0.12)).add_(images).clamp_(-1, 1)
 
@@ -106,23 +108,3 @@ def _cover(images: Tensor, draws: _Draws) -> Tensor:
     inside = (rows >= low * height) & (rows < low * height + tall)
     inside = inside & (columns >= high * width) & (columns < high * width + wide * (tall > 0))
     return torch.where(inside, draws.uniform(-1, 1), images)
-
-
-def _blur(images: Tensor, draws: _Draws) -> Tensor:
-    """Gaussian of up to 1.5 pixels deviation on half of the images."""
-    height, width = images.shape[2:]
-    deviation = draws.up_to(1.5).clamp_(min=0.05)
-    offsets = torch.arange(-_RADIUS, _RADIUS + 1).view(-1, 1, 1, 1, 1)
-    weights = (offsets.square() / (-2 * deviation.square())).exp()  # (taps, N, 1, 1, 1)
-    weights = weights / weights.sum(dim=0)
-    padded = functional.pad(images, (_RADIUS, _RADIUS, 0, 0), mode="replicate")
-    images = _weighted(weights, [padded[..., tap : tap + width] for tap in range(len(weights))])
-    padded = functional.pad(images, (0, 0, _RADIUS, _RADIUS), mode="replicate")
-    return _weighted(weights, [padded[..., tap : tap + height, :] for tap in range(len(weights))])
-
-
-def _weighted(weights: Tensor, shifted: list[Tensor]) -> Tensor:
-    total = weights[0] * shifted[0]
-    for weight, image in zip(weights[1:], shifted[1:], strict=True):
-        total.addcmul_(weight.expand_as(image), image)
-    return total
