@@ -123,7 +123,7 @@ class TrainingConfiguration(Section):
     """Algorithm 1 updates the refiner first; false takes the order of the original GAN."""
     self_regularization_weight: float = Field(7.6, ge=0)
     """Lambda, on the mean absolute difference, beside the mean over patches. Paper's sums at 35x55: x 15.28."""
-    self_regularization: Literal["pixels", "channel_mean", "gradients", "blurred"] = "pixels"
+    self_regularization: Literal["pixels", "channel_mean", "gradients", "pixels_and_gradients", "blurred"] = "pixels"
     """What is compared, by its name in refiner.losses.SELF_REGULARIZATIONS."""
     objective: Literal["cross_entropy"] = "cross_entropy"
     """The adversarial game, by its name in refiner.losses.OBJECTIVES."""

@@ -19,6 +19,9 @@ from torch.nn import functional
 
 from refiner.blurring import blur as blur_images
 
+_SHARP = 0.05
+"""Standard deviation, in pixels, that changes nothing."""
+
 
 def augment(
     images: Tensor,
@@ -39,14 +42,15 @@ def augment(
         cutout: height and width of the rectangle, as shares of those of the image.
         brightness: largest shift of the grey levels, in units of [-1, 1].
         contrast: largest change of the factor on the distance to the image's mean.
-        blur: largest standard deviation of a Gaussian blur, in pixels; every image gets a third of it or more.
+        blur: largest standard deviation of a Gaussian blur, in pixels. Were no image sharp, the refiner could change
+            brightness by single bright and dark pixels, which cost little and would not be seen.
 
     Returns:
         The same shape, beyond [-1, 1] where brightness or contrast lead there; ``images`` itself when every
         strength is 0.
     """
     if blur:
-        deviations = blur * (1 + 2 * torch.rand(len(images), generator=generator)) / 3
+        deviations = (blur * torch.rand(len(images), generator=generator)).clamp(min=_SHARP)
         images = blur_images(images, deviations, reach=math.ceil(2.5 * blur))
     if brightness:
         images = shift_levels(images, _uniform(len(images), brightness, generator))

@@ -69,6 +69,15 @@ def image_gradients(images: Tensor) -> Tensor:
     return torch.cat([right, below], dim=1)
 
 
+def pixels_and_gradients(images: Tensor) -> Tensor:
+    """Pixels beside :func:`image_gradients`, (N, C, H, W) to (N, 3C, H, W).
+
+    Shading may move a little, single pixels may not: on pixels alone an absolute difference costs the same whether
+    it is spread over a patch or put into one bright dot, and refiners find the dots.
+    """
+    return torch.cat([images, image_gradients(images)], dim=1)
+
+
 BLUR = 5
 """Side in pixels of the square that :func:`blurred` averages over."""
 
@@ -85,6 +94,7 @@ SELF_REGULARIZATIONS: dict[str, Callable[[Tensor], Tensor] | None] = {
     "pixels": None,
     "channel_mean": channel_mean,
     "gradients": image_gradients,
+    "pixels_and_gradients": pixels_and_gradients,
     "blurred": blurred,
 }
 """What self-regularization compares, the paper's psi, by the name it has in a configuration."""

@@ -51,7 +51,7 @@ class DiscriminatorAugmentationSection(Section):
     contrast: float = Field(0.0, ge=0, le=1)
     """Largest change of the factor on the distance to the image's mean: 0.5 draws from 0.5 to 1.5."""
     blur: float = Field(0.0, ge=0, le=8)
-    """Largest standard deviation of a Gaussian blur, in pixels, and three times the smallest."""
+    """Largest standard deviation of a Gaussian blur, in pixels; evenly drawn from 0 on."""
 
 
 class DiscriminatorSection(Section):

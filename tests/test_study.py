@@ -23,7 +23,7 @@ sys.path.append(str(TOOLS))  # where tools/study.py finds its modules
 
 from study import main  # noqa: E402
 from studying import stages  # noqa: E402
-from studying.adaptations import matched_images  # noqa: E402
+from studying.adaptations import matched_draw, matched_images  # noqa: E402
 from studying.configuration import Study, StudyConfiguration, read_study  # noqa: E402
 from studying.figures import error_dots, photograph_curve  # noqa: E402
 from studying.outcomes import read_outcomes  # noqa: E402
@@ -40,7 +40,7 @@ from refiner.errors import ConfigurationError, DataError, TrainingError  # noqa:
 from refiner.eyes import EyeParameters  # noqa: E402
 from refiner.eyes.calibration import Fit  # noqa: E402
 from refiner.files import locked  # noqa: E402
-from refiner.gaze.data import Patches  # noqa: E402
+from refiner.gaze.data import Patches, load_patches  # noqa: E402
 from refiner.gaze.prediction import GazeEstimator  # noqa: E402
 from refiner.images import EQUALIZED_BELOW, equalization  # noqa: E402
 from refiner.randomness import numpy_generator  # noqa: E402
@@ -250,6 +250,55 @@ def test_matching_follows_from_seed_and_number(method: str, arguments: dict[str,
     assert matched(6, 3).mean() > renders.mean() + 20  # towards the brighter photographs
     assert np.array_equal(matched(6, 3)[:2], matched(2, 3))
     assert not np.array_equal(matched(6, 3), matched(6, 4))
+
+
+def test_the_draw_has_the_spread_that_is_wanted() -> None:
+    rng = numpy_generator(0, "test")
+    gaze = rng.uniform(-0.4, 0.4, (6000, 2))
+    wanted = rng.normal((-0.1, 0.05), (0.06, 0.12), (900, 2))
+    chosen = matched_draw(gaze, wanted, 1500, numpy_generator(1, "test"))
+    assert len(chosen) == 1500
+    assert len(set(chosen)) > 700
+    assert gaze[chosen].mean(axis=0) == pytest.approx([-0.1, 0.05], abs=0.02)
+    assert gaze[chosen].std(axis=0) == pytest.approx([0.06, 0.12], rel=0.25)
+    assert chosen == matched_draw(gaze, wanted, 1500, numpy_generator(1, "test"))
+
+
+def test_a_refiner_learns_from_the_renders_that_were_drawn_and_refines_all(
+    values: dict[str, Any], tmp_path: Path
+) -> None:
+    values["adaptations"]["ours"] = {"matched_gaze": True}
+    values["estimator"]["overrides"]["head_pose"] = "yaw"
+    values["arms"] = {"raw": {}, "refined": {"adaptation": "ours", "augmented": True, "protocols": ["inductive"]}}
+    drawn = Study("drawn", tmp_path, StudyConfiguration.model_validate(values))
+    plan, place = Plan(drawn, target_digest(drawn.target())), place_of(drawn, tmp_path / "out")
+    tasks = missing_tasks(plan.results(["refined"], [0]), lambda task: False)
+    assert run_tasks(tasks, place, workers=0, report=lambda task, outcome: None) == 0
+    (few,), (all_of_them,) = (list((place.out / stage).glob("*/images.h5")) for stage in ("drawn", "refined"))
+    with h5py.File(few) as some, h5py.File(all_of_them) as every:
+        assert (len(some["images"]), len(every["images"])) == (20, 40)
+        assert set(some["labels"]) == set()  # nothing but pixels
+
+
+def test_centred_answers_have_the_mean_of_the_labels_learnt(values: dict[str, Any], tmp_path: Path) -> None:
+    values["estimator"]["overrides"]["head_pose"] = "yaw"
+    values["arms"] = {"raw": {}, "centred": {"centred": True, "protocols": ["transductive"]}}
+    tiny = Study("centred", tmp_path, StudyConfiguration.model_validate(values))
+    plan, place = Plan(tiny, target_digest(tiny.target())), place_of(tiny, tmp_path / "out")
+    (result,) = plan.results(["centred"], [1])
+    assert run_tasks(missing_tasks([result], lambda task: False), place, workers=0, report=lambda *_: None) == 0
+    centred = result.inputs["estimator"]
+    moved, plain = (task.folder(place.out) / "run" for task in (centred, centred.inputs["estimator"]))
+    store = result.inputs["target"].folder(place.out) / "images.h5"
+    patches = load_patches([store], size=tiny.configuration.size, equalize=False, head_pose=True, key="target")
+    answers = {run: GazeEstimator.load(run).predict(patches) for run in (moved, plain)}
+    mean = GazeEstimator.load(plain).metadata["mean_gaze"]
+    assert answers[moved].mean(axis=0) == pytest.approx(mean, abs=1e-5)
+    assert np.ptp(answers[moved] - answers[plain], axis=0) == pytest.approx([0, 0], abs=1e-5)  # by a constant
+    assert abs(answers[plain].mean(axis=0) - mean).max() > 1e-3
+    values["arms"]["centred"]["labels"] = "real"
+    with pytest.raises(ValueError, match="real labels need no centring"):
+        StudyConfiguration.model_validate(values)
 
 
 def test_histogram_matching_gives_the_photograph_s_levels() -> None:

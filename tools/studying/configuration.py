@@ -60,6 +60,10 @@ class AdaptationSection(Section):
     """Changes of that configuration, after the study's own."""
     arguments: dict[str, Any] = Field({})
     """Of the albumentations transform."""
+    matched_gaze: bool = False
+    """Train the refiner on renders drawn so that their gaze is spread as it is on the photographs in
+    the eyes of an estimator that has learnt on all renders with augmentation. Else the refiner moves irises to where
+    photographs have them more often. All renders are refined."""
 
 
 class ArmSection(Section):
@@ -77,6 +81,9 @@ class ArmSection(Section):
     """Changes of the estimator's configuration, after the study's own, such as ``{head_pose: yaw}``."""
     renders: int = Field(1, ge=1)
     """Factor on the number of renders."""
+    centred: bool = False
+    """Move the estimator's answers by a constant, so that over the photographs they have the mean of the labels that
+    it learnt from: no label is read, but people are assumed to look, in the mean, where the renders do."""
     labels: Literal["renders", "permuted", "real"] = "renders"
     """permuted: the renders' labels, shuffled, a control; real: no renders at all, but photographs of the other half
     with their labels, a ceiling."""
@@ -130,6 +137,8 @@ class StudyConfiguration(Section):
             _check(f"arms.{name}.renderer", arm.renderer, self.renderers)
             if arm.adaptation is not None:
                 _check(f"arms.{name}.adaptation", arm.adaptation, self.adaptations)
+            if arm.centred and arm.labels == "real":
+                raise ValueError(f"arms.{name}.centred: real labels need no centring; leave it out")
             for key in arm.estimator:
                 if key in _SET_ELSEWHERE or (key == "augmentation" and not arm.augmented):
                     place = _SET_ELSEWHERE.get(key, f"arms.{name}.augmented, which is false")

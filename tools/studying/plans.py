@@ -110,7 +110,8 @@ class Plan:
                 adapted = Task("permuted", label, {"seed": seed}, {"images": adapted})
             else:
                 inputs["adapted"] = adapted  # for its refiner
-            inputs["estimator"] = self._estimator(arm, seed, label, adapted)
+            estimator = self._estimator(arm, seed, label, adapted)
+            inputs["estimator"] = self._centred(arm, seed, protocol, label, estimator) if arm.centred else estimator
         settings = {"tests": tests, "slices": self.configuration.target.slices, **self._group}
         return Task("result", label, settings, inputs)
 
@@ -127,8 +128,12 @@ class Plan:
 
     def _photographs(self, arm: ArmSection, seed: int, protocol: Protocol, label: str, count: int | None) -> Task:
         """Unlabelled images: those that an arm knows, or all that the protocol allows."""
+        return self._task("photographs", label, self._seen(seed, protocol, count), arm)
+
+    def _seen(self, seed: int, protocol: Protocol, count: int | None) -> dict[str, Any]:
+        """Which images of the target are photographs."""
         drawn = {} if count is None else {"count": count, "seed": seed}
-        return self._task("photographs", label, {"part": SEEN[protocol], **drawn, **self._group}, arm)
+        return {"part": SEEN[protocol], **drawn, **self._group}
 
     def _labelled(self, arm: ArmSection, seed: int, label: str, part: str) -> Task:
         """Images with their gaze, and with the head pose where the arm's estimator is told it."""
@@ -156,7 +161,8 @@ class Plan:
         adaptation = self.configuration.adaptations[arm.adaptation]
         photographs = self._photographs(arm, seed, protocol, label, arm.photographs)
         if adaptation.method == "refiner":
-            refiner = self._refiner(adaptation, seed, label, renders, photographs)
+            known = self._drawn(arm, seed, protocol, label, renders) if adaptation.matched_gaze else renders
+            refiner = self._refiner(adaptation, seed, label, known, photographs)
             return Task("refined", label, {"equalize": arm.equalize}, {"renders": renders, "refiner": refiner})
         settings = {
             "method": adaptation.method,
@@ -165,6 +171,18 @@ class Plan:
             "equalize": arm.equalize,
         }
         return Task("matched", label, settings, {"renders": renders, "photographs": photographs})
+
+    def _drawn(self, arm: ArmSection, seed: int, protocol: Protocol, label: str, renders: Task) -> Task:
+        """Renders whose gaze is spread as that of the photographs seems to be."""
+        estimator = self._estimator(arm.model_copy(update={"augmented": True}), seed, label, renders)
+        settings = {**self._seen(seed, protocol, arm.photographs), "seed": seed}
+        inputs = {"target": self._target(arm), "renders": renders, "estimator": estimator}
+        return Task("drawn", label, settings, inputs)
+
+    def _centred(self, arm: ArmSection, seed: int, protocol: Protocol, label: str, estimator: Task) -> Task:
+        """The estimator, its answers moved by a constant."""
+        inputs = {"target": self._target(arm), "estimator": estimator}
+        return Task("centred", label, self._seen(seed, protocol, arm.photographs), inputs)
 
     def _refiner(self, adaptation: AdaptationSection, seed: int, label: str, renders: Task, photographs: Task) -> Task:
         # Defaults are left out, so that a setting that is new in the package makes no result look old.

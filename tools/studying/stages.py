@@ -11,8 +11,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from studying.accuracies import group_column
-from studying.adaptations import equalized_images, matched_images, refined_images
+from studying.adaptations import equalized_images, matched_draw, matched_images, refined_images
 from studying.plans import part_numbers
 from studying.results import PARAMETERS_FILE, write_result
 from studying.scores import measure_scores
@@ -36,10 +38,13 @@ from refiner.files import write_text
 from refiner.formats import open_dataset
 from refiner.gaze.configuration import GazeConfiguration
 from refiner.gaze.data import LabelledPatches, load_patches
+from refiner.gaze.estimator_files import load_estimator, save_estimator
+from refiner.gaze.prediction import GazeEstimator
 from refiner.gaze.training import train_estimator
 from refiner.images import equalize
 from refiner.randomness import numpy_generator
 from refiner.records import Record
+from refiner.runs import ESTIMATOR_FILE
 from refiner.training import train
 
 Figures = dict[str, Any]
@@ -78,16 +83,22 @@ def make_target(task: Task, place: Place) -> Figures:
 
 def make_photographs(task: Task, place: Place) -> Figures:
     """Images of the target without their labels: what adaptation and calibration may see."""
-    patches, numbers = _part(task, place)
+    photographs = _photographs(task, place)
+    records = [Record(name, image[0]) for name, image in zip(photographs.ids, photographs.images, strict=True)]
+    write_store(task.folder(place.out), records, source=place.target.name)
+    return {"images": len(records)}
+
+
+def _photographs(task: Task, place: Place, *, head_pose: bool = False) -> LabelledPatches:
+    """The part of the target that adaptation may see, or as many images of it as are asked for."""
+    patches, numbers = _part(task, place, head_pose=head_pose)
     count = task.settings.get("count", len(numbers))
     if count > len(numbers):
         raise DataError(f"photographs: {count} are asked for, but only {len(numbers)} are there; ask for fewer")
     if "count" in task.settings:
         rng = numpy_generator(task.settings["seed"], "photographs")
         numbers = sorted(rng.choice(numbers, size=count, replace=False).tolist())
-    records = [Record(patches.ids[number], patches.images[number, 0]) for number in numbers]
-    write_store(task.folder(place.out), records, source=place.target.name)
-    return {"images": count}
+    return patches.take(numbers)
 
 
 def make_labelled(task: Task, place: Place) -> Figures:
@@ -107,11 +118,11 @@ def make_labelled(task: Task, place: Place) -> Figures:
     return {"images": len(records)}
 
 
-def _part(task: Task, place: Place) -> tuple[LabelledPatches, list[int]]:
+def _part(task: Task, place: Place, *, head_pose: bool = False) -> tuple[LabelledPatches, list[int]]:
     """The target, and the numbers of the images in one part of it."""
     store, target = _inputs(task, place)["target"] / IMAGES_FILE, task.inputs["target"].settings
     height, width = target["size"]
-    posed = task.settings.get("head_pose", False)
+    posed = head_pose or task.settings.get("head_pose", False)
     patches = load_patches([store], size=(height, width), equalize=False, head_pose=posed, key="target")
     return patches, part_numbers(group_column(patches, task.settings["group"]))[task.settings["part"]]
 
@@ -153,6 +164,21 @@ def make_renders(task: Task, place: Place) -> Figures:
     )
     write_text(folder / PARAMETERS_FILE, parameters.model_dump_json(indent=1) + "\n")
     return {}
+
+
+def make_drawn(task: Task, place: Place) -> Figures:
+    """Half as many renders, drawn with the spread of gaze that an estimator sees in photographs."""
+    inputs = _inputs(task, place)
+    estimator = GazeEstimator.load(inputs["estimator"] / "run", device=place.device)
+    seen = estimator.predict(_photographs(task, place, head_pose=bool(estimator.head_pose)))
+    gaze = read_label(inputs["renders"], "gaze")
+    assert gaze is not None
+    rng = numpy_generator(task.settings["seed"], "drawn-renders")
+    chosen = matched_draw(gaze, seen, len(gaze) // 2, rng)
+    pixels = read_pixels(inputs["renders"])
+    records = [Record(f"{number:06d}.png", pixels[drawn, 0]) for number, drawn in enumerate(chosen)]
+    write_store(task.folder(place.out), records, source="renders")
+    return {"images": len(chosen)}
 
 
 # --- adaptation ----------------------------------------------------------------------------------------------------
@@ -216,6 +242,29 @@ def make_estimator(task: Task, place: Place) -> Figures:
     return {}
 
 
+def make_centred(task: Task, place: Place) -> Figures:
+    """An estimator whose answers over photographs have the mean of the labels that it learnt from."""
+    run = task.folder(place.out) / "run"
+    run.mkdir(parents=True, exist_ok=True)
+    file = load_estimator(_inputs(task, place)["estimator"] / "run")
+    estimator = GazeEstimator(file, device=place.device)
+    answers = estimator.predict(_photographs(task, place, head_pose=bool(estimator.head_pose)))
+    move = np.asarray(file.metadata["mean_gaze"]) - answers.mean(axis=0)
+    weights = file.network.state_dict()
+    if "last.bias" not in weights:
+        raise DataError("centred: nearest neighbours have no constant to move; take another network")
+    weights["last.bias"] = weights["last.bias"].cpu() + torch.from_numpy(move.astype(np.float32))
+    save_estimator(
+        run / ESTIMATOR_FILE,
+        weights,
+        architecture=file.metadata["architecture"],
+        equalize=file.metadata["equalize"],
+        mean_gaze=tuple(file.metadata["mean_gaze"]),
+        training={**file.metadata["training"], "centred_by": move.tolist()},
+    )
+    return {"moved_degrees": np.degrees(move).tolist()}
+
+
 def make_scores(task: Task, place: Place) -> Figures:
     """Label-free scores of adapted renders."""
     inputs = _inputs(task, place)
@@ -230,11 +279,13 @@ STAGES: dict[str, Callable[[Task, Place], Figures]] = {
     "labelled": make_labelled,
     "calibration": make_calibration,
     "renders": make_renders,
+    "drawn": make_drawn,
     "refiner": make_refiner,
     "refined": make_refined,
     "matched": make_matched,
     "permuted": make_permuted,
     "estimator": make_estimator,
+    "centred": make_centred,
     "scores": make_scores,
     "result": write_result,
 }
