@@ -71,14 +71,18 @@ class Outcome:
         """Arms that are to be run by a protocol."""
         return [name for name, arm in self.arms.items() if protocol in arm["designs"]]
 
-    def errors(self, arm: str, protocol: str, part: str | None = None) -> dict[int, float]:
-        """Mean error in degrees by seed, of all test images or of a slice."""
+    def errors(self, arm: str, protocol: str, part: str | None = None, *, unbiased: bool = False) -> dict[int, float]:
+        """Mean error in degrees by seed, of all test images or of a slice; as it is, or with its bias removed."""
         found = {seed: figures(result, part) for seed, result in self.of(arm, protocol).items()}
-        return {seed: entry["error"]["mean"] for seed, entry in found.items() if entry}
+        return {
+            seed: entry["unbiased"] if unbiased else entry["error"]["mean"] for seed, entry in found.items() if entry
+        }
 
-    def difference(self, arm: str, other: str, protocol: str, part: str | None = None) -> Difference | None:
+    def difference(
+        self, arm: str, other: str, protocol: str, part: str | None = None, *, unbiased: bool = False
+    ) -> Difference | None:
         """An arm against another over the seeds that both have; None without any."""
-        first, second = self.errors(arm, protocol, part), self.errors(other, protocol, part)
+        first, second = (self.errors(name, protocol, part, unbiased=unbiased) for name in (arm, other))
         seeds = sorted(set(first) & set(second))
         if not seeds:
             return None

@@ -56,17 +56,18 @@ def error_table(outcome: Outcome, protocol: str) -> str:
 
 def difference_table(outcome: Outcome, protocol: str, part: str | None = None) -> str:
     """Arms against those that they are compared with, paired by seed, on all test images or a slice."""
-    head = ("arm", "against", "pairs", "difference, °", "share", "verdict")
+    head = ("arm", "against", "pairs", "difference, °", "share", "verdict", "bias removed: difference, °", "verdict")
     rows = []
     for arm in outcome.arms_of(protocol):
         for other in outcome.arms[arm]["against"]:
             if other == arm or other not in outcome.arms_of(protocol):
                 continue
             difference = outcome.difference(arm, other, protocol, part)
-            if difference is None:
-                rows.append([f"`{arm}`", f"`{other}`", NOT_RUN])
-                continue
+            unbiased = outcome.difference(arm, other, protocol, part, unbiased=True)
+            if difference is None or unbiased is None:
+                continue  # the table of errors says what was not run
             cells = [str(difference.seeds), str(difference.degrees), f"{difference.share:+.0%}", difference.verdict]
+            cells += [str(unbiased.degrees), unbiased.verdict]
             rows.append([f"`{arm}`", f"`{other}`", *cells])
     return _markdown(head, rows)
 
@@ -75,7 +76,7 @@ def slice_table(outcome: Outcome, protocol: str) -> str:
     """Error and correlations on each part of the test images."""
     head = ["arm", *(f"{part}: {what}" for part in outcome.slices for what in ("error, °", "correlation pitch / yaw"))]
     rows = []
-    for arm in outcome.arms_of(protocol):
+    for arm in filter(lambda name: outcome.of(name, protocol), outcome.arms_of(protocol)):
         row = [f"`{arm}`"]
         for part in outcome.slices:
             errors = outcome.errors(arm, protocol, part)
@@ -95,16 +96,13 @@ def score_table(outcome: Outcome, protocol: str) -> str:
     for arm in outcome.arms_of(protocol):
         every = outcome.of(arm, protocol)
         results = {seed: result["scores"] for seed, result in every.items() if result["scores"]}
-        if every and not results:
-            continue  # it has no renders
-        row = [f"`{arm}`"]
-        if results:
-            row.append(f"{_mean(results, lambda scores: scores['told_apart']):.0%}")
-            row.append(_pair(results, lambda scores: scores["drift"] or (None, None), "{:+.2f}"))
-            drift = _mean(results, lambda scores: scores["drift_distance"])
-            row.append("–" if drift is None else f"{drift:.2f}")
-            row.append(str(seed_interval(list(outcome.errors(arm, protocol).values()))))
-        rows.append(row if results else [*row, NOT_RUN])
+        if not results:
+            continue  # it was not run, or has no renders
+        row = [f"`{arm}`", f"{_mean(results, lambda scores: scores['told_apart']):.0%}"]
+        row.append(_pair(results, lambda scores: scores["drift"] or (None, None), "{:+.2f}"))
+        drift = _mean(results, lambda scores: scores["drift_distance"])
+        row.append("–" if drift is None else f"{drift:.2f}")
+        rows.append([*row, str(seed_interval(list(outcome.errors(arm, protocol).values())))])
     return _markdown(head, rows)
 
 
