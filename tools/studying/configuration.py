@@ -61,9 +61,9 @@ class AdaptationSection(Section):
     arguments: dict[str, Any] = Field({})
     """Of the albumentations transform."""
     matched_gaze: bool = False
-    """Train the refiner on renders drawn so that their gaze is spread as it is on the photographs in
-    the eyes of an estimator that has learnt on all renders with augmentation. Else the refiner moves irises to where
-    photographs have them more often. All renders are refined."""
+    """Train the refiner on renders drawn so that their gaze is spread as it is on the photographs in the eyes of an
+    estimator that has learnt on all renders with augmentation. Meant against a refiner that makes up for another spread
+    of gaze by moving irises and lids. All renders are refined."""
 
 
 class ArmSection(Section):

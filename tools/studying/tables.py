@@ -94,8 +94,7 @@ def score_table(outcome: Outcome, protocol: str) -> str:
     head = ("arm", "told from photographs", "pupil drift x / y, px", "pupil drift, length, px", "error, °")
     rows = []
     for arm in outcome.arms_of(protocol):
-        every = outcome.of(arm, protocol)
-        results = {seed: result["scores"] for seed, result in every.items() if result["scores"]}
+        results = {seed: found["scores"] for seed, found in outcome.of(arm, protocol).items() if found["scores"]}
         if not results:
             continue  # it was not run, or has no renders
         row = [f"`{arm}`", f"{_mean(results, lambda scores: scores['told_apart']):.0%}"]
