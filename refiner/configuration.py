@@ -25,10 +25,12 @@ class DataSection(Section):
     """Labelled synthetic images: a folder, searched recursively. Labels are not used for training the refiner."""
     photographs: Path | None = None
     """Unlabelled real images: a folder, searched recursively."""
+    estimator: Path | None = None
+    """A gaze estimator that sees the image alone, file or run folder: refining should leave its answers as they are."""
     preflight: Literal["refuse", "warn", "skip"] = "warn"
     """What to do when the two domains do not fit each other: stop, say so, or not look."""
 
-    @field_validator("renders", "photographs")
+    @field_validator("renders", "photographs", "estimator")
     @classmethod
     def _home_is_known(cls, path: Path | None) -> Path | None:
         return path.expanduser() if path else None
@@ -125,6 +127,8 @@ class TrainingConfiguration(Section):
     """Lambda, on the mean absolute difference, beside the mean over patches. Paper's sums at 35x55: x 15.28."""
     self_regularization: Literal["pixels", "channel_mean", "gradients", "pixels_and_gradients", "blurred"] = "pixels"
     """What is compared, by its name in refiner.losses.SELF_REGULARIZATIONS."""
+    consistency_weight: float = Field(20.0, ge=0)
+    """Of the mean absolute change, in radians, of what data.estimator answers; nothing where there is none."""
     objective: Literal["cross_entropy"] = "cross_entropy"
     """The adversarial game, by its name in refiner.losses.OBJECTIVES."""
     label_smoothing: float = Field(0.0, ge=0, lt=0.5)

@@ -18,7 +18,7 @@ from refiner.configuration import OptimizerSection, TrainingConfiguration
 from refiner.discriminator_augmentation import augment
 from refiner.errors import RunError, TrainingError
 from refiner.history import ImageHistory
-from refiner.losses import OBJECTIVES, SELF_REGULARIZATIONS, r1_penalty, self_regularization_loss
+from refiner.losses import OBJECTIVES, SELF_REGULARIZATIONS, consistency_loss, r1_penalty, self_regularization_loss
 from refiner.monitors import discriminator_figures, refiner_figures
 from refiner.networks import DISCRIMINATORS, Discriminator, RefinerNetwork
 from refiner.randomness import derived_seed
@@ -35,11 +35,20 @@ class Game:
         configuration: of the run; the initial weights follow from its seed.
         device: ``cpu`` or ``cuda``.
         precision: ``fp32`` or ``bf16``, of the convolutions; weights are always fp32.
+        task: a frozen network whose answers refining should not change, (N, C, H, W) to (N, K).
     """
 
-    def __init__(self, configuration: TrainingConfiguration, *, device: str, precision: str) -> None:
+    def __init__(
+        self,
+        configuration: TrainingConfiguration,
+        *,
+        device: str,
+        precision: str,
+        task: torch.nn.Module | None = None,
+    ) -> None:
         self.configuration, self.device, self.precision = configuration, device, precision
         self.accelerator = Accelerator(mixed_precision="no", cpu=device == "cpu")
+        self.task = None if task is None else task.to(self.accelerator.device)
         refiner, discriminator = build_networks(configuration)
         self.average = copy.deepcopy(refiner).to(self.accelerator.device) if configuration.ema_decay else None
         self.refiner, self.discriminator, self.refiner_optimizer, self.discriminator_optimizer = (
@@ -58,6 +67,8 @@ class Game:
 
     def update_refiner(self, synthetic: Tensor, generator: torch.Generator, *, adversarial: bool = True) -> Figures:
         """One step of the refiner: fool the discriminator and stay near the render, or only the latter.
+
+        Near in pixels (or features), and in the eyes of the task network where there is one.
 
         Args:
             synthetic: (N, C, H, W), in [-1, 1].
@@ -78,6 +89,9 @@ class Game:
             if adversarial:
                 terms["adversarial"] = self.objective.refiner(self.discriminator(self._augment(refined, generator)))
                 loss = loss + terms["adversarial"]
+                if self.task is not None:
+                    terms["consistency"] = consistency_loss(refined, synthetic, self.task)
+                    loss = loss + self.configuration.consistency_weight * terms["consistency"]
         self.discriminator.requires_grad_(True).train()
         self._descend(loss, self.refiner_optimizer, terms)
         self._update_average()

@@ -78,6 +78,28 @@ def pixels_and_gradients(images: Tensor) -> Tensor:
     return torch.cat([images, image_gradients(images)], dim=1)
 
 
+def consistency_loss(refined: Tensor, synthetic: Tensor, task: Callable[[Tensor], Tensor]) -> Tensor:
+    """How far refining moves the answers of a frozen network, such as a gaze estimator trained on renders.
+
+    Pixels can stay near and lids, shading or the iris still move a little, the same way in every image. A network
+    that answers the question the labels answer sees that; it is no proof, for what it does not see may move.
+
+    Args:
+        refined: (N, C, H, W), float, in [-1, 1]. Gradients flow through it.
+        synthetic: same shape and device as ``refined``.
+        task: the network, whose weights are frozen: (N, C, H, W) to (N, K).
+
+    Returns:
+        Scalar tensor, the mean absolute difference in units of the answers.
+
+    Source:
+        Hoffman et al., CyCADA, arXiv:1711.03213, section 3, semantic consistency, for numbers instead of classes.
+    """
+    with torch.no_grad():
+        expected = task(synthetic)
+    return (task(refined).float() - expected.float()).abs().mean()
+
+
 BLUR = 5
 """Side in pixels of the square that :func:`blurred` averages over."""
 

@@ -22,6 +22,7 @@ from torch import Tensor
 from refiner.augmentation import Augmentation
 from refiner.checkpoints import load_checkpoint, save_checkpoint
 from refiner.configuration import TrainingConfiguration
+from refiner.consistency import FrozenEstimator, load_frozen_estimator
 from refiner.data import ImageDomain, Sampler, load_domain
 from refiner.errors import DataError, RunError, TrainingError
 from refiner.game import Game, training_trial
@@ -73,6 +74,7 @@ def train(
     """
     domains = _load_domains(configuration)  # before the run folder is touched: a typo must cost nothing
     augmentations = _build_augmentations(configuration, domains)
+    task = _load_task(configuration)
     weights = load_refiner(start_from) if start_from is not None else None
     with open_run(run, configuration, new=new) as folder, Interruption() as interruption:
         folder.write_rejected(
@@ -83,7 +85,7 @@ def train(
             }
         )
         state = load_checkpoint(folder.checkpoints)
-        training = Training(configuration, folder, domains, augmentations, device=device, start_from=weights)
+        training = Training(configuration, folder, domains, augmentations, device=device, task=task, start_from=weights)
         if state is not None:
             training.load_state_dict(state)
             log.info("going on from step %d of %d", training.step, configuration.total_steps)
@@ -110,6 +112,16 @@ def _load_domains(configuration: TrainingConfiguration) -> dict[str, ImageDomain
         if findings and configuration.data.preflight == "refuse":
             raise DataError(f"pre-flight: {findings[0].message}; {findings[0].remedy}, or set data.preflight: warn")
     return domains
+
+
+def _load_task(configuration: TrainingConfiguration) -> FrozenEstimator | None:
+    """The gaze estimator whose answers should stay.
+
+    Raises:
+        DataError: it cannot be used.
+    """
+    path = configuration.data.estimator
+    return None if path is None else load_frozen_estimator(path, key="data.estimator", size=configuration.size)
 
 
 def _build_augmentations(
@@ -144,6 +156,7 @@ class Training:
         domains: ``renders`` and ``photographs``.
         augmentations: of those domains that have one.
         device: ``auto``, ``cpu`` or ``cuda``.
+        task: the estimator whose answers should stay.
         start_from: the refiner whose weights a new run starts from.
 
     Raises:
@@ -158,6 +171,7 @@ class Training:
         augmentations: dict[str, Augmentation],
         *,
         device: str,
+        task: FrozenEstimator | None = None,
         start_from: RefinerFile | None = None,
     ) -> None:
         self.configuration, self.folder = configuration, folder
@@ -168,9 +182,10 @@ class Training:
         }
         seed_globals(configuration.seed)
         inputs = {name: domain.digest() for name, domain in domains.items()}
+        inputs |= {} if task is None else {"estimator": task.digest}
         inputs["--from"] = start_from.digest() if start_from else "nothing"
         device, precision = folder.settle_environment(device, inputs, self._choose_precision)
-        self.game = Game(configuration, device=device, precision=precision)
+        self.game = Game(configuration, device=device, precision=precision, task=task)
         if start_from is not None:
             self.game.take_weights(start_from)
         self.step = 0

@@ -37,11 +37,12 @@ RANKS = {
     6: ["formats", "parts"],
     7: ["inspection", "targets", "tally", "splits", "data"],
     8: ["eyes.writing", "conversion", "preflight", "regression", "refinement"],
-    9: ["training", "transforms", "drift", "gaze", "store_refinement"],
-    10: ["batch_refinement"],
-    11: ["demonstration"],
-    12: ["commands"],
-    13: ["__main__", "__init__"],
+    9: ["transforms", "drift", "gaze", "store_refinement"],
+    10: ["batch_refinement", "consistency"],
+    11: ["training"],
+    12: ["demonstration"],
+    13: ["commands"],
+    14: ["__main__", "__init__"],
 }
 
 

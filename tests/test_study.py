@@ -41,6 +41,7 @@ from refiner.eyes import EyeParameters  # noqa: E402
 from refiner.eyes.calibration import Fit  # noqa: E402
 from refiner.files import locked  # noqa: E402
 from refiner.gaze.data import Patches, load_patches  # noqa: E402
+from refiner.gaze.estimator_files import load_estimator  # noqa: E402
 from refiner.gaze.prediction import GazeEstimator  # noqa: E402
 from refiner.images import EQUALIZED_BELOW, equalization  # noqa: E402
 from refiner.randomness import numpy_generator  # noqa: E402
@@ -278,6 +279,23 @@ def test_a_refiner_learns_from_the_renders_that_were_drawn_and_refines_all(
     with h5py.File(few) as some, h5py.File(all_of_them) as every:
         assert (len(some["images"]), len(every["images"])) == (20, 40)
         assert set(some["labels"]) == set()  # nothing but pixels
+
+
+def test_a_consistent_refiner_keeps_the_answers_of_another_estimator(values: dict[str, Any], tmp_path: Path) -> None:
+    values["adaptations"]["ours"] = {"consistent": True}
+    values["estimator"]["overrides"]["head_pose"] = "yaw"
+    values["arms"] = {"raw": {}, "refined": {"adaptation": "ours", "protocols": ["transductive"]}}
+    consistent = Study("consistent", tmp_path, StudyConfiguration.model_validate(values))
+    plan, place, _ = run(consistent, tmp_path / "out", ["refined"], [0])
+    (result,) = plan.results(["refined"], [0])
+    tested = result.inputs["estimator"]
+    refiner = tested.inputs["images"].inputs["refiner"]
+    judge = refiner.inputs["estimator"]
+    assert judge.settings["configuration"]["seed"] != tested.settings["configuration"].get("seed", 0)
+    assert judge.inputs["images"] == refiner.inputs["renders"]
+    configuration = yaml.safe_load((refiner.folder(place.out) / "run" / "config.yaml").read_text())
+    assert configuration["data"]["estimator"] == str((judge.folder(place.out) / "run").resolve())
+    assert load_estimator(judge.folder(place.out) / "run").network.head_pose is False
 
 
 def test_centred_answers_have_the_mean_of_the_labels_learnt(values: dict[str, Any], tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ from refiner.conversion import Conversion, convert
 from refiner.errors import DataError, RunError, TrainingError
 from refiner.files import locked
 from refiner.game import Game
+from refiner.gaze.estimator_files import save_estimator
+from refiner.gaze.estimators import GazeNetwork
 from refiner.refiner_files import load_refiner
 from refiner.runs import CLOCK_COLUMNS
 from refiner.training import train
@@ -105,6 +107,40 @@ def test_every_option_resumes_to_the_same_bits_and_makes_a_difference(
     assert_same_run(whole, broken)
     assert metrics(whole)[-1] != metrics(plain)[-1]
     assert ("r1" in metrics(whole)[-1]) == (changed.discriminator.r1_weight > 0)
+
+
+def test_a_consistent_run_resumes_to_the_same_bits_and_keeps_its_estimator(
+    tiny: TrainingConfiguration, tmp_path: Path
+) -> None:
+    network = GazeNetwork("small", tiny.size)
+    architecture = {"network": "small", "size": list(tiny.size), "head_pose": False, "standardize": False}
+    estimator = tmp_path / "estimator.safetensors"
+
+    def save() -> None:
+        save_estimator(
+            estimator, network.state_dict(), architecture=architecture, equalize=True, mean_gaze=(0, 0), training={}
+        )
+
+    def kill_late(step: int, steps: int, means: dict[str, float]) -> None:
+        if step == 8:
+            raise Killed
+
+    save()
+    data = tiny.data.model_copy(update={"estimator": estimator})
+    consistent = tiny.model_copy(update={"data": data})
+    whole, broken, plain = (tmp_path / name for name in ("whole", "broken", "plain"))
+    for run, configuration in ((whole, consistent), (plain, tiny)):
+        train(configuration, run, device="cpu")
+    with pytest.raises(Killed):
+        train(consistent, broken, device="cpu", report=kill_late)
+    train(consistent, broken, device="cpu")
+    assert_same_run(whole, broken)
+    assert metrics(whole)[-1]["consistency"] > 0
+    assert "consistency" not in metrics(plain)[-1]
+    torch.nn.init.normal_(network.last.weight)
+    save()
+    with pytest.raises(RunError, match="was started on other estimator"):
+        train(consistent, broken, device="cpu")
 
 
 def test_sigkill_at_random_moments(tiny: TrainingConfiguration, tmp_path: Path) -> None:

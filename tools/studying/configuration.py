@@ -60,6 +60,9 @@ class AdaptationSection(Section):
     """Changes of that configuration, after the study's own."""
     arguments: dict[str, Any] = Field({})
     """Of the albumentations transform."""
+    consistent: bool = False
+    """Keep what an estimator of another seed, which sees the image alone and has learnt on all renders with
+    augmentation, answers: see ``data.estimator`` of a refiner's configuration."""
     matched_gaze: bool = False
     """Train the refiner on renders drawn so that their gaze is spread as it is on the photographs in the eyes of an
     estimator that has learnt on all renders with augmentation. Meant against a refiner that makes up for another spread

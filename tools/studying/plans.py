@@ -15,6 +15,9 @@ from refiner.records import LABELS_FILE
 ALL, FIRST, SECOND = "all", "first", "second"
 """Parts of a target: everything, or every other group."""
 
+JUDGE = 1000
+"""Added to the seed of an estimator that a refiner is held to, so that it is none of those that are tested."""
+
 TESTED: dict[Protocol, str] = {"transductive": ALL, "inductive": SECOND}
 SEEN: dict[Protocol, str] = {"transductive": ALL, "inductive": FIRST}
 """Which part is tested on, and which part gives the photographs."""
@@ -162,7 +165,10 @@ class Plan:
         photographs = self._photographs(arm, seed, protocol, label, arm.photographs)
         if adaptation.method == "refiner":
             known = self._drawn(arm, seed, protocol, label, renders) if adaptation.matched_gaze else renders
-            refiner = self._refiner(adaptation, seed, label, known, photographs)
+            inputs = {"renders": known, "photographs": photographs}
+            if adaptation.consistent:
+                inputs["estimator"] = self._judge(arm, seed, label, renders)
+            refiner = self._refiner(adaptation, seed, label, inputs)
             return Task("refined", label, {"equalize": arm.equalize}, {"renders": renders, "refiner": refiner})
         settings = {
             "method": adaptation.method,
@@ -184,10 +190,15 @@ class Plan:
         inputs = {"target": self._target(arm), "estimator": estimator}
         return Task("centred", label, self._seen(seed, protocol, arm.photographs), inputs)
 
-    def _refiner(self, adaptation: AdaptationSection, seed: int, label: str, renders: Task, photographs: Task) -> Task:
+    def _judge(self, arm: ArmSection, seed: int, label: str, renders: Task) -> Task:
+        """The estimator whose answers a refiner should leave as they are: another than the one that is tested."""
+        alone = {"augmented": True, "estimator": {**arm.estimator, "head_pose": False}}
+        return self._estimator(arm.model_copy(update=alone), seed + JUDGE, label, renders)
+
+    def _refiner(self, adaptation: AdaptationSection, seed: int, label: str, inputs: dict[str, Task]) -> Task:
         # Defaults are left out, so that a setting that is new in the package makes no result look old.
         settings = self.study.refiner(adaptation, seed).model_dump(mode="json", exclude_defaults=True, exclude={"data"})
-        return Task("refiner", label, {"configuration": settings}, {"renders": renders, "photographs": photographs})
+        return Task("refiner", label, {"configuration": settings}, inputs)
 
     def _estimator(self, arm: ArmSection, seed: int, label: str, images: Task) -> Task:
         settings = self.study.estimator(arm, seed).model_dump(

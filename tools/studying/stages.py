@@ -188,6 +188,8 @@ def make_refiner(task: Task, place: Place) -> Figures:
     """A refiner, in a run folder; goes on from its checkpoint."""
     inputs = _inputs(task, place)
     data = {name: str((inputs[name] / IMAGES_FILE).resolve()) for name in ("renders", "photographs")}
+    if "estimator" in inputs:
+        data["estimator"] = str((inputs["estimator"] / "run").resolve())
     configuration = TrainingConfiguration.model_validate({**task.settings["configuration"], "data": data})
     run = task.folder(place.out) / "run"
     train(configuration, run, device=place.device)

@@ -1,0 +1,121 @@
+"""The frozen estimator that judges refined images: what passes through it, and which are refused."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from refiner.configuration import TrainingConfiguration
+from refiner.consistency import load_frozen_estimator
+from refiner.errors import DataError
+from refiner.game import Game
+from refiner.gaze.estimator_files import save_estimator
+from refiner.gaze.estimators import GazeNetwork, HeadPose
+from refiner.losses import consistency_loss
+from refiner.randomness import torch_generator
+
+SIZE = (8, 12)
+
+
+def save(path: Path, *, head_pose: HeadPose = False, size: tuple[int, int] = SIZE, seed: int = 0) -> Path:
+    torch.manual_seed(seed)
+    network = GazeNetwork("small", size, head_pose=head_pose)
+    architecture = {"network": "small", "size": list(size), "head_pose": head_pose, "standardize": False}
+    save_estimator(
+        path, network.state_dict(), architecture=architecture, equalize=False, mean_gaze=(0.0, 0.0), training={}
+    )
+    return path
+
+
+@pytest.fixture
+def estimator(tmp_path: Path) -> Path:
+    return save(tmp_path / "estimator.safetensors")
+
+
+def images(channels: int = 1, *, seed: int = 0) -> torch.Tensor:
+    return torch.rand(6, channels, *SIZE, generator=torch_generator(seed, "images")) * 2 - 1
+
+
+def test_the_loss_is_the_mean_change_of_the_answers() -> None:
+    def task(batch: torch.Tensor) -> torch.Tensor:
+        return torch.stack([batch.mean(dim=(1, 2, 3)), batch[:, 0, 0, 0]], dim=1)
+
+    still, moved = torch.zeros(2, 1, 3, 4), torch.zeros(2, 1, 3, 4, requires_grad=True)
+    with torch.no_grad():
+        moved[1, 0, 0, 0] = 1.2
+    loss = consistency_loss(moved, still, task)
+    assert loss.item() == pytest.approx((0.1 + 1.2) / 4)  # answers 0, 0, 0.1 and 1.2
+    loss.backward()
+    assert moved.grad is not None and moved.grad[1].abs().sum() > 0
+    assert consistency_loss(still, still, task) == 0
+
+
+def test_gradients_pass_and_weights_stay(estimator: Path) -> None:
+    task = load_frozen_estimator(estimator, key="data.estimator", size=SIZE)
+    batch = images().requires_grad_()
+    task(batch).sum().backward()
+    assert batch.grad is not None and batch.grad.abs().sum() > 0
+    assert not any(parameter.requires_grad for parameter in task.parameters())
+
+
+def test_colour_is_seen_as_its_luma(estimator: Path) -> None:
+    task = load_frozen_estimator(estimator, key="data.estimator", size=SIZE)
+    grey = images()
+    assert torch.allclose(task(grey.expand(-1, 3, -1, -1)), task(grey), atol=1e-6)
+    green, blue = torch.zeros(1, 3, *SIZE), torch.zeros(1, 3, *SIZE)
+    green[:, 1], blue[:, 2] = 1, 1
+    assert torch.allclose(task(green), task(torch.full((1, 1, *SIZE), 0.587)), atol=1e-6)
+    assert not torch.allclose(task(green), task(blue), atol=1e-4)
+
+
+def test_a_heavy_weight_keeps_the_answers(tiny: TrainingConfiguration, estimator: Path) -> None:
+    """Against a discriminator that pulls, the answers move less with the term than without."""
+    optimizer = tiny.refiner_optimizer.model_copy(update={"learning_rate": 0.005})
+    changes = {"refiner_optimizer": optimizer, "self_regularization_weight": 0.0}
+    shifts = []
+    for weight in (0.0, 500.0):
+        task = load_frozen_estimator(estimator, key="data.estimator", size=SIZE)
+        configuration = tiny.model_copy(update={**changes, "consistency_weight": weight})
+        game = Game(configuration, device="cpu", precision="fp32", task=task)
+        for step in range(40):
+            figures = game.update_refiner(images(seed=step % 3), torch_generator(0, "draws"))
+        shifts.append(figures["consistency"].item())
+    assert shifts[1] < 0.5 * shifts[0]
+
+
+def test_the_gradient_is_that_of_the_other_terms_plus_the_weighted_one(
+    tiny: TrainingConfiguration, estimator: Path
+) -> None:
+    def gradient(weight: float) -> torch.Tensor:
+        task = load_frozen_estimator(estimator, key="data.estimator", size=SIZE)
+        game = Game(tiny.model_copy(update={"consistency_weight": weight}), device="cpu", precision="fp32", task=task)
+        game.update_refiner(images(), torch_generator(0, "draws"))
+        return torch.cat([parameter.grad.flatten() for parameter in game.refiner.parameters()])
+
+    without, one = gradient(0.0), gradient(1.0)
+    assert not torch.allclose(one, without, atol=1e-6)
+    assert torch.allclose(gradient(7.0), without + 7 * (one - without), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"head_pose": True}, r"data\.estimator: .* is told the head pose"),
+        ({"head_pose": "yaw"}, "image alone"),
+        ({"size": (16, 24)}, "looks at 16x24, the refiner is trained at 8x12"),
+    ],
+)
+def test_estimators_that_cannot_judge_are_refused(changes: dict, words: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=words):
+        load_frozen_estimator(save(tmp_path / "other.safetensors", **changes), key="data.estimator", size=SIZE)
+
+
+def test_neighbours_and_missing_files_are_refused(tmp_path: Path) -> None:
+    architecture = {"network": "knn", "size": list(SIZE), "neighbours": 1, "patch": [4, 6], "samples": 3}
+    weights = {"features": torch.zeros(3, 24), "gaze": torch.zeros(3, 2)}
+    path = tmp_path / "knn.safetensors"
+    with pytest.raises(DataError, match=r"data\.estimator: .*knn\.safetensors"):
+        load_frozen_estimator(path, key="data.estimator", size=SIZE)
+    save_estimator(path, weights, architecture=architecture, equalize=False, mean_gaze=(0.0, 0.0), training={})
+    with pytest.raises(DataError, match="nearest neighbours"):
+        load_frozen_estimator(path, key="data.estimator", size=SIZE)
