@@ -46,7 +46,8 @@ def test_the_loss_is_the_mean_change_of_the_answers() -> None:
     loss = consistency_loss(moved, still, task)
     assert loss.item() == pytest.approx((0.1 + 1.2) / 4)  # answers 0, 0, 0.1 and 1.2
     loss.backward()
-    assert moved.grad is not None and moved.grad[1].abs().sum() > 0
+    assert moved.grad is not None
+    assert moved.grad[1].abs().sum() > 0
     assert consistency_loss(still, still, task) == 0
 
 
@@ -54,7 +55,8 @@ def test_gradients_pass_and_weights_stay(estimator: Path) -> None:
     task = load_frozen_estimator(estimator, key="data.estimator", size=SIZE)
     batch = images().requires_grad_()
     task(batch).sum().backward()
-    assert batch.grad is not None and batch.grad.abs().sum() > 0
+    assert batch.grad is not None
+    assert batch.grad.abs().sum() > 0
     assert not any(parameter.requires_grad for parameter in task.parameters())
 
 
