@@ -1,4 +1,4 @@
-"""``refiner gaze``: train, evaluate and use the gaze estimator, the downstream task."""
+"""``refiner gaze``: train, evaluate, use and centre the gaze estimator, the downstream task."""
 
 import logging
 import math
@@ -183,6 +183,42 @@ def predict(estimator: Path, source: Path, destination: Path | None, device: str
     if summary.rejected:
         click.echo(f"see {rejects_of(destination)} for what was rejected and why", err=True)
         sys.exit(REJECTED_STATUS)
+
+
+@command.command()
+@click.argument("estimator", type=EXISTING_PATH, metavar="ESTIMATOR")
+@click.argument("photographs", type=EXISTING_PATH, metavar="PHOTOGRAPHS")
+@click.argument("destination", type=ANY_PATH, metavar="OUT.safetensors")
+@device_option
+@json_option
+def centre(estimator: Path, photographs: Path, destination: Path, device: str, as_json: bool) -> None:
+    """Move an estimator's answers by a constant: over PHOTOGRAPHS their mean becomes that of its training labels.
+
+    No label of PHOTOGRAPHS is read. It helps where people look, in the mean, where the renders do, and harms where they
+    do not: state that range when rendering (refiner render --set gaze.pitch_degrees=...).
+
+    
+    Example:
+      refiner gaze centre runs/gaze photographs centred.safetensors
+    """
+    from refiner.gaze.centring import centre_estimator
+
+    with progress("estimating") as advance:
+        centring = centre_estimator(
+            estimator, photographs, destination, device=device, report=lambda done, total: advance(done, total, "")
+        )
+    pitch, yaw = (math.degrees(angle) for angle in centring.moved)
+    if as_json:
+        print_json(
+            "gaze centre",
+            estimator=str(destination),
+            photographs=centring.photographs,
+            rejected=centring.rejected,
+            moved_degrees=[pitch, yaw],
+        )
+    else:
+        click.echo(f"{destination}: pitch moved by {pitch:+.2f}, yaw by {yaw:+.2f} degrees")
+    _say_rejected(centring.rejected)
 
 
 def _say_rejected(rejected: dict[str, str]) -> None:

@@ -149,6 +149,65 @@ def rejects_of(destination: Path) -> Path:
     return destination.with_suffix(".rejected.csv")
 
 
+class Predictions(NamedTuple):
+    """The gaze of the images of a data set.
+
+    Attributes:
+        ids: of the images that can be used.
+        gaze: theirs, (N, 2), pitch and yaw in radians.
+        rejected: id and reason of each of the others.
+    """
+
+    ids: list[str]
+    gaze: Angles
+    rejected: dict[str, str]
+
+
+def predict_all(
+    estimator: GazeEstimator, source: Path, *, report: Callable[[int, int], None] = lambda done, total: None
+) -> Predictions:
+    """The gaze of every readable image of a data set.
+
+    Args:
+        estimator: which is told the head pose that stands with the images, where it wants one.
+        source: a folder or file of any known layout; labels are not needed.
+        report: told how many of how many images are done.
+
+    Raises:
+        DataError: the data set cannot be used, or none of its images.
+    """
+    dataset = open_dataset(source, size=estimator.size)
+    ids: list[str] = []
+    found: list[Angles] = []
+    rejected: dict[str, str] = {}
+    waiting: list[tuple[Patches, Any]] = []
+
+    def finish() -> None:
+        poses = np.array([pose for _, pose in waiting]) if estimator.head_pose else None
+        found.append(estimator.predict_patches(np.stack([patch for patch, _ in waiting]), poses))
+        waiting.clear()
+
+    outcomes = read_labelled(dataset, estimator.size, equalize=estimator.equalize, labels=bool(estimator.head_pose))
+    for done, (sample, outcome) in enumerate(outcomes, 1):
+        if isinstance(outcome, ImageError):
+            rejected[sample] = outcome.reason
+        elif estimator.head_pose and "head_pose" not in outcome[1]:
+            rejected[sample] = "has no head pose, which this estimator is told"
+        else:
+            ids.append(sample)
+            waiting.append((outcome[0], outcome[1].get("head_pose")))
+        if waiting and (len(waiting) == _TABLE_BLOCK or done == len(dataset.ids)):
+            finish()
+            report(done, len(dataset.ids))
+    if waiting:
+        finish()
+    if not ids:
+        raise DataError(
+            f"{source}: none of {len(rejected)} images can be used; the first {next(iter(rejected.values()))}"
+        )
+    return Predictions(ids, np.concatenate(found), rejected)
+
+
 def predict_dataset(
     estimator: GazeEstimator,
     source: Path,
@@ -161,50 +220,26 @@ def predict_dataset(
     What cannot be used is named in ``OUT.rejected.csv`` beside it.
 
     Args:
-        estimator: which is told the head pose that stands with the images, where it wants one.
-        source: a folder or file of any known layout; labels are not needed.
+        estimator, source, report: see :func:`predict_all`.
         destination: the table, written at the end.
-        report: told how many of how many images are done.
 
     Raises:
         DataError: the data set cannot be used, or none of its images.
         OutputError: the table cannot be written, or lies inside the data set.
     """
-    dataset = open_dataset(source, size=estimator.size)
     check_apart(source, destination)
-    rows: list[dict[str, str]] = []
-    rejected: list[tuple[str, str, str]] = []
-    waiting: list[tuple[str, Patches, Any]] = []
-
-    def finish() -> None:
-        poses = np.array([pose for _, _, pose in waiting]) if estimator.head_pose else None
-        angles = estimator.predict_patches(np.stack([patch for _, patch, _ in waiting]), poses)
-        for (sample, _, _), pair in zip(waiting, angles, strict=True):
-            cells = (f"{angle:.9g}" for angle in pair)
-            rows.append({"file": sample, **dict(zip(PAIRS["gaze"], cells, strict=True))})
-        waiting.clear()
-
-    found = read_labelled(dataset, estimator.size, equalize=estimator.equalize, labels=bool(estimator.head_pose))
-    for done, (sample, outcome) in enumerate(found, 1):
-        if isinstance(outcome, ImageError):
-            rejected.append((sample, "predict", outcome.reason))
-        elif estimator.head_pose and "head_pose" not in outcome[1]:
-            rejected.append((sample, "predict", "has no head pose, which this estimator is told"))
-        else:
-            waiting.append((sample, outcome[0], outcome[1].get("head_pose")))
-        if waiting and (len(waiting) == _TABLE_BLOCK or done == len(dataset.ids)):
-            finish()
-            report(done, len(dataset.ids))
-    if waiting:
-        finish()
-    if not rows:
-        raise DataError(f"{source}: none of {len(rejected)} images can be used; the first {rejected[0][2]}")
-    write_table(destination, ("file", *PAIRS["gaze"]), rows)
+    ids, gaze, rejected = predict_all(estimator, source, report=report)
+    pitch, yaw = PAIRS["gaze"]
+    rows = [
+        {"file": sample, pitch: f"{angles[0]:.9g}", yaw: f"{angles[1]:.9g}"}
+        for sample, angles in zip(ids, gaze, strict=True)
+    ]
+    write_table(destination, ("file", pitch, yaw), rows)
     if rejected:
-        write_rejected(rejects_of(destination), rejected)
+        write_rejected(rejects_of(destination), [(sample, "predict", why) for sample, why in rejected.items()])
     else:
         rejects_of(destination).unlink(missing_ok=True)
-    return PredictionSummary(len(rows), len(rejected))
+    return PredictionSummary(len(ids), len(rejected))
 
 
 def predict_image(estimator: GazeEstimator, path: Path) -> Angles:

@@ -1,5 +1,6 @@
 import csv
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ def trained(config: Path, tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-@pytest.mark.parametrize("name", ["train", "evaluate", "predict"])
+@pytest.mark.parametrize("name", ["train", "evaluate", "predict", "centre"])
 def test_help_has_an_example(name: str) -> None:
     result = run(name, "--help")
     assert result.exit_code == 0
@@ -124,3 +125,18 @@ def test_each_mistake_is_one_line(trained: Path, config: Path, gazes: Path, rend
         result = run(*arguments)
         assert (result.exit_code, "Traceback" in result.output) == (status, False), result.output
         assert words in result.stderr
+
+
+def test_centre_says_by_how_much(trained: Path, other_gazes: Path, tmp_path: Path) -> None:
+    (other_gazes / "broken.png").write_bytes(b"no image")
+    out = tmp_path / "centred.safetensors"
+    result = run("centre", trained, other_gazes, out, "--device", "cpu", "--json")
+    assert result.exit_code == 4
+    assert "broken.png" in result.stderr
+    said = json.loads(result.stdout)
+    assert (said["photographs"], list(said["rejected"])) == (40, ["broken.png"])
+    (other_gazes / "broken.png").unlink()
+    again = run("centre", out, other_gazes, tmp_path / "again.safetensors", "--device", "cpu")
+    assert again.exit_code == 0, again.output
+    assert re.search(r"pitch moved by [+-]0\.00, yaw by [+-]0\.00 degrees$", again.stdout.strip())
+    assert run("centre", trained, other_gazes, tmp_path / "no_estimator").exit_code == 1

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from studying.accuracies import group_column
 from studying.adaptations import equalized_images, matched_draw, matched_images, refined_images
 from studying.plans import part_numbers
@@ -36,9 +35,10 @@ from refiner.eyes.writing import rendered_records
 from refiner.eyes.writing import write_store as write_renders
 from refiner.files import write_text
 from refiner.formats import open_dataset
+from refiner.gaze.centring import save_centred
 from refiner.gaze.configuration import GazeConfiguration
 from refiner.gaze.data import LabelledPatches, load_patches
-from refiner.gaze.estimator_files import load_estimator, save_estimator
+from refiner.gaze.estimator_files import load_estimator
 from refiner.gaze.prediction import GazeEstimator
 from refiner.gaze.training import train_estimator
 from refiner.images import equalize
@@ -251,20 +251,7 @@ def make_centred(task: Task, place: Place) -> Figures:
     file = load_estimator(_inputs(task, place)["estimator"] / "run")
     estimator = GazeEstimator(file, device=place.device)
     answers = estimator.predict(_photographs(task, place, head_pose=bool(estimator.head_pose)))
-    move = np.asarray(file.metadata["mean_gaze"]) - answers.mean(axis=0)
-    weights = file.network.state_dict()
-    if "last.bias" not in weights:
-        raise DataError("centred: nearest neighbours have no constant to move; take another network")
-    weights["last.bias"] = weights["last.bias"].cpu() + torch.from_numpy(move.astype(np.float32))
-    save_estimator(
-        run / ESTIMATOR_FILE,
-        weights,
-        architecture=file.metadata["architecture"],
-        equalize=file.metadata["equalize"],
-        mean_gaze=tuple(file.metadata["mean_gaze"]),
-        training={**file.metadata["training"], "centred_by": move.tolist()},
-    )
-    return {"moved_degrees": np.degrees(move).tolist()}
+    return {"moved_degrees": np.degrees(save_centred(run / ESTIMATOR_FILE, file, answers)).tolist()}
 
 
 def make_scores(task: Task, place: Place) -> Figures:

@@ -1,0 +1,93 @@
+"""An estimator whose answers over photographs have the mean of the labels that it learnt from.
+
+What renders get wrong in the mean (where the eyeball sits behind the lids, how far lids follow) shifts all answers by
+about the same. No label of a photograph is read, but something is assumed: that over the photographs people look, in
+the mean, where the renders do.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from refiner.errors import DataError, OutputError
+from refiner.gaze.angles import Angles
+from refiner.gaze.estimator_files import EstimatorFile, load_estimator, save_estimator
+from refiner.gaze.neighbours import NearestNeighbours
+from refiner.gaze.prediction import GazeEstimator, predict_all
+from refiner.outputs import check_apart
+
+
+class Centring(NamedTuple):
+    """What was done.
+
+    Attributes:
+        photographs: whose answers were averaged.
+        rejected: id and reason of each that could not be used.
+        moved: by what all answers are moved, (2,), pitch and yaw in radians.
+    """
+
+    photographs: int
+    rejected: dict[str, str]
+    moved: Angles
+
+
+def centre_estimator(
+    path: Path,
+    photographs: Path,
+    destination: Path,
+    *,
+    device: str = "auto",
+    report: Callable[[int, int], None] = lambda done, total: None,
+) -> Centring:
+    """Write the centred estimator beside the one there is.
+
+    Args:
+        path: the estimator, file or run folder.
+        photographs: folder or file of any known layout; with head poses, where the estimator is told them.
+        destination: the new file, ``.safetensors``.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        report: told how many of how many photographs are done.
+
+    Raises:
+        DataError: the estimator or the photographs cannot be used.
+        OutputError: the file cannot be written there.
+    """
+    check_apart(photographs, destination)
+    if destination.suffix != ".safetensors" or destination.is_dir():
+        raise OutputError(f"{destination}: is no file of an estimator; end its name with .safetensors")
+    file = load_estimator(path)
+    _refuse_neighbours(file)
+    ids, gaze, rejected = predict_all(GazeEstimator(file, device=device), photographs, report=report)
+    return Centring(len(ids), rejected, save_centred(destination, file, gaze))
+
+
+def save_centred(destination: Path, file: EstimatorFile, answers: Angles) -> Angles:
+    """Write ``file`` with its last constant moved so that ``answers``, (N, 2), would have had the mean of its labels.
+
+    Returns:
+        The move, (2,), pitch and yaw in radians; the file notes it as ``centred_by``.
+
+    Raises:
+        DataError: it looks up nearest neighbours, which have no constant.
+    """
+    _refuse_neighbours(file)
+    moved: Angles = np.asarray(file.metadata["mean_gaze"]) - answers.mean(axis=0)
+    weights = file.network.state_dict()
+    constant = weights["last.bias"].cpu()
+    save_estimator(
+        destination,
+        {**weights, "last.bias": constant + torch.from_numpy(moved).to(constant.dtype)},
+        architecture=file.metadata["architecture"],
+        equalize=file.metadata["equalize"],
+        mean_gaze=tuple(file.metadata["mean_gaze"]),
+        training={**file.metadata["training"], "centred_by": moved.tolist()},
+    )
+    return moved
+
+
+def _refuse_neighbours(file: EstimatorFile) -> None:
+    if isinstance(file.network, NearestNeighbours):
+        raise DataError("nearest neighbours have no constant to move; centre an estimator of another network")

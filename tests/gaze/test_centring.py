@@ -1,0 +1,71 @@
+"""Answers that are moved by a constant: to which mean, and whose."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from refiner.errors import DataError, OutputError
+from refiner.gaze.centring import centre_estimator
+from refiner.gaze.configuration import GazeConfiguration
+from refiner.gaze.estimator_files import load_estimator, save_estimator
+from refiner.gaze.estimators import GazeNetwork, HeadPose
+from refiner.gaze.prediction import GazeEstimator, predict_all
+from refiner.gaze.training import train_estimator
+from refiner.records import read_labels, write_labels
+
+MEAN = (-0.12, 0.3)
+
+
+def save(path: Path, head_pose: HeadPose = False) -> Path:
+    network = GazeNetwork("small", (16, 24), head_pose=head_pose)
+    architecture = {"network": "small", "size": [16, 24], "head_pose": head_pose, "standardize": False}
+    save_estimator(
+        path, network.state_dict(), architecture=architecture, equalize=True, mean_gaze=MEAN, training={"step": 3}
+    )
+    return path
+
+
+@pytest.mark.parametrize("head_pose", [False, True, "yaw"])
+def test_the_mean_becomes_that_of_the_training_labels(head_pose: HeadPose, gazes: Path, tmp_path: Path) -> None:
+    plain, out = save(tmp_path / "plain.safetensors", head_pose), tmp_path / "out.safetensors"
+    centring = centre_estimator(plain, gazes, out, device="cpu")
+    before, after = (predict_all(GazeEstimator.load(path, device="cpu"), gazes).gaze for path in (plain, out))
+    assert after.mean(axis=0) == pytest.approx(MEAN, abs=1e-6)
+    assert after - before == pytest.approx(np.tile(centring.moved, (60, 1)), abs=1e-6)
+    assert abs(centring.moved).max() > 0.01
+    assert centring.photographs == 60
+    training = load_estimator(out).metadata["training"]
+    assert training == {"step": 3, "centred_by": pytest.approx(list(centring.moved))}
+
+
+def test_labels_of_the_photographs_do_not_matter(gazes: Path, tmp_path: Path) -> None:
+    plain = save(tmp_path / "plain.safetensors")
+    first = centre_estimator(plain, gazes, tmp_path / "first.safetensors", device="cpu")
+    labels = read_labels(gazes / "labels.csv")
+    write_labels(gazes / "labels.csv", {name: {**row, "gaze": row["gaze"] + 1} for name, row in labels.items()})
+    second = centre_estimator(plain, gazes, tmp_path / "second.safetensors", device="cpu")
+    (gazes / "labels.csv").unlink()
+    third = centre_estimator(plain, gazes, tmp_path / "third.safetensors", device="cpu")
+    assert first.moved.tolist() == second.moved.tolist() == third.moved.tolist()
+
+
+def test_what_cannot_be_centred_is_refused(tiny_gaze: GazeConfiguration, gazes: Path, tmp_path: Path) -> None:
+    plain = save(tmp_path / "plain.safetensors")
+    for out in (gazes / "out.safetensors", tmp_path / "out.pt"):
+        with pytest.raises(OutputError, match=r"choose an output|end its name with"):
+            centre_estimator(plain, gazes, out, device="cpu")
+    neighbours = tiny_gaze.model_copy(update={"network": "knn"})
+    train_estimator(neighbours, tmp_path / "knn", device="cpu")
+    with pytest.raises(DataError, match="no constant to move"):
+        centre_estimator(tmp_path / "knn", gazes, tmp_path / "out.safetensors", device="cpu")
+    assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_the_weights_stay(gazes: Path, tmp_path: Path) -> None:
+    plain, out = save(tmp_path / "plain.safetensors"), tmp_path / "out.safetensors"
+    centre_estimator(plain, gazes, out, device="cpu")
+    old, new = (load_estimator(path).network.state_dict() for path in (plain, out))
+    changed = [name for name in old if not torch.equal(old[name], new[name])]
+    assert changed == ["last.bias"]
