@@ -40,7 +40,7 @@ from refiner.commands.reporting import progress
     "photographs",
     type=click.Path(exists=True, path_type=Path),
     metavar="PHOTOGRAPHS",
-    help="Shrink the ranges to what these unlabelled images show; keeps them in OUT.yaml.",
+    help="Shrink the ranges that you do not set to what these unlabelled images show; writes them to OUT.yaml.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace a store that is there.")
 def command(
@@ -60,7 +60,8 @@ def command(
 
     Labels are gaze, head pose, the centre of the pupil, and the outlines of iris and lids. Image i of a seed is
     always the same, and twenty images in a row show one person. OUT is a folder, or a store when it ends in .h5.
-    --calibrate looks for the renders most like your photographs, and draws from the ranges that these came from.
+    --calibrate looks for the renders most like your photographs, and draws from the ranges that these came from; what
+    --set or --config say stays as it is.
 
     \b
     Examples:
@@ -68,6 +69,7 @@ def command(
       refiner render renders.h5 --count 100000 --seed 1
       refiner render big --size 224x224 --colour --set "gaze.pitch_degrees=[-20, 5]"
       refiner render renders --count 5000 --calibrate photographs
+      refiner render renders --count 5000 --calibrate photographs --set "gaze.pitch_degrees=[-20, 5]"
       refiner render photographs --stand-in --count 2000 --seed 2
     """
     from refiner.configuration import read_configuration
@@ -113,7 +115,7 @@ def _calibrated(base: "EyeParameters", photographs: Path, size: tuple[int, int],
 
     from refiner.configuration import write_configuration
     from refiner.data import load_domain
-    from refiner.eyes.calibration import calibrate, evenly
+    from refiner.eyes.calibration import calibrate, evenly, stated
     from refiner.files import write_text
     from refiner.images import grey_levels
 
@@ -123,6 +125,7 @@ def _calibrated(base: "EyeParameters", photographs: Path, size: tuple[int, int],
         fit = calibrate(
             np.stack([grey_levels(planes)[None] for planes in seen]),
             base,
+            keep=stated(base),
             report=lambda done, total: advance(done, total, ""),
         )
     kept = out.with_name(f"{out.name}.yaml")

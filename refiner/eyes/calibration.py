@@ -1,12 +1,12 @@
 """Fit the renderer's ranges to unlabelled photographs: rejection sampling by likeness (approximate Bayesian).
 
 A pool of eyes is rendered over the whole ranges. The renders that look most like each photograph vote for the values
-that they were drawn with, and each range shrinks to where the votes are. No label is read. Ranges only ever shrink, so
-what is stated beforehand (a range of the gaze, say) holds.
+that they were drawn with, and each range shrinks to where the votes are. No label is read. What is known beforehand (a
+range of the gaze, say) can be kept as it is stated.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import cv2
@@ -28,6 +28,15 @@ LEAST = 10
 """Photographs needed to speak of a distribution."""
 MOST = 2000
 """Photographs looked at, evenly spread over those given."""
+
+RANGES = tuple(
+    f"{section}.{field}"
+    for section, values in EyeParameters().model_dump().items()
+    if isinstance(values, dict) and section != "glasses"  # seen too seldom, and their glare not at a glance
+    for field, bounds in values.items()
+    if isinstance(bounds, tuple)
+)
+"""Names of the ranges that can be fitted."""
 
 _FEATURES = (12, 20)
 _SMOOTHING = 1.5 / 60  # deviation of the blur before sampling, in widths of the image
@@ -54,6 +63,7 @@ def calibrate(
     photographs: Patches,
     base: EyeParameters,
     *,
+    keep: Collection[str] = (),
     pool: int | None = None,
     seed: int = 0,
     report: Report = lambda *_: None,
@@ -63,13 +73,18 @@ def calibrate(
     Args:
         photographs: (N, 1, H, W) uint8, grey; equalised or not.
         base: ranges to start from.
+        keep: ranges that stay as they are, such as ``gaze.pitch_degrees``.
         pool: renders in each of the rounds; POOL where it is not given.
         seed: of the pool; the same photographs and seed give the same ranges.
         report: told how many of how many renders are done.
 
     Raises:
-        DataError: there are fewer than ten photographs.
+        DataError: there are fewer than ten photographs, or all ranges are kept.
     """
+    if set(keep) >= set(RANGES):
+        raise DataError(
+            "all ranges of the eyes are set, so that none is left to calibrate; leave out those to be fitted"
+        )
     if len(photographs) < LEAST:
         raise DataError(f"{len(photographs)} photographs are too few to calibrate on; give {LEAST} or more")
     pool = pool or POOL
@@ -86,9 +101,15 @@ def calibrate(
             glances.append(_features(np.stack([grey_levels(planes) for planes in batch.images.numpy()])))
             report(number * pool + min(start + _CHUNK, pool), ROUNDS * pool)
         nearest, alike = _nearest(wanted, np.concatenate(glances))
-        parameters = _shrunken(parameters, draw_values(lonely, range(pool), seed=seed + number), nearest)
+        parameters = _shrunken(parameters, draw_values(lonely, range(pool), seed=seed + number), nearest, keep)
         likeness.append(alike)
     return Fit(parameters, tuple(likeness))
+
+
+def stated(parameters: EyeParameters) -> list[str]:
+    """Names of the ranges that were set, such as ``gaze.pitch_degrees``, among those that have their defaults."""
+    sections = parameters.model_dump(exclude_unset=True)
+    return [f"{section}.{name}" for section, fields in sections.items() if isinstance(fields, dict) for name in fields]
 
 
 def evenly(count: int) -> NDArray[np.intp]:
@@ -115,16 +136,18 @@ def _nearest(wanted: NDArray[np.float32], pool: NDArray[np.float32]) -> tuple[ND
     return nearest.ravel(), float(correlation.max(axis=1).mean())
 
 
-def _shrunken(parameters: EyeParameters, draws: Draws, nearest: NDArray[np.intp]) -> EyeParameters:
+def _shrunken(
+    parameters: EyeParameters, draws: Draws, nearest: NDArray[np.intp], keep: Collection[str]
+) -> EyeParameters:
     """Ranges with the mean and the deviation of the values voted for, inside the ranges there were."""
     sections: dict[str, dict[str, tuple[float, float]]] = {}
-    for name, values in draws.items():
+    for name in RANGES:
         section, _, field = name.partition(".")
-        bounds = getattr(getattr(parameters, section), field, None)
-        if section == "glasses" or not isinstance(bounds, tuple) or bounds[0] == bounds[1]:
-            continue  # glasses are seen too seldom, and their glare not at a glance
+        bounds = getattr(getattr(parameters, section), field)
+        if name in keep or bounds[0] == bounds[1]:
+            continue
         low, high = bounds
-        unit = ((values.double().numpy()[nearest] - low) / (high - low)).clip(0, 1) ** (1 / SKEWED.get(name, 1))
+        unit = ((draws[name].double().numpy()[nearest] - low) / (high - low)).clip(0, 1) ** (1 / SKEWED.get(name, 1))
         middle, half = float(unit.mean()), float(unit.std()) * math.sqrt(3)  # of a uniform range
         ends = (max(0.0, middle - half), min(1.0, middle + half))
         start, end = (low + (high - low) * share ** SKEWED.get(name, 1) for share in ends)

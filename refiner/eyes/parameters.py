@@ -43,8 +43,8 @@ class GeometryRanges(Section):
     """Width of the eye: inner to outer lid corner."""
     corner_depth_mm: Range = (1.5, 5.0)
     """How much farther back the outer corner lies than the inner one."""
-    corner_rise_mm: Range = (-0.5, 2.5)
-    """How much higher the outer corner lies than the inner one."""
+    corner_rise_mm: Range = (-2.2, -0.2)
+    """How much higher the outer corner lies than the inner one. Bones say higher; what is seen of it, lower."""
     face_tilt_degrees: Range = (3.0, 11.0)
     """Head pitch label of an upright head: MPIIGaze measures the plane of eyes and mouth, and the mouth is forward."""
 
@@ -248,8 +248,8 @@ class PlacementRanges(Section):
 
     right_mm: Range = (-1.5, 1.5)
     """Shift of the eye to the right."""
-    down_mm: Range = (-1.3, 1.3)
-    """Shift of the eye downwards."""
+    down_mm: Range = (0.8, 2.2)
+    """Shift of the eye downwards: detectors put the corners too high."""
     follow_right: Range = (0.0, 0.4)
     """Share of the iris' sideways movement that the patch goes along with: landmark detectors are drawn to the iris."""
     follow_down: Range = (0.1, 1.0)

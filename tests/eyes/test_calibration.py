@@ -11,12 +11,13 @@ from refiner.commands import main
 from refiner.configuration import read_configuration
 from refiner.errors import ConfigurationError, DataError
 from refiner.eyes import EyeParameters
-from refiner.eyes.calibration import Fit, Patches, calibrate, evenly
+from refiner.eyes.calibration import RANGES, Fit, Patches, calibrate, evenly, stated
 from refiner.eyes.parameters import GazeRanges, PlacementRanges
 from refiner.eyes.rendering import render_eyes
 from refiner.images import grey_levels
 
 POOL = 600
+WIDE = EyeParameters(placement=PlacementRanges(down_mm=(-1.3, 2.4)))
 
 
 def photographed(parameters: EyeParameters, count: int = 60, size: tuple[int, int] = (36, 60)) -> Patches:
@@ -27,9 +28,9 @@ def photographed(parameters: EyeParameters, count: int = 60, size: tuple[int, in
 @cache
 def low_and_left() -> Fit:
     """Fitted to eyes that sit low in the patch and look to the left of the image."""
-    placed = PlacementRanges(down_mm=(0.8, 1.3), scale=(1.1, 1.2))
+    placed = PlacementRanges(down_mm=(1.5, 2.3), scale=(1.1, 1.2))
     truth = EyeParameters(images_per_person=1, placement=placed, gaze=GazeRanges(yaw_degrees=(8, 21)))
-    return calibrate(photographed(truth), EyeParameters(), pool=POOL)
+    return calibrate(photographed(truth), WIDE, pool=POOL)
 
 
 def middle(bounds: tuple[float, float]) -> float:
@@ -37,7 +38,7 @@ def middle(bounds: tuple[float, float]) -> float:
 
 
 def test_ranges_go_where_the_photographs_are() -> None:
-    base, fitted = EyeParameters(), low_and_left().parameters
+    base, fitted = WIDE, low_and_left().parameters
     assert middle(fitted.placement.down_mm) > middle(base.placement.down_mm) + 0.15
     assert middle(fitted.gaze.yaw_degrees) > middle(base.gaze.yaw_degrees) + 6
     assert fitted.gaze.yaw_degrees[0] > -8
@@ -45,7 +46,7 @@ def test_ranges_go_where_the_photographs_are() -> None:
 
 
 def test_ranges_shrink_only() -> None:
-    base, fitted = EyeParameters().model_dump(), low_and_left().parameters.model_dump()
+    base, fitted = WIDE.model_dump(), low_and_left().parameters.model_dump()
     changed = 0
     for section, fields in base.items():
         if not isinstance(fields, dict):
@@ -70,12 +71,23 @@ def test_photographs_of_the_whole_ranges_leave_them_nearly_whole() -> None:
         assert abs(start + end - low - high) < 0.3 * (high - low), name
 
 
-def test_what_is_stated_holds() -> None:
-    stated = EyeParameters(gaze=GazeRanges(pitch_degrees=(-20, 5), yaw_degrees=(3, 3)))
-    fitted = calibrate(photographed(EyeParameters(images_per_person=1), 20), stated, pool=300).parameters
+def test_what_is_stated_stays() -> None:
+    base = EyeParameters(gaze=GazeRanges(pitch_degrees=(-20, 5)))
+    assert stated(base) == ["gaze.pitch_degrees"]
+    photographs = photographed(EyeParameters(images_per_person=1), 20)
+    fitted = calibrate(photographs, base, keep=stated(base), pool=300).parameters
+    assert fitted.gaze.pitch_degrees == (-20, 5)
+    assert fitted.gaze.yaw_degrees != base.gaze.yaw_degrees
+    assert calibrate(photographs, base, pool=300).parameters.gaze.pitch_degrees != (-20, 5)
+    with pytest.raises(DataError, match="none is left to calibrate"):
+        calibrate(photographs, base, keep=RANGES)
+
+
+def test_glasses_and_fixed_values_are_not_fitted() -> None:
+    base = EyeParameters(gaze=GazeRanges(yaw_degrees=(3, 3)))
+    fitted = calibrate(photographed(EyeParameters(images_per_person=1), 20), base, pool=300).parameters
     assert fitted.gaze.yaw_degrees == (3, 3)
-    assert fitted.gaze.pitch_degrees[0] >= -20
-    assert fitted.gaze.pitch_degrees[1] <= 5
+    assert fitted.glasses == base.glasses
 
 
 def test_the_same_photographs_give_the_same_ranges_whatever_their_size_or_exposure() -> None:
@@ -107,6 +119,9 @@ def test_render_calibrates_and_keeps_the_ranges(tmp_path: Path, monkeypatch: pyt
     assert "calibrated on 12 photographs" in result.output
     kept = read_configuration(tmp_path / "eyes.h5.yaml", EyeParameters)
     assert middle(kept.gaze.yaw_degrees) > 3
+    told = ["--set", "gaze.yaw_degrees=[-5, 12]", "--calibrate", str(tmp_path / "photographs")]
+    assert run(main, ["render", str(tmp_path / "told"), "--count", "2", *told]).exit_code == 0
+    assert read_configuration(tmp_path / "told.yaml", EyeParameters).gaze.yaw_degrees == (-5, 12)
     again = run(
         main, ["render", str(tmp_path / "eyes2.h5"), "--count", "8", "--config", str(tmp_path / "eyes.h5.yaml")]
     )

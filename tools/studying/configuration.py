@@ -46,7 +46,7 @@ class RendererSection(Section):
     parameters: EyeParameters = EyeParameters()
     """What differs from the renderer's own ranges, such as a stated prior of the gaze."""
     calibrate: bool = False
-    """Match the ranges to the unlabelled photographs first."""
+    """Match the ranges that ``parameters`` does not set to the unlabelled photographs first."""
 
 
 class AdaptationSection(Section):

@@ -10,6 +10,7 @@ from studying.configuration import AdaptationSection, ArmSection, Protocol, Stud
 from studying.tasks import Task
 
 from refiner.errors import DataError
+from refiner.eyes.calibration import stated
 from refiner.records import LABELS_FILE
 
 ALL, FIRST, SECOND = "all", "first", "second"
@@ -155,7 +156,8 @@ class Plan:
         if not renderer.calibrate:
             return Task("renders", label, {"parameters": parameters, **settings})
         photographs = self._photographs(arm, seed, protocol, label, arm.photographs)
-        calibration = Task("calibration", label, {"parameters": parameters}, {"photographs": photographs})
+        fitted = {"parameters": parameters, "keep": stated(renderer.parameters)}
+        calibration = Task("calibration", label, fitted, {"photographs": photographs})
         return Task("renders", label, settings, {"calibration": calibration})
 
     def _adapted(self, arm: ArmSection, seed: int, protocol: Protocol, label: str, renders: Task) -> Task:

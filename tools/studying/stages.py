@@ -136,7 +136,7 @@ def make_calibration(task: Task, place: Place) -> Figures:
 
     base = EyeParameters.model_validate(task.settings["parameters"])
     photographs = read_pixels(_inputs(task, place)["photographs"])
-    fit = calibrate(photographs, base)
+    fit = calibrate(photographs, base, keep=task.settings["keep"])
     write_text(task.folder(place.out) / PARAMETERS_FILE, fit.parameters.model_dump_json(indent=1) + "\n")
     return {"likeness": fit.likeness}
 
