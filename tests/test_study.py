@@ -449,18 +449,23 @@ def test_calibration_is_asked_for_with_the_photographs(
 ) -> None:
     asked = []
 
-    def calibrate(photographs: Patches, base: EyeParameters) -> Fit:
+    def calibrate(photographs: Patches, base: EyeParameters, *, keep: list[str]) -> Fit:
         asked.append(len(photographs))
+        assert keep == ["gaze.yaw_degrees"]  # what is stated
+        assert base.gaze.yaw_degrees == (-5, 5)
         return Fit(base.model_copy(update={"images_per_person": 7}), (0.9,))
 
     monkeypatch.setattr("refiner.eyes.calibration.calibrate", calibrate)
-    values["renderers"]["calibrated"] = {"calibrate": True, "parameters": {"images_per_person": 4}}
+    values["renderers"]["calibrated"] = {
+        "calibrate": True,
+        "parameters": {"images_per_person": 4, "gaze": {"yaw_degrees": [-5, 5]}},
+    }
     values["arms"] = {"raw": {"renderer": "calibrated"}}
     _, place, _ = run(
         Study("tiny", tmp_path, StudyConfiguration.model_validate(values)), tmp_path / "out", ["raw"], [0, 1]
     )
     result = read(place, "raw-0-transductive")
-    assert result["settings"]["renders"]["parameters"] == {"images_per_person": 7}
+    assert result["settings"]["renders"]["parameters"] == {"images_per_person": 7, "gaze": {"yaw_degrees": [-5, 5]}}
     assert sorted(asked) == sorted([60, read(place, "raw-0-inductive")["photographs"]])  # once for both seeds
 
 
