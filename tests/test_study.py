@@ -655,6 +655,7 @@ def test_pictures_show_every_arm_that_was_run(outcomes: Path) -> None:
     assert all(f">{arm}</text>" in dots for arm in ("raw", "refined", "few"))
     assert "later" not in dots
     assert dots.count('r="2"') == 7
+    assert dots.count("<path") == 3  # raw's interval goes on at both ends, refined's at the lower
     assert ">25</text>" in curve
     assert ">700</text>" in curve
     assert not any(word in dots + curve for word in ("nan", "inf<"))

@@ -45,6 +45,7 @@ def error_dots(outcome: Outcome, protocol: str) -> str:
         y = _TOP + _ROW * (row + 0.5)
         marks.append(_text(left - 8, y + 4, arm, anchor="end"))
         marks += [_dot(axis.at(value), y, 2, _GREY) for value in some]
+        marks += _arrows(seed_interval(some), axis, y)
         interval = _clipped(seed_interval(some), axis)
         marks.append(_line(axis.at(interval.low), y, axis.at(interval.high), y, _COLOURS[0], thickness=2))
         marks.append(_dot(axis.at(interval.mean), y, 4, _COLOURS[0]))
@@ -97,6 +98,17 @@ def _clipped(interval: Interval, axis: _Axis) -> Interval:
     if not math.isfinite(interval.low):
         return Interval(interval.mean, interval.mean, interval.mean)
     return Interval(interval.mean, max(interval.low, axis.low), min(interval.high, axis.high))
+
+
+def _arrows(interval: Interval, axis: _Axis, y: float) -> list[str]:
+    """Where an interval goes on outside the picture."""
+    ends = (
+        (math.isfinite(interval.low) and interval.low < axis.low, axis.first, -7),
+        (math.isfinite(interval.high) and interval.high > axis.high, axis.last, 7),
+    )
+    return [
+        f'<path d="M {x + size:.1f} {y:.1f} l {-size} -4 v 8 z" fill="{_COLOURS[0]}"/>' for cut, x, size in ends if cut
+    ]
 
 
 def _ticks(low: float, high: float) -> list[float]:
