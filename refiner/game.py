@@ -68,7 +68,7 @@ class Game:
     def update_refiner(self, synthetic: Tensor, generator: torch.Generator, *, adversarial: bool = True) -> Figures:
         """One step of the refiner: fool the discriminator and stay near the render, or only the latter.
 
-        Near in pixels (or features), and in the eyes of the task network where there is one.
+        Near in pixels (or features), and beside an adversary also in the answers of the task network.
 
         Args:
             synthetic: (N, C, H, W), in [-1, 1].
@@ -89,9 +89,9 @@ class Game:
             if adversarial:
                 terms["adversarial"] = self.objective.refiner(self.discriminator(self._augment(refined, generator)))
                 loss = loss + terms["adversarial"]
-                if self.task is not None:
-                    terms["consistency"] = consistency_loss(refined, synthetic, self.task)
-                    loss = loss + self.configuration.consistency_weight * terms["consistency"]
+        if adversarial and self.task is not None:  # in fp32: small differences of angles
+            terms["consistency"] = consistency_loss(refined.float(), synthetic, self.task)
+            loss = loss + self.configuration.consistency_weight * terms["consistency"]
         self.discriminator.requires_grad_(True).train()
         self._descend(loss, self.refiner_optimizer, terms)
         self._update_average()

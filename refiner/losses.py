@@ -97,7 +97,7 @@ def consistency_loss(refined: Tensor, synthetic: Tensor, task: Callable[[Tensor]
     """
     with torch.no_grad():
         expected = task(synthetic)
-    return (task(refined).float() - expected.float()).abs().mean()
+    return (task(refined) - expected).abs().mean()
 
 
 BLUR = 5

@@ -99,6 +99,17 @@ def test_the_gradient_is_that_of_the_other_terms_plus_the_weighted_one(
     assert torch.allclose(gradient(7.0), without + 7 * (one - without), atol=1e-5)
 
 
+def test_the_answers_are_compared_in_fp32(tiny: TrainingConfiguration, estimator: Path) -> None:
+    """In bf16 most small changes of an answer round to none, without a gradient."""
+    task = load_frozen_estimator(estimator, key="data.estimator", size=SIZE)
+    game = Game(tiny, device="cpu", precision="bf16", task=task)
+    with game.autocast(), torch.no_grad():
+        refined = game.refiner(images())
+    found = game.update_refiner(images(), torch_generator(0, "draws"))["consistency"]
+    assert found.dtype == torch.float32
+    assert found.item() == pytest.approx(consistency_loss(refined.float(), images(), task).item(), rel=1e-6)
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
