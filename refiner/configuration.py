@@ -128,7 +128,7 @@ class TrainingConfiguration(Section):
     self_regularization: Literal["pixels", "channel_mean", "gradients", "pixels_and_gradients", "blurred"] = "pixels"
     """What is compared, by its name in refiner.losses.SELF_REGULARIZATIONS."""
     consistency_weight: float = Field(20.0, ge=0)
-    """Of the mean absolute change, in radians, of what data.estimator answers; nothing where there is none."""
+    """Of the mean absolute change, in radians, of what data.estimator answers; not in pre-training."""
     objective: Literal["cross_entropy"] = "cross_entropy"
     """The adversarial game, by its name in refiner.losses.OBJECTIVES."""
     label_smoothing: float = Field(0.0, ge=0, lt=0.5)

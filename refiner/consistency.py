@@ -20,11 +20,12 @@ class FrozenEstimator(nn.Module):
 
     Attributes:
         digest: of its weights.
+        equalize: whether it has learnt on equalised images.
     """
 
     def __init__(self, file: EstimatorFile) -> None:
         super().__init__()
-        self.digest = file.digest()
+        self.digest, self.equalize = file.digest(), bool(file.metadata["equalize"])
         self.network = file.network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
     def forward(self, images: Tensor) -> Tensor:

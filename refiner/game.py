@@ -15,6 +15,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from refiner.configuration import OptimizerSection, TrainingConfiguration
+from refiner.consistency import FrozenEstimator
 from refiner.discriminator_augmentation import augment
 from refiner.errors import RunError, TrainingError
 from refiner.history import ImageHistory
@@ -35,7 +36,7 @@ class Game:
         configuration: of the run; the initial weights follow from its seed.
         device: ``cpu`` or ``cuda``.
         precision: ``fp32`` or ``bf16``, of the convolutions; weights are always fp32.
-        task: a frozen network whose answers refining should not change, (N, C, H, W) to (N, K).
+        task: a frozen network whose answers refining should not change.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class Game:
         *,
         device: str,
         precision: str,
-        task: torch.nn.Module | None = None,
+        task: FrozenEstimator | None = None,
     ) -> None:
         self.configuration, self.device, self.precision = configuration, device, precision
         self.accelerator = Accelerator(mixed_precision="no", cpu=device == "cpu")
@@ -195,8 +196,11 @@ class Game:
 
     def save(self, path: Path, *, step: int) -> None:
         """Write the refiner file."""
-        summary = self.configuration.model_dump(mode="json", exclude={"data", "precision"})
+        left_out = {"data", "precision", *(() if self.task else ("consistency_weight",))}
+        summary = self.configuration.model_dump(mode="json", exclude=left_out)
         training = {"step": step, "precision": self.precision, "configuration": summary}
+        if self.task is not None:
+            training["estimator"] = self.task.digest
         save_refiner(path, self.saved_network, architecture=architecture(self.configuration), training=training)
 
     def take_weights(self, refiner: RefinerFile) -> None:

@@ -31,6 +31,19 @@ def compare_domains(renders: ImageDomain, photographs: ImageDomain, *, batch_siz
     return findings
 
 
+def compare_with_estimator(renders: ImageDomain, *, equalize: bool) -> list[Finding]:
+    """Whether the estimator that a refiner is held to has seen such renders.
+
+    Args:
+        renders: as training sees them.
+        equalize: whether the estimator equalises images first, which training leaves out.
+    """
+    if not equalize or _appearance(renders, _sample(renders)).equalized:
+        return []
+    what = "data.estimator has learnt on equalised images, and the renders are not equalised"
+    return [Finding("estimator", what, "refiner convert DIR OUT --equalize, or train one with equalize: false")]
+
+
 def _sample(domain: ImageDomain) -> Image:
     """Up to 400 images spread over the domain, (N, C, H, W)."""
     count = min(len(domain), SAMPLE)

@@ -31,7 +31,7 @@ from refiner.image_files import write_image
 from refiner.images import contact_sheet, grey_levels
 from refiner.interruption import Interruption
 from refiner.monitors import Monitor
-from refiner.preflight import compare_domains
+from refiner.preflight import compare_domains, compare_with_estimator
 from refiner.randomness import capture_globals, restore_globals, seed_globals, torch_generator
 from refiner.refiner_files import RefinerFile, load_refiner
 from refiner.runs import RunFolder, open_run
@@ -72,9 +72,9 @@ def train(
     Raises:
         RefinerError: the data, the configuration or the run folder cannot be used, or a loss is not finite.
     """
-    domains = _load_domains(configuration)  # before the run folder is touched: a typo must cost nothing
-    augmentations = _build_augmentations(configuration, domains)
     task = _load_task(configuration)
+    domains = _load_domains(configuration, task)  # before the run folder is touched: a typo must cost nothing
+    augmentations = _build_augmentations(configuration, domains)
     weights = load_refiner(start_from) if start_from is not None else None
     with open_run(run, configuration, new=new) as folder, Interruption() as interruption:
         folder.write_rejected(
@@ -93,7 +93,7 @@ def train(
     return folder.refiner
 
 
-def _load_domains(configuration: TrainingConfiguration) -> dict[str, ImageDomain]:
+def _load_domains(configuration: TrainingConfiguration, task: FrozenEstimator | None) -> dict[str, ImageDomain]:
     """Renders and photographs, after the pre-flight.
 
     Raises:
@@ -107,6 +107,8 @@ def _load_domains(configuration: TrainingConfiguration) -> dict[str, ImageDomain
         domains[name] = domain
     if configuration.data.preflight != "skip":
         findings = compare_domains(domains["renders"], domains["photographs"], batch_size=configuration.batch_size)
+        if task is not None:
+            findings += compare_with_estimator(domains["renders"], equalize=task.equalize)
         for finding in findings:
             log.warning("pre-flight: %s; %s", finding.message, finding.remedy)
         if findings and configuration.data.preflight == "refuse":

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from refiner.configuration import TrainingConfiguration
-from refiner.consistency import load_frozen_estimator
+from refiner.consistency import FrozenEstimator, load_frozen_estimator
 from refiner.errors import DataError
 from refiner.game import Game
-from refiner.gaze.estimator_files import save_estimator
+from refiner.gaze.estimator_files import load_estimator, save_estimator
 from refiner.gaze.estimators import GazeNetwork, HeadPose
 from refiner.losses import consistency_loss
 from refiner.randomness import torch_generator
@@ -52,12 +52,15 @@ def test_the_loss_is_the_mean_change_of_the_answers() -> None:
 
 
 def test_gradients_pass_and_weights_stay(estimator: Path) -> None:
-    task = load_frozen_estimator(estimator, key="data.estimator", size=SIZE)
+    thawed = load_estimator(estimator)
+    thawed.network.train().requires_grad_(True)
+    task = FrozenEstimator(thawed)
     batch = images().requires_grad_()
     task(batch).sum().backward()
     assert batch.grad is not None
     assert batch.grad.abs().sum() > 0
     assert not any(parameter.requires_grad for parameter in task.parameters())
+    assert not task.network.training
 
 
 def test_colour_is_seen_as_its_luma(estimator: Path) -> None:

@@ -33,16 +33,17 @@ RANKS = {
     2: ["image_files", "configuration", "refiner_files", "checkpoints", "eyes"],
     3: ["images", "records"],
     4: ["columns", "label_geometry", "runs", "eyes.camera", "eyes.calibration", "outputs"],
-    5: ["store", "augmentation", "game"],
+    5: ["store", "augmentation"],
     6: ["formats", "parts"],
     7: ["inspection", "targets", "tally", "splits", "data"],
     8: ["eyes.writing", "conversion", "preflight", "regression", "refinement"],
     9: ["transforms", "drift", "gaze", "store_refinement"],
     10: ["batch_refinement", "consistency"],
-    11: ["training"],
-    12: ["demonstration"],
-    13: ["commands"],
-    14: ["__main__", "__init__"],
+    11: ["game"],
+    12: ["training"],
+    13: ["demonstration"],
+    14: ["commands"],
+    15: ["__main__", "__init__"],
 }
 
 

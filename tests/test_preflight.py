@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from refiner.data import ImageDomain, load_domain
-from refiner.preflight import compare_domains
+from refiner.preflight import compare_domains, compare_with_estimator
 
 
 def domain(images: np.ndarray) -> ImageDomain:
@@ -40,6 +40,14 @@ def test_one_equalised_domain_is_found_whichever_it_is() -> None:
         assert f"the {other} are not" in finding.message
         assert f"equalise the {other} too" in finding.remedy
         assert "refiner convert" in finding.remedy
+
+
+def test_an_estimator_of_equalised_images_wants_equalised_renders() -> None:
+    (finding,) = compare_with_estimator(domain(natural()), equalize=True)
+    assert "the renders are not equalised" in finding.message
+    assert "--equalize" in finding.remedy
+    assert compare_with_estimator(domain(flat()), equalize=True) == []
+    assert compare_with_estimator(domain(natural()), equalize=False) == []
 
 
 def test_different_brightness_is_found_with_its_figures() -> None:

@@ -314,6 +314,10 @@ def test_centred_answers_have_the_mean_of_the_labels_learnt(values: dict[str, An
     assert answers[moved].mean(axis=0) == pytest.approx(mean, abs=1e-5)
     assert np.ptp(answers[moved] - answers[plain], axis=0) == pytest.approx([0, 0], abs=1e-5)  # by a constant
     assert abs(answers[plain].mean(axis=0) - mean).max() > 1e-3
+    values["adaptations"]["histogram"]["consistent"] = True
+    with pytest.raises(ValueError, match=r"adaptations\.histogram: consistent and matched_gaze are of refiners"):
+        StudyConfiguration.model_validate(values)
+    del values["adaptations"]["histogram"]["consistent"]
     values["arms"]["centred"]["labels"] = "real"
     with pytest.raises(ValueError, match="real labels need no centring"):
         StudyConfiguration.model_validate(values)

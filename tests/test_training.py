@@ -19,7 +19,7 @@ from refiner.conversion import Conversion, convert
 from refiner.errors import DataError, RunError, TrainingError
 from refiner.files import locked
 from refiner.game import Game
-from refiner.gaze.estimator_files import save_estimator
+from refiner.gaze.estimator_files import load_estimator, save_estimator
 from refiner.gaze.estimators import GazeNetwork
 from refiner.refiner_files import load_refiner
 from refiner.runs import CLOCK_COLUMNS
@@ -137,6 +137,11 @@ def test_a_consistent_run_resumes_to_the_same_bits_and_keeps_its_estimator(
     assert_same_run(whole, broken)
     assert metrics(whole)[-1]["consistency"] > 0
     assert "consistency" not in metrics(plain)[-1]
+    trained, unheld = (load_refiner(run).metadata["training"] for run in (whole, plain))
+    assert trained["estimator"] == load_estimator(estimator).digest()
+    assert trained["configuration"]["consistency_weight"] == 20
+    assert "estimator" not in unheld
+    assert "consistency_weight" not in unheld["configuration"]
     torch.nn.init.normal_(network.last.weight)
     save()
     with pytest.raises(RunError, match="was started on other estimator"):

@@ -197,7 +197,7 @@ def centre(estimator: Path, photographs: Path, destination: Path, device: str, a
     No label of PHOTOGRAPHS is read. It helps where people look, in the mean, where the renders do, and harms where they
     do not: state that range when rendering (refiner render --set gaze.pitch_degrees=...).
 
-    
+    \b
     Example:
       refiner gaze centre runs/gaze photographs centred.safetensors
     """

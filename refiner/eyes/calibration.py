@@ -83,7 +83,7 @@ def calibrate(
     """
     if set(keep) >= set(RANGES):
         raise DataError(
-            "all ranges of the eyes are set, so that none is left to calibrate; leave out those to be fitted"
+            "--calibrate: all ranges of the eyes are stated (a file that it wrote states all); leave out those to fit"
         )
     if len(photographs) < LEAST:
         raise DataError(f"{len(photographs)} photographs are too few to calibrate on; give {LEAST} or more")
@@ -107,7 +107,7 @@ def calibrate(
 
 
 def stated(parameters: EyeParameters) -> list[str]:
-    """Names of the ranges that were set, such as ``gaze.pitch_degrees``, among those that have their defaults."""
+    """Names of the values that were set, such as ``gaze.pitch_degrees``, and not left at their defaults."""
     sections = parameters.model_dump(exclude_unset=True)
     return [f"{section}.{name}" for section, fields in sections.items() if isinstance(fields, dict) for name in fields]
 

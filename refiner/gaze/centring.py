@@ -15,7 +15,6 @@ import torch
 from refiner.errors import DataError, OutputError
 from refiner.gaze.angles import Angles
 from refiner.gaze.estimator_files import EstimatorFile, load_estimator, save_estimator
-from refiner.gaze.neighbours import NearestNeighbours
 from refiner.gaze.prediction import GazeEstimator, predict_all
 from refiner.outputs import check_apart
 
@@ -56,10 +55,12 @@ def centre_estimator(
         OutputError: the file cannot be written there.
     """
     check_apart(photographs, destination)
-    if destination.suffix != ".safetensors" or destination.is_dir():
-        raise OutputError(f"{destination}: is no file of an estimator; end its name with .safetensors")
+    check_apart(path, destination)
+    if destination.suffix != ".safetensors":
+        raise OutputError(f"{destination}: the centred estimator is a file; end its name with .safetensors")
+    if destination.is_dir():
+        raise OutputError(f"{destination}: is a folder; name a file for the centred estimator")
     file = load_estimator(path)
-    _refuse_neighbours(file)
     ids, gaze, rejected = predict_all(GazeEstimator(file, device=device), photographs, report=report)
     return Centring(len(ids), rejected, save_centred(destination, file, gaze))
 
@@ -68,14 +69,15 @@ def save_centred(destination: Path, file: EstimatorFile, answers: Angles) -> Ang
     """Write ``file`` with its last constant moved so that ``answers``, (N, 2), would have had the mean of its labels.
 
     Returns:
-        The move, (2,), pitch and yaw in radians; the file notes it as ``centred_by``.
+        The move, (2,), pitch and yaw in radians; the file notes it as ``centred_by``, with earlier ones.
 
     Raises:
         DataError: it looks up nearest neighbours, which have no constant.
     """
-    _refuse_neighbours(file)
     moved: Angles = np.asarray(file.metadata["mean_gaze"]) - answers.mean(axis=0)
-    weights = file.network.state_dict()
+    weights, training = file.network.state_dict(), file.metadata["training"]
+    if "last.bias" not in weights:
+        raise DataError(f"{destination}: nearest neighbours have no constant to move; centre another network")
     constant = weights["last.bias"].cpu()
     save_estimator(
         destination,
@@ -83,11 +85,6 @@ def save_centred(destination: Path, file: EstimatorFile, answers: Angles) -> Ang
         architecture=file.metadata["architecture"],
         equalize=file.metadata["equalize"],
         mean_gaze=tuple(file.metadata["mean_gaze"]),
-        training={**file.metadata["training"], "centred_by": moved.tolist()},
+        training={**training, "centred_by": (moved + training.get("centred_by", 0)).tolist()},
     )
     return moved
-
-
-def _refuse_neighbours(file: EstimatorFile) -> None:
-    if isinstance(file.network, NearestNeighbours):
-        raise DataError("nearest neighbours have no constant to move; centre an estimator of another network")

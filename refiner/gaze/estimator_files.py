@@ -38,7 +38,7 @@ class EstimatorFile(NamedTuple):
         """SHA-256 of the weights."""
         total = hashlib.sha256()
         for name, tensor in sorted(self.network.state_dict().items()):
-            total.update(name.encode() + tensor.contiguous().numpy().tobytes())
+            total.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
         return total.hexdigest()
 
 

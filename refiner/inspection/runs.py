@@ -160,7 +160,11 @@ def inspect_run(path: Path) -> RunFacts:
         started=_time(path / "environment.json"),
         updated=_time(path / "metrics.jsonl"),
         started_on=folder.read_environment(),
-        data={name: str(getattr(configuration.data, name)) for name in ("renders", "photographs")},
+        data={
+            name: str(place)
+            for name, place in configuration.data.model_dump(exclude={"preflight"}).items()
+            if place is not None
+        },
         seed=configuration.seed,
         checkpoints=tuple(file.name for file in list_checkpoints(folder.checkpoints)),
         samples=sum(1 for _ in folder.samples.glob("*.png")),

@@ -51,16 +51,33 @@ def test_labels_of_the_photographs_do_not_matter(gazes: Path, tmp_path: Path) ->
     assert first.moved.tolist() == second.moved.tolist() == third.moved.tolist()
 
 
+def test_moves_add_up(gazes: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
+    once = centre_estimator(save(tmp_path / "plain.safetensors"), gazes, first, device="cpu")
+    again = centre_estimator(first, gazes, second, device="cpu")
+    assert again.moved == pytest.approx([0, 0], abs=1e-6)
+    assert load_estimator(second).metadata["training"]["centred_by"] == pytest.approx(list(once.moved), abs=1e-6)
+
+
 def test_what_cannot_be_centred_is_refused(tiny_gaze: GazeConfiguration, gazes: Path, tmp_path: Path) -> None:
-    plain = save(tmp_path / "plain.safetensors")
-    for out in (gazes / "out.safetensors", tmp_path / "out.pt"):
-        with pytest.raises(OutputError, match=r"choose an output|end its name with"):
-            centre_estimator(plain, gazes, out, device="cpu")
+    plain, out = save(tmp_path / "plain.safetensors"), tmp_path / "out.safetensors"
+    before = plain.read_bytes()
+    for place, words in (
+        (gazes / "out.safetensors", "lie inside one another"),
+        (plain, "lie inside one another"),
+        (tmp_path / "out.pt", "end its name with .safetensors"),
+    ):
+        with pytest.raises(OutputError, match=words):
+            centre_estimator(plain, gazes, place, device="cpu")
+    assert plain.read_bytes() == before
+    (tmp_path / "folder.safetensors").mkdir()
+    with pytest.raises(OutputError, match="is a folder"):
+        centre_estimator(plain, gazes, tmp_path / "folder.safetensors", device="cpu")
     neighbours = tiny_gaze.model_copy(update={"network": "knn"})
     train_estimator(neighbours, tmp_path / "knn", device="cpu")
     with pytest.raises(DataError, match="no constant to move"):
-        centre_estimator(tmp_path / "knn", gazes, tmp_path / "out.safetensors", device="cpu")
-    assert not (tmp_path / "out.safetensors").exists()
+        centre_estimator(tmp_path / "knn", gazes, out, device="cpu")
+    assert not out.exists()
 
 
 def test_the_weights_stay(gazes: Path, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def test_a_finished_run(run: Path, tiny: TrainingConfiguration) -> None:
     assert facts.metrics == list(read_json_lines(run / "metrics.jsonl"))[-1]
     assert facts.checkpoints == ("step-00000009.pt", "step-00000011.pt")
     assert facts.started_on["precision"] == "fp32"
-    assert facts.data["renders"] == str(tiny.data.renders)
+    assert facts.data == {"renders": str(tiny.data.renders), "photographs": str(tiny.data.photographs)}
     assert facts.refiner is not None
     assert (facts.findings, facts.warnings) == ([], ())
     assert facts.started.endswith("+00:00")

@@ -134,6 +134,9 @@ class StudyConfiguration(Section):
 
     @model_validator(mode="after")
     def _names_are_known(self) -> "StudyConfiguration":
+        for name, adaptation in self.adaptations.items():
+            if adaptation.method != "refiner" and (adaptation.consistent or adaptation.matched_gaze):
+                raise ValueError(f"adaptations.{name}: consistent and matched_gaze are of refiners; leave them out")
         for name, arm in self.arms.items():
             if not name.replace("_", "").isalnum():
                 raise ValueError(f"arms.{name}: a name is made of letters, digits and underscores")
