@@ -79,7 +79,7 @@ def test_what_is_stated_stays() -> None:
     assert fitted.gaze.pitch_degrees == (-20, 5)
     assert fitted.gaze.yaw_degrees != base.gaze.yaw_degrees
     assert calibrate(photographs, base, pool=300).parameters.gaze.pitch_degrees != (-20, 5)
-    with pytest.raises(DataError, match="none is left to calibrate"):
+    with pytest.raises(DataError, match="all ranges of the eyes are stated"):
         calibrate(photographs, base, keep=RANGES)
 
 
