@@ -28,7 +28,7 @@ from refiner.images import from_planes, to_planes
 from refiner.outputs import OutputFolder, open_output, stamp
 from refiner.records import REJECTED_FILE
 from refiner.refinement import Refiner, batch_size
-from refiner.refiner_files import REFINER_FILE
+from refiner.refiner_files import find_refiner
 from refiner.store import is_store_name
 from refiner.store_refinement import refine_store
 
@@ -125,8 +125,7 @@ def _refine_store(
 
 def refiner_digest(path: Path) -> str:
     """SHA-256 of a refiner file, by which a manifest knows it."""
-    file = path / REFINER_FILE if path.is_dir() else path
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    return hashlib.sha256(find_refiner(path).read_bytes()).hexdigest()
 
 
 def _uselessness(path: Path) -> str:

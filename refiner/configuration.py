@@ -129,6 +129,8 @@ class TrainingConfiguration(Section):
     """What is compared, by its name in refiner.losses.SELF_REGULARIZATIONS."""
     consistency_weight: float = Field(20.0, ge=0)
     """Of the mean absolute change, in radians, of what data.estimator answers; not in pre-training."""
+    motion_weight: float = Field(0.0, ge=0)
+    """Of the mean apparent motion between renders and refined images, in pixels; not in pre-training."""
     objective: Literal["cross_entropy"] = "cross_entropy"
     """The adversarial game, by its name in refiner.losses.OBJECTIVES."""
     label_smoothing: float = Field(0.0, ge=0, lt=0.5)
@@ -158,6 +160,8 @@ class TrainingConfiguration(Section):
     def _fits_together(self) -> "TrainingConfiguration":
         if min(self.size) < 1:
             raise ValueError(f"size is {list(self.size)}, expected a height and a width of 1 or more")
+        if self.motion_weight and min(self.size) < 2:
+            raise ValueError(f"size is {list(self.size)}, but motion_weight needs a height and a width of 2 or more")
         if 0 < self.history_size < self.batch_size // 2:
             raise ValueError(
                 f"history_size is {self.history_size}, but must be 0 or at least half of batch_size "

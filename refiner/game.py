@@ -21,6 +21,7 @@ from refiner.errors import RunError, TrainingError
 from refiner.history import ImageHistory
 from refiner.losses import OBJECTIVES, SELF_REGULARIZATIONS, consistency_loss, r1_penalty, self_regularization_loss
 from refiner.monitors import discriminator_figures, refiner_figures
+from refiner.motion import motion_loss
 from refiner.networks import DISCRIMINATORS, Discriminator, RefinerNetwork
 from refiner.randomness import derived_seed
 from refiner.refiner_files import RefinerFile, save_refiner
@@ -69,7 +70,7 @@ class Game:
     def update_refiner(self, synthetic: Tensor, generator: torch.Generator, *, adversarial: bool = True) -> Figures:
         """One step of the refiner: fool the discriminator and stay near the render, or only the latter.
 
-        Near in pixels (or features), and beside an adversary also in the answers of the task network.
+        Near in pixels (or features), and beside an adversary also in place and in the answers of the task network.
 
         Args:
             synthetic: (N, C, H, W), in [-1, 1].
@@ -93,6 +94,9 @@ class Game:
         if adversarial and self.task is not None:  # in fp32: small differences of angles
             terms["consistency"] = consistency_loss(refined.float(), synthetic, self.task)
             loss = loss + self.configuration.consistency_weight * terms["consistency"]
+        if adversarial and self.configuration.motion_weight:  # in fp32, too: it inverts matrices
+            terms["motion"] = motion_loss(refined.float(), synthetic)
+            loss = loss + self.configuration.motion_weight * terms["motion"]
         self.discriminator.requires_grad_(True).train()
         self._descend(loss, self.refiner_optimizer, terms)
         self._update_average()

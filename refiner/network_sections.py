@@ -28,11 +28,17 @@ class RefinerSection(Section):
     """tanh, as in the paper; residual learns a bounded change and starts as the identity."""
     max_change: float = Field(2.0, gt=0, le=2)
     """Largest change of a pixel with residual output, in units of [-1, 1]."""
+    smooth_change: bool = False
+    """Whether that change is smoothed over neighbouring pixels, so that none is a checkerboard."""
 
     @model_validator(mode="after")
     def _kernels_are_odd(self) -> "RefinerSection":
         if self.stem_kernel % 2 == 0 or self.kernel % 2 == 0:
             raise ValueError("refiner.stem_kernel and refiner.kernel must be odd, so that the image keeps its size")
+        if self.smooth_change and self.output != "residual":
+            raise ValueError(
+                "refiner.smooth_change smooths a residual; set refiner.output to residual, or leave it out"
+            )
         return self
 
 

@@ -51,6 +51,8 @@ class RefinerNetwork(nn.Module):
         unshuffle: side of the pixel block folded into channels; 1 folds nothing.
         output: "tanh", as in the paper, or "residual": clip(x + max_change * tanh(f(x)), -1, 1).
         max_change: largest change of a pixel with "residual", in units of [-1, 1]; 2 is the whole range.
+        smooth_change: weigh each pixel's change with its neighbours', 1 2 1 along rows and columns: a checkerboard, as
+            folded pixels leave it, sums to nothing.
     """
 
     channels: int
@@ -67,6 +69,7 @@ class RefinerNetwork(nn.Module):
         unshuffle: int = 1,
         output: Literal["tanh", "residual"] = "tanh",
         max_change: float = 2.0,
+        smooth_change: bool = False,
     ) -> None:
         super().__init__()
         if output not in ("tanh", "residual"):
@@ -75,6 +78,7 @@ class RefinerNetwork(nn.Module):
         self.unshuffle = unshuffle
         self.output = output
         self.max_change = max_change
+        self.smooth_change = smooth_change
         folded = channels * unshuffle**2
         self.stem = nn.Conv2d(folded, features, stem_kernel, padding=stem_kernel // 2)
         self.blocks = nn.Sequential(*(ResidualBlock(features, kernel) for _ in range(blocks)))
@@ -110,6 +114,9 @@ class RefinerNetwork(nn.Module):
             change: Tensor = torch.tanh(self.head(hidden))[..., :height, :width]
         if self.output == "tanh":
             return change
+        if self.smooth_change:  # twice the mean of 2x2 pixels
+            change = functional.pad(change, (1, 1, 1, 1), mode="replicate")
+            change = functional.avg_pool2d(functional.avg_pool2d(change, 2, stride=1), 2, stride=1)
         return (images.float() + self.max_change * change).clamp(-1, 1)
 
 

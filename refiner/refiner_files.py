@@ -21,6 +21,9 @@ FORMAT_VERSION = 1
 REFINER_FILE = "refiner.safetensors"
 """Name of the refiner file in a run folder."""
 
+READY = Path(__file__).parent / "ready"
+"""Refiners that come with the package, to try: ``NAME.safetensors``, trained on procedural eyes alone."""
+
 
 class RefinerFile(NamedTuple):
     """A loaded refiner.
@@ -63,16 +66,33 @@ def save_refiner(
     write_bytes(path, safetensors.torch.save(tensors, {"refiner": json.dumps(metadata, sort_keys=True)}), durable=True)
 
 
+def ready_refiners() -> dict[str, Path]:
+    """Files of the refiners that come with the package, by name."""
+    return {file.stem: file for file in sorted(READY.glob("*.safetensors"))}
+
+
+def find_refiner(path: Path) -> Path:
+    """The refiner file that is meant by a file, the folder of a run, or the name of a ready refiner.
+
+    Raises:
+        DataError: a folder without one.
+    """
+    if not path.exists():
+        return ready_refiners().get(str(path), path)
+    if path.is_dir():
+        if not (path / REFINER_FILE).exists():
+            raise DataError(f"{path}: holds no {REFINER_FILE}; expected a refiner file or the folder of a run")
+        return path / REFINER_FILE
+    return path
+
+
 def load_refiner(path: Path) -> RefinerFile:
-    """Load a refiner from its file or from the run folder that holds it.
+    """Load a refiner from what :func:`find_refiner` takes.
 
     Raises:
         DataError: there is none, it is damaged, no refiner, or of a newer format.
     """
-    if path.is_dir():
-        if not (path / REFINER_FILE).exists():
-            raise DataError(f"{path}: holds no {REFINER_FILE}; expected a refiner file or the folder of a run")
-        path = path / REFINER_FILE
+    path = find_refiner(path)
     try:
         check_regular(path)
         with safetensors.safe_open(path, framework="pt") as file:

@@ -63,6 +63,8 @@ def test_sections_and_overrides(tmp_path: Path) -> None:
             "history_size is 3, but must be 0 or at least half of batch_size (64); set it to 32",
         ),
         ("refiner: {kernel: 4}", "must be odd"),
+        ("refiner: {smooth_change: true}", "set refiner.output to residual"),
+        ("{size: [1, 5], motion_weight: 1}", "motion_weight needs a height and a width of 2 or more"),
         ("label_smoothing: 0.7", "label_smoothing is 0.7"),
         ("size: [0, 5]", "size is [0, 5]"),
         ("objective: wasserstein", "objective is 'wasserstein'"),

@@ -206,3 +206,17 @@ def test_spectral_norm_passes_its_gradient_and_is_fp32_under_autocast() -> None:
     (logits.sum() + half.sum()).backward()
     assert all(parameter.grad.isfinite().all() for parameter in network.parameters())
     assert network.trunk[0].parametrizations.weight.original.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 12), (36, 60)])
+def test_a_smooth_change_is_no_checkerboard(size: tuple[int, int]) -> None:
+    """What a head that knows nothing but a sign for each pixel would leave sums to nothing; a flat change stays."""
+    refiner = RefinerNetwork(features=4, blocks=1, output="residual", max_change=0.5, smooth_change=True)
+    images = torch.zeros(2, 1, *size)
+    assert torch.equal(refiner(images), images)
+    signs = (torch.arange(size[0])[:, None] + torch.arange(size[1])) % 2 * 2.0 - 1
+    refiner.head.register_forward_hook(lambda *_: signs.expand(2, 1, *size))
+    inside = refiner(images)[..., 1:-1, 1:-1]
+    assert torch.allclose(inside, torch.zeros_like(inside), atol=1e-6)
+    refiner.head.register_forward_hook(lambda *_: torch.full((2, 1, *size), 100.0))
+    assert torch.allclose(refiner(images), torch.full((2, 1, *size), 0.5))

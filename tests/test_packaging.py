@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 # Rank of each module: a module imports only from lower ranks (STYLE: data flows one way).
 RANKS = {
     0: [
-        *("errors", "networks", "losses", "history", "randomness", "monitors", "interruption", "gaze.angles"),
+        *("errors", "networks", "losses", "motion", "history", "randomness", "monitors", "interruption", "gaze.angles"),
         "blurring",
     ],
     1: [

@@ -26,6 +26,29 @@ class Size(click.ParamType[tuple[int, int]]):
         return int(match[1]), int(match[2])
 
 
+class RefinerPath(click.Path):
+    """A refiner file, the folder of a run, or the name of a ready refiner."""
+
+    name = "refiner"
+
+    def __init__(self) -> None:
+        super().__init__(exists=True, path_type=Path)
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        """The path, or the name as it is."""
+        from refiner.refiner_files import ready_refiners
+
+        if not Path(value).exists():
+            names = ready_refiners()
+            if str(value) in names:
+                return Path(value)
+            known = f"the name of a ready refiner ({', '.join(names)})"
+            self.fail(f"{value} is neither a refiner file, nor the folder of a run, nor {known}", parameter, context)
+        return super().convert(value, parameter, context)
+
+
+REFINER_PATH = RefinerPath()
+
 device_option = click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to compute."
 )

@@ -8,6 +8,7 @@ import click
 from refiner.commands.options import (
     ANY_PATH,
     EXISTING_PATH,
+    REFINER_PATH,
     REJECTED_STATUS,
     device_option,
     json_option,
@@ -21,7 +22,12 @@ from refiner.commands.reporting import one_line, print_json, progress
 @click.argument("source", type=EXISTING_PATH, metavar="IN")
 @click.argument("destination", type=ANY_PATH, metavar="OUT")
 @click.option(
-    "--refiner", "refiner_path", type=EXISTING_PATH, required=True, metavar="FILE_OR_RUN", help="The refiner."
+    "--refiner",
+    "refiner_path",
+    type=REFINER_PATH,
+    required=True,
+    metavar="FILE_OR_RUN",
+    help="The refiner; stand-in is one that comes along, to try.",
 )
 @device_option
 @overwrite_option

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from refiner.commands.options import ANY_PATH, EXISTING_PATH, device_option, set_option
+from refiner.commands.options import ANY_PATH, REFINER_PATH, device_option, set_option
 from refiner.commands.reporting import progress
 
 log = logging.getLogger(__name__)
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 @device_option
 @click.option("--seed", type=click.IntRange(0), help="Short for --set seed=SEED.")
 @click.option("--new", is_flag=True, help="Throw away the run that is there, and start over.")
-@click.option("--from", "start_from", type=EXISTING_PATH, metavar="FILE", help="Start from another refiner's weights.")
+@click.option("--from", "start_from", type=REFINER_PATH, metavar="FILE", help="Start from another refiner's weights.")
 @click.option("--dry-run", is_flag=True, help="Print the resolved configuration, and stop.")
 def command(
     configuration: Path,
