@@ -12,7 +12,14 @@ import torch
 
 from refiner.errors import DataError
 from refiner.networks import RefinerNetwork
-from refiner.refiner_files import FORMAT_VERSION, REFINER_FILE, load_refiner, save_refiner
+from refiner.refiner_files import (
+    FORMAT_VERSION,
+    REFINER_FILE,
+    find_refiner,
+    load_refiner,
+    ready_refiners,
+    save_refiner,
+)
 
 ARCHITECTURE = {"channels": 3, "features": 4, "blocks": 1, "unshuffle": 2, "output": "residual", "max_change": 0.5}
 
@@ -153,3 +160,15 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "refiner.safetensors")
     with pytest.raises(DataError, match="is not a regular file"):
         load_refiner(tmp_path)
+
+
+def test_a_ready_refiner_goes_by_its_name(
+    tmp_path: Path, network: RefinerNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless something of that name lies here."""
+    monkeypatch.chdir(tmp_path)
+    assert find_refiner(Path("stand-in")) == ready_refiners()["stand-in"]
+    assert load_refiner(Path("stand-in")).metadata["training"]["step"] > 1000
+    save_refiner(Path("stand-in"), network, architecture=ARCHITECTURE, training={"step": 7})
+    assert find_refiner(Path("stand-in")) == Path("stand-in")
+    assert load_refiner(Path("stand-in")).metadata["training"] == {"step": 7}
