@@ -121,3 +121,12 @@ def test_both_builds_of_opencv_are_one_version() -> None:
     versions = {entry.partition("==")[2] for entry in dependencies if entry.startswith("opencv-python")}
     assert len(versions) == 1
     assert "" not in versions
+
+
+def test_what_is_no_code_is_installed_too() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    patterns = ["py.typed", *settings["package-data"]["refiner"]]  # setuptools takes py.typed by itself
+    files = [path.relative_to(ROOT / "refiner") for path in (ROOT / "refiner").rglob("*") if path.is_file()]
+    others = [path for path in files if path.suffix not in (".py", ".pyc")]
+    assert Path("ready/stand-in.safetensors") in others
+    assert [path for path in others if not any(path.match(pattern) for pattern in patterns)] == []
