@@ -1,0 +1,59 @@
+"""The two-sample test: chance for one source, near 1 for two, and no face in both halves."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from refiner.evaluation.two_sample import Share, told_apart
+from refiner.randomness import torch_generator
+
+SIZE = (12, 20)
+
+
+def images(seed: int, count: int = 400) -> torch.Tensor:
+    coarse = torch.rand(count, 1, 3, 5, generator=torch_generator(seed, "scenes")) * 1.6 - 0.8
+    return functional.interpolate(coarse, SIZE, mode="bicubic", align_corners=False).clamp(-1, 1)
+
+
+def test_one_source_is_told_by_chance() -> None:
+    """The intervals of ten repeats hold 1/2, but for one or two."""
+    shares = [told_apart(images(2 * seed), images(2 * seed + 1), seed=seed, steps=60) for seed in range(10)]
+    assert sum(share.low <= 0.5 <= share.high for share in shares) >= 8
+    assert 0.45 < np.mean([share.value for share in shares]) < 0.55
+
+
+def test_two_sources_are_told_apart() -> None:
+    share = told_apart(images(0), (images(1) + 0.4).clamp(-1, 1), seed=0, steps=100)
+    assert share.low > 0.9
+    assert share.count == 400
+
+
+def test_a_face_seen_in_training_does_not_help() -> None:
+    """Ten pictures of each of 40 people: a network that knows the people would tell who is on which side."""
+    people = [torch.cat([images(side, 40).repeat_interleave(10, dim=0)]) for side in (0, 1)]
+    noise = torch_generator(3, "noise")
+    people = [some + 0.05 * torch.randn(some.shape, generator=noise) for some in people]
+    names = [str(number // 10) for number in range(400)]
+    leaking = told_apart(*people, seed=0, steps=150)
+    apart = told_apart(*people, seed=0, steps=150, groups=(names, names))
+    assert leaking.value > 0.75
+    assert apart.value < 0.65
+
+
+def test_the_smaller_side_sets_the_count() -> None:
+    assert told_apart(images(0, 30), images(1, 400), seed=0, steps=5).count == 30
+    with pytest.raises(ValueError, match="3 images of 3 groups cannot be halved"):
+        told_apart(images(0, 3), images(1), seed=0)
+    with pytest.raises(ValueError, match="400 images of 1 groups"):
+        told_apart(images(0), images(1), seed=0, groups=(None, ["a"] * 400))
+
+
+def test_a_share_has_the_interval_of_wilson() -> None:
+    """By hand: 8 of 10, z = 1.96."""
+    share = Share.of(8, 10)
+    z, n, p = 1.959964, 10, 0.8
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
+    assert share[:3] == pytest.approx((0.8, centre - half, centre + half), abs=1e-6)
+    assert str(share) == "80.0% [49.0%, 94.3%]"
