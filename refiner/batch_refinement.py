@@ -6,8 +6,9 @@ What comes in goes out: the same name, size, depth, channels and file type. Read
 import hashlib
 import json
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +26,8 @@ from refiner.image_files import (
     write_image,
 )
 from refiner.images import from_planes, to_planes
-from refiner.outputs import OutputFolder, open_output, stamp
+from refiner.label_drift import DRIFT_FILE, LabelDrift, labels_of, measure_label_drift, source_labels, write_drift
+from refiner.outputs import OutputFolder, check_apart, open_output, stamp
 from refiner.records import REJECTED_FILE
 from refiner.refinement import Refiner, batch_size
 from refiner.refiner_files import find_refiner
@@ -50,12 +52,26 @@ class Summary(NamedTuple):
     rejected: int
 
 
+@dataclass(frozen=True)
+class DriftLimit:
+    """When a refined image is rejected because its label is to be doubted.
+
+    Attributes:
+        score: the largest that passes; see :class:`refiner.label_drift.LabelDrift`. None lets everything pass.
+        keep: folder that refined images go to that do not pass; None drops them.
+    """
+
+    score: float | None = None
+    keep: Path | None = None
+
+
 class _Job(NamedTuple):
     """One image on its way through the network."""
 
     name: str
     stamp: tuple[int, int]
     image: Image
+    drift: LabelDrift | None = None
 
 
 def refine_path(
@@ -67,6 +83,7 @@ def refine_path(
     overwrite: bool = False,
     stop_on_error: bool = False,
     quality: int = 95,
+    limit: DriftLimit = DriftLimit(),
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> Summary:
     """Refine a folder into a folder, a store into a store, or an image into an image.
@@ -79,6 +96,7 @@ def refine_path(
         overwrite: refine everything again, and replace files that are there.
         stop_on_error: raise at the first image that cannot be used, instead of rejecting it.
         quality: of JPEG and WebP files.
+        limit: on the drift of labels.
         report: told how many of how many images are dealt with.
 
     Returns:
@@ -94,7 +112,10 @@ def refine_path(
     if source.is_dir():
         job = json.dumps({"refiner": digest, "quality": quality}, sort_keys=True)
         with open_output(source, destination, job=job, overwrite=overwrite) as output:
-            return _FolderRefinement(loaded, source, output, quality, stop_on_error, report).run()
+            if limit.keep is not None:
+                check_apart(source, limit.keep)
+                check_apart(destination, limit.keep)
+            return _FolderRefinement(loaded, source, output, quality, stop_on_error, limit, report).run()
     if not source.exists():
         raise DataError(f"{source}: does not exist; name a folder or an image")
     if destination.is_dir():
@@ -148,6 +169,14 @@ def _refinable(name: str, image: Image) -> Image:
     return image
 
 
+def _noted(notes: list[float | None] | None) -> LabelDrift | None:
+    """The drift in the manifest; None of an older one."""
+    if not isinstance(notes, list) or len(notes) != 4:
+        return None
+    x, y, degrees, score = notes
+    return None if x is None or y is None or score is None else LabelDrift(x, y, degrees, score)
+
+
 class _FolderRefinement:
     """One pass over a folder: read ahead, refine by size, write behind."""
 
@@ -158,8 +187,10 @@ class _FolderRefinement:
         output: OutputFolder,
         quality: int,
         stop_on_error: bool,
+        limit: DriftLimit,
         report: Callable[[int, int], None],
     ) -> None:
+        self.limit, self.labels = limit, source_labels(source)
         self.refiner, self.source, self.output, self.quality = refiner, source, output, quality
         self.stop_on_error, self.report = stop_on_error, report
         self.refined = self.done = self.total = 0
@@ -168,7 +199,13 @@ class _FolderRefinement:
 
     def run(self) -> Summary:
         images, others = self._sort_out()
-        todo = [name for name in images if not self.output.is_finished(name, stamp(self.source / name))]
+        try:
+            return self._refine_all(images, others)
+        finally:
+            self._write_drift(images)
+
+    def _refine_all(self, images: Sequence[str], others: Mapping[str, str]) -> Summary:
+        todo = [name for name in images if not self._is_finished(name)]
         self.total, self.done = len(images) + len(others), len(images) - len(todo)
         for name, reason in others.items():
             self._reject(name, "read", reason)
@@ -187,7 +224,7 @@ class _FolderRefinement:
 
     def _sort_out(self) -> tuple[list[str], dict[str, str]]:
         """Images, and what is of no use with the reason; the tables that go along with images are copied."""
-        names = [name for name in list_files(self.source) if name != REJECTED_FILE]
+        names = [name for name in list_files(self.source) if name not in (REJECTED_FILE, DRIFT_FILE)]
         images = [name for name in names if is_image_file(Path(name)) and not name.startswith(f"{REJECTED_FILE}/")]
         sidecars = [name for name in names if Path(name).suffix.lower() in SIDECAR_SUFFIXES]
         if not images:
@@ -223,13 +260,33 @@ class _FolderRefinement:
             for job in jobs:
                 self._reject(job.name, "refine", f"the network failed on it ({str(error)[:100]})")
             return
-        for job, refined in zip(jobs, batch, strict=True):
-            self.writing.append((job, self.writers.submit(self._write, job, refined)))
+        drifts = measure_label_drift(planes, batch, [labels_of(self.labels, job.name) for job in jobs])
+        for job, drift, refined in zip(jobs, drifts, batch, strict=True):
+            drifted = job._replace(drift=drift)
+            self.writing.append((drifted, self.writers.submit(self._write, drifted, refined)))
         self._collect(_AHEAD)
 
     def _write(self, job: _Job, refined: np.ndarray[Any, Any]) -> None:
-        quality = LOSSLESS if is_lossless_webp(self.source / job.name) else self.quality
-        write_image(self.output.root / job.name, from_planes(refined, job.image), quality=quality)
+        root = self.limit.keep if self._is_doubtful(job.drift) else self.output.root
+        if root is not None:
+            quality = LOSSLESS if is_lossless_webp(self.source / job.name) else self.quality
+            write_image(root / job.name, from_planes(refined, job.image), quality=quality)
+
+    def _is_doubtful(self, drift: LabelDrift | None) -> bool:
+        return drift is not None and self.limit.score is not None and drift.score > self.limit.score
+
+    def _is_finished(self, name: str) -> bool:
+        """Whether an earlier run made the output, its drift is known, and passes."""
+        if not self.output.is_finished(name, stamp(self.source / name)):
+            return False
+        drift = _noted(self.output.notes.get(name))
+        return drift is not None and not self._is_doubtful(drift)
+
+    def _write_drift(self, images: Sequence[str]) -> None:
+        """``drift.csv``: of all images that are there, in this run's order."""
+        notes = {name: _noted(self.output.notes.get(name)) for name in images if (self.output.root / name).is_file()}
+        self.output.claim(DRIFT_FILE)
+        write_drift(self.output.root / DRIFT_FILE, {name: drift for name, drift in notes.items() if drift})
 
     def _collect(self, left: int) -> None:
         """Take note of finished writes until at most ``left`` are under way."""
@@ -240,7 +297,11 @@ class _FolderRefinement:
             except ImageError as error:
                 self._reject(job.name, "write", error.reason)
                 continue
-            self.output.finish(job.name, job.stamp)
+            if self._is_doubtful(job.drift):
+                assert job.drift is not None
+                self._reject(job.name, "drift", f"{job.drift.sentence()} (score {job.drift.score:.2f})")
+                continue
+            self.output.finish(job.name, job.stamp, None if job.drift is None else list(job.drift))
             self.refined += 1
             self._advance()
 

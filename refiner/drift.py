@@ -88,13 +88,13 @@ class DriftScores(NamedTuple):
     """How much the label of each image is to be doubted.
 
     Attributes:
-        pixels: (N,), length of the shift, in pixels of the image: of the worst point where there are several.
-        scores: (N,), the same, plus how much of the structure is gone: 1 less the correlation, as so many pixels of a
+        shifts: (N, 2), x and y in pixels of the image: of the worst point where there are several.
+        scores: (N,), their length, plus how much of the structure is gone: 1 less the correlation, as so many pixels of a
             36x60 patch. A pupil that was erased or swapped scores high, wherever it is found. 0 where there was no
             structure to lose.
     """
 
-    pixels: Tensor
+    shifts: Tensor
     scores: Tensor
 
 
@@ -113,25 +113,30 @@ def score_drift(
     factor = max(1, round(min(height, width) / SCALE))
     before, after = (functional.avg_pool2d(images, factor, ceil_mode=True) for images in (synthetic, refined))
     if points is not None:
-        pixels, scores = _score_points(before, after, (points - (factor - 1) / 2) / factor)
+        shifts, scores = _score_points(before, after, (points - (factor - 1) / 2) / factor)
     else:
         weights = torch.ones(len(synthetic), height, width) if mask is None else mask.float()
-        pixels, scores = _score_region(before, after, functional.avg_pool2d(weights[:, None], factor, ceil_mode=True))
-    return DriftScores(factor * pixels, factor * scores)
+        shifts, scores = _score_region(before, after, functional.avg_pool2d(weights[:, None], factor, ceil_mode=True))
+    return DriftScores(factor * shifts, factor * scores)
 
 
 def _score_points(before: Tensor, after: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
     inside = ((points >= 0) & (points <= torch.tensor([before.shape[3] - 1, before.shape[2] - 1]))).all(dim=2)
-    pixels, scores = torch.zeros(points.shape[:2]), torch.zeros(points.shape[:2])
+    found = []
     for number in range(points.shape[1]):
         point = torch.where(inside[:, number, None], points[:, number], 0).float()
-        drift = measure_drift(before, after, point)
         spread = _windows(before, point.round().long(), RADIUS).flatten(1).std(dim=1)
-        length = drift.shifts.norm(dim=1).where(inside[:, number] & (spread > TEXTURE), torch.tensor(0.0))
-        pixels[:, number] = length
-        scores[:, number] = (length + 1 - drift.agreement).where(inside[:, number] & (spread > TEXTURE), length)
-    worst = scores.max(dim=1)
-    return pixels.gather(1, worst.indices[:, None])[:, 0], worst.values
+        found.append(_scored(measure_drift(before, after, point), inside[:, number] & (spread > TEXTURE)))
+    shifts, scores = (torch.stack(values, dim=1) for values in zip(*found, strict=True))
+    worst = scores.argmax(dim=1)
+    number = torch.arange(len(worst))
+    return shifts[number, worst], scores[number, worst]
+
+
+def _scored(drift: Drift, counts: Tensor) -> tuple[Tensor, Tensor]:
+    """Shifts and scores, 0 where there was nothing to be found again."""
+    scores = drift.shifts.norm(dim=1) + 1 - drift.agreement
+    return drift.shifts * counts[:, None], scores * counts
 
 
 def _score_region(before: Tensor, after: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
@@ -147,10 +152,7 @@ def _score_region(before: Tensor, after: Tensor, weights: Tensor) -> tuple[Tenso
     squares = weights[:, None].matmul(candidates.square_())[:, 0]
     spreads = (squares - means.square()).clamp(min=0).sqrt()
     agreement = products / (spread * spreads).clamp(min=1e-6)
-    shifts, best = _find_peak(agreement.unflatten(1, (side, side)))
-    counts = spread[:, 0] > TEXTURE
-    length = shifts.norm(dim=1).where(counts, torch.tensor(0.0))
-    return length, (length + 1 - best).where(counts, length)
+    return _scored(Drift(*_find_peak(agreement.unflatten(1, (side, side)))), spread[:, 0] > TEXTURE)
 
 
 def degrees_of_gaze(pixels: Tensor, width: int) -> Tensor:

@@ -49,6 +49,7 @@ class OutputFolder:
         self.root, self.job, self.overwrite = root, job, overwrite
         self.rejected: list[tuple[str, str, str]] = []
         self.rejected_stands = False  # whether rejected.csv says already what there is to say
+        self.notes: dict[str, list[float | None]] = {}  # what was found out about finished outputs
         self._finished: dict[str, tuple[int, int, str]] = {}
         self._ours: set[str] = set()
         self._manifest = root / STATE_FOLDER / "manifest.jsonl"
@@ -60,6 +61,7 @@ class OutputFolder:
             self._finished.pop(name, None)
             if {"size", "time", "job"} <= row.keys():
                 self._finished[name] = (row["size"], row["time"], row["job"])
+                self.notes[name] = row.get("notes", [])
         self._log = JsonLines(self._manifest)
 
     def is_finished(self, name: str, stamp: Stamp) -> bool:
@@ -83,10 +85,12 @@ class OutputFolder:
         self._ours.add(name)
         self._finished.pop(name, None)
 
-    def finish(self, name: str, stamp: Stamp) -> None:
-        """Record that the output of an input is in place."""
-        self._log.append({"file": name, "size": stamp[0], "time": stamp[1], "job": self.job})
+    def finish(self, name: str, stamp: Stamp, notes: list[float | None] | None = None) -> None:
+        """Record that the output of an input is in place, and what is to be known of it in later runs."""
+        line = {"file": name, "size": stamp[0], "time": stamp[1], "job": self.job}
+        self._log.append(line if notes is None else {**line, "notes": notes})
         self._finished[name] = (*stamp, self.job)
+        self.notes[name] = notes or []
         self._ours.add(name)
 
     def reject(self, name: str, stage: str, reason: str) -> None:

@@ -1,0 +1,47 @@
+"""A figure is a number with its interval, beside what the same measurement gives for nothing wrong and for nothing done.
+
+floor: photographs against other photographs, or labels that nothing has moved. ceiling: renders as they are.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from refiner.gaze.accuracy import Interval
+
+Family = Literal["realism", "labels", "usefulness"]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measurement.
+
+    Attributes:
+        name: what was measured, in a few words.
+        family: which question it answers.
+        unit: of all numbers; empty for a share or a plain number.
+        value: of the refined images, with a 95 % interval.
+        floor: the same code where all is as it should be; None where there is no such thing.
+        ceiling: the same code on renders that nobody refined.
+        gain: value of the renders minus that of the refined images, paired; positive is nearer to photographs.
+    """
+
+    name: str
+    family: Family
+    unit: str
+    value: Interval
+    floor: Interval | None = None
+    ceiling: Interval | None = None
+    gain: Interval | None = None
+
+    @property
+    def is_resolved(self) -> bool:
+        """Whether the interval is narrower than the way from floor to ceiling, so that the value says something."""
+        if self.floor is None or self.ceiling is None:
+            return True
+        return self.value.high - self.value.low < abs(self.ceiling.mean - self.floor.mean)
+
+    def text(self, interval: Interval | None) -> str:
+        """An interval in this figure's unit, for a table."""
+        if interval is None:
+            return ""
+        return f"{interval} {self.unit}".strip()

@@ -1,0 +1,106 @@
+"""Did labels survive? What moved, what a gaze network that never saw a refined image makes of it, what is left of edges.
+
+Beside each figure stands the same for images that nothing was moved in: renders with noise of the same size.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from refiner.evaluation.figures import Figure
+from refiner.gaze.accuracy import Interval, bootstrap_interval
+from refiner.gaze.angles import angular_error_degrees
+from refiner.label_drift import POINTS, PUPIL, LabelDrift, measure_label_drift
+from refiner.randomness import torch_generator
+from refiner.records import Labels
+
+Estimate = Callable[[Tensor], Any]
+"""(N, 1, H, W) in [-1, 1] to (N, 2), pitch and yaw in radians, as an array."""
+
+REGION = 0.06
+"""Half the side of the labelled region around a point, in widths of the image: an iris of an eye patch."""
+
+
+def measure_preservation(
+    renders: Tensor, refined: Tensor, labels: Sequence[Labels], *, estimate: Estimate | None, seed: int
+) -> list[Figure]:
+    """All figures of label preservation.
+
+    Args:
+        renders, refined: (N, 1, H, W), in [-1, 1], pair by pair.
+        labels: of each pair: ``pupil`` or ``joints`` in pixels; without them the whole image is what must stay.
+        estimate: a frozen gaze network that was trained on renders; None where images are no eyes.
+        seed: of the noise.
+    """
+    noisy = _noisy(renders, refined, seed)
+    point = next((name for name in POINTS if all(name in row for row in labels)), None)
+    what = {PUPIL: "pupil", None: "image"}.get(point, "worst point")
+    drifts, noise = (measure_label_drift(renders, images, labels) for images in (refined, noisy))
+    figures = [
+        _mean(f"{what} moved by", "px", [drift.pixels for drift in drifts], [drift.pixels for drift in noise]),
+        _mean("drift score", "px", [drift.score for drift in drifts], [drift.score for drift in noise]),
+        _common_shift(drifts, noise),
+        _mean("edges that stay", "", _edge_agreement(renders, refined), _edge_agreement(renders, noisy)),
+    ]
+    if point is not None:
+        changes = [_region_change(renders, images, labels, point) for images in (refined, noisy)]
+        figures.append(_mean(f"largest change around the {what}", "levels", *changes))
+    if estimate is not None:
+        answers = estimate(renders)
+        shifts = [angular_error_degrees(estimate(images), answers) for images in (refined, noisy)]
+        figures.append(_mean("gaze of a frozen network moved by", "°", *shifts))
+    return figures
+
+
+def _mean(name: str, unit: str, values: Any, floor: Any) -> Figure:
+    value, beside = (bootstrap_interval(np.asarray(numbers, np.float64)) for numbers in (values, floor))
+    return Figure(name, "labels", unit, value, floor=beside)
+
+
+def _noisy(renders: Tensor, refined: Tensor, seed: int) -> Tensor:
+    """Renders with Gaussian noise whose mean absolute size, image by image, is that of the refiner's change."""
+    size = (refined - renders).abs().mean(dim=(1, 2, 3), keepdim=True)
+    noise = torch.randn(renders.shape, generator=torch_generator(seed, "noise"))
+    return (renders + noise * size * (torch.pi / 2) ** 0.5).clamp(-1, 1)
+
+
+def _common_shift(drifts: Sequence[LabelDrift], beside: Sequence[LabelDrift]) -> Figure:
+    """Length of the mean shift: what all images have in common biases whatever is trained on them."""
+    value, floor = (_along_the_mean(np.array([[drift.x, drift.y] for drift in some])) for some in (drifts, beside))
+    return Figure("shift in common", "labels", "px", value, floor=floor)
+
+
+def _along_the_mean(shifts: Any) -> Interval:
+    mean = shifts.mean(axis=0)
+    length = float(np.hypot(*mean))
+    return bootstrap_interval(shifts @ (mean / max(length, 1e-9)))
+
+
+def _edge_agreement(renders: Tensor, images: Tensor) -> Any:
+    """(N,), correlation of the strengths of edges, 1 where all stay where they were."""
+    strengths = []
+    for side in (renders, images):
+        smooth = functional.avg_pool2d(side.mean(dim=1, keepdim=True), 3, stride=1, padding=1, count_include_pad=False)
+        across, down = torch.gradient(smooth, dim=(-1, -2))
+        strength = torch.hypot(across, down).flatten(1)
+        strengths.append(functional.normalize(strength - strength.mean(dim=1, keepdim=True), dim=1))
+    return (strengths[0] * strengths[1]).sum(dim=1).numpy()
+
+
+def _region_change(renders: Tensor, images: Tensor, labels: Sequence[Labels], point: str) -> Any:
+    """(N,), largest change of a pixel around the labelled points, in grey levels of 0 to 255."""
+    height, width = renders.shape[2:]
+    reach = REGION * width
+    rows, columns = torch.arange(height).view(-1, 1), torch.arange(width)
+    changes = []
+    for render, image, row in zip(renders, images, labels, strict=True):
+        inside = torch.zeros(height, width, dtype=torch.bool)
+        for x, y in np.asarray(row[point], np.float64).reshape(-1, 2):
+            inside |= ((rows - y).abs() <= reach) & ((columns - x).abs() <= reach)
+        change = (image - render).abs().amax(dim=0)[inside]
+        changes.append(127.5 * float(change.max()) if len(change) else 0.0)
+    return changes

@@ -1,0 +1,104 @@
+"""What drift says of the labels at hand: at which points it is read, in which units it is told, and when it rejects."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from refiner.drift import degrees_of_gaze, score_drift
+from refiner.errors import ImageError
+from refiner.records import LABELS_FILE, Labels, LabelTable, write_table
+
+DRIFT_FILE = "drift.csv"
+DRIFT_COLUMNS = ("file", "drift_px", "drift_deg", "score")
+
+PUPIL = "pupil"
+
+POINTS = (PUPIL, "joints")
+"""Labels of one or several points, (2,) or (K, 2) in pixels, in the order in which they are looked for."""
+
+
+class LabelDrift(NamedTuple):
+    """How far the label of one image may have moved.
+
+    Attributes:
+        x, y: shift in pixels of the labelled point, of the worst of several, or of the whole image.
+        degrees: what that is in gaze, where the point is a pupil; else None.
+        score: length of the shift, plus what is lost of the structure; see :class:`refiner.drift.DriftScores`.
+    """
+
+    x: float
+    y: float
+    degrees: float | None
+    score: float
+
+    @property
+    def pixels(self) -> float:
+        """Length of the shift."""
+        return math.hypot(self.x, self.y)
+
+    def cells(self) -> dict[str, str]:
+        """Cells of a row of ``drift.csv``, but for the file."""
+        degrees = "" if self.degrees is None else f"{self.degrees:.2f}"
+        return {"drift_px": f"{self.pixels:.3f}", "drift_deg": degrees, "score": f"{self.score:.3f}"}
+
+    def sentence(self) -> str:
+        """In words, for a reason."""
+        if self.degrees is None:
+            return f"what it shows moved by about {self.pixels:.1f} px"
+        return f"the pupil moved by about {self.pixels:.1f} px, gaze by about {self.degrees:.0f}°"
+
+
+def source_labels(source: Path) -> Mapping[str, Labels]:
+    """The label table of a folder of images; empty without one.
+
+    Raises:
+        DataError: there is one that cannot be read.
+    """
+    path = source / LABELS_FILE
+    return LabelTable(path) if path.is_file() else {}
+
+
+def measure_label_drift(before: Any, after: Any, labels: Sequence[Labels]) -> list[LabelDrift]:
+    """Score pairs of one size.
+
+    Args:
+        before, after: (N, C, H, W), in [-1, 1].
+        labels: of each image; one without points is scored as a whole.
+    """
+    synthetic, refined = (torch.from_numpy(np.asarray(planes, np.float32)) for planes in (before, after))
+    kinds = [next((name for name in POINTS if name in row), None) for row in labels]
+    found: list[LabelDrift | None] = [None] * len(labels)
+    for kind in dict.fromkeys(kinds):
+        numbers = [number for number, other in enumerate(kinds) if other == kind]
+        points = None if kind is None else _stacked([labels[number][kind] for number in numbers])
+        scores = score_drift(synthetic[numbers], refined[numbers], points=points)
+        degrees = degrees_of_gaze(scores.shifts.norm(dim=1), synthetic.shape[3]).tolist() if kind == PUPIL else None
+        for place, (number, (x, y)) in enumerate(zip(numbers, scores.shifts.tolist(), strict=True)):
+            found[number] = LabelDrift(x, y, None if degrees is None else degrees[place], float(scores.scores[place]))
+    return [drift for drift in found if drift is not None]
+
+
+def _stacked(points: Sequence[Any]) -> torch.Tensor:
+    """(N, K, 2) of points of each image, filled up with NaN where one has fewer."""
+    arrays = [np.asarray(values, np.float32).reshape(-1, 2) for values in points]
+    stacked = np.full((len(arrays), max(map(len, arrays)), 2), np.nan, np.float32)
+    for number, values in enumerate(arrays):
+        stacked[number, : len(values)] = values
+    return torch.from_numpy(stacked)
+
+
+def labels_of(table: Mapping[str, Labels], name: str) -> Labels:
+    """Labels of one image; none where its row is missing or faulty, for refining does not need them."""
+    try:
+        return table[name]
+    except (KeyError, ImageError):
+        return {}
+
+
+def write_drift(path: Path, rows: Mapping[str, LabelDrift]) -> None:
+    """Write ``drift.csv``, a row for each image by its name."""
+    write_table(path, DRIFT_COLUMNS, ({"file": name, **drift.cells()} for name, drift in rows.items()))
