@@ -1,9 +1,9 @@
 """Whether labels survived: how far what lies at a labelled point moved between a render and its refined image.
 
-Two readings: :func:`measure_drift` of points for the whole of a data set, :func:`score_drift` of each image, by which
-single images are rejected. The neighbourhood of the point is searched for in the refined image by normalised cross-correlation, which light,
-contrast and noise leave in place, and its best position is refined below a pixel. Nothing is trained, so a refiner
-cannot fool it by looking unlike anything it was trained on.
+:func:`measure_drift` reads points of a whole data set, :func:`score_drift` says of each image how much its label is to
+be doubted. The neighbourhood of the point is searched for in the refined image by normalised cross-correlation, which
+light, contrast and noise leave in place, and its best position is refined below a pixel. Nothing is trained, so a
+refiner cannot fool it by looking unlike anything it was trained on.
 """
 
 from typing import NamedTuple
@@ -64,7 +64,7 @@ def measure_drift(synthetic: Tensor, refined: Tensor, points: Tensor) -> Drift:
 
 
 def _find_peak(agreement: Tensor) -> tuple[Tensor, Tensor]:
-    """Shifts (N, 2), x and y, below a pixel, and the best agreement (N,), of (N, side, side) rows of y, columns of x."""
+    """Shifts (N, 2) below a pixel and the best agreement (N,), from (N, side, side): rows of y, columns of x."""
     side = agreement.shape[1]
     best, index = agreement.flatten(1).max(dim=1)
     row, column = index // side, index % side
@@ -89,8 +89,8 @@ class DriftScores(NamedTuple):
 
     Attributes:
         shifts: (N, 2), x and y in pixels of the image: of the worst point where there are several.
-        scores: (N,), their length, plus how much of the structure is gone: 1 less the correlation, as so many pixels of a
-            36x60 patch. A pupil that was erased or swapped scores high, wherever it is found. 0 where there was no
+        scores: (N,), their length, plus how much of the structure is gone: 1 less the correlation, as so many pixels of
+            a 36x60 patch. A pupil that was erased or swapped scores high, wherever it is found. 0 where there was no
             structure to lose.
     """
 
@@ -129,8 +129,8 @@ def _score_points(before: Tensor, after: Tensor, points: Tensor) -> tuple[Tensor
         found.append(_scored(measure_drift(before, after, point), inside[:, number] & (spread > TEXTURE)))
     shifts, scores = (torch.stack(values, dim=1) for values in zip(*found, strict=True))
     worst = scores.argmax(dim=1)
-    number = torch.arange(len(worst))
-    return shifts[number, worst], scores[number, worst]
+    rows = torch.arange(len(worst))
+    return shifts[rows, worst], scores[rows, worst]
 
 
 def _scored(drift: Drift, counts: Tensor) -> tuple[Tensor, Tensor]:

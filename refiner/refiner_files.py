@@ -86,6 +86,14 @@ def find_refiner(path: Path) -> Path:
     return path
 
 
+def is_refiner(path: Path) -> bool:
+    """Whether :func:`find_refiner` finds one here, rather than images."""
+    try:
+        return find_refiner(path).suffix == ".safetensors"
+    except DataError:
+        return False
+
+
 def load_refiner(path: Path) -> RefinerFile:
     """Load a refiner from what :func:`find_refiner` takes.
 

@@ -67,5 +67,8 @@ on_error_option = click.option(
     show_default=True,
     help="Whether an image that cannot be used is rejected, or ends the command.",
 )
+REFUSED_STATUS = 3
+"""Exit status: the verdict is not to use a refiner."""
+
 REJECTED_STATUS = 4
 """Exit status: finished, but some inputs were rejected."""

@@ -133,10 +133,11 @@ def spectrum(images: Tensor) -> Tensor:
     frequency = torch.hypot(torch.fft.fftfreq(height)[:, None], torch.fft.fftfreq(width)[None])
     count = max(2, min(height, width) // 2)
     bands = (frequency * 2 * count).round().long()
-    sums = torch.zeros(bands.max() + 1).index_add_(0, bands.flatten(), power.flatten())
+    sums = torch.zeros(int(bands.max()) + 1).index_add_(0, bands.flatten(), power.flatten())
     counts = torch.bincount(bands.flatten()).clamp(min=1)
     rounding = (2 / 255) ** 2 / 12 * float(window.square().sum())  # power of rounding to 8 bits, at every frequency
-    return (sums / counts + rounding)[1:].log()
+    logarithms: Tensor = (sums / counts + rounding)[1:].log()
+    return logarithms
 
 
 def spectrum_distance(first: Tensor, second: Tensor) -> float:

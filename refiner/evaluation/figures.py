@@ -1,4 +1,4 @@
-"""A figure is a number with its interval, beside what the same measurement gives for nothing wrong and for nothing done.
+"""A figure: a number with its interval, beside what the same measurement gives where all is well, and for mere renders.
 
 floor: photographs against other photographs, or labels that nothing has moved. ceiling: renders as they are.
 """
@@ -16,6 +16,7 @@ class Figure:
     """One measurement.
 
     Attributes:
+        key: by which a verdict finds it.
         name: what was measured, in a few words.
         family: which question it answers.
         unit: of all numbers; empty for a share or a plain number.
@@ -25,6 +26,7 @@ class Figure:
         gain: value of the renders minus that of the refined images, paired; positive is nearer to photographs.
     """
 
+    key: str
     name: str
     family: Family
     unit: str

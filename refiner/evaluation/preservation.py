@@ -1,4 +1,4 @@
-"""Did labels survive? What moved, what a gaze network that never saw a refined image makes of it, what is left of edges.
+"""Did labels survive? What moved, what a gaze network that saw renders alone makes of it, what is left of edges.
 
 Beside each figure stands the same for images that nothing was moved in: renders with noise of the same size.
 """
@@ -41,37 +41,38 @@ def measure_preservation(
     what = {PUPIL: "pupil", None: "image"}.get(point, "worst point")
     drifts, noise = (measure_label_drift(renders, images, labels) for images in (refined, noisy))
     figures = [
-        _mean(f"{what} moved by", "px", [drift.pixels for drift in drifts], [drift.pixels for drift in noise]),
-        _mean("drift score", "px", [drift.score for drift in drifts], [drift.score for drift in noise]),
+        _mean("moved", f"{what} moved by", "px", [drift.pixels for drift in drifts], [drift.pixels for drift in noise]),
+        _mean("score", "drift score", "px", [drift.score for drift in drifts], [drift.score for drift in noise]),
         _common_shift(drifts, noise),
-        _mean("edges that stay", "", _edge_agreement(renders, refined), _edge_agreement(renders, noisy)),
+        _mean("edges", "correlation of edges", "", _edge_agreement(renders, refined), _edge_agreement(renders, noisy)),
     ]
     if point is not None:
         changes = [_region_change(renders, images, labels, point) for images in (refined, noisy)]
-        figures.append(_mean(f"largest change around the {what}", "levels", *changes))
+        figures.append(_mean("region", f"largest change around the {what}", "levels", *changes))
     if estimate is not None:
         answers = estimate(renders)
         shifts = [angular_error_degrees(estimate(images), answers) for images in (refined, noisy)]
-        figures.append(_mean("gaze of a frozen network moved by", "°", *shifts))
+        figures.append(_mean("gaze_shift", "gaze of a frozen network moved by", "°", *shifts))
     return figures
 
 
-def _mean(name: str, unit: str, values: Any, floor: Any) -> Figure:
+def _mean(key: str, name: str, unit: str, values: Any, floor: Any) -> Figure:
     value, beside = (bootstrap_interval(np.asarray(numbers, np.float64)) for numbers in (values, floor))
-    return Figure(name, "labels", unit, value, floor=beside)
+    return Figure(key, name, "labels", unit, value, floor=beside)
 
 
 def _noisy(renders: Tensor, refined: Tensor, seed: int) -> Tensor:
     """Renders with Gaussian noise whose mean absolute size, image by image, is that of the refiner's change."""
     size = (refined - renders).abs().mean(dim=(1, 2, 3), keepdim=True)
     noise = torch.randn(renders.shape, generator=torch_generator(seed, "noise"))
-    return (renders + noise * size * (torch.pi / 2) ** 0.5).clamp(-1, 1)
+    noisy: Tensor = (renders + noise * size * (torch.pi / 2) ** 0.5).clamp(-1, 1)
+    return noisy
 
 
 def _common_shift(drifts: Sequence[LabelDrift], beside: Sequence[LabelDrift]) -> Figure:
     """Length of the mean shift: what all images have in common biases whatever is trained on them."""
     value, floor = (_along_the_mean(np.array([[drift.x, drift.y] for drift in some])) for some in (drifts, beside))
-    return Figure("shift in common", "labels", "px", value, floor=floor)
+    return Figure("common_shift", "shift in common", "labels", "px", value, floor=floor)
 
 
 def _along_the_mean(shifts: Any) -> Interval:

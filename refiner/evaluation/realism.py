@@ -47,19 +47,19 @@ def measure_realism(
         DataError: too few images for an interval.
     """
     distances: dict[str, Distance] = {
-        "sliced Wasserstein distance": lambda one, other, block: sliced_wasserstein(
+        "sliced_wasserstein": lambda one, other, block: sliced_wasserstein(
             one, other, seed=derived_seed(seed, "block", block)
         ),
-        "kernel distance of features": lambda one, other, block: kernel_distance(features(one), features(other)),
-        "spectrum distance": lambda one, other, block: spectrum_distance(one, other),
+        "kernel": lambda one, other, block: kernel_distance(features(one), features(other)),
+        "spectrum": lambda one, other, block: spectrum_distance(one, other),
     }
     parts = _Parts(renders, refined, photographs, groups, seed)
     figures = [_told_apart(renders, refined, photographs, groups, seed)]
-    figures += [_blockwise(name, distance, parts) for name, distance in distances.items()]
+    figures += [_blockwise(key, distance, parts) for key, distance in distances.items()]
     figures.append(_diversity(parts))
     share = copied(refined, photographs, groups=groups, seed=seed)
     plain = copied(renders, photographs, groups=groups, seed=seed)
-    figures.append(Figure("copies of photographs", "realism", "", _interval(share), ceiling=_interval(plain)))
+    figures.append(Figure("copies", "copies of photographs", "realism", "", _interval(share), ceiling=_interval(plain)))
     return figures
 
 
@@ -86,16 +86,25 @@ class _Parts:
 
     @staticmethod
     def _cut(images: Tensor, size: int) -> Sequence[Tensor]:
-        return images[: BLOCKS * size].split(size)
+        blocks: Sequence[Tensor] = images[: BLOCKS * size].split(size)
+        return blocks
 
 
-def _blockwise(name: str, distance: Distance, parts: _Parts) -> Figure:
+NAMES = {
+    "sliced_wasserstein": "sliced Wasserstein distance",
+    "kernel": "kernel distance of features",
+    "spectrum": "distance of spectra",
+}
+"""Distances to photographs, by key."""
+
+
+def _blockwise(key: str, distance: Distance, parts: _Parts) -> Figure:
     refined, floor, ceiling = (
         [distance(one, other, block) for block, (one, other) in enumerate(zip(side, parts.photographs, strict=True))]
         for side in (parts.refined, parts.others, parts.renders)
     )
     gain = [high - low for high, low in zip(ceiling, refined, strict=True)]
-    return Figure(name, "realism", "", *map(seed_interval, (refined, floor, ceiling, gain)))
+    return Figure(key, NAMES[key], "realism", "", *map(seed_interval, (refined, floor, ceiling, gain)))
 
 
 def _diversity(parts: _Parts) -> Figure:
@@ -104,7 +113,8 @@ def _diversity(parts: _Parts) -> Figure:
         [diversity(one, other) for one, other in zip(side, parts.photographs, strict=True)]
         for side in (parts.refined, parts.others, parts.renders)
     )
-    return Figure("diversity, share of the photographs'", "realism", "", *map(seed_interval, (values, floor, ceiling)))
+    name = "diversity, share of the photographs'"
+    return Figure("diversity", name, "realism", "", *map(seed_interval, (values, floor, ceiling)))
 
 
 def _told_apart(
@@ -117,10 +127,9 @@ def _told_apart(
     )
     names = None if groups is None else [[groups[number] for number in part.tolist()] for part in (first, second)]
     value, ceiling = (tell(images, photographs, groups=(None, groups)) for images in (refined, renders))
-    floor = tell(
-        photographs[first], photographs[second], groups=(None, None) if names is None else (names[0], names[1])
-    )
-    return Figure("told from photographs", "realism", "", *map(_interval, (value, floor, ceiling)))
+    sides = (None, None) if names is None else (names[0], names[1])
+    floor = tell(photographs[first], photographs[second], groups=sides)
+    return Figure("told_apart", "told from photographs", "realism", "", *map(_interval, (value, floor, ceiling)))
 
 
 def _interval(share: Share) -> Interval:

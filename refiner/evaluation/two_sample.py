@@ -23,13 +23,13 @@ class Share(NamedTuple):
     Attributes:
         value: hits over count.
         low, high: of the interval.
-        count: images that it is a share of.
+        images: that it is a share of.
     """
 
     value: float
     low: float
     high: float
-    count: int
+    images: int
 
     @classmethod
     def of(cls, hits: int, count: int) -> "Share":

@@ -26,7 +26,7 @@ def test_one_source_is_told_by_chance() -> None:
 def test_two_sources_are_told_apart() -> None:
     share = told_apart(images(0), (images(1) + 0.4).clamp(-1, 1), seed=0, steps=100)
     assert share.low > 0.9
-    assert share.count == 400
+    assert share.images == 400
 
 
 def test_a_face_seen_in_training_does_not_help() -> None:
@@ -42,7 +42,7 @@ def test_a_face_seen_in_training_does_not_help() -> None:
 
 
 def test_the_smaller_side_sets_the_count() -> None:
-    assert told_apart(images(0, 30), images(1, 400), seed=0, steps=5).count == 30
+    assert told_apart(images(0, 30), images(1, 400), seed=0, steps=5).images == 30
     with pytest.raises(ValueError, match="3 images of 3 groups cannot be halved"):
         told_apart(images(0, 3), images(1), seed=0)
     with pytest.raises(ValueError, match="400 images of 1 groups"):
