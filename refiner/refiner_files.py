@@ -22,7 +22,9 @@ REFINER_FILE = "refiner.safetensors"
 """Name of the refiner file in a run folder."""
 
 READY = Path(__file__).parent / "ready"
-"""Refiners that come with the package, to try: ``NAME.safetensors``, trained on procedural eyes alone."""
+"""What comes with the package, trained on procedural eyes alone: ``NAME.refiner.safetensors``, refiners to try."""
+
+_READY_SUFFIX = ".refiner.safetensors"
 
 
 class RefinerFile(NamedTuple):
@@ -68,7 +70,7 @@ def save_refiner(
 
 def ready_refiners() -> dict[str, Path]:
     """Files of the refiners that come with the package, by name."""
-    return {file.stem: file for file in sorted(READY.glob("*.safetensors"))}
+    return {file.name.removesuffix(_READY_SUFFIX): file for file in sorted(READY.glob(f"*{_READY_SUFFIX}"))}
 
 
 def find_refiner(path: Path) -> Path:

@@ -27,7 +27,7 @@ def main(out: Path) -> None:
     settings = [f"data.{name}={path}" for name, path in data.items()]
     train(read_configuration(RECIPE, TrainingConfiguration, overrides=settings), out / "run")
     READY.mkdir(exist_ok=True)
-    shutil.copyfile(out / "run" / REFINER_FILE, READY / "stand-in.safetensors")
+    shutil.copyfile(out / "run" / REFINER_FILE, READY / "stand-in.refiner.safetensors")
 
 
 def _render(store: Path, *options: str) -> None:

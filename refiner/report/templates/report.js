@@ -1,0 +1,33 @@
+"use strict";
+const galleries = JSON.parse(document.getElementById("data").textContent);
+const get = (id) => document.getElementById(id);
+const dialog = get("details");
+let at = { gallery: 0, number: 0 };
+
+function show(gallery, number) {
+  const pairs = galleries[gallery];
+  at = { gallery, number: (number + pairs.length) % pairs.length };
+  const pair = pairs[at.number];
+  for (const key of ["before", "after", "difference", "nearest"]) get("details-" + key).src = pair[key];
+  get("details-name").textContent = pair.name;
+  get("details-distance").textContent = "distance " + pair.distance.toFixed(2) + ", 0 is the same picture";
+  get("details-drift").textContent = pair.sentence + " (score " + pair.score.toFixed(2) + ")";
+  document.querySelector("#compare .before").src = pair.before;
+  document.querySelector("#compare .after").src = pair.after;
+  get("shown-name").textContent = pair.name;
+  if (!dialog.open) dialog.showModal();
+}
+
+get("split").addEventListener("input", (event) => get("compare").style.setProperty("--split", event.target.value + "%"));
+for (const gallery of document.querySelectorAll(".gallery"))
+  gallery.addEventListener("click", (event) => {
+    const button = event.target.closest("button");
+    if (button) show(Number(gallery.dataset.gallery), Number(button.dataset.number));
+  });
+get("previous").addEventListener("click", () => show(at.gallery, at.number - 1));
+get("next").addEventListener("click", () => show(at.gallery, at.number + 1));
+get("close").addEventListener("click", () => dialog.close());
+dialog.addEventListener("keydown", (event) => {
+  if (event.key === "ArrowLeft") show(at.gallery, at.number - 1);
+  if (event.key === "ArrowRight") show(at.gallery, at.number + 1);
+});

@@ -1,0 +1,120 @@
+"""Planted refiners through the whole evaluation: the bad are refused for what is wrong with them, a good one passes."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from torch import Tensor
+from torch.nn import functional
+
+from refiner.commands import main
+from refiner.errors import DataError
+from refiner.evaluation.evaluation import Evaluation, evaluate
+from refiner.eyes import EyeParameters, StandInCamera, stand_in_parameters
+from refiner.eyes.writing import rendered_records, write_folder
+from refiner.image_files import read_image, write_image
+from refiner.images import grey_levels
+from refiner.randomness import torch_generator
+from refiner.refinement import Refiner
+
+RENDERS, PHOTOGRAPHS = 200, 400
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders ``renders``, labelled, and ``photographs`` of the stand-in camera with subjects alone."""
+    root = tmp_path_factory.mktemp("evaluation")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as the function-scoped fixture does
+    try:
+        for name, count, parameters, camera in (
+            ("renders", RENDERS, EyeParameters(), None),
+            ("photographs", PHOTOGRAPHS, stand_in_parameters(), StandInCamera(1)),
+        ):
+            records = rendered_records(parameters, count, seed=len(name), camera=camera)
+            write_folder(root / name, records, count, labelled=True, report=lambda done, total: None)
+    finally:
+        torch.set_num_threads(threads)
+    return root
+
+
+def pictures(folder: Path) -> Tensor:
+    images = np.stack([read_image(path) for path in sorted(folder.glob("*.png"))])
+    return torch.from_numpy(images[:, None].astype(np.float32) / 127.5 - 1)
+
+
+def shifted(images: Tensor, rows: int) -> Tensor:
+    return functional.pad(images, (0, 0, rows, 0), mode="replicate")[..., : images.shape[2], :]
+
+
+def planted(name: str, data: Path) -> Tensor:
+    """What a refiner of some kind makes of the renders."""
+    renders = pictures(data / "renders")
+    refined = Refiner.load("stand-in", device="cpu")(renders)
+    noise = 0.02 * torch.randn(renders.shape, generator=torch_generator(0, "noise"))
+    return {
+        "good": refined,
+        "identity": renders,
+        "collapsed": refined[:1] + noise,
+        "moving": shifted(refined, 2),
+        "memorizing": pictures(data / "photographs")[:RENDERS],
+        "half-swapped": torch.cat([refined[:30].roll(1, dims=0), refined[30:]]),
+    }[name]
+
+
+def write(folder: Path, images: Tensor) -> Path:
+    for number, image in enumerate(images.numpy()):
+        write_image(folder / f"{number:06d}.png", grey_levels(image))
+    return folder
+
+
+def judged(data: Path, refined: Path, **options: object) -> Evaluation:
+    return evaluate(data / "renders", refined, data / "photographs", device="cpu", **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "decision", "reason"),
+    [
+        ("identity", "do not use", "it changes nothing"),
+        ("collapsed", "do not use", "its outputs collapse"),
+        ("moving", "do not use", "moves what labels describe, in all images the same way"),
+        ("memorizing", "do not use", "it pastes photographs"),
+        ("half-swapped", "use with rejection", "refine with --max-drift 1"),
+    ],
+)
+def test_a_planted_refiner_is_found_out(name: str, decision: str, reason: str, data: Path, tmp_path: Path) -> None:
+    verdict = judged(data, write(tmp_path / name, planted(name, data))).verdict
+    assert verdict.decision == decision
+    assert reason in " ".join(verdict.reasons)
+
+
+def test_a_good_refiner_passes_by_its_file_as_by_its_images(data: Path, tmp_path: Path) -> None:
+    found = judged(data, Path("stand-in"))
+    assert found.verdict.decision == "use"
+    figures = {figure.key: figure for figure in found.figures}
+    assert figures["sliced_wasserstein"].gain is not None
+    assert figures["sliced_wasserstein"].gain.low > 0
+    assert figures["moved"].value.mean < 0.5
+    told = figures["told_apart"]
+    assert told.floor is not None
+    assert told.floor.low < 0.5 < told.floor.high  # photographs against photographs of other people
+    by_images = judged(data, write(tmp_path / "good", planted("good", data)))
+    assert by_images.verdict.decision == "use"
+    assert by_images.drifts.keys() == found.drifts.keys()
+
+
+def test_the_gate_exits_with_3(data: Path) -> None:
+    arguments = [f"--renders={data / 'renders'}", f"--photographs={data / 'photographs'}", "--device=cpu", "--json"]
+    result = CliRunner().invoke(main, ["evaluate", *arguments, f"--refined={data / 'renders'}", "--gate"])
+    assert result.exit_code == 3, result.output
+    assert '"decision": "do not use"' in result.stdout
+
+
+def test_what_is_missing_is_named(data: Path, tmp_path: Path) -> None:
+    few = write(tmp_path / "few", pictures(data / "renders")[:50])
+    with pytest.raises(DataError, match=r"few: holds no 000050\.png, nor 149 others"):
+        judged(data, few)
+    with pytest.raises(DataError, match="are too few for an interval; give at least 64 renders and 128 photographs"):
+        judged(data, data / "renders", most=60)
