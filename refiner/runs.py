@@ -31,7 +31,9 @@ ESTIMATOR_FILE = "estimator.safetensors"
 
 _RESULTS = (REFINER_FILE, ESTIMATOR_FILE)
 
-_OWN = ("environment.json", "metrics.jsonl", "samples", "checkpoints", REJECTED_FILE, *_RESULTS, "config.yaml")
+CONFIG_FILE = "config.yaml"
+
+_OWN = ("environment.json", "metrics.jsonl", "samples", "checkpoints", REJECTED_FILE, *_RESULTS, CONFIG_FILE)
 """What a run writes, in the order it is deleted: a folder is known as a run by its configuration, which goes last."""
 
 
@@ -134,7 +136,7 @@ def open_run(path: Path, configuration: BaseModel, *, new: bool = False) -> Iter
     """
     if path.exists() and not path.is_dir():
         raise OutputError(f"{path}: is a file, not a run folder; choose another --run")
-    file = path / "config.yaml"
+    file = path / CONFIG_FILE
     if (
         path.is_dir()
         and not file.exists()

@@ -16,6 +16,7 @@ COMMANDS = {
     "train": "Train a refiner, or go on where it was stopped.",
     "refine": "Refine a folder of renders, or one image.",
     "evaluate": "Judge a refiner: realism, label preservation, usefulness, and a verdict.",
+    "report": "Write a page on a refiner, with pictures and the verdict, and a visual Turing test.",
     "convert": "Convert a data set into a folder of patches with labels.",
     "inspect": "Say what a data set, a run or a refiner file is, and what looks wrong with it.",
     "gaze": "Train, evaluate and use a gaze estimator.",

@@ -37,12 +37,17 @@ class Evaluation:
         verdict: what to do.
         drifts: of each refined image, by its name.
         rejected: reason of each image that could not be used, by its path.
+        renders, refined, photographs: (N, 1, H, W), in [-1, 1], what was looked at; the first two are pairs, in the
+            order of ``drifts``.
     """
 
     figures: list[Figure]
     verdict: Verdict
     drifts: dict[str, LabelDrift]
     rejected: dict[str, str]
+    renders: Tensor
+    refined: Tensor
+    photographs: Tensor
 
 
 def evaluate(
@@ -90,7 +95,9 @@ def evaluate(
     drifts = measure_label_drift(raw.images.numpy(), images.numpy(), raw.labels)
     change = 127.5 * float((images - raw.images).abs().mean())
     report("looking", 3, 3)
-    return Evaluation(figures, judge(figures, drifts, change=change), dict(zip(raw.ids, drifts, strict=True)), rejected)
+    verdict = judge(figures, drifts, change=change)
+    by_name = dict(zip(raw.ids, drifts, strict=True))
+    return Evaluation(figures, verdict, by_name, rejected, raw.images, images, real.images)
 
 
 def _refined(raw: Sample, refined: Path, size: tuple[int, int], device: str) -> tuple[Sample, Tensor]:

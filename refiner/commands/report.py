@@ -1,0 +1,62 @@
+"""``refiner report``: one page on a refiner, and a visual Turing test."""
+
+from pathlib import Path
+
+import click
+
+from refiner.commands.options import ANY_PATH, EXISTING_PATH, REFINER_PATH, device_option, seed_option
+from refiner.commands.reporting import progress
+
+
+@click.command()
+@click.argument("run", type=REFINER_PATH, metavar="RUN")
+@click.option("--out", type=ANY_PATH, metavar="DIR", help="Where the pages go.  [default: RUN]")
+@click.option("--renders", type=EXISTING_PATH, metavar="DATA", help="Renders.  [default: those of the run]")
+@click.option("--photographs", type=EXISTING_PATH, metavar="DATA", help="Photographs.  [default: those of the run]")
+@click.option("--labelled", type=EXISTING_PATH, metavar="DATA", help="Photographs with gaze: does refining help?")
+@click.option("--group", metavar="COLUMN", help="Label of photographs kept together.  [default: subject, else day]")
+@click.option("--most", type=click.IntRange(64), default=4000, show_default=True, help="Images drawn of each data set.")
+@click.option("--trials", type=click.IntRange(2), default=100, show_default=True, help="Guesses of the Turing test.")
+@seed_option
+@device_option
+def command(
+    run: Path,
+    out: Path | None,
+    renders: Path | None,
+    photographs: Path | None,
+    labelled: Path | None,
+    group: str | None,
+    most: int,
+    trials: int,
+    seed: int,
+    device: str,
+) -> None:
+    """Write report.html and turing.html: a page each, with everything inside, to be opened from disk.
+
+    The report has the verdict, renders before and after, the worst and some random images with what became of their
+    labels, all figures of ``refiner evaluate``, training curves and settings. The other page lets people guess which
+    pictures are photographs.
+
+    \b
+    Example:
+      refiner report runs/eyes
+      refiner report stand-in --renders renders --photographs photographs --out report
+    """
+    from refiner.report.writing import report_on
+
+    with progress("evaluating") as advance:
+        pages = report_on(
+            run,
+            out=out,
+            renders=renders,
+            photographs=photographs,
+            labelled=labelled,
+            group=group,
+            most=most,
+            trials=trials,
+            seed=seed,
+            device=device,
+            report=lambda stage, done, total: advance(done, total, stage),
+        )
+    for page in pages:
+        click.echo(page)
