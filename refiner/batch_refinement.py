@@ -8,7 +8,6 @@ import json
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,7 +25,16 @@ from refiner.image_files import (
     write_image,
 )
 from refiner.images import from_planes, to_planes
-from refiner.label_drift import DRIFT_FILE, LabelDrift, labels_of, measure_label_drift, source_labels, write_drift
+from refiner.label_drift import (
+    DRIFT_FILE,
+    NO_LIMIT,
+    DriftLimit,
+    LabelDrift,
+    labels_of,
+    measure_label_drift,
+    source_labels,
+    write_drift,
+)
 from refiner.outputs import OutputFolder, check_apart, open_output, stamp
 from refiner.records import REJECTED_FILE
 from refiner.refinement import Refiner, batch_size
@@ -52,19 +60,6 @@ class Summary(NamedTuple):
     rejected: int
 
 
-@dataclass(frozen=True)
-class DriftLimit:
-    """When a refined image is rejected because its label is to be doubted.
-
-    Attributes:
-        score: the largest that passes; see :class:`refiner.label_drift.LabelDrift`. None lets everything pass.
-        keep: folder that refined images go to that do not pass; None drops them.
-    """
-
-    score: float | None = None
-    keep: Path | None = None
-
-
 class _Job(NamedTuple):
     """One image on its way through the network."""
 
@@ -83,7 +78,7 @@ def refine_path(
     overwrite: bool = False,
     stop_on_error: bool = False,
     quality: int = 95,
-    limit: DriftLimit = DriftLimit(),
+    limit: DriftLimit = NO_LIMIT,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> Summary:
     """Refine a folder into a folder, a store into a store, or an image into an image.
@@ -108,7 +103,7 @@ def refine_path(
     loaded = Refiner.load(refiner, device=device)
     digest = refiner_digest(refiner)
     if is_store_name(source) or (is_store_name(destination) and not source.is_file()):
-        return _refine_store(loaded, source, destination, digest, overwrite, report)
+        return _refine_store(loaded, source, destination, digest, overwrite, limit, report)
     if source.is_dir():
         job = json.dumps({"refiner": digest, "quality": quality}, sort_keys=True)
         with open_output(source, destination, job=job, overwrite=overwrite) as output:
@@ -122,7 +117,12 @@ def refine_path(
         destination = destination / source.name
     if destination.exists() and not overwrite:
         raise OutputError(f"{destination}: is there already; choose another name, or replace it with --overwrite")
-    refined = loaded(_refinable(source.name, read_image(source)))
+    image = _refinable(source.name, read_image(source))
+    refined = loaded(image)
+    before, after = (to_planes(picture, loaded.channels)[None] for picture in (image, refined))
+    (drift,) = measure_label_drift(before, after, [{}])
+    if limit.rejects(drift):
+        raise ImageError(source, f"{limit.reason(drift)}; nothing is written")
     write_image(destination, refined, quality=LOSSLESS if is_lossless_webp(source) else quality)
     return Summary(1, 0, 0)
 
@@ -133,6 +133,7 @@ def _refine_store(
     destination: Path,
     digest: str,
     overwrite: bool,
+    limit: DriftLimit,
     report: Callable[[int, int], None],
 ) -> Summary:
     if source.is_dir() or not is_store_name(destination):
@@ -140,8 +141,9 @@ def _refine_store(
             f"{destination}: a folder is refined into a folder and a store into a store; convert one of them first: "
             "refiner convert IN OUT.h5"
         )
-    refined, skipped = refine_store(refiner, source, destination, digest=digest, overwrite=overwrite, report=report)
-    return Summary(refined, skipped, 0)
+    return Summary(
+        *refine_store(refiner, source, destination, digest=digest, overwrite=overwrite, limit=limit, report=report)
+    )
 
 
 def refiner_digest(path: Path) -> str:
@@ -273,7 +275,7 @@ class _FolderRefinement:
             write_image(root / job.name, from_planes(refined, job.image), quality=quality)
 
     def _is_doubtful(self, drift: LabelDrift | None) -> bool:
-        return drift is not None and self.limit.score is not None and drift.score > self.limit.score
+        return drift is not None and self.limit.rejects(drift)
 
     def _is_finished(self, name: str) -> bool:
         """Whether an earlier run made the output, its drift is known, and passes."""
@@ -297,9 +299,8 @@ class _FolderRefinement:
             except ImageError as error:
                 self._reject(job.name, "write", error.reason)
                 continue
-            if self._is_doubtful(job.drift):
-                assert job.drift is not None
-                self._reject(job.name, "drift", f"{job.drift.sentence()} (score {job.drift.score:.2f})")
+            if job.drift is not None and self.limit.rejects(job.drift):
+                self._reject(job.name, "drift", self.limit.reason(job.drift))
                 continue
             self.output.finish(job.name, job.stamp, None if job.drift is None else list(job.drift))
             self.refined += 1

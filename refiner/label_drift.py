@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,11 +46,47 @@ class LabelDrift(NamedTuple):
         degrees = "" if self.degrees is None else f"{self.degrees:.2f}"
         return {"drift_px": f"{self.pixels:.3f}", "drift_deg": degrees, "score": f"{self.score:.3f}"}
 
+    def to_line(self) -> dict[str, str]:
+        """Texts that :meth:`from_line` reads, exactly."""
+        return {name: repr(value) for name, value in self._asdict().items() if value is not None}
+
+    @classmethod
+    def from_line(cls, cells: Mapping[str, str]) -> "LabelDrift":
+        """From the texts of :meth:`to_line`."""
+        degrees = cells.get("degrees")
+        numbers = (float(cells[name]) for name in ("x", "y", "score"))
+        x, y, score = numbers
+        return cls(x, y, None if degrees is None else float(degrees), score)
+
     def sentence(self) -> str:
         """In words, for a reason."""
         if self.degrees is None:
             return f"what it shows moved by about {self.pixels:.1f} px"
         return f"the pupil moved by about {self.pixels:.1f} px, gaze by about {self.degrees:.0f}°"
+
+
+@dataclass(frozen=True)
+class DriftLimit:
+    """When a refined image is rejected because its label is to be doubted.
+
+    Attributes:
+        score: the largest that passes; None lets everything pass.
+        keep: folder or store that refined images go to that do not pass; None drops them.
+    """
+
+    score: float | None = None
+    keep: Path | None = None
+
+    def rejects(self, drift: LabelDrift) -> bool:
+        """Whether an image is to be left out."""
+        return self.score is not None and drift.score > self.score
+
+    def reason(self, drift: LabelDrift) -> str:
+        """For the table of rejects."""
+        return f"{drift.sentence()}: drift score {drift.score:.2f}, the limit is {self.score:g}"
+
+
+NO_LIMIT = DriftLimit()
 
 
 def source_labels(source: Path) -> Mapping[str, Labels]:
@@ -102,3 +139,12 @@ def labels_of(table: Mapping[str, Labels], name: str) -> Labels:
 def write_drift(path: Path, rows: Mapping[str, LabelDrift]) -> None:
     """Write ``drift.csv``, a row for each image by its name."""
     write_table(path, DRIFT_COLUMNS, ({"file": name, **drift.cells()} for name, drift in rows.items()))
+
+
+def drift_columns(drifts: Sequence[LabelDrift]) -> dict[str, Any]:
+    """The same as labels of a store, (N,), by their names there; NaN where there is no gaze."""
+    return {
+        "drift_px": np.array([drift.pixels for drift in drifts]),
+        "drift_deg": np.array([math.nan if drift.degrees is None else drift.degrees for drift in drifts]),
+        "drift_score": np.array([drift.score for drift in drifts]),
+    }

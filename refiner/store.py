@@ -181,19 +181,28 @@ class ImageWriter:
                 self._flush()
 
 
-def join_images(file: h5py.File, kind: ImageKind, count: int, parts: Iterable[Path]) -> None:
+def join_images(
+    file: h5py.File, kind: ImageKind, count: int, parts: Iterable[Path], chosen: Sequence[bool] | None = None
+) -> None:
     """Write ``/images`` from files that hold some each, chunk by chunk, without decoding.
+
+    Args:
+        file: that is written.
+        kind, count: of all images that are written.
+        parts: the files.
+        chosen: whether each image is written; None writes all.
 
     Raises:
         OutputError: a part is damaged, or they do not hold ``count`` images.
     """
     images = create_images(file, kind, count)
     end = 0
-    for part in parts:
-        for data, mask in _chunks(part):
-            if end < count:
-                images.id.write_direct_chunk((end, 0, 0, 0), data, mask)
-            end += 1
+    for number, (data, mask) in enumerate(chunk for part in parts for chunk in _chunks(part)):
+        if chosen is not None and not (number < len(chosen) and chosen[number]):
+            continue
+        if end < count:
+            images.id.write_direct_chunk((end, 0, 0, 0), data, mask)
+        end += 1
     if end != count:
         raise OutputError(f"{file.filename}: {end} images for {count} labels; delete its folder and run again")
 
@@ -210,12 +219,48 @@ def _chunks(part: Path) -> Iterator[tuple[bytes, int]]:
         raise OutputError(f"{part}: is damaged ({error}); delete its folder and run again") from error
 
 
-def copy_store(source: h5py.File, file: h5py.File) -> None:
-    """Carry over everything but the images: ids, labels, what else lies in the file, and the attributes."""
+def copy_store(source: h5py.File, file: h5py.File, chosen: Any = None) -> None:
+    """Carry over everything but the images: ids, labels, what else lies in the file, and the attributes.
+
+    Args:
+        source, file: a store, and the new one.
+        chosen: (N,), bool, the images whose ids, subjects and labels are carried over; None takes all.
+    """
     for name in source:
         if name != "images" and isinstance(source.get(name, getlink=True), h5py.HardLink):
-            source.copy(name, file)
+            if chosen is None or name not in ("ids", "subjects", "labels"):
+                source.copy(name, file)
+            elif name == "labels":
+                group = file.create_group(name, track_order=True)
+                for label in source[name]:
+                    _copy_rows(source[name][label], group, label, chosen)
+            else:
+                _copy_rows(source[name], file, name, chosen)
     file.attrs.update(source.attrs)
+
+
+def _copy_rows(values: Any, into: Any, name: str, chosen: Any) -> None:
+    """Some rows of a data set with one for each image; anything else is copied whole."""
+    if not isinstance(values, h5py.Dataset) or values.shape[:1] != chosen.shape:
+        into.copy(values, name)
+        return
+    shape = (int(chosen.sum()), *values.shape[1:])
+    options = {"compression": values.compression, "compression_opts": values.compression_opts}
+    rows = into.create_dataset(name, shape, values.dtype, shuffle=values.shuffle, **options)
+    rows.attrs.update(values.attrs)
+    end = 0
+    for start in range(0, len(chosen), _ROWS):
+        block = values[start : start + _ROWS][chosen[start : start + _ROWS]]
+        rows[end : end + len(block)] = block
+        end += len(block)
+
+
+def write_numbers(file: h5py.File, label: str, values: Any) -> None:
+    """A label of one number for each image, (N,), in place of one of that name."""
+    group = file.require_group("labels")
+    if label in group:
+        del group[label]
+    group.create_dataset(label, data=values).attrs["cells"] = "float"
 
 
 def write_columns(file: h5py.File, rows: Iterator[tuple[str, Mapping[str, str]]], columns: Sequence[Column]) -> None:

@@ -1,17 +1,23 @@
-"""Store to store: the images refined, everything else carried over."""
+"""Store to store: the images refined, everything else carried over, and how far labels may have moved beside it."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from refiner.errors import OutputError
+from refiner.files import remove_file
 from refiner.formats import open_dataset
 from refiner.formats.store import Store
 from refiner.images import from_planes, to_planes
+from refiner.label_drift import NO_LIMIT, POINTS, DriftLimit, LabelDrift, drift_columns, measure_label_drift
 from refiner.outputs import stamp
 from refiner.parts import Line, Parts, fingerprint, write_lines
+from refiner.records import Labels, write_rejected
 from refiner.refinement import Refiner, batch_size
-from refiner.store import ImageWriter, copy_store, hdf5_errors, join_images, new_file, write_attributes
-from refiner.targets import open_store
+from refiner.store import ImageWriter, copy_store, hdf5_errors, join_images, new_file, write_attributes, write_numbers
+from refiner.targets import StoreTarget, open_store
 
 PART = 1024
 """Images in a part: what a kill costs."""
@@ -24,8 +30,9 @@ def refine_store(
     *,
     digest: str,
     overwrite: bool = False,
+    limit: DriftLimit = NO_LIMIT,
     report: Callable[[int, int], None] = lambda done, total: None,
-) -> tuple[int, int]:
+) -> tuple[int, int, int]:
     """Refine a store into a store; a killed one goes on from its finished parts.
 
     Args:
@@ -33,10 +40,11 @@ def refine_store(
         source, destination: the stores.
         digest: of the refiner's file, by which an earlier result is known.
         overwrite: refine everything again, and replace a store that is there.
+        limit: on the drift of labels; images that do not pass are left out.
         report: told how many of how many images are done.
 
     Returns:
-        Images refined now, and images refined before.
+        Images refined now, images refined before, and how many of all were rejected.
 
     Raises:
         RefinerError: a store cannot be used.
@@ -44,12 +52,12 @@ def refine_store(
     store = open_dataset(source, format="store")
     assert isinstance(store, Store)
     count = len(store.images)
-    job = fingerprint(digest, str(stamp(source)), str(count))
+    job = fingerprint(digest, str(stamp(source)), str(count), str(limit.score), str(limit.keep))
     facts = {"refined_from": str(source), "refiner": digest}
     with open_store(source, destination, attributes=facts, overwrite=overwrite) as target:
-        if target.finished(job) is not None:
+        if (summary := target.finished(job)) is not None:
             report(count, count)
-            return 0, count
+            return 0, count, int(summary or 0)
         starts = range(0, count, PART)
         parts = Parts(target.parts_folder, job=job, count=len(starts))
         todo = parts.unfinished()
@@ -57,15 +65,20 @@ def refine_store(
         report(done, count)
         for number in todo:
             with ImageWriter(parts.images_path(number)) as writer:
+                lines: list[Line] = []
                 for chosen in _batches(starts[number], min(starts[number] + PART, count), store):
-                    for image in _refined(refiner, store, chosen):
+                    images, drifts = _refined(refiner, store, chosen)
+                    for image in images:
                         writer.append(image)
+                    lines += [
+                        Line(store.ids[at], cells=drift.to_line()) for at, drift in zip(chosen, drifts, strict=True)
+                    ]
                     done += len(chosen)
                     report(done, count)
-            write_lines(parts.lines_path(number), [Line(str(number))])
-        _join(store, target.path, parts, {**facts, "job": job, "summary": ""})
+            write_lines(parts.lines_path(number), lines)
+        rejected = _finish(store, target, parts, {**facts, "job": job}, limit)
         parts.remove()
-    return count - before, before
+    return count - before, before, rejected
 
 
 def _batches(start: int, end: int, store: Store) -> Sequence[range]:
@@ -73,17 +86,52 @@ def _batches(start: int, end: int, store: Store) -> Sequence[range]:
     return [range(first, min(first + size, end)) for first in range(start, end, size)]
 
 
-def _refined(refiner: Refiner, store: Store, chosen: range) -> list[Any]:
+def _refined(refiner: Refiner, store: Store, chosen: range) -> tuple[list[Any], list[LabelDrift]]:
     images = [store.image(number) for number in chosen]
-    planes = refiner.refine_planes([to_planes(image, refiner.channels) for image in images])
-    return [from_planes(plane, image) for plane, image in zip(planes, images, strict=True)]
+    before = [to_planes(image, refiner.channels) for image in images]
+    planes = refiner.refine_planes(before)
+    drifts = measure_label_drift(before, planes, [_points(store, number) for number in chosen])
+    return [from_planes(plane, image) for plane, image in zip(planes, images, strict=True)], drifts
 
 
-def _join(store: Store, path: Path, parts: Parts, attributes: dict[str, str]) -> None:
+def _points(store: Store, number: int) -> Labels:
+    """The labelled points of an image, where the store has any."""
+    found = {name: np.asarray(store.file["labels"][name][number]) for name in POINTS if name in store.label_names}
+    return {name: points for name, points in found.items() if np.isfinite(points).any()}
+
+
+def _finish(store: Store, target: StoreTarget, parts: Parts, attributes: dict[str, str], limit: DriftLimit) -> int:
+    """Join the parts, and list the rejects beside the store; gives their number."""
+    drifts = {line.source: LabelDrift.from_line(line.cells) for line in parts.lines()}
+    reasons = {name: limit.reason(drift) for name, drift in drifts.items() if limit.rejects(drift)}
+    passing = np.array([name not in reasons for name in drifts])
+    if not passing.any():
+        raise OutputError(
+            f"{target.path}: is not written, for no label of {len(drifts)} images passes; the first "
+            f"{next(iter(reasons.values()))}"
+        )
+    if reasons:
+        write_rejected(target.rejected_path, [(name, "drift", reason) for name, reason in reasons.items()])
+        if limit.keep is not None:
+            _join(store, limit.keep, parts, {**attributes, "summary": ""}, list(drifts.values()), ~passing)
+    else:
+        remove_file(target.rejected_path)
+    summary = {"summary": str(len(reasons))}
+    _join(store, target.path, parts, {**attributes, **summary}, list(drifts.values()), passing)
+    return len(reasons)
+
+
+def _join(
+    store: Store, path: Path, parts: Parts, attributes: dict[str, str], drifts: Sequence[LabelDrift], chosen: Any
+) -> None:
+    """Write a store of the chosen images, a boolean array, last of all under its name."""
     temporary = parts.folder / "store.h5"
+    numbers = np.flatnonzero(chosen).tolist()
     with hdf5_errors(path):
         with new_file(temporary) as file:
-            copy_store(store.file, file)
-            join_images(file, store.kind, len(store.images), parts.images())
+            copy_store(store.file, file, None if chosen.all() else chosen)
+            join_images(file, store.kind, len(numbers), parts.images(), None if chosen.all() else chosen)
+            for name, values in drift_columns([drifts[number] for number in numbers]).items():
+                write_numbers(file, name, values)
             write_attributes(file, attributes)
         temporary.replace(path)

@@ -33,6 +33,14 @@ from refiner.commands.reporting import one_line, print_json, progress
 @overwrite_option
 @on_error_option
 @click.option("--quality", type=click.IntRange(1, 100), default=95, show_default=True, help="Of JPEG and WebP files.")
+@click.option(
+    "--max-drift",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="X",
+    help="Reject images whose drift score is larger: pixels that the labelled point, or else the whole image, moved, "
+    "and what is lost of its structure; 1 is about 3 degrees of gaze in a 36x60 patch.",
+)
+@click.option("--keep-rejected", type=ANY_PATH, metavar="DIR", help="Write those images there, instead of nowhere.")
 @json_option
 def command(
     source: Path,
@@ -42,18 +50,25 @@ def command(
     overwrite: bool,
     on_error: str,
     quality: int,
+    max_drift: float | None,
+    keep_rejected: Path | None,
     as_json: bool,
 ) -> None:
     """Refine a folder of renders into a folder, or one image into one image.
 
     Names, sizes, bit depths, channels and file types stay; tables beside the images (.csv, .json) are copied. The
-    same command again does only what is missing or has changed. What cannot be used is named in OUT/rejected.csv.
+    same command again does only what is missing or has changed. What cannot be used is named in OUT/rejected.csv; how
+    far labels may have moved stands in OUT/drift.csv.
 
     \b
     Example:
       refiner refine renders refined --refiner runs/eyes
+      refiner refine renders refined --refiner runs/eyes --max-drift 1 --keep-rejected doubtful
     """
+    if keep_rejected is not None and max_drift is None:
+        raise click.UsageError("--keep-rejected needs --max-drift, which says what is rejected")
     from refiner.batch_refinement import refine_path
+    from refiner.label_drift import DriftLimit
 
     with progress("refining") as advance:
         summary = refine_path(
@@ -64,6 +79,7 @@ def command(
             overwrite=overwrite,
             stop_on_error=on_error == "stop",
             quality=quality,
+            limit=DriftLimit(max_drift, keep_rejected),
             report=lambda done, total: advance(done, total, ""),
         )
     if as_json:

@@ -1,0 +1,161 @@
+"""Both pages opened from disk in a real browser with the network off: everything on them moves, opens and counts."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from scipy import stats
+from torch.nn import functional
+
+from refiner.errors import OutputError
+from refiner.evaluation.evaluation import Evaluation
+from refiner.evaluation.figures import Figure
+from refiner.evaluation.verdict import Verdict
+from refiner.gaze.accuracy import Interval
+from refiner.label_drift import LabelDrift
+from refiner.randomness import torch_generator
+from refiner.report.page import SHOWN, Origin, write_report, write_turing_test
+
+COUNT = 60
+
+
+def scenes(seed: int) -> torch.Tensor:
+    coarse = torch.rand(COUNT, 1, 6, 10, generator=torch_generator(seed, "scenes")) * 1.6 - 0.8
+    return functional.interpolate(coarse, (24, 40), mode="bicubic", align_corners=False).clamp(-1, 1)
+
+
+@pytest.fixture(scope="module")
+def found() -> Evaluation:
+    """An evaluation whose image number n has a drift of n pixels, under names that would break a careless page."""
+    name = "</script><b>{:03d}&'\".png"
+    figures = [
+        Figure("kernel", "kernel distance", "realism", "", Interval(2, 1, 3), Interval(0, -1, 1), Interval(9, 8, 10)),
+        Figure("moved", "pupil moved by", "labels", "px", Interval(0.2, -9, 9), Interval(0, 0, 0), Interval(1, 1, 1)),
+    ]
+    drifts = {name.format(number): LabelDrift(float(number), 0.0, 3.0 * number, float(number)) for number in range(COUNT)}
+    verdict = Verdict("use with rejection", ["labels of <half> are to be doubted"])
+    renders = scenes(0)
+    return Evaluation(figures, verdict, drifts, {}, renders, 0.8 * renders, scenes(1))
+
+
+@pytest.fixture(scope="module")
+def pages(found: Evaluation, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of both pages."""
+    folder = tmp_path_factory.mktemp("report")
+    metrics = [{"step": step, "adversarial": 1 / step, "change": float("nan")} for step in range(1, 9)]
+    write_report(folder / "report.html", found, Origin("Report", "renders", "photographs", 0, metrics, {"a": "<b>"}))
+    write_turing_test(folder / "turing.html", found, trials=40, seed=3)
+    return folder
+
+
+@pytest.fixture
+def browser() -> Iterator[Any]:
+    """A context of the system's Chromium that reaches no network and reports every error of a page."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if chromium is None:
+        pytest.skip("no Chromium is installed")
+    with playwright.sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        context = started.new_context(offline=True, accept_downloads=True)
+        errors: list[str] = []
+        context.on("weberror", lambda error: errors.append(str(error.error)))
+        context.on("request", lambda request: errors.append(request.url) if request.url.startswith("http") else None)
+        yield context
+        started.close()
+        assert errors == []
+
+
+def opened(browser: Any, path: Path) -> Any:
+    page = browser.new_page()
+    page.goto(path.as_uri())
+    return page
+
+
+def test_the_slider_moves_by_mouse_and_by_keyboard(browser: Any, pages: Path) -> None:
+    page = opened(browser, pages / "report.html")
+    clip = "getComputedStyle(document.querySelector('#compare .after')).clipPath"
+    assert page.evaluate(clip) == "inset(0px 0px 0px 50%)"
+    page.focus("#split")
+    for _ in range(10):
+        page.keyboard.press("ArrowRight")
+    assert page.evaluate(clip) == "inset(0px 0px 0px 60%)"
+    page.evaluate("document.getElementById('split').value = 0")
+    page.dispatch_event("#split", "input")
+    assert page.evaluate(clip) == "inset(0px 0px 0px 0%)"  # all refined
+    assert page.evaluate("getComputedStyle(document.querySelector('#compare img')).imageRendering") == "pixelated"
+
+
+def test_the_worst_come_first_and_open(browser: Any, pages: Path) -> None:
+    page = opened(browser, pages / "report.html")
+    captions = page.locator(".gallery >> nth=0").locator("button").all_inner_texts()
+    assert len(captions) == SHOWN
+    assert [float(text.split()[0]) for text in captions] == [float(COUNT - 1 - place) for place in range(SHOWN)]
+    page.locator(".gallery >> nth=0").locator("button").nth(1).click()
+    assert page.inner_text("#details-name") == f"</script><b>{COUNT - 2:03d}&'\".png"
+    assert f"moved by about {COUNT - 2}.0 px" in page.inner_text("#details-drift")
+    page.keyboard.press("ArrowLeft")
+    assert page.inner_text("#details-name") == f"</script><b>{COUNT - 1:03d}&'\".png"
+    sizes = page.evaluate("[...document.querySelectorAll('#details img')].map(image => image.naturalWidth)")
+    assert sizes == [40] * 4
+    page.keyboard.press("Escape")
+    assert not page.is_visible("#details")
+
+
+def test_verdict_and_figures_stand_there_as_they_are(browser: Any, pages: Path) -> None:
+    page = opened(browser, pages / "report.html")
+    assert page.inner_text("#verdict") == "use with rejection"
+    assert "labels of <half> are to be doubted" in page.inner_text(".verdict")
+    assert "2.00 [1.00, 3.00]" in page.inner_text("tr[data-key=kernel]")
+    assert "too wide to say" in page.inner_text("tr[data-key=moved]")
+    assert page.locator(".curves svg").count() == 1  # change is never a number
+    assert page.locator("b").count() == 0  # no name became an element
+
+
+def test_a_session_of_40_answers_scores_right(browser: Any, pages: Path, tmp_path: Path) -> None:
+    page = opened(browser, pages / "turing.html")
+    assert page.locator("#examples img[alt=photograph]").count() == 20
+    assert page.locator("#examples img[alt=refined]").count() == 20
+    truths = page.evaluate("test.trials.map(trial => trial.truth)")
+    assert len(truths) == 40
+    assert truths.count("refined") == 20
+    page.click("#start")
+    for place, truth in enumerate(truths):
+        said = truth if place % 4 else {"photograph": "refined", "refined": "photograph"}[truth]  # 30 of 40 right
+        if place % 2:
+            page.click(f"[data-guess={said}]")
+        else:
+            page.keyboard.press(said[0])
+    low, high = stats.binomtest(30, 40).proportion_ci(method="wilson")
+    expected = f"30 of 40 right: 75.0% [{100 * low:.1f}%, {100 * high:.1f}%]; you can tell them apart"
+    assert page.inner_text("#result") == expected
+    with page.expect_download() as download:
+        page.click("#save")
+    download.value.save_as(tmp_path / "answers.json")
+    assert len(json.loads((tmp_path / "answers.json").read_text())["answers"]) == 40
+    again = opened(browser, pages / "turing.html")
+    again.set_input_files("#load", tmp_path / "answers.json")
+    again.wait_for_selector("#result:not(:empty)")
+    assert again.inner_text("#result") == expected
+
+
+def test_no_example_is_a_guess(pages: Path) -> None:
+    text = (pages / "turing.html").read_text()
+    examples = {part.split('"')[0] for part in text.split('src="data:')[1:]}
+    trials = json.loads(text.split('id="data">')[1].split("</script>")[0])["trials"]
+    assert len(examples) == 40
+    assert not examples & {trial["picture"].removeprefix("data:") for trial in trials}
+
+
+def test_equal_seeds_give_equal_pages(found: Evaluation, pages: Path, tmp_path: Path) -> None:
+    write_turing_test(tmp_path / "same.html", found, trials=40, seed=3)
+    write_turing_test(tmp_path / "other.html", found, trials=40, seed=4)
+    assert (tmp_path / "same.html").read_bytes() == (pages / "turing.html").read_bytes()
+    assert (tmp_path / "other.html").read_bytes() != (pages / "turing.html").read_bytes()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError):
+        write_turing_test(tmp_path / "file" / "page.html", found, trials=40, seed=3)
