@@ -45,6 +45,9 @@ from refiner.store_refinement import refine_store
 SIDECAR_SUFFIXES = (".json", ".csv", ".txt", ".md", ".yaml", ".yml")
 """Files that are copied along with the images."""
 
+OWN_TABLES = (REJECTED_FILE, DRIFT_FILE)
+"""What refining itself writes beside the images; those of a step before are not copied."""
+
 MAX_REFINED_PIXELS = 2**23
 """Largest image that is refined in one piece: 2 GiB for each activation of the paper's network."""
 
@@ -157,8 +160,9 @@ def _uselessness(path: Path) -> str:
         return (
             "is a link to a folder, which is not followed" if path.is_symlink() else "is a folder that cannot be read"
         )
-    if REJECTED_FILE in path.parts:
-        return f"lies in a folder {REJECTED_FILE}, which is the name of the table of rejects"
+    for table in OWN_TABLES:
+        if table in path.parts:
+            return f"lies in a folder {table}, which is the name of a table that refining writes"
     return "is neither an image nor a table that goes along with images"
 
 
@@ -201,10 +205,9 @@ class _FolderRefinement:
 
     def run(self) -> Summary:
         images, others = self._sort_out()
-        try:
-            return self._refine_all(images, others)
-        finally:
-            self._write_drift(images)
+        summary = self._refine_all(images, others)
+        self._write_drift(images)
+        return summary
 
     def _refine_all(self, images: Sequence[str], others: Mapping[str, str]) -> Summary:
         todo = [name for name in images if not self._is_finished(name)]
@@ -226,8 +229,8 @@ class _FolderRefinement:
 
     def _sort_out(self) -> tuple[list[str], dict[str, str]]:
         """Images, and what is of no use with the reason; the tables that go along with images are copied."""
-        names = [name for name in list_files(self.source) if name not in (REJECTED_FILE, DRIFT_FILE)]
-        images = [name for name in names if is_image_file(Path(name)) and not name.startswith(f"{REJECTED_FILE}/")]
+        names = [name for name in list_files(self.source) if name not in OWN_TABLES]
+        images = [name for name in names if is_image_file(Path(name)) and name.split("/")[0] not in OWN_TABLES]
         sidecars = [name for name in names if Path(name).suffix.lower() in SIDECAR_SUFFIXES]
         if not images:
             raise DataError(f"{self.source}: holds no images; expected {' '.join(IMAGE_SUFFIXES)}, at any depth")

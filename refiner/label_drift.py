@@ -1,5 +1,6 @@
 """What drift says of the labels at hand: at which points it is read, in which units it is told, and when it rejects."""
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,8 +11,10 @@ import numpy as np
 import torch
 
 from refiner.drift import degrees_of_gaze, score_drift
-from refiner.errors import ImageError
+from refiner.errors import DataError, ImageError
 from refiner.records import LABELS_FILE, Labels, LabelTable, write_table
+
+log = logging.getLogger(__name__)
 
 DRIFT_FILE = "drift.csv"
 DRIFT_COLUMNS = ("file", "drift_px", "drift_deg", "score")
@@ -90,13 +93,13 @@ NO_LIMIT = DriftLimit()
 
 
 def source_labels(source: Path) -> Mapping[str, Labels]:
-    """The label table of a folder of images; empty without one.
-
-    Raises:
-        DataError: there is one that cannot be read.
-    """
+    """The label table of a folder of images; empty without one, or where it cannot be read, which is logged."""
     path = source / LABELS_FILE
-    return LabelTable(path) if path.is_file() else {}
+    try:
+        return LabelTable(path) if path.is_file() else {}
+    except DataError as error:
+        log.warning("%s; drift is that of whole images", error)
+        return {}
 
 
 def measure_label_drift(before: Any, after: Any, labels: Sequence[Labels]) -> list[LabelDrift]:

@@ -36,7 +36,9 @@ def found() -> Evaluation:
         Figure("kernel", "kernel distance", "realism", "", Interval(2, 1, 3), Interval(0, -1, 1), Interval(9, 8, 10)),
         Figure("moved", "pupil moved by", "labels", "px", Interval(0.2, -9, 9), Interval(0, 0, 0), Interval(1, 1, 1)),
     ]
-    drifts = {name.format(number): LabelDrift(float(number), 0.0, 3.0 * number, float(number)) for number in range(COUNT)}
+    drifts = {
+        name.format(number): LabelDrift(float(number), 0.0, 3.0 * number, float(number)) for number in range(COUNT)
+    }
     verdict = Verdict("use with rejection", ["labels of <half> are to be doubted"])
     renders = scenes(0)
     return Evaluation(figures, verdict, drifts, {}, renders, 0.8 * renders, scenes(1))
