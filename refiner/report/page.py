@@ -9,7 +9,6 @@ from typing import Any
 
 import jinja2
 import torch
-from markupsafe import Markup
 
 from refiner.evaluation.evaluation import Evaluation
 from refiner.evaluation.memorization import nearest
@@ -151,7 +150,7 @@ def _render(name: str, **values: Any) -> str:
     environment_ = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True)
     style = (TEMPLATES / "style.css").read_text(encoding="utf-8")
     script = (TEMPLATES / f"{name}.js").read_text(encoding="utf-8")
-    return environment_.get_template(f"{name}.html").render(style=Markup(style), script=script, **values)
+    return environment_.get_template(f"{name}.html").render(style=style, script=script, **values)
 
 
 def _embedded(data: Any) -> str:
