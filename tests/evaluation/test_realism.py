@@ -1,0 +1,46 @@
+"""Realism of one source against itself: every distance of nothing lies inside its own floor."""
+
+import pytest
+import torch
+from torch.nn import functional
+
+from refiner.errors import DataError
+from refiner.evaluation.realism import measure_realism
+from refiner.randomness import torch_generator
+
+
+def images(seed: int, count: int = 400) -> torch.Tensor:
+    coarse = torch.rand(count, 1, 6, 10, generator=torch_generator(seed, "scenes")) * 1.6 - 0.8
+    return functional.interpolate(coarse, (24, 40), mode="bicubic", align_corners=False).clamp(-1, 1)
+
+
+def features(batch: torch.Tensor) -> torch.Tensor:
+    return functional.avg_pool2d(batch, 6).flatten(1)
+
+
+def test_one_source_lies_on_its_floor() -> None:
+    """Refined images drawn as photographs are: intervals overlap those of photographs against photographs."""
+    found = measure_realism(images(0) + 0.5, images(1), images(2, 800), features=features, groups=None, seed=0)
+    for figure in found:
+        if figure.floor is not None:
+            assert figure.value.low <= figure.floor.high, figure.key
+            assert figure.floor.low <= figure.value.high, figure.key
+    told = next(figure for figure in found if figure.key == "told_apart")
+    assert told.value.low <= 0.5 <= told.value.high
+    for key in ("sliced_wasserstein", "kernel"):
+        figure = next(figure for figure in found if figure.key == key)
+        assert figure.gain is not None
+        assert figure.gain.low > 0  # renders are brighter
+
+
+def test_the_same_seed_gives_the_same_figures() -> None:
+    arguments = (images(0, 80), images(1, 80), images(2, 160))
+    first, again = (measure_realism(*arguments, features=features, groups=None, seed=3) for _ in range(2))
+    assert first == again
+
+
+def test_groups_are_kept_whole_and_too_few_are_refused() -> None:
+    groups = [str(number // 20) for number in range(160)]
+    measure_realism(images(0, 80), images(1, 80), images(2, 160), features=features, groups=groups, seed=0)
+    with pytest.raises(DataError, match="80 renders and 100 photographs are too few for an interval"):
+        measure_realism(images(0, 80), images(1, 80), images(2, 100), features=features, groups=None, seed=0)
