@@ -1,4 +1,4 @@
-"""Renders made to look like photographs, by a refiner or by matching each to one; and which a refiner learns from."""
+"""Renders made to look like photographs, by a refiner or by matching each to one."""
 
 import os
 import random
@@ -6,10 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import gaussian_kde
 
 from refiner.errors import ConfigurationError
-from refiner.gaze.angles import Angles
 from refiner.gaze.data import Patches
 from refiner.images import equalize
 from refiner.randomness import derived_seed
@@ -62,21 +60,3 @@ def matched_images(
 def equalized_images(images: Patches) -> Patches:
     """Every histogram equalised, as MPIIGaze's patches have it: what adaptation did to it must tell nothing."""
     return np.stack([equalize(image) for image in images[:, 0]])[:, None]
-
-
-def matched_draw(gaze: Angles, wanted: Angles, count: int, rng: np.random.Generator) -> list[int]:
-    """Numbers of renders whose gaze is spread as ``wanted`` is; some come more than once.
-
-    Each render is drawn in proportion to the density of ``wanted`` over that of all renders, both by kernels. No weight
-    is above the 99.5th percentile, so that none is drawn over and over.
-
-    Args:
-        gaze: (N, 2) of the renders, pitch and yaw in radians.
-        wanted: (M, 2) of photographs.
-        count: how many are drawn.
-
-    Source: the idea is of Lee, Kim and Suh, ICLR 2018, who draw from the simulator anew.
-    """
-    weights = gaussian_kde(wanted.T)(gaze.T) / gaussian_kde(gaze[:: max(1, len(gaze) // 4000)].T)(gaze.T)
-    weights = np.minimum(weights, np.quantile(weights, 0.995))
-    return sorted(rng.choice(len(gaze), count, p=weights / weights.sum()).tolist())

@@ -63,10 +63,6 @@ class AdaptationSection(Section):
     consistent: bool = False
     """Keep what an estimator of another seed, which sees the image alone and has learnt on all renders with
     augmentation, answers: see ``data.estimator`` of a refiner's configuration."""
-    matched_gaze: bool = False
-    """Train the refiner on renders drawn so that their gaze is spread as it is on the photographs in the eyes of an
-    estimator that has learnt on all renders with augmentation. Meant against a refiner that makes up for another spread
-    of gaze by moving irises and lids. All renders are refined."""
 
 
 class ArmSection(Section):
@@ -135,8 +131,8 @@ class StudyConfiguration(Section):
     @model_validator(mode="after")
     def _names_are_known(self) -> "StudyConfiguration":
         for name, adaptation in self.adaptations.items():
-            if adaptation.method != "refiner" and (adaptation.consistent or adaptation.matched_gaze):
-                raise ValueError(f"adaptations.{name}: consistent and matched_gaze are of refiners; leave them out")
+            if adaptation.method != "refiner" and adaptation.consistent:
+                raise ValueError(f"adaptations.{name}: consistent is of refiners; leave it out")
         for name, arm in self.arms.items():
             if not name.replace("_", "").isalnum():
                 raise ValueError(f"arms.{name}: a name is made of letters, digits and underscores")

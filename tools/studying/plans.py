@@ -166,8 +166,7 @@ class Plan:
         adaptation = self.configuration.adaptations[arm.adaptation]
         photographs = self._photographs(arm, seed, protocol, label, arm.photographs)
         if adaptation.method == "refiner":
-            known = self._drawn(arm, seed, protocol, label, renders) if adaptation.matched_gaze else renders
-            inputs = {"renders": known, "photographs": photographs}
+            inputs = {"renders": renders, "photographs": photographs}
             if adaptation.consistent:
                 inputs["estimator"] = self._judge(arm, seed, label, renders)
             refiner = self._refiner(adaptation, seed, label, inputs)
@@ -179,13 +178,6 @@ class Plan:
             "equalize": arm.equalize,
         }
         return Task("matched", label, settings, {"renders": renders, "photographs": photographs})
-
-    def _drawn(self, arm: ArmSection, seed: int, protocol: Protocol, label: str, renders: Task) -> Task:
-        """Renders whose gaze is spread as that of the photographs seems to be."""
-        estimator = self._estimator(arm.model_copy(update={"augmented": True}), seed, label, renders)
-        settings = {**self._seen(seed, protocol, arm.photographs), "seed": seed}
-        inputs = {"target": self._target(arm), "renders": renders, "estimator": estimator}
-        return Task("drawn", label, settings, inputs)
 
     def _centred(self, arm: ArmSection, seed: int, protocol: Protocol, label: str, estimator: Task) -> Task:
         """The estimator, its answers moved by a constant."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from studying.accuracies import group_column
-from studying.adaptations import equalized_images, matched_draw, matched_images, refined_images
+from studying.adaptations import equalized_images, matched_images, refined_images
 from studying.plans import part_numbers
 from studying.results import PARAMETERS_FILE, write_result
 from studying.scores import measure_scores
@@ -166,21 +166,6 @@ def make_renders(task: Task, place: Place) -> Figures:
     return {}
 
 
-def make_drawn(task: Task, place: Place) -> Figures:
-    """Half as many renders, drawn with the spread of gaze that an estimator sees in photographs."""
-    inputs = _inputs(task, place)
-    estimator = GazeEstimator.load(inputs["estimator"] / "run", device=place.device)
-    seen = estimator.predict(_photographs(task, place, head_pose=bool(estimator.head_pose)))
-    gaze = read_label(inputs["renders"], "gaze")
-    assert gaze is not None
-    rng = numpy_generator(task.settings["seed"], "drawn-renders")
-    chosen = matched_draw(gaze, seen, len(gaze) // 2, rng)
-    pixels = read_pixels(inputs["renders"])
-    records = [Record(f"{number:06d}.png", pixels[drawn, 0]) for number, drawn in enumerate(chosen)]
-    write_store(task.folder(place.out), records, source="renders")
-    return {"images": len(chosen)}
-
-
 # --- adaptation ----------------------------------------------------------------------------------------------------
 
 
@@ -268,7 +253,6 @@ STAGES: dict[str, Callable[[Task, Place], Figures]] = {
     "labelled": make_labelled,
     "calibration": make_calibration,
     "renders": make_renders,
-    "drawn": make_drawn,
     "refiner": make_refiner,
     "refined": make_refined,
     "matched": make_matched,
