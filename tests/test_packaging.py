@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 RANKS = {
     0: [
         *("errors", "networks", "losses", "motion", "history", "randomness", "monitors", "interruption", "gaze.angles"),
-        "blurring",
+        *("blurring", "drift"),
     ],
     1: [
         "files",
@@ -32,14 +32,14 @@ RANKS = {
     ],
     2: ["image_files", "configuration", "refiner_files", "checkpoints", "eyes"],
     3: ["images", "records"],
-    4: ["columns", "label_geometry", "runs", "eyes.camera", "eyes.calibration", "outputs"],
+    4: ["label_drift", "columns", "label_geometry", "runs", "eyes.camera", "eyes.calibration", "outputs"],
     5: ["store", "augmentation"],
     6: ["formats", "parts"],
     7: ["inspection", "targets", "tally", "splits", "data"],
     8: ["eyes.writing", "conversion", "preflight", "regression", "refinement"],
-    9: ["transforms", "drift", "gaze", "store_refinement"],
-    10: ["batch_refinement", "consistency"],
-    11: ["game"],
+    9: ["transforms", "gaze", "store_refinement"],
+    10: ["batch_refinement", "consistency", "evaluation"],
+    11: ["game", "report"],
     12: ["training"],
     13: ["demonstration"],
     14: ["commands"],

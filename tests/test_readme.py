@@ -15,7 +15,7 @@ from refiner.formats import open_dataset
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
-FEWER = {"5000": "40", "2000": "40"}
+FEWER = {"5000": "72", "2000": "136"}
 FEWER_STEPS = ["--set", "steps=2", "--set", "pretraining.discriminator_steps=1", "--set", "checkpoint_every=2"]
 
 
@@ -37,17 +37,20 @@ def run(arguments: list[str]) -> None:
 
 def test_the_three_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     commands = shell_blocks()
-    names_in_order = ["demo", "train", "refine", "gaze", "gaze", "render", "render", "render", "convert", "convert"]
-    assert [command[0] for command in commands] == names_in_order
+    jobs = ["demo", "train", "refine", "gaze", "gaze", "render", "render", "render"]
+    assert [command[0] for command in commands] == [*jobs, "evaluate", "report", "convert", "convert"]
     monkeypatch.chdir(tmp_path)
     (tmp_path / "configs").symlink_to(ROOT / "configs")
-    train, refine, train_gaze, evaluate_gaze, render, stand_in, matched, convert, store = commands[1:]
+    train, refine, train_gaze, evaluate_gaze, render, stand_in, matched, evaluate, report, convert, store = commands[1:]
     monkeypatch.setattr("refiner.eyes.calibration.POOL", 50)
     for command in (render, stand_in, matched):
         run([FEWER.get(word, word) for word in command])
     run([*train, *FEWER_STEPS])
     run(refine)
-    assert len(list((tmp_path / "refined").glob("*.png"))) == 40
+    assert len(list((tmp_path / "refined").glob("*.png"))) == 72
+    run([word for word in evaluate if word != "--gate"])  # two steps make no refiner that passes
+    run([*report, "--trials", "10"])
+    assert {path.name for path in (tmp_path / "runs" / "eyes").glob("*.html")} == {"report.html", "turing.html"}
     run([*train_gaze, "--set", "steps=2"])
     run([*evaluate_gaze[:-1], "renders"])
     run(["render", "unityeyes", "--layout", "unityeyes", "--count", "3", "--size", "72x120", "--colour"])

@@ -53,7 +53,16 @@ def add_namesakes(root: Path, rng: Random) -> list[str]:
 def add_special(root: Path, rng: Random) -> list[str]:
     """A link (round in circles, out of the folder, into nothing), a folder or a pipe where a file is expected."""
     names = files_of(root)
-    taken = [*names, "labels.csv", "rejected.csv", "joint_data.mat", "config.yaml", "metrics.jsonl", ".refiner"]
+    taken = [
+        *names,
+        "labels.csv",
+        "rejected.csv",
+        "drift.csv",
+        "joint_data.mat",
+        "config.yaml",
+        "metrics.jsonl",
+        ".refiner",
+    ]
     name = pick([*taken, "x.png", "x.png", "loop/x.jpg", "sub", "x.h5"], rng)
     place = root / name
     place.parent.mkdir(exist_ok=True)

@@ -97,7 +97,7 @@ def refined_problems(case: Case, result: Result, figures: dict[str, Any]) -> Ite
     rejected = rejects_of(case.out)
     for name in list_files(case.path):
         there = case.out / name
-        if name == "rejected.csv" or name in rejected:
+        if name in ("rejected.csv", "drift.csv") or name in rejected:
             continue
         if not there.is_file():
             yield f"{name} is neither there nor rejected"
