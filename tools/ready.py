@@ -1,7 +1,8 @@
-"""Train the refiner that comes with the package: python tools/ready.py [OUT].
+"""Train what comes with the package: python tools/ready.py [OUT].
 
-Our own renders, and photographs of our own stand-in camera, so that the file carries nobody's licence. Some ten
-minutes on two cores; the same command again goes on. ``refiner/ready`` holds what this wrote.
+A refiner of the stand-in camera to try, and the gaze estimator that ``refiner evaluate`` looks through. Both know our own
+renders and our own stand-in photographs alone, so that the files carry nobody's licence. Some ten minutes on two cores;
+the same command again goes on. ``refiner/ready`` holds what this wrote.
 """
 
 import shutil
@@ -11,23 +12,30 @@ import click
 
 from refiner.commands import main as refiner_command
 from refiner.configuration import TrainingConfiguration, read_configuration
-from refiner.refiner_files import READY, REFINER_FILE
+from refiner.evaluation.features import ready_estimator
+from refiner.gaze.configuration import GazeConfiguration
+from refiner.gaze.training import train_estimator
+from refiner.refiner_files import READY
 from refiner.training import train
 
-RECIPE = Path(__file__).parent.parent / "configs/eyes.yaml"
+CONFIGS = Path(__file__).parent.parent / "configs"
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.argument("out", type=click.Path(path_type=Path), default=Path("runs/ready"))
 def main(out: Path) -> None:
-    """Render, train, and put the refiner where the package finds it."""
+    """Render, train, and put both files where the package finds them."""
     data = {"renders": out / "renders.h5", "photographs": out / "photographs.h5"}
     _render(data["renders"], "--count", "8000", "--seed", "100")
     _render(data["photographs"], "--count", "4000", "--seed", "101", "--stand-in")
-    settings = [f"data.{name}={path}" for name, path in data.items()]
-    train(read_configuration(RECIPE, TrainingConfiguration, overrides=settings), out / "run")
     READY.mkdir(exist_ok=True)
-    shutil.copyfile(out / "run" / REFINER_FILE, READY / "stand-in.refiner.safetensors")
+    settings = [f"data.{name}={path}" for name, path in data.items()]
+    refiner = read_configuration(CONFIGS / "eyes.yaml", TrainingConfiguration, overrides=settings)
+    shutil.copyfile(train(refiner, out / "run"), READY / "stand-in.refiner.safetensors")
+    # Standardized, since it is to look at images of any exposure.
+    settings = [f"data.train=[{data['renders']}]", "equalize=false", "standardize=true"]
+    estimator = read_configuration(CONFIGS / "gaze.yaml", GazeConfiguration, overrides=settings)
+    shutil.copyfile(train_estimator(estimator, out / "estimator"), ready_estimator())
 
 
 def _render(store: Path, *options: str) -> None:
