@@ -145,6 +145,9 @@ class TrainingConfiguration(Section):
     """Steps between two lines of metrics.jsonl, each the mean over those steps."""
     sample_every: int = Field(200, ge=1)
     """Steps between two sample sheets."""
+    score_every: int = Field(0, ge=0)
+    """Steps between two label-free scores (refiner.scores), a multiple of log_every; the refiner file then holds the
+    weights that scored best. 0 scores nothing and keeps the last."""
     checkpoint_every: int = Field(200, ge=1)
     """Steps between two checkpoints: what a kill can cost."""
 
@@ -160,6 +163,11 @@ class TrainingConfiguration(Section):
     def _fits_together(self) -> "TrainingConfiguration":
         if min(self.size) < 1:
             raise ValueError(f"size is {list(self.size)}, expected a height and a width of 1 or more")
+        if self.score_every % self.log_every:
+            raise ValueError(
+                f"score_every is {self.score_every}, expected a multiple of log_every ({self.log_every}), with which "
+                "scores are written"
+            )
         if self.motion_weight and min(self.size) < 2:
             raise ValueError(f"size is {list(self.size)}, but motion_weight needs a height and a width of 2 or more")
         if 0 < self.history_size < self.batch_size // 2:

@@ -198,14 +198,18 @@ class Game:
         network: RefinerNetwork = self.accelerator.unwrap_model(self.refiner)
         return network if self.average is None else self.average
 
-    def save(self, path: Path, *, step: int) -> None:
-        """Write the refiner file."""
+    def save(self, path: Path, *, step: int, weights: dict[str, Tensor] | None = None) -> None:
+        """Write the refiner file; ``weights`` instead of the present ones, ``step`` being theirs."""
+        network = self.saved_network
+        if weights is not None:
+            network = copy.deepcopy(network)
+            network.load_state_dict(weights)
         left_out = {"data", "precision", *(() if self.task else ("consistency_weight",))}
         summary = self.configuration.model_dump(mode="json", exclude=left_out)
         training = {"step": step, "precision": self.precision, "configuration": summary}
         if self.task is not None:
             training["estimator"] = self.task.digest
-        save_refiner(path, self.saved_network, architecture=architecture(self.configuration), training=training)
+        save_refiner(path, network, architecture=architecture(self.configuration), training=training)
 
     def take_weights(self, refiner: RefinerFile) -> None:
         """Start from another refiner's weights.

@@ -35,6 +35,7 @@ from refiner.preflight import compare_domains, compare_with_estimator
 from refiner.randomness import capture_globals, restore_globals, seed_globals, torch_generator
 from refiner.refiner_files import RefinerFile, load_refiner
 from refiner.runs import RunFolder, open_run
+from refiner.scores import ScoreBoard, scored_images
 
 log = logging.getLogger(__name__)
 
@@ -190,6 +191,7 @@ class Training:
         self.game = Game(configuration, device=device, precision=precision, task=task)
         if start_from is not None:
             self.game.take_weights(start_from)
+        self.scores = ScoreBoard(scored_images(domains, configuration.seed), seed=configuration.seed)
         self.step = 0
         self.drawn = dict.fromkeys(self.domains, 0)  # batches taken so far: the position in the data
         self.sums: dict[str, Tensor] = {}
@@ -207,6 +209,7 @@ class Training:
             "sums": self.sums,
             "counts": self.counts,
             "game": self.game.state_dict(),
+            "scores": self.scores.state_dict(),
             "randomness": capture_globals(),
         }
 
@@ -215,6 +218,7 @@ class Training:
         self.step, self.drawn = state["step"], dict(state["drawn"])
         self.sums, self.counts = dict(state["sums"]), dict(state["counts"])
         self.game.load_state_dict(state["game"])
+        self.scores.load_state_dict(state["scores"])
         restore_globals(state["randomness"])
 
     def run(self, report: Report, interruption: Interruption) -> None:
@@ -252,7 +256,7 @@ class Training:
             report(self.step, total, means)
             if stopping and not last:
                 raise RunError(f"stopped at step {self.step} of {total}; the same command goes on from there")
-        self.game.save(self.folder.refiner, step=self.step)  # a kill may have come between checkpoint and refiner
+        self._save_refiner()  # a kill may have come between checkpoint and refiner
         tracker.finish()
 
     def take_step(self) -> None:
@@ -296,15 +300,28 @@ class Training:
         """Write the means since the last log line, each over the updates that measured it."""
         means = {name: float(total) / self.counts[name] for name, total in self.sums.items()}
         self.sums, self.counts = {}, {}
+        if self._is_scored():
+            refined = self.game.refine(self.scores.renders)
+            means |= self.scores.judge(refined, self.game.saved_network.state_dict(), step=self.step)
         rounded = {name: float(f"{value:.6g}") for name, value in {**means, **clock}.items()}
         self.folder.log_metrics({"step": self.step, **rounded})
         tracker.log(means, step=self.step)
         return means
 
+    def _is_scored(self) -> bool:
+        every, pretraining = self.configuration.score_every, self.configuration.pretraining
+        adversarial = self.step > pretraining.refiner_steps + pretraining.discriminator_steps
+        return bool(every) and adversarial and (self.step % every == 0 or self.step == self.configuration.total_steps)
+
     def save(self) -> None:
         """Write a checkpoint and the refiner file."""
         save_checkpoint(self.folder.checkpoints, self.step, self.state_dict())
-        self.game.save(self.folder.refiner, step=self.step)
+        self._save_refiner()
+
+    def _save_refiner(self) -> None:
+        """The best weights where they are scored, else the present ones."""
+        chosen = self.scores.step if self.scores.weights else self.step
+        self.game.save(self.folder.refiner, step=chosen, weights=self.scores.weights or None)
 
     def write_samples(self) -> None:
         """A sheet of the same renders every time, refined below them, photographs at the bottom."""

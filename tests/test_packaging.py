@@ -39,7 +39,7 @@ RANKS = {
     8: ["eyes.writing", "conversion", "preflight", "regression", "refinement"],
     9: ["transforms", "gaze", "store_refinement"],
     10: ["batch_refinement", "consistency", "evaluation"],
-    11: ["game", "report"],
+    11: ["game", "report", "scores"],
     12: ["training"],
     13: ["demonstration"],
     14: ["commands"],

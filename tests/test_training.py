@@ -74,6 +74,7 @@ def test_killed_after_any_step_and_resumed_equals_uninterrupted(
 @pytest.mark.parametrize(
     "option",
     [
+        {"score_every": 2, "motion_weight": 1.0},
         {"discriminator": {"scope": "global"}},
         {"discriminator": {"augmentation": {"translation": 0.25, "cutout": 0.5, "brightness": 0.5, "contrast": 0.5}}},
         {"discriminator": {"r1_weight": 1.0, "r1_every": 2}},
@@ -302,10 +303,10 @@ def test_killed_between_checkpoint_and_refiner_file(
     train(tiny, whole, device="cpu")
     save = Game.save
 
-    def killed(self: Game, path: Path, *, step: int) -> None:
+    def killed(self: Game, path: Path, *, step: int, weights: Any = None) -> None:
         if step == tiny.total_steps:
             raise Killed
-        save(self, path, step=step)
+        save(self, path, step=step, weights=weights)
 
     monkeypatch.setattr(Game, "save", killed)
     with pytest.raises(Killed):

@@ -1,8 +1,8 @@
 """Train what comes with the package: python tools/ready.py [OUT].
 
-A refiner of the stand-in camera to try, and the gaze estimator that ``refiner evaluate`` looks through. Both know our own
-renders and our own stand-in photographs alone, so that the files carry nobody's licence. Some ten minutes on two cores;
-the same command again goes on. ``refiner/ready`` holds what this wrote.
+A refiner of the stand-in camera to try, and the gaze estimator that ``refiner evaluate`` looks through. Both know our
+own renders and our own stand-in photographs alone, so that the files carry nobody's licence. Some ten minutes on two
+cores; the same command again goes on. ``refiner/ready`` holds what this wrote.
 """
 
 import shutil

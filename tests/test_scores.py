@@ -1,0 +1,79 @@
+"""Label-free scores in training: what is better scores lower, and the best weights are what is kept."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from refiner.configuration import TrainingConfiguration
+from refiner.errors import ConfigurationError
+from refiner.eyes import EyeParameters, StandInCamera, render_eyes, stand_in_parameters
+from refiner.images import grey_levels
+from refiner.refinement import Refiner
+from refiner.refiner_files import load_refiner
+from refiner.scores import ScoreBoard
+from refiner.training import train
+
+
+@pytest.fixture
+def board() -> ScoreBoard:
+    camera = StandInCamera(3)
+    renders = render_eyes(EyeParameters(images_per_person=1), range(128), seed=11).images
+    people = render_eyes(stand_in_parameters(), range(128), seed=12).images
+    taken = [torch.from_numpy(camera(grey_levels(image), n)) for n, image in enumerate(people.numpy())]
+    photographs = torch.stack(taken)[:, None].float() / 127.5 - 1
+    return ScoreBoard({"renders": renders, "photographs": photographs}, seed=0)
+
+
+def test_what_is_better_scores_lower(board: ScoreBoard) -> None:
+    refined = Refiner.load("stand-in", device="cpu")(board.renders)
+    images = {
+        "good": refined,
+        "moving": refined.roll(2, dims=2),
+        "identity": board.renders,
+        "pasting": board.photographs,
+    }
+    scores = {name: board.judge(batch, {}, step=1)["score"] for name, batch in images.items()}
+    assert scores["identity"] == pytest.approx(1, abs=0.01)
+    assert scores["good"] < 0.7
+    assert min(scores, key=scores.__getitem__) == "good"
+    assert scores["pasting"] > scores["identity"] < scores["moving"]
+
+
+def test_the_best_weights_are_kept_as_they_were(board: ScoreBoard) -> None:
+    good, weights = 0.5 * board.renders - 0.4, {"w": torch.tensor([1.0])}
+    board.judge(good, weights, step=10)
+    weights["w"] += 1
+    board.judge(board.renders, weights, step=20)
+    assert (board.step, board.weights["w"].item()) == (10, 1.0)
+    again = ScoreBoard({"renders": board.renders, "photographs": board.photographs}, seed=0)
+    again.load_state_dict(board.state_dict())
+    again.judge(board.renders, weights, step=30)
+    assert again.step == 10
+
+
+def test_the_refiner_file_holds_the_best_and_metrics_the_scores(
+    tiny: TrainingConfiguration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = iter([3.0, 1.0, 2.0, 5.0])
+    monkeypatch.setattr("refiner.scores.sliced_wasserstein", lambda *_, **__: 1.0)
+    monkeypatch.setattr("refiner.scores.score_drift", lambda *_: _Drift(next(told)))
+    configuration = tiny.model_copy(update={"log_every": 2, "score_every": 2})
+    train(configuration, tmp_path / "run", device="cpu")
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    scored = {row["step"]: row["score"] for row in rows if "score" in row}
+    best = min(scored, key=scored.__getitem__)
+    assert len(scored) > 1
+    assert best != max(scored)
+    assert load_refiner(tmp_path / "run").metadata["training"]["step"] == best
+
+
+class _Drift:
+    def __init__(self, score: float) -> None:
+        self.scores = torch.tensor([score])
+
+
+def test_scores_come_with_log_lines(tiny: TrainingConfiguration) -> None:
+    with pytest.raises((ConfigurationError, ValueError), match="score_every is 3, expected a multiple of log_every"):
+        TrainingConfiguration.model_validate({**tiny.model_dump(), "log_every": 2, "score_every": 3})
