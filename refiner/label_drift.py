@@ -110,7 +110,7 @@ def measure_label_drift(before: Any, after: Any, labels: Sequence[Labels]) -> li
         labels: of each image; one without points is scored as a whole.
     """
     synthetic, refined = (torch.from_numpy(np.asarray(planes, np.float32)) for planes in (before, after))
-    kinds = [next((name for name in POINTS if name in row), None) for row in labels]
+    kinds = [next((name for name in POINTS if are_points(row.get(name))), None) for row in labels]
     found: list[LabelDrift | None] = [None] * len(labels)
     for kind in dict.fromkeys(kinds):
         numbers = [number for number, other in enumerate(kinds) if other == kind]
@@ -120,6 +120,13 @@ def measure_label_drift(before: Any, after: Any, labels: Sequence[Labels]) -> li
         for place, (number, (x, y)) in enumerate(zip(numbers, scores.shifts.tolist(), strict=True)):
             found[number] = LabelDrift(x, y, None if degrees is None else degrees[place], float(scores.scores[place]))
     return [drift for drift in found if drift is not None]
+
+
+def are_points(values: Any) -> bool:
+    """Whether a label is (2,) or (K, 2) numbers, rather than anything else under that name."""
+    return (
+        isinstance(values, np.ndarray) and values.dtype.kind in "fiu" and values.shape[-1:] == (2,) and values.size > 0
+    )
 
 
 def _stacked(points: Sequence[Any]) -> torch.Tensor:

@@ -230,10 +230,11 @@ def copy_store(source: h5py.File, file: h5py.File, chosen: Any = None) -> None:
         if name != "images" and isinstance(source.get(name, getlink=True), h5py.HardLink):
             if chosen is None or name not in ("ids", "subjects", "labels"):
                 source.copy(name, file)
-            elif name == "labels":
+            elif isinstance(source[name], h5py.Group):
                 group = file.create_group(name, track_order=True)
                 for label in source[name]:
-                    _copy_rows(source[name][label], group, label, chosen)
+                    if isinstance(source[name].get(label, getlink=True), h5py.HardLink):
+                        _copy_rows(source[name][label], group, label, chosen)
             else:
                 _copy_rows(source[name], file, name, chosen)
     file.attrs.update(source.attrs)
@@ -256,7 +257,9 @@ def _copy_rows(values: Any, into: Any, name: str, chosen: Any) -> None:
 
 
 def write_numbers(file: h5py.File, label: str, values: Any) -> None:
-    """A label of one number for each image, (N,), in place of one of that name."""
+    """A label of one number for each image, (N,), in place of one of that name; none where /labels is no group."""
+    if "labels" in file and not isinstance(file["labels"], h5py.Group):
+        return
     group = file.require_group("labels")
     if label in group:
         del group[label]

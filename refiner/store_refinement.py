@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 
 from refiner.errors import OutputError
@@ -96,8 +97,17 @@ def _refined(refiner: Refiner, store: Store, chosen: range) -> tuple[list[Any], 
 
 def _points(store: Store, number: int) -> Labels:
     """The labelled points of an image, where the store has any."""
-    found = {name: np.asarray(store.file["labels"][name][number]) for name in POINTS if name in store.label_names}
-    return {name: points for name, points in found.items() if np.isfinite(points).any()}
+    labels: Labels = {}
+    for name in POINTS:
+        if name in store.label_names:
+            values = store.file["labels"][name]
+            if (
+                isinstance(values, h5py.Dataset)
+                and values.dtype.kind == "f"
+                and values.shape[:1] == store.images.shape[:1]
+            ):
+                labels[name] = np.asarray(values[number])
+    return {name: points for name, points in labels.items() if np.isfinite(points).any()}
 
 
 def _finish(store: Store, target: StoreTarget, parts: Parts, attributes: dict[str, str], limit: DriftLimit) -> int:

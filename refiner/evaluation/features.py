@@ -16,7 +16,7 @@ from torch.nn import functional
 from refiner.evaluation.samples import Sample
 from refiner.gaze.estimator_files import load_estimator
 from refiner.gaze.estimators import GazeNetwork
-from refiner.label_drift import POINTS
+from refiner.label_drift import POINTS, are_points
 from refiner.refiner_files import READY
 from refiner.regression import SmallRegressor, fit_regressor
 
@@ -48,7 +48,7 @@ def load_features(renders: Sample, *, seed: int) -> tuple[Features, Estimate | N
     Returns:
         Its features, and its gaze where images are eyes.
     """
-    point = next((name for name in POINTS[1:] if all(name in row for row in renders.labels)), None)
+    point = next((name for name in POINTS[1:] if all(are_points(row.get(name)) for row in renders.labels)), None)
     if point is not None and not any("gaze" in row for row in renders.labels):
         return _trained(renders, point, seed), None
     network = load_estimator(ready_estimator()).network

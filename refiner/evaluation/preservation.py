@@ -14,7 +14,7 @@ from torch.nn import functional
 from refiner.evaluation.figures import Figure
 from refiner.gaze.accuracy import Interval, bootstrap_interval
 from refiner.gaze.angles import angular_error_degrees
-from refiner.label_drift import POINTS, PUPIL, LabelDrift, measure_label_drift
+from refiner.label_drift import POINTS, PUPIL, LabelDrift, are_points, measure_label_drift
 from refiner.randomness import torch_generator
 from refiner.records import Labels
 
@@ -37,7 +37,7 @@ def measure_preservation(
         seed: of the noise.
     """
     noisy = _noisy(renders, refined, seed)
-    point = next((name for name in POINTS if all(name in row for row in labels)), None)
+    point = next((name for name in POINTS if all(are_points(row.get(name)) for row in labels)), None)
     what = {PUPIL: "pupil", None: "image"}.get(point, "worst point")
     drifts, noise = (measure_label_drift(renders, images, labels) for images in (refined, noisy))
     figures = [

@@ -28,13 +28,13 @@ def estimate(images: torch.Tensor) -> np.ndarray:
 
 def test_a_shift_is_seen_by_every_figure(eyes: tuple) -> None:
     renders, labels = eyes
-    moved = 0.8 * renders.roll(2, dims=3)
+    moved = renders.roll(2, dims=3)
     figures = {f.key: f for f in measure_preservation(renders, moved, labels, estimate=estimate, seed=0)}
     assert figures["moved"].name == "pupil moved by"
     assert figures["moved"].value.mean == pytest.approx(2, abs=0.2)
     assert figures["common_shift"].value.mean == pytest.approx(2, abs=0.2)
     assert figures["score"].value.mean == pytest.approx(figures["moved"].value.mean, abs=0.05)  # all of it is there
-    assert figures["gaze_shift"].value.mean > 1
+    assert figures["gaze_shift"].value.low > 0.1
     assert figures["edges"].value.mean < 0.7
 
 
