@@ -3,6 +3,7 @@
 What comes in goes out: the same name, size, depth, channels and file type. Reading, computing and writing overlap.
 """
 
+import contextlib
 import hashlib
 import json
 from collections import deque
@@ -109,11 +110,13 @@ def refine_path(
         return _refine_store(loaded, source, destination, digest, overwrite, limit, report)
     if source.is_dir():
         job = json.dumps({"refiner": digest, "quality": quality}, sort_keys=True)
-        with open_output(source, destination, job=job, overwrite=overwrite) as output:
+        with contextlib.ExitStack() as stack:
+            output = stack.enter_context(open_output(source, destination, job=job, overwrite=overwrite))
+            kept = None
             if limit.keep is not None:
-                check_apart(source, limit.keep)
                 check_apart(destination, limit.keep)
-            return _FolderRefinement(loaded, source, output, quality, stop_on_error, limit, report).run()
+                kept = stack.enter_context(open_output(source, limit.keep, job=job, overwrite=overwrite))
+            return _FolderRefinement(loaded, source, output, kept, quality, stop_on_error, limit, report).run()
     if not source.exists():
         raise DataError(f"{source}: does not exist; name a folder or an image")
     if destination.is_dir():
@@ -191,12 +194,14 @@ class _FolderRefinement:
         refiner: Refiner,
         source: Path,
         output: OutputFolder,
+        kept: OutputFolder | None,
         quality: int,
         stop_on_error: bool,
         limit: DriftLimit,
         report: Callable[[int, int], None],
     ) -> None:
         self.limit, self.labels = limit, source_labels(source)
+        self.kept = kept  # where rejected images go
         self.refiner, self.source, self.output, self.quality = refiner, source, output, quality
         self.stop_on_error, self.report = stop_on_error, report
         self.refined = self.done = self.total = 0
@@ -268,14 +273,16 @@ class _FolderRefinement:
         drifts = measure_label_drift(planes, batch, [labels_of(self.labels, job.name) for job in jobs])
         for job, drift, refined in zip(jobs, drifts, batch, strict=True):
             drifted = job._replace(drift=drift)
+            if self.kept is not None and self.limit.rejects(drift):
+                self.kept.claim(job.name)
             self.writing.append((drifted, self.writers.submit(self._write, drifted, refined)))
         self._collect(_AHEAD)
 
     def _write(self, job: _Job, refined: np.ndarray[Any, Any]) -> None:
-        root = self.limit.keep if self._is_doubtful(job.drift) else self.output.root
-        if root is not None:
+        output = self.kept if self._is_doubtful(job.drift) else self.output
+        if output is not None:
             quality = LOSSLESS if is_lossless_webp(self.source / job.name) else self.quality
-            write_image(root / job.name, from_planes(refined, job.image), quality=quality)
+            write_image(output.root / job.name, from_planes(refined, job.image), quality=quality)
 
     def _is_doubtful(self, drift: LabelDrift | None) -> bool:
         return drift is not None and self.limit.rejects(drift)
@@ -303,6 +310,8 @@ class _FolderRefinement:
                 self._reject(job.name, "write", error.reason)
                 continue
             if job.drift is not None and self.limit.rejects(job.drift):
+                if self.kept is not None:
+                    self.kept.finish(job.name, job.stamp)
                 self._reject(job.name, "drift", self.limit.reason(job.drift))
                 continue
             self.output.finish(job.name, job.stamp, None if job.drift is None else list(job.drift))

@@ -13,7 +13,7 @@ from refiner.formats import open_dataset
 from refiner.formats.store import Store
 from refiner.images import from_planes, to_planes
 from refiner.label_drift import NO_LIMIT, POINTS, DriftLimit, LabelDrift, drift_columns, measure_label_drift
-from refiner.outputs import stamp
+from refiner.outputs import check_apart, stamp
 from refiner.parts import Line, Parts, fingerprint, write_lines
 from refiner.records import Labels, write_rejected
 from refiner.refinement import Refiner, batch_size
@@ -55,6 +55,10 @@ def refine_store(
     count = len(store.images)
     job = fingerprint(digest, str(stamp(source)), str(count), str(limit.score), str(limit.keep))
     facts = {"refined_from": str(source), "refiner": digest}
+    if limit.keep is not None:  # refused before hours of work, if anything but ours would be lost
+        check_apart(destination, limit.keep)
+        with open_store(source, limit.keep, attributes=facts, overwrite=overwrite) as kept:
+            kept.finished(job)
     with open_store(source, destination, attributes=facts, overwrite=overwrite) as target:
         if (summary := target.finished(job)) is not None:
             report(count, count)
@@ -91,23 +95,19 @@ def _refined(refiner: Refiner, store: Store, chosen: range) -> tuple[list[Any], 
     images = [store.image(number) for number in chosen]
     before = [to_planes(image, refiner.channels) for image in images]
     planes = refiner.refine_planes(before)
-    drifts = measure_label_drift(before, planes, [_points(store, number) for number in chosen])
+    drifts = measure_label_drift(before, planes, _points(store, chosen))
     return [from_planes(plane, image) for plane, image in zip(planes, images, strict=True)], drifts
 
 
-def _points(store: Store, number: int) -> Labels:
-    """The labelled points of an image, where the store has any."""
-    labels: Labels = {}
+def _points(store: Store, chosen: range) -> list[Labels]:
+    """The labelled points of some images, where the store has any; read at once, for HDF5 is slow row by row."""
+    labels: list[Labels] = [{} for _ in chosen]
     for name in POINTS:
-        if name in store.label_names:
-            values = store.file["labels"][name]
-            if (
-                isinstance(values, h5py.Dataset)
-                and values.dtype.kind == "f"
-                and values.shape[:1] == store.images.shape[:1]
-            ):
-                labels[name] = np.asarray(values[number])
-    return {name: points for name, points in labels.items() if np.isfinite(points).any()}
+        values = store.file["labels"][name] if name in store.label_names else None
+        if isinstance(values, h5py.Dataset) and values.dtype.kind == "f" and len(values.shape) > 1:
+            for row, points in zip(labels, values[chosen.start : chosen.stop], strict=False):
+                row |= {name: points} if np.isfinite(points).any() else {}
+    return labels
 
 
 def _finish(store: Store, target: StoreTarget, parts: Parts, attributes: dict[str, str], limit: DriftLimit) -> int:

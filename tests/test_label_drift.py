@@ -168,6 +168,26 @@ def test_someone_s_own_drift_table_is_not_replaced(tmp_path: Path, eyes: Path, s
     assert (tmp_path / "out" / "drift.csv").read_text() == "mine"
 
 
+def test_what_lies_where_rejects_would_go_is_not_replaced(tmp_path: Path, eyes: Path, shifting: Path) -> None:
+    convert(eyes, tmp_path / "in.h5", Conversion(), attributes={})
+    (tmp_path / "mine.h5").write_text("mine")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / BAD[0]).write_text("mine")
+    before = (tmp_path / "in.h5").read_bytes()
+    for source, out, keep, reason in (
+        ("in.h5", "out.h5", "in.h5", "lie inside one another"),
+        ("in.h5", "out.h5", "out.h5", "lie inside one another"),
+        ("in.h5", "out.h5", "mine.h5", "is there already"),
+        ("in", "out", "mine", "was not written by refiner"),
+    ):
+        with pytest.raises(OutputError, match=reason):
+            refine_path(
+                tmp_path / source, tmp_path / out, shifting, device="cpu", limit=DriftLimit(1.0, tmp_path / keep)
+            )
+    assert (tmp_path / "in.h5").read_bytes() == before
+    assert (tmp_path / "mine.h5").read_text() == (tmp_path / "mine" / BAD[0]).read_text() == "mine"
+
+
 # --- the score itself ------------------------------------------------------------------------------------------
 
 
