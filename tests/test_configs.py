@@ -11,6 +11,7 @@ from refiner.demonstration import RECIPE, SHORT
 from refiner.game import build_networks
 from refiner.gaze.configuration import GazeConfiguration
 from refiner.gaze.training import build_network
+from refiner.losses import self_regularization_loss
 from refiner.networks import parameter_count
 from refiner.training import train
 
@@ -37,8 +38,24 @@ def test_paper_s_networks_and_conversion() -> None:
     configuration = read_configuration(CONFIGS[0].parent / "paper.yaml", TrainingConfiguration)
     assert [parameter_count(network) for network in build_networks(configuration)] == [296_129, 75_906]
     patches, pixels = 9 * 14, 35 * 55
-    assert configuration.refiner_optimizer.learning_rate == pytest.approx(0.001 * patches)
+    assert configuration.discriminator_optimizer.learning_rate == pytest.approx(0.001 * patches)
     assert configuration.self_regularization_weight == pytest.approx(0.5 * pixels / patches, abs=0.01)
+
+
+def test_paper_s_pretraining_approaches_the_identity() -> None:
+    """At its sums' learning rate the first step drives every pixel to the same end, whence no gradient leads back."""
+    configuration = read_configuration(CONFIGS[0].parent / "paper.yaml", TrainingConfiguration)
+    torch.manual_seed(0)
+    refiner, _ = build_networks(configuration)
+    optimizer = torch.optim.SGD(refiner.parameters(), configuration.refiner_optimizer.learning_rate)
+    images = torch.linspace(-0.8, 0.8, 8 * 9 * 16)[torch.randperm(8 * 9 * 16)].reshape(8, 1, 9, 16)
+    losses = []
+    for _ in range(40):
+        losses.append(self_regularization_loss(refiner(images), images))
+        optimizer.zero_grad()
+        (configuration.self_regularization_weight * losses[-1]).backward()
+        optimizer.step()
+    assert losses[-1] < losses[0] / 2
 
 
 def test_demo_recipe_is_the_demo_s() -> None:
