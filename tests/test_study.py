@@ -29,6 +29,7 @@ from studying.figures import error_dots, photograph_curve  # noqa: E402
 from studying.outcomes import read_outcomes  # noqa: E402
 from studying.pages import fill_tables, write_page  # noqa: E402
 from studying.plans import Plan, part_numbers, target_digest  # noqa: E402
+from studying.proxies import measured_proxies, rank_correlation  # noqa: E402
 from studying.results import is_finished, write_overview  # noqa: E402
 from studying.schedule import run_tasks  # noqa: E402
 from studying.scores import measure_scores, two_sample_accuracy  # noqa: E402
@@ -341,6 +342,9 @@ def test_a_study_from_renders_to_its_page(study: Study, tmp_path: Path) -> None:
     assert result["photographs"] + result["images"] == 60
     assert set(result["slices"]) == {"straight"}  # no image has P 7
     assert 0 <= result["scores"]["told_apart"] <= 1
+    assert result["scores"]["distance"] > 0
+    assert read(place, "raw-0-inductive")["scores"]["distance"] == result["scores"]["renders_distance"]
+    assert [len(line.split()) for line in result["answers"].values()] == [result["images"]] * 2
     assert result["seconds"]["refiner"] > 0
     assert result["settings"]["estimator"]["configuration"]["steps"] == 3
     models = place.out / "models" / "refined-0-inductive"
@@ -601,9 +605,47 @@ def test_tables_hold_means_intervals_and_verdicts(outcomes: Path) -> None:
     assert "`later`" not in tables["eyes inductive differences"]
     assert row(tables["eyes inductive straight differences"], "`refined`")[3] == "-0.50 [-0.62, -0.38]"
     assert row(tables["eyes inductive slices"], "`raw`")[1] == "5.00 [3.76, 6.24]"
-    assert row(tables["eyes inductive scores"], "`few`")[1:4] == ["80%", "+0.10 / -0.20", "0.30"]
+    assert row(tables["eyes inductive scores"], "`few`")[1:6] == ["80%", "+0.10 / -0.20", "0.30", "–", "–"]
     assert row(tables["eyes inductive photographs"], "25")[1:] == ["`few`", "1", "9.50"]
     assert row(tables["eyes inductive photographs"], "700")[2] == "3"
+
+
+def test_seeds_disagree_by_the_angle_between_their_answers(outcomes: Path) -> None:
+    for seed, pitch in enumerate(("1.0 1.0", "1.0 -1.0", "1.0 3.0")):
+        path = outcomes / "eyes" / f"raw-{seed}-inductive.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "answers": {"pitch": pitch, "yaw": "0.0 0.0"}}))
+    (outcome,) = read_outcomes(outcomes)
+    assert outcome.disagreement("raw", "inductive") == pytest.approx((1 + 1 + 2) / 3)  # halves of 2, 2 and 4 degrees
+    assert outcome.disagreement("refined", "inductive") is None
+    assert row(dict(all_tables(outcome))["eyes inductive scores"], "`raw`")[5] == "1.33"
+
+
+def test_rank_correlation_is_of_the_order_alone() -> None:
+    values = np.arange(8.0)
+    assert rank_correlation(np.stack([values, values**3], axis=1)).mean == pytest.approx(1)
+    assert rank_correlation(np.stack([values, -np.exp(values)], axis=1)).mean == pytest.approx(-1)
+    swapped = rank_correlation(np.array([(0, 1), (1, 0), (2, 2), (3, 3), (4, 4)], float))
+    assert swapped.mean == pytest.approx(0.9)  # 1 - 6 x 2 / (5 x 24)
+    assert -1 <= swapped.low < swapped.mean < swapped.high <= 1
+
+
+def test_proxies_are_ranked_over_arms_without_the_control(tmp_path: Path) -> None:
+    names = ["a", "b", "c", "d", "e", "permuted"]
+    arms = {name: {"about": "", "against": [], "photographs": None, "family": name, "designs": {"inductive": name}}
+            for name in names}  # fmt: skip
+    (tmp_path / "eyes").mkdir()
+    overview = {"format_version": 1, "study": "eyes", "slices": [], "arms": arms}
+    (tmp_path / "eyes" / "study.json").write_text(json.dumps(overview))
+    for number, name in enumerate(names):
+        _write_result(tmp_path / "eyes", name, 0, 5.0 + number)
+        path = tmp_path / "eyes" / f"{name}-0-inductive.json"
+        scores = {"told_apart": 0.9 - 0.1 * number, "drift": None, "drift_distance": None, "distance": float(number)}
+        path.write_text(json.dumps({**json.loads(path.read_text()), "scores": scores}))
+    found = {proxy.name: proxy for proxy in measured_proxies(read_outcomes(tmp_path)[0], "inductive")}
+    assert set(found) == {"told from photographs", "distance to photographs"}
+    assert [proxy.arms for proxy in found.values()] == [5, 5]
+    assert found["distance to photographs"].correlation.mean == pytest.approx(1)
+    assert found["told from photographs"].correlation.mean == pytest.approx(-1)
 
 
 def test_results_of_an_arm_that_was_changed_are_left_out(outcomes: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from studying.results import FORMAT_VERSION, OVERVIEW_FILE, read_result
 
 from refiner.errors import DataError
 from refiner.gaze.accuracy import Interval, seed_interval
+from refiner.gaze.angles import Angles, angular_error_degrees
 
 Results = dict[int, dict[str, Any]]
 """By seed."""
@@ -89,6 +91,12 @@ class Outcome:
         degrees = seed_interval([first[seed] - second[seed] for seed in seeds])
         return Difference(degrees, degrees.mean / float(np.mean([second[seed] for seed in seeds])), len(seeds))
 
+    def disagreement(self, arm: str, protocol: str) -> float | None:
+        """Mean angle between the answers of two seeds, in degrees, over all pairs; None without two."""
+        answers = [_answers(found) for found in self.of(arm, protocol).values() if "answers" in found]
+        angles = [angular_error_degrees(*pair).mean() for pair in combinations(answers, 2)]
+        return float(np.mean(angles)) if angles else None
+
     def baseline(self, protocol: str, key: str, part: str | None = None) -> float | None:
         """Error of a constant answer, from the first arm that has a result."""
         for arm in self.arms_of(protocol):
@@ -105,6 +113,12 @@ class Outcome:
         for names in families.values():
             if len({self.arms[name]["photographs"] for name in names}) > 1:
                 yield sorted(names, key=lambda name: self.arms[name]["photographs"] or np.inf)
+
+
+def _answers(result: dict[str, Any]) -> Angles:
+    """Pitch and yaw of some tested images, (N, 2), in radians."""
+    lines = [[float(value) for value in result["answers"][name].split()] for name in ("pitch", "yaw")]
+    return np.radians(np.array(lines).T)
 
 
 def figures(result: dict[str, Any], part: str | None) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from studying.tasks import Place, Task, read_done
 
 from refiner.eyes import EyeParameters
 from refiner.files import write_text
+from refiner.gaze.angles import Angles
 from refiner.hardware import environment
 from refiner.refiner_files import REFINER_FILE
 from refiner.runs import ESTIMATOR_FILE
@@ -25,6 +26,11 @@ OVERVIEW_FILE = "study.json"
 """Beside the results: the arms of the study, and the designs that its results must have."""
 
 FORMAT_VERSION = 1
+
+SCORES = ("told_apart", "drift", "drift_distance", "distance", "renders_distance")
+
+ANSWERS = 100
+"""Tested images whose answers are kept, spread evenly: enough to say how much estimators disagree."""
 
 
 def result_name(task: Task) -> str:
@@ -89,7 +95,8 @@ def write_result(task: Task, place: Place) -> dict[str, Any]:
         "configuration": place.configuration,
         **accuracy_figures(patches, predicted, constant, group=group, slices=settings["slices"]),
         "photographs": _noted(task, place, "photographs").get("images", 0),
-        "scores": {key: scores[key] for key in ("told_apart", "drift", "drift_distance") if key in scores},
+        "scores": {key: scores[key] for key in SCORES if key in scores},
+        "answers": _answers(predicted),
         "seconds": _seconds(task, place),
         "settings": _settings(task, folders),
         "environment": {key: value for key, value in environment().items() if key in ("processor", "versions")},
@@ -103,6 +110,12 @@ def write_result(task: Task, place: Place) -> dict[str, Any]:
         shutil.copyfile(refiner / "run" / REFINER_FILE, models / REFINER_FILE)
     write_text(place.results / f"{result_name(task)}.json", json.dumps(_rounded(result), indent=1) + "\n")
     return {}
+
+
+def _answers(predicted: Angles) -> dict[str, str]:
+    """Pitch and yaw of some answers, in degrees, a line each."""
+    some = np.degrees(predicted[np.linspace(0, len(predicted) - 1, min(ANSWERS, len(predicted))).astype(int)])
+    return {name: " ".join(f"{value:.1f}" for value in some[:, place]) for place, name in enumerate(("pitch", "yaw"))}
 
 
 def _noted(task: Task, place: Place, role: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from refiner.drift import measure_drift
+from refiner.evaluation.distances import sliced_wasserstein
 from refiner.gaze.data import Patches, to_levels
 from refiner.randomness import numpy_generator
 from refiner.regression import SmallRegressor, fit_regressor, predict
@@ -23,11 +24,15 @@ class Scores:
             chance, 1 means that the two look different.
         drift: mean shift (x, y) of the pupils by the adaptation, in pixels; None without pupils.
         drift_distance: mean length of that shift.
+        distance: sliced Wasserstein distance of the adapted renders to the photographs.
+        renders_distance: the same of the renders before.
     """
 
     told_apart: float
     drift: tuple[float, float] | None
     drift_distance: float | None
+    distance: float
+    renders_distance: float
 
 
 def measure_scores(
@@ -43,11 +48,15 @@ def measure_scores(
         seed: everything follows from it.
     """
     told_apart = two_sample_accuracy(adapted, photographs, steps=steps, images=images, seed=seed)
+    count = min(len(renders), len(photographs), images)
+    first = [to_levels(torch.from_numpy(pixels[:count])) for pixels in (adapted, renders)]
+    second = to_levels(torch.from_numpy(photographs[np.linspace(0, len(photographs) - 1, count).astype(int)]))
+    distances = [sliced_wasserstein(pixels, second, seed=seed) for pixels in first]
     if pupils is None:
-        return Scores(told_apart, None, None)
+        return Scores(told_apart, None, None, *distances)
     before, after, points = (torch.from_numpy(values[: images // 2]) for values in (renders, adapted, pupils))
     drift = measure_drift(to_levels(before), to_levels(after), points.float())
-    return Scores(told_apart, drift.vector, drift.distance)
+    return Scores(told_apart, drift.vector, drift.distance, *distances)
 
 
 def two_sample_accuracy(first: Patches, second: Patches, *, steps: int, images: int, seed: int) -> float:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from studying.outcomes import Outcome, Results, figures
+from studying.proxies import Proxy, measured_proxies
 
 from refiner.gaze.accuracy import seed_interval
 
@@ -18,6 +19,8 @@ def all_tables(outcome: Outcome) -> Iterator[tuple[str, str]]:
         yield name, error_table(outcome, protocol)
         yield f"{name} differences", difference_table(outcome, protocol)
         yield f"{name} scores", score_table(outcome, protocol)
+        if proxies := list(measured_proxies(outcome, protocol)):
+            yield f"{name} proxies", proxy_table(proxies)
         if outcome.slices:
             yield f"{name} slices", slice_table(outcome, protocol)
         for part in outcome.slices:
@@ -91,7 +94,8 @@ def slice_table(outcome: Outcome, protocol: str) -> str:
 
 def score_table(outcome: Outcome, protocol: str) -> str:
     """What is said of adapted renders without a label of any photograph, beside the error."""
-    head = ("arm", "told from photographs", "pupil drift x / y, px", "pupil drift, length, px", "error, °")
+    head = ("arm", "told from photographs", "pupil drift x / y, px", "pupil drift, length, px")
+    head += ("distance to photographs", "estimators disagree by, °", "error, °")
     rows = []
     for arm in outcome.arms_of(protocol):
         results = {seed: found["scores"] for seed, found in outcome.of(arm, protocol).items() if found["scores"]}
@@ -99,10 +103,17 @@ def score_table(outcome: Outcome, protocol: str) -> str:
             continue  # it was not run, or has no renders
         row = [f"`{arm}`", f"{_mean(results, lambda scores: scores['told_apart']):.0%}"]
         row.append(_pair(results, lambda scores: scores["drift"] or (None, None), "{:+.2f}"))
-        drift = _mean(results, lambda scores: scores["drift_distance"])
-        row.append("–" if drift is None else f"{drift:.2f}")
+        row.append(_number(_mean(results, lambda scores: scores["drift_distance"])))
+        row.append(_number(_mean(results, lambda scores: scores.get("distance")), "{:.0f}"))
+        row.append(_number(outcome.disagreement(arm, protocol)))
         rows.append([*row, str(seed_interval(list(outcome.errors(arm, protocol).values())))])
     return _markdown(head, rows)
+
+
+def proxy_table(proxies: Sequence[Proxy]) -> str:
+    """How well scores order the arms by their error."""
+    head = ("lower is better", "arms", "rank correlation with the error")
+    return _markdown(head, [[name, str(arms), str(value)] for name, arms, value in proxies])
 
 
 def photograph_table(outcome: Outcome, protocol: str) -> str:
@@ -131,10 +142,14 @@ def _mean(results: Results, value: Callable[[dict[str, Any]], Any]) -> Any:
     return None if None in values else float(np.mean(values))
 
 
+def _number(value: float | None, form: str = "{:.2f}") -> str:
+    return "–" if value is None else form.format(value)
+
+
 def _pair(results: Results, values: Callable[[dict[str, Any]], Sequence[float | None]], form: str) -> str:
     """Two means over seeds."""
     means = [_mean(results, lambda result, place=place: values(result)[place]) for place in (0, 1)]  # type: ignore[misc]
-    return " / ".join("–" if mean is None else form.format(mean) for mean in means)
+    return " / ".join(_number(mean, form) for mean in means)
 
 
 def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
