@@ -31,13 +31,12 @@ from refiner.label_drift import (
     NO_LIMIT,
     DriftLimit,
     LabelDrift,
-    labels_of,
     measure_label_drift,
-    source_labels,
     write_drift,
 )
+from refiner.label_regions import ANYTHING, LabelRegion, labels_of, source_labels
 from refiner.outputs import OutputFolder, check_apart, open_output, stamp
-from refiner.records import REJECTED_FILE
+from refiner.records import REJECTED_FILE, Labels, LabelTable
 from refiner.refinement import Refiner, batch_size
 from refiner.refiner_files import find_refiner
 from refiner.store import is_store_name
@@ -70,6 +69,7 @@ class _Job(NamedTuple):
     name: str
     stamp: tuple[int, int]
     image: Image
+    watched: Labels
     drift: LabelDrift | None = None
 
 
@@ -83,6 +83,7 @@ def refine_path(
     stop_on_error: bool = False,
     quality: int = 95,
     limit: DriftLimit = NO_LIMIT,
+    region: LabelRegion = ANYTHING,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> Summary:
     """Refine a folder into a folder, a store into a store, or an image into an image.
@@ -96,6 +97,7 @@ def refine_path(
         stop_on_error: raise at the first image that cannot be used, instead of rejecting it.
         quality: of JPEG and WebP files.
         limit: on the drift of labels.
+        region: where drift is read.
         report: told how many of how many images are dealt with.
 
     Returns:
@@ -107,18 +109,19 @@ def refine_path(
     loaded = Refiner.load(refiner, device=device)
     digest = refiner_digest(refiner)
     if is_store_name(source) or (is_store_name(destination) and not source.is_file()):
-        return _refine_store(loaded, source, destination, digest, overwrite, limit, report)
+        return _refine_store(loaded, source, destination, digest, overwrite, limit, region, report)
     if source.is_dir():
-        job = json.dumps({"refiner": digest, "quality": quality}, sort_keys=True)
+        job = json.dumps({"refiner": digest, "quality": quality, **region.job}, sort_keys=True)
         with contextlib.ExitStack() as stack:
             output = stack.enter_context(open_output(source, destination, job=job, overwrite=overwrite))
             kept = None
             if limit.keep is not None:
                 check_apart(destination, limit.keep)
                 kept = stack.enter_context(open_output(source, limit.keep, job=job, overwrite=overwrite))
-            return _FolderRefinement(loaded, source, output, kept, quality, stop_on_error, limit, report).run()
+            return _FolderRefinement(loaded, source, output, kept, quality, stop_on_error, limit, region, report).run()
     if not source.exists():
         raise DataError(f"{source}: does not exist; name a folder or an image")
+    region.check(source, ())
     if destination.is_dir():
         destination = destination / source.name
     if destination.exists() and not overwrite:
@@ -126,7 +129,7 @@ def refine_path(
     image = _refinable(source.name, read_image(source))
     refined = loaded(image)
     before, after = (to_planes(picture, loaded.channels)[None] for picture in (image, refined))
-    (drift,) = measure_label_drift(before, after, [{}])
+    (drift,) = measure_label_drift(before, after, [region.watched(source.name, {}, image.shape[:2])])
     if limit.rejects(drift):
         raise ImageError(source, f"{limit.reason(drift)}; nothing is written")
     write_image(destination, refined, quality=LOSSLESS if is_lossless_webp(source) else quality)
@@ -140,6 +143,7 @@ def _refine_store(
     digest: str,
     overwrite: bool,
     limit: DriftLimit,
+    region: LabelRegion,
     report: Callable[[int, int], None],
 ) -> Summary:
     if source.is_dir() or not is_store_name(destination):
@@ -147,9 +151,8 @@ def _refine_store(
             f"{destination}: a folder is refined into a folder and a store into a store; convert one of them first: "
             "refiner convert IN OUT.h5"
         )
-    return Summary(
-        *refine_store(refiner, source, destination, digest=digest, overwrite=overwrite, limit=limit, report=report)
-    )
+    options: dict[str, Any] = {"overwrite": overwrite, "limit": limit, "region": region, "report": report}
+    return Summary(*refine_store(refiner, source, destination, digest=digest, **options))
 
 
 def refiner_digest(path: Path) -> str:
@@ -198,9 +201,11 @@ class _FolderRefinement:
         quality: int,
         stop_on_error: bool,
         limit: DriftLimit,
+        region: LabelRegion,
         report: Callable[[int, int], None],
     ) -> None:
-        self.limit, self.labels = limit, source_labels(source)
+        self.limit, self.region, self.labels = limit, region, source_labels(source)
+        region.check(source, self.labels.names if isinstance(self.labels, LabelTable) else ())
         self.kept = kept  # where rejected images go
         self.refiner, self.source, self.output, self.quality = refiner, source, output, quality
         self.stop_on_error, self.report = stop_on_error, report
@@ -249,18 +254,22 @@ class _FolderRefinement:
 
     def _read(self, names: Sequence[str], readers: ThreadPoolExecutor) -> Iterator[_Job]:
         """Images in order, read a bounded number ahead; what cannot be read is rejected."""
-        pending: deque[tuple[str, tuple[int, int], Future[Image]]] = deque()
+        pending: deque[tuple[str, tuple[int, int], Future[tuple[Image, Labels]]]] = deque()
         for name in [*names, None]:
             if name is not None:
                 self.output.claim(name)
-                path = self.source / name
-                pending.append((name, stamp(path), readers.submit(read_image, path)))
+                pending.append((name, stamp(self.source / name), readers.submit(self._load, name)))
             while pending and (name is None or len(pending) > _AHEAD):
                 oldest, when, future = pending.popleft()
                 try:
-                    yield _Job(oldest, when, _refinable(oldest, future.result()))
+                    yield _Job(oldest, when, *future.result())
                 except ImageError as error:
                     self._reject(oldest, "read", error.reason)
+
+    def _load(self, name: str) -> tuple[Image, Labels]:
+        """An image, and what must stay in it."""
+        image = _refinable(name, read_image(self.source / name))
+        return image, self.region.watched(name, labels_of(self.labels, name), image.shape[:2])
 
     def _refine(self, jobs: Sequence[_Job]) -> None:
         planes = [to_planes(job.image, self.refiner.channels) for job in jobs]
@@ -270,7 +279,7 @@ class _FolderRefinement:
             for job in jobs:
                 self._reject(job.name, "refine", f"the network failed on it ({str(error)[:100]})")
             return
-        drifts = measure_label_drift(planes, batch, [labels_of(self.labels, job.name) for job in jobs])
+        drifts = measure_label_drift(planes, batch, [job.watched for job in jobs])
         for job, drift, refined in zip(jobs, drifts, batch, strict=True):
             drifted = job._replace(drift=drift)
             if self.kept is not None and self.limit.rejects(drift):

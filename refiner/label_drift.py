@@ -1,6 +1,5 @@
-"""What drift says of the labels at hand: at which points it is read, in which units it is told, and when it rejects."""
+"""What drift says of the labels at hand: in which units it is told, and when it rejects."""
 
-import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,18 +10,11 @@ import numpy as np
 import torch
 
 from refiner.drift import degrees_of_gaze, score_drift
-from refiner.errors import DataError, ImageError
-from refiner.records import LABELS_FILE, Labels, LabelTable, write_table
-
-log = logging.getLogger(__name__)
+from refiner.label_regions import MASK, PUPIL
+from refiner.records import Labels, write_table
 
 DRIFT_FILE = "drift.csv"
 DRIFT_COLUMNS = ("file", "drift_px", "drift_deg", "score")
-
-PUPIL = "pupil"
-
-POINTS = (PUPIL, "joints")
-"""Labels of one or several points, (2,) or (K, 2) in pixels, in the order in which they are looked for."""
 
 
 class LabelDrift(NamedTuple):
@@ -92,41 +84,27 @@ class DriftLimit:
 NO_LIMIT = DriftLimit()
 
 
-def source_labels(source: Path) -> Mapping[str, Labels]:
-    """The label table of a folder of images; empty without one, or where it cannot be read, which is logged."""
-    path = source / LABELS_FILE
-    try:
-        return LabelTable(path) if path.is_file() else {}
-    except DataError as error:
-        log.warning("%s; drift is that of whole images", error)
-        return {}
-
-
-def measure_label_drift(before: Any, after: Any, labels: Sequence[Labels]) -> list[LabelDrift]:
+def measure_label_drift(before: Any, after: Any, watched: Sequence[Labels]) -> list[LabelDrift]:
     """Score pairs of one size.
 
     Args:
         before, after: (N, C, H, W), in [-1, 1].
-        labels: of each image; one without points is scored as a whole.
+        watched: what must stay in each image, see :meth:`refiner.label_regions.LabelRegion.watched`; an image of
+            which nothing is known is scored as a whole.
     """
     synthetic, refined = (torch.from_numpy(np.asarray(planes, np.float32)) for planes in (before, after))
-    kinds = [next((name for name in POINTS if are_points(row.get(name))), None) for row in labels]
-    found: list[LabelDrift | None] = [None] * len(labels)
+    kinds = [next(iter(row), None) for row in watched]
+    found: list[LabelDrift | None] = [None] * len(watched)
     for kind in dict.fromkeys(kinds):
         numbers = [number for number, other in enumerate(kinds) if other == kind]
-        points = None if kind is None else _stacked([labels[number][kind] for number in numbers])
-        scores = score_drift(synthetic[numbers], refined[numbers], points=points)
+        values = [] if kind is None else [watched[number][kind] for number in numbers]
+        points = _stacked(values) if kind not in (None, MASK) else None
+        mask = torch.from_numpy(np.stack(values)) if kind == MASK else None
+        scores = score_drift(synthetic[numbers], refined[numbers], points=points, mask=mask)
         degrees = degrees_of_gaze(scores.shifts.norm(dim=1), synthetic.shape[3]).tolist() if kind == PUPIL else None
         for place, (number, (x, y)) in enumerate(zip(numbers, scores.shifts.tolist(), strict=True)):
             found[number] = LabelDrift(x, y, None if degrees is None else degrees[place], float(scores.scores[place]))
     return [drift for drift in found if drift is not None]
-
-
-def are_points(values: Any) -> bool:
-    """Whether a label is (2,) or (K, 2) numbers, rather than anything else under that name."""
-    return (
-        isinstance(values, np.ndarray) and values.dtype.kind in "fiu" and values.shape[-1:] == (2,) and values.size > 0
-    )
 
 
 def _stacked(points: Sequence[Any]) -> torch.Tensor:
@@ -136,14 +114,6 @@ def _stacked(points: Sequence[Any]) -> torch.Tensor:
     for number, values in enumerate(arrays):
         stacked[number, : len(values)] = values
     return torch.from_numpy(stacked)
-
-
-def labels_of(table: Mapping[str, Labels], name: str) -> Labels:
-    """Labels of one image; none where its row is missing or faulty, for refining does not need them."""
-    try:
-        return table[name]
-    except (KeyError, ImageError):
-        return {}
 
 
 def write_drift(path: Path, rows: Mapping[str, LabelDrift]) -> None:

@@ -178,6 +178,12 @@ class LabelTable(Mapping[str, Labels]):
         except DataError as error:
             raise ImageError(sample, str(error)) from error
 
+    @property
+    def names(self) -> list[str]:
+        """Of the labels that it has columns for."""
+        paired = {column: name for name, columns in PAIRS.items() for column in columns}
+        return list(dict.fromkeys(paired.get(column, column) for column in self._columns if column != "file"))
+
     def __iter__(self) -> Iterator[str]:
         """Sample ids in the order of their rows."""
         return iter(self._positions)

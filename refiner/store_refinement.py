@@ -12,7 +12,8 @@ from refiner.files import remove_file
 from refiner.formats import open_dataset
 from refiner.formats.store import Store
 from refiner.images import from_planes, to_planes
-from refiner.label_drift import NO_LIMIT, POINTS, DriftLimit, LabelDrift, drift_columns, measure_label_drift
+from refiner.label_drift import NO_LIMIT, DriftLimit, LabelDrift, drift_columns, measure_label_drift
+from refiner.label_regions import ANYTHING, LabelRegion
 from refiner.outputs import check_apart, stamp
 from refiner.parts import Line, Parts, fingerprint, write_lines
 from refiner.records import Labels, write_rejected
@@ -32,6 +33,7 @@ def refine_store(
     digest: str,
     overwrite: bool = False,
     limit: DriftLimit = NO_LIMIT,
+    region: LabelRegion = ANYTHING,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[int, int, int]:
     """Refine a store into a store; a killed one goes on from its finished parts.
@@ -42,6 +44,7 @@ def refine_store(
         digest: of the refiner's file, by which an earlier result is known.
         overwrite: refine everything again, and replace a store that is there.
         limit: on the drift of labels; images that do not pass are left out.
+        region: where drift is read.
         report: told how many of how many images are done.
 
     Returns:
@@ -52,8 +55,11 @@ def refine_store(
     """
     store = open_dataset(source, format="store")
     assert isinstance(store, Store)
+    region.check(source, store.label_names)
     count = len(store.images)
-    job = fingerprint(digest, str(stamp(source)), str(count), str(limit.score), str(limit.keep))
+    job = fingerprint(
+        digest, str(stamp(source)), str(count), str(limit.score), str(limit.keep), *map(str, region.job.items())
+    )
     facts = {"refined_from": str(source), "refiner": digest}
     if limit.keep is not None:  # refused before hours of work, if anything but ours would be lost
         check_apart(destination, limit.keep)
@@ -72,7 +78,7 @@ def refine_store(
             with ImageWriter(parts.images_path(number)) as writer:
                 lines: list[Line] = []
                 for chosen in _batches(starts[number], min(starts[number] + PART, count), store):
-                    images, drifts = _refined(refiner, store, chosen)
+                    images, drifts = _refined(refiner, store, chosen, region)
                     for image in images:
                         writer.append(image)
                     lines += [
@@ -91,18 +97,21 @@ def _batches(start: int, end: int, store: Store) -> Sequence[range]:
     return [range(first, min(first + size, end)) for first in range(start, end, size)]
 
 
-def _refined(refiner: Refiner, store: Store, chosen: range) -> tuple[list[Any], list[LabelDrift]]:
+def _refined(refiner: Refiner, store: Store, chosen: range, region: LabelRegion) -> tuple[list[Any], list[LabelDrift]]:
     images = [store.image(number) for number in chosen]
     before = [to_planes(image, refiner.channels) for image in images]
     planes = refiner.refine_planes(before)
-    drifts = measure_label_drift(before, planes, _points(store, chosen))
+    labels = [{} for _ in chosen] if region.mask else _points(store, chosen, region.names)
+    size = (store.kind.height, store.kind.width)
+    watched = [region.watched(store.ids[at], row, size) for at, row in zip(chosen, labels, strict=True)]
+    drifts = measure_label_drift(before, planes, watched)
     return [from_planes(plane, image) for plane, image in zip(planes, images, strict=True)], drifts
 
 
-def _points(store: Store, chosen: range) -> list[Labels]:
+def _points(store: Store, chosen: range, names: Sequence[str]) -> list[Labels]:
     """The labelled points of some images, where the store has any; read at once, for HDF5 is slow row by row."""
     labels: list[Labels] = [{} for _ in chosen]
-    for name in POINTS:
+    for name in names:
         values = store.file["labels"][name] if name in store.label_names else None
         if isinstance(values, h5py.Dataset) and values.dtype.kind == "f" and len(values.shape) > 1:
             for row, points in zip(labels, values[chosen.start : chosen.stop], strict=False):

@@ -7,18 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from refiner.commands.options import (
-    EXISTING_PATH,
-    REFINER_PATH,
-    REFUSED_STATUS,
-    device_option,
-    json_option,
-    seed_option,
-)
+from refiner.commands.evaluation_options import evaluation_options
+from refiner.commands.options import EXISTING_PATH, REFINER_PATH, REFUSED_STATUS, json_option
 from refiner.commands.reporting import print_json, progress
 
 if TYPE_CHECKING:
-    from refiner.evaluation.evaluation import Evaluation
+    from refiner.evaluation.evaluation import Evaluation, Settings
 
 
 @click.command()
@@ -27,25 +21,10 @@ if TYPE_CHECKING:
     "--refined", type=REFINER_PATH, required=True, metavar="DATA_OR_REFINER", help="The same refined, or a refiner."
 )
 @click.option("--photographs", type=EXISTING_PATH, required=True, metavar="DATA", help="What they should look like.")
-@click.option("--labelled", type=EXISTING_PATH, metavar="DATA", help="Photographs with gaze: does refining help?")
-@click.option("--group", metavar="COLUMN", help="Label of photographs kept together.  [default: subject, else day]")
-@click.option("--most", type=click.IntRange(64), default=4000, show_default=True, help="Images drawn of each data set.")
+@evaluation_options
 @click.option("--gate", is_flag=True, help="Exit with status 3 when the verdict is: do not use.")
-@seed_option
-@device_option
 @json_option
-def command(
-    renders: Path,
-    refined: Path,
-    photographs: Path,
-    labelled: Path | None,
-    group: str | None,
-    most: int,
-    gate: bool,
-    seed: int,
-    device: str,
-    as_json: bool,
-) -> None:
+def command(renders: Path, refined: Path, photographs: Path, gate: bool, as_json: bool, settings: "Settings") -> None:
     """Judge a refiner: realism, label preservation, usefulness, each with an interval, and a verdict.
 
     Beside each figure stands its floor, the same of photographs against other photographs or of labels that nothing
@@ -63,11 +42,7 @@ def command(
             renders,
             refined,
             photographs,
-            labelled=labelled,
-            group=group,
-            most=most,
-            seed=seed,
-            device=device,
+            settings,
             report=lambda stage, done, total: advance(done, total, stage),
         )
     if as_json:

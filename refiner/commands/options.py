@@ -60,6 +60,17 @@ set_option = click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override one value of the configuration."
 )
 overwrite_option = click.option("--overwrite", is_flag=True, help="Make everything again; replace files in the way.")
+points_option = click.option(
+    "--points",
+    metavar="LABEL",
+    help="Label of the points that must stay, x and y in pixels, one or several.  [default: pupil, else joints]",
+)
+mask_option = click.option(
+    "--mask",
+    type=EXISTING_PATH,
+    metavar="FILE_OR_DIR",
+    help="Image whose bright pixels must stay, or a folder of such by the images' names, instead of points.",
+)
 on_error_option = click.option(
     "--on-error",
     type=click.Choice(["skip", "stop"]),

@@ -12,8 +12,10 @@ from refiner.commands.options import (
     REJECTED_STATUS,
     device_option,
     json_option,
+    mask_option,
     on_error_option,
     overwrite_option,
+    points_option,
 )
 from refiner.commands.reporting import one_line, print_json, progress
 
@@ -41,6 +43,8 @@ from refiner.commands.reporting import one_line, print_json, progress
     "and what is lost of its structure; 1 is about 3 degrees of gaze in a 36x60 patch.",
 )
 @click.option("--keep-rejected", type=ANY_PATH, metavar="DIR", help="Write those images there, instead of nowhere.")
+@points_option
+@mask_option
 @json_option
 def command(
     source: Path,
@@ -52,6 +56,8 @@ def command(
     quality: int,
     max_drift: float | None,
     keep_rejected: Path | None,
+    points: str | None,
+    mask: Path | None,
     as_json: bool,
 ) -> None:
     """Refine a folder of renders into a folder, or one image into one image.
@@ -69,6 +75,7 @@ def command(
         raise click.UsageError("--keep-rejected needs --max-drift, which says what is rejected")
     from refiner.batch_refinement import refine_path
     from refiner.label_drift import DriftLimit
+    from refiner.label_regions import LabelRegion
 
     with progress("refining") as advance:
         summary = refine_path(
@@ -80,6 +87,7 @@ def command(
             stop_on_error=on_error == "stop",
             quality=quality,
             limit=DriftLimit(max_drift, keep_rejected),
+            region=LabelRegion(points, mask),
             report=lambda done, total: advance(done, total, ""),
         )
     if as_json:

@@ -1,11 +1,16 @@
 """``refiner report``: one page on a refiner, and a visual Turing test."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from refiner.commands.options import ANY_PATH, EXISTING_PATH, REFINER_PATH, device_option, seed_option
+from refiner.commands.evaluation_options import evaluation_options
+from refiner.commands.options import ANY_PATH, EXISTING_PATH, REFINER_PATH
 from refiner.commands.reporting import progress
+
+if TYPE_CHECKING:
+    from refiner.evaluation.evaluation import Settings
 
 
 @click.command()
@@ -13,23 +18,15 @@ from refiner.commands.reporting import progress
 @click.option("--out", type=ANY_PATH, metavar="DIR", help="Where the pages go.  [default: RUN]")
 @click.option("--renders", type=EXISTING_PATH, metavar="DATA", help="Renders.  [default: those of the run]")
 @click.option("--photographs", type=EXISTING_PATH, metavar="DATA", help="Photographs.  [default: those of the run]")
-@click.option("--labelled", type=EXISTING_PATH, metavar="DATA", help="Photographs with gaze: does refining help?")
-@click.option("--group", metavar="COLUMN", help="Label of photographs kept together.  [default: subject, else day]")
-@click.option("--most", type=click.IntRange(64), default=4000, show_default=True, help="Images drawn of each data set.")
+@evaluation_options
 @click.option("--trials", type=click.IntRange(2), default=100, show_default=True, help="Guesses of the Turing test.")
-@seed_option
-@device_option
 def command(
     run: Path,
     out: Path | None,
     renders: Path | None,
     photographs: Path | None,
-    labelled: Path | None,
-    group: str | None,
-    most: int,
     trials: int,
-    seed: int,
-    device: str,
+    settings: "Settings",
 ) -> None:
     """Write report.html and turing.html: a page each, with everything inside, to be opened from disk.
 
@@ -50,12 +47,8 @@ def command(
             out=out,
             renders=renders,
             photographs=photographs,
-            labelled=labelled,
-            group=group,
-            most=most,
+            settings=settings,
             trials=trials,
-            seed=seed,
-            device=device,
             report=lambda stage, done, total: advance(done, total, stage),
         )
     for page in pages:

@@ -8,24 +8,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from refiner.errors import DataError
+from refiner.errors import DataError, ImageError
 from refiner.evaluation.features import load_features
 from refiner.evaluation.figures import Figure
 from refiner.evaluation.preservation import measure_preservation
 from refiner.evaluation.realism import measure_realism
 from refiner.evaluation.samples import Sample, read_sample
-from refiner.evaluation.usefulness import measure_usefulness
+from refiner.evaluation.usefulness import measure_disagreement, measure_error, train_estimators
 from refiner.evaluation.verdict import Verdict, judge
+from refiner.gaze.angles import Angles
 from refiner.label_drift import LabelDrift, measure_label_drift
+from refiner.label_regions import ANYTHING, LabelRegion
 from refiner.records import column_values
 from refiner.refinement import Refiner
 from refiner.refiner_files import is_refiner
 
 Report = Callable[[str, int, int], None]
 """Told the stage, and how many of how many are done."""
-
-MOST = 4000
-"""Images drawn of each data set."""
 
 
 @dataclass(frozen=True)
@@ -50,16 +49,35 @@ class Evaluation:
     photographs: Tensor
 
 
+@dataclass(frozen=True)
+class Settings:
+    """How to evaluate.
+
+    Attributes:
+        labelled: photographs with gaze, on which estimators are tested that learn from raw and from refined renders.
+        estimators: train such without ``labelled`` too, and compare them with one another.
+        group: label of the photographs whose values are kept together; None takes subject or day.
+        most: images drawn of each data set.
+        region: where drift is read.
+        seed: everything follows from it.
+        device: where a refiner runs.
+    """
+
+    labelled: Path | None = None
+    estimators: bool = False
+    group: str | None = None
+    most: int = 4000
+    region: LabelRegion = ANYTHING
+    seed: int = 0
+    device: str = "auto"
+
+
 def evaluate(
     renders: Path,
     refined: Path,
     photographs: Path,
+    settings: Settings,
     *,
-    labelled: Path | None = None,
-    group: str | None = None,
-    most: int = MOST,
-    seed: int = 0,
-    device: str = "auto",
     report: Report = lambda stage, done, total: None,
 ) -> Evaluation:
     """Measure realism, label preservation and usefulness, and judge.
@@ -67,32 +85,36 @@ def evaluate(
     Args:
         renders: a data set.
         refined: the same images refined, by name, or a refiner (file, run, or name of a ready one).
-        photographs: a data set; labels of it are not looked at but for ``group``.
-        labelled: photographs with gaze, for usefulness; None does without.
-        group: label of the photographs whose values are kept together; None takes subject or day.
-        most: images drawn of each data set.
-        seed: everything follows from it.
-        device: where a refiner runs.
+        photographs: a data set; labels of it are not looked at but for the group.
+        settings: everything else.
         report: told about the progress.
 
     Raises:
         DataError: a data set cannot be used, or is too small.
     """
+    most, seed, region = settings.most, settings.seed, settings.region
     raw = read_sample(renders, size=None, most=most, seed=seed)
     size = (raw.images.shape[2], raw.images.shape[3])
-    raw, images = _refined(raw, refined, size, device)
+    raw, images = _refined(raw, refined, size, settings.device)
+    region.check(renders, sorted({name for row in raw.labels for name in row}))
+    try:
+        watched = [region.watched(name, row, size) for name, row in zip(raw.ids, raw.labels, strict=True)]
+    except ImageError as error:
+        raise DataError(f"{error}; give every render a mask") from error
     real = read_sample(photographs, size=size, most=most, seed=seed)
     report("looking", 0, 3)
-    features, estimate = load_features(raw, seed=seed)
-    figures = measure_realism(raw.images, images, real.images, features=features, groups=real.groups(group), seed=seed)
+    features, estimate = load_features(raw, region=region, seed=seed)
+    figures = measure_realism(
+        raw.images, images, real.images, features=features, groups=real.groups(settings.group), seed=seed
+    )
     report("looking", 1, 3)
-    figures += measure_preservation(raw.images, images, raw.labels, estimate=estimate, seed=seed)
+    figures += measure_preservation(raw.images, images, watched, estimate=estimate, seed=seed)
     report("looking", 2, 3)
     rejected = {str(renders / name): reason for name, reason in raw.rejected.items()}
     rejected |= {str(photographs / name): reason for name, reason in real.rejected.items()}
-    if labelled is not None:
-        figures.append(_usefulness(raw, images, labelled, most=most, seed=seed, report=report))
-    drifts = measure_label_drift(raw.images.numpy(), images.numpy(), raw.labels)
+    if settings.labelled is not None or settings.estimators:
+        figures += _usefulness(raw, images, real.images, settings, report)
+    drifts = measure_label_drift(raw.images.numpy(), images.numpy(), watched)
     change = 127.5 * float((images - raw.images).abs().mean())
     report("looking", 3, 3)
     verdict = judge(figures, drifts, change=change)
@@ -114,20 +136,23 @@ def _refined(raw: Sample, refined: Path, size: tuple[int, int], device: str) -> 
     return Sample(raw.images[torch.tensor(kept)], ids, labels, raw.rejected | other.rejected), other.images
 
 
-def _usefulness(raw: Sample, images: Tensor, labelled: Path, *, most: int, seed: int, report: Report) -> Figure:
+def _usefulness(raw: Sample, images: Tensor, photographs: Tensor, settings: Settings, report: Report) -> list[Figure]:
     gaze = column_values(raw.labels, "gaze")
     if gaze is None:
-        raise DataError("the renders have no gaze, so that no estimator can be trained on them; leave out --labelled")
-    real = read_sample(labelled, size=(raw.images.shape[2], raw.images.shape[3]), most=most, seed=seed)
+        raise DataError(
+            "the renders have no gaze for estimators to be trained on; leave out --labelled and --estimators"
+        )
+    tested = None if settings.labelled is None else _labelled(settings.labelled, raw, settings)
+    trained = train_estimators(raw.images, images, gaze, report=lambda done, total: report("estimating", done, total))
+    figures = [] if tested is None else [measure_error(trained, gaze, *tested)]
+    return [*figures, measure_disagreement(trained, photographs)]
+
+
+def _labelled(path: Path, raw: Sample, settings: Settings) -> tuple[Tensor, Angles]:
+    """Photographs (M, 1, H, W) of a data set that have a gaze, and that, (M, 2)."""
+    real = read_sample(path, size=(raw.images.shape[2], raw.images.shape[3]), most=settings.most, seed=settings.seed)
     known = [number for number, row in enumerate(real.labels) if "gaze" in row]
     if not known:
-        raise DataError(f"{labelled}: none of {len(real.ids)} images has a gaze; name labelled photographs")
+        raise DataError(f"{path}: none of {len(real.ids)} images has a gaze; name labelled photographs")
     true = np.array([real.labels[number]["gaze"] for number in known], np.float64)
-    return measure_usefulness(
-        raw.images,
-        images,
-        gaze,
-        real.images[torch.tensor(known)],
-        true,
-        report=lambda done, total: report("estimating", done, total),
-    )
+    return real.images[torch.tensor(known)], true

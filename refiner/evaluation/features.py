@@ -16,7 +16,7 @@ from torch.nn import functional
 from refiner.evaluation.samples import Sample
 from refiner.gaze.estimator_files import load_estimator
 from refiner.gaze.estimators import GazeNetwork
-from refiner.label_drift import POINTS, are_points
+from refiner.label_regions import PUPIL, LabelRegion, are_points
 from refiner.refiner_files import READY
 from refiner.regression import SmallRegressor, fit_regressor
 
@@ -38,17 +38,19 @@ def ready_estimator() -> Path:
     return READY / EYES
 
 
-def load_features(renders: Sample, *, seed: int) -> tuple[Features, Estimate | None]:
+def load_features(renders: Sample, *, region: LabelRegion, seed: int) -> tuple[Features, Estimate | None]:
     """A frozen network for these renders.
 
     Args:
         renders: eyes, where they have a gaze or a pupil; labelled points of anything else are learnt from.
+        region: which points.
         seed: of a network that is trained.
 
     Returns:
         Its features, and its gaze where images are eyes.
     """
-    point = next((name for name in POINTS[1:] if all(are_points(row.get(name)) for row in renders.labels)), None)
+    names = [name for name in region.names if name != PUPIL]
+    point = next((name for name in names if all(are_points(row.get(name)) for row in renders.labels)), None)
     if point is not None and not any("gaze" in row for row in renders.labels):
         return _trained(renders, point, seed), None
     network = load_estimator(ready_estimator()).network

@@ -14,7 +14,8 @@ from torch.nn import functional
 from refiner.evaluation.figures import Figure
 from refiner.gaze.accuracy import Interval, bootstrap_interval
 from refiner.gaze.angles import angular_error_degrees
-from refiner.label_drift import POINTS, PUPIL, LabelDrift, are_points, measure_label_drift
+from refiner.label_drift import LabelDrift, measure_label_drift
+from refiner.label_regions import MASK, PUPIL
 from refiner.randomness import torch_generator
 from refiner.records import Labels
 
@@ -26,29 +27,31 @@ REGION = 0.06
 
 
 def measure_preservation(
-    renders: Tensor, refined: Tensor, labels: Sequence[Labels], *, estimate: Estimate | None, seed: int
+    renders: Tensor, refined: Tensor, watched: Sequence[Labels], *, estimate: Estimate | None, seed: int
 ) -> list[Figure]:
     """All figures of label preservation.
 
     Args:
         renders, refined: (N, 1, H, W), in [-1, 1], pair by pair.
-        labels: of each pair: ``pupil`` or ``joints`` in pixels; without them the whole image is what must stay.
+        watched: what must stay in each pair, see :meth:`refiner.label_regions.LabelRegion.watched`.
         estimate: a frozen gaze network that was trained on renders; None where images are no eyes.
         seed: of the noise.
     """
     noisy = _noisy(renders, refined, seed)
-    point = next((name for name in POINTS if all(are_points(row.get(name)) for row in labels)), None)
-    what = {PUPIL: "pupil", None: "image"}.get(point, "worst point")
-    drifts, noise = (measure_label_drift(renders, images, labels) for images in (refined, noisy))
+    kinds = {next(iter(row), None) for row in watched}
+    kind = kinds.pop() if len(kinds) == 1 else None
+    what = {PUPIL: "pupil", MASK: "masked region", None: "image"}.get(kind, "worst point")
+    drifts, noise = (measure_label_drift(renders, images, watched) for images in (refined, noisy))
     figures = [
         _mean("moved", f"{what} moved by", "px", [drift.pixels for drift in drifts], [drift.pixels for drift in noise]),
         _mean("score", "drift score", "px", [drift.score for drift in drifts], [drift.score for drift in noise]),
         _common_shift(drifts, noise),
         _mean("edges", "correlation of edges", "", _edge_agreement(renders, refined), _edge_agreement(renders, noisy)),
     ]
-    if point is not None:
-        changes = [_region_change(renders, images, labels, point) for images in (refined, noisy)]
-        figures.append(_mean("region", f"largest change around the {what}", "levels", *changes))
+    if kind is not None:
+        changes = [_region_change(renders, images, [row[kind] for row in watched]) for images in (refined, noisy)]
+        where = "in" if kind == MASK else "around"
+        figures.append(_mean("region", f"largest change {where} the {what}", "levels", *changes))
     if estimate is not None:
         answers = estimate(renders)
         shifts = [angular_error_degrees(estimate(images), answers) for images in (refined, noisy)]
@@ -92,16 +95,21 @@ def _edge_agreement(renders: Tensor, images: Tensor) -> Any:
     return (strengths[0] * strengths[1]).sum(dim=1).numpy()
 
 
-def _region_change(renders: Tensor, images: Tensor, labels: Sequence[Labels], point: str) -> Any:
-    """(N,), largest change of a pixel around the labelled points, in grey levels of 0 to 255."""
-    height, width = renders.shape[2:]
-    reach = REGION * width
-    rows, columns = torch.arange(height).view(-1, 1), torch.arange(width)
+def _region_change(renders: Tensor, images: Tensor, regions: Sequence[Any]) -> Any:
+    """(N,), largest change of a pixel around the labelled points, or where a mask is, in grey levels of 0 to 255."""
     changes = []
-    for render, image, row in zip(renders, images, labels, strict=True):
-        inside = torch.zeros(height, width, dtype=torch.bool)
-        for x, y in np.asarray(row[point], np.float64).reshape(-1, 2):
-            inside |= ((rows - y).abs() <= reach) & ((columns - x).abs() <= reach)
-        change = (image - render).abs().amax(dim=0)[inside]
+    for render, image, region in zip(renders, images, regions, strict=True):
+        change = (image - render).abs().amax(dim=0)[_inside(region, render.shape[1], render.shape[2])]
         changes.append(127.5 * float(change.max()) if len(change) else 0.0)
     return changes
+
+
+def _inside(region: Any, height: int, width: int) -> Tensor:
+    """(H, W), bool, of points (K, 2) or a mask (H, W)."""
+    if region.shape == (height, width):
+        return torch.from_numpy(region > 0)
+    rows, columns = torch.arange(height).view(-1, 1), torch.arange(width)
+    inside = torch.zeros(height, width, dtype=torch.bool)
+    for x, y in np.asarray(region, np.float64).reshape(-1, 2):
+        inside |= ((rows - y).abs() <= REGION * width) & ((columns - x).abs() <= REGION * width)
+    return inside

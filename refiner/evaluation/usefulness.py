@@ -1,12 +1,19 @@
-"""Does an estimator learn more from refined than from raw renders? Trained on synthetic, tested on real labels."""
+"""Does an estimator learn more from refined than from raw renders? Trained on synthetic, asked about photographs.
 
-from collections.abc import Callable
+With real labels the error is measured. Without any, estimators that differ in their seed alone are compared with one
+another: where they have learnt what carries over to photographs, they agree. What they are all wrong about in the same
+way, this does not see; docs/trust.md says how well it orders the arms of the study.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, nn
 
 from refiner.evaluation.figures import Figure
-from refiner.gaze.accuracy import mean_predictor_error, seed_interval
+from refiner.gaze.accuracy import bootstrap_interval, mean_predictor_error, seed_interval
 from refiner.gaze.angles import Angles, angular_error_degrees
 from refiner.gaze.estimation import fit_estimator, predict_gaze
 
@@ -17,43 +24,78 @@ STEPS = 1000
 """Updates of an estimator."""
 
 
-def measure_usefulness(
+class Estimators(NamedTuple):
+    """Of every seed, trained on the same labels."""
+
+    raw: list[nn.Module]
+    refined: list[nn.Module]
+
+
+def train_estimators(
     renders: Tensor,
     refined: Tensor,
     gaze: Angles,
-    photographs: Tensor,
-    true: Angles,
     *,
     steps: int = STEPS,
     report: Callable[[int, int], None] = lambda done, total: None,
-) -> Figure:
-    """Train on raw and on refined renders, test both on labelled photographs.
+) -> Estimators:
+    """Train estimators on raw and on refined renders.
 
     Args:
         renders, refined: (N, 1, H, W), in [-1, 1], pair by pair.
         gaze: (N, 2), of the renders, pitch and yaw in radians.
-        photographs: (M, 1, H, W); ``true`` (M, 2) is their gaze.
         steps: updates of each estimator.
         report: told how many estimators of how many are trained.
-
-    Returns:
-        Mean angular error over seeds; the ceiling is that of raw renders.
     """
-    errors: dict[str, list[float]] = {"raw": [], "refined": []}
+    trained = Estimators([], [])
     for place, seed in enumerate(SEEDS):
-        for step, (name, images) in enumerate((("raw", renders), ("refined", refined))):
+        for step, (images, several) in enumerate(((renders, trained.raw), (refined, trained.refined))):
             report(2 * place + step, 2 * len(SEEDS))
-            estimator = fit_estimator(images, gaze, steps=steps, seed=seed)
-            errors[name].append(float(angular_error_degrees(predict_gaze(estimator, photographs), true).mean()))
+            several.append(fit_estimator(images, gaze, steps=steps, seed=seed))
     report(2 * len(SEEDS), 2 * len(SEEDS))
+    return trained
+
+
+def measure_error(trained: Estimators, gaze: Angles, photographs: Tensor, true: Angles) -> Figure:
+    """Mean angular error on real labels, over seeds.
+
+    Args:
+        trained: the estimators; ``gaze`` (N, 2) is what they learnt, pitch and yaw in radians.
+        photographs: (M, 1, H, W), in [-1, 1]; ``true`` (M, 2) is their gaze.
+    """
+    raw, refined = (
+        [float(angular_error_degrees(predict_gaze(one, photographs), true).mean()) for one in several]
+        for several in trained
+    )
     guess = mean_predictor_error(np.asarray(gaze).mean(axis=0), true)
-    gain = [raw - refined for raw, refined in zip(errors["raw"], errors["refined"], strict=True)]
     return Figure(
         "gaze_error",
         f"gaze error on real labels (saying the mean: {guess:.1f}°)",
         "usefulness",
         "°",
-        seed_interval(errors["refined"]),
-        ceiling=seed_interval(errors["raw"]),
-        gain=seed_interval(gain),
+        seed_interval(refined),
+        ceiling=seed_interval(raw),
+        gain=seed_interval([before - after for before, after in zip(raw, refined, strict=True)]),
     )
+
+
+def measure_disagreement(trained: Estimators, photographs: Tensor) -> Figure:
+    """Mean angle between the answers of two seeds on photographs (M, 1, H, W), whose labels are not asked for."""
+    raw, refined = (_disagreement([predict_gaze(one, photographs) for one in several]) for several in trained)
+    return Figure(
+        "disagreement",
+        "estimators of other seeds disagree by",
+        "usefulness",
+        "°",
+        bootstrap_interval(refined),
+        ceiling=bootstrap_interval(raw),
+        gain=bootstrap_interval(raw - refined),
+    )
+
+
+def _disagreement(answers: Sequence[Angles]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """(M,), mean over pairs."""
+    mean: np.ndarray[tuple[int], np.dtype[np.float64]] = np.mean(
+        [angular_error_degrees(*pair) for pair in combinations(answers, 2)], axis=0
+    )
+    return mean

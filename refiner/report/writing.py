@@ -6,7 +6,7 @@ from pathlib import Path
 
 from refiner.configuration import TrainingConfiguration, read_configuration
 from refiner.errors import DataError
-from refiner.evaluation.evaluation import evaluate
+from refiner.evaluation.evaluation import Settings, evaluate
 from refiner.files import read_json_lines
 from refiner.refiner_files import find_refiner, load_refiner
 from refiner.report.page import Origin, write_report, write_turing_test
@@ -21,12 +21,8 @@ def report_on(
     out: Path | None,
     renders: Path | None,
     photographs: Path | None,
-    labelled: Path | None,
-    group: str | None,
-    most: int,
+    settings: Settings,
     trials: int,
-    seed: int,
-    device: str,
     report: Callable[[str, int, int], None] = lambda stage, done, total: None,
 ) -> list[Path]:
     """Evaluate a refiner and write both pages.
@@ -35,7 +31,7 @@ def report_on(
         run: a run folder, a refiner file, or the name of a ready refiner.
         out: folder of the pages; None takes the run, or where the work is done.
         renders, photographs: data sets; None takes those of the run.
-        labelled, group, most, seed, device, report: see :func:`refiner.evaluation.evaluation.evaluate`.
+        settings, report: see :func:`refiner.evaluation.evaluation.evaluate`.
         trials: guesses of the Turing test.
 
     Returns:
@@ -45,12 +41,12 @@ def report_on(
         DataError: there is no run to take data sets from, or they cannot be used.
         OutputError: a page cannot be written.
     """
-    settings = run / CONFIG_FILE
+    configured = run / CONFIG_FILE
     facts: dict[str, str] = {}
-    if settings.is_file():
-        data = read_configuration(settings, TrainingConfiguration).data
+    if configured.is_file():
+        data = read_configuration(configured, TrainingConfiguration).data
         renders, photographs = renders or data.renders, photographs or data.photographs
-        facts["configuration"] = settings.read_text(encoding="utf-8")
+        facts["configuration"] = configured.read_text(encoding="utf-8")
     if renders is None or photographs is None:
         raise DataError(f"{run}: is no run that knows its data; name them with --renders and --photographs")
     metadata = load_refiner(run).metadata
@@ -62,15 +58,11 @@ def report_on(
         renders,
         run,
         photographs,
-        labelled=labelled,
-        group=group,
-        most=most,
-        seed=seed,
-        device=device,
+        settings,
         report=report,
     )
     folder = out or (run if run.is_dir() else Path())
-    origin = Origin(f"Report on {run.name}", str(renders), str(photographs), seed, metrics, facts)
+    origin = Origin(f"Report on {run.name}", str(renders), str(photographs), settings.seed, metrics, facts)
     write_report(folder / REPORT_FILE, found, origin)
-    write_turing_test(folder / TURING_FILE, found, trials=trials, seed=seed)
+    write_turing_test(folder / TURING_FILE, found, trials=trials, seed=settings.seed)
     return [folder / REPORT_FILE, folder / TURING_FILE]

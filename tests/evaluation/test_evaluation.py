@@ -1,5 +1,6 @@
 """Planted refiners through the whole evaluation: the bad are refused for what is wrong with them, a good one passes."""
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,9 @@ from torch.nn import functional
 
 from refiner.commands import main
 from refiner.errors import DataError
-from refiner.evaluation.evaluation import Evaluation, evaluate
+from refiner.evaluation import evaluation
+from refiner.evaluation.evaluation import Evaluation, Settings, evaluate
+from refiner.evaluation.usefulness import train_estimators
 from refiner.eyes import EyeParameters, StandInCamera, stand_in_parameters
 from refiner.eyes.writing import rendered_records, write_folder
 from refiner.image_files import read_image, write_image
@@ -71,7 +74,7 @@ def write(folder: Path, images: Tensor) -> Path:
 
 
 def judged(data: Path, refined: Path, **options: object) -> Evaluation:
-    return evaluate(data / "renders", refined, data / "photographs", device="cpu", **options)
+    return evaluate(data / "renders", refined, data / "photographs", Settings(device="cpu", **options))
 
 
 @pytest.mark.parametrize(
@@ -110,6 +113,25 @@ def test_the_gate_exits_with_3(data: Path) -> None:
     result = CliRunner().invoke(main, ["evaluate", *arguments, f"--refined={data / 'renders'}", "--gate"])
     assert result.exit_code == 3, result.output
     assert '"decision": "do not use"' in result.stdout
+
+
+def test_estimators_are_trained_where_they_are_asked_for(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluation, "train_estimators", functools.partial(train_estimators, steps=2))
+    monkeypatch.setattr(evaluation, "measure_realism", lambda *images, **options: [])  # tested above; takes its time
+    plain = write(tmp_path / "plain", pictures(data / "photographs")[:5])
+    with pytest.raises(DataError, match="plain: none of 5 images has a gaze; name labelled photographs"):
+        judged(data, Path("stand-in"), most=200, labelled=plain)
+    asked: tuple[tuple[dict[str, object], set[str]], ...] = (
+        ({}, set()),
+        ({"estimators": True}, {"disagreement"}),
+        ({"labelled": data / "renders"}, {"gaze_error", "disagreement"}),
+    )
+    for options, wanted in asked:
+        figures = judged(data, Path("stand-in"), most=200, **options).figures
+        assert {figure.key for figure in figures if figure.family == "usefulness"} == wanted
+        assert all(figure.gain is not None for figure in figures if figure.family == "usefulness")
 
 
 def test_what_is_missing_is_named(data: Path, tmp_path: Path) -> None:

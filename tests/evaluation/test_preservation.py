@@ -72,3 +72,18 @@ def test_the_largest_change_is_that_of_the_region(eyes: tuple) -> None:
     spoilt[:, :, :4, :4] = 1  # a corner, far from every pupil
     figures = {f.key: f for f in measure_preservation(renders, spoilt, labels, estimate=None, seed=0)}
     assert figures["region"].value.mean == 0
+
+
+def test_a_mask_is_looked_at_instead_of_points(eyes: tuple) -> None:
+    renders, _ = eyes
+    spoilt = renders.clone()
+    spoilt[:, :, :4, :4] = 1
+    mask = np.zeros((len(renders), *renders.shape[2:]), np.float32)
+    for where, changed in ((np.s_[:, 10:, 20:], False), (np.s_[:, :12, :20], True)):
+        masks = mask.copy()
+        masks[where] = 1
+        watched = [{"mask": one} for one in masks]
+        figures = {f.key: f for f in measure_preservation(renders, spoilt, watched, estimate=None, seed=0)}
+        assert figures["moved"].name == "masked region moved by"
+        assert figures["region"].name == "largest change in the masked region"
+        assert (figures["region"].value.mean > 20) == changed

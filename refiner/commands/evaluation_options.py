@@ -1,0 +1,49 @@
+"""Options of the commands that evaluate a refiner."""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from refiner.commands.options import EXISTING_PATH, device_option, mask_option, points_option, seed_option
+
+OPTIONS = (
+    click.option(
+        "--labelled",
+        type=EXISTING_PATH,
+        metavar="DATA",
+        help="Photographs with gaze: test on them what estimators learn from raw and from refined renders.",
+    ),
+    click.option(
+        "--estimators",
+        is_flag=True,
+        help="Train such without labels too, and say how far they agree on the photographs; takes minutes.",
+    ),
+    click.option("--group", metavar="COLUMN", help="Label of photographs kept together.  [default: subject, else day]"),
+    click.option(
+        "--most", type=click.IntRange(64), default=4000, show_default=True, help="Images drawn of each data set."
+    ),
+    points_option,
+    mask_option,
+    seed_option,
+    device_option,
+)
+
+
+def evaluation_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command these options, as one argument ``settings``: :class:`refiner.evaluation.evaluation.Settings`."""
+
+    @functools.wraps(command)
+    def wrapped(*, points: str | None, mask: Path | None, **options: Any) -> None:
+        from refiner.evaluation.evaluation import Settings
+        from refiner.label_regions import LabelRegion
+
+        names = ("labelled", "estimators", "group", "most", "seed", "device")
+        chosen = {name: options.pop(name) for name in names}
+        command(**options, settings=Settings(region=LabelRegion(points, mask), **chosen))
+
+    for option in reversed(OPTIONS):
+        wrapped = option(wrapped)
+    return wrapped
