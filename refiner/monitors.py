@@ -1,7 +1,7 @@
 """Figures that tell whether adversarial training is healthy, and warnings in words when it is not.
 
 D accuracy of 1/2 on both sides is the equilibrium; it proves nothing on its own, since a dead discriminator
-says 1/2 too. See docs/troubleshooting.md for the remedies.
+says 1/2 too.
 """
 
 import math
@@ -10,6 +10,9 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor
+
+PAGE = "docs/troubleshooting.md"
+"""Where each warning has a place, by the symptom's name."""
 
 PATIENCE = 8
 """Log intervals in a row before a state of the game is worth a warning."""
@@ -64,7 +67,11 @@ class Monitor:
         """
         if "adversarial" not in means or "discriminator_loss" not in means:
             return []
-        return [message for name, (present, message) in _symptoms(means).items() if self._lasts(name, present)]
+        return [
+            f"{message} ({PAGE}#{name})"
+            for name, (present, message) in _symptoms(means).items()
+            if self._lasts(name, present)
+        ]
 
     def _lasts(self, name: str, present: bool) -> bool:
         """Whether a symptom has just lasted PATIENCE intervals, or 4 times that again."""

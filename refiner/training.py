@@ -30,7 +30,7 @@ from refiner.hardware import choose_precision
 from refiner.image_files import write_image
 from refiner.images import contact_sheet, grey_levels
 from refiner.interruption import Interruption
-from refiner.monitors import Monitor
+from refiner.monitors import PAGE, Monitor
 from refiner.preflight import compare_domains, compare_with_estimator
 from refiner.randomness import capture_globals, restore_globals, seed_globals, torch_generator
 from refiner.refiner_files import RefinerFile, load_refiner
@@ -111,7 +111,7 @@ def _load_domains(configuration: TrainingConfiguration, task: FrozenEstimator | 
         if task is not None:
             findings += compare_with_estimator(domains["renders"], equalize=task.equalize)
         for finding in findings:
-            log.warning("pre-flight: %s; %s", finding.message, finding.remedy)
+            log.warning("pre-flight: %s; %s (%s#preflight)", finding.message, finding.remedy, PAGE)
         if findings and configuration.data.preflight == "refuse":
             raise DataError(f"pre-flight: {findings[0].message}; {findings[0].remedy}, or set data.preflight: warn")
     return domains
@@ -246,8 +246,8 @@ class Training:
             if self.step == configuration.pretraining.refiner_steps and means.get("change", 0) > NEAR_IDENTITY:
                 log.warning(
                     "step %d: pre-training leaves the refiner %.2f away from the identity, expected %.2f or less; set "
-                    "more pretraining.refiner_steps or a larger learning rate",
-                    *(self.step, means["change"], NEAR_IDENTITY),
+                    "more pretraining.refiner_steps or another learning rate (%s#pretraining)",
+                    *(self.step, means["change"], NEAR_IDENTITY, PAGE),
                 )
             if last or self.step % configuration.sample_every == 0:
                 self.write_samples()
