@@ -191,7 +191,8 @@ class Training:
         self.game = Game(configuration, device=device, precision=precision, task=task)
         if start_from is not None:
             self.game.take_weights(start_from)
-        self.scores = ScoreBoard(scored_images(domains, configuration.seed), seed=configuration.seed)
+        scored = scored_images(domains, configuration.seed) if configuration.score_every else None
+        self.scores = None if scored is None else ScoreBoard(scored, seed=configuration.seed)
         self.step = 0
         self.drawn = dict.fromkeys(self.domains, 0)  # batches taken so far: the position in the data
         self.sums: dict[str, Tensor] = {}
@@ -209,7 +210,7 @@ class Training:
             "sums": self.sums,
             "counts": self.counts,
             "game": self.game.state_dict(),
-            "scores": self.scores.state_dict(),
+            "scores": None if self.scores is None else self.scores.state_dict(),
             "randomness": capture_globals(),
         }
 
@@ -218,7 +219,8 @@ class Training:
         self.step, self.drawn = state["step"], dict(state["drawn"])
         self.sums, self.counts = dict(state["sums"]), dict(state["counts"])
         self.game.load_state_dict(state["game"])
-        self.scores.load_state_dict(state["scores"])
+        if self.scores is not None:
+            self.scores.load_state_dict(state["scores"])
         restore_globals(state["randomness"])
 
     def run(self, report: Report, interruption: Interruption) -> None:
@@ -300,7 +302,7 @@ class Training:
         """Write the means since the last log line, each over the updates that measured it."""
         means = {name: float(total) / self.counts[name] for name, total in self.sums.items()}
         self.sums, self.counts = {}, {}
-        if self._is_scored():
+        if self.scores is not None and self._is_scored():
             refined = self.game.refine(self.scores.renders)
             means |= self.scores.judge(refined, self.game.saved_network.state_dict(), step=self.step)
         rounded = {name: float(f"{value:.6g}") for name, value in {**means, **clock}.items()}
@@ -311,7 +313,7 @@ class Training:
     def _is_scored(self) -> bool:
         every, pretraining = self.configuration.score_every, self.configuration.pretraining
         adversarial = self.step > pretraining.refiner_steps + pretraining.discriminator_steps
-        return bool(every) and adversarial and (self.step % every == 0 or self.step == self.configuration.total_steps)
+        return adversarial and (self.step % every == 0 or self.step == self.configuration.total_steps)
 
     def save(self) -> None:
         """Write a checkpoint and the refiner file."""
@@ -320,8 +322,10 @@ class Training:
 
     def _save_refiner(self) -> None:
         """The best weights where they are scored, else the present ones."""
-        chosen = self.scores.step if self.scores.weights else self.step
-        self.game.save(self.folder.refiner, step=chosen, weights=self.scores.weights or None)
+        if self.scores is not None and self.scores.weights:
+            self.game.save(self.folder.refiner, step=self.scores.step, weights=self.scores.weights)
+        else:
+            self.game.save(self.folder.refiner, step=self.step)
 
     def write_samples(self) -> None:
         """A sheet of the same renders every time, refined below them, photographs at the bottom."""
