@@ -648,6 +648,40 @@ def test_proxies_are_ranked_over_arms_without_the_control(tmp_path: Path) -> Non
     assert found["told from photographs"].correlation.mean == pytest.approx(-1)
 
 
+def test_the_score_chooses_among_checkpoints_of_one_training(tmp_path: Path) -> None:
+    arms = {
+        name: {"about": "", "against": [], "photographs": None, "family": name, "designs": {"inductive": name},
+               "steps": steps, "trajectory": trajectory}
+        for name, steps, trajectory in (("a", 250, "x"), ("b", 500, "x"), ("c", 1500, "x"), ("other", 500, "y"))
+    }  # fmt: skip
+    (tmp_path / "eyes").mkdir()
+    overview = {"format_version": 1, "study": "eyes", "slices": [], "arms": arms}
+    (tmp_path / "eyes" / "study.json").write_text(json.dumps(overview))
+    for name, error, score in (("a", 8.0, 0.9), ("b", 7.0, 0.8), ("c", 6.8, 0.85), ("other", 1.0, 0.1)):
+        _write_result(tmp_path / "eyes", name, 3, error)
+        path = tmp_path / "eyes" / f"{name}-3-inductive.json"
+        found = json.loads(path.read_text())
+        path.write_text(json.dumps({**found, "scores": {**found["scores"], "score": score}}))
+    (outcome,) = read_outcomes(tmp_path)
+    (choice,) = outcome.choices("inductive")
+    assert (choice.seed, choice.chosen, choice.best, choice.error, choice.least) == (3, 500, 1500, 7.0, 6.8)
+    assert row(dict(all_tables(outcome))["eyes inductive checkpoints"], "3")[-1] == "+3%"
+
+
+def test_arms_that_differ_in_steps_alone_are_one_training(values: dict[str, Any], tmp_path: Path) -> None:
+    values["adaptations"] = {
+        **values["adaptations"],
+        "longer": {"overrides": {"steps": 4}},
+        "other": {"overrides": {"steps": 4, "self_regularization_weight": 7}},
+    }
+    arms = {name: {"adaptation": name} for name in ("ours", "longer", "other", "histogram")}
+    values["arms"] = {"raw": {}, **arms}
+    plan = Plan(Study("tiny", tmp_path, StudyConfiguration.model_validate(values)), "target")
+    assert plan.trajectory("ours") == plan.trajectory("longer") != plan.trajectory("other")
+    assert [plan.steps(name) for name in values["arms"]] == [None, 2, 4, 4, None]
+    assert plan.trajectory("raw") is plan.trajectory("histogram") is None
+
+
 def test_results_of_an_arm_that_was_changed_are_left_out(outcomes: Path) -> None:
     _write_result(outcomes / "eyes", "raw", 1, 99.0, design="an older one")
     (outcome,) = read_outcomes(outcomes)

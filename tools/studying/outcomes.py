@@ -43,6 +43,23 @@ class Difference:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """A checkpoint of a training that the label-free score chooses, and the one that is best on real labels.
+
+    Attributes:
+        seed: of the training.
+        chosen, best: numbers of steps.
+        error, least: their errors in degrees.
+    """
+
+    seed: int
+    chosen: int
+    best: int
+    error: float
+    least: float
+
+
+@dataclass(frozen=True)
 class Outcome:
     """The results of one study.
 
@@ -104,6 +121,20 @@ class Outcome:
             if values:
                 return float(np.mean(values))
         return None
+
+    def choices(self, protocol: str) -> Iterator[Choice]:
+        """What the score chooses among arms whose refiners are checkpoints of one training, seed by seed."""
+        trainings: dict[tuple[str, int], list[tuple[float, float, int]]] = {}
+        for name in self.arms_of(protocol):
+            arm = self.arms[name]
+            for seed, result in self.of(name, protocol).items():
+                if arm.get("trajectory") and "score" in result["scores"]:
+                    found = result["scores"]["score"], result["error"]["mean"], arm["steps"]
+                    trainings.setdefault((arm["trajectory"], seed), []).append(found)
+        for (_, seed), found in trainings.items():
+            if len(found) > 1:
+                chosen, best = min(found), min(found, key=lambda one: one[1])
+                yield Choice(seed, chosen[2], best[2], chosen[1], best[1])
 
     def curves(self, protocol: str) -> Iterator[list[str]]:
         """Groups of arms that differ in the number of their photographs alone, fewest first."""

@@ -92,6 +92,26 @@ class Plan:
         text = arm.model_dump_json(exclude={"about", "photographs", "seeds", "protocols", "against"})
         return hashlib.sha256(text.encode()).hexdigest()
 
+    def steps(self, name: str) -> int | None:
+        """Of the refiner that an arm trains; None where it trains none."""
+        adaptation = self._trained(name)
+        return None if adaptation is None else self.study.refiner(adaptation, 0).steps
+
+    def trajectory(self, name: str) -> str | None:
+        """Digest that arms share whose refiners are checkpoints of one training; None where an arm trains none."""
+        adaptation = self._trained(name)
+        if adaptation is None:
+            return None
+        arm = self.configuration.arms[name]
+        text = arm.model_dump_json(exclude={"about", "adaptation", "seeds", "protocols", "against"})
+        text += self.study.refiner(adaptation, 0).model_dump_json(exclude={"steps"}) + str(adaptation.consistent)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def _trained(self, name: str) -> AdaptationSection | None:
+        arm = self.configuration.arms[name]
+        adaptation = None if arm.adaptation is None else self.configuration.adaptations[arm.adaptation]
+        return adaptation if adaptation is not None and adaptation.method == "refiner" else None
+
     def _test(self, name: str, seed: int, protocol: Protocol) -> Task:
         """The test of an arm's estimator, or of two that each test what the other has learnt from."""
         arm = self.configuration.arms[name]

@@ -27,7 +27,7 @@ OVERVIEW_FILE = "study.json"
 
 FORMAT_VERSION = 1
 
-SCORES = ("told_apart", "drift", "drift_distance", "distance", "renders_distance")
+SCORES = ("told_apart", "drift", "drift_distance", "distance", "renders_distance", "score")
 
 ANSWERS = 100
 """Tested images whose answers are kept, spread evenly: enough to say how much estimators disagree."""
@@ -64,6 +64,8 @@ def write_overview(study: Study, plan: Plan, results: Path) -> None:
             "against": configuration.against if arm.against is None else arm.against,
             "photographs": arm.photographs,
             "family": plan.family(name),
+            "steps": plan.steps(name),
+            "trajectory": plan.trajectory(name),
             "designs": {protocol: plan.design(name, protocol) for protocol in plan.protocols(name)},
         }
         for name, arm in configuration.arms.items()

@@ -13,6 +13,7 @@ from refiner.evaluation.distances import sliced_wasserstein
 from refiner.gaze.data import Patches, to_levels
 from refiner.randomness import numpy_generator
 from refiner.regression import SmallRegressor, fit_regressor, predict
+from refiner.scores import IMAGES, ScoreBoard
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Scores:
         drift_distance: mean length of that shift.
         distance: sliced Wasserstein distance of the adapted renders to the photographs.
         renders_distance: the same of the renders before.
+        score: by which training chooses among its checkpoints, see :class:`refiner.scores.ScoreBoard`.
     """
 
     told_apart: float
@@ -33,6 +35,7 @@ class Scores:
     drift_distance: float | None
     distance: float
     renders_distance: float
+    score: float
 
 
 def measure_scores(
@@ -49,14 +52,16 @@ def measure_scores(
     """
     told_apart = two_sample_accuracy(adapted, photographs, steps=steps, images=images, seed=seed)
     count = min(len(renders), len(photographs), images)
-    first = [to_levels(torch.from_numpy(pixels[:count])) for pixels in (adapted, renders)]
-    second = to_levels(torch.from_numpy(photographs[np.linspace(0, len(photographs) - 1, count).astype(int)]))
-    distances = [sliced_wasserstein(pixels, second, seed=seed) for pixels in first]
+    after, before = (to_levels(torch.from_numpy(pixels[:count])) for pixels in (adapted, renders))
+    real = to_levels(torch.from_numpy(photographs[np.linspace(0, len(photographs) - 1, count).astype(int)]))
+    figures = [sliced_wasserstein(pixels, real, seed=seed) for pixels in (after, before)]
+    few = {"renders": before[:IMAGES], "photographs": real[numpy_generator(seed, "few").permutation(count)[:IMAGES]]}
+    figures.append(ScoreBoard(few, seed=seed).judge(after[:IMAGES], {}, step=0)["score"])
     if pupils is None:
-        return Scores(told_apart, None, None, *distances)
+        return Scores(told_apart, None, None, *figures)
     before, after, points = (torch.from_numpy(values[: images // 2]) for values in (renders, adapted, pupils))
     drift = measure_drift(to_levels(before), to_levels(after), points.float())
-    return Scores(told_apart, drift.vector, drift.distance, *distances)
+    return Scores(told_apart, drift.vector, drift.distance, *figures)
 
 
 def two_sample_accuracy(first: Patches, second: Patches, *, steps: int, images: int, seed: int) -> float:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from studying.outcomes import Outcome, Results, figures
+from studying.outcomes import Choice, Outcome, Results, figures
 from studying.proxies import Proxy, measured_proxies
 
 from refiner.gaze.accuracy import seed_interval
@@ -19,6 +19,8 @@ def all_tables(outcome: Outcome) -> Iterator[tuple[str, str]]:
         yield name, error_table(outcome, protocol)
         yield f"{name} differences", difference_table(outcome, protocol)
         yield f"{name} scores", score_table(outcome, protocol)
+        if choices := list(outcome.choices(protocol)):
+            yield f"{name} checkpoints", choice_table(choices)
         if proxies := list(measured_proxies(outcome, protocol)):
             yield f"{name} proxies", proxy_table(proxies)
         if outcome.slices:
@@ -114,6 +116,16 @@ def proxy_table(proxies: Sequence[Proxy]) -> str:
     """How well scores order the arms by their error."""
     head = ("lower is better", "arms", "rank correlation with the error")
     return _markdown(head, [[name, str(arms), str(value)] for name, arms, value in proxies])
+
+
+def choice_table(choices: Sequence[Choice]) -> str:
+    """The checkpoint that the score chooses, beside the best on real labels."""
+    head = ("seed", "chosen, steps", "its error, °", "best, steps", "its error, °", "above the best")
+    rows = []
+    for one in choices:
+        row = [str(one.seed), str(one.chosen), f"{one.error:.2f}", str(one.best), f"{one.least:.2f}"]
+        rows.append([*row, f"{one.error / one.least - 1:+.0%}"])
+    return _markdown(head, rows)
 
 
 def photograph_table(outcome: Outcome, protocol: str) -> str:
