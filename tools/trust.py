@@ -18,17 +18,22 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).parent))
 from studying.pages import fill_tables
 
+from refiner.configuration import TrainingConfiguration, read_configuration
 from refiner.drift import score_drift
 from refiner.evaluation.verdict import MAX_DRIFT
 from refiner.eyes import EyeParameters, render_eyes
 from refiner.files import write_text
+from refiner.game import Game
 from refiner.hardware import environment
 from refiner.networks import RefinerNetwork
 from refiner.refinement import Refiner
+from refiner.scores import IMAGES, ScoreBoard
 
 ROOT = Path(__file__).parent.parent
 COUNT = 2000
 REPEATS = 15
+BETWEEN = 250
+"""Steps between two scores of a training."""
 
 PLANTED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "moved down by 1 px": lambda refined, near: refined.roll(1, dims=2),
@@ -58,7 +63,11 @@ def main(page: Path, seed: int) -> None:
         broken = [_scores(renders, plant(refined, near), points) for points in (pupils[:, None], None)]
         lines.append(_row(name, sound, broken))
         curves[name] = roc(sound[0], broken[0])
-    tables = {"planted": "\n".join(lines) + "\n", "cost": _cost(renders, refined, pupils)}
+    tables = {
+        "planted": "\n".join(lines),
+        "cost": _cost(renders, refined, pupils),
+        "score": _score_cost(renders, refined),
+    }
     text, _ = fill_tables(page.read_text(encoding="utf-8"), tables, str(page))
     write_text(page, text)
     write_text(page.with_name("drift_roc.svg"), picture(curves))
@@ -94,27 +103,57 @@ def _cost(renders: Tensor, refined: Tensor, pupils: Tensor) -> str:
     """Time of the score as a share of the paper network's in plain fp32, both in turns."""
     network = RefinerNetwork().eval()
     images, after, points = renders[:64], refined[:64], pupils[:64, None]
-    work: dict[str, Callable[[], object]] = {
-        "network": lambda: network(images),
-        "labelled points": lambda: score_drift(images, after, points=points),
-        "whole images": lambda: score_drift(images, after),
-    }
-    times: dict[str, list[float]] = {name: [] for name in work}
     with torch.inference_mode():
-        for repeat in range(REPEATS + 2):
-            for name, run in work.items():
-                start = time.perf_counter()
-                run()
-                if repeat >= 2:
-                    times[name].append(time.perf_counter() - start)
+        ratios = _in_turns(
+            {
+                "network": lambda: network(images),
+                "labelled points": lambda: score_drift(images, after, points=points),
+                "whole images": lambda: score_drift(images, after),
+            }
+        )
     lines = ["| drift of | share of the network's time |", "| --- | --- |"]
-    for name in list(work)[1:]:
-        ratios = [own / plain for own, plain in zip(times[name], times["network"], strict=True)]
-        spread = f"{min(ratios):.1%} to {max(ratios):.1%}"
-        lines.append(f"| {name} | {statistics.median(ratios):.1%} ({spread}) |")
-    processor = environment()["processor"]["name"]
-    lines.append(f"\n64 patches of 36x60, {torch.get_num_threads()} threads, {processor}; {REPEATS} repeats in turns.")
-    return "\n".join(lines) + "\n"
+    lines += [f"| {name} | {_spread(shares)} |" for name, shares in ratios.items()]
+    return "\n".join([*lines, f"\n64 patches of 36x60{_circumstances()}"])
+
+
+def _score_cost(renders: Tensor, photographs: Tensor) -> str:
+    """Time of a score as a share of that of the training steps between two, both in turns."""
+    configuration = read_configuration(ROOT / "configs" / "eyes.yaml", TrainingConfiguration)
+    game = Game(configuration, device="cpu", precision="fp32", task=None)
+    board = ScoreBoard({"renders": renders[:IMAGES], "photographs": photographs[:IMAGES]}, seed=0)
+    synthetic, real = renders[: configuration.batch_size], photographs[: configuration.batch_size]
+    generator = torch.Generator().manual_seed(0)
+
+    def step() -> None:
+        game.update_refiner(synthetic, generator, adversarial=True)
+        game.update_discriminator(synthetic, real, generator, penalize=False)
+
+    ratios = _in_turns({"step": step, "score": lambda: board.judge(game.refine(board.renders), {}, step=0)})
+    shares = [ratio / BETWEEN for ratio in ratios["score"]]
+    return f"{_spread(shares)} of the training's time, scored every {BETWEEN} steps of `eyes.yaml`{_circumstances()}"
+
+
+def _in_turns(work: dict[str, Callable[[], object]]) -> dict[str, list[float]]:
+    """Times of everything but the first, as shares of that of the first, repeat by repeat."""
+    times: dict[str, list[float]] = {name: [] for name in work}
+    for repeat in range(REPEATS + 2):
+        for name, run in work.items():
+            start = time.perf_counter()
+            run()
+            if repeat >= 2:
+                times[name].append(time.perf_counter() - start)
+    plain, *others = times
+    return {name: [own / base for own, base in zip(times[name], times[plain], strict=True)] for name in others}
+
+
+def _spread(shares: list[float]) -> str:
+    return f"{statistics.median(shares):.1%} ({min(shares):.1%} to {max(shares):.1%})"
+
+
+def _circumstances() -> str:
+    processor = environment()["processor"]
+    name = " ".join([processor["name"], *processor["features"]])
+    return f"; {torch.get_num_threads()} threads, {name}; {REPEATS} repeats in turns."
 
 
 def picture(curves: dict[str, list[tuple[float, float]]]) -> str:
