@@ -10,7 +10,7 @@ from refiner.configuration import TrainingConfiguration, read_configuration
 from refiner.demonstration import RECIPE, SHORT
 from refiner.game import build_networks
 from refiner.gaze.configuration import GazeConfiguration
-from refiner.gaze.training import build_network
+from refiner.gaze.learner import build_network
 from refiner.losses import self_regularization_loss
 from refiner.networks import parameter_count
 from refiner.training import train

@@ -3,7 +3,6 @@
 Every random choice follows from (seed, purpose, step); what cannot be recomputed is in the checkpoint.
 """
 
-import copy
 import logging
 import math
 import time
@@ -11,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate.tracking import TensorBoardTracker
 from torch import Tensor
@@ -19,26 +17,22 @@ from torch import Tensor
 from refiner.augmentation import Augmentation
 from refiner.checkpoints import load_checkpoint, save_checkpoint
 from refiner.data import Sampler
-from refiner.errors import RunError, TrainingError
-from refiner.gaze.angles import angular_error_degrees
+from refiner.errors import RunError
 from refiner.gaze.augmentation import strong_augmentation
+from refiner.gaze.baseline import fit_neighbours
 from refiner.gaze.configuration import GazeConfiguration
 from refiner.gaze.data import LabelledPatches, load_patches, split_held_out, to_levels
-from refiner.gaze.estimator_files import save_estimator
-from refiner.gaze.estimators import GazeNetwork
-from refiner.gaze.losses import LOSSES
-from refiner.gaze.neighbours import NearestNeighbours
+from refiner.gaze.learner import Learner, architecture, trial_of
+from refiner.gaze.saving import held_out_error, save_trained
 from refiner.hardware import choose_precision
 from refiner.interruption import Interruption
-from refiner.randomness import capture_globals, derived_seed, restore_globals, seed_globals
+from refiner.randomness import capture_globals, restore_globals, seed_globals
 from refiner.runs import RunFolder, open_run
 
 log = logging.getLogger(__name__)
 
 Report = Callable[[int, int, dict[str, float]], None]
 """Called after each step with the step, the number of steps and the latest means."""
-
-_EVALUATION_BATCH = 256
 
 
 def train_estimator(
@@ -135,15 +129,8 @@ class GazeTraining:
         self.images, self.gaze, self.head_pose = training.tensors()
         self.sampler = Sampler(len(training), configuration.batch_size, seed=configuration.seed, purpose="gaze")
         seed_globals(configuration.seed)
-        self.device, self.precision = folder.settle_environment(device, inputs, self._choose_precision)
-        self.network = build_network(configuration).to(self.device)
-        self.average = copy.deepcopy(self.network) if configuration.ema_decay else None
-        self.optimizer = torch.optim.AdamW(
-            self.network.parameters(),
-            lr=configuration.optimizer.learning_rate,
-            weight_decay=configuration.optimizer.weight_decay,
-            fused=True,
-        )
+        device, precision = folder.settle_environment(device, inputs, self._choose_precision)
+        self.learner = Learner(configuration, device=device, precision=precision)
         self.step = 0
         self.best: dict[str, Any] = {"step": 0, "error": math.inf, "weights": {}}
         self.waited = 0  # looks at the held-out images since the best
@@ -153,16 +140,14 @@ class GazeTraining:
     def _choose_precision(self, device: str) -> str:
         precision: str = self.configuration.precision
         if precision == "auto":
-            return choose_precision(device, _trial(self.configuration, device))
+            return choose_precision(device, trial_of(self.configuration, device))
         return precision
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that a resumed run needs."""
         return {
             "step": self.step,
-            "network": self.network.state_dict(),
-            "average": {} if self.average is None else self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            **self.learner.state_dict(),
             "best": self.best,
             "waited": self.waited,
             "sums": self.sums,
@@ -174,10 +159,7 @@ class GazeTraining:
         """Go on from :meth:`state_dict`."""
         self.step, self.best, self.waited = state["step"], state["best"], state["waited"]
         self.sums, self.count = dict(state["sums"]), state["count"]
-        self.network.load_state_dict(state["network"])
-        if self.average is not None:
-            self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.learner.load_state_dict(state)
         restore_globals(state["randomness"])
 
     @property
@@ -219,29 +201,8 @@ class GazeTraining:
         Raises:
             TrainingError: the loss is not finite.
         """
-        configuration, section = self.configuration, self.configuration.optimizer
-        for group in self.optimizer.param_groups:
-            share = (1 + math.cos(math.pi * self.step / configuration.steps)) / 2
-            group["lr"] = section.learning_rate * (share if section.schedule == "cosine" else 1.0)
-        images, gaze, head_pose = self.batch(self.step)
-        with torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bf16"):
-            predicted = self.network(images, head_pose)
-        loss = LOSSES[configuration.loss](predicted.float(), gaze)
-        if not torch.isfinite(loss):
-            raise TrainingError(
-                f"step {self.step + 1}: the loss is not finite ({loss.item():.4g}); lower optimizer.learning_rate, or "
-                "set precision: fp32"
-            )
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizer.step()
-        if self.average is not None:
-            with torch.no_grad():
-                torch._foreach_lerp_(
-                    list(self.average.parameters()), list(self.network.parameters()), 1 - configuration.ema_decay
-                )
-        error = angular_error_degrees(predicted.detach().double().cpu().numpy(), gaze.double().cpu().numpy()).mean()
-        for name, value in {"loss": loss.detach().double().cpu(), "error_degrees": torch.tensor(error)}.items():
+        figures = self.learner.update(*self.batch(self.step), step=self.step)
+        for name, value in figures.items():
             self.sums[name] = self.sums[name] + value if name in self.sums else value
         self.count += 1
 
@@ -258,24 +219,20 @@ class GazeTraining:
             head_pose = None if head_pose is None else torch.from_numpy(labels["head_pose"])
         strength, seed = self.configuration.augmentation.strong, self.configuration.seed
         images = strong_augmentation(to_levels(pixels), strength=strength, seed=seed, step=step)
-        images = images.to(self.device, memory_format=torch.channels_last)
-        return images, gaze.to(self.device), None if head_pose is None else head_pose.to(self.device)
+        device = self.learner.device
+        images = images.to(device, memory_format=torch.channels_last)
+        return images, gaze.to(device), None if head_pose is None else head_pose.to(device)
 
     def look(self) -> float:
         """Mean error on the held-out images in degrees; the weights are kept when it is the best so far."""
         assert self.held_out is not None
-        error = held_out_error(self.judged, self.held_out, self.device)
+        error = held_out_error(self.learner.judged, self.held_out, self.learner.device)
         if error < self.best["error"]:
-            weights = {name: tensor.cpu().clone() for name, tensor in self.judged.state_dict().items()}
+            weights = {name: tensor.cpu().clone() for name, tensor in self.learner.judged.state_dict().items()}
             self.best, self.waited = {"step": self.step, "error": error, "weights": weights}, 0
         else:
             self.waited += 1
         return error
-
-    @property
-    def judged(self) -> GazeNetwork:
-        """The network that is judged and saved: the running mean of the weights where there is one."""
-        return self.network if self.average is None else self.average
 
     def _best(self) -> tuple[float, int]:
         return self.best["error"], self.best["step"]
@@ -291,102 +248,9 @@ class GazeTraining:
 
     def save(self) -> None:
         """Write the estimator file: the best weights, or the last where nothing was held out."""
-        weights = self.best["weights"] or self.judged.state_dict()
-        chosen = {"steps": self.step, "step": self.best["step"] or self.step, "precision": self.precision}
+        weights = self.best["weights"] or self.learner.judged.state_dict()
+        chosen = {"steps": self.step, "step": self.best["step"] or self.step, "precision": self.learner.precision}
         error = self.best["error"] if self.held_out else None
-        _save(self.configuration, self.folder, weights, architecture(self.configuration), self.training, error, chosen)
-
-
-def fit_neighbours(
-    configuration: GazeConfiguration, folder: RunFolder, training: LabelledPatches, held_out: LabelledPatches | None
-) -> dict[str, float]:
-    """Fit and save the nearest-neighbour baseline; gives its figures."""
-    section = configuration.neighbours
-    arguments = {"patch": list(section.size), "neighbours": section.count, "samples": len(training)}
-    network = NearestNeighbours(
-        configuration.size, patch=section.size, neighbours=section.count, samples=len(training)
-    ).eval()
-    images, gaze, _ = training.tensors()
-    for start in range(0, len(images), _EVALUATION_BATCH):
-        part = slice(start, start + _EVALUATION_BATCH)
-        network.remember(start, to_levels(images[part]), gaze[part])
-    error = held_out_error(network, held_out, "cpu") if held_out else None
-    figures = {} if error is None else {"held_out_degrees": error}
-    folder.cut_metrics(0)
-    folder.log_metrics({"step": 1, **figures})
-    design = {"network": "knn", "size": list(configuration.size), **arguments}
-    chosen = {"steps": 0, "step": 0, "precision": "fp32"}
-    _save(configuration, folder, network.state_dict(), design, training, error, chosen)
-    return figures
-
-
-@torch.inference_mode()
-def held_out_error(network: GazeNetwork | NearestNeighbours, patches: LabelledPatches, device: str) -> float:
-    """Mean angular error in degrees."""
-    images, _, head_pose = patches.tensors()
-    parts = []
-    for start in range(0, len(images), _EVALUATION_BATCH):
-        part = slice(start, start + _EVALUATION_BATCH)
-        batch = to_levels(images[part]).to(device, memory_format=torch.channels_last)
-        pose = None if head_pose is None else head_pose[part].to(device)
-        parts.append(network(batch, pose).double().cpu().numpy())
-    return float(angular_error_degrees(np.concatenate(parts), patches.gaze).mean())
-
-
-def architecture(configuration: GazeConfiguration) -> dict[str, Any]:
-    """The arguments of :class:`GazeNetwork` that a configuration asks for."""
-    return {
-        "network": configuration.network,
-        "size": list(configuration.size),
-        "head_pose": configuration.head_pose,
-        "standardize": configuration.standardize,
-    }
-
-
-def build_network(configuration: GazeConfiguration) -> GazeNetwork:
-    """The network on the CPU, with initial weights that follow from the seed alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derived_seed(configuration.seed, "estimator"))
-        network = GazeNetwork(**{**architecture(configuration), "size": configuration.size})
-    return network.to(memory_format=torch.channels_last)
-
-
-def _trial(configuration: GazeConfiguration, device: str) -> Callable[[str], None]:
-    """A little of the real work, forwards and backwards, for :func:`refiner.hardware.choose_precision`."""
-    network = build_network(configuration).to(device)
-    images = torch.zeros(min(configuration.batch_size, 64), 1, *configuration.size, device=device)
-    pose = torch.zeros(len(images), 2, device=device) if configuration.head_pose else None
-
-    def trial(precision: str) -> None:
-        with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
-            network(images, pose).mean().backward()
-        if device == "cuda":
-            torch.cuda.synchronize()
-
-    return trial
-
-
-def _save(
-    configuration: GazeConfiguration,
-    folder: RunFolder,
-    weights: dict[str, Tensor],
-    design: dict[str, Any],
-    training: LabelledPatches,
-    held_out_degrees: float | None,
-    chosen: dict[str, Any],
-) -> None:
-    pitch, yaw = training.gaze.mean(axis=0)
-    summary = {
-        **chosen,
-        "images": len(training),
-        "held_out_degrees": held_out_degrees,
-        "configuration": configuration.model_dump(mode="json", exclude={"data": {"train"}, "precision": True}),
-    }
-    save_estimator(
-        folder.estimator,
-        weights,
-        architecture=design,
-        equalize=configuration.equalize,
-        mean_gaze=(float(pitch), float(yaw)),
-        training=summary,
-    )
+        save_trained(
+            self.configuration, self.folder, weights, architecture(self.configuration), self.training, error, chosen
+        )

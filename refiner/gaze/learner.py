@@ -1,0 +1,128 @@
+"""A gaze network that learns: its weights, their running mean and its optimizer, and what one update does."""
+
+import copy
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from refiner.errors import TrainingError
+from refiner.gaze.angles import angular_error_degrees
+from refiner.gaze.configuration import GazeConfiguration
+from refiner.gaze.estimators import GazeNetwork
+from refiner.gaze.losses import LOSSES
+from refiner.randomness import derived_seed
+
+
+class Learner:
+    """A network and its optimizer.
+
+    Args:
+        configuration: what to do; not of the network ``knn``.
+        device: ``cpu`` or ``cuda``.
+        precision: ``fp32`` or ``bf16``.
+    """
+
+    def __init__(self, configuration: GazeConfiguration, *, device: str, precision: str) -> None:
+        self.configuration, self.device, self.precision = configuration, device, precision
+        self.network = build_network(configuration).to(device)
+        self.average = copy.deepcopy(self.network) if configuration.ema_decay else None
+        self.optimizer = torch.optim.AdamW(
+            self.network.parameters(),
+            lr=configuration.optimizer.learning_rate,
+            weight_decay=configuration.optimizer.weight_decay,
+            fused=True,
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that a resumed run needs."""
+        return {
+            "network": self.network.state_dict(),
+            "average": {} if self.average is None else self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from :meth:`state_dict`."""
+        self.network.load_state_dict(state["network"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+    @property
+    def judged(self) -> GazeNetwork:
+        """The network that is judged and saved: the running mean of the weights where there is one."""
+        return self.network if self.average is None else self.average
+
+    def update(self, images: Tensor, gaze: Tensor, head_pose: Tensor | None, *, step: int) -> dict[str, Tensor]:
+        """One update.
+
+        Args:
+            images: (N, 1, H, W), in [-1, 1].
+            gaze: (N, 2), pitch and yaw in radians.
+            head_pose: the same, or None.
+            step: updates so far.
+
+        Returns:
+            ``loss`` and ``error_degrees``, on the CPU.
+
+        Raises:
+            TrainingError: the loss is not finite.
+        """
+        configuration, section = self.configuration, self.configuration.optimizer
+        for group in self.optimizer.param_groups:
+            share = (1 + math.cos(math.pi * step / configuration.steps)) / 2
+            group["lr"] = section.learning_rate * (share if section.schedule == "cosine" else 1.0)
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bf16"):
+            predicted = self.network(images, head_pose)
+        loss = LOSSES[configuration.loss](predicted.float(), gaze)
+        if not torch.isfinite(loss):
+            raise TrainingError(
+                f"step {step + 1}: the loss is not finite ({loss.item():.4g}); lower optimizer.learning_rate, or "
+                "set precision: fp32"
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        if self.average is not None:
+            with torch.no_grad():
+                torch._foreach_lerp_(
+                    list(self.average.parameters()), list(self.network.parameters()), 1 - configuration.ema_decay
+                )
+        error = angular_error_degrees(predicted.detach().double().cpu().numpy(), gaze.double().cpu().numpy()).mean()
+        return {"loss": loss.detach().double().cpu(), "error_degrees": torch.tensor(error)}
+
+
+def architecture(configuration: GazeConfiguration) -> dict[str, Any]:
+    """The arguments of :class:`GazeNetwork` that a configuration asks for."""
+    return {
+        "network": configuration.network,
+        "size": list(configuration.size),
+        "head_pose": configuration.head_pose,
+        "standardize": configuration.standardize,
+    }
+
+
+def build_network(configuration: GazeConfiguration) -> GazeNetwork:
+    """The network on the CPU, with initial weights that follow from the seed alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derived_seed(configuration.seed, "estimator"))
+        network = GazeNetwork(**{**architecture(configuration), "size": configuration.size})
+    return network.to(memory_format=torch.channels_last)
+
+
+def trial_of(configuration: GazeConfiguration, device: str) -> Callable[[str], None]:
+    """A little of the real work, forwards and backwards, for :func:`refiner.hardware.choose_precision`."""
+    network = build_network(configuration).to(device)
+    images = torch.zeros(min(configuration.batch_size, 64), 1, *configuration.size, device=device)
+    pose = torch.zeros(len(images), 2, device=device) if configuration.head_pose else None
+
+    def trial(precision: str) -> None:
+        with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
+            network(images, pose).mean().backward()
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    return trial
