@@ -26,7 +26,7 @@ from refiner.consistency import FrozenEstimator, load_frozen_estimator
 from refiner.data import ImageDomain, Sampler, load_domain
 from refiner.errors import DataError, RunError, TrainingError
 from refiner.game import Game, training_trial
-from refiner.hardware import choose_precision
+from refiner.hardware import choose_precision, keep_freed_memory
 from refiner.image_files import write_image
 from refiner.images import contact_sheet, grey_levels
 from refiner.interruption import Interruption
@@ -73,6 +73,7 @@ def train(
     Raises:
         RefinerError: the data, the configuration or the run folder cannot be used, or a loss is not finite.
     """
+    keep_freed_memory()
     task = _load_task(configuration)
     domains = _load_domains(configuration, task)  # before the run folder is touched: a typo must cost nothing
     augmentations = _build_augmentations(configuration, domains)

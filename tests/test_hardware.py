@@ -1,4 +1,5 @@
 import time
+import types
 
 import pytest
 
@@ -35,3 +36,13 @@ def test_a_device_that_is_absent_is_named(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(DeviceError, match="--device cuda: no CUDA device"):
         hardware.resolve_device("cuda")
+
+
+def test_freed_memory_is_kept_where_there_is_glibc(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[int, int] = {}
+    library = types.SimpleNamespace(mallopt=asked.__setitem__)
+    monkeypatch.setattr(hardware.ctypes, "CDLL", lambda name: library)
+    hardware.keep_freed_memory()
+    assert asked == {-3: 2**25, -1: 2**31 - 1}  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
+    monkeypatch.setattr(hardware.ctypes, "CDLL", lambda name: types.SimpleNamespace())
+    hardware.keep_freed_memory()

@@ -24,7 +24,7 @@ from refiner.gaze.configuration import GazeConfiguration
 from refiner.gaze.data import LabelledPatches, load_patches, split_held_out, to_levels
 from refiner.gaze.learner import Learner, architecture, trial_of
 from refiner.gaze.saving import held_out_error, save_trained
-from refiner.hardware import choose_precision
+from refiner.hardware import choose_precision, keep_freed_memory
 from refiner.interruption import Interruption
 from refiner.randomness import capture_globals, restore_globals, seed_globals
 from refiner.runs import RunFolder, open_run
@@ -58,6 +58,7 @@ def train_estimator(
     Raises:
         RefinerError: the data, the configuration or the run folder cannot be used, or a loss is not finite.
     """
+    keep_freed_memory()
     patches = load_patches(
         configuration.data.train,
         size=configuration.size,
