@@ -48,9 +48,6 @@ SIDECAR_SUFFIXES = (".json", ".csv", ".txt", ".md", ".yaml", ".yml")
 OWN_TABLES = (REJECTED_FILE, DRIFT_FILE)
 """What refining itself writes beside the images; those of a step before are not copied."""
 
-MAX_REFINED_PIXELS = 2**23
-"""Largest image that is refined in one piece: 2 GiB for each activation of the paper's network."""
-
 _AHEAD = 64  # images read ahead of the network, and written behind it
 _WAITING = 256  # images that wait for others of their size to fill a batch
 
@@ -126,7 +123,7 @@ def refine_path(
         destination = destination / source.name
     if destination.exists() and not overwrite:
         raise OutputError(f"{destination}: is there already; choose another name, or replace it with --overwrite")
-    image = _refinable(source.name, read_image(source))
+    image = read_image(source)
     refined = loaded(image)
     before, after = (to_planes(picture, loaded.channels)[None] for picture in (image, refined))
     (drift,) = measure_label_drift(before, after, [region.watched(source.name, {}, image.shape[:2])])
@@ -170,15 +167,6 @@ def _uselessness(path: Path) -> str:
         if table in path.parts:
             return f"lies in a folder {table}, which is the name of a table that refining writes"
     return "is neither an image nor a table that goes along with images"
-
-
-def _refinable(name: str, image: Image) -> Image:
-    """The image, unless the network's activations of it would fill the memory."""
-    if image.shape[0] * image.shape[1] > MAX_REFINED_PIXELS:
-        raise ImageError(
-            name, f"is {image.shape[0]}x{image.shape[1]}; at most {MAX_REFINED_PIXELS:,} pixels are refined"
-        )
-    return image
 
 
 def _noted(notes: list[float | None] | None) -> LabelDrift | None:
@@ -268,7 +256,7 @@ class _FolderRefinement:
 
     def _load(self, name: str) -> tuple[Image, Labels]:
         """An image, and what must stay in it."""
-        image = _refinable(name, read_image(self.source / name))
+        image = read_image(self.source / name)
         return image, self.region.watched(name, labels_of(self.labels, name), image.shape[:2])
 
     def _refine(self, jobs: Sequence[_Job]) -> None:

@@ -57,6 +57,8 @@ class RefinerNetwork(nn.Module):
 
     channels: int
     unshuffle: int
+    reach: int
+    """Pixels on either side of one that its refined value follows from, rounded up to whole folded blocks."""
 
     def __init__(
         self,
@@ -80,6 +82,8 @@ class RefinerNetwork(nn.Module):
         self.max_change = max_change
         self.smooth_change = smooth_change
         folded = channels * unshuffle**2
+        trunk = stem_kernel // 2 + 2 * blocks * (kernel // 2)
+        self.reach = unshuffle * (trunk + (unshuffle > 1) + smooth_change)  # of what comes behind it, a pixel each
         self.stem = nn.Conv2d(folded, features, stem_kernel, padding=stem_kernel // 2)
         self.blocks = nn.Sequential(*(ResidualBlock(features, kernel) for _ in range(blocks)))
         if unshuffle > 1:  # unfold, then smooth over the seams of the blocks, which would show as a checkerboard

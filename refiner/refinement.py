@@ -17,9 +17,13 @@ from refiner.image_files import Image
 from refiner.images import from_planes, to_planes
 from refiner.networks import RefinerNetwork
 from refiner.refiner_files import load_refiner
+from refiner.tiling import by_tiles
 
 BATCH_PIXELS = 16 * 36 * 60
 """Pixels in a batch: 16 patches of 36x60 keep the activations in the cache of a processor core."""
+
+TILED_PIXELS = 2**20
+"""Pixels of an image above which it is refined by tiles, so that memory does not grow with it."""
 
 _CHANNELS = ((), (3,), (4,))  # what follows height and width in the shape of an image
 
@@ -107,6 +111,8 @@ class Refiner:
         batch = torch.zeros((full, *images.shape[1:]), dtype=torch.float32)
         batch[:count] = images
         batch = batch.to(self.device, memory_format=torch.channels_last)
+        if images.shape[2] * images.shape[3] > TILED_PIXELS:
+            return by_tiles(self.network, batch, reach=self.network.reach)[:count].contiguous().cpu()
         return self.network(batch)[:count].contiguous().cpu()  # type: ignore[no-any-return]
 
 

@@ -1,0 +1,82 @@
+"""Tiles give what the whole image gives."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from refiner import refinement
+from refiner.networks import RefinerNetwork
+from refiner.refinement import Refiner
+from refiner.tiling import by_tiles, tiles
+
+NETWORKS: dict[str, dict[str, Any]] = {
+    "paper": {"features": 4},
+    "wide stem": {"features": 4, "blocks": 2, "stem_kernel": 7, "channels": 3},
+    "half": {"features": 4, "blocks": 2, "unshuffle": 2, "output": "residual"},
+    "half, smooth": {"features": 4, "blocks": 1, "unshuffle": 2, "output": "residual", "smooth_change": True},
+    "quarter, smooth": {"features": 4, "blocks": 1, "unshuffle": 4, "output": "residual", "smooth_change": True},
+}
+
+
+def network_of(name: str) -> RefinerNetwork:
+    torch.manual_seed(0)
+    network = RefinerNetwork(**NETWORKS[name]).eval()
+    for parameter in network.parameters():  # every path is to matter
+        nn.init.normal_(parameter, std=0.3)
+    return network
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("size", [(41, 67), (64, 48), (9, 130)])
+@torch.inference_mode()
+def test_tiles_give_what_the_whole_gives(name: str, size: tuple[int, int]) -> None:
+    network = network_of(name)
+    images = torch.rand(2, network.channels, *size) * 2 - 1
+    pieces = by_tiles(network, images, reach=network.reach, side=12)
+    assert torch.allclose(pieces, network(images), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@torch.inference_mode()
+def test_with_less_than_their_reach_they_would_not(name: str) -> None:
+    """Nothing far beyond what is needed is computed, and the test above could fail."""
+    network = network_of(name)
+    images = torch.rand(1, network.channels, 48, 60) * 2 - 1
+    short = by_tiles(network, images, reach=network.reach - 2 * network.unshuffle, side=12)
+    assert not torch.allclose(short, network(images), atol=1e-5)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 90), st.integers(1, 90), st.integers(0, 9), st.integers(1, 40))
+def test_cores_cover_every_pixel_once(height: int, width: int, reach: int, side: int) -> None:
+    covered = np.zeros((height, width), int)
+    for (top, bottom, left, right), (first, last, start, end) in tiles(height, width, reach=reach, side=side):
+        covered[top:bottom, left:right] += 1
+        assert first == max(0, top - reach)
+        assert start == max(0, left - reach)
+        assert last == min(height, bottom + reach)
+        assert end == min(width, right + reach)
+    assert (covered == 1).all()
+
+
+def test_a_refiner_takes_images_larger_than_a_tile(monkeypatch: pytest.MonkeyPatch) -> None:
+    refiner = Refiner(network_of("half, smooth"), {}, device="cpu")
+    image = np.random.default_rng(0).integers(0, 256, (50, 90), np.uint8)
+    whole = refiner(image)
+    called: list[tuple[int, ...]] = []
+
+    def counted(network: Any, images: torch.Tensor, *, reach: int) -> torch.Tensor:
+        called.append(tuple(images.shape))
+        return by_tiles(network, images, reach=reach, side=16)
+
+    monkeypatch.setattr(refinement, "by_tiles", counted)
+    monkeypatch.setattr(refinement, "TILED_PIXELS", 50 * 90 - 1)
+    difference = np.abs(refiner(image).astype(int) - whole)
+    assert called
+    assert difference.max() <= 1
+    assert (difference > 0).mean() < 0.001
