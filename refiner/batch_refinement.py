@@ -76,6 +76,7 @@ def refine_path(
     refiner: Path,
     *,
     device: str = "auto",
+    backend: str = "torch",
     overwrite: bool = False,
     stop_on_error: bool = False,
     quality: int = 95,
@@ -90,6 +91,7 @@ def refine_path(
         destination: the folder, the store, or the image, to write.
         refiner: a refiner file or a run folder.
         device: ``auto``, ``cpu`` or ``cuda``.
+        backend: what computes, see :mod:`refiner.backends`.
         overwrite: refine everything again, and replace files that are there.
         stop_on_error: raise at the first image that cannot be used, instead of rejecting it.
         quality: of JPEG and WebP files.
@@ -103,8 +105,8 @@ def refine_path(
     Raises:
         RefinerError: the source, the refiner or the destination cannot be used.
     """
-    loaded = Refiner.load(refiner, device=device)
-    digest = refiner_digest(refiner)
+    loaded = Refiner.load(refiner, device=device, backend=backend)
+    digest = refiner_digest(refiner) + ("" if backend == "torch" else f" by {backend}")  # results differ by rounding
     if is_store_name(source) or (is_store_name(destination) and not source.is_file()):
         return _refine_store(loaded, source, destination, digest, overwrite, limit, region, report)
     if source.is_dir():

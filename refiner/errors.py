@@ -7,7 +7,7 @@ RefinerError                 base class: one sentence saying what was found, wha
 ├── OutputError              a place that cannot be written to, or that would lose something
 ├── RunError                 a run folder in use, changed, or without a usable checkpoint
 ├── TrainingError            training cannot go on: a loss is not finite
-└── DeviceError              a device that is asked for is not there
+└── DeviceError              a device or a backend that is asked for is not there
 """
 
 from pathlib import Path
@@ -51,7 +51,7 @@ class RunError(RefinerError):
 
 
 class DeviceError(RefinerError):
-    """A device that is asked for is not there."""
+    """A device or a backend that is asked for is not there."""
 
 
 class TrainingError(RefinerError):

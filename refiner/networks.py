@@ -115,13 +115,12 @@ class RefinerNetwork(nn.Module):
             if self.unshuffle > 1:
                 unfolded = functional.relu(functional.pixel_shuffle(self.unfold(hidden), self.unshuffle))
                 hidden = torch.cat([unfolded, padded.float()], dim=1)
-            change: Tensor = torch.tanh(self.head(hidden))[..., :height, :width]
-        if self.output == "tanh":
-            return change
+            change: Tensor = torch.tanh(self.head(hidden))
         if self.smooth_change:  # twice the mean of 2x2 pixels
             change = functional.pad(change, (1, 1, 1, 1), mode="replicate")
             change = functional.avg_pool2d(functional.avg_pool2d(change, 2, stride=1), 2, stride=1)
-        return (images.float() + self.max_change * change).clamp(-1, 1)
+        change = change[..., :height, :width]
+        return change if self.output == "tanh" else (images.float() + self.max_change * change).clamp(-1, 1)
 
 
 # Layers of the two discriminators of the paper: (out channels, kernel, stride) of a convolution, or a max-pooling.

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from refiner.backends import open_backend
 from refiner.hardware import resolve_device
 from refiner.image_files import Image
 from refiner.images import from_planes, to_planes
@@ -35,26 +36,30 @@ class Refiner:
         network: in evaluation mode.
         metadata: of its file.
         device: ``auto``, ``cpu`` or ``cuda``.
+        backend: what computes, see :mod:`refiner.backends`.
 
     Example:
         >>> refiner = Refiner.load("runs/eyes")  # doctest: +SKIP
         >>> refined = refiner(read_image(Path("eye.png")))  # doctest: +SKIP
     """
 
-    def __init__(self, network: RefinerNetwork, metadata: dict[str, Any], *, device: str = "auto") -> None:
-        self.device = resolve_device(device)
-        self.network = network.to(self.device).to(memory_format=torch.channels_last).eval()
-        self.metadata = metadata
+    def __init__(
+        self, network: RefinerNetwork, metadata: dict[str, Any], *, device: str = "auto", backend: str = "torch"
+    ) -> None:
+        self.device = resolve_device(device if backend == "torch" or device != "auto" else "cpu")
+        self.network, self.metadata = network.eval(), metadata
+        self.compute = open_backend(backend, self.network, device=self.device)
 
     @classmethod
-    def load(cls, path: Path | str, *, device: str = "auto") -> Self:
+    def load(cls, path: Path | str, *, device: str = "auto", backend: str = "torch") -> Self:
         """Load a refiner file, or that of a run folder.
 
         Raises:
             DataError: there is none, or it is damaged.
+            DeviceError: the device or the backend is not there.
         """
         network, metadata = load_refiner(Path(path))
-        return cls(network, metadata, device=device)
+        return cls(network, metadata, device=device, backend=backend)
 
     @property
     def channels(self) -> int:
@@ -110,10 +115,9 @@ class Refiner:
         count, full = len(images), batch_size(images.shape[2], images.shape[3])
         batch = torch.zeros((full, *images.shape[1:]), dtype=torch.float32)
         batch[:count] = images
-        batch = batch.to(self.device, memory_format=torch.channels_last)
         if images.shape[2] * images.shape[3] > TILED_PIXELS:
-            return by_tiles(self.network, batch, reach=self.network.reach)[:count].contiguous().cpu()
-        return self.network(batch)[:count].contiguous().cpu()  # type: ignore[no-any-return]
+            return by_tiles(self.compute, batch, reach=self.network.reach)[:count].contiguous()
+        return self.compute(batch)[:count].contiguous()
 
 
 def batch_size(height: int, width: int) -> int:

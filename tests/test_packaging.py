@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 RANKS = {
     0: [
         *("errors", "networks", "losses", "motion", "history", "randomness", "monitors", "interruption", "gaze.angles"),
-        *("blurring", "drift"),
+        *("blurring", "drift", "tiling"),
     ],
     1: [
         "files",
@@ -31,10 +31,10 @@ RANKS = {
         "discriminator_augmentation",
     ],
     2: ["image_files", "configuration", "refiner_files", "checkpoints", "eyes"],
-    3: ["images", "records"],
-    4: ["label_drift", "columns", "label_geometry", "runs", "eyes.camera", "eyes.calibration", "outputs"],
-    5: ["store", "augmentation"],
-    6: ["formats", "parts"],
+    3: ["images", "records", "exporting"],
+    4: ["columns", "label_geometry", "runs", "eyes.camera", "eyes.calibration", "outputs", "backends"],
+    5: ["store", "augmentation", "label_regions"],
+    6: ["formats", "parts", "label_drift"],
     7: ["inspection", "targets", "tally", "splits", "data"],
     8: ["eyes.writing", "conversion", "preflight", "regression", "refinement"],
     9: ["transforms", "gaze", "store_refinement"],

@@ -17,6 +17,7 @@ COMMANDS = {
     "refine": "Refine a folder of renders, or one image.",
     "evaluate": "Judge a refiner: realism, label preservation, usefulness, and a verdict.",
     "report": "Write a page on a refiner, with pictures and the verdict, and a visual Turing test.",
+    "export": "Write a refiner for ONNX Runtime or OpenVINO.",
     "convert": "Convert a data set into a folder of patches with labels.",
     "inspect": "Say what a data set, a run or a refiner file is, and what looks wrong with it.",
     "gaze": "Train, evaluate and use a gaze estimator.",

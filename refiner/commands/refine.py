@@ -32,6 +32,13 @@ from refiner.commands.reporting import one_line, print_json, progress
     help="The refiner; stand-in is one that comes along, to try.",
 )
 @device_option
+@click.option(
+    "--backend",
+    type=click.Choice(["torch", "openvino", "onnx"]),
+    default="torch",
+    show_default=True,
+    help="What computes; the others are extras of the installation.",
+)
 @overwrite_option
 @on_error_option
 @click.option("--quality", type=click.IntRange(1, 100), default=95, show_default=True, help="Of JPEG and WebP files.")
@@ -51,6 +58,7 @@ def command(
     destination: Path,
     refiner_path: Path,
     device: str,
+    backend: str,
     overwrite: bool,
     on_error: str,
     quality: int,
@@ -83,6 +91,7 @@ def command(
             destination,
             refiner_path,
             device=device,
+            backend=backend,
             overwrite=overwrite,
             stop_on_error=on_error == "stop",
             quality=quality,

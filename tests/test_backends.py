@@ -1,0 +1,109 @@
+"""Engines beside torch: the same pixels but for rounding, at any number and size; and what is said without them."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from torch import nn
+
+from refiner.backends import BACKENDS, open_backend
+from refiner.commands import main
+from refiner.errors import DeviceError
+from refiner.exporting import to_onnx, to_openvino
+from refiner.image_files import read_image, write_image
+from refiner.networks import RefinerNetwork
+from refiner.refinement import Refiner
+from refiner.refiner_files import save_refiner
+
+NETWORKS: dict[str, dict[str, Any]] = {
+    "paper": {"features": 8, "blocks": 2},
+    "colour": {"channels": 3, "features": 4, "blocks": 1},
+    "half": {"features": 8, "blocks": 1, "unshuffle": 2, "output": "residual", "smooth_change": True},
+}
+OTHERS = ("openvino", "onnx")
+
+
+def network_of(name: str) -> RefinerNetwork:
+    torch.manual_seed(0)
+    network = RefinerNetwork(**NETWORKS[name]).eval()
+    for parameter in network.parameters():
+        nn.init.normal_(parameter, std=0.1)
+    return network
+
+
+@pytest.mark.parametrize("backend", OTHERS)
+@pytest.mark.parametrize("name", NETWORKS)
+@torch.inference_mode()
+def test_they_agree_with_torch_at_any_number_and_size(backend: str, name: str) -> None:
+    network = network_of(name)
+    torch_s, other = (open_backend(which, network, device="cpu") for which in ("torch", backend))
+    for count, height, width in ((3, 36, 60), (1, 35, 55), (2, 41, 66), (5, 7, 9)):
+        images = torch.rand(count, network.channels, height, width) * 2 - 1
+        assert torch.allclose(other(images), torch_s(images), atol=2e-6)
+
+
+@pytest.mark.parametrize("backend", OTHERS)
+def test_a_folder_refined_by_another_backend_is_the_same_but_for_a_grey_level(backend: str, tmp_path: Path) -> None:
+    architecture = NETWORKS["half"]
+    save_refiner(tmp_path / "r.safetensors", network_of("half"), architecture=architecture, training={})
+    rng = np.random.default_rng(0)
+    for number, size in enumerate(((36, 60), (36, 60), (35, 55), (20, 90))):
+        write_image(tmp_path / "in" / f"{number}.png", rng.integers(0, 256, size, np.uint8))
+    options = ["--refiner", str(tmp_path / "r.safetensors"), "--device", "cpu"]
+    for name in ("torch", backend):
+        command = ["refine", str(tmp_path / "in"), str(tmp_path / name), *options, "--backend", name]
+        assert CliRunner().invoke(main, command).exit_code == 0
+    for path in (tmp_path / "torch").glob("*.png"):
+        difference = np.abs(read_image(path).astype(int) - read_image(tmp_path / backend / path.name))
+        assert difference.max() <= 1
+        assert (difference > 0).mean() < 0.001
+
+
+def test_exported_files_say_what_they_are_and_run(tmp_path: Path) -> None:
+    import onnxruntime
+    import openvino
+
+    network = network_of("half")
+    save_refiner(tmp_path / "r.safetensors", network, architecture=NETWORKS["half"], training={"step": 7})
+    for out in ("eyes.onnx", "eyes.xml"):
+        result = CliRunner().invoke(main, ["export", str(tmp_path / "r.safetensors"), str(tmp_path / out)])
+        assert result.exit_code == 0, result.output
+    again = CliRunner().invoke(main, ["export", str(tmp_path / "r.safetensors"), str(tmp_path / "eyes.xml")])
+    assert again.exit_code == 1
+    assert "is there already" in again.output
+    images = torch.rand(3, 1, 14, 22) * 2 - 1
+    with torch.inference_mode():
+        expected = network(images).numpy()
+    session = onnxruntime.InferenceSession(tmp_path / "eyes.onnx", providers=["CPUExecutionProvider"])
+    assert np.allclose(session.run(["refined"], {"images": images.numpy()})[0], expected, atol=2e-6)
+    stored = session.get_modelmeta().custom_metadata_map
+    assert stored["multiple"] == "2"
+    assert json.loads(stored["refiner"])["training"] == {"step": 7}
+    model = openvino.Core().read_model(tmp_path / "eyes.xml")
+    compiled = openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    assert np.allclose(compiled({"images": images.numpy()})["refined"], expected, atol=2e-6)
+    assert json.loads(model.get_rt_info("refiner").astype(str))["architecture"] == NETWORKS["half"]
+    assert CliRunner().invoke(main, ["export", "stand-in", str(tmp_path / "eyes.txt")]).exit_code == 1
+
+
+@pytest.mark.parametrize("extra", OTHERS)
+def test_without_the_extra_it_is_said_how_to_get_it(extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, extra, None)
+    convert = {"onnx": to_onnx, "openvino": to_openvino}[extra]
+    with pytest.raises(DeviceError, match=rf"{extra} is not installed; pip install 'simgan-refiner\[{extra}\]'"):
+        convert(network_of("paper"))
+    with pytest.raises(DeviceError, match="is not installed"):
+        Refiner(network_of("paper"), {}, device="cpu", backend=extra)
+
+
+def test_what_no_backend_can_do_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected one of torch, openvino, onnx"):
+        open_backend("tensorflow", network_of("paper"), device="cpu")
+    for name in set(BACKENDS) - {"torch"}:
+        with pytest.raises(DeviceError, match=f"--backend {name} computes on the CPU"):
+            open_backend(name, network_of("paper"), device="cuda")
