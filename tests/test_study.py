@@ -74,7 +74,10 @@ def values(gazes: Path) -> dict[str, Any]:
         "estimator": {"base": str(CONFIGS / "gaze.yaml"), "overrides": estimator},
         "scores": {"steps": 3, "images": 16},
         "renderers": {"default": {"parameters": {"images_per_person": 4}}},
-        "adaptations": {"ours": {}, "histogram": {"method": "histogram_matching"}},
+        "adaptations": {
+            "ours": {},
+            "histogram": {"method": "histogram_matching"},
+        },
         "arms": ARMS,
     }
 
@@ -252,6 +255,24 @@ def test_matching_follows_from_seed_and_number(method: str, arguments: dict[str,
     assert matched(6, 3).mean() > renders.mean() + 20  # towards the brighter photographs
     assert np.array_equal(matched(6, 3)[:2], matched(2, 3))
     assert not np.array_equal(matched(6, 3), matched(6, 4))
+
+
+def test_one_adaptation_after_another(values: dict[str, Any], tmp_path: Path) -> None:
+    values["adaptations"]["both"] = {"method": "histogram_matching", "after": "ours"}
+    values["arms"] = {name: {"adaptation": name} for name in ("ours", "histogram", "both")} | {"raw": {}}
+    study = Study("after", tmp_path, StudyConfiguration.model_validate(values))
+    plan, place, _ = run(study, tmp_path / "out", ["ours", "histogram", "both"], [0])
+    adapted = {}
+    for result in plan.results(["ours", "histogram", "both"], [0]):
+        adapted[result.settings["arm"]] = result.inputs["adapted"]
+    assert adapted["both"].stage == "matched"
+    assert adapted["both"].inputs["renders"] == adapted["ours"]
+    pixels = {name: read_pixels(task.folder(place.out)) for name, task in adapted.items()}
+    assert not np.array_equal(pixels["both"], pixels["ours"])
+    assert not np.array_equal(pixels["both"], pixels["histogram"])
+    values["adaptations"]["more"] = {"after": "both"}
+    with pytest.raises(ValueError, match=r"adaptations\.more\.after: both comes after another already"):
+        StudyConfiguration.model_validate(values)
 
 
 def test_a_consistent_refiner_keeps_the_answers_of_another_estimator(values: dict[str, Any], tmp_path: Path) -> None:

@@ -60,6 +60,8 @@ class AdaptationSection(Section):
     """Changes of that configuration, after the study's own."""
     arguments: dict[str, Any] = Field({})
     """Of the albumentations transform."""
+    after: str | None = None
+    """Another adaptation, by its name, that comes before."""
     consistent: bool = False
     """Keep what an estimator of another seed, which sees the image alone and has learnt on all renders with
     augmentation, answers: see ``data.estimator`` of a refiner's configuration."""
@@ -133,6 +135,10 @@ class StudyConfiguration(Section):
         for name, adaptation in self.adaptations.items():
             if adaptation.method != "refiner" and adaptation.consistent:
                 raise ValueError(f"adaptations.{name}: consistent is of refiners; leave it out")
+            if adaptation.after is not None:
+                _check(f"adaptations.{name}.after", adaptation.after, self.adaptations)
+                if self.adaptations[adaptation.after].after is not None:
+                    raise ValueError(f"adaptations.{name}.after: {adaptation.after} comes after another already")
         for name, arm in self.arms.items():
             if not name.replace("_", "").isalnum():
                 raise ValueError(f"arms.{name}: a name is made of letters, digits and underscores")

@@ -125,7 +125,7 @@ class Plan:
         else:
             tests = {"estimator": TESTED[protocol]}
             renders = self._renders(arm, seed, protocol, label)
-            adapted = self._adapted(arm, seed, protocol, label, renders)
+            adapted = self._adapted(arm, arm.adaptation, seed, protocol, label, renders)
             inputs["renders"] = renders  # for their parameters
             if arm.adaptation is not None or self.configuration.renderers[arm.renderer].calibrate:
                 inputs["photographs"] = self._photographs(arm, seed, protocol, label, arm.photographs)
@@ -180,10 +180,13 @@ class Plan:
         calibration = Task("calibration", label, fitted, {"photographs": photographs})
         return Task("renders", label, settings, {"calibration": calibration})
 
-    def _adapted(self, arm: ArmSection, seed: int, protocol: Protocol, label: str, renders: Task) -> Task:
-        if arm.adaptation is None:
+    def _adapted(
+        self, arm: ArmSection, name: str | None, seed: int, protocol: Protocol, label: str, renders: Task
+    ) -> Task:
+        if name is None:
             return renders
-        adaptation = self.configuration.adaptations[arm.adaptation]
+        adaptation = self.configuration.adaptations[name]
+        renders = self._adapted(arm, adaptation.after, seed, protocol, label, renders)
         photographs = self._photographs(arm, seed, protocol, label, arm.photographs)
         if adaptation.method == "refiner":
             inputs = {"renders": renders, "photographs": photographs}
