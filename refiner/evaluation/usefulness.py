@@ -2,7 +2,7 @@
 
 With real labels the error is measured. Without any, estimators that differ in their seed alone are compared with one
 another: where they have learnt what carries over to photographs, they agree. What they are all wrong about in the same
-way, this does not see; docs/trust.md says how well it orders the arms of the study.
+way, this does not see; docs/results.md says how well it orders the arms of the study.
 """
 
 from collections.abc import Callable, Sequence
