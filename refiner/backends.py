@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from refiner.errors import DeviceError
-from refiner.exporting import to_onnx, to_openvino
+from refiner.exporting import missing_extra, to_onnx, to_openvino
 from refiner.networks import RefinerNetwork
 
 Compute = Callable[[Tensor], Tensor]
@@ -57,7 +57,10 @@ def _open_openvino(network: RefinerNetwork, device: str) -> Compute:
 
 def _open_onnx(network: RefinerNetwork, device: str) -> Compute:
     content = to_onnx(network)
-    import onnxruntime
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise missing_extra("onnx") from error
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()

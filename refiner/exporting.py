@@ -37,7 +37,7 @@ def to_onnx(network: RefinerNetwork, metadata: dict[str, Any] | None = None) -> 
     try:
         import onnx
     except ImportError as error:
-        raise _missing("onnx") from error
+        raise missing_extra("onnx") from error
     free = {0: "images", 2: "height", 3: "width"}
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")  # of tracing: sizes are padded outside, and the exporter is an older one
@@ -69,7 +69,7 @@ def to_openvino(network: RefinerNetwork, metadata: dict[str, Any] | None = None)
     try:
         import openvino
     except ImportError as error:
-        raise _missing("openvino") from error
+        raise missing_extra("openvino") from error
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")
         model = openvino.convert_model(
@@ -120,5 +120,6 @@ def _example(network: RefinerNetwork) -> Tensor:
     return torch.zeros(2, network.channels, 4 * network.unshuffle, 6 * network.unshuffle)
 
 
-def _missing(extra: str) -> DeviceError:
+def missing_extra(extra: str) -> DeviceError:
+    """What to say where a package of an extra is not installed."""
     return DeviceError(f"{extra} is not installed; pip install 'simgan-refiner[{extra}]' adds it")

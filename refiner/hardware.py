@@ -88,7 +88,7 @@ def keep_freed_memory() -> None:
     """Let the C library hand freed memory out again instead of giving it back to the system.
 
     Every step of a training asks for the same large blocks. Given back, each page of them is cleared anew by the
-    system: a tenth to a third of a step on some machines. Where there is no glibc, nothing happens.
+    system. Where there is no glibc, nothing happens.
     """
     with contextlib.suppress(OSError, AttributeError):
         set_option = ctypes.CDLL(None).mallopt

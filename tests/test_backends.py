@@ -101,6 +101,12 @@ def test_without_the_extra_it_is_said_how_to_get_it(extra: str, monkeypatch: pyt
         Refiner(network_of("paper"), {}, device="cpu", backend=extra)
 
 
+def test_onnx_without_its_runtime_is_the_extra_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(DeviceError, match="onnx is not installed"):
+        Refiner(network_of("paper"), {}, device="cpu", backend="onnx")
+
+
 def test_what_no_backend_can_do_is_refused() -> None:
     with pytest.raises(ValueError, match="expected one of torch, openvino, onnx"):
         open_backend("tensorflow", network_of("paper"), device="cpu")
