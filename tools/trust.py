@@ -173,7 +173,8 @@ def picture(curves: dict[str, list[tuple[float, float]]]) -> str:
     for exponent in (-3, -2, -1, 0):
         x = place(10.0**exponent, 0).split(",")[0]
         parts.append(f'<path d="M{x} 20V{height - bottom}" stroke="#e3e3e3"/>')
-        parts.append(f'<text x="{x}" y="{height - bottom + 18}" text-anchor="middle">{10.0**exponent:.1%}</text>')
+        anchor = "middle" if exponent else "end"  # the last would leave the picture
+        parts.append(f'<text x="{x}" y="{height - bottom + 18}" text-anchor="{anchor}">{10.0**exponent:.1%}</text>')
     for true in (0, 0.5, 1):
         y = place(1, true).split(",")[1]
         parts.append(f'<path d="M{left} {y}H{width - 16}" stroke="#e3e3e3"/>')
