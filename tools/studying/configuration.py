@@ -65,6 +65,9 @@ class AdaptationSection(Section):
     consistent: bool = False
     """Keep what an estimator of another seed, which sees the image alone and has learnt on all renders with
     augmentation, answers: see ``data.estimator`` of a refiner's configuration."""
+    gaze_matched: bool = False
+    """Train the refiner on those renders alone that are drawn like the photographs' gaze, as an estimator of another
+    seed has it, which has learnt on all renders with augmentation. All renders are refined."""
 
 
 class ArmSection(Section):
@@ -133,8 +136,8 @@ class StudyConfiguration(Section):
     @model_validator(mode="after")
     def _names_are_known(self) -> "StudyConfiguration":
         for name, adaptation in self.adaptations.items():
-            if adaptation.method != "refiner" and adaptation.consistent:
-                raise ValueError(f"adaptations.{name}: consistent is of refiners; leave it out")
+            if adaptation.method != "refiner" and (adaptation.consistent or adaptation.gaze_matched):
+                raise ValueError(f"adaptations.{name}: consistent and gaze_matched are of refiners; leave them out")
             if adaptation.after is not None:
                 _check(f"adaptations.{name}.after", adaptation.after, self.adaptations)
                 if self.adaptations[adaptation.after].after is not None:

@@ -104,7 +104,8 @@ class Plan:
             return None
         arm = self.configuration.arms[name]
         text = arm.model_dump_json(exclude={"about", "adaptation", "seeds", "protocols", "against"})
-        text += self.study.refiner(adaptation, 0).model_dump_json(exclude={"steps"}) + str(adaptation.consistent)
+        text += self.study.refiner(adaptation, 0).model_dump_json(exclude={"steps"})
+        text += f"{adaptation.consistent}{'gaze matched' if adaptation.gaze_matched else ''}"
         return hashlib.sha256(text.encode()).hexdigest()
 
     def _trained(self, name: str) -> AdaptationSection | None:
@@ -190,8 +191,10 @@ class Plan:
         photographs = self._photographs(arm, seed, protocol, label, arm.photographs)
         if adaptation.method == "refiner":
             inputs = {"renders": renders, "photographs": photographs}
+            if adaptation.gaze_matched:
+                inputs["renders"] = self._drawn(arm, seed, protocol, label, renders)
             if adaptation.consistent:
-                inputs["estimator"] = self._judge(arm, seed, label, renders)
+                inputs["estimator"] = self._judge(arm, seed, label, renders, head_pose=False)
             refiner = self._refiner(adaptation, seed, label, inputs)
             return Task("refined", label, {"equalize": arm.equalize}, {"renders": renders, "refiner": refiner})
         settings = {
@@ -207,10 +210,16 @@ class Plan:
         inputs = {"target": self._target(arm), "estimator": estimator}
         return Task("centred", label, self._seen(seed, protocol, arm.photographs), inputs)
 
-    def _judge(self, arm: ArmSection, seed: int, label: str, renders: Task) -> Task:
-        """The estimator whose answers a refiner should leave as they are: another than the one that is tested."""
-        alone = {"augmented": True, "estimator": {**arm.estimator, "head_pose": False}}
-        return self._estimator(arm.model_copy(update=alone), seed + JUDGE, label, renders)
+    def _drawn(self, arm: ArmSection, seed: int, protocol: Protocol, label: str, renders: Task) -> Task:
+        """Those renders whose gaze is like that of the photographs."""
+        judge = self._judge(arm, seed, label, renders)
+        settings = {**self._seen(seed, protocol, arm.photographs), "draw": seed}
+        return Task("drawn", label, settings, {"target": self._target(arm), "renders": renders, "estimator": judge})
+
+    def _judge(self, arm: ArmSection, seed: int, label: str, renders: Task, **told: Any) -> Task:
+        """An estimator that judges renders or photographs for a refiner: another than the one that is tested."""
+        judge = {"augmented": True, "estimator": {**arm.estimator, **told}}
+        return self._estimator(arm.model_copy(update=judge), seed + JUDGE, label, renders)
 
     def _refiner(self, adaptation: AdaptationSection, seed: int, label: str, inputs: dict[str, Task]) -> Task:
         # Defaults are left out, so that a setting that is new in the package makes no result look old.

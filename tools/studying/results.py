@@ -15,7 +15,7 @@ from studying.tasks import Place, Task, read_done
 from refiner.eyes import EyeParameters
 from refiner.files import write_text
 from refiner.gaze.angles import Angles
-from refiner.hardware import environment
+from refiner.hardware import environment, resolve_device
 from refiner.refiner_files import REFINER_FILE
 from refiner.runs import ESTIMATOR_FILE
 
@@ -101,7 +101,7 @@ def write_result(task: Task, place: Place) -> dict[str, Any]:
         "answers": _answers(predicted),
         "seconds": _seconds(task, place),
         "settings": _settings(task, folders),
-        "environment": {key: value for key, value in environment().items() if key in ("processor", "versions")},
+        "environment": _environment(place),
     }
     models = place.out / "models" / result_name(task)
     models.mkdir(parents=True, exist_ok=True)
@@ -112,6 +112,13 @@ def write_result(task: Task, place: Place) -> dict[str, Any]:
         shutil.copyfile(refiner / "run" / REFINER_FILE, models / REFINER_FILE)
     write_text(place.results / f"{result_name(task)}.json", json.dumps(_rounded(result), indent=1) + "\n")
     return {}
+
+
+def _environment(place: Place) -> dict[str, Any]:
+    """Of the machine: its processor and versions, and what networks were computed on where that is another device."""
+    found = environment()
+    used = {"devices": found["devices"]} if resolve_device(place.device) == "cuda" else {}
+    return {"processor": found["processor"], "versions": found["versions"], **used}
 
 
 def _answers(predicted: Angles) -> dict[str, str]:

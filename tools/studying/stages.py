@@ -19,6 +19,7 @@ from studying.results import PARAMETERS_FILE, write_result
 from studying.scores import measure_scores
 from studying.stores import (
     IMAGES_FILE,
+    open_images,
     read_label,
     read_pixels,
     write_changed,
@@ -39,6 +40,7 @@ from refiner.gaze.centring import save_centred
 from refiner.gaze.configuration import GazeConfiguration
 from refiner.gaze.data import LabelledPatches, load_patches
 from refiner.gaze.estimator_files import load_estimator
+from refiner.gaze.matching import draw_like, known_angles
 from refiner.gaze.prediction import GazeEstimator
 from refiner.gaze.training import train_estimator
 from refiner.images import equalize
@@ -166,6 +168,21 @@ def make_renders(task: Task, place: Place) -> Figures:
     return {}
 
 
+def make_drawn(task: Task, place: Place) -> Figures:
+    """Renders whose gaze, and pose of the head where the estimator is told it, are like the photographs'."""
+    inputs, seed = _inputs(task, place), task.settings["draw"]
+    estimator = GazeEstimator.load(inputs["estimator"] / "run", device=place.device)
+    photographs = _photographs(task, place, head_pose=bool(estimator.head_pose))
+    renders = open_images(inputs["renders"])
+    taken = draw_like(
+        known_angles(estimator, *(read_label(inputs["renders"], name) for name in ("gaze", "head_pose"))),
+        known_angles(estimator, estimator.predict(photographs), photographs.head_pose),
+        numpy_generator(seed, "drawn"),
+    )
+    write_store(task.folder(place.out), [renders.read(renders.ids[number]) for number in taken], source="renders")
+    return {"images": len(taken)}
+
+
 # --- adaptation ----------------------------------------------------------------------------------------------------
 
 
@@ -253,6 +270,7 @@ STAGES: dict[str, Callable[[Task, Place], Figures]] = {
     "labelled": make_labelled,
     "calibration": make_calibration,
     "renders": make_renders,
+    "drawn": make_drawn,
     "refiner": make_refiner,
     "refined": make_refined,
     "matched": make_matched,

@@ -1,0 +1,86 @@
+"""What a CUDA device must do as the processor does; skipped where there is none."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from refiner.configuration import TrainingConfiguration
+from refiner.eyes import EyeParameters
+from refiner.eyes.writing import rendered_records
+from refiner.gaze.configuration import GazeConfiguration
+from refiner.gaze.prediction import GazeEstimator
+from refiner.gaze.training import train_estimator
+from refiner.image_files import write_image
+from refiner.networks import RefinerNetwork
+from refiner.records import write_labels
+from refiner.refinement import Refiner
+from refiner.training import train
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+
+
+@pytest.fixture(scope="module")
+def eyes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("eyes")
+    labels = {}
+    for record in rendered_records(EyeParameters(), 48, seed=3, size=(36, 60)):
+        write_image(folder / record.id, record.image)
+        labels[record.id] = record.labels
+    write_labels(folder / "labels.csv", labels)
+    return folder
+
+
+def refiner_configuration(eyes: Path, steps: int) -> TrainingConfiguration:
+    return TrainingConfiguration.model_validate(
+        {
+            "data": {"renders": str(eyes), "photographs": str(eyes), "preflight": "skip"},
+            "size": [36, 60],
+            "steps": steps,
+            "batch_size": 8,
+            "history_size": 16,
+            "checkpoint_every": 4,
+            "motion_weight": 1.0,
+            "ema_decay": 0.9,
+            "discriminator": {"width": 0.25, "augmentation": {"blur": 1.8}},
+            "refiner": {"features": 8, "blocks": 2, "unshuffle": 2, "output": "residual", "smooth_change": True},
+            "pretraining": {"refiner_steps": 0, "discriminator_steps": 2},
+        }
+    )
+
+
+def test_training_learns_and_its_file_is_for_any_device(eyes: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    file = train(refiner_configuration(eyes, 8), run, device="cuda")
+    assert json.loads((run / "environment.json").read_text())["device"] == "cuda"
+    figures = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert all(np.isfinite(value) for row in figures for value in row.values() if isinstance(value, float))
+    there, here = (Refiner.load(file, device=device) for device in ("cuda", "cpu"))
+    assert there.network.head.weight.abs().sum() > 0  # it starts at 0
+    images = list(np.random.default_rng(0).integers(0, 256, (5, 36, 60), dtype=np.uint8))
+    for one, other in zip(there(images), here(images), strict=True):
+        assert np.abs(one.astype(int) - other.astype(int)).max() <= 2
+
+
+@pytest.mark.parametrize("shape", [(35, 55), (36, 60), (61, 40)])
+def test_refines_as_the_processor_does_but_for_rounding(shape: tuple[int, int]) -> None:
+    torch.manual_seed(1)
+    network = RefinerNetwork(features=64, blocks=4)
+    images = torch.rand(3, 1, *shape) * 2 - 1
+    expected = Refiner(network, {}, device="cpu")(images)
+    found = Refiner(network, {}, device="cuda")(images)
+    assert found.device.type == "cpu"
+    assert (found - expected).abs().mean() < 0.5 / 127.5  # half a grey level
+    assert (found - expected).abs().max() < 4 / 127.5
+
+
+def test_estimator_learns_on_the_device(eyes: Path, tmp_path: Path) -> None:
+    settings = {"data": {"train": [str(eyes)]}, "size": [36, 60], "steps": 20, "batch_size": 8, "head_pose": "yaw"}
+    configuration = GazeConfiguration.model_validate(settings)
+    file = train_estimator(configuration, tmp_path / "run", device="cuda")
+    images = torch.rand(3, 1, 36, 60) * 2 - 1
+    pose = np.zeros((3, 2))
+    there, here = (GazeEstimator.load(file, device=device)(images, pose) for device in ("cuda", "cpu"))
+    np.testing.assert_allclose(there, here, atol=2e-2)
