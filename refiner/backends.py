@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from refiner.errors import DeviceError
 from refiner.exporting import missing_extra, to_onnx, to_openvino
+from refiner.hardware import computes_bf16
 from refiner.networks import RefinerNetwork
 
 Compute = Callable[[Tensor], Tensor]
@@ -38,9 +39,12 @@ def open_backend(name: str, network: RefinerNetwork, *, device: str) -> Compute:
 
 def _open_torch(network: RefinerNetwork, device: str) -> Compute:
     network.to(device).to(memory_format=torch.channels_last)
+    # On the processor fp32, so that the same files come out on every machine; a card's fp32 differs from it anyway.
+    halved = device == "cuda" and computes_bf16(device)
 
     def compute(images: Tensor) -> Tensor:
-        refined: Tensor = network(images.to(device, memory_format=torch.channels_last))
+        with torch.autocast(device, torch.bfloat16, enabled=halved):
+            refined: Tensor = network(images.to(device, memory_format=torch.channels_last))
         return refined.contiguous().cpu()
 
     return compute

@@ -37,7 +37,7 @@ from refiner.label_drift import (
 from refiner.label_regions import ANYTHING, LabelRegion, labels_of, source_labels
 from refiner.outputs import OutputFolder, check_apart, open_output, stamp
 from refiner.records import REJECTED_FILE, Labels, LabelTable
-from refiner.refinement import Refiner, batch_size
+from refiner.refinement import Refiner
 from refiner.refiner_files import find_refiner
 from refiner.store import is_store_name
 from refiner.store_refinement import refine_store
@@ -106,7 +106,9 @@ def refine_path(
         RefinerError: the source, the refiner or the destination cannot be used.
     """
     loaded = Refiner.load(refiner, device=device, backend=backend)
-    digest = refiner_digest(refiner) + ("" if backend == "torch" else f" by {backend}")  # results differ by rounding
+    # Results differ by rounding, so those of another backend or device are others.
+    digest = refiner_digest(refiner) + ("" if backend == "torch" else f" by {backend}")
+    digest += "" if loaded.device == "cpu" else f" on {loaded.device}"
     if is_store_name(source) or (is_store_name(destination) and not source.is_file()):
         return _refine_store(loaded, source, destination, digest, overwrite, limit, region, report)
     if source.is_dir():
@@ -218,7 +220,7 @@ class _FolderRefinement:
             for job in self._read(todo, readers):
                 bucket = self.waiting.setdefault(job.image.shape[:2], [])
                 bucket.append(job)
-                if len(bucket) == batch_size(*job.image.shape[:2]):
+                if len(bucket) == self.refiner.batch_size(*job.image.shape[:2]):
                     self._refine(self.waiting.pop(job.image.shape[:2]))
                 if sum(map(len, self.waiting.values())) > _WAITING:  # a folder of many sizes must not fill memory
                     self._refine(self.waiting.pop(max(self.waiting, key=lambda size: len(self.waiting[size]))))

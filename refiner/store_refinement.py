@@ -17,7 +17,7 @@ from refiner.label_regions import ANYTHING, LabelRegion
 from refiner.outputs import check_apart, stamp
 from refiner.parts import Line, Parts, fingerprint, write_lines
 from refiner.records import Labels, write_rejected
-from refiner.refinement import Refiner, batch_size
+from refiner.refinement import Refiner
 from refiner.store import ImageWriter, copy_store, hdf5_errors, join_images, new_file, write_attributes, write_numbers
 from refiner.targets import StoreTarget, open_store
 
@@ -69,7 +69,7 @@ def refine_store(
         if (summary := target.finished(job)) is not None:
             report(count, count)
             return 0, count, int(summary or 0)
-        starts = range(0, count, PART)
+        starts, size = range(0, count, PART), refiner.batch_size(store.kind.height, store.kind.width)
         parts = Parts(target.parts_folder, job=job, count=len(starts))
         todo = parts.unfinished()
         before = done = count - sum(min(PART, count - starts[number]) for number in todo)
@@ -77,7 +77,7 @@ def refine_store(
         for number in todo:
             with ImageWriter(parts.images_path(number)) as writer:
                 lines: list[Line] = []
-                for chosen in _batches(starts[number], min(starts[number] + PART, count), store):
+                for chosen in _batches(starts[number], min(starts[number] + PART, count), size):
                     images, drifts = _refined(refiner, store, chosen, region)
                     for image in images:
                         writer.append(image)
@@ -92,8 +92,7 @@ def refine_store(
     return count - before, before, rejected
 
 
-def _batches(start: int, end: int, store: Store) -> Sequence[range]:
-    size = batch_size(store.kind.height, store.kind.width)
+def _batches(start: int, end: int, size: int) -> Sequence[range]:
     return [range(first, min(first + size, end)) for first in range(start, end, size)]
 
 

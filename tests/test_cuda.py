@@ -7,16 +7,18 @@ import numpy as np
 import pytest
 import torch
 
+from refiner.batch_refinement import Summary, refine_path
 from refiner.configuration import TrainingConfiguration
 from refiner.eyes import EyeParameters
 from refiner.eyes.writing import rendered_records
 from refiner.gaze.configuration import GazeConfiguration
 from refiner.gaze.prediction import GazeEstimator
 from refiner.gaze.training import train_estimator
-from refiner.image_files import write_image
+from refiner.image_files import read_image, write_image
 from refiner.networks import RefinerNetwork
 from refiner.records import write_labels
 from refiner.refinement import Refiner
+from refiner.refiner_files import ready_refiners
 from refiner.training import train
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
@@ -74,6 +76,18 @@ def test_refines_as_the_processor_does_but_for_rounding(shape: tuple[int, int]) 
     assert found.device.type == "cpu"
     assert (found - expected).abs().mean() < 0.5 / 127.5  # half a grey level
     assert (found - expected).abs().max() < 4 / 127.5
+
+
+def test_a_folder_is_finished_by_the_device_that_began_it(eyes: Path, tmp_path: Path) -> None:
+    ready = ready_refiners()["stand-in"]
+    count = len(list(eyes.glob("*.png")))
+    assert refine_path(eyes, tmp_path / "out", ready, device="cuda") == Summary(count, 0, 0)
+    assert refine_path(eyes, tmp_path / "out", ready, device="cuda") == Summary(0, count, 0)
+    assert refine_path(eyes, tmp_path / "here", ready, device="cpu") == Summary(count, 0, 0)
+    for name in ("000000.png", "000047.png"):
+        one, other = (read_image(tmp_path / folder / name).astype(int) for folder in ("out", "here"))
+        assert np.abs(one - other).max() <= 2
+        assert np.abs(one - other).mean() < 0.5
 
 
 def test_estimator_learns_on_the_device(eyes: Path, tmp_path: Path) -> None:

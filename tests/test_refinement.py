@@ -22,7 +22,7 @@ from refiner.errors import DataError, ImageError, OutputError
 from refiner.files import TEMPORARY_PREFIX
 from refiner.image_files import LOSSLESS, encode_image, read_image, write_image
 from refiner.networks import RefinerNetwork
-from refiner.refinement import Refiner, batch_size
+from refiner.refinement import BATCH_PIXELS, Refiner
 from refiner.refiner_files import REFINER_FILE, save_refiner
 
 
@@ -132,7 +132,7 @@ def test_a_colour_refiner_takes_grey_images(tmp_path: Path) -> None:
 
 def test_tensors_are_refined_as_the_network_does(random_refiner: Path) -> None:
     refiner = Refiner.load(random_refiner, device="cpu")
-    for count in (0, 1, batch_size(8, 12) + 1):
+    for count in (0, 1, refiner.batch_size(8, 12) + 1):
         images = torch.rand(count, 1, 8, 12) * 2 - 1
         refined = refiner(images)
         assert refined.shape == images.shape
@@ -166,9 +166,15 @@ def test_no_images_give_no_images(identity: Path) -> None:
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (36, 60), (35, 55), (480, 640), (5000, 5000)])
-def test_the_batch_depends_on_the_size_alone_and_is_never_empty(height: int, width: int) -> None:
-    assert 1 <= batch_size(height, width) <= 64
-    assert batch_size(height, width) == 1 or batch_size(height, width) * height * width <= 16 * 36 * 60
+@pytest.mark.parametrize("device", BATCH_PIXELS)
+def test_the_batch_depends_on_size_and_device_and_is_never_empty(
+    identity: Path, height: int, width: int, device: str
+) -> None:
+    refiner = Refiner.load(identity, device="cpu")
+    refiner.device = device
+    size = refiner.batch_size(height, width)
+    assert 1 <= size <= 256
+    assert size == 1 or size * height * width <= BATCH_PIXELS[device]
 
 
 def test_an_image_is_refined_alike_whatever_it_is_batched_with(random_refiner: Path) -> None:
@@ -184,10 +190,11 @@ def test_the_network_sees_one_batch_shape_for_a_size(random_refiner: Path) -> No
     refiner = Refiner.load(random_refiner, device="cpu")
     shapes = set()
     refiner.network.register_forward_pre_hook(lambda module, inputs: shapes.add(tuple(inputs[0].shape)))
-    for count in (1, 2, batch_size(36, 60), batch_size(36, 60) + 1):
+    full = refiner.batch_size(36, 60)
+    for count in (1, 2, full, full + 1):
         refiner([noise((36, 60), seed=i) for i in range(count)])
         refiner(torch.zeros(count, 1, 36, 60))
-    assert shapes == {(batch_size(36, 60), 1, 36, 60)}
+    assert shapes == {(full, 1, 36, 60)}
 
 
 # --- folder to folder ------------------------------------------------------------------------------------------
@@ -233,7 +240,7 @@ def test_a_jpeg_stays_a_jpeg_of_the_same_size_and_channels(tmp_path: Path, ident
 
 @pytest.mark.parametrize("extra", [0, 1, -1, 2, 3])
 def test_as_many_files_come_out_as_went_in(tmp_path: Path, identity: Path, extra: int) -> None:
-    size = batch_size(36, 60)
+    size = Refiner.load(identity, device="cpu").batch_size(36, 60)
     count = {0: size, 1: size + 1, -1: size - 1, 2: 1, 3: 2 * size}[extra]
     fill(tmp_path / "in", count, (36, 60))
     assert refine_path(tmp_path / "in", tmp_path / "out", identity, device="cpu") == Summary(count, 0, 0)

@@ -21,6 +21,7 @@ COMMANDS = {
     "convert": "Convert a data set into a folder of patches with labels.",
     "inspect": "Say what a data set, a run or a refiner file is, and what looks wrong with it.",
     "gaze": "Train, evaluate and use a gaze estimator.",
+    "benchmark": "Measure how fast this machine refines and trains.",
     "environment": "Print versions, processor and devices, for bug reports.",
 }
 """Commands and their one-line help, which is shown without importing them."""

@@ -1,0 +1,48 @@
+"""``refiner benchmark``: how fast this machine refines and trains."""
+
+from dataclasses import asdict
+
+import click
+
+from refiner.commands.options import Size, device_option, json_option
+from refiner.commands.reporting import print_json, progress
+
+
+@click.command()
+@click.option("--size", type=Size(), default="36x60", show_default=True, help="Height and width of the images.")
+@click.option(
+    "--images", type=click.IntRange(1), default=2000, show_default=True, help="In the folder and the store refined."
+)
+@click.option("--repeats", type=click.IntRange(1), default=5, show_default=True, help="Of each measurement, in turns.")
+@device_option
+@json_option
+def command(size: tuple[int, int], images: int, repeats: int, device: str, as_json: bool) -> None:
+    """Measure every backend, folder to folder, store to store, and a step of training.
+
+    Figures are medians over the repeats, lowest and highest in brackets, and ratios to what public implementations do:
+    the paper's network in plain fp32. Only ratios of one run can be compared. Takes a few minutes.
+
+    \b
+    Example:
+      refiner benchmark
+      refiner benchmark --device cuda --json > speed.json
+    """
+    from refiner.benchmarking import benchmark
+    from refiner.hardware import environment
+
+    with progress("measuring") as advance:
+        found = benchmark(device=device, size=size, images=images, repeats=repeats, report=advance)
+    if as_json:
+        print_json("benchmark", **asdict(found))
+        return
+    facts = environment()
+    name = facts["devices"][0] if found.device == "cuda" else facts["processor"]["name"]
+    features = "" if found.device == "cuda" else f", {' '.join(facts['processor']['features'])}"
+    click.echo(f"{name}{features}, {facts['threads']} threads, images of {size[0]}x{size[1]}")
+    width = max(len(rate.name) for rate in found.rates)
+    for rate in found.rates:
+        spread = f"[{rate.low:,.1f}, {rate.high:,.1f}]"
+        click.echo(f"{rate.name:<{width}}  {rate.median:>11,.1f}/s {spread:<24} {rate.ratio:7.2f} of {rate.against}")
+    for backend, reason in found.absent.items():
+        click.echo(f"{backend} was not measured: {reason}")
+    click.echo(f"largest memory {found.peak_mib:,.0f} MiB")
