@@ -33,7 +33,7 @@ from studying.proxies import measured_proxies, rank_correlation  # noqa: E402
 from studying.results import is_finished, write_overview  # noqa: E402
 from studying.schedule import run_tasks  # noqa: E402
 from studying.scores import measure_scores, two_sample_accuracy  # noqa: E402
-from studying.stores import read_label, read_pixels  # noqa: E402
+from studying.stores import open_images, read_label, read_pixels  # noqa: E402
 from studying.tables import all_tables  # noqa: E402
 from studying.tasks import Place, Task, missing_tasks  # noqa: E402
 
@@ -292,6 +292,25 @@ def test_a_consistent_refiner_keeps_the_answers_of_another_estimator(values: dic
     assert load_estimator(judge.folder(place.out) / "run").network.head_pose is False
 
 
+def test_a_gaze_matched_refiner_sees_renders_of_the_photographs_gaze_and_refines_all(
+    values: dict[str, Any], tmp_path: Path
+) -> None:
+    values["adaptations"]["ours"] = {"gaze_matched": True}
+    values["estimator"]["overrides"]["head_pose"] = "yaw"
+    values["arms"] = {"raw": {}, "refined": {"adaptation": "ours", "protocols": ["transductive"]}}
+    matched = Study("matched", tmp_path, StudyConfiguration.model_validate(values))
+    plan, place, _ = run(matched, tmp_path / "out", ["refined"], [0])
+    (result,) = plan.results(["refined"], [0])
+    refined = result.inputs["adapted"]
+    drawn = refined.inputs["refiner"].inputs["renders"]
+    assert drawn.inputs["renders"] == refined.inputs["renders"]
+    estimators = [task.inputs["estimator"].settings["configuration"].get("seed", 0) for task in (drawn, result)]
+    assert estimators[0] != estimators[1]
+    some, every = (open_images(task.folder(place.out)) for task in (drawn, refined.inputs["renders"]))
+    assert 0 < len(some.ids) < len(every.ids) == len(open_images(refined.folder(place.out)).ids)
+    assert set(some.ids) < set(every.ids)
+
+
 def test_centred_answers_have_the_mean_of_the_labels_learnt(values: dict[str, Any], tmp_path: Path) -> None:
     values["estimator"]["overrides"]["head_pose"] = "yaw"
     values["arms"] = {"raw": {}, "centred": {"centred": True, "protocols": ["transductive"]}}
@@ -309,7 +328,7 @@ def test_centred_answers_have_the_mean_of_the_labels_learnt(values: dict[str, An
     assert np.ptp(answers[moved] - answers[plain], axis=0) == pytest.approx([0, 0], abs=1e-5)  # by a constant
     assert abs(answers[plain].mean(axis=0) - mean).max() > 1e-3
     values["adaptations"]["histogram"]["consistent"] = True
-    with pytest.raises(ValueError, match=r"adaptations\.histogram: consistent is of refiners"):
+    with pytest.raises(ValueError, match=r"adaptations\.histogram: consistent and gaze_matched are of refiners"):
         StudyConfiguration.model_validate(values)
     del values["adaptations"]["histogram"]["consistent"]
     values["arms"]["centred"]["labels"] = "real"

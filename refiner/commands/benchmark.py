@@ -14,9 +14,12 @@ from refiner.commands.reporting import print_json, progress
     "--images", type=click.IntRange(1), default=2000, show_default=True, help="In the folder and the store refined."
 )
 @click.option("--repeats", type=click.IntRange(1), default=5, show_default=True, help="Of each measurement, in turns.")
+@click.option(
+    "--seconds", type=click.FloatRange(0), default=1.0, show_default=True, help="Least time of a measurement."
+)
 @device_option
 @json_option
-def command(size: tuple[int, int], images: int, repeats: int, device: str, as_json: bool) -> None:
+def command(size: tuple[int, int], images: int, repeats: int, seconds: float, device: str, as_json: bool) -> None:
     """Measure every backend, folder to folder, store to store, and a step of training.
 
     Figures are medians over the repeats, lowest and highest in brackets, and ratios to what public implementations do:
@@ -31,7 +34,7 @@ def command(size: tuple[int, int], images: int, repeats: int, device: str, as_js
     from refiner.hardware import environment
 
     with progress("measuring") as advance:
-        found = benchmark(device=device, size=size, images=images, repeats=repeats, report=advance)
+        found = benchmark(device=device, size=size, images=images, repeats=repeats, seconds=seconds, report=advance)
     if as_json:
         print_json("benchmark", **asdict(found))
         return

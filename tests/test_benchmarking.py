@@ -1,0 +1,51 @@
+"""The benchmark: what it measures is there, and its ratios are of what they name."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from refiner.backends import BACKENDS
+from refiner.benchmarking import PLAIN, Benchmark, benchmark
+from refiner.commands import main
+
+
+@pytest.fixture(scope="module")
+def found() -> Benchmark:
+    notes: list[tuple[int, int, str]] = []
+    found = benchmark(
+        device="cpu", size=(12, 20), images=3, repeats=2, seconds=0, report=lambda *note: notes.append(note)
+    )
+    assert [done for done, _, _ in notes] == list(range(len(notes)))
+    assert {total for _, total, _ in notes} == {len(notes) - 1}
+    return found
+
+
+def test_every_backend_is_measured_or_said_to_be_absent(found: Benchmark) -> None:
+    names = {rate.name for rate in found.rates}
+    for backend in BACKENDS:
+        assert (f"paper's network, {backend}" in names) != (backend in found.absent)
+
+
+def test_ratios_are_of_medians(found: Benchmark) -> None:
+    rates = {rate.name: rate for rate in found.rates}
+    assert rates[PLAIN].ratio == 1
+    for rate in found.rates:
+        assert 0 < rate.low <= rate.median <= rate.high
+        assert rate.ratio == pytest.approx(rate.median / rates[rate.against].median)
+
+
+def test_whole_jobs_are_held_against_the_network_that_they_run(found: Benchmark) -> None:
+    jobs = {rate.name: rate for rate in found.rates if rate.name in ("folder to folder", "store to store")}
+    assert {rate.against for rate in jobs.values()} == {"ready refiner stand-in, torch"}
+    assert all(rate.ratio < 1 for rate in jobs.values())  # reading and writing are not free
+
+
+def test_command_prints_a_table_or_json() -> None:
+    arguments = ["benchmark", "--device", "cpu", "--size", "12x20", "--images", "3", "--repeats", "1", "--seconds", "0"]
+    result = CliRunner().invoke(main, ["--quiet", *arguments, "--json"], catch_exceptions=False)
+    assert result.exit_code == 0
+    facts = json.loads(result.stdout)
+    assert facts["command"] == "benchmark"
+    assert facts["environment"]["processor"]["cores"] >= 1
+    assert {rate["name"] for rate in facts["rates"]} >= {PLAIN, "folder to folder"}
