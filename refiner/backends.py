@@ -1,10 +1,10 @@
-"""What computes a refiner: torch, OpenVINO or ONNX Runtime. They agree but for rounding; which is fastest depends.
+"""What computes a refiner: torch, OpenVINO or ONNX Runtime, in fp32 or bf16. They agree to a grey level.
 
 Each takes and gives (N, C, H, W), float32, in [-1, 1], on the CPU.
 """
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -15,10 +15,27 @@ from refiner.exporting import missing_extra, to_onnx, to_openvino
 from refiner.hardware import computes_bf16
 from refiner.networks import RefinerNetwork
 
-Compute = Callable[[Tensor], Tensor]
+
+@dataclass(frozen=True)
+class Backend:
+    """An engine that is ready to compute one network.
+
+    Attributes:
+        name: one of :data:`BACKENDS`.
+        run: what it does.
+        side_by_side: batches that it computes at once, when they come as one.
+    """
+
+    name: str
+    run: Callable[[Tensor], Tensor]
+    side_by_side: int = 1
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Refine (N, C, H, W), float32, in [-1, 1]: N a whole number of batches of one size."""
+        return self.run(images)
 
 
-def open_backend(name: str, network: RefinerNetwork, *, device: str) -> Compute:
+def open_backend(name: str, network: RefinerNetwork, *, device: str) -> Backend:
     """Prepare a network for many batches.
 
     Args:
@@ -34,32 +51,53 @@ def open_backend(name: str, network: RefinerNetwork, *, device: str) -> Compute:
         raise ValueError(f"backend is {name!r}, expected one of {', '.join(BACKENDS)}")
     if device != "cpu" and name != "torch":
         raise DeviceError(f"--backend {name} computes on the CPU; add --device cpu, or leave it out")
-    return BACKENDS[name](network, device)
+    if name.endswith("-bf16") and not computes_bf16("cpu"):
+        plain = name.removesuffix("-bf16")
+        raise DeviceError(f"--backend {name}: this processor only emulates bf16, many times slower; take {plain}")
+    return BACKENDS[name](name, network, device)
 
 
-def _open_torch(network: RefinerNetwork, device: str) -> Compute:
+def _open_torch(name: str, network: RefinerNetwork, device: str) -> Backend:
     network.to(device).to(memory_format=torch.channels_last)
-    # On the processor fp32, so that the same files come out on every machine; a card's fp32 differs from it anyway.
-    halved = device == "cuda" and computes_bf16(device)
+    # A card has bf16 without being asked: its own fp32 rounds otherwise than the processor's, too.
+    halved = name.endswith("-bf16") or (device == "cuda" and computes_bf16(device))
 
-    def compute(images: Tensor) -> Tensor:
+    def run(images: Tensor) -> Tensor:
         with torch.autocast(device, torch.bfloat16, enabled=halved):
             refined: Tensor = network(images.to(device, memory_format=torch.channels_last))
         return refined.contiguous().cpu()
 
-    return compute
+    return Backend(name, run)
 
 
-def _open_openvino(network: RefinerNetwork, device: str) -> Compute:
+def _open_openvino(name: str, network: RefinerNetwork, device: str) -> Backend:
     model = to_openvino(network)
     import openvino
 
-    options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+    options = {
+        "INFERENCE_PRECISION_HINT": "bf16" if name.endswith("-bf16") else "f32",
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "PERFORMANCE_HINT": "THROUGHPUT",  # several batches, a thread each, instead of one batch by all threads
+    }
     compiled = openvino.Core().compile_model(model, "CPU", options)
-    return _at_multiples(lambda images: compiled(images)[0], network.unshuffle)
+    requests = [
+        compiled.create_infer_request() for _ in range(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+    ]
+
+    def run(images: Tensor) -> Tensor:
+        parts = images.chunk(len(requests))
+        for request, part in zip(requests, parts, strict=False):
+            request.start_async([part.numpy()])
+        refined = []
+        for request, _ in zip(requests, parts, strict=False):
+            request.wait()
+            refined.append(torch.from_numpy(request.get_output_tensor().data.copy()))
+        return torch.cat(refined)
+
+    return Backend(name, _at_multiples(run, network.unshuffle), len(requests))
 
 
-def _open_onnx(network: RefinerNetwork, device: str) -> Compute:
+def _open_onnx(name: str, network: RefinerNetwork, device: str) -> Backend:
     content = to_onnx(network)
     try:
         import onnxruntime
@@ -69,24 +107,30 @@ def _open_onnx(network: RefinerNetwork, device: str) -> Compute:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    return _at_multiples(lambda images: session.run(None, {"images": images})[0], network.unshuffle)
+
+    def run(images: Tensor) -> Tensor:
+        return torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
+
+    return Backend(name, _at_multiples(run, network.unshuffle))
 
 
-BACKENDS: dict[str, Callable[[RefinerNetwork, str], Compute]] = {
+BACKENDS: dict[str, Callable[[str, RefinerNetwork, str], Backend]] = {
     "torch": _open_torch,
+    "torch-bf16": _open_torch,
     "openvino": _open_openvino,
+    "openvino-bf16": _open_openvino,
     "onnx": _open_onnx,
 }
-"""By name."""
+"""By name; without a precision they compute in fp32."""
 
 
-def _at_multiples(run: Callable[[Any], Any], multiple: int) -> Compute:
-    """What takes arrays whose sides are multiples, for images of any size: padded as the network itself would."""
+def _at_multiples(run: Callable[[Tensor], Tensor], multiple: int) -> Callable[[Tensor], Tensor]:
+    """What takes images whose sides are multiples, for images of any size: padded as the network itself would."""
 
-    def compute(images: Tensor) -> Tensor:
+    def padded(images: Tensor) -> Tensor:
         height, width = images.shape[2:]
         padding = (0, -width % multiple, 0, -height % multiple)
-        padded = functional.pad(images, padding, mode="replicate") if any(padding) else images
-        return torch.from_numpy(run(padded.contiguous().numpy()))[..., :height, :width]
+        whole = functional.pad(images, padding, mode="replicate") if any(padding) else images
+        return run(whole.contiguous())[..., :height, :width]
 
-    return compute
+    return padded

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from refiner.backend_choice import AUTO, backend_for
 from refiner.errors import DataError, ImageError, OutputError
 from refiner.formats.folder import list_files
 from refiner.image_files import (
@@ -38,7 +39,7 @@ from refiner.label_regions import ANYTHING, LabelRegion, labels_of, source_label
 from refiner.outputs import OutputFolder, check_apart, open_output, stamp
 from refiner.records import REJECTED_FILE, Labels, LabelTable
 from refiner.refinement import Refiner
-from refiner.refiner_files import find_refiner
+from refiner.refiner_files import find_refiner, load_refiner
 from refiner.store import is_store_name
 from refiner.store_refinement import refine_store
 
@@ -76,7 +77,7 @@ def refine_path(
     refiner: Path,
     *,
     device: str = "auto",
-    backend: str = "torch",
+    backend: str = AUTO,
     overwrite: bool = False,
     stop_on_error: bool = False,
     quality: int = 95,
@@ -91,7 +92,7 @@ def refine_path(
         destination: the folder, the store, or the image, to write.
         refiner: a refiner file or a run folder.
         device: ``auto``, ``cpu`` or ``cuda``.
-        backend: what computes, see :mod:`refiner.backends`.
+        backend: what computes, see :mod:`refiner.backends`; ``auto`` tries which is fastest where the job is large.
         overwrite: refine everything again, and replace files that are there.
         stop_on_error: raise at the first image that cannot be used, instead of rejecting it.
         quality: of JPEG and WebP files.
@@ -105,6 +106,8 @@ def refine_path(
     Raises:
         RefinerError: the source, the refiner or the destination cannot be used.
     """
+    if backend == AUTO:
+        backend = backend_for(source, load_refiner(refiner).network, device=device)
     loaded = Refiner.load(refiner, device=device, backend=backend)
     # Results differ by rounding, so those of another backend or device are others.
     digest = refiner_digest(refiner) + ("" if backend == "torch" else f" by {backend}")

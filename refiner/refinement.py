@@ -51,7 +51,7 @@ class Refiner:
     ) -> None:
         self.device = resolve_device(device if backend == "torch" or device != "auto" else "cpu")
         self.network, self.metadata = network.eval(), metadata
-        self.compute = open_backend(backend, self.network, device=self.device)
+        self.backend = open_backend(backend, self.network, device=self.device)
 
     @classmethod
     def load(cls, path: Path | str, *, device: str = "auto", backend: str = "torch") -> Self:
@@ -70,8 +70,8 @@ class Refiner:
         return self.network.channels
 
     def batch_size(self, height: int, width: int) -> int:
-        """Images of this size in a batch: depends on the size and the device alone."""
-        return max(1, min(_LARGEST_BATCH[self.device], BATCH_PIXELS[self.device] // (height * width)))
+        """Images of this size that are computed at once: depends on the size, the device and the backend alone."""
+        return batch_size(height, width, self.device) * self.backend.side_by_side
 
     @overload
     def __call__(self, images: Tensor) -> Tensor: ...
@@ -123,8 +123,8 @@ class Refiner:
         batch = torch.zeros((full, *images.shape[1:]), dtype=torch.float32)
         batch[:count] = images
         if images.shape[2] * images.shape[3] > TILED_PIXELS:
-            return by_tiles(self.compute, batch, reach=self.network.reach)[:count].contiguous()
-        return self.compute(batch)[:count].contiguous()
+            return by_tiles(self.backend, batch, reach=self.network.reach)[:count].contiguous()
+        return self.backend(batch)[:count].contiguous()
 
     def _by_size(self, images: Sequence[Image]) -> Iterator[list[int]]:
         """Numbers of images of one size, at most a batch at a time."""
@@ -134,3 +134,8 @@ class Refiner:
         for (height, width), numbers in sizes.items():
             step = self.batch_size(height, width)
             yield from (numbers[start : start + step] for start in range(0, len(numbers), step))
+
+
+def batch_size(height: int, width: int, device: str) -> int:
+    """Images of this size in a batch on ``cpu`` or ``cuda``."""
+    return max(1, min(_LARGEST_BATCH[device], BATCH_PIXELS[device] // (height * width)))

@@ -15,10 +15,13 @@ from refiner.backends import BACKENDS, open_backend
 from refiner.commands import main
 from refiner.errors import DeviceError
 from refiner.exporting import to_onnx, to_openvino
+from refiner.eyes import EyeParameters
+from refiner.eyes.writing import rendered_records
+from refiner.hardware import computes_bf16
 from refiner.image_files import read_image, write_image
 from refiner.networks import RefinerNetwork
 from refiner.refinement import Refiner
-from refiner.refiner_files import save_refiner
+from refiner.refiner_files import load_refiner, ready_refiners, save_refiner
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "paper": {"features": 8, "blocks": 2},
@@ -26,6 +29,8 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "half": {"features": 8, "blocks": 1, "unshuffle": 2, "output": "residual", "smooth_change": True},
 }
 OTHERS = ("openvino", "onnx")
+HALVED = ("torch-bf16", "openvino-bf16")
+NATIVE = computes_bf16("cpu")
 
 
 def network_of(name: str) -> RefinerNetwork:
@@ -43,8 +48,35 @@ def test_they_agree_with_torch_at_any_number_and_size(backend: str, name: str) -
     network = network_of(name)
     torch_s, other = (open_backend(which, network, device="cpu") for which in ("torch", backend))
     for count, height, width in ((3, 36, 60), (1, 35, 55), (2, 41, 66), (5, 7, 9)):
-        images = torch.rand(count, network.channels, height, width) * 2 - 1
+        images = torch.rand(count * other.side_by_side, network.channels, height, width) * 2 - 1
         assert torch.allclose(other(images), torch_s(images), atol=2e-6)
+
+
+@pytest.mark.skipif(not NATIVE, reason="this processor only emulates bf16")
+@pytest.mark.parametrize("backend", HALVED)
+def test_bf16_stays_within_a_grey_level(backend: str) -> None:
+    network = load_refiner(ready_refiners()["stand-in"]).network
+    exact, halved = (Refiner(network, {}, device="cpu", backend=name) for name in ("torch", backend))
+    images = [record.image for record in rendered_records(EyeParameters(), 20, seed=5, size=(36, 60))]
+    differences = np.array(exact(images), int) - np.array(halved(images), int)
+    assert np.abs(differences).max() <= 1
+    assert 0 < np.abs(differences).mean() < 0.15
+
+
+@pytest.mark.parametrize("backend", HALVED)
+def test_emulated_bf16_is_refused(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("refiner.backends.computes_bf16", lambda device: False)
+    with pytest.raises(DeviceError, match=f"{backend}: this processor only emulates bf16"):
+        open_backend(backend, network_of("paper"), device="cpu")
+
+
+@pytest.mark.parametrize("backend", [name for name in BACKENDS if NATIVE or name not in HALVED])
+def test_an_image_is_refined_alike_whatever_comes_with_it(backend: str) -> None:
+    refiner = Refiner(network_of("half"), {}, device="cpu", backend=backend)
+    images = list(np.random.default_rng(1).integers(0, 256, (refiner.batch_size(36, 60) + 3, 36, 60), np.uint8))
+    together = refiner(images)
+    for number in (0, 17, len(images) - 1):
+        assert np.array_equal(refiner(images[number]), together[number])
 
 
 @pytest.mark.parametrize("backend", OTHERS)
@@ -108,7 +140,7 @@ def test_onnx_without_its_runtime_is_the_extra_that_is_missing(monkeypatch: pyte
 
 
 def test_what_no_backend_can_do_is_refused() -> None:
-    with pytest.raises(ValueError, match="expected one of torch, openvino, onnx"):
+    with pytest.raises(ValueError, match="expected one of torch, torch-bf16, openvino, openvino-bf16, onnx"):
         open_backend("tensorflow", network_of("paper"), device="cpu")
     for name in set(BACKENDS) - {"torch"}:
         with pytest.raises(DeviceError, match=f"--backend {name} computes on the CPU"):

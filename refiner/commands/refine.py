@@ -34,10 +34,10 @@ from refiner.commands.reporting import one_line, print_json, progress
 @device_option
 @click.option(
     "--backend",
-    type=click.Choice(["torch", "openvino", "onnx"]),
-    default="torch",
+    type=click.Choice(["auto", "torch", "torch-bf16", "openvino", "openvino-bf16", "onnx"]),
+    default="auto",
     show_default=True,
-    help="What computes; the others are extras of the installation.",
+    help="What computes: auto tries what is installed, where there is much to do; openvino and onnx are extras.",
 )
 @overwrite_option
 @on_error_option

@@ -1,0 +1,157 @@
+"""Which backend refines a job: the one that a trial finds fastest here, and torch where there is little to do.
+
+What a trial chose is kept in the user's cache and taken again: backends differ by up to a grey level, so that a choice
+that swung with the noise of the machine would give other bytes, and a job that goes on would begin anew.
+"""
+
+import copy
+import hashlib
+import itertools
+import json
+import logging
+import os
+import statistics
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from refiner.backends import BACKENDS, Backend, open_backend
+from refiner.errors import DeviceError, ImageError, RefinerError
+from refiner.files import write_text
+from refiner.formats import open_dataset
+from refiner.formats.folder import list_files
+from refiner.hardware import processor, resolve_device, versions
+from refiner.image_files import is_image_file, read_image
+from refiner.networks import RefinerNetwork
+from refiner.randomness import torch_generator
+from refiner.refinement import batch_size
+from refiner.store import is_store_name
+
+log = logging.getLogger(__name__)
+
+AUTO = "auto"
+
+SMALL = 2000 * 36 * 60
+"""Pixels of a job below which another backend would not make up for its preparation, of a few seconds."""
+
+_ENGINES = ("torch", "openvino", "onnxruntime")
+
+ROUNDS, ROUND_SECONDS = 3, 0.08
+
+
+def available_backends(network: RefinerNetwork) -> Iterator[Backend]:
+    """Every backend that is installed, each with a copy of the network, on the CPU."""
+    for name in BACKENDS:
+        try:
+            yield open_backend(name, copy.deepcopy(network), device="cpu")
+        except DeviceError:
+            continue
+
+
+def backend_for(source: Path, network: RefinerNetwork, *, device: str) -> str:
+    """The name of the backend to refine a folder, a store or an image with.
+
+    Args:
+        source: of which only the number of images and the size of the first count; what cannot be read is left to
+            whoever reads it.
+        network: in evaluation mode.
+        device: ``auto``, ``cpu`` or ``cuda``.
+    """
+    if resolve_device(device) != "cpu":
+        return "torch"
+    try:
+        count, (height, width) = _extent(source)
+    except (RefinerError, OSError):
+        return "torch"
+    if count * height * width < SMALL:
+        return "torch"
+    batch = (batch_size(height, width, "cpu"), network.channels, height, width)
+    return _remembered(network, batch) or _tried(network, batch)
+
+
+def _extent(source: Path) -> tuple[int, tuple[int, int]]:
+    """Number of images, as far as it matters, and (height, width) of one."""
+    if is_store_name(source):
+        store = open_dataset(source)
+        image = store.read_image(store.ids[0])
+        return len(store.ids), (image.shape[0], image.shape[1])
+    if not source.is_dir():
+        return 1, (1, 1)
+    names = [name for name in list_files(source) if is_image_file(Path(name))]
+    for name in itertools.islice(names, 10):
+        try:
+            image = read_image(source / name)
+        except ImageError:
+            continue
+        return len(names), (image.shape[0], image.shape[1])
+    return 0, (1, 1)
+
+
+def _tried(network: RefinerNetwork, batch: tuple[int, ...]) -> str:
+    images = torch.rand(batch, generator=torch_generator(0, "backend")) * 2 - 1
+    name = fastest_backend(network, images).name
+    try:
+        write_text(_cache(), json.dumps({**_choices(), _key(network, batch): name}, indent=1) + "\n")
+    except RefinerError as error:
+        log.info("the choice of the backend is not remembered: %s", error)
+    return name
+
+
+def _remembered(network: RefinerNetwork, batch: tuple[int, ...]) -> str | None:
+    """What an earlier trial on this machine chose, as long as it is still there."""
+    name = _choices().get(_key(network, batch))
+    if name is None:
+        return None
+    try:
+        open_backend(name, copy.deepcopy(network), device="cpu")
+    except (DeviceError, ValueError):
+        return None
+    log.info("backend %s, as a trial on this machine found (%s)", name, _cache())
+    return name
+
+
+def _choices() -> dict[str, str]:
+    try:
+        found = json.loads(_cache().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "simgan-refiner" / "backends.json"
+
+
+def _key(network: RefinerNetwork, batch: tuple[int, ...]) -> str:
+    """All that speed depends on."""
+    engines = {name: version for name, version in versions().items() if name in _ENGINES}
+    facts = [str(network), batch, processor(), torch.get_num_threads(), engines]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@torch.inference_mode()
+def fastest_backend(network: RefinerNetwork, images: Tensor) -> Backend:
+    """The backend that is fastest here, by a trial of about a second.
+
+    Args:
+        network: in evaluation mode, on the CPU.
+        images: a batch, (N, C, H, W), as refining takes them.
+    """
+    backends = list(available_backends(network))
+    rates: dict[str, list[float]] = {backend.name: [] for backend in backends}
+    for turn in range(ROUNDS + 1):  # taking turns, so that a busy moment hits all; the first warms up
+        for backend in backends:
+            batches = torch.cat([images] * backend.side_by_side)
+            start, count = time.perf_counter(), 0
+            while not count or time.perf_counter() - start < ROUND_SECONDS:
+                count += len(backend(batches))
+            if turn:
+                rates[backend.name].append(count / (time.perf_counter() - start))
+    medians = {name: statistics.median(some) for name, some in rates.items()}
+    best = max(backends, key=lambda backend: medians[backend.name])
+    told = ", ".join(f"{name} {rate:,.0f}" for name, rate in sorted(medians.items(), key=lambda item: -item[1]))
+    log.info("backend %s, the fastest of (images a second): %s", best.name, told)
+    return best

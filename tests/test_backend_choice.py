@@ -1,0 +1,119 @@
+"""Which backend a job is refined with: torch where it is small, else what a trial found, and that again."""
+
+import json
+import logging
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from refiner import backend_choice
+from refiner.backend_choice import backend_for, fastest_backend
+from refiner.backends import BACKENDS, Backend
+from refiner.batch_refinement import Summary, refine_path
+from refiner.image_files import write_image
+from refiner.networks import RefinerNetwork
+from refiner.refiner_files import save_refiner
+
+ARCHITECTURE = {"features": 4, "blocks": 1, "output": "residual"}
+
+
+@pytest.fixture
+def network() -> RefinerNetwork:
+    return RefinerNetwork(**ARCHITECTURE).eval()  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    for number in range(5):
+        write_image(tmp_path / "in" / f"{number}.png", rng.integers(0, 256, (8, 12), np.uint8))
+    (tmp_path / "in" / "0.jpg").write_bytes(b"no image")
+    return tmp_path / "in"
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "simgan-refiner" / "backends.json"
+
+
+def _slowed(monkeypatch: pytest.MonkeyPatch, fast: str) -> list[str]:
+    """Make trials find one backend the fastest; gives what was opened for trials."""
+    tried: list[str] = []
+
+    def pick(network: RefinerNetwork, images: object) -> Backend:
+        tried.append(fast)
+        return Backend(fast, lambda images: images)
+
+    monkeypatch.setattr(backend_choice, "fastest_backend", pick)
+    return tried
+
+
+def test_a_small_job_is_torch_s_without_a_trial(
+    folder: Path, network: RefinerNetwork, monkeypatch: pytest.MonkeyPatch, cache: Path
+) -> None:
+    tried = _slowed(monkeypatch, "onnx")
+    assert backend_for(folder, network, device="cpu") == "torch"
+    assert backend_for(folder / "1.png", network, device="cpu") == "torch"
+    assert backend_for(folder / "absent", network, device="cpu") == "torch"
+    assert not tried
+    assert not cache.exists()
+
+
+def test_a_large_job_is_tried_once_and_the_choice_remembered(
+    folder: Path, network: RefinerNetwork, monkeypatch: pytest.MonkeyPatch, cache: Path
+) -> None:
+    monkeypatch.setattr(backend_choice, "SMALL", 5 * 8 * 12)
+    tried = _slowed(monkeypatch, "onnx")
+    assert [backend_for(folder, network, device="cpu") for _ in range(2)] == ["onnx", "onnx"]
+    assert len(tried) == 1
+    (key,) = json.loads(cache.read_text())
+    cache.write_text(json.dumps({key: "a backend of a later version"}))
+    assert backend_for(folder, network, device="cpu") == "onnx"
+    assert len(tried) == 2
+    cache.write_text("damaged")
+    assert backend_for(folder, network, device="cpu") == "onnx"
+    assert (
+        backend_for(folder, RefinerNetwork(features=5).eval(), device="cpu") == "onnx"
+    )  # another network, another key
+    assert len(tried) == 4
+
+
+def test_a_cache_that_cannot_be_written_stops_nothing(
+    folder: Path, network: RefinerNetwork, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.setattr(backend_choice, "SMALL", 0)
+    _slowed(monkeypatch, "onnx")
+    assert backend_for(folder, network, device="cpu") == "onnx"
+
+
+def test_refining_goes_on_with_the_backend_it_began_with(
+    folder: Path, tmp_path: Path, network: RefinerNetwork, monkeypatch: pytest.MonkeyPatch, cache: Path
+) -> None:
+    save_refiner(tmp_path / "r.safetensors", network, architecture=ARCHITECTURE, training={})
+    monkeypatch.setattr(backend_choice, "SMALL", 0)
+    _slowed(monkeypatch, "onnx")
+    assert refine_path(folder, tmp_path / "out", tmp_path / "r.safetensors", device="cpu") == Summary(5, 0, 1)
+    _slowed(monkeypatch, "openvino")
+    assert refine_path(folder, tmp_path / "out", tmp_path / "r.safetensors", device="cpu") == Summary(0, 5, 1)
+
+
+def test_the_trial_takes_what_is_there_and_says_why(
+    network: RefinerNetwork, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(backend_choice, "ROUND_SECONDS", 0.0)
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with caplog.at_level(logging.INFO, "refiner"):
+        chosen = fastest_backend(network, torch.zeros(2, 1, 8, 12))
+    assert chosen.name in BACKENDS
+    assert "openvino" not in chosen.name
+    (line,) = caplog.messages
+    assert line.startswith(f"backend {chosen.name}, the fastest of")
+    assert "torch" in line
+    assert "onnx" in line
+    assert "openvino" not in line
