@@ -4,7 +4,7 @@ import json
 import logging
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -112,6 +112,7 @@ def convert(
     *,
     format: str | None = None,
     limit: int | None = None,
+    only: Collection[str] | None = None,
     split: Mapping[str, float] | None = None,
     by: str | None = None,
     workers: int = 1,
@@ -128,6 +129,7 @@ def convert(
         conversion: what is done to each image.
         format: name of the layout; None looks at what is there.
         limit: convert only so many images, spread over the data set.
+        only: convert the samples of these ids alone.
         split: shares by name: ``DESTINATION/train`` and so on, or ``name.train.h5``.
         by: split by ``subject`` or ``id``; None takes the subject where every sample names one.
         workers: processes. With more than one, a program of your own needs the usual ``__name__`` guard.
@@ -143,7 +145,7 @@ def convert(
         RefinerError: the source or the destination cannot be used.
     """
     dataset = conversion.open(source, format)
-    ids: Sequence[str] = dataset.ids
+    ids: Sequence[str] = dataset.ids if only is None else [sample for sample in dataset.ids if sample in only]
     if limit is not None and limit < len(ids):
         ids = [ids[i * len(ids) // limit] for i in range(limit)]
     selections = {"": ids}

@@ -3,27 +3,22 @@
 import logging
 import math
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import click
 
+from refiner.commands.gaze_text import test_figures, test_lines
 from refiner.commands.options import (
     ANY_PATH,
     EXISTING_PATH,
     REJECTED_STATUS,
     device_option,
     json_option,
+    overwrite_option,
     seed_option,
     set_option,
 )
 from refiner.commands.reporting import print_json, progress
-
-if TYPE_CHECKING:
-    from refiner.gaze.accuracy import Accuracy
-    from refiner.gaze.evaluation import Test
 
 log = logging.getLogger(__name__)
 
@@ -133,9 +128,9 @@ def evaluate(
         for file in write_plots(plots, test):
             click.echo(f"{file}: written", err=True)
     if as_json:
-        print_json("gaze evaluate", **_figures(test, paths, [estimator.digest for estimator in loaded], data))
+        print_json("gaze evaluate", **test_figures(test, paths, [estimator.digest for estimator in loaded], data))
     else:
-        for line in _lines(test, paths):
+        for line in test_lines(test, paths):
             click.echo(line)
     _say_rejected(test.rejected)
 
@@ -221,6 +216,59 @@ def centre(estimator: Path, photographs: Path, destination: Path, device: str, a
     _say_rejected(centring.rejected)
 
 
+@command.command()
+@click.argument("estimator", type=EXISTING_PATH, metavar="ESTIMATOR")
+@click.argument("renders", type=EXISTING_PATH, metavar="RENDERS")
+@click.argument("photographs", type=EXISTING_PATH, metavar="PHOTOGRAPHS")
+@click.argument("destination", type=ANY_PATH, metavar="OUT")
+@seed_option
+@device_option
+@overwrite_option
+@json_option
+def match(
+    estimator: Path,
+    renders: Path,
+    photographs: Path,
+    destination: Path,
+    seed: int,
+    device: str,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Draw renders whose gaze is spread like that of PHOTOGRAPHS, as ESTIMATOR sees it, and write them to OUT.
+
+    Train the refiner on OUT, and refine all renders with it: a discriminator that sees renders look farther aside than
+    photographs would have the refiner change what shows the gaze. No label of PHOTOGRAPHS is read. OUT is a folder or a
+    store (.h5).
+
+    \b
+    Example:
+      refiner gaze train configs/gaze.yaml --set data.train=renders
+      refiner gaze match runs/gaze renders photographs matched.h5
+      refiner train configs/eyes.yaml --set data.renders=matched.h5 --set data.photographs=photographs
+    """
+    from refiner.gaze.matching import match_renders
+
+    with progress("matching") as advance:
+        found = match_renders(
+            estimator,
+            renders,
+            photographs,
+            destination,
+            seed=seed,
+            device=device,
+            overwrite=overwrite,
+            report=lambda done, total: advance(done, total, ""),
+        )
+    if as_json:
+        print_json("gaze match", out=str(destination), **found._asdict())
+    else:
+        click.echo(
+            f"{destination}: {found.taken} of {found.renders} renders, like the gaze of {found.photographs} photographs"
+        )
+    _say_rejected(found.rejected)
+
+
 def _say_rejected(rejected: dict[str, str]) -> None:
     if not rejected:
         return
@@ -229,65 +277,3 @@ def _say_rejected(rejected: dict[str, str]) -> None:
     if len(rejected) > _SHOWN_REJECTS:
         click.echo(f"and {len(rejected) - _SHOWN_REJECTS} more", err=True)
     sys.exit(REJECTED_STATUS)
-
-
-def _figures(test: "Test", paths: Sequence[Path], digests: Sequence[str], data: Path) -> dict[str, Any]:
-    """The test as plain values; bounds that are not known are null."""
-    figures: dict[str, Any] = _plain(
-        {
-            "data": str(data),
-            "images": test.images,
-            "unlabelled": test.unlabelled,
-            "rejected": test.rejected,
-            "error_degrees": test.error._asdict(),
-            "clusters": {"count": test.clusters[0], "by": test.clusters[1]},
-            "training_mean_error_degrees": test.training_mean,
-            "test_mean_error_degrees": test.test_mean,
-            "estimators": [
-                {"path": str(path), "digest": digest, **asdict(accuracy), "error": accuracy.error._asdict()}
-                for path, digest, accuracy in zip(paths, digests, test.estimators, strict=True)
-            ],
-            "tables": {column: [asdict(row) for row in rows] for column, rows in test.tables.items()},
-        }
-    )
-    return figures
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _lines(test: "Test", paths: Sequence[Path]) -> list[str]:
-    """The test as text."""
-    lines: list[str] = []
-    for path, accuracy in zip(paths, test.estimators, strict=True):
-        lines += [str(path), *(f"  {what:<38} {figure}" for what, figure in _accuracy_lines(accuracy)), ""]
-    if len(paths) > 1:
-        lines += [f"{'mean error over estimators':<40} {test.error} degrees (95 % over {len(paths)} estimators)"]
-    lines += [
-        f"{'always the mean of the training labels':<40} {test.training_mean:.2f} degrees",
-        f"{'always the mean of the test labels':<40} {test.test_mean:.2f} degrees",
-        f"{'tested on':<40} {test.images} images; intervals of 95 % draw {test.clusters[0]} by {test.clusters[1]}",
-    ]
-    for column, rows in test.tables.items():
-        width = max(len(column), *(len(row.value) for row in rows))
-        lines += ["", f"{column:<{width}}  images  error  bias removed"]
-        lines += [f"{row.value:<{width}}  {row.images:>6}  {row.error:5.2f}  {row.unbiased:12.2f}" for row in rows]
-    return lines
-
-
-def _accuracy_lines(accuracy: "Accuracy") -> list[tuple[str, str]]:
-    shares = ", ".join(f"{100 * share:.1f} %" for share in accuracy.within.values())
-    correlation = ["none" if value is None else f"{value:.3f}" for value in accuracy.correlation]
-    return [
-        ("mean error", f"{accuracy.error} degrees"),
-        ("median error", f"{accuracy.median:.2f} degrees"),
-        (f"within {' / '.join(accuracy.within)} degrees", shares),
-        ("mean error, bias removed", f"{accuracy.unbiased:.2f} degrees"),
-        ("bias of pitch, yaw", f"{accuracy.bias[0]:+.2f}, {accuracy.bias[1]:+.2f} degrees"),
-        ("correlation of pitch, yaw", ", ".join(correlation)),
-    ]

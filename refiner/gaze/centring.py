@@ -61,8 +61,8 @@ def centre_estimator(
     if destination.is_dir():
         raise OutputError(f"{destination}: is a folder; name a file for the centred estimator")
     file = load_estimator(path)
-    ids, gaze, rejected = predict_all(GazeEstimator(file, device=device), photographs, report=report)
-    return Centring(len(ids), rejected, save_centred(destination, file, gaze))
+    found = predict_all(GazeEstimator(file, device=device), photographs, report=report)
+    return Centring(len(found.ids), found.rejected, save_centred(destination, file, found.gaze))
 
 
 def save_centred(destination: Path, file: EstimatorFile, answers: Angles) -> Angles:

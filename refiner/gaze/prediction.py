@@ -155,11 +155,13 @@ class Predictions(NamedTuple):
     Attributes:
         ids: of the images that can be used.
         gaze: theirs, (N, 2), pitch and yaw in radians.
+        head_pose: the same of their heads; None where the estimator is not told it.
         rejected: id and reason of each of the others.
     """
 
     ids: list[str]
     gaze: Angles
+    head_pose: Angles | None
     rejected: dict[str, str]
 
 
@@ -179,12 +181,13 @@ def predict_all(
     dataset = open_dataset(source, size=estimator.size)
     ids: list[str] = []
     found: list[Angles] = []
+    poses: list[Any] = []
     rejected: dict[str, str] = {}
-    waiting: list[tuple[Patches, Any]] = []
+    waiting: list[Patches] = []
 
     def finish() -> None:
-        poses = np.array([pose for _, pose in waiting]) if estimator.head_pose else None
-        found.append(estimator.predict_patches(np.stack([patch for patch, _ in waiting]), poses))
+        told = np.array(poses[-len(waiting) :]) if estimator.head_pose else None
+        found.append(estimator.predict_patches(np.stack(waiting), told))
         waiting.clear()
 
     outcomes = read_labelled(dataset, estimator.size, equalize=estimator.equalize, labels=bool(estimator.head_pose))
@@ -195,7 +198,8 @@ def predict_all(
             rejected[sample] = "has no head pose, which this estimator is told"
         else:
             ids.append(sample)
-            waiting.append((outcome[0], outcome[1].get("head_pose")))
+            waiting.append(outcome[0])
+            poses.append(outcome[1].get("head_pose"))
         if waiting and (len(waiting) == _TABLE_BLOCK or done == len(dataset.ids)):
             finish()
             report(done, len(dataset.ids))
@@ -205,7 +209,7 @@ def predict_all(
         raise DataError(
             f"{source}: none of {len(rejected)} images can be used; the first {next(iter(rejected.values()))}"
         )
-    return Predictions(ids, np.concatenate(found), rejected)
+    return Predictions(ids, np.concatenate(found), np.array(poses) if estimator.head_pose else None, rejected)
 
 
 def predict_dataset(
@@ -228,7 +232,7 @@ def predict_dataset(
         OutputError: the table cannot be written, or lies inside the data set.
     """
     check_apart(source, destination)
-    ids, gaze, rejected = predict_all(estimator, source, report=report)
+    ids, gaze, _, rejected = predict_all(estimator, source, report=report)
     pitch, yaw = PAIRS["gaze"]
     rows = [
         {"file": sample, pitch: f"{angles[0]:.9g}", yaw: f"{angles[1]:.9g}"}

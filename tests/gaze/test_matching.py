@@ -1,9 +1,20 @@
 """Renders drawn like photographs' gaze."""
 
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from refiner.commands import main
+from refiner.formats import open_dataset
+from refiner.gaze.estimator_files import save_estimator
+from refiner.gaze.estimators import GazeNetwork
 from refiner.gaze.matching import draw_like
+from refiner.records import read_labels, write_labels
 
 
 def test_what_is_drawn_is_spread_like_the_photographs() -> None:
@@ -37,3 +48,63 @@ def test_numbers_ascend_and_follow_from_the_generator() -> None:
 def test_photographs_that_look_where_no_render_does_leave_one_at_least() -> None:
     numbers = draw_like(np.zeros((50, 2)), np.full((10, 2), 1.5), np.random.default_rng(0))
     assert len(numbers) >= 1
+
+
+# --- the command ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def judge(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An estimator that is told the yaw of the head; untrained, its answers are spread about its constant."""
+    path = tmp_path_factory.mktemp("judge") / "e.safetensors"
+    network = GazeNetwork("small", (16, 24), head_pose="yaw")
+    architecture = {"network": "small", "size": [16, 24], "head_pose": "yaw", "standardize": False}
+    save_estimator(
+        path, network.state_dict(), architecture=architecture, equalize=False, mean_gaze=(0.0, 0.0), training={}
+    )
+    return path
+
+
+def match(*arguments: str | Path) -> Any:
+    result = CliRunner().invoke(main, ["gaze", "match", *map(str, arguments), "--device", "cpu", "--json"])
+    return json.loads(result.stdout) if result.exit_code == 0 else result
+
+
+@pytest.mark.parametrize("out", ["matched", "matched.h5"])
+def test_renders_are_written_with_their_labels(judge: Path, gazes: Path, tmp_path: Path, out: str) -> None:
+    found = match(judge, gazes, gazes, tmp_path / out)
+    every, some = open_dataset(gazes), open_dataset(tmp_path / out)
+    assert found["renders"] == found["photographs"] == len(every.ids)
+    assert found["taken"] == len(some.ids)
+    assert 0 < len(some.ids) < len(every.ids)
+    for sample in some.ids:
+        before, after = every.read(sample), some.read(sample)
+        assert np.array_equal(before.image, after.image)
+        np.testing.assert_allclose(after.labels["gaze"], before.labels["gaze"], atol=1e-6)
+    assert match(judge, gazes, gazes, tmp_path / out)["taken"] == found["taken"]  # again: nothing is left to do
+
+
+def test_labels_of_the_photographs_do_not_matter_but_those_of_renders_are_needed(
+    judge: Path, gazes: Path, tmp_path: Path
+) -> None:
+    found = match(judge, gazes, gazes, tmp_path / "first")
+    photographs = tmp_path / "photographs"
+    shutil.copytree(gazes, photographs)
+    labels = read_labels(photographs / "labels.csv")
+    posed = {name: {"head_pose": row["head_pose"]} for name, row in labels.items()}
+    write_labels(photographs / "labels.csv", posed)
+    assert match(judge, gazes, photographs, tmp_path / "second")["taken"] == found["taken"]
+    refused = match(judge, photographs, gazes, tmp_path / "third")
+    assert refused.exit_code == 1
+    assert "gaze" in refused.stderr
+    (photographs / "labels.csv").unlink()
+    refused = match(judge, gazes, photographs, tmp_path / "third")
+    assert refused.exit_code == 1
+    assert "has no head pose, which this estimator is told" in refused.stderr
+    assert not (tmp_path / "third").exists()
+
+
+def test_the_output_is_kept_apart_from_the_inputs(judge: Path, gazes: Path) -> None:
+    refused = match(judge, gazes, gazes, gazes / "matched")
+    assert refused.exit_code == 1
+    assert "lie inside one another" in refused.stderr

@@ -1,0 +1,73 @@
+"""What ``refiner gaze evaluate`` found, as text and as plain values."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from refiner.gaze.accuracy import Accuracy
+    from refiner.gaze.evaluation import Test
+
+
+def test_figures(test: "Test", paths: Sequence[Path], digests: Sequence[str], data: Path) -> dict[str, Any]:
+    """The test as plain values; bounds that are not known are null."""
+    figures: dict[str, Any] = _plain(
+        {
+            "data": str(data),
+            "images": test.images,
+            "unlabelled": test.unlabelled,
+            "rejected": test.rejected,
+            "error_degrees": test.error._asdict(),
+            "clusters": {"count": test.clusters[0], "by": test.clusters[1]},
+            "training_mean_error_degrees": test.training_mean,
+            "test_mean_error_degrees": test.test_mean,
+            "estimators": [
+                {"path": str(path), "digest": digest, **asdict(accuracy), "error": accuracy.error._asdict()}
+                for path, digest, accuracy in zip(paths, digests, test.estimators, strict=True)
+            ],
+            "tables": {column: [asdict(row) for row in rows] for column, rows in test.tables.items()},
+        }
+    )
+    return figures
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def test_lines(test: "Test", paths: Sequence[Path]) -> list[str]:
+    """The test as text."""
+    lines: list[str] = []
+    for path, accuracy in zip(paths, test.estimators, strict=True):
+        lines += [str(path), *(f"  {what:<38} {figure}" for what, figure in _accuracy_lines(accuracy)), ""]
+    if len(paths) > 1:
+        lines += [f"{'mean error over estimators':<40} {test.error} degrees (95 % over {len(paths)} estimators)"]
+    lines += [
+        f"{'always the mean of the training labels':<40} {test.training_mean:.2f} degrees",
+        f"{'always the mean of the test labels':<40} {test.test_mean:.2f} degrees",
+        f"{'tested on':<40} {test.images} images; intervals of 95 % draw {test.clusters[0]} by {test.clusters[1]}",
+    ]
+    for column, rows in test.tables.items():
+        width = max(len(column), *(len(row.value) for row in rows))
+        lines += ["", f"{column:<{width}}  images  error  bias removed"]
+        lines += [f"{row.value:<{width}}  {row.images:>6}  {row.error:5.2f}  {row.unbiased:12.2f}" for row in rows]
+    return lines
+
+
+def _accuracy_lines(accuracy: "Accuracy") -> list[tuple[str, str]]:
+    shares = ", ".join(f"{100 * share:.1f} %" for share in accuracy.within.values())
+    correlation = ["none" if value is None else f"{value:.3f}" for value in accuracy.correlation]
+    return [
+        ("mean error", f"{accuracy.error} degrees"),
+        ("median error", f"{accuracy.median:.2f} degrees"),
+        (f"within {' / '.join(accuracy.within)} degrees", shares),
+        ("mean error, bias removed", f"{accuracy.unbiased:.2f} degrees"),
+        ("bias of pitch, yaw", f"{accuracy.bias[0]:+.2f}, {accuracy.bias[1]:+.2f} degrees"),
+        ("correlation of pitch, yaw", ", ".join(correlation)),
+    ]
