@@ -21,9 +21,9 @@ class ScoreBoard:
     """Scores the same renders against the same photographs, and keeps the weights of the lowest score.
 
     The score is the sliced Wasserstein distance to the photographs as a share of that of the raw renders, plus the mean
-    square of the drift score in pixels of a 36x60 patch: a refiner that does nothing is at 1, and so is one that reaches
-    the photographs and moves everything by a pixel. Squared, since any refiner moves labels by a tenth, which matters
-    little.
+    square of the drift score in pixels of a 36x60 patch: a refiner that does nothing is at 1, and so is one that
+    reaches the photographs and moves everything by a pixel. Squared, since any refiner moves labels by a tenth, which
+    matters little.
 
     Args:
         images: ``renders`` and ``photographs``, (N, C, H, W), float32, in [-1, 1], equally many.
