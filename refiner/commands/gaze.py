@@ -244,8 +244,8 @@ def match(
     \b
     Example:
       refiner gaze train configs/gaze.yaml --set data.train=renders
-      refiner gaze match runs/gaze renders photographs matched.h5
-      refiner train configs/eyes.yaml --set data.renders=matched.h5 --set data.photographs=photographs
+      refiner gaze match runs/gaze renders photographs drawn.h5
+      refiner train configs/eyes.yaml --set data.renders=drawn.h5 --set data.photographs=photographs
     """
     from refiner.gaze.matching import match_renders
 
