@@ -12,14 +12,13 @@ import logging
 import os
 import statistics
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from refiner.backends import BACKENDS, Backend, open_backend
-from refiner.errors import DeviceError, ImageError, RefinerError
+from refiner.backends import BACKENDS, Backend, is_available, open_backend
+from refiner.errors import ImageError, RefinerError
 from refiner.files import write_text
 from refiner.formats import open_dataset
 from refiner.formats.folder import list_files
@@ -40,15 +39,6 @@ SMALL = 2000 * 36 * 60
 _ENGINES = ("torch", "openvino", "onnxruntime")
 
 ROUNDS, ROUND_SECONDS = 3, 0.08
-
-
-def available_backends(network: RefinerNetwork) -> Iterator[Backend]:
-    """Every backend that is installed, each with a copy of the network, on the CPU."""
-    for name in BACKENDS:
-        try:
-            yield open_backend(name, copy.deepcopy(network), device="cpu")
-        except DeviceError:
-            continue
 
 
 def backend_for(source: Path, network: RefinerNetwork, *, device: str) -> str:
@@ -103,11 +93,7 @@ def _tried(network: RefinerNetwork, batch: tuple[int, ...]) -> str:
 def _remembered(network: RefinerNetwork, batch: tuple[int, ...]) -> str | None:
     """What an earlier trial on this machine chose, as long as it is still there."""
     name = _choices().get(_key(network, batch))
-    if name is None:
-        return None
-    try:
-        open_backend(name, copy.deepcopy(network), device="cpu")
-    except (DeviceError, ValueError):
+    if name is None or not is_available(name):
         return None
     log.info("backend %s, as a trial on this machine found (%s)", name, _cache())
     return name
@@ -140,7 +126,8 @@ def fastest_backend(network: RefinerNetwork, images: Tensor) -> Backend:
         network: in evaluation mode, on the CPU.
         images: a batch, (N, C, H, W), as refining takes them.
     """
-    backends = list(available_backends(network))
+    names = filter(is_available, BACKENDS)
+    backends = [open_backend(name, copy.deepcopy(network), device="cpu") for name in names]
     rates: dict[str, list[float]] = {backend.name: [] for backend in backends}
     for turn in range(ROUNDS + 1):  # taking turns, so that a busy moment hits all; the first warms up
         for backend in backends:

@@ -3,6 +3,7 @@
 Each takes and gives (N, C, H, W), float32, in [-1, 1], on the CPU.
 """
 
+import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -122,6 +123,16 @@ BACKENDS: dict[str, Callable[[str, RefinerNetwork, str], Backend]] = {
     "onnx": _open_onnx,
 }
 """By name; without a precision they compute in fp32."""
+
+_PACKAGES = {"torch": (), "openvino": ("openvino",), "onnx": ("onnx", "onnxruntime")}
+
+
+def is_available(name: str) -> bool:
+    """Whether a backend of that name is installed, and its precision native here; nothing is imported."""
+    engine, _, precision = name.partition("-")
+    if name not in BACKENDS or (precision and not computes_bf16("cpu")):
+        return False
+    return all(importlib.util.find_spec(package) is not None for package in _PACKAGES[engine])
 
 
 def _at_multiples(run: Callable[[Tensor], Tensor], multiple: int) -> Callable[[Tensor], Tensor]:
