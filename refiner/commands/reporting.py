@@ -50,7 +50,7 @@ def progress(what: str) -> Iterator[Advance]:
         rate = pace.rate(done, total)
         if now - last >= _PLAIN_SECONDS or (done == total and now - last >= 1):
             last = now
-            left = "" if done == total else f", {(total - done) / max(rate, 1e-9):.0f} s left"
+            left = f", {(total - done) / rate:.0f} s left" if rate and done < total else ""
             click.echo(f"{what}: {done:,} of {total:,}, {rate:.1f}/s{left}{note and ', '}{note}", err=True)
 
     yield line
