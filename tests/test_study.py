@@ -117,9 +117,10 @@ def test_every_configuration_reads_and_every_arm_of_it_resolves(file: Path) -> N
     assert {task.settings["arm"] for task in results} == set(study.configuration.arms)
 
 
-def test_short_study_compares_its_four_arms_by_eight_seeds() -> None:
+def test_short_study_compares_its_arms_by_eight_seeds() -> None:
     results = [task.settings for task in Plan(read_study(CONFIGS / "study" / "short.yaml"), "").results()]
-    assert {settings["arm"] for settings in results} == {"raw", "augmented", "refined", "refined_augmented"}
+    refined = {"refined", "refined_augmented", "matched_augmented"}
+    assert {settings["arm"] for settings in results} == {"raw", "augmented", "fourier_augmented", *refined}
     assert {settings["seed"] for settings in results} == set(range(8))
     assert {settings["protocol"] for settings in results} == {"transductive"}
 
