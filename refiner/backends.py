@@ -3,9 +3,11 @@
 Each takes and gives (N, C, H, W), float32, in [-1, 1], on the CPU.
 """
 
+import functools
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -73,14 +75,12 @@ def _open_torch(name: str, network: RefinerNetwork, device: str) -> Backend:
 
 def _open_openvino(name: str, network: RefinerNetwork, device: str) -> Backend:
     model = to_openvino(network)
-    import openvino
-
     options = {
         "INFERENCE_PRECISION_HINT": "bf16" if name.endswith("-bf16") else "f32",
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         "PERFORMANCE_HINT": "THROUGHPUT",  # several batches, a thread each, instead of one batch by all threads
     }
-    compiled = openvino.Core().compile_model(model, "CPU", options)
+    compiled = _openvino_core().compile_model(model, "CPU", options)
     requests = [
         compiled.create_infer_request() for _ in range(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
     ]
@@ -96,6 +96,18 @@ def _open_openvino(name: str, network: RefinerNetwork, device: str) -> Backend:
         return torch.cat(refined)
 
     return Backend(name, _at_multiples(run, network.unshuffle), len(requests))
+
+
+@functools.cache
+def _openvino_core() -> Any:
+    """One for the process, kept until it ends.
+
+    Several that end in the order they began leave the main thread with a freed stack for signals, so that the next
+    signal crashes (OpenVINO 2026.4, which sets one on processors with AVX-512 or AMX).
+    """
+    import openvino
+
+    return openvino.Core()
 
 
 def _open_onnx(name: str, network: RefinerNetwork, device: str) -> Backend:

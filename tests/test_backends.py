@@ -1,6 +1,7 @@
 """Engines beside torch: the same pixels but for rounding, at any number and size; and what is said without them."""
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,20 @@ def test_exported_files_say_what_they_are_and_run(tmp_path: Path) -> None:
     assert np.allclose(compiled({"images": images.numpy()})["refined"], expected, atol=2e-6)
     assert json.loads(model.get_rt_info("refiner").astype(str))["architecture"] == NETWORKS["half"]
     assert CliRunner().invoke(main, ["export", "stand-in", str(tmp_path / "eyes.txt")]).exit_code == 1
+
+
+def test_a_signal_finds_its_stack_after_several_backends_have_gone() -> None:
+    code = (
+        "import os, signal\n"
+        "from refiner.backends import open_backend\n"
+        "from refiner.networks import RefinerNetwork\n"
+        "signal.signal(signal.SIGTERM, lambda *_: print('told'))\n"
+        "opened = [open_backend('openvino', RefinerNetwork(features=4, blocks=1).eval(), device='cpu') for _ in '12']\n"
+        "while opened: opened.pop(0)\n"
+        "os.kill(os.getpid(), signal.SIGTERM)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (run.returncode, run.stdout) == (0, "told\n"), run.stderr
 
 
 @pytest.mark.parametrize("extra", OTHERS)
