@@ -117,11 +117,11 @@ def test_every_configuration_reads_and_every_arm_of_it_resolves(file: Path) -> N
     assert {task.settings["arm"] for task in results} == set(study.configuration.arms)
 
 
-def test_short_study_compares_its_arms_by_eight_seeds() -> None:
+def test_short_study_compares_its_arms_by_three_seeds() -> None:
     results = [task.settings for task in Plan(read_study(CONFIGS / "study" / "short.yaml"), "").results()]
     refined = {"refined", "refined_augmented", "matched_augmented"}
     assert {settings["arm"] for settings in results} == {"raw", "augmented", "fourier_augmented", *refined}
-    assert {settings["seed"] for settings in results} == set(range(8))
+    assert {settings["seed"] for settings in results} == {0, 1, 2}
     assert {settings["protocol"] for settings in results} == {"transductive"}
 
 
