@@ -106,9 +106,10 @@ def refine_path(
     Raises:
         RefinerError: the source, the refiner or the destination cannot be used.
     """
+    network, metadata = load_refiner(refiner)
     if backend == AUTO:
-        backend = backend_for(source, load_refiner(refiner).network, device=device)
-    loaded = Refiner.load(refiner, device=device, backend=backend)
+        backend = backend_for(source, network, device=device)
+    loaded = Refiner(network, metadata, device=device, backend=backend)
     # Results differ by rounding, so those of another backend or device are others.
     digest = refiner_digest(refiner) + ("" if backend == "torch" else f" by {backend}")
     digest += "" if loaded.device == "cpu" else f" on {loaded.device}"

@@ -27,13 +27,18 @@ from refiner.game import Game, training_trial
 from refiner.hardware import choose_precision, resolve_device
 from refiner.networks import RefinerNetwork
 from refiner.randomness import torch_generator
-from refiner.refinement import Refiner
+from refiner.refinement import batch_size
 from refiner.refiner_files import load_refiner, ready_refiners
 
 PLAIN = "paper's network, plain fp32"
 """What all ratios are to: PyTorch as it comes, which is what public implementations do."""
 
+READY = "ready refiner, "
+"""How the measurements of the refiner that comes along begin; the backend follows."""
+
 TRAINING_BATCH = 64
+
+_JOBS = ("folder to folder", "store to store")
 
 Report = Callable[[int, int, str], None]
 """Told how many of how many measurements are done, and which comes next."""
@@ -99,24 +104,21 @@ def benchmark(
     device = resolve_device(device)
     networks, absent = _network_work(device, size)
     training = _training_work(device, size)
+    total, done = repeats * (len(networks) + len(training) + len(_JOBS)), 0
+
+    def turn(name: str) -> None:
+        nonlocal done
+        report(done, total, name)
+        done += 1
+
+    found = _compare(networks, repeats, seconds, turn)
+    own = max((name for name in found if name.startswith(READY)), key=lambda name: statistics.median(found[name]))
+    found |= _compare(training, repeats, seconds, turn)
     with tempfile.TemporaryDirectory() as folder:
-        jobs = _job_work(Path(folder), device, size, images)
-        total, done = repeats * (len(networks) + len(training) + len(jobs)), 0
-
-        def turn(name: str) -> None:
-            nonlocal done
-            report(done, total, name)
-            done += 1
-
-        found = {
-            **_compare(networks, repeats, seconds, turn),
-            **_compare(training, repeats, seconds, turn),
-            **_compare(jobs, repeats, 0.0, turn),
-        }
-        report(total, total, "")
-    against = dict.fromkeys(networks, PLAIN)
-    against |= {name: next(iter(training)) for name in training}
-    against |= {name: _own_network(device) for name in jobs}
+        jobs = _job_work(Path(folder), device, size, images, backend=own.removeprefix(READY))
+        found |= _compare(jobs, repeats, 0.0, turn)
+    report(total, total, "")
+    against = dict.fromkeys(networks, PLAIN) | dict.fromkeys(training, next(iter(training))) | dict.fromkeys(jobs, own)
     rates = [_rate(name, found[name], against[name], found[against[name]]) for name in found]
     return Benchmark(device, size, rates, absent, _peak_mib(device))
 
@@ -148,30 +150,25 @@ def _rate(name: str, rates: list[float], against: str, others: list[float]) -> R
 # --- what is measured ----------------------------------------------------------------------------------------------
 
 
-def _networks() -> dict[str, RefinerNetwork]:
-    """The paper's network, and those of the ready refiners."""
-    ready = {f"ready refiner {name}": load_refiner(path).network for name, path in ready_refiners().items()}
-    return {"paper's network": RefinerNetwork().eval(), **ready}
-
-
-def _own_network(device: str) -> str:
-    """The name of the measurement that whole jobs are held against: the network that they run."""
-    return f"ready refiner {next(iter(ready_refiners()))}, torch"
-
-
 def _network_work(device: str, size: tuple[int, int]) -> tuple[dict[str, Callable[[], int]], dict[str, str]]:
     """Each network by each backend, from and to the memory of the processor, in the batches that refining takes."""
-    batch = Refiner(RefinerNetwork().eval(), {}, device=device).batch_size(*size)
-    images = torch.rand((batch, 1, *size), generator=torch_generator(0, "benchmark")) * 2 - 1
+    shape = (batch_size(*size, device), 1, *size)
+    images = torch.rand(shape, generator=torch_generator(0, "benchmark")) * 2 - 1
     work: dict[str, Callable[[], int]] = {PLAIN: partial(_run, _plain(device), images)}
     absent = {}
-    for backend in BACKENDS:
-        for name, network in _networks().items():
+    for name in BACKENDS:
+        for title, network in (("paper's network, ", RefinerNetwork().eval()), (READY, load_refiner(_ready()).network)):
             try:
-                work[f"{name}, {backend}"] = partial(_run, open_backend(backend, network, device=device), images)
+                backend = open_backend(name, network, device=device)
             except DeviceError as error:
-                absent[backend] = str(error)
+                absent[name] = str(error)
+                continue
+            work[title + name] = partial(_run, backend, torch.cat([images] * backend.side_by_side))
     return work, absent
+
+
+def _ready() -> Path:
+    return ready_refiners()["stand-in"]
 
 
 def _plain(device: str) -> Callable[[Tensor], Tensor]:
@@ -184,21 +181,20 @@ def _run(compute: Callable[[Tensor], Tensor], images: Tensor) -> int:
     return len(compute(images))
 
 
-def _job_work(folder: Path, device: str, size: tuple[int, int], count: int) -> dict[str, Callable[[], int]]:
-    """Whole jobs with a ready refiner: reading, refining, drift and writing."""
+def _job_work(
+    folder: Path, device: str, size: tuple[int, int], count: int, *, backend: str
+) -> dict[str, Callable[[], int]]:
+    """Whole jobs with the ready refiner: reading, refining, drift and writing."""
     renders, store = folder / "renders", folder / "renders.h5"
     parameters = EyeParameters()
     write_folder(renders, rendered_records(parameters, count, seed=0, size=size), count, labelled=True, report=_unheard)
     convert(renders, store, Conversion())
-    ready = next(iter(ready_refiners().values()))
 
     def refine(source: Path, out: Path) -> int:
-        return refine_path(source, out, ready, device=device, overwrite=True).refined
+        return refine_path(source, out, _ready(), device=device, backend=backend, overwrite=True).refined
 
-    return {
-        "folder to folder": partial(refine, renders, folder / "refined"),
-        "store to store": partial(refine, store, folder / "refined.h5"),
-    }
+    places = ((renders, folder / "refined"), (store, folder / "refined.h5"))
+    return {name: partial(refine, *place) for name, place in zip(_JOBS, places, strict=True)}
 
 
 def _unheard(done: int, total: int) -> None:

@@ -13,6 +13,7 @@ from refiner import backend_choice
 from refiner.backend_choice import backend_for, fastest_backend
 from refiner.backends import BACKENDS, Backend
 from refiner.batch_refinement import Summary, refine_path
+from refiner.conversion import Conversion, convert
 from refiner.image_files import write_image
 from refiner.networks import RefinerNetwork
 from refiner.refiner_files import save_refiner
@@ -76,10 +77,38 @@ def test_a_large_job_is_tried_once_and_the_choice_remembered(
     assert len(tried) == 2
     cache.write_text("damaged")
     assert backend_for(folder, network, device="cpu") == "onnx"
-    assert (
-        backend_for(folder, RefinerNetwork(features=5).eval(), device="cpu") == "onnx"
-    )  # another network, another key
+    another = RefinerNetwork(features=5).eval()
+    assert backend_for(folder, another, device="cpu") == "onnx"
     assert len(tried) == 4
+
+
+def test_a_trial_s_images_are_no_larger_than_a_batch_of_small_ones(
+    tmp_path: Path, network: RefinerNetwork, monkeypatch: pytest.MonkeyPatch, cache: Path
+) -> None:
+    for number in range(2):
+        write_image(tmp_path / "in" / f"{number}.png", np.zeros((1500, 2000), np.uint8))
+    seen: list[tuple[int, ...]] = []
+
+    def pick(network: RefinerNetwork, images: torch.Tensor) -> Backend:
+        seen.append(tuple(images.shape))
+        return Backend("torch", lambda images: images)
+
+    monkeypatch.setattr(backend_choice, "fastest_backend", pick)
+    assert backend_for(tmp_path / "in", network, device="cpu") == "torch"
+    assert seen == [(1, 1, 144, 240)]
+
+
+def test_a_store_is_large_by_its_images_and_their_size(
+    folder: Path, tmp_path: Path, network: RefinerNetwork, monkeypatch: pytest.MonkeyPatch, cache: Path
+) -> None:
+    (folder / "0.jpg").unlink()
+    convert(folder, tmp_path / "in.h5", Conversion())
+    tried = _slowed(monkeypatch, "onnx")
+    monkeypatch.setattr(backend_choice, "SMALL", 5 * 8 * 12 + 1)
+    assert backend_for(tmp_path / "in.h5", network, device="cpu") == "torch"
+    monkeypatch.setattr(backend_choice, "SMALL", 5 * 8 * 12)
+    assert backend_for(tmp_path / "in.h5", network, device="cpu") == "onnx"
+    assert len(tried) == 1
 
 
 def test_a_cache_that_cannot_be_written_stops_nothing(

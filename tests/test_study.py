@@ -620,6 +620,7 @@ def _write_result(folder: Path, arm: str, seed: int, error: float, design: str |
         "slices": {"straight": {**figures, "error": {"mean": error / 2, "low": 0, "high": 1}}},
         "scores": {"told_apart": 0.8, "drift": [0.1, -0.2], "drift_distance": 0.3},
         "photographs": 25 if arm == "few" else 700,
+        "seconds": {"renders": 20.0, "refiner": 100.0 + seed, "refined": 5.0, "estimator": 30.0},
     }
     (folder / f"{arm}-{seed}-inductive.json").write_text(json.dumps(result))
 
@@ -643,6 +644,8 @@ def test_tables_hold_means_intervals_and_verdicts(outcomes: Path) -> None:
     unbiased = row(tables["eyes inductive differences"], "`refined`")[-2:]
     assert unbiased == ["0.00 [0.00, 0.00]", "not resolved"]  # 5.0 in every result
     assert row(tables["eyes inductive differences"], "`few`")[5] == "one seed"
+    assert row(tables["eyes inductive cost"], "`raw`")[1:] == ["106 [105, 107]", "30 [30, 30]", "156 [155, 157]"]
+    assert row(tables["eyes inductive cost"], "`few`")[1:] == ["105", "30", "155"]
     assert "`later`" not in tables["eyes inductive differences"]
     assert row(tables["eyes inductive straight differences"], "`refined`")[3] == "-0.50 [-0.62, -0.38]"
     assert row(tables["eyes inductive slices"], "`raw`")[1] == "5.00 [3.76, 6.24]"
@@ -758,7 +761,7 @@ def test_a_page_is_begun_where_there_is_none(outcomes: Path) -> None:
     page = outcomes.with_suffix(".md")
     _, unused = write_page(outcomes, page)
     assert unused == []
-    assert page.read_text().count("<!-- table:") == 6
+    assert page.read_text().count("<!-- table:") == 7
 
 
 @pytest.mark.parametrize(

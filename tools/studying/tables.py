@@ -11,6 +11,9 @@ from refiner.gaze.accuracy import seed_interval
 
 NOT_RUN = "not run"
 
+ADAPTING = ("drawn", "refiner", "refined", "matched")
+"""Stages that adapt renders to photographs."""
+
 
 def all_tables(outcome: Outcome) -> Iterator[tuple[str, str]]:
     """Name and text of each table of a study."""
@@ -19,6 +22,7 @@ def all_tables(outcome: Outcome) -> Iterator[tuple[str, str]]:
         yield name, error_table(outcome, protocol)
         yield f"{name} differences", difference_table(outcome, protocol)
         yield f"{name} scores", score_table(outcome, protocol)
+        yield f"{name} cost", cost_table(outcome, protocol)
         if choices := list(outcome.choices(protocol)):
             yield f"{name} checkpoints", choice_table(choices)
         if proxies := list(measured_proxies(outcome, protocol)):
@@ -110,6 +114,25 @@ def score_table(outcome: Outcome, protocol: str) -> str:
         row.append(_number(outcome.disagreement(arm, protocol)))
         rows.append([*row, str(seed_interval(list(outcome.errors(arm, protocol).values())))])
     return _markdown(head, rows)
+
+
+def cost_table(outcome: Outcome, protocol: str) -> str:
+    """What a result takes when nothing is there yet, on one core; several arms share renders, refiners and scores."""
+    head = ("arm", "adaptation, s", "estimators, s", "all stages, s")
+    rows = []
+    for arm in outcome.arms_of(protocol):
+        results = [result["seconds"] for result in outcome.of(arm, protocol).values()]
+        if results:
+            parts = [_median_seconds(results, stages) for stages in (ADAPTING, ("estimator",), None)]
+            rows.append([f"`{arm}`", *parts])
+    return _markdown(head, rows)
+
+
+def _median_seconds(results: Sequence[dict[str, float]], stages: Sequence[str] | None) -> str:
+    """Median over results, and the range where there are several, of what some stages took; None takes all."""
+    totals = [sum(value for stage, value in one.items() if stages is None or stage in stages) for one in results]
+    spread = f" [{min(totals):.0f}, {max(totals):.0f}]" if len(totals) > 1 else ""
+    return f"{np.median(totals):.0f}{spread}"
 
 
 def proxy_table(proxies: Sequence[Proxy]) -> str:
