@@ -77,7 +77,11 @@ def photograph_curve(outcome: Outcome, protocol: str) -> str:
             shown = _clipped(interval, up)
             marks.append(_line(x, up.at(shown.low), x, up.at(shown.high), colour))
             marks.append(_dot(x, y, 4, colour))
-        marks.append(_text(places[-1][0], places[-1][1] - 10, points[-1][1], anchor="end", colour=colour))
+        # Above the intervals that the name would cross.
+        top = min(up.at(_clipped(interval, up).high) for count, _, interval in points if count >= counts[-1] / 4)
+        marks.append(
+            _text(places[-1][0], top - 8, points[-1][1], anchor="end", colour=colour)
+        )
     marks.append(_text((left + width - _RIGHT) / 2, height - 10, "photographs", anchor="middle"))
     return _picture(width, height, f"{outcome.name}, {protocol}: error, degrees", marks)
 
