@@ -79,9 +79,7 @@ def photograph_curve(outcome: Outcome, protocol: str) -> str:
             marks.append(_dot(x, y, 4, colour))
         # Above the intervals that the name would cross.
         top = min(up.at(_clipped(interval, up).high) for count, _, interval in points if count >= counts[-1] / 4)
-        marks.append(
-            _text(places[-1][0], top - 8, points[-1][1], anchor="end", colour=colour)
-        )
+        marks.append(_text(places[-1][0], top - 8, points[-1][1], anchor="end", colour=colour))
     marks.append(_text((left + width - _RIGHT) / 2, height - 10, "photographs", anchor="middle"))
     return _picture(width, height, f"{outcome.name}, {protocol}: error, degrees", marks)
 
