@@ -4,6 +4,7 @@ What a trial chose is kept in the user's cache and taken again: backends differ 
 that swung with the noise of the machine would give other bytes, and a job that goes on would begin anew.
 """
 
+import contextlib
 import copy
 import hashlib
 import itertools
@@ -13,6 +14,7 @@ import os
 import statistics
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -37,6 +39,9 @@ AUTO = "auto"
 SMALL = 2000 * 36 * 60
 """Pixels of a job below which another backend would not make up for its preparation, of a few seconds."""
 
+WORKER = 5000 * 36 * 60
+"""Pixels that a process must have to do to make up for its start."""
+
 _ENGINES = ("torch", "openvino", "onnxruntime")
 
 ROUNDS, ROUND_SECONDS = 3, 0.08
@@ -45,44 +50,57 @@ _TRIAL = (144, 240)
 """Largest (height, width) of a trial's images: one such has the pixels of a whole batch of small ones."""
 
 
-def backend_for(source: Path, network: RefinerNetwork, *, device: str) -> str:
-    """The name of the backend to refine a folder, a store or an image with.
+class Extent(NamedTuple):
+    """How much there is to do: number of images, and (height, width) of one; nothing where it cannot be told."""
+
+    images: int = 0
+    size: tuple[int, int] = (1, 1)
+
+    @property
+    def pixels(self) -> int:
+        """Of all images."""
+        return self.images * self.size[0] * self.size[1]
+
+    @property
+    def workers(self) -> int:
+        """Processes that pay, at most one a core."""
+        return min(int(processor()["cores"]), 1 + self.pixels // WORKER)
+
+
+def job_extent(source: Path) -> Extent:
+    """That of a folder, a store or an image; what cannot be read is left to whoever reads it."""
+    with contextlib.suppress(RefinerError, OSError):
+        if is_store_name(source):
+            store = open_dataset(source, format="store")
+            assert isinstance(store, Store)
+            return Extent(len(store.images), (store.kind.height, store.kind.width))
+        if source.is_dir():
+            return _folder_extent(source)
+    return Extent()
+
+
+def _folder_extent(source: Path) -> Extent:
+    names = [name for name in list_files(source) if is_image_file(Path(name))]
+    for name in itertools.islice(names, 10):
+        with contextlib.suppress(ImageError):
+            image = read_image(source / name)
+            return Extent(len(names), (image.shape[0], image.shape[1]))
+    return Extent()
+
+
+def backend_for(extent: Extent, network: RefinerNetwork, *, device: str) -> str:
+    """The name of the backend to refine a job with.
 
     Args:
-        source: of which only the number of images and the size of the first count; what cannot be read is left to
-            whoever reads it.
+        extent: of the job.
         network: in evaluation mode.
         device: ``auto``, ``cpu`` or ``cuda``.
     """
-    if resolve_device(device) != "cpu":
+    if extent.pixels < SMALL or resolve_device(device) != "cpu":
         return "torch"
-    try:
-        count, (height, width) = _extent(source)
-    except (RefinerError, OSError):
-        return "torch"
-    if count * height * width < SMALL:
-        return "torch"
-    height, width = min(height, _TRIAL[0]), min(width, _TRIAL[1])
+    height, width = (min(side, largest) for side, largest in zip(extent.size, _TRIAL, strict=True))
     batch = (batch_size(height, width, "cpu"), network.channels, height, width)
     return _remembered(network, batch) or _tried(network, batch)
-
-
-def _extent(source: Path) -> tuple[int, tuple[int, int]]:
-    """Number of images, and (height, width) of one."""
-    if is_store_name(source):
-        store = open_dataset(source, format="store")
-        assert isinstance(store, Store)
-        return len(store.images), (store.kind.height, store.kind.width)
-    if not source.is_dir():
-        return 1, (1, 1)
-    names = [name for name in list_files(source) if is_image_file(Path(name))]
-    for name in itertools.islice(names, 10):
-        try:
-            image = read_image(source / name)
-        except ImageError:
-            continue
-        return len(names), (image.shape[0], image.shape[1])
-    return 0, (1, 1)
 
 
 def _tried(network: RefinerNetwork, batch: tuple[int, ...]) -> str:

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from refiner.errors import DeviceError
-from refiner.exporting import missing_extra, to_onnx, to_openvino
+from refiner.errors import DeviceError, missing_extra
+from refiner.exporting import to_onnx, to_openvino
 from refiner.hardware import computes_bf16
 from refiner.networks import RefinerNetwork
 

@@ -56,3 +56,8 @@ class DeviceError(RefinerError):
 
 class TrainingError(RefinerError):
     """Training stopped itself; the message holds the step and the losses."""
+
+
+def missing_extra(extra: str) -> DeviceError:
+    """What to say where a package of an extra is not installed."""
+    return DeviceError(f"{extra} is not installed; pip install 'simgan-refiner[{extra}]' adds it")

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from refiner.errors import DeviceError, OutputError
+from refiner.errors import OutputError, missing_extra
 from refiner.files import atomic_path, write_bytes
 from refiner.networks import RefinerNetwork
 from refiner.refiner_files import RefinerFile
@@ -118,8 +118,3 @@ def export_refiner(refiner: RefinerFile, path: Path, *, overwrite: bool = False)
 
 def _example(network: RefinerNetwork) -> Tensor:
     return torch.zeros(2, network.channels, 4 * network.unshuffle, 6 * network.unshuffle)
-
-
-def missing_extra(extra: str) -> DeviceError:
-    """What to say where a package of an extra is not installed."""
-    return DeviceError(f"{extra} is not installed; pip install 'simgan-refiner[{extra}]' adds it")

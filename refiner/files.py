@@ -23,14 +23,16 @@ TEMPORARY_PREFIX = ".partial-"
 _numbers = itertools.count()
 
 
-def check_regular(path: Path) -> None:
-    """Refuse what is there but no regular file: a pipe or a device would be read for ever.
+def check_regular(path: Path) -> int:
+    """Refuse what is there but no regular file: a pipe or a device would be read for ever. Gives its size in bytes.
 
     Raises:
         OSError: it is missing, or none.
     """
-    if not stat.S_ISREG(path.stat().st_mode):
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "is not a regular file", str(path))
+    return status.st_size
 
 
 def read_regular(path: Path, *, limit: int = 2**28) -> bytes:
@@ -39,9 +41,8 @@ def read_regular(path: Path, *, limit: int = 2**28) -> bytes:
     Raises:
         OSError: it cannot be read, is no regular file, or has more than ``limit`` bytes.
     """
-    check_regular(path)
-    if path.stat().st_size > limit:
-        raise OSError(errno.EFBIG, f"has {path.stat().st_size:,} bytes, at most {limit:,} are read", str(path))
+    if (size := check_regular(path)) > limit:
+        raise OSError(errno.EFBIG, f"has {size:,} bytes, at most {limit:,} are read", str(path))
     return path.read_bytes()
 
 
@@ -66,11 +67,16 @@ def write_bytes(path: Path, data: bytes, *, durable: bool = False) -> None:
     """
     handle, temporary = _open_temporary(path)
     with _moved_into_place(temporary, path), os.fdopen(handle, "wb", 0) as stream:
-        rest = memoryview(data)
-        while rest:  # a signal, or a disk that is nearly full, can leave some of it
-            rest = rest[stream.write(rest) or 0 :]
+        _write_all(stream, data)
         if durable:
             os.fsync(handle)
+
+
+def _write_all(stream: IO[bytes], data: bytes) -> None:
+    """Write to an unbuffered stream, which may take less than it is given."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[stream.write(rest) :]
 
 
 def _open_temporary(path: Path) -> tuple[int, Path]:
@@ -130,12 +136,13 @@ def remove_file(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def locked(path: Path, *, refusal: str) -> Iterator[None]:
+def locked(path: Path, *, refusal: str, shared: bool = False) -> Iterator[None]:
     """Hold a lock file for the length of the block; the kernel frees it when the process dies, however it dies.
 
     Args:
         path: the lock file; it stays behind, empty of meaning once unlocked.
         refusal: the message when another process holds it.
+        shared: let others hold it that share it, too, and nobody alone.
 
     Raises:
         OutputError: another process holds the lock, or the file cannot be made.
@@ -147,7 +154,7 @@ def locked(path: Path, *, refusal: str) -> Iterator[None]:
         raise OutputError(f"{path}: cannot be written ({error.strerror or error}); choose another place") from error
     with stream:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(stream, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except OSError as error:
             raise OutputError(refusal) from error
         yield
@@ -179,14 +186,14 @@ class JsonLines:
         if self._stream.tell() and not _ends_with_newline(path):
             self._stream.write(b"\n")  # close a line that a kill cut short
 
-    def append(self, row: dict[str, Any]) -> None:
-        """Write one object as one line, in one system call.
+    def append(self, *rows: dict[str, Any]) -> None:
+        """Write each object as a line, all of them at once.
 
         Raises:
             OutputError: the disk refuses.
         """
         try:
-            self._stream.write(json.dumps(row).encode() + b"\n")
+            _write_all(self._stream, b"".join(json.dumps(row).encode() + b"\n" for row in rows))
         except OSError as error:
             reason = error.strerror or str(error)
             raise OutputError(f"{self._path}: cannot be written ({reason}); free some space") from error

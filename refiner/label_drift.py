@@ -36,6 +36,11 @@ class LabelDrift(NamedTuple):
         """Length of the shift."""
         return math.hypot(self.x, self.y)
 
+    @property
+    def numbers(self) -> tuple[float, float, float, float]:
+        """All four, NaN where there is no gaze."""
+        return self.x, self.y, math.nan if self.degrees is None else self.degrees, self.score
+
     def cells(self) -> dict[str, str]:
         """Cells of a row of ``drift.csv``, but for the file."""
         degrees = "" if self.degrees is None else f"{self.degrees:.2f}"
@@ -121,10 +126,7 @@ def write_drift(path: Path, rows: Mapping[str, LabelDrift]) -> None:
     write_table(path, DRIFT_COLUMNS, ({"file": name, **drift.cells()} for name, drift in rows.items()))
 
 
-def drift_columns(drifts: Sequence[LabelDrift]) -> dict[str, Any]:
-    """The same as labels of a store, (N,), by their names there; NaN where there is no gaze."""
-    return {
-        "drift_px": np.array([drift.pixels for drift in drifts]),
-        "drift_deg": np.array([math.nan if drift.degrees is None else drift.degrees for drift in drifts]),
-        "drift_score": np.array([drift.score for drift in drifts]),
-    }
+def drift_columns(drifts: Any) -> dict[str, Any]:
+    """The same as labels of a store, (N,), by their names there, from :attr:`LabelDrift.numbers` as (N, 4)."""
+    x, y, degrees, score = drifts.T
+    return {"drift_px": np.hypot(x, y), "drift_deg": degrees, "drift_score": score}

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import stat
+import sys
 from collections.abc import Iterator, Set
 from pathlib import Path, PurePosixPath
 
@@ -26,8 +27,12 @@ from refiner.files import (
     write_text,
 )
 from refiner.records import LABELS_FILE, REJECTED_FILE, write_rejected
+from refiner.shards import Shard
 
 STATE_FOLDER = ".refiner"
+
+SHARDS_FOLDER = "shards"
+"""In the state folder: the manifests and locks of runs that share a job."""
 
 MAX_NAME_BYTES = 255
 """Longest name of a file or folder, in bytes."""
@@ -43,47 +48,61 @@ class OutputFolder:
         root: the folder.
         job: what makes an output besides its input: refiner and options, as one text.
         overwrite: make everything again, and replace files that no batch has written.
+        shard: the part of the job that is done here; None does all.
     """
 
-    def __init__(self, root: Path, *, job: str, overwrite: bool = False) -> None:
-        self.root, self.job, self.overwrite = root, job, overwrite
+    def __init__(self, root: Path, *, job: str, overwrite: bool = False, shard: Shard | None = None) -> None:
+        self.root, self.job, self.overwrite, self.shard = root, job, overwrite, shard
         self.rejected: list[tuple[str, str, str]] = []
         self.rejected_stands = False  # whether rejected.csv says already what there is to say
         self.notes: dict[str, list[float | None]] = {}  # what was found out about finished outputs
         self._finished: dict[str, tuple[int, int, str]] = {}
         self._ours: set[str] = set()
         self._manifest = root / STATE_FOLDER / "manifest.jsonl"
-        for row in read_json_lines(self._manifest):
+        self._read(self._manifest)
+        shards = root / STATE_FOLDER / SHARDS_FOLDER
+        if shard is not None:
+            self._manifest = shards / f"{shard}.jsonl"
+            self._read(self._manifest)
+        self._log = JsonLines(self._manifest)
+        if shard is None and shards.is_dir():
+            for manifest in sorted(shards.glob("*.jsonl")):  # newer than ours: nobody else writes beside shards
+                self._read(manifest)
+                self._log.append(*read_json_lines(manifest))
+            shutil.rmtree(shards, ignore_errors=True)
+
+    def _read(self, manifest: Path) -> None:
+        for row in read_json_lines(manifest):
             name = row.get("file")
             if not isinstance(name, str) or _leads_away(name):  # a manifest that came with somebody else's folder
                 continue
             self._ours.add(name)
             self._finished.pop(name, None)
             if {"size", "time", "job"} <= row.keys():
-                self._finished[name] = (row["size"], row["time"], row["job"])
+                self._finished[name] = (row["size"], row["time"], sys.intern(str(row["job"])))
                 self.notes[name] = row.get("notes", [])
-        self._log = JsonLines(self._manifest)
 
     def is_finished(self, name: str, stamp: Stamp) -> bool:
         """Whether the output of an input is there, made by this job from the input as it is now."""
         return not self.overwrite and self._finished.get(name) == (*stamp, self.job) and (self.root / name).is_file()
 
-    def claim(self, name: str) -> None:
-        """Record that an output is about to be written; refuse to replace a file that no batch has written.
+    def claim(self, *names: str) -> None:
+        """Record that outputs are about to be written; refuse to replace a file that no batch has written.
 
         Raises:
             OutputError: there is such a file.
         """
-        if name in self._ours and name not in self._finished:
-            return
-        if name not in self._ours and not self.overwrite and (self.root / name).exists():
-            raise OutputError(
-                f"{self.root / name}: is there already and was not written by refiner; choose another folder, or "
-                "replace it with --overwrite"
-            )
-        self._log.append({"file": name})
-        self._ours.add(name)
-        self._finished.pop(name, None)
+        new = [name for name in names if name not in self._ours or name in self._finished]
+        for name in new:
+            if name not in self._ours and not self.overwrite and (self.root / name).exists():
+                raise OutputError(
+                    f"{self.root / name}: is there already and was not written by refiner; choose another folder, or "
+                    "replace it with --overwrite"
+                )
+        self._log.append(*({"file": name} for name in new))
+        self._ours.update(new)
+        for name in new:
+            self._finished.pop(name, None)
 
     def finish(self, name: str, stamp: Stamp, notes: list[float | None] | None = None) -> None:
         """Record that the output of an input is in place, and what is to be known of it in later runs."""
@@ -136,12 +155,12 @@ class OutputFolder:
         write_text(self.root / STATE_FOLDER / name, text)
 
     def close(self) -> None:
-        """Write ``rejected.csv`` where there is anything to say, or remove that of the run before.
+        """Write ``rejected.csv`` where there is anything to say, or remove that of the run before; a shard leaves it.
 
         Raises:
             OutputError: a file of that name is there that no batch has written.
         """
-        if self.rejected_stands:
+        if self.rejected_stands or self.shard is not None:
             pass
         elif self.rejected:
             self.claim(REJECTED_FILE)
@@ -198,13 +217,15 @@ def check_apart(source: Path, output: Path) -> None:
 
 
 @contextlib.contextmanager
-def open_output(source: Path, root: Path, *, job: str, overwrite: bool = False) -> Iterator[OutputFolder]:
-    """Open an output folder, alone.
+def open_output(
+    source: Path, root: Path, *, job: str, overwrite: bool = False, shard: Shard | None = None
+) -> Iterator[OutputFolder]:
+    """Open an output folder, alone, or beside other shards.
 
     Args:
         source: the folder that is read.
         root: the folder that is written, made when it is missing.
-        job, overwrite: see :class:`OutputFolder`.
+        job, overwrite, shard: see :class:`OutputFolder`.
 
     Raises:
         OutputError: one folder lies inside the other, a file is in the way, or another process writes here.
@@ -213,11 +234,31 @@ def open_output(source: Path, root: Path, *, job: str, overwrite: bool = False) 
     if root.exists() and not root.is_dir():
         raise OutputError(f"{root}: {root} is a file; choose another output folder")
     refusal = f"{root}: another process is writing here; wait for it, or choose another folder"
-    with locked(root / STATE_FOLDER / "lock", refusal=refusal):
-        for leftover in root.rglob(f"{TEMPORARY_PREFIX}*"):
-            remove_file(leftover)
-        output = OutputFolder(root, job=job, overwrite=overwrite)
+    with locked_output(root / STATE_FOLDER, refusal, shard):
+        if shard is None:  # those of other shards may be under way
+            for leftover in root.rglob(f"{TEMPORARY_PREFIX}*"):
+                remove_file(leftover)
+        output = OutputFolder(root, job=job, overwrite=overwrite, shard=shard)
         try:
             yield output
         finally:
             output.close()
+
+
+@contextlib.contextmanager
+def locked_output(state: Path, refusal: str, shard: Shard | None) -> Iterator[None]:
+    """Hold the lock of an output: alone, or, for one shard, beside the others.
+
+    Args:
+        state: the folder with the lock.
+        refusal: the message when another process holds it.
+        shard: which; None holds it alone.
+
+    Raises:
+        OutputError: another process holds it.
+    """
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(locked(state / "lock", refusal=refusal, shared=shard is not None))
+        if shard is not None:
+            stack.enter_context(locked(state / SHARDS_FOLDER / f"{shard}.lock", refusal=refusal))
+        yield

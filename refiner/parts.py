@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from refiner.errors import ImageError
+from refiner.errors import ImageError, OutputError
 from refiner.files import atomic_path, read_json_lines, read_regular, write_text
 from refiner.image_files import LOSSLESS, write_image
 from refiner.outputs import is_too_long, leads_out
@@ -61,16 +61,24 @@ class Parts:
         folder: made when it is missing.
         job: everything the parts follow from, as one text.
         count: number of parts.
+        shared: other processes make parts of the same job at this moment.
+
+    Raises:
+        OutputError: parts of another job are there, which others may be making.
     """
 
-    def __init__(self, folder: Path, *, job: str, count: int) -> None:
+    def __init__(self, folder: Path, *, job: str, count: int, shared: bool = False) -> None:
         self.folder, self.count = folder, count
         state = {"job": job, "parts": count}
         path = folder / "job.json"
+        if shared and not path.exists():  # whoever else finds none writes the same
+            write_text(path, json.dumps(state))
         try:
             kept = json.loads(read_regular(path)) == state
         except (OSError, ValueError, RecursionError):
             kept = False
+        if not kept and shared:
+            raise OutputError(f"{folder}: holds parts of another job; finish that first, or delete the folder")
         if not kept:
             self.remove()
             write_text(path, json.dumps(state))
@@ -102,9 +110,12 @@ class Parts:
         return (path for path in map(self.images_path, range(self.count)) if path.exists())
 
     def remove(self) -> None:
-        """Delete the folder and everything in it."""
+        """Delete the folder and everything in it, at once as far as a kill can tell."""
+        old = self.folder.with_name(f"{self.folder.name}.old")
+        shutil.rmtree(old, ignore_errors=True)
         if self.folder.exists():
-            shutil.rmtree(self.folder)
+            self.folder.rename(old)
+            shutil.rmtree(old)
 
 
 def write_lines(path: Path, lines: Iterable[Line]) -> None:

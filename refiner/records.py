@@ -5,6 +5,7 @@ suffix. Gaze and head pose are (pitch, yaw) in radians, the pupil (x, y) in pixe
 top-left pixel at (0, 0). Arrays beyond these stand in one cell as JSON; other columns are carried along.
 """
 
+import copy
 import csv
 import json
 import math
@@ -130,6 +131,7 @@ class LabelTable(Mapping[str, Labels]):
         self.problems: list[str] = []
         self._positions: dict[str, tuple[int, int]] = {}  # byte at which a row begins, line at which it ends
         self._faulty: dict[str, str] = {}
+        self._wanted: frozenset[str] | None = None  # columns; None reads all
         try:
             check_regular(path)
             with path.open("rb") as stream:
@@ -172,11 +174,23 @@ class LabelTable(Mapping[str, Labels]):
             with self.path.open("rb") as stream:
                 stream.seek(position)
                 row = next(csv.reader(_Lines(stream)))
-            return from_cells(dict(zip(self._columns, row)), f"{self.path}: line {number}")
+            cells = {
+                name: text for name, text in zip(self._columns, row) if self._wanted is None or name in self._wanted
+            }
+            return from_cells(cells, f"{self.path}: line {number}")
         except (OSError, csv.Error, StopIteration) as error:
             raise self._unreadable(error) from error
         except DataError as error:
             raise ImageError(sample, str(error)) from error
+
+    def only(self, samples: Iterable[str], labels: Sequence[str]) -> "LabelTable":
+        """The same table as if it had some rows and labels alone: small enough to be sent to another process."""
+        part = copy.copy(self)
+        part._wanted = frozenset(column for label in labels for column in (label, *PAIRS.get(label, ())))
+        part._positions = {sample: self._positions[sample] for sample in samples if sample in self._positions}
+        part._faulty = {sample: self._faulty[sample] for sample in part._positions if sample in self._faulty}
+        part.problems = []
+        return part
 
     @property
     def names(self) -> list[str]:

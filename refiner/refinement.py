@@ -5,19 +5,22 @@ filled up, so that an image comes out the same whatever it was batched with.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, overload
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
 from refiner.backends import open_backend
-from refiner.hardware import resolve_device
+from refiner.errors import DataError
+from refiner.hardware import keep_freed_memory, resolve_device
 from refiner.image_files import Image
 from refiner.images import from_planes, to_planes
 from refiner.networks import RefinerNetwork
-from refiner.refiner_files import load_refiner
+from refiner.refiner_files import RefinerFile, load_refiner, refiner_digest
 from refiner.tiling import by_tiles
 
 BATCH_PIXELS = {"cpu": 16 * 36 * 60, "cuda": 256 * 36 * 60}
@@ -134,6 +137,50 @@ class Refiner:
         for (height, width), numbers in sizes.items():
             step = self.batch_size(height, width)
             yield from (numbers[start : start + step] for start in range(0, len(numbers), step))
+
+
+@dataclass(frozen=True)
+class RefinerSource:
+    """Which refiner, and how it computes: what another process needs to open the same.
+
+    Attributes:
+        path: a refiner file or a run folder.
+        file_digest: of the file, which must not change while a job is at work.
+        device: ``cpu`` or ``cuda``.
+        backend: see :mod:`refiner.backends`.
+        threads: of the process; None leaves them as they are.
+        loaded: the file, where this process has read it already.
+    """
+
+    path: Path
+    file_digest: str
+    device: str
+    backend: str
+    threads: int | None = None
+    loaded: RefinerFile | None = field(default=None, repr=False, compare=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "loaded": None}
+
+    @property
+    def digest(self) -> str:
+        """By which results are known: those of another backend or device differ by rounding, so they are others."""
+        by = "" if self.backend == "torch" else f" by {self.backend}"
+        return self.file_digest + by + ("" if self.device == "cpu" else f" on {self.device}")
+
+    def open(self) -> Refiner:
+        """Load it.
+
+        Raises:
+            DataError: the file has changed since the job began.
+        """
+        keep_freed_memory()
+        if self.threads is not None:  # the processes share the cores
+            torch.set_num_threads(self.threads)
+            cv2.setNumThreads(self.threads)
+        if refiner_digest(self.path) != self.file_digest:
+            raise DataError(f"{self.path}: has changed while it was at work; run the same command again")
+        return Refiner(*(self.loaded or load_refiner(self.path)), device=self.device, backend=self.backend)
 
 
 def batch_size(height: int, width: int, device: str) -> int:

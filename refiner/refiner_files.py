@@ -46,6 +46,11 @@ class RefinerFile(NamedTuple):
         return total.hexdigest()
 
 
+def refiner_digest(path: Path) -> str:
+    """SHA-256 of a refiner file, or that of a run folder, by which a manifest knows it."""
+    return hashlib.sha256(find_refiner(path).read_bytes()).hexdigest()
+
+
 def save_refiner(
     path: Path, network: RefinerNetwork, *, architecture: dict[str, Any], training: dict[str, Any]
 ) -> None:

@@ -1,51 +1,50 @@
 """Store to store: the images refined, everything else carried over, and how far labels may have moved beside it."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
+from refiner.engines import Engine
 from refiner.errors import OutputError
 from refiner.files import remove_file
 from refiner.formats import open_dataset
 from refiner.formats.store import Store
 from refiner.images import from_planes, to_planes
-from refiner.label_drift import NO_LIMIT, DriftLimit, LabelDrift, drift_columns, measure_label_drift
-from refiner.label_regions import ANYTHING, LabelRegion
+from refiner.label_drift import DriftLimit, LabelDrift, drift_columns, measure_label_drift
+from refiner.label_regions import LabelRegion
 from refiner.outputs import check_apart, stamp
 from refiner.parts import Line, Parts, fingerprint, write_lines
 from refiner.records import Labels, write_rejected
-from refiner.refinement import Refiner
+from refiner.refinement import Refiner, RefinerSource
+from refiner.shards import Shard
 from refiner.store import ImageWriter, copy_store, hdf5_errors, join_images, new_file, write_attributes, write_numbers
 from refiner.targets import StoreTarget, open_store
 
-PART = 1024
-"""Images in a part: what a kill costs."""
+PART, PART_PIXELS = 1024, 2**22
+"""Images in a part, and pixels from which on there are fewer: what a kill costs on each worker."""
+
+_SMALLEST_PART = 16
 
 
 def refine_store(
-    refiner: Refiner,
     source: Path,
     destination: Path,
+    refiner: RefinerSource,
     *,
-    digest: str,
-    overwrite: bool = False,
-    limit: DriftLimit = NO_LIMIT,
-    region: LabelRegion = ANYTHING,
-    report: Callable[[int, int], None] = lambda done, total: None,
+    engine: Engine,
+    overwrite: bool,
+    limit: DriftLimit,
+    region: LabelRegion,
+    shard: Shard | None,
+    report: Callable[[int, int], None],
 ) -> tuple[int, int, int]:
-    """Refine a store into a store; a killed one goes on from its finished parts.
+    """Refine a store into a store; see :func:`refiner.batch_refinement.refine_path`.
 
-    Args:
-        refiner: the refiner.
-        source, destination: the stores.
-        digest: of the refiner's file, by which an earlier result is known.
-        overwrite: refine everything again, and replace a store that is there.
-        limit: on the drift of labels; images that do not pass are left out.
-        region: where drift is read.
-        report: told how many of how many images are done.
+    A killed one goes on from its finished parts. A shard makes its share of the parts; the run that gathers joins them.
 
     Returns:
         Images refined now, images refined before, and how many of all were rejected.
@@ -57,54 +56,102 @@ def refine_store(
     assert isinstance(store, Store)
     region.check(source, store.label_names)
     count = len(store.images)
-    job = fingerprint(
-        digest, str(stamp(source)), str(count), str(limit.score), str(limit.keep), *map(str, region.job.items())
-    )
-    facts = {"refined_from": str(source), "refiner": digest}
+    drift = (str(limit.score), str(limit.keep), *map(str, region.job.items()))
+    job = fingerprint(refiner.digest, str(stamp(source)), str(count), *drift)
+    facts = {"refined_from": str(source), "refiner": refiner.digest}
     if limit.keep is not None:  # refused before hours of work, if anything but ours would be lost
         check_apart(destination, limit.keep)
-        with open_store(source, limit.keep, attributes=facts, overwrite=overwrite) as kept:
+        with open_store(source, limit.keep, attributes=facts, overwrite=overwrite, shard=shard) as kept:
             kept.finished(job)
-    with open_store(source, destination, attributes=facts, overwrite=overwrite) as target:
+    with open_store(source, destination, attributes=facts, overwrite=overwrite, shard=shard) as target:
         if (summary := target.finished(job)) is not None:
             report(count, count)
             return 0, count, int(summary or 0)
-        starts, size = range(0, count, PART), refiner.batch_size(store.kind.height, store.kind.width)
-        parts = Parts(target.parts_folder, job=job, count=len(starts))
-        todo = parts.unfinished()
-        before = done = count - sum(min(PART, count - starts[number]) for number in todo)
-        report(done, count)
-        for number in todo:
-            with ImageWriter(parts.images_path(number)) as writer:
-                lines: list[Line] = []
-                for chosen in _batches(starts[number], min(starts[number] + PART, count), size):
-                    images, drifts = _refined(refiner, store, chosen, region)
-                    for image in images:
-                        writer.append(image)
-                    lines += [
-                        Line(store.ids[at], cells=drift.to_line()) for at, drift in zip(chosen, drifts, strict=True)
-                    ]
-                    done += len(chosen)
-                    report(done, count)
-            write_lines(parts.lines_path(number), lines)
+        size = max(_SMALLEST_PART, min(PART, PART_PIXELS // (store.kind.height * store.kind.width)))
+        parts = Parts(target.parts_folder, job=job, count=-(-count // size), shared=shard is not None)
+        made, before = _make_parts(parts, PartRefinement(refiner, store, parts, size, region), engine, shard, report)
+        if shard is not None:
+            return made, before, 0
         rejected = _finish(store, target, parts, {**facts, "job": job}, limit)
         parts.remove()
-    return count - before, before, rejected
+    return made, before, rejected
 
 
-def _batches(start: int, end: int, size: int) -> Sequence[range]:
-    return [range(first, min(first + size, end)) for first in range(start, end, size)]
+def _make_parts(
+    parts: Parts, work: "PartRefinement", engine: Engine, shard: Shard | None, report: Callable[[int, int], None]
+) -> tuple[int, int]:
+    """Make those that are missing; gives the images that were refined now, and before."""
+    ours = [number for number in range(parts.count) if shard is None or shard.takes_part(number)]
+    total = sum(map(len, map(work.images, ours)))
+    todo = [number for number in ours if not parts.lines_path(number).exists()]
+    before = done = total - sum(map(len, map(work.images, todo)))
+    report(done, total)
+    for images in engine.map(work, todo):
+        done += images
+        report(done, total)
+    return done - before, before
 
 
-def _refined(refiner: Refiner, store: Store, chosen: range, region: LabelRegion) -> tuple[list[Any], list[LabelDrift]]:
-    images = [store.image(number) for number in chosen]
-    before = [to_planes(image, refiner.channels) for image in images]
-    planes = refiner.refine_planes(before)
-    labels = [{} for _ in chosen] if region.mask else _points(store, chosen, region.names)
-    size = (store.kind.height, store.kind.width)
-    watched = [region.watched(store.ids[at], row, size) for at, row in zip(chosen, labels, strict=True)]
-    drifts = measure_label_drift(before, planes, watched)
-    return [from_planes(plane, image) for plane, image in zip(planes, images, strict=True)], drifts
+@dataclass
+class PartRefinement:
+    """Makes one part of a store after another, in whatever process it finds itself.
+
+    Attributes:
+        source: the refiner.
+        store: that is read.
+        parts: where they go.
+        size: images in each.
+        region: where drift is read.
+    """
+
+    source: RefinerSource
+    store: Store
+    parts: Parts
+    size: int
+    region: LabelRegion
+    refiner: Refiner | None = field(default=None, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "refiner": None}
+
+    def images(self, number: int) -> range:
+        """Numbers of the images of a part."""
+        return range(number * self.size, min((number + 1) * self.size, len(self.store.images)))
+
+    def __call__(self, number: int) -> int:
+        """Make a part; gives its number of images.
+
+        Raises:
+            ImageError: an image is damaged.
+            OutputError: the disk refuses.
+        """
+        self.refiner = self.refiner or self.source.open()
+        chosen = self.images(number)
+        names = self.store.read_ids(chosen)
+        labels = [{} for _ in chosen] if self.region.mask else _points(self.store, chosen, self.region.names)
+        size = self.refiner.batch_size(self.store.kind.height, self.store.kind.width)
+        drifts: list[LabelDrift] = []
+        with ImageWriter(self.parts.images_path(number)) as writer:
+            for start in range(0, len(chosen), size):
+                batch = slice(start, start + size)
+                images, found = self._refined(self.refiner, chosen[batch], names[batch], labels[batch])
+                for image in images:
+                    writer.append(image)
+                drifts += found
+        rows = zip(names, drifts, strict=True)
+        write_lines(self.parts.lines_path(number), (Line(name, cells=drift.to_line()) for name, drift in rows))
+        return len(chosen)
+
+    def _refined(
+        self, refiner: Refiner, chosen: range, names: Sequence[str], labels: Sequence[Labels]
+    ) -> tuple[list[Any], list[LabelDrift]]:
+        images = self.store.read_range(chosen)
+        before = [to_planes(image, refiner.channels) for image in images]
+        planes = refiner.refine_planes(before)
+        size = (self.store.kind.height, self.store.kind.width)
+        watched = [self.region.watched(name, row, size) for name, row in zip(names, labels, strict=True)]
+        drifts = measure_label_drift(before, planes, watched)
+        return [from_planes(plane, image) for plane, image in zip(planes, images, strict=True)], drifts
 
 
 def _points(store: Store, chosen: range, names: Sequence[str]) -> list[Labels]:
@@ -120,36 +167,36 @@ def _points(store: Store, chosen: range, names: Sequence[str]) -> list[Labels]:
 
 def _finish(store: Store, target: StoreTarget, parts: Parts, attributes: dict[str, str], limit: DriftLimit) -> int:
     """Join the parts, and list the rejects beside the store; gives their number."""
-    drifts = {line.source: LabelDrift.from_line(line.cells) for line in parts.lines()}
-    reasons = {name: limit.reason(drift) for name, drift in drifts.items() if limit.rejects(drift)}
-    passing = np.array([name not in reasons for name in drifts])
+    drifts, passing = np.empty((len(store.images), 4)), np.ones(len(store.images), bool)
+    rejected = []
+    for number, line in enumerate(parts.lines()):
+        drift = LabelDrift.from_line(line.cells)
+        drifts[number] = drift.numbers
+        if limit.rejects(drift):
+            passing[number] = False
+            rejected.append((line.source, "drift", limit.reason(drift)))
     if not passing.any():
         raise OutputError(
-            f"{target.path}: is not written, for no label of {len(drifts)} images passes; the first "
-            f"{next(iter(reasons.values()))}"
+            f"{target.path}: is not written, for no label of {len(drifts)} images passes; the first {rejected[0][2]}"
         )
-    if reasons:
-        write_rejected(target.rejected_path, [(name, "drift", reason) for name, reason in reasons.items()])
+    if rejected:
+        write_rejected(target.rejected_path, rejected)
         if limit.keep is not None:
-            _join(store, limit.keep, parts, {**attributes, "summary": ""}, list(drifts.values()), ~passing)
+            _join(store, limit.keep, parts, {**attributes, "summary": ""}, drifts, ~passing)
     else:
         remove_file(target.rejected_path)
-    summary = {"summary": str(len(reasons))}
-    _join(store, target.path, parts, {**attributes, **summary}, list(drifts.values()), passing)
-    return len(reasons)
+    _join(store, target.path, parts, {**attributes, "summary": str(len(rejected))}, drifts, passing)
+    return len(rejected)
 
 
-def _join(
-    store: Store, path: Path, parts: Parts, attributes: dict[str, str], drifts: Sequence[LabelDrift], chosen: Any
-) -> None:
+def _join(store: Store, path: Path, parts: Parts, attributes: dict[str, str], drifts: Any, chosen: Any) -> None:
     """Write a store of the chosen images, a boolean array, last of all under its name."""
     temporary = parts.folder / "store.h5"
-    numbers = np.flatnonzero(chosen).tolist()
     with hdf5_errors(path):
         with new_file(temporary) as file:
             copy_store(store.file, file, None if chosen.all() else chosen)
-            join_images(file, store.kind, len(numbers), parts.images(), None if chosen.all() else chosen)
-            for name, values in drift_columns([drifts[number] for number in numbers]).items():
+            join_images(file, store.kind, int(chosen.sum()), parts.images(), None if chosen.all() else chosen)
+            for name, values in drift_columns(drifts[chosen]).items():
                 write_numbers(file, name, values)
             write_attributes(file, attributes)
         temporary.replace(path)

@@ -13,11 +13,21 @@ import h5py
 
 from refiner.columns import find_columns
 from refiner.errors import OutputError
-from refiner.files import locked, read_regular, remove_file
+from refiner.files import read_regular, remove_file
 from refiner.image_files import LOSSLESS_SUFFIXES
-from refiner.outputs import STATE_FOLDER, OutputFolder, check_apart, is_too_long, leads_out, open_output
+from refiner.outputs import (
+    SHARDS_FOLDER,
+    STATE_FOLDER,
+    OutputFolder,
+    check_apart,
+    is_too_long,
+    leads_out,
+    locked_output,
+    open_output,
+)
 from refiner.parts import Parts
 from refiner.records import LABELS_FILE, REJECTED_COLUMNS, REJECTED_FILE, write_rejected, write_table
+from refiner.shards import Shard
 from refiner.store import ImageKind, hdf5_errors, is_store_name, join_images, new_file, write_attributes, write_columns
 
 DONE_FILE = "done.json"
@@ -99,9 +109,8 @@ class FolderTarget:
 
     def claim(self, names: Sequence[str]) -> None:
         """Claim every file; see :meth:`refiner.outputs.OutputFolder.claim`."""
-        for name in chain([LABELS_FILE], names):
-            if not leads_out(name) and not is_too_long(name):  # these are rejected
-                self.output.claim(name)
+        # Names that cannot be used are rejected.
+        self.output.claim(*(name for name in chain([LABELS_FILE], names) if not (leads_out(name) or is_too_long(name))))
         # From here on the folder is neither what an older conversion finished nor what its labels say.
         for stale in (f"{STATE_FOLDER}/{DONE_FILE}", LABELS_FILE):
             remove_file(self.output.root / stale)
@@ -132,9 +141,9 @@ def _lossless_name(sample: str, *, grey: bool) -> str:
 
 @contextlib.contextmanager
 def open_store(
-    source: Path | None, path: Path, *, attributes: Mapping[str, str], overwrite: bool
+    source: Path | None, path: Path, *, attributes: Mapping[str, str], overwrite: bool, shard: Shard | None = None
 ) -> Iterator["StoreTarget"]:
-    """Open a store to write, alone; ``source`` is what is read for it, if anything.
+    """Open a store to write, alone, or beside other shards; ``source`` is what is read for it, if anything.
 
     Raises:
         OutputError: it is the input or lies inside it, a file is in the way, or another process writes it.
@@ -145,11 +154,12 @@ def open_store(
     if path.is_dir():
         raise OutputError(f"{path}: is a folder; choose another name for the store")
     refusal = f"{path}: another process is writing it; wait for it, or choose another name"
-    with locked(state / "lock", refusal=refusal):
+    with locked_output(state, refusal, shard):
         try:
             yield StoreTarget(path, state / "parts", attributes=attributes, overwrite=overwrite)
         finally:
-            if not (state / "parts").exists():
+            if shard is None and not (state / "parts").exists():
+                shutil.rmtree(state / SHARDS_FOLDER, ignore_errors=True)
                 (state / "lock").unlink(missing_ok=True)
                 with contextlib.suppress(OSError):  # not empty: something of the user's
                     state.rmdir()

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from refiner import backend_choice
-from refiner.backend_choice import backend_for, fastest_backend
+from refiner.backend_choice import backend_for, fastest_backend, job_extent
 from refiner.backends import BACKENDS, Backend
 from refiner.batch_refinement import Summary, refine_path
 from refiner.conversion import Conversion, convert
@@ -57,9 +57,9 @@ def test_a_small_job_is_torch_s_without_a_trial(
     folder: Path, network: RefinerNetwork, monkeypatch: pytest.MonkeyPatch, cache: Path
 ) -> None:
     tried = _slowed(monkeypatch, "onnx")
-    assert backend_for(folder, network, device="cpu") == "torch"
-    assert backend_for(folder / "1.png", network, device="cpu") == "torch"
-    assert backend_for(folder / "absent", network, device="cpu") == "torch"
+    assert backend_for(job_extent(folder), network, device="cpu") == "torch"
+    assert backend_for(job_extent(folder / "1.png"), network, device="cpu") == "torch"
+    assert backend_for(job_extent(folder / "absent"), network, device="cpu") == "torch"
     assert not tried
     assert not cache.exists()
 
@@ -69,16 +69,16 @@ def test_a_large_job_is_tried_once_and_the_choice_remembered(
 ) -> None:
     monkeypatch.setattr(backend_choice, "SMALL", 5 * 8 * 12)
     tried = _slowed(monkeypatch, "onnx")
-    assert [backend_for(folder, network, device="cpu") for _ in range(2)] == ["onnx", "onnx"]
+    assert [backend_for(job_extent(folder), network, device="cpu") for _ in range(2)] == ["onnx", "onnx"]
     assert len(tried) == 1
     (key,) = json.loads(cache.read_text())
     cache.write_text(json.dumps({key: "a backend of a later version"}))
-    assert backend_for(folder, network, device="cpu") == "onnx"
+    assert backend_for(job_extent(folder), network, device="cpu") == "onnx"
     assert len(tried) == 2
     cache.write_text("damaged")
-    assert backend_for(folder, network, device="cpu") == "onnx"
+    assert backend_for(job_extent(folder), network, device="cpu") == "onnx"
     another = RefinerNetwork(features=5).eval()
-    assert backend_for(folder, another, device="cpu") == "onnx"
+    assert backend_for(job_extent(folder), another, device="cpu") == "onnx"
     assert len(tried) == 4
 
 
@@ -94,7 +94,7 @@ def test_a_trial_s_images_are_no_larger_than_a_batch_of_small_ones(
         return Backend("torch", lambda images: images)
 
     monkeypatch.setattr(backend_choice, "fastest_backend", pick)
-    assert backend_for(tmp_path / "in", network, device="cpu") == "torch"
+    assert backend_for(job_extent(tmp_path / "in"), network, device="cpu") == "torch"
     assert seen == [(1, 1, 144, 240)]
 
 
@@ -105,9 +105,9 @@ def test_a_store_is_large_by_its_images_and_their_size(
     convert(folder, tmp_path / "in.h5", Conversion())
     tried = _slowed(monkeypatch, "onnx")
     monkeypatch.setattr(backend_choice, "SMALL", 5 * 8 * 12 + 1)
-    assert backend_for(tmp_path / "in.h5", network, device="cpu") == "torch"
+    assert backend_for(job_extent(tmp_path / "in.h5"), network, device="cpu") == "torch"
     monkeypatch.setattr(backend_choice, "SMALL", 5 * 8 * 12)
-    assert backend_for(tmp_path / "in.h5", network, device="cpu") == "onnx"
+    assert backend_for(job_extent(tmp_path / "in.h5"), network, device="cpu") == "onnx"
     assert len(tried) == 1
 
 
@@ -118,7 +118,7 @@ def test_a_cache_that_cannot_be_written_stops_nothing(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     monkeypatch.setattr(backend_choice, "SMALL", 0)
     _slowed(monkeypatch, "onnx")
-    assert backend_for(folder, network, device="cpu") == "onnx"
+    assert backend_for(job_extent(folder), network, device="cpu") == "onnx"
 
 
 def test_refining_goes_on_with_the_backend_it_began_with(

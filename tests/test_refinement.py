@@ -16,7 +16,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from refiner import batch_refinement
+from refiner import files, folder_refinement
 from refiner.batch_refinement import Summary, refine_path
 from refiner.errors import DataError, ImageError, OutputError
 from refiner.files import TEMPORARY_PREFIX
@@ -284,8 +284,8 @@ def test_names_that_are_no_utf8_are_kept(tmp_path: Path, identity: Path) -> None
 
 
 def test_mixed_sizes_go_through_in_one_run(tmp_path: Path, identity: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """More sizes than may wait for a full batch."""
-    monkeypatch.setattr(batch_refinement, "_WAITING", 9)
+    """And in tasks that end before a batch is full."""
+    monkeypatch.setattr(folder_refinement, "TASK_IMAGES", 9)
     shapes = [(1 + i % 7, 1 + i // 7) for i in range(40)]
     for number, shape in enumerate(shapes):
         write_image(tmp_path / "in" / f"{number}.png", noise(shape, seed=number))
@@ -484,43 +484,26 @@ def test_stopping_at_the_first_bad_input_names_it(tmp_path: Path, identity: Path
 
 
 class _FullDisk:
-    """``Path.open`` of a disk that fills up: the n-th temporary file gets half its bytes."""
+    """A disk that fills up: the n-th file gets half its bytes."""
 
     def __init__(self, after: int) -> None:
-        self.left, self.original = after, Path.open
+        self.left, self.original = after, files._write_all
 
-    def __call__(self, path: Path, mode: str = "r", *arguments: Any, **options: Any) -> Any:
-        stream = self.original(path, mode, *arguments, **options)
-        if path.name.startswith(TEMPORARY_PREFIX) and "w" in mode:
+    def __call__(self, stream: Any, data: bytes) -> None:
+        if isinstance(stream.name, int):  # a temporary file, not the manifest
             self.left -= 1
             if self.left < 0:
-                return self._half(stream)
-        return stream
-
-    @staticmethod
-    def _half(stream: Any) -> Any:
-        class Half:
-            def __enter__(self) -> Any:
-                return self
-
-            def __exit__(self, *error: object) -> None:
-                stream.close()
-
-            def write(self, data: bytes) -> int:
-                stream.write(data[: len(data) // 2])
-                stream.flush()
+                self.original(stream, data[: len(data) // 2])
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-        return Half()
+        self.original(stream, data)
 
 
 def test_a_full_disk_ends_in_one_line_and_nothing_half_written(
     tmp_path: Path, identity: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(tmp_path / "in", 20)
-    full = _FullDisk(7)
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "open", lambda path, *a, **k: full(path, *a, **k))
+        patch.setattr(files, "_write_all", _FullDisk(7))
         with pytest.raises(OutputError, match=r"\.png: cannot be written \(No space left on device\); free some space"):
             refine_path(tmp_path / "in", tmp_path / "out", identity, device="cpu")
     written = contents(tmp_path / "out")

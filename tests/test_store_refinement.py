@@ -19,6 +19,7 @@ from refiner.errors import DataError, ImageError, OutputError
 from refiner.formats.store import Store
 from refiner.image_files import read_image, write_image
 from refiner.networks import RefinerNetwork
+from refiner.refinement import Refiner
 from refiner.refiner_files import save_refiner
 
 COUNT = 37
@@ -141,7 +142,7 @@ import sys, time
 from pathlib import Path
 from refiner import store_refinement
 from refiner.batch_refinement import refine_path
-store_refinement.PART = 4
+store_refinement.PART = store_refinement._SMALLEST_PART = 4
 def report(done, total):
     if done >= 12:
         print("under way", flush=True)
@@ -154,6 +155,7 @@ def test_a_kill_in_the_middle_and_the_same_command_give_the_same_store(
     tmp_path: Path, refiner: Path, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store_refinement, "PART", 4)
+    monkeypatch.setattr(store_refinement, "_SMALLEST_PART", 4)
     monkeypatch.chdir(tmp_path)
     process = subprocess.Popen([sys.executable, "-c", PROGRAM], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -163,7 +165,7 @@ def test_a_kill_in_the_middle_and_the_same_command_give_the_same_store(
     process.kill()
     process.communicate()
     assert not (tmp_path / "out.h5").exists()
-    assert refine_path(Path("in.h5"), Path("out.h5"), refiner, device="cpu") == Summary(COUNT - 8, 8, 0)
+    assert refine_path(Path("in.h5"), Path("out.h5"), refiner, device="cpu") == Summary(COUNT - 12, 12, 0)
     refine_path(Path("in.h5"), Path("whole.h5"), refiner, device="cpu")
     assert np.array_equal(images(tmp_path / "out.h5"), images(tmp_path / "whole.h5"))
     assert datasets(tmp_path / "out.h5") == datasets(tmp_path / "whole.h5")
@@ -210,7 +212,7 @@ def test_a_network_that_fails_is_not_taken_for_a_full_disk(
     def fail(*_: object) -> None:
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(store_refinement, "_refined", fail)
+    monkeypatch.setattr(Refiner, "refine_planes", fail)
     with pytest.raises(RuntimeError, match="out of memory"):
         refine_path(source, tmp_path / "out.h5", refiner, device="cpu")
 

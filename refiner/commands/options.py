@@ -26,6 +26,26 @@ class Size(click.ParamType[tuple[int, int]]):
         return int(match[1]), int(match[2])
 
 
+class ShardType(click.ParamType[Any]):
+    """``I/N``, as in 2/8 for the second of eight shares."""
+
+    name = "I/N"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        """The shard from the text."""
+        from refiner.shards import Shard
+
+        if isinstance(value, Shard):
+            return value
+        try:
+            return Shard.parse(value)
+        except ValueError as error:
+            self.fail(str(error), parameter, context)
+
+
+SHARD = ShardType()
+
+
 class RefinerPath(click.Path):
     """A refiner file, the folder of a run, or the name of a ready refiner."""
 

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -10,6 +11,7 @@ from refiner.commands.options import (
     EXISTING_PATH,
     REFINER_PATH,
     REJECTED_STATUS,
+    SHARD,
     device_option,
     json_option,
     mask_option,
@@ -39,6 +41,20 @@ from refiner.commands.reporting import one_line, print_json, progress
     show_default=True,
     help="What computes: auto tries what is installed, where there is much to do; openvino and onnx are extras.",
 )
+@click.option("--workers", type=click.IntRange(1), metavar="N", help="Processes.  [default: one a core for large jobs]")
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="This machine, or the Ray cluster that is found (extra ray; all nodes see the same files).",
+)
+@click.option(
+    "--shard",
+    type=SHARD,
+    metavar="I/N",
+    help="Do the I-th of N shares alone, beside runs on other machines; afterwards the command without it gathers.",
+)
 @overwrite_option
 @on_error_option
 @click.option("--quality", type=click.IntRange(1, 100), default=95, show_default=True, help="Of JPEG and WebP files.")
@@ -59,6 +75,9 @@ def command(
     refiner_path: Path,
     device: str,
     backend: str,
+    workers: int | None,
+    engine: str,
+    shard: Any,
     overwrite: bool,
     on_error: str,
     quality: int,
@@ -78,6 +97,7 @@ def command(
     Example:
       refiner refine renders refined --refiner runs/eyes
       refiner refine renders refined --refiner runs/eyes --max-drift 1 --keep-rejected doubtful
+      refiner refine renders refined --refiner runs/eyes --shard 2/8
     """
     if keep_rejected is not None and max_drift is None:
         raise click.UsageError("--keep-rejected needs --max-drift, which says what is rejected")
@@ -92,6 +112,9 @@ def command(
             refiner_path,
             device=device,
             backend=backend,
+            engine=engine,
+            workers=workers,
+            shard=shard,
             overwrite=overwrite,
             stop_on_error=on_error == "stop",
             quality=quality,
@@ -103,6 +126,9 @@ def command(
         print_json("refine", **summary._asdict())
     else:
         click.echo(f"{summary.refined} refined, {summary.skipped} finished before, {summary.rejected} rejected")
-    if summary.rejected:
+    if summary.rejected and shard is not None:
+        click.echo("the run that gathers, without --shard, names what was rejected in rejected.csv", err=True)
+    elif summary.rejected:
         click.echo(one_line(f"see {destination / 'rejected.csv'} for what was rejected and why"), err=True)
+    if summary.rejected:
         sys.exit(REJECTED_STATUS)

@@ -1,0 +1,50 @@
+"""Where the tasks of a job are computed: in this process, on several processes, or on a Ray cluster."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+from refiner.hardware import processor
+from refiner.workers import map_in_order
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+ENGINES = ("local", "ray")
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What computes the tasks of a job.
+
+    Attributes:
+        name: one of :data:`ENGINES`.
+        workers: processes; with ``ray`` on the whole cluster.
+    """
+
+    name: str = "local"
+    workers: int = 1
+
+    @property
+    def threads(self) -> int | None:
+        """Threads of a process, so that all of them share the cores; None leaves them as they are."""
+        if self.name == "ray":
+            return 1
+        return None if self.workers == 1 else max(1, processor()["cores"] // self.workers)
+
+    def map(self, function: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Result]:
+        """Results as they come, a bounded number ahead of whoever takes them.
+
+        Args:
+            function: picklable beyond one process; sent to each once, so that it may keep things open.
+            tasks: picklable, too.
+
+        Raises:
+            OutputError: a worker process died.
+            DeviceError: Ray is asked for and not installed.
+        """
+        if self.name == "ray":
+            from refiner.ray_engine import map_on_ray
+
+            return map_on_ray(function, tasks, workers=self.workers)
+        return map_in_order(function, tasks, workers=self.workers)
