@@ -6,11 +6,9 @@ that swung with the noise of the machine would give other bytes, and a job that 
 
 import contextlib
 import copy
-import hashlib
 import itertools
 import json
 import logging
-import os
 import statistics
 import time
 from pathlib import Path
@@ -19,13 +17,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from refiner import artefacts
 from refiner.backends import BACKENDS, Backend, is_available, open_backend
 from refiner.errors import ImageError, RefinerError
-from refiner.files import write_text
 from refiner.formats import open_dataset
 from refiner.formats.folder import list_files
 from refiner.formats.store import Store
-from refiner.hardware import processor, resolve_device, versions
+from refiner.hardware import processor, resolve_device
 from refiner.image_files import is_image_file, read_image
 from refiner.networks import RefinerNetwork
 from refiner.randomness import torch_generator
@@ -41,8 +39,6 @@ SMALL = 2000 * 36 * 60
 
 WORKER = 5000 * 36 * 60
 """Pixels that a process must have to do to make up for its start."""
-
-_ENGINES = ("torch", "openvino", "onnxruntime")
 
 ROUNDS, ROUND_SECONDS = 3, 0.08
 
@@ -106,10 +102,8 @@ def backend_for(extent: Extent, network: RefinerNetwork, *, device: str) -> str:
 def _tried(network: RefinerNetwork, batch: tuple[int, ...]) -> str:
     images = torch.rand(batch, generator=torch_generator(0, "backend")) * 2 - 1
     name = fastest_backend(network, images).name
-    try:
-        write_text(_cache(), json.dumps({**_choices(), _key(network, batch): name}, indent=1) + "\n")
-    except RefinerError as error:
-        log.info("the choice of the backend is not remembered: %s", error)
+    choices = {**_choices(), _key(network, batch): name}
+    artefacts.keep(_cache(), f"{json.dumps(choices, indent=1)}\n".encode())
     return name
 
 
@@ -131,14 +125,12 @@ def _choices() -> dict[str, str]:
 
 
 def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "simgan-refiner" / "backends.json"
+    return artefacts.cache_folder() / "backends.json"
 
 
 def _key(network: RefinerNetwork, batch: tuple[int, ...]) -> str:
     """All that speed depends on."""
-    engines = {name: version for name, version in versions().items() if name in _ENGINES}
-    facts = [str(network), batch, processor(), torch.get_num_threads(), engines]
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+    return artefacts.machine_key(str(network), batch, torch.get_num_threads())
 
 
 @torch.inference_mode()

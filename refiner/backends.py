@@ -5,7 +5,8 @@ Each takes and gives (N, C, H, W), float32, in [-1, 1], on the CPU.
 
 import functools
 import importlib.util
-from collections.abc import Callable
+import io
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +14,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from refiner import artefacts
 from refiner.errors import DeviceError, missing_extra
 from refiner.exporting import to_onnx, to_openvino
 from refiner.hardware import computes_bf16
 from refiner.networks import RefinerNetwork
+from refiner.refiner_files import network_digest
 
 
 @dataclass(frozen=True)
@@ -74,13 +77,12 @@ def _open_torch(name: str, network: RefinerNetwork, device: str) -> Backend:
 
 
 def _open_openvino(name: str, network: RefinerNetwork, device: str) -> Backend:
-    model = to_openvino(network)
     options = {
         "INFERENCE_PRECISION_HINT": "bf16" if name.endswith("-bf16") else "f32",
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         "PERFORMANCE_HINT": "THROUGHPUT",  # several batches, a thread each, instead of one batch by all threads
     }
-    compiled = _openvino_core().compile_model(model, "CPU", options)
+    compiled = _compiled_by_openvino(network, options)
     requests = [
         compiled.create_infer_request() for _ in range(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
     ]
@@ -98,6 +100,22 @@ def _open_openvino(name: str, network: RefinerNetwork, device: str) -> Backend:
     return Backend(name, _at_multiples(run, network.unshuffle), len(requests))
 
 
+def _compiled_by_openvino(network: RefinerNetwork, options: Mapping[str, Any]) -> Any:
+    """An ``openvino.CompiledModel``; converting and compiling takes seconds, what is kept is there in hundredths."""
+    core = _openvino_core()
+
+    def compiled() -> Any:
+        return core.compile_model(to_openvino(network), "CPU", options)
+
+    key = artefacts.machine_key(network_digest(network), sorted(options.items()))
+    blob = artefacts.compiled(key, lambda: compiled().export_model().getvalue())
+    try:
+        return core.import_model(io.BytesIO(blob), "CPU", options)
+    except RuntimeError:  # damaged
+        artefacts.forget(key)
+        return compiled()
+
+
 @functools.cache
 def _openvino_core() -> Any:
     """One for the process, kept until it ends.
@@ -105,8 +123,10 @@ def _openvino_core() -> Any:
     Several that end in the order they began leave the main thread with a freed stack for signals, so that the next
     signal crashes (OpenVINO 2026.4, which sets one on processors with AVX-512 or AMX).
     """
-    import openvino
-
+    try:
+        import openvino
+    except ImportError as error:
+        raise missing_extra("openvino") from error
     return openvino.Core()
 
 

@@ -40,10 +40,22 @@ class RefinerFile(NamedTuple):
 
     def digest(self) -> str:
         """SHA-256 of the weights."""
-        total = hashlib.sha256()
-        for name, tensor in sorted(self.network.state_dict().items()):
-            total.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
-        return total.hexdigest()
+        return _weights_digest(self.network).hexdigest()
+
+
+def network_digest(network: RefinerNetwork) -> str:
+    """SHA-256 of everything that a network's answers follow from: weights and architecture."""
+    digest = _weights_digest(network)
+    settings = {name: value for name, value in vars(network).items() if isinstance(value, str | int | float)}
+    digest.update(json.dumps([str(network), settings], sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def _weights_digest(network: RefinerNetwork) -> "hashlib._Hash":
+    total = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        total.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+    return total
 
 
 def refiner_digest(path: Path) -> str:

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -36,8 +37,7 @@ def map_in_order(
     if workers <= 1:
         yield from map(function, tasks)
         return
-    context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
-    pool = ProcessPoolExecutor(workers, context, initializer=_start, initargs=(function,))
+    pool = ProcessPoolExecutor(workers, _context(function), initializer=_start, initargs=(function,))
     pending: deque[Future[Result]] = deque()
     try:
         for task in tasks:
@@ -50,6 +50,18 @@ def map_in_order(
         raise OutputError("a worker process was killed, perhaps for want of memory; try fewer --workers") from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _context(function: Callable[[Any], Any]) -> multiprocessing.context.BaseContext:
+    """How processes start: from one that has imported what the function needs, so that they share its memory.
+
+    A fork of this process, with its threads, may hang; and one of a process with Apple's libraries may crash.
+    """
+    if sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([getattr(function, "__module__", type(function).__module__)])
+    return context
 
 
 def _start(function: Callable[[Any], Any]) -> None:

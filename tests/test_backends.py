@@ -12,6 +12,7 @@ import torch
 from click.testing import CliRunner
 from torch import nn
 
+from refiner import backends
 from refiner.backends import BACKENDS, open_backend
 from refiner.commands import main
 from refiner.errors import DeviceError
@@ -141,6 +142,7 @@ def test_a_signal_finds_its_stack_after_several_backends_have_gone() -> None:
 @pytest.mark.parametrize("extra", OTHERS)
 def test_without_the_extra_it_is_said_how_to_get_it(extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, extra, None)
+    monkeypatch.setattr(backends, "_openvino_core", backends._openvino_core.__wrapped__)
     convert = {"onnx": to_onnx, "openvino": to_openvino}[extra]
     with pytest.raises(DeviceError, match=rf"{extra} is not installed; pip install 'simgan-refiner\[{extra}\]'"):
         convert(network_of("paper"))

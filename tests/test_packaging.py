@@ -31,7 +31,7 @@ RANKS = {
         "network_sections",
         "discriminator_augmentation",
     ],
-    2: ["image_files", "configuration", "refiner_files", "checkpoints", "eyes", "engines"],
+    2: ["image_files", "configuration", "refiner_files", "checkpoints", "eyes", "engines", "artefacts"],
     3: ["images", "records", "exporting"],
     4: ["columns", "label_geometry", "runs", "eyes.camera", "eyes.calibration", "outputs", "backends"],
     5: ["store", "augmentation", "label_regions"],

@@ -1,0 +1,62 @@
+"""What was found out or compiled for this machine, in the user's cache: what comes later begins at once.
+
+A folder that may be deleted at any time; where it cannot be written, nothing is kept, and that is all.
+"""
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from refiner.errors import RefinerError
+from refiner.files import write_bytes
+from refiner.hardware import processor, versions
+
+log = logging.getLogger(__name__)
+
+KEPT = 64
+"""Compiled networks that are kept, the newest."""
+
+_ENGINES = ("torch", "openvino", "onnxruntime")
+
+
+def cache_folder() -> Path:
+    """``$XDG_CACHE_HOME/simgan-refiner``, or below ``~/.cache``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "simgan-refiner"
+
+
+def machine_key(*facts: Any) -> str:
+    """A short name for facts together with what speed and compiled code depend on: processor and engines."""
+    engines = {name: version for name, version in versions().items() if name in _ENGINES}
+    return hashlib.sha256(json.dumps([*facts, processor(), engines]).encode()).hexdigest()[:16]
+
+
+def keep(path: Path, data: bytes) -> None:
+    """Write a file of the cache, if it can be."""
+    try:
+        write_bytes(path, data)
+    except RefinerError as error:
+        log.info("not kept in the cache: %s", error)
+
+
+def compiled(key: str, make: Callable[[], bytes]) -> bytes:
+    """A compiled network of that key, made where it is not kept yet."""
+    path = cache_folder() / "compiled" / key
+    with contextlib.suppress(OSError):
+        return path.read_bytes()
+    data = make()
+    keep(path, data)
+    with contextlib.suppress(OSError):
+        for old in sorted(path.parent.iterdir(), key=lambda file: file.stat().st_mtime)[:-KEPT]:
+            old.unlink()
+    return data
+
+
+def forget(key: str) -> None:
+    """Remove what turned out to be damaged."""
+    with contextlib.suppress(OSError):
+        (cache_folder() / "compiled" / key).unlink()
