@@ -28,6 +28,7 @@ RANKS = {
         "eyes.parameters",
         "workers",
         "ray_engine",
+        "memory",
         "network_sections",
         "discriminator_augmentation",
     ],
@@ -41,8 +42,8 @@ RANKS = {
     9: ["transforms", "gaze", "store_refinement", "file_refinement", "backend_choice"],
     10: ["folder_refinement", "consistency", "evaluation"],
     11: ["batch_refinement", "game", "report", "scores"],
-    12: ["training", "benchmarking"],
-    13: ["demonstration"],
+    12: ["training", "benchmark_work"],
+    13: ["demonstration", "benchmarking"],
     14: ["commands"],
     15: ["__main__", "__init__"],
 }

@@ -39,8 +39,7 @@ def table(benchmark: dict[str, Any]) -> str:
         machine += f", {environment['threads']} threads"
     height, width = benchmark["size"]
     lines = [
-        f"{machine}; images of {height}x{width}; torch {environment['versions']['torch']}; largest memory "
-        f"{benchmark['peak_mib']:,.0f} MiB.",
+        f"{machine}; images of {height}x{width}; torch {environment['versions']['torch']}; {_memory(benchmark)}.",
         "",
         "| | images (steps) a second | ratio | of |",
         "| --- | --- | --- | --- |",
@@ -49,6 +48,12 @@ def table(benchmark: dict[str, Any]) -> str:
         median, low, high = (_digits(rate[key]) for key in ("median", "low", "high"))
         lines.append(f"| {rate['name']} | {median} [{low}, {high}] | {rate['ratio']:.2f} | {rate['against']} |")
     return "\n".join(lines)
+
+
+def _memory(benchmark: dict[str, Any]) -> str:
+    if benchmark.get("card_mib"):
+        return f"largest memory on the card {benchmark['card_mib']:,.0f} MiB"
+    return f"largest memory of a whole job {benchmark['job_mib']:,.0f} MiB"
 
 
 def _digits(rate: float) -> str:

@@ -1,0 +1,152 @@
+"""What the benchmark measures: networks by every backend, whole jobs, the start of a command, and steps of training."""
+
+import itertools
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from refiner.backends import BACKENDS, open_backend
+from refiner.batch_refinement import refine_path
+from refiner.configuration import TrainingConfiguration
+from refiner.conversion import Conversion, convert
+from refiner.errors import DeviceError
+from refiner.eyes import EyeParameters
+from refiner.eyes.writing import rendered_records, write_folder
+from refiner.game import Game, training_trial
+from refiner.hardware import choose_precision
+from refiner.image_files import write_image
+from refiner.networks import RefinerNetwork
+from refiner.randomness import torch_generator
+from refiner.refinement import batch_size
+from refiner.refiner_files import RefinerFile, load_refiner, ready_refiners, save_refiner
+
+PAPER, READY = "paper's network, ", "ready refiner, "
+
+NETWORKS = {PAPER: 5, READY: 1}
+"""How the names of measurements begin, by network; and by how much fewer images its whole jobs have."""
+
+PLAIN = f"{PAPER}plain fp32"
+"""What all ratios are to: PyTorch as it comes, which is what public implementations do."""
+
+TRAINING_BATCH = 64
+
+Work = Mapping[str, Callable[[], int]]
+"""By name, what does a little of it and says of how many images (or steps)."""
+
+
+def network_work(device: str, size: tuple[int, int]) -> tuple[dict[str, Callable[[], int]], dict[str, str]]:
+    """Each network by each backend, from and to the memory of the processor, in the batches that refining takes."""
+    shape = (batch_size(*size, device), 1, *size)
+    images = torch.rand(shape, generator=torch_generator(0, "benchmark")) * 2 - 1
+    work: dict[str, Callable[[], int]] = {PLAIN: partial(_run, _plain(device), images)}
+    absent = {}
+    for name in BACKENDS:
+        for title in NETWORKS:
+            try:
+                backend = open_backend(name, _refiner(title).network, device=device)
+            except DeviceError as error:
+                absent[name] = str(error)
+                continue
+            work[title + name] = partial(_run, backend, torch.cat([images] * backend.side_by_side))
+    return work, absent
+
+
+def _refiner(title: str) -> RefinerFile:
+    return load_refiner(ready_refiners()["stand-in"]) if title == READY else RefinerFile(RefinerNetwork().eval(), {})
+
+
+def _plain(device: str) -> Callable[[Tensor], Tensor]:
+    network = RefinerNetwork().to(device).eval()
+    return lambda images: network(images.to(device)).cpu()
+
+
+@torch.inference_mode()
+def _run(compute: Callable[[Tensor], Tensor], images: Tensor) -> int:
+    return len(compute(images))
+
+
+def job_work(
+    folder: Path, device: str, size: tuple[int, int], images: int, backends: Mapping[str, str]
+) -> dict[str, tuple[Callable[[], int], str]]:
+    """Whole jobs, by name, and which network they run: reading, refining, drift and writing.
+
+    Each writes a place of its own: a file system takes longer to write over files, or where files were just removed.
+    """
+    numbers = itertools.count()
+    jobs: dict[str, tuple[Callable[[], int], str]] = {}
+    for title, fewer in NETWORKS.items():
+        refiner = folder / f"{title.split()[0]}.safetensors"
+        network, metadata = _refiner(title)
+        save_refiner(refiner, network, architecture=metadata.get("architecture", {}), training={})
+        count = max(1, images // fewer)
+        renders, store = folder / f"renders{count}", folder / f"renders{count}.h5"
+        if not renders.exists():
+            _render(renders, count, size)
+            convert(renders, store, Conversion())
+
+        def refine(source: Path, refiner: Path, backend: str) -> int:
+            out = folder / f"{next(numbers)}{source.suffix}"
+            return refine_path(source, out, refiner, device=device, backend=backend, workers=None).refined
+
+        for name, source in (("folder to folder", renders), ("store to store", store)):
+            jobs[title + name] = partial(refine, source, refiner, backends[title]), title
+    return jobs
+
+
+def _render(folder: Path, count: int, size: tuple[int, int]) -> None:
+    parameters = EyeParameters()
+    records = rendered_records(parameters, count, seed=0, size=size)
+    write_folder(folder, records, count, labelled=True, report=_unheard)
+
+
+def _unheard(done: int, total: int) -> None:
+    """Preparations are not reported."""
+
+
+def start_work() -> dict[str, Callable[[], int]]:
+    """A command from a cold shell, beside what it cannot do without."""
+
+    def run(*arguments: str) -> int:
+        subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
+        return 1
+
+    def refine_one() -> int:
+        with tempfile.TemporaryDirectory() as folder:
+            render = Path(folder) / "eye.png"
+            write_image(render, np.zeros((36, 60), np.uint8))
+            return run("-m", "refiner", "refine", str(render), str(render.with_name("r.png")), "--refiner", "stand-in")
+
+    return {"importing torch": partial(run, "-c", "import torch"), "refining one image, from a cold shell": refine_one}
+
+
+def training_work(device: str, size: tuple[int, int]) -> dict[str, Callable[[], int]]:
+    """An update of both of the paper's networks, in fp32 and in the precision that training chooses here."""
+    configuration = TrainingConfiguration(size=size, batch_size=TRAINING_BATCH, history_size=10 * TRAINING_BATCH)
+    chosen = choose_precision(device, training_trial(configuration, device))
+    return {
+        f"training step of batch {TRAINING_BATCH}, {precision}": _step(configuration, device, precision)
+        for precision in dict.fromkeys(("fp32", chosen))
+    }
+
+
+def _step(configuration: TrainingConfiguration, device: str, precision: str) -> Callable[[], int]:
+    game = Game(configuration, device=device, precision=precision)
+    generator = torch_generator(0, "benchmark")
+    shape = (configuration.batch_size, configuration.channels, *configuration.size)
+    renders, photographs = (torch.rand(shape, generator=generator) * 2 - 1 for _ in range(2))
+
+    def step() -> int:
+        game.update_refiner(renders, generator)
+        game.update_discriminator(renders, photographs, generator)
+        if device == "cuda":
+            torch.cuda.synchronize()
+        return 1
+
+    return step
