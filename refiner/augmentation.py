@@ -165,12 +165,13 @@ class Augmentation:
         }
         return np.stack([image for image, _ in results]), changed
 
-    def planes(self, images: Tensor, *, position: tuple[int, ...]) -> Tensor:
+    def planes(self, images: Tensor, *, position: tuple[int, ...], first: int = 0) -> Tensor:
         """Change a batch as networks see it, without labels.
 
         Args:
             images: (N, C, H, W), float32, in [-1, 1]: levels of stored images, not of computed ones.
             position: of the batch; each image adds its place to it.
+            first: place of the first image in it.
 
         Returns:
             The same shape and range, again on the levels of the stored depth.
@@ -178,7 +179,7 @@ class Augmentation:
         highest = float(np.iinfo(self.dtype).max)
         levels = np.rint((images.numpy() + 1) * np.float32(highest / 2)).astype(self.dtype)
         pixels = np.ascontiguousarray(levels.transpose(0, 2, 3, 1)).reshape(len(levels), *self.shape)
-        changed, _ = self.batch(pixels, positions=[(*position, i) for i in range(len(pixels))])
+        changed, _ = self.batch(pixels, positions=[(*position, first + i) for i in range(len(pixels))])
         channels_last = changed.reshape(len(levels), *images.shape[2:], images.shape[1])
         planes = np.ascontiguousarray(channels_last.transpose(0, 3, 1, 2)).astype(np.float32)
         return torch.from_numpy(planes / np.float32(highest / 2) - 1)

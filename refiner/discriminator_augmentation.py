@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from refiner.blurring import blur as blur_images
+from refiner.randomness import Rows
 
 _SHARP = 0.05
 """Standard deviation, in pixels, that changes nothing."""
@@ -32,6 +33,7 @@ def augment(
     brightness: float = 0.0,
     contrast: float = 0.0,
     blur: float = 0.0,
+    rows: Rows | None = None,
 ) -> Tensor:
     """Change each image at random: sharpness, brightness, contrast, place, and a rectangle cut out, in this order.
 
@@ -44,28 +46,31 @@ def augment(
         contrast: largest change of the factor on the distance to the image's mean.
         blur: largest standard deviation of a Gaussian blur, in pixels. Were no image sharp, the refiner could change
             brightness by single bright and dark pixels, which cost little and would not be seen.
+        rows: which of a batch they are, that is drawn for as a whole; None is all of it.
 
     Returns:
         The same shape, beyond [-1, 1] where brightness or contrast lead there; ``images`` itself when every
         strength is 0.
     """
+    rows = rows or Rows(0, len(images), len(images))
+    batch, own = rows.batch, rows.slice
     if blur:
-        deviations = (blur * torch.rand(len(images), generator=generator)).clamp(min=_SHARP)
+        deviations = (blur * torch.rand(batch, generator=generator)[own]).clamp(min=_SHARP)
         images = blur_images(images, deviations, reach=math.ceil(2.5 * blur))
     if brightness:
-        images = shift_levels(images, _uniform(len(images), brightness, generator))
+        images = shift_levels(images, _uniform(batch, brightness, generator)[own])
     if contrast:
-        images = stretch_levels(images, 1 + _uniform(len(images), contrast, generator))
+        images = stretch_levels(images, 1 + _uniform(batch, contrast, generator)[own])
     height, width = images.shape[-2:]
     if translation:
         reach = [_pixels(translation, side) for side in (height, width)]
-        shifts = [torch.randint(-most, most + 1, (len(images),), generator=generator) for most in reach]
+        shifts = [torch.randint(-most, most + 1, (batch,), generator=generator)[own] for most in reach]
         images = translate(images, torch.stack(shifts, dim=1))
     if cutout:
         sides = _pixels(cutout, height), _pixels(cutout, width)
         # The centre lies anywhere in the image, so that its borders are cut too; what lies outside has no effect.
         corners = [
-            torch.randint(whole + 1 - side % 2, (len(images),), generator=generator) - side // 2
+            torch.randint(whole + 1 - side % 2, (batch,), generator=generator)[own] - side // 2
             for side, whole in zip(sides, (height, width), strict=True)
         ]
         images = cut_out(images, torch.stack(corners, dim=1), sides)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor
 
 from refiner.configuration import OptimizerSection, TrainingConfiguration
@@ -23,7 +22,8 @@ from refiner.losses import OBJECTIVES, SELF_REGULARIZATIONS, consistency_loss, r
 from refiner.monitors import discriminator_figures, refiner_figures
 from refiner.motion import motion_loss
 from refiner.networks import DISCRIMINATORS, Discriminator, RefinerNetwork
-from refiner.randomness import derived_seed
+from refiner.processes import Processes
+from refiner.randomness import Rows, derived_seed
 from refiner.refiner_files import RefinerFile, save_refiner
 
 Figures = dict[str, Tensor]
@@ -38,6 +38,7 @@ class Game:
         device: ``cpu`` or ``cuda``.
         precision: ``fp32`` or ``bf16``, of the convolutions; weights are always fp32.
         task: a frozen network whose answers refining should not change.
+        processes: that train together; None is one alone.
     """
 
     def __init__(
@@ -47,20 +48,17 @@ class Game:
         device: str,
         precision: str,
         task: FrozenEstimator | None = None,
+        processes: Processes | None = None,
     ) -> None:
         self.configuration, self.device, self.precision = configuration, device, precision
-        self.accelerator = Accelerator(mixed_precision="no", cpu=device == "cpu")
-        self.task = None if task is None else task.to(self.accelerator.device)
+        self.processes = processes or Processes(device)
+        place = self.processes.device
+        self.task = None if task is None else task.to(place)
         refiner, discriminator = build_networks(configuration)
-        self.average = copy.deepcopy(refiner).to(self.accelerator.device) if configuration.ema_decay else None
-        self.refiner, self.discriminator, self.refiner_optimizer, self.discriminator_optimizer = (
-            self.accelerator.prepare(
-                refiner,
-                discriminator,
-                _optimizer(refiner, configuration.refiner_optimizer),
-                _optimizer(discriminator, configuration.discriminator_optimizer),
-            )
-        )
+        self.refiner, self.discriminator = refiner.to(place), discriminator.to(place)
+        self.average = copy.deepcopy(self.refiner) if configuration.ema_decay else None
+        self.refiner_optimizer = _optimizer(self.refiner, configuration.refiner_optimizer)
+        self.discriminator_optimizer = _optimizer(self.discriminator, configuration.discriminator_optimizer)
         self.history = ImageHistory(configuration.history_size)
         self.objective = OBJECTIVES[configuration.objective]
         self.features = SELF_REGULARIZATIONS[configuration.self_regularization]
@@ -73,7 +71,7 @@ class Game:
         Near in pixels (or features), and beside an adversary also in place and in the answers of the task network.
 
         Args:
-            synthetic: (N, C, H, W), in [-1, 1].
+            synthetic: (N, C, H, W), in [-1, 1]: this process's rows of the batch.
             generator: what the discriminator's augmentation draws from.
             adversarial: False while the refiner is pre-trained.
 
@@ -98,9 +96,9 @@ class Game:
             terms["motion"] = motion_loss(refined.float(), synthetic)
             loss = loss + self.configuration.motion_weight * terms["motion"]
         self.discriminator.requires_grad_(True).train()
-        self._descend(loss, self.refiner_optimizer, terms)
+        terms = self._descend(loss, self.refiner, self.refiner_optimizer, terms)
         self._update_average()
-        return terms | refiner_figures(synthetic, refined)
+        return terms | refiner_figures(*map(self.processes.gather, (synthetic, refined)))
 
     def update_discriminator(
         self, synthetic: Tensor, real: Tensor, generator: torch.Generator, *, penalize: bool = True
@@ -119,7 +117,8 @@ class Game:
         synthetic, real = self._place(synthetic), self._place(real)
         with self.autocast(), torch.no_grad():
             fresh = self.refiner(synthetic)
-        refined = self.history.mix(fresh, generator)
+        rows = self._rows(len(fresh))
+        refined = self.history.mix(self.processes.gather(fresh), generator)[rows.slice]
         refined, real = self._augment(refined, generator), self._augment(real, generator)
         with self.autocast():
             refined_logits, real_logits = self.discriminator(refined), self.discriminator(real)
@@ -128,11 +127,12 @@ class Game:
         terms = {"discriminator_loss": loss}
         section = self.configuration.discriminator
         if penalize and section.r1_weight:  # in fp32: squares of small differences
-            terms["r1"] = r1_penalty(self.discriminator, real, generator)
+            terms["r1"] = r1_penalty(self.discriminator, real, generator, rows=rows)
             loss = loss + section.r1_weight / 2 * section.r1_every * terms["r1"]
-        self._descend(loss, self.discriminator_optimizer, terms)
+        terms = self._descend(loss, self.discriminator, self.discriminator_optimizer, terms)
         # The monitors look at fresh images alone: the history is easier to tell.
-        return terms | discriminator_figures(refined_logits[: len(fresh) - len(fresh) // 2], real_logits)
+        refined_logits, real_logits = map(self.processes.gather, (refined_logits, real_logits))
+        return terms | discriminator_figures(refined_logits[: rows.batch - rows.batch // 2], real_logits)
 
     @torch.no_grad()
     def refine(self, synthetic: Tensor) -> Tensor:
@@ -147,34 +147,44 @@ class Game:
 
     def _augment(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """What the discriminator sees of images."""
-        return augment(images, generator, **self.configuration.discriminator.augmentation.model_dump())
+        strengths = self.configuration.discriminator.augmentation.model_dump()
+        return augment(images, generator, rows=self._rows(len(images)), **strengths)
+
+    def _rows(self, count: int) -> Rows:
+        """Which of the batch this process has."""
+        return self.processes.rows(count * self.processes.count)
 
     def _place(self, images: Tensor) -> Tensor:
-        return images.to(self.accelerator.device, memory_format=torch.channels_last)
+        return images.to(self.processes.device, memory_format=torch.channels_last)
 
-    def _descend(self, loss: Tensor, optimizer: Any, terms: Figures) -> None:
-        if not torch.isfinite(loss):
+    def _descend(
+        self, loss: Tensor, network: torch.nn.Module, optimizer: torch.optim.Optimizer, terms: Figures
+    ) -> Figures:
+        """One step of an optimizer; the terms of the loss, as the means over processes that they are."""
+        total, *means = self.processes.mean(torch.stack([loss, *terms.values()]))
+        terms = dict(zip(terms, means, strict=True))
+        if not torch.isfinite(total):
             found = ", ".join(f"{name} {value.item():.4g}" for name, value in terms.items())
             raise TrainingError(f"the loss is not finite ({found}); lower the learning rates, or set precision: fp32")
         optimizer.zero_grad(set_to_none=True)
-        self.accelerator.backward(loss)
+        loss.backward()
+        self.processes.average_gradients(network)
         optimizer.step()
+        return terms
 
     @torch.no_grad()
     def _update_average(self) -> None:
         if self.average is not None:
-            weights = self.accelerator.unwrap_model(self.refiner).parameters()
-            for mean, weight in zip(self.average.parameters(), weights, strict=True):
+            for mean, weight in zip(self.average.parameters(), self.refiner.parameters(), strict=True):
                 mean.lerp_(weight, 1 - self.configuration.ema_decay)
 
     # --- state -------------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that cannot be recomputed."""
-        unwrap = self.accelerator.unwrap_model
         return {
-            "refiner": unwrap(self.refiner).state_dict(),
-            "discriminator": unwrap(self.discriminator).state_dict(),
+            "refiner": self.refiner.state_dict(),
+            "discriminator": self.discriminator.state_dict(),
             "refiner_optimizer": self.refiner_optimizer.state_dict(),
             "discriminator_optimizer": self.discriminator_optimizer.state_dict(),
             "average": {} if self.average is None else self.average.state_dict(),
@@ -183,20 +193,18 @@ class Game:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from :meth:`state_dict`."""
-        unwrap = self.accelerator.unwrap_model
-        unwrap(self.refiner).load_state_dict(state["refiner"])
-        unwrap(self.discriminator).load_state_dict(state["discriminator"])
+        self.refiner.load_state_dict(state["refiner"])
+        self.discriminator.load_state_dict(state["discriminator"])
         self.refiner_optimizer.load_state_dict(state["refiner_optimizer"])
         self.discriminator_optimizer.load_state_dict(state["discriminator_optimizer"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
-        self.history.load_state_dict(state["history"], self.accelerator.device)
+        self.history.load_state_dict(state["history"], self.processes.device)
 
     @property
     def saved_network(self) -> RefinerNetwork:
         """The refiner that is saved and shown: the running mean of the weights where there is one."""
-        network: RefinerNetwork = self.accelerator.unwrap_model(self.refiner)
-        return network if self.average is None else self.average
+        return self.refiner if self.average is None else self.average
 
     def save(self, path: Path, *, step: int, weights: dict[str, Tensor] | None = None) -> None:
         """Write the refiner file; ``weights`` instead of the present ones, ``step`` being theirs."""
@@ -223,7 +231,7 @@ class Game:
                 "channels and the refiner section to the same"
             )
         weights = refiner.network.state_dict()
-        self.accelerator.unwrap_model(self.refiner).load_state_dict(weights)
+        self.refiner.load_state_dict(weights)
         if self.average is not None:
             self.average.load_state_dict(weights)
 

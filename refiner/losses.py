@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from refiner.randomness import Rows
+
 
 def self_regularization_loss(
     refined: Tensor, synthetic: Tensor, *, features: Callable[[Tensor], Tensor] | None = None
@@ -122,7 +124,9 @@ SELF_REGULARIZATIONS: dict[str, Callable[[Tensor], Tensor] | None] = {
 """What self-regularization compares, the paper's psi, by the name it has in a configuration."""
 
 
-def r1_penalty(discriminator: Callable[[Tensor], Tensor], real: Tensor, generator: torch.Generator) -> Tensor:
+def r1_penalty(
+    discriminator: Callable[[Tensor], Tensor], real: Tensor, generator: torch.Generator, *, rows: Rows | None = None
+) -> Tensor:
     """Mean, over images and patches, of the squared norm of a real patch's logit's gradient with respect to the image.
 
     One backward pass estimates it without bias: the logits are summed under random signs, whose products
@@ -133,6 +137,7 @@ def r1_penalty(discriminator: Callable[[Tensor], Tensor], real: Tensor, generato
         discriminator: (N, C, H, W) to (N, 1, h, w) logits; no image may change the logits of another.
         real: (N, C, H, W), float32, in [-1, 1].
         generator: of the signs, on the CPU.
+        rows: which of a batch the images are, that is drawn for as a whole; None is all of it.
 
     Returns:
         Scalar tensor, at least 0, in squared logits for a unit of [-1, 1]; its gradient reaches the
@@ -143,7 +148,9 @@ def r1_penalty(discriminator: Callable[[Tensor], Tensor], real: Tensor, generato
     """
     real = real.detach().requires_grad_()
     logits = discriminator(real)
-    signs = 2.0 * torch.randint(2, logits.shape, generator=generator).to(logits.device) - 1
+    rows = rows or Rows(0, len(real), len(real))
+    drawn = torch.randint(2, (rows.batch, *logits.shape[1:]), generator=generator)[rows.slice]
+    signs = 2.0 * drawn.to(logits.device) - 1
     (gradient,) = torch.autograd.grad((signs * logits).sum(), real, create_graph=True)
     return gradient.square().sum() / logits.numel()
 

@@ -7,9 +7,28 @@ libraries that use them.
 
 import hashlib
 import random
+from typing import NamedTuple
 
 import numpy as np
 import torch
+
+
+class Rows(NamedTuple):
+    """Some rows of a batch for which random choices are drawn as a whole.
+
+    Attributes:
+        first, number: of them.
+        batch: rows of the whole batch.
+    """
+
+    first: int
+    number: int
+    batch: int
+
+    @property
+    def slice(self) -> slice:
+        """Where they stand."""
+        return slice(self.first, self.first + self.number)
 
 
 def derived_seed(seed: int, purpose: str, *position: int) -> int:

@@ -63,7 +63,7 @@ class RunFolder:
         write_text(self.path / "environment.json", json.dumps(environment, indent=2) + "\n")
 
     def settle_environment(
-        self, device: str, inputs: Mapping[str, str], choose_precision: Callable[[str], str]
+        self, device: str, inputs: Mapping[str, str], choose_precision: Callable[[str], str], *, processes: int = 1
     ) -> tuple[str, str]:
         """Device and precision: chosen once and read back on resume, with the threads, so that the bits stay.
 
@@ -71,6 +71,7 @@ class RunFolder:
             device: ``auto``, ``cpu`` or ``cuda``.
             inputs: digests of the data by name; ``--from`` may be ``nothing`` on resume.
             choose_precision: ``fp32`` or ``bf16`` for a device; asked where no choice is recorded.
+            processes: that train together.
 
         Raises:
             RunError: the run was started on other inputs.
@@ -87,11 +88,15 @@ class RunFolder:
                         "or start over with --new"
                     )
             torch.set_num_threads(recorded["threads"])
+            if recorded.get("processes", 1) != processes:
+                told = recorded.get("processes", 1), processes
+                log.warning("this run was started by %d processes, not %d: it goes on, but not to the same bits", *told)
             if recorded["device"] != device or recorded["processor"] != environment()["processor"]:
                 log.warning("this run was started on another machine or device: it goes on, but not to the same bits")
         precision = recorded["precision"] if recorded.get("device") == device else choose_precision(device)
         if not recorded:
             chosen = {"device": device, "precision": precision, "backend": "eager", "inputs": dict(inputs)}
+            chosen |= {"processes": processes} if processes > 1 else {}
             self.write_environment({**environment(), **chosen})
         return device, precision
 

@@ -9,6 +9,7 @@ so a run killed anywhere and started again by the same command ends with the sam
 Source: arXiv:1612.07828, sections 2 and 3.
 """
 
+import contextlib
 import logging
 import math
 import time
@@ -24,14 +25,15 @@ from refiner.checkpoints import load_checkpoint, save_checkpoint
 from refiner.configuration import TrainingConfiguration
 from refiner.consistency import FrozenEstimator, load_frozen_estimator
 from refiner.data import ImageDomain, Sampler, load_domain
-from refiner.errors import DataError, RunError, TrainingError
+from refiner.errors import ConfigurationError, DataError, RunError, TrainingError
 from refiner.game import Game, training_trial
-from refiner.hardware import choose_precision, keep_freed_memory
+from refiner.hardware import choose_precision, keep_freed_memory, resolve_device
 from refiner.image_files import write_image
 from refiner.images import contact_sheet, grey_levels
 from refiner.interruption import Interruption
 from refiner.monitors import PAGE, Monitor
 from refiner.preflight import compare_domains, compare_with_estimator
+from refiner.processes import Processes
 from refiner.randomness import capture_globals, restore_globals, seed_globals, torch_generator
 from refiner.refiner_files import RefinerFile, load_refiner
 from refiner.runs import RunFolder, open_run
@@ -74,25 +76,47 @@ def train(
         RefinerError: the data, the configuration or the run folder cannot be used, or a loss is not finite.
     """
     keep_freed_memory()
-    task = _load_task(configuration)
-    domains = _load_domains(configuration, task)  # before the run folder is touched: a typo must cost nothing
-    augmentations = _build_augmentations(configuration, domains)
-    weights = load_refiner(start_from) if start_from is not None else None
-    with open_run(run, configuration, new=new) as folder, Interruption() as interruption:
-        folder.write_rejected(
-            {
-                str(Path(getattr(configuration.data, name)) / sample): reason
-                for name, domain in domains.items()
-                for sample, reason in domain.rejected.items()
-            }
-        )
-        state = load_checkpoint(folder.checkpoints)
-        training = Training(configuration, folder, domains, augmentations, device=device, task=task, start_from=weights)
-        if state is not None:
-            training.load_state_dict(state)
-            log.info("going on from step %d of %d", training.step, configuration.total_steps)
-        training.run(report, interruption)
+    processes = Processes(resolve_device(device))
+    with contextlib.ExitStack() as stack:
+        with processes.together():
+            _check_batch(configuration, processes.count)
+            task = _load_task(configuration)
+            domains = _load_domains(configuration, task)  # before the run folder is touched: a typo must cost nothing
+            augmentations = _build_augmentations(configuration, domains)
+            weights = load_refiner(start_from) if start_from is not None else None
+        with processes.together():  # the first process alone writes
+            folder = RunFolder(run)
+            if processes.is_first:
+                folder = stack.enter_context(open_run(run, configuration, new=new))
+                folder.write_rejected(_rejected(configuration, domains))
+        with processes.together():
+            state = processes.in_turn(lambda: load_checkpoint(folder.checkpoints))
+            options: dict[str, Any] = {"device": device, "task": task, "start_from": weights, "processes": processes}
+            training = Training(configuration, folder, domains, augmentations, **options)
+            if state is not None:
+                training.load_state_dict(state)
+                log.info("going on from step %d of %d", training.step, configuration.total_steps)
+        interruption = stack.enter_context(Interruption())
+        with processes.one_voice((TrainingError, RunError)):
+            training.run(report, interruption)
     return folder.refiner
+
+
+def _check_batch(configuration: TrainingConfiguration, processes: int) -> None:
+    if configuration.batch_size % processes:
+        raise ConfigurationError(
+            f"batch_size is {configuration.batch_size}, and {processes} processes share each batch equally; set it to a "
+            f"multiple of {processes}, or start another number of processes"
+        )
+
+
+def _rejected(configuration: TrainingConfiguration, domains: dict[str, ImageDomain]) -> dict[str, str]:
+    """Why images were left out, by their paths."""
+    return {
+        str(Path(getattr(configuration.data, name)) / sample): reason
+        for name, domain in domains.items()
+        for sample, reason in domain.rejected.items()
+    }
 
 
 def _load_domains(configuration: TrainingConfiguration, task: FrozenEstimator | None) -> dict[str, ImageDomain]:
@@ -162,6 +186,7 @@ class Training:
         device: ``auto``, ``cpu`` or ``cuda``.
         task: the estimator whose answers should stay.
         start_from: the refiner whose weights a new run starts from.
+        processes: that train together; None is one alone.
 
     Raises:
         RunError: the run was started on other data or from other weights.
@@ -177,8 +202,11 @@ class Training:
         device: str,
         task: FrozenEstimator | None = None,
         start_from: RefinerFile | None = None,
+        processes: Processes | None = None,
     ) -> None:
         self.configuration, self.folder = configuration, folder
+        self.processes = processes or Processes(resolve_device(device))
+        self.rows = self.processes.rows(configuration.batch_size)
         self.domains, self.augmentations = domains, augmentations
         self.samplers = {
             name: Sampler(len(domain), configuration.batch_size, seed=configuration.seed, purpose=name)
@@ -188,8 +216,10 @@ class Training:
         inputs = {name: domain.digest() for name, domain in domains.items()}
         inputs |= {} if task is None else {"estimator": task.digest}
         inputs["--from"] = start_from.digest() if start_from else "nothing"
-        device, precision = folder.settle_environment(device, inputs, self._choose_precision)
-        self.game = Game(configuration, device=device, precision=precision, task=task)
+        device, precision = self.processes.in_turn(
+            lambda: folder.settle_environment(device, inputs, self._choose_precision, processes=self.processes.count)
+        )
+        self.game = Game(configuration, device=device, precision=precision, task=task, processes=processes)
         if start_from is not None:
             self.game.take_weights(start_from)
         scored = scored_images(domains, configuration.seed) if configuration.score_every else None
@@ -227,9 +257,7 @@ class Training:
     def run(self, report: Report, interruption: Interruption) -> None:
         """All steps that are left, with logs, sample sheets and checkpoints on the way."""
         configuration, total = self.configuration, self.configuration.total_steps
-        self.folder.cut_metrics(self.step)
-        tracker = TensorBoardTracker("", str(self.folder.path), purge_step=self.step + 1)
-        tracker.start()
+        tracker = self._open_logs()
         monitor, means, start, first = Monitor(), dict[str, float](), time.perf_counter(), self.step
         if self.step == 0:
             self.write_samples()
@@ -239,7 +267,7 @@ class Training:
             except TrainingError as error:
                 raise TrainingError(f"step {self.step + 1}: {error}") from error
             self.step += 1
-            last, stopping = self.step == total, interruption.requested
+            last, stopping = self.step == total, self.processes.any(interruption.requested)
             if last or self.step % configuration.log_every == 0:
                 seconds = time.perf_counter() - start
                 rate = (self.step - first) * configuration.batch_size / seconds
@@ -260,7 +288,17 @@ class Training:
             if stopping and not last:
                 raise RunError(f"stopped at step {self.step} of {total}; the same command goes on from there")
         self._save_refiner()  # a kill may have come between checkpoint and refiner
-        tracker.finish()
+        if tracker is not None:
+            tracker.finish()
+
+    def _open_logs(self) -> TensorBoardTracker | None:
+        """The metrics, cut back to this step; none in another process than the first."""
+        if not self.processes.is_first:
+            return None
+        self.folder.cut_metrics(self.step)
+        tracker = TensorBoardTracker("", str(self.folder.path), purge_step=self.step + 1)
+        tracker.start()
+        return tracker
 
     def take_step(self) -> None:
         """One outer step, of whichever phase it falls into."""
@@ -287,9 +325,10 @@ class Training:
         self._add(self.game.update_discriminator(synthetic, real, generator, penalize=penalize))
 
     def _draw(self, name: str) -> Tensor:
-        batch = self.domains[name].batch(self.samplers[name].batch(self.drawn[name]))
+        """This process's rows of the next batch."""
+        batch = self.domains[name].batch(self.samplers[name].batch(self.drawn[name])[self.rows.slice])
         if name in self.augmentations:
-            batch = self.augmentations[name].planes(batch, position=(self.drawn[name],))
+            batch = self.augmentations[name].planes(batch, position=(self.drawn[name],), first=self.rows.first)
         self.drawn[name] += 1
         return batch
 
@@ -299,10 +338,12 @@ class Training:
             self.sums[name] = self.sums[name] + value if name in self.sums else value
             self.counts[name] = self.counts.get(name, 0) + 1
 
-    def _log(self, tracker: TensorBoardTracker, clock: dict[str, float]) -> dict[str, float]:
+    def _log(self, tracker: TensorBoardTracker | None, clock: dict[str, float]) -> dict[str, float]:
         """Write the means since the last log line, each over the updates that measured it."""
         means = {name: float(total) / self.counts[name] for name, total in self.sums.items()}
         self.sums, self.counts = {}, {}
+        if tracker is None:
+            return means
         if self.scores is not None and self._is_scored():
             refined = self.game.refine(self.scores.renders)
             means |= self.scores.judge(refined, self.game.saved_network.state_dict(), step=self.step)
@@ -318,11 +359,14 @@ class Training:
 
     def save(self) -> None:
         """Write a checkpoint and the refiner file."""
-        save_checkpoint(self.folder.checkpoints, self.step, self.state_dict())
+        if self.processes.is_first:
+            save_checkpoint(self.folder.checkpoints, self.step, self.state_dict())
         self._save_refiner()
 
     def _save_refiner(self) -> None:
         """The best weights where they are scored, else the present ones."""
+        if not self.processes.is_first:
+            return
         if self.scores is not None and self.scores.weights:
             self.game.save(self.folder.refiner, step=self.scores.step, weights=self.scores.weights)
         else:
@@ -330,6 +374,8 @@ class Training:
 
     def write_samples(self) -> None:
         """A sheet of the same renders every time, refined below them, photographs at the bottom."""
+        if not self.processes.is_first:
+            return
         synthetic, real = (d.batch(range(min(SHEET_COLUMNS, len(d)))) for d in self.domains.values())
         rows = [
             [grey_levels(image) for image in images.numpy()]

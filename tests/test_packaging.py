@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 # Rank of each module: a module imports only from lower ranks (STYLE: data flows one way).
 RANKS = {
     0: [
-        *("errors", "networks", "losses", "motion", "history", "randomness", "monitors", "interruption", "gaze.angles"),
+        *("errors", "networks", "motion", "history", "randomness", "monitors", "interruption", "gaze.angles"),
         *("blurring", "drift", "tiling", "shards"),
     ],
     1: [
@@ -29,6 +29,8 @@ RANKS = {
         "workers",
         "ray_engine",
         "memory",
+        "losses",
+        "processes",
         "network_sections",
         "discriminator_augmentation",
     ],

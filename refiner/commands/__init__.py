@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+import os
 import sys
 from typing import Any
 
@@ -65,4 +66,6 @@ def main(quiet: bool) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(OneLine("%(levelname)s: %(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
-    logging.getLogger("refiner").setLevel(logging.WARNING if quiet else logging.INFO)
+    level = logging.WARNING if quiet else logging.INFO
+    first = os.environ.get("RANK", "0") == "0"  # of the processes of accelerate launch: one speaks for all
+    logging.getLogger("refiner").setLevel(level if first else logging.ERROR)

@@ -50,6 +50,7 @@ def command(
         return
     for line in write_configuration(resolved).splitlines():
         log.info("%s", line)
+    from refiner.processes import is_first_process
     from refiner.training import train
 
     with progress("training") as advance:
@@ -61,4 +62,5 @@ def command(
 
         folder = run or Path("runs") / configuration.stem
         file = train(resolved, folder, device=device, new=new, start_from=start_from, report=report)
-    click.echo(file)
+    if is_first_process():
+        click.echo(file)

@@ -26,6 +26,7 @@ from refiner.gaze.learner import Learner, architecture, trial_of
 from refiner.gaze.saving import held_out_error, save_trained
 from refiner.hardware import choose_precision, keep_freed_memory
 from refiner.interruption import Interruption
+from refiner.processes import process_count
 from refiner.randomness import capture_globals, restore_globals, seed_globals
 from refiner.runs import RunFolder, open_run
 
@@ -58,6 +59,8 @@ def train_estimator(
     Raises:
         RefinerError: the data, the configuration or the run folder cannot be used, or a loss is not finite.
     """
+    if process_count() > 1:
+        raise RunError("gaze train is the work of one process; start it without accelerate launch")
     keep_freed_memory()
     patches = load_patches(
         configuration.data.train,
