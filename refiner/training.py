@@ -20,22 +20,19 @@ from typing import Any
 from accelerate.tracking import TensorBoardTracker
 from torch import Tensor
 
-from refiner.augmentation import Augmentation
 from refiner.checkpoints import load_checkpoint, save_checkpoint
 from refiner.configuration import TrainingConfiguration
-from refiner.consistency import FrozenEstimator, load_frozen_estimator
-from refiner.data import ImageDomain, Sampler, load_domain
-from refiner.errors import ConfigurationError, DataError, RunError, TrainingError
+from refiner.data import Sampler
+from refiner.errors import RunError, TrainingError
 from refiner.game import Game, training_trial
 from refiner.hardware import choose_precision, keep_freed_memory, resolve_device
 from refiner.image_files import write_image
 from refiner.images import contact_sheet, grey_levels
 from refiner.interruption import Interruption
+from refiner.materials import Materials, load_materials
 from refiner.monitors import PAGE, Monitor
-from refiner.preflight import compare_domains, compare_with_estimator
 from refiner.processes import Processes
 from refiner.randomness import capture_globals, restore_globals, seed_globals, torch_generator
-from refiner.refiner_files import RefinerFile, load_refiner
 from refiner.runs import RunFolder, open_run
 from refiner.scores import ScoreBoard, scored_images
 
@@ -78,21 +75,17 @@ def train(
     keep_freed_memory()
     processes = Processes(resolve_device(device))
     with contextlib.ExitStack() as stack:
-        with processes.together():
-            _check_batch(configuration, processes.count)
-            task = _load_task(configuration)
-            domains = _load_domains(configuration, task)  # before the run folder is touched: a typo must cost nothing
-            augmentations = _build_augmentations(configuration, domains)
-            weights = load_refiner(start_from) if start_from is not None else None
+        stack.callback(processes.leave)
+        with processes.together():  # before the run folder is touched: a typo must cost nothing
+            materials = load_materials(configuration, start_from=start_from, processes=processes.count)
         with processes.together():  # the first process alone writes
             folder = RunFolder(run)
             if processes.is_first:
                 folder = stack.enter_context(open_run(run, configuration, new=new))
-                folder.write_rejected(_rejected(configuration, domains))
+                folder.write_rejected(materials.rejected(configuration))
         with processes.together():
             state = processes.in_turn(lambda: load_checkpoint(folder.checkpoints))
-            options: dict[str, Any] = {"device": device, "task": task, "start_from": weights, "processes": processes}
-            training = Training(configuration, folder, domains, augmentations, **options)
+            training = Training(configuration, folder, materials, device=device, processes=processes)
             if state is not None:
                 training.load_state_dict(state)
                 log.info("going on from step %d of %d", training.step, configuration.total_steps)
@@ -102,90 +95,14 @@ def train(
     return folder.refiner
 
 
-def _check_batch(configuration: TrainingConfiguration, processes: int) -> None:
-    if configuration.batch_size % processes:
-        raise ConfigurationError(
-            f"batch_size is {configuration.batch_size}, and {processes} processes share each batch equally; set it to a "
-            f"multiple of {processes}, or start another number of processes"
-        )
-
-
-def _rejected(configuration: TrainingConfiguration, domains: dict[str, ImageDomain]) -> dict[str, str]:
-    """Why images were left out, by their paths."""
-    return {
-        str(Path(getattr(configuration.data, name)) / sample): reason
-        for name, domain in domains.items()
-        for sample, reason in domain.rejected.items()
-    }
-
-
-def _load_domains(configuration: TrainingConfiguration, task: FrozenEstimator | None) -> dict[str, ImageDomain]:
-    """Renders and photographs, after the pre-flight.
-
-    Raises:
-        DataError: one of them cannot be used, or they do not fit and the configuration refuses that.
-    """
-    domains = {}
-    for name in ("renders", "photographs"):
-        path = getattr(configuration.data, name)
-        domain = load_domain(path, key=f"data.{name}", size=configuration.size, channels=configuration.channels)
-        log.info("%s: %d images%s", name, len(domain), f", {len(domain.rejected)} left out" if domain.rejected else "")
-        domains[name] = domain
-    if configuration.data.preflight != "skip":
-        findings = compare_domains(domains["renders"], domains["photographs"], batch_size=configuration.batch_size)
-        if task is not None:
-            findings += compare_with_estimator(domains["renders"], equalize=task.equalize)
-        for finding in findings:
-            log.warning("pre-flight: %s; %s (%s#preflight)", finding.message, finding.remedy, PAGE)
-        if findings and configuration.data.preflight == "refuse":
-            raise DataError(f"pre-flight: {findings[0].message}; {findings[0].remedy}, or set data.preflight: warn")
-    return domains
-
-
-def _load_task(configuration: TrainingConfiguration) -> FrozenEstimator | None:
-    """The gaze estimator whose answers should stay.
-
-    Raises:
-        DataError: it cannot be used.
-    """
-    path = configuration.data.estimator
-    return None if path is None else load_frozen_estimator(path, key="data.estimator", size=configuration.size)
-
-
-def _build_augmentations(
-    configuration: TrainingConfiguration, domains: dict[str, ImageDomain]
-) -> dict[str, Augmentation]:
-    """What is done to the images of a domain as they are drawn; nothing is built where nothing is asked for.
-
-    Raises:
-        ConfigurationError: a transform that is not known, or does not fit the images.
-    """
-    shape = configuration.size if configuration.channels == 1 else (*configuration.size, configuration.channels)
-    return {
-        name: Augmentation(
-            getattr(configuration.augmentation, name),
-            key=f"augmentation.{name}",
-            seed=configuration.seed,
-            purpose=name,
-            shape=shape,
-            dtype=domain.images.dtype,
-        )
-        for name, domain in domains.items()
-        if getattr(configuration.augmentation, name)
-    }
-
-
 class Training:
     """The position in the data and in the schedule, and what is written on the way.
 
     Args:
         configuration: what to do.
         folder: where it is written.
-        domains: ``renders`` and ``photographs``.
-        augmentations: of those domains that have one.
+        materials: what it starts from.
         device: ``auto``, ``cpu`` or ``cuda``.
-        task: the estimator whose answers should stay.
-        start_from: the refiner whose weights a new run starts from.
         processes: that train together; None is one alone.
 
     Raises:
@@ -196,33 +113,28 @@ class Training:
         self,
         configuration: TrainingConfiguration,
         folder: RunFolder,
-        domains: dict[str, ImageDomain],
-        augmentations: dict[str, Augmentation],
+        materials: Materials,
         *,
         device: str,
-        task: FrozenEstimator | None = None,
-        start_from: RefinerFile | None = None,
         processes: Processes | None = None,
     ) -> None:
         self.configuration, self.folder = configuration, folder
         self.processes = processes or Processes(resolve_device(device))
         self.rows = self.processes.rows(configuration.batch_size)
-        self.domains, self.augmentations = domains, augmentations
+        self.domains, self.augmentations = materials.domains, materials.augmentations
         self.samplers = {
             name: Sampler(len(domain), configuration.batch_size, seed=configuration.seed, purpose=name)
             for name, domain in self.domains.items()
         }
         seed_globals(configuration.seed)
-        inputs = {name: domain.digest() for name, domain in domains.items()}
-        inputs |= {} if task is None else {"estimator": task.digest}
-        inputs["--from"] = start_from.digest() if start_from else "nothing"
+        task, inputs = materials.task, materials.digests()
         device, precision = self.processes.in_turn(
             lambda: folder.settle_environment(device, inputs, self._choose_precision, processes=self.processes.count)
         )
         self.game = Game(configuration, device=device, precision=precision, task=task, processes=processes)
-        if start_from is not None:
-            self.game.take_weights(start_from)
-        scored = scored_images(domains, configuration.seed) if configuration.score_every else None
+        if materials.weights is not None:
+            self.game.take_weights(materials.weights)
+        scored = scored_images(self.domains, configuration.seed) if configuration.score_every else None
         self.scores = None if scored is None else ScoreBoard(scored, seed=configuration.seed)
         self.step = 0
         self.drawn = dict.fromkeys(self.domains, 0)  # batches taken so far: the position in the data
@@ -325,7 +237,7 @@ class Training:
         self._add(self.game.update_discriminator(synthetic, real, generator, penalize=penalize))
 
     def _draw(self, name: str) -> Tensor:
-        """This process's rows of the next batch."""
+        """The rows of the next batch that are this process's."""
         batch = self.domains[name].batch(self.samplers[name].batch(self.drawn[name])[self.rows.slice])
         if name in self.augmentations:
             batch = self.augmentations[name].planes(batch, position=(self.drawn[name],), first=self.rows.first)

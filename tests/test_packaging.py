@@ -43,7 +43,7 @@ RANKS = {
     8: ["eyes.writing", "conversion", "preflight", "regression", "refinement"],
     9: ["transforms", "gaze", "store_refinement", "file_refinement", "backend_choice"],
     10: ["folder_refinement", "consistency", "evaluation"],
-    11: ["batch_refinement", "game", "report", "scores"],
+    11: ["batch_refinement", "materials", "game", "report", "scores"],
     12: ["training", "benchmark_work"],
     13: ["demonstration", "benchmarking"],
     14: ["commands"],

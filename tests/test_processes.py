@@ -1,0 +1,173 @@
+"""Training in two processes: what one would do with the same batch, and what is left when one of them dies."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from refiner.checkpoints import list_checkpoints
+from refiner.configuration import TrainingConfiguration, write_configuration
+from refiner.errors import ConfigurationError, RunError
+from refiner.game import build_networks
+from refiner.gaze.configuration import GazeConfiguration
+from refiner.gaze.training import train_estimator
+from refiner.materials import load_materials
+from refiner.processes import Processes
+from refiner.randomness import Rows
+from refiner.training import train
+
+LAUNCH = [
+    *(sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_machines", "1", "--num_processes", "2"),
+    *("--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"),
+]
+
+EVERYTHING = {
+    "steps": 5,
+    "checkpoint_every": 5,
+    "score_every": 2,
+    "motion_weight": 1.0,
+    "augmentation": {"renders": [{"GaussNoise": {"p": 0.8}}], "photographs": [{"HorizontalFlip": {"p": 0.5}}]},
+    "discriminator": {
+        "width": 0.25,
+        "r1_weight": 1.0,
+        "r1_every": 2,
+        "spectral_norm": True,
+        "augmentation": {"translation": 0.25, "cutout": 0.5, "brightness": 0.5, "contrast": 0.5, "blur": 1.0},
+    },
+}
+
+
+def start(configuration: TrainingConfiguration, run: Path) -> "subprocess.Popen[str]":
+    file = run.with_suffix(".yaml")
+    file.write_text(write_configuration(configuration))
+    arguments = ["-m", "refiner", "train", str(file), "--run", str(run), "--device", "cpu"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [*LAUNCH, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
+
+
+def finish(process: "subprocess.Popen[str]") -> tuple[str, str]:
+    """What it printed and what it said, after it ended well."""
+    printed, said = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    return printed, said
+
+
+def state(run: Path) -> dict[str, Any]:
+    return torch.load(list_checkpoints(run / "checkpoints")[-1], weights_only=True)
+
+
+def tensors(value: Any, name: str = "") -> dict[str, torch.Tensor]:
+    if isinstance(value, dict):
+        found = [tensors(inner, f"{name}.{key}") for key, inner in value.items()]
+        return {key: tensor for some in found for key, tensor in some.items()}
+    return {name: value} if isinstance(value, torch.Tensor) else {}
+
+
+def test_ten_steps_agree_with_one_process_and_so_does_the_history(tiny: TrainingConfiguration, tmp_path: Path) -> None:
+    configuration = TrainingConfiguration.model_validate({**tiny.model_dump(), **EVERYTHING})
+    assert configuration.total_steps == 10
+    process = start(configuration, tmp_path / "two")
+    train(configuration, tmp_path / "one", device="cpu")
+    printed, said = finish(process)
+    assert printed == f"{tmp_path / 'two' / 'refiner.safetensors'}\n"
+    assert said.count("INFO: renders: 20 images") == 1  # one speaks for both
+    one, two = (tensors(state(tmp_path / name)["game"]) for name in ("one", "two"))
+    assert one.keys() == two.keys()
+    for name in one:
+        assert torch.allclose(one[name], two[name], atol=1e-5), name
+    for network, begun in zip(("refiner", "discriminator"), build_networks(configuration), strict=True):
+        moved = [(one[f".{network}.{name}"] - value).abs().max() for name, value in begun.state_dict().items()]
+        assert max(moved) > 1e-3, network
+    assert len(one[".history.images"]) == 8
+
+
+def test_a_process_that_is_killed_ends_the_job_and_the_same_command_goes_on_to_the_same_bits(
+    tiny: TrainingConfiguration, tmp_path: Path
+) -> None:
+    configuration = tiny.model_copy(update={"steps": 150, "checkpoint_every": 10, "sample_every": 80})
+    broken = tmp_path / "broken"
+    process = start(configuration, broken)
+    while not list((broken / "checkpoints").glob("step-*")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    os.kill(of_rank(1, process.pid), signal.SIGKILL)
+    process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert 10 <= state(broken)["step"] < 150
+    _, said = finish(start(configuration, broken))
+    assert "going on from step" in said
+    finish(start(configuration, tmp_path / "whole"))
+    assert (broken / "refiner.safetensors").read_bytes() == (tmp_path / "whole" / "refiner.safetensors").read_bytes()
+    one, two = (tensors(state(run)) for run in (broken, tmp_path / "whole"))
+    assert one.keys() == two.keys()
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def of_rank(rank: int, launcher: int) -> int:
+    for pid in Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split():
+        if f"RANK={rank}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+            return int(pid)
+    raise AssertionError(f"no process of rank {rank}")
+
+
+def test_what_one_process_refuses_ends_both_and_is_said_once(tiny: TrainingConfiguration, tmp_path: Path) -> None:
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "mine.txt").touch()
+    odd = tiny.model_copy(update={"batch_size": 5})
+    cases = {
+        "foreign": (tiny, "holds files, but no run; choose an empty folder"),
+        "odd": (odd, "batch_size is 5, and 2 processes share each batch equally; set it to a multiple of 2"),
+    }
+    for name, (configuration, reason) in cases.items():
+        process = start(configuration, tmp_path / name)
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == 1
+        assert said.count(reason) == 1
+        assert sum(line.startswith("Error: ") for line in said.splitlines()) == 1
+
+
+# --- one process alone ---------------------------------------------------------------------------------------------
+
+
+def test_one_process_has_everything() -> None:
+    alone = Processes("cpu")
+    values = torch.tensor([1.0, 2.0])
+    assert (alone.count, alone.is_first, alone.rows(6)) == (1, True, Rows(0, 6, 6))
+    assert torch.equal(alone.gather(values), values)
+    assert torch.equal(alone.mean(values), values)
+    assert alone.any(True)
+    assert not alone.any(False)
+    assert alone.in_turn(lambda: 7) == 7
+    with pytest.raises(RunError, match="mine"), alone.together():
+        raise RunError("mine")
+
+
+def test_shares_cover_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = Processes("cpu")
+    alone.count = 3
+    covered = []
+    for rank in range(3):
+        alone.rank = rank
+        covered += list(range(12))[alone.rows(12).slice]
+    assert covered == list(range(12))
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(tiny: TrainingConfiguration) -> None:
+    with pytest.raises(ConfigurationError, match="batch_size is 6, and 4 processes share each batch equally"):
+        load_materials(tiny, processes=4)
+
+
+def test_gaze_training_is_the_work_of_one_process(
+    tiny_gaze: GazeConfiguration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(RunError, match="start it without accelerate launch"):
+        train_estimator(tiny_gaze, tmp_path / "run")
