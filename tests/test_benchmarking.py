@@ -58,3 +58,16 @@ def test_command_prints_a_table_or_json() -> None:
     assert facts["command"] == "benchmark"
     assert facts["environment"]["processor"]["cores"] >= 1
     assert {rate["name"] for rate in facts["rates"]} >= {PLAIN, "ready refiner, folder to folder"}
+
+
+def test_a_profile_tells_what_takes_the_time() -> None:
+    arguments = ["benchmark", "--device", "cpu", "--size", "12x20", "--profile"]
+    result = CliRunner().invoke(main, ["--quiet", *arguments, "--json"], catch_exceptions=False)
+    profile = json.loads(result.stdout)["profile"]
+    assert PLAIN in profile
+    step = profile["training step of batch 64, fp32"]
+    assert sum(operation["share"] for operation in step) == pytest.approx(1)
+    shares = {operation["name"]: operation["share"] for operation in step}
+    assert sum(share for name, share in shares.items() if "convolution" in name) > 0.5
+    told = CliRunner().invoke(main, ["--quiet", *arguments], catch_exceptions=False).output
+    assert "aten::convolution_backward" in told

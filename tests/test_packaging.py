@@ -45,7 +45,7 @@ RANKS = {
     10: ["folder_refinement", "consistency", "evaluation"],
     11: ["batch_refinement", "materials", "game", "report", "scores"],
     12: ["training", "benchmark_work"],
-    13: ["demonstration", "benchmarking"],
+    13: ["demonstration", "benchmarking", "profiling"],
     14: ["commands"],
     15: ["__main__", "__init__"],
 }

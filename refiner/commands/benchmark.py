@@ -7,6 +7,9 @@ import click
 from refiner.commands.options import Size, device_option, json_option
 from refiner.commands.reporting import print_json, progress
 
+SHOWN = 6
+"""Operations of a profile that are printed."""
+
 
 @click.command()
 @click.option("--size", type=Size(), default="36x60", show_default=True, help="Height and width of the images.")
@@ -17,9 +20,12 @@ from refiner.commands.reporting import print_json, progress
 @click.option(
     "--seconds", type=click.FloatRange(0), default=1.0, show_default=True, help="Least time of a measurement."
 )
+@click.option("--profile", is_flag=True, help="Tell instead which operations the time goes into.")
 @device_option
 @json_option
-def command(size: tuple[int, int], images: int, repeats: int, seconds: float, device: str, as_json: bool) -> None:
+def command(
+    size: tuple[int, int], images: int, repeats: int, seconds: float, profile: bool, device: str, as_json: bool
+) -> None:
     """Measure every backend, whole jobs, the start of a command, and a step of training.
 
     Figures are medians over the repeats, lowest and highest in brackets, and ratios to what public implementations do:
@@ -29,10 +35,14 @@ def command(size: tuple[int, int], images: int, repeats: int, seconds: float, de
     Example:
       refiner benchmark
       refiner benchmark --device cuda --json > speed.json
+      refiner benchmark --profile
     """
     from refiner.benchmarking import benchmark
     from refiner.hardware import environment
 
+    if profile:
+        _profile(size, device, as_json)
+        return
     with progress("measuring") as advance:
         found = benchmark(device=device, size=size, images=images, repeats=repeats, seconds=seconds, report=advance)
     if as_json:
@@ -51,3 +61,21 @@ def command(size: tuple[int, int], images: int, repeats: int, seconds: float, de
     click.echo(f"largest memory of a whole job {found.job_mib:,.0f} MiB")
     if found.card_mib is not None:
         click.echo(f"largest memory on the card {found.card_mib:,.0f} MiB")
+
+
+def _profile(size: tuple[int, int], device: str, as_json: bool) -> None:
+    """Operations of the networks by PyTorch, and of a step of training."""
+    from refiner.benchmark_work import network_work, training_work
+    from refiner.hardware import resolve_device
+    from refiner.profiling import profile_work
+
+    device = resolve_device(device)
+    networks = {name: work for name, work in network_work(device, size)[0].items() if "torch" in name or "fp32" in name}
+    found = profile_work({**networks, **training_work(device, size)}, device=device)
+    if as_json:
+        print_json("benchmark", profile={name: [o._asdict() for o in operations] for name, operations in found.items()})
+        return
+    for name, operations in found.items():
+        click.echo(name)
+        for operation in operations[:SHOWN]:
+            click.echo(f"  {operation.share:6.1%} {operation.milliseconds:9.1f} ms  {operation.name}")
