@@ -2,29 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
-from xml.sax.saxutils import escape
 
-import numpy as np
+from drawing import COLOURS, GREY, PALE, Axis, draw_dot, draw_grid, draw_line, draw_picture, draw_text, ticks
 from studying.outcomes import Outcome
 
 from refiner.gaze.accuracy import Interval, seed_interval
 
-_INK, _PALE, _GREY = "#222222", "#e3e3e3", "#888888"
-_COLOURS = ("#1f6fb4", "#c8553d", "#3c8d5a", "#8a5fb0")
 _RIGHT, _TOP, _BOTTOM, _ROW = 24, 40, 48, 22
-
-
-class _Axis(NamedTuple):
-    """A range of values on a range of pixels."""
-
-    low: float
-    high: float
-    first: float
-    last: float
-
-    def at(self, value: float) -> float:
-        return self.first + (value - self.low) / (self.high - self.low) * (self.last - self.first)
 
 
 def error_dots(outcome: Outcome, protocol: str) -> str:
@@ -36,21 +20,21 @@ def error_dots(outcome: Outcome, protocol: str) -> str:
     width, left = 760, 24 + 7 * max(map(len, arms))
     height = _TOP + _ROW * len(arms) + _BOTTOM
     low, high = min(values), max(values)
-    axis = _Axis(low - 0.1 * (high - low) - 0.1, high + 0.1 * (high - low) + 0.1, left, width - _RIGHT)
-    marks = [_grid(axis, tick, _TOP, height - _BOTTOM) for tick in _ticks(axis.low, axis.high)]
+    axis = Axis(low - 0.1 * (high - low) - 0.1, high + 0.1 * (high - low) + 0.1, left, width - _RIGHT)
+    marks = [draw_grid(axis, tick, _TOP, height - _BOTTOM) for tick in ticks(axis.low, axis.high)]
     if mean is not None:
-        marks.append(_line(axis.at(mean), _TOP, axis.at(mean), height - _BOTTOM, _GREY, dashes="5 4"))
-        marks.append(_text(axis.at(mean), _TOP - 6, "test labels' mean", anchor="middle", colour=_GREY))
+        marks.append(draw_line(axis.at(mean), _TOP, axis.at(mean), height - _BOTTOM, GREY, dashes="5 4"))
+        marks.append(draw_text(axis.at(mean), _TOP - 6, "test labels' mean", anchor="middle", colour=GREY))
     for row, (arm, some) in enumerate(errors.items()):
         y = _TOP + _ROW * (row + 0.5)
-        marks.append(_text(left - 8, y + 4, arm, anchor="end"))
-        marks += [_dot(axis.at(value), y, 2, _GREY) for value in some]
+        marks.append(draw_text(left - 8, y + 4, arm, anchor="end"))
+        marks += [draw_dot(axis.at(value), y, 2, GREY) for value in some]
         marks += _arrows(seed_interval(some), axis, y)
         interval = _clipped(seed_interval(some), axis)
-        marks.append(_line(axis.at(interval.low), y, axis.at(interval.high), y, _COLOURS[0], thickness=2))
-        marks.append(_dot(axis.at(interval.mean), y, 4, _COLOURS[0]))
-    marks.append(_text((left + width - _RIGHT) / 2, height - 10, "mean angular error, degrees", anchor="middle"))
-    return _picture(width, height, f"{outcome.name}, {protocol}", marks)
+        marks.append(draw_line(axis.at(interval.low), y, axis.at(interval.high), y, COLOURS[0], thickness=2))
+        marks.append(draw_dot(axis.at(interval.mean), y, 4, COLOURS[0]))
+    marks.append(draw_text((left + width - _RIGHT) / 2, height - 10, "mean angular error, degrees", anchor="middle"))
+    return draw_picture(width, height, f"{outcome.name}, {protocol}", marks)
 
 
 def photograph_curve(outcome: Outcome, protocol: str) -> str:
@@ -61,27 +45,27 @@ def photograph_curve(outcome: Outcome, protocol: str) -> str:
     counts = sorted({count for points in curves for count, _, _ in points})
     bounds = [bound for points in curves for _, _, interval in points for bound in interval if math.isfinite(bound)]
     low, high = min(bounds), max(bounds)
-    up = _Axis(low - 0.1 * (high - low) - 0.1, high + 0.1 * (high - low) + 0.1, height - _BOTTOM, _TOP)
-    along = _Axis(math.log(counts[0]) - 0.3, math.log(counts[-1]) + 0.3, left, width - _RIGHT)
+    up = Axis(low - 0.1 * (high - low) - 0.1, high + 0.1 * (high - low) + 0.1, height - _BOTTOM, _TOP)
+    along = Axis(math.log(counts[0]) - 0.3, math.log(counts[-1]) + 0.3, left, width - _RIGHT)
     marks = []
-    for tick in _ticks(up.low, up.high):
-        marks.append(_line(left, up.at(tick), width - _RIGHT, up.at(tick), _PALE))
-        marks.append(_text(left - 7, up.at(tick) + 4, f"{tick:g}", anchor="end"))
-    marks += [_text(along.at(math.log(n)), height - _BOTTOM + 17, f"{n:g}", anchor="middle") for n in counts]
+    for tick in ticks(up.low, up.high):
+        marks.append(draw_line(left, up.at(tick), width - _RIGHT, up.at(tick), PALE))
+        marks.append(draw_text(left - 7, up.at(tick) + 4, f"{tick:g}", anchor="end"))
+    marks += [draw_text(along.at(math.log(n)), height - _BOTTOM + 17, f"{n:g}", anchor="middle") for n in counts]
     for number, points in enumerate(curves):
-        colour = _COLOURS[number % len(_COLOURS)]
+        colour = COLOURS[number % len(COLOURS)]
         places = [(along.at(math.log(count)), up.at(interval.mean)) for count, _, interval in points]
         joined = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
         marks.append(f'<polyline points="{joined}" fill="none" stroke="{colour}" stroke-width="2"/>')
         for (x, y), (_, _, interval) in zip(places, points, strict=True):
             shown = _clipped(interval, up)
-            marks.append(_line(x, up.at(shown.low), x, up.at(shown.high), colour))
-            marks.append(_dot(x, y, 4, colour))
+            marks.append(draw_line(x, up.at(shown.low), x, up.at(shown.high), colour))
+            marks.append(draw_dot(x, y, 4, colour))
         # Above the intervals that the name would cross.
         top = min(up.at(_clipped(interval, up).high) for count, _, interval in points if count >= counts[-1] / 4)
-        marks.append(_text(places[-1][0], top - 8, points[-1][1], anchor="end", colour=colour))
-    marks.append(_text((left + width - _RIGHT) / 2, height - 10, "photographs", anchor="middle"))
-    return _picture(width, height, f"{outcome.name}, {protocol}: error, degrees", marks)
+        marks.append(draw_text(places[-1][0], top - 8, points[-1][1], anchor="end", colour=colour))
+    marks.append(draw_text((left + width - _RIGHT) / 2, height - 10, "photographs", anchor="middle"))
+    return draw_picture(width, height, f"{outcome.name}, {protocol}: error, degrees", marks)
 
 
 def _points(outcome: Outcome, protocol: str, names: Sequence[str]) -> list[tuple[int, str, Interval]]:
@@ -95,56 +79,19 @@ def _points(outcome: Outcome, protocol: str, names: Sequence[str]) -> list[tuple
     return points
 
 
-def _clipped(interval: Interval, axis: _Axis) -> Interval:
+def _clipped(interval: Interval, axis: Axis) -> Interval:
     """An interval inside the picture; a single seed has none."""
     if not math.isfinite(interval.low):
         return Interval(interval.mean, interval.mean, interval.mean)
     return Interval(interval.mean, max(interval.low, axis.low), min(interval.high, axis.high))
 
 
-def _arrows(interval: Interval, axis: _Axis, y: float) -> list[str]:
+def _arrows(interval: Interval, axis: Axis, y: float) -> list[str]:
     """Where an interval goes on outside the picture."""
     ends = (
         (math.isfinite(interval.low) and interval.low < axis.low, axis.first, -7),
         (math.isfinite(interval.high) and interval.high > axis.high, axis.last, 7),
     )
     return [
-        f'<path d="M {x + size:.1f} {y:.1f} l {-size} -4 v 8 z" fill="{_COLOURS[0]}"/>' for cut, x, size in ends if cut
+        f'<path d="M {x + size:.1f} {y:.1f} l {-size} -4 v 8 z" fill="{COLOURS[0]}"/>' for cut, x, size in ends if cut
     ]
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    """Round numbers inside a range, four to nine of them."""
-    rough = (high - low) / 5
-    unit = 10 ** math.floor(math.log10(rough))
-    step = next(unit * factor for factor in (1, 2, 5, 10) if unit * factor >= rough * 0.75)
-    return [round(float(tick), 6) for tick in np.arange(math.ceil(low / step), math.floor(high / step) + 1) * step]
-
-
-def _picture(width: int, height: int, title: str, marks: Sequence[str]) -> str:
-    head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
-        'font-family="sans-serif" font-size="12">'
-    )
-    return "\n".join(
-        [head, f'<rect width="{width}" height="{height}" fill="white"/>', _text(12, 20, title), *marks, "</svg>", ""]
-    )
-
-
-def _grid(axis: _Axis, tick: float, top: float, bottom: float) -> str:
-    line = _line(axis.at(tick), top, axis.at(tick), bottom, _PALE)
-    return line + _text(axis.at(tick), bottom + 17, f"{tick:g}", anchor="middle")
-
-
-def _line(x: float, y: float, to_x: float, to_y: float, colour: str, *, thickness: float = 1, dashes: str = "") -> str:
-    dashed = f' stroke-dasharray="{dashes}"' if dashes else ""
-    ends = f'x1="{x:.1f}" y1="{y:.1f}" x2="{to_x:.1f}" y2="{to_y:.1f}"'
-    return f'<line {ends} stroke="{colour}" stroke-width="{thickness:g}"{dashed}/>'
-
-
-def _dot(x: float, y: float, radius: float, colour: str) -> str:
-    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}" fill="{colour}"/>'
-
-
-def _text(x: float, y: float, text: str, *, anchor: str = "start", colour: str = _INK) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{colour}">{escape(text)}</text>'

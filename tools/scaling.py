@@ -1,0 +1,155 @@
+"""What refining costs against images, their size, the batch and workers: python tools/scaling.py OUT.json
+
+Everything is measured with the ready refiner, by the backend that is fastest here. With OUT in docs/performance,
+``python tools/performance.py`` makes the table and the pictures of it.
+"""
+
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import torch
+
+from refiner.backend_choice import backend_for, job_extent
+from refiner.backends import open_backend
+from refiner.batch_refinement import refine_path
+from refiner.conversion import Conversion, convert
+from refiner.eyes import EyeParameters
+from refiner.eyes.writing import rendered_records, write_folder
+from refiner.files import write_text
+from refiner.hardware import environment, processor
+from refiner.memory import PeakMemory
+from refiner.randomness import torch_generator
+from refiner.refiner_files import load_refiner, ready_refiners
+from refiner.store import create_images, new_file
+
+SIZE = (36, 60)
+SIZES = ((36, 60), (72, 120), (144, 240), (288, 480), (576, 960))
+BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
+GOAL = 1_200_000
+"""Renders of the paper."""
+
+SECONDS, REPEATS = 0.5, 3
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--largest", type=click.IntRange(16), default=100_000, help="Images of the largest store.")
+@click.option("--pixels", type=click.IntRange(1), default=40_000_000, help="Of the images of each size.")
+@click.option("--distinct", type=click.IntRange(1), default=2000, help="Renders that the stores repeat.")
+def main(out: Path, largest: int, pixels: int, distinct: int) -> None:
+    """Measure, and write OUT."""
+    network = load_refiner(ready_refiners()["stand-in"]).network
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        stores = _Stores(folder, distinct)
+        counts = sorted({max(1, largest // share) for share in (64, 16, 4, 2, 1)})
+        workers = sorted({1, processor()["cores"], 2 * processor()["cores"]})
+        backend = backend_for(job_extent(stores.of(largest, SIZE)), network, device="cpu")
+        facts = {
+            "command": "scaling",
+            "environment": environment(),
+            "backend": backend,
+            "images": [_job(folder, stores.of(count, SIZE), backend) | {"images": count} for count in _told(counts)],
+            "size": [_size(folder, stores, size, pixels, backend) for size in _told(SIZES)],
+            "workers": [
+                _job(folder, stores.of(max(1, largest // 4), SIZE), backend, count) | {"workers": count}
+                for count in _told(workers)
+            ],
+            "batch": [{"batch": count, "rate": _rate(network, backend, count)} for count in _told(BATCHES)],
+        }
+    write_text(out, json.dumps({**facts, **_extrapolated(facts["images"])}, indent=1) + "\n")
+    print(f"{out}: written")
+
+
+def _told(values: Iterable[Any]) -> Iterable[Any]:
+    for value in values:
+        print(value, file=sys.stderr)
+        yield value
+
+
+class _Stores:
+    """Stores of any number of images and any size, which repeat some renders."""
+
+    def __init__(self, folder: Path, distinct: int) -> None:
+        self.folder, self.distinct = folder, distinct
+
+    def of(self, count: int, size: tuple[int, int]) -> Path:
+        """The store of so many images of (height, width)."""
+        path = self.folder / f"{count}-{size[0]}.h5"
+        if not path.exists():
+            self._write(path, count, size)
+        return path
+
+    def _write(self, path: Path, count: int, size: tuple[int, int]) -> None:
+        from refiner.formats.store import Store
+
+        few = max(1, min(self.distinct, 25_000_000 // (size[0] * size[1])))
+        renders, base = self.folder / f"few-{size[0]}", self.folder / f"few-{size[0]}.h5"
+        if not base.exists():
+            records = rendered_records(EyeParameters(), few, seed=0, size=size)
+            write_folder(renders, records, few, labelled=True, report=lambda done, total: None)
+            convert(renders, base, Conversion())
+        store = Store(base)
+        pixels, pupils = store.images[:], store.file["labels"]["pupil"][:]
+        numbers = np.arange(count) % len(pixels)
+        with new_file(path) as file:
+            images = create_images(file, store.kind, count)
+            for start in range(0, count, 1024):
+                images[start : start + 1024] = pixels[numbers[start : start + 1024]]
+            file.create_group("labels").create_dataset("pupil", data=pupils[numbers]).attrs["cells"] = "array"
+            file["ids"] = [f"{number:07d}.png" for number in range(count)]
+            file.attrs.update(store.file.attrs)
+        store.close()
+
+
+def _job(folder: Path, source: Path, backend: str, workers: int | None = None) -> dict[str, float]:
+    """Seconds and memory of a whole job, store to store."""
+    out = folder / f"refined-{time.monotonic_ns()}.h5"
+    start = time.perf_counter()
+    with PeakMemory() as memory:
+        refine_path(source, out, ready_refiners()["stand-in"], device="cpu", backend=backend, workers=workers)
+    seconds = time.perf_counter() - start
+    out.unlink()
+    return {"seconds": seconds, "mib": memory.mib}
+
+
+def _size(folder: Path, stores: _Stores, size: tuple[int, int], pixels: int, backend: str) -> dict[str, Any]:
+    count = max(1, pixels // (size[0] * size[1]))
+    return {"size": size, "images": count, **_job(folder, stores.of(count, size), backend)}
+
+
+@torch.inference_mode()
+def _rate(network: Any, backend: str, count: int) -> float:
+    """Images a second of the network alone, in batches of ``count`` for each that it computes at once."""
+    opened = open_backend(backend, network, device="cpu")
+    images = torch.rand((count * opened.side_by_side, 1, *SIZE), generator=torch_generator(0, "scaling")) * 2 - 1
+    rates = [_timed(lambda: opened(images)) for _ in range(REPEATS)]
+    return statistics.median(rates) * len(images)
+
+
+def _timed(work: Callable[[], Any]) -> float:
+    work()
+    start, done = time.perf_counter(), 0
+    while not done or time.perf_counter() - start < SECONDS:
+        work()
+        done += 1
+    return done / (time.perf_counter() - start)
+
+
+def _extrapolated(jobs: list[dict[str, float]]) -> dict[str, float]:
+    """Minutes of :data:`GOAL` images, by the slope between the two largest jobs and the rest as it was."""
+    (few, some), (many, seconds) = ((job["images"], job["seconds"]) for job in jobs[-2:])
+    slope = (seconds - some) / (many - few)
+    return {"goal": GOAL, "seconds_an_image": slope, "goal_minutes": (seconds + (GOAL - many) * slope) / 60}
+
+
+if __name__ == "__main__":
+    main()
