@@ -1,6 +1,7 @@
-"""The tables of docs/performance.md from what ``refiner benchmark --json`` wrote: python tools/performance.py.
+"""Tables and pictures of docs/performance.md from what was measured: python tools/performance.py.
 
-Each file docs/performance/NAME.json becomes the table NAME between its markers on the page.
+Each file docs/performance/NAME.json, of ``refiner benchmark --json`` or ``tools/scaling.py``, becomes the table NAME
+between its markers on the page.
 """
 
 import json
@@ -11,6 +12,7 @@ from typing import Any
 import click
 
 sys.path.insert(0, str(Path(__file__).parent))
+from scaling_pictures import scaling_pictures, scaling_table
 from studying.pages import fill_tables
 
 from refiner.files import write_text
@@ -21,15 +23,20 @@ ROOT = Path(__file__).parent.parent
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.option("--page", type=click.Path(path_type=Path), default=ROOT / "docs/performance.md", help="To be filled.")
 def main(page: Path) -> None:
-    """Write a table for each benchmark beside the page."""
+    """Write the tables into the page, and pictures beside the measurements."""
     found = sorted(page.with_suffix("").glob("*.json"))
-    tables = {file.stem: table(json.loads(file.read_text(encoding="utf-8"))) for file in found}
+    tables = {}
+    for file in found:
+        facts = json.loads(file.read_text(encoding="utf-8"))
+        tables[file.stem] = TABLES[facts["command"]](facts)
+        for name, picture in scaling_pictures(facts).items() if facts["command"] == "scaling" else ():
+            write_text(file.with_name(f"{file.stem}-{name}.svg"), picture)
     text, _ = fill_tables(page.read_text(encoding="utf-8"), tables, str(page))
     write_text(page, text)
     print(f"{page}: written")
 
 
-def table(benchmark: dict[str, Any]) -> str:
+def benchmark_table(benchmark: dict[str, Any]) -> str:
     """One benchmark as a Markdown table, with the machine in its first line."""
     environment = benchmark["environment"]
     machine = f"{environment['processor']['name']}, {' '.join(environment['processor']['features'])}"
@@ -48,6 +55,27 @@ def table(benchmark: dict[str, Any]) -> str:
         median, low, high = (_digits(rate[key]) for key in ("median", "low", "high"))
         lines.append(f"| {rate['name']} | {median} [{low}, {high}] | {rate['ratio']:.2f} | {rate['against']} |")
     return "\n".join(lines)
+
+
+def precision_table(found: dict[str, Any]) -> str:
+    """Both precisions beside one another, with the spread of the seeds."""
+    processor, differences = found["environment"]["processor"], found["pretraining_difference"]
+    lines = [
+        f"{processor['name']}, {' '.join(processor['features'])}; {found['seeds']} seeds, "
+        f"{found['steps']} steps of pre-training. Pre-training curves differ by {max(differences):.2%} at most "
+        f"({', '.join(f'{value:.2%}' for value in differences)}).",
+        "",
+        "| at the end of the game | fp32, mean [least, largest seed] | bf16 |",
+        "| --- | --- | --- |",
+    ]
+    for name, figures in found["figures"].items():
+        cells = (f"{sum(v) / len(v):.3f} [{min(v):.3f}, {max(v):.3f}]" for v in (figures["fp32"], figures["bf16"]))
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+TABLES = {"benchmark": benchmark_table, "scaling": scaling_table, "precision": precision_table}
+"""By the command that measured."""
 
 
 def _memory(benchmark: dict[str, Any]) -> str:

@@ -24,11 +24,12 @@ from refiner.conversion import Conversion, convert
 from refiner.eyes import EyeParameters
 from refiner.eyes.writing import rendered_records, write_folder
 from refiner.files import write_text
+from refiner.formats.store import Store
 from refiner.hardware import environment, processor
 from refiner.memory import PeakMemory
 from refiner.randomness import torch_generator
 from refiner.refiner_files import load_refiner, ready_refiners
-from refiner.store import create_images, new_file
+from refiner.store import create_images, new_file, write_columns
 
 SIZE = (36, 60)
 SIZES = ((36, 60), (72, 120), (144, 240), (288, 480), (576, 960))
@@ -59,6 +60,7 @@ def main(out: Path, largest: int, pixels: int, distinct: int) -> None:
             "backend": backend,
             "images": [_job(folder, stores.of(count, SIZE), backend) | {"images": count} for count in _told(counts)],
             "size": [_size(folder, stores, size, pixels, backend) for size in _told(SIZES)],
+            "worker_images": max(1, largest // 4),
             "workers": [
                 _job(folder, stores.of(max(1, largest // 4), SIZE), backend, count) | {"workers": count}
                 for count in _told(workers)
@@ -89,8 +91,6 @@ class _Stores:
         return path
 
     def _write(self, path: Path, count: int, size: tuple[int, int]) -> None:
-        from refiner.formats.store import Store
-
         few = max(1, min(self.distinct, 25_000_000 // (size[0] * size[1])))
         renders, base = self.folder / f"few-{size[0]}", self.folder / f"few-{size[0]}.h5"
         if not base.exists():
@@ -104,8 +104,8 @@ class _Stores:
             images = create_images(file, store.kind, count)
             for start in range(0, count, 1024):
                 images[start : start + 1024] = pixels[numbers[start : start + 1024]]
-            file.create_group("labels").create_dataset("pupil", data=pupils[numbers]).attrs["cells"] = "array"
-            file["ids"] = [f"{number:07d}.png" for number in range(count)]
+            write_columns(file, ((f"{number:07d}.png", {}) for number in range(count)), [])
+            file["labels"].create_dataset("pupil", data=pupils[numbers]).attrs["cells"] = "array"
             file.attrs.update(store.file.attrs)
         store.close()
 
