@@ -96,7 +96,7 @@ class Processes:
 
     def any(self, flag: bool) -> bool:
         """Whether it is so in any process."""
-        return bool(self.mean(torch.tensor(float(flag), device=self.device)) > 0)
+        return flag if self.count == 1 else bool(self.mean(torch.tensor(float(flag), device=self.device)) > 0)
 
     # --- errors ----------------------------------------------------------------------------------------------------
 

@@ -77,6 +77,27 @@ def test_a_pupil_that_is_gone_agrees_with_nothing(eyes: tuple) -> None:
     assert measure_drift(images, torch.zeros_like(images), pupils).agreement.max() < 1e-3
 
 
+def test_agreement_is_the_correlation_of_the_neighbourhoods(eyes: tuple) -> None:
+    """Against NumPy's, at every shift that is looked for."""
+    images, pupils = eyes[0][:5], eyes[1][:5]
+    other = images.roll((1, 2), dims=(2, 3)) + 0.2 * torch.randn(
+        images.shape, generator=torch.Generator().manual_seed(0)
+    )
+    drift = measure_drift(images, other, pupils)
+    for number, (x, y) in enumerate(pupils.round().int().tolist()):
+
+        def around(picture: Tensor, dx: int, dy: int, x: int = x, y: int = y, number: int = number) -> np.ndarray:
+            rows = np.clip(np.arange(y + dy - 8, y + dy + 9), 0, 35)
+            columns = np.clip(np.arange(x + dx - 8, x + dx + 9), 0, 59)
+            return picture[number, 0].numpy()[np.ix_(rows, columns)].ravel()
+
+        shifts = [(dx, dy) for dx in range(-3, 4) for dy in range(-3, 4)]
+        agreements = [np.corrcoef(around(images, 0, 0), around(other, dx, dy))[0, 1] for dx, dy in shifts]
+        assert float(drift.agreement[number]) == pytest.approx(max(agreements), abs=1e-4)
+        best = shifts[int(np.argmax(agreements))]
+        assert (drift.shifts[number] - torch.tensor(best)).abs().max() <= 0.5
+
+
 def test_shapes_that_do_not_fit_are_refused(eyes: tuple) -> None:
     images, pupils = eyes
     with pytest.raises(ValueError, match="expected two of"):

@@ -1,17 +1,21 @@
 """Files that are whole or absent, locks between processes, and JSON lines that survive a kill."""
 
 import errno
+import io
+import itertools
 import json
 import os
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from refiner import files
 from refiner.errors import OutputError
 from refiner.files import (
     TEMPORARY_PREFIX,
@@ -200,3 +204,55 @@ def test_garbage_lines_are_passed_over(tmp_path_factory: pytest.TempPathFactory,
     assert rows[0] == {"a": 1}
     assert rows[-1] == {"a": 2}
     assert all(isinstance(row, dict) for row in rows)
+
+
+class _Hesitant(io.RawIOBase):
+    """Takes at most three bytes at a time, as a disk that is nearly full may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.taken = b""
+
+    def write(self, data: Any) -> int:
+        self.taken += bytes(data[:3])
+        return min(3, len(data))
+
+
+def test_what_a_stream_does_not_take_at_once_is_written_again() -> None:
+    stream = _Hesitant()
+    files._write_all(stream, b"0123456789")  # type: ignore[arg-type]
+    assert stream.taken == b"0123456789"
+
+
+def test_a_name_that_a_dead_process_left_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_numbers", itertools.count(7))
+    left = tmp_path / f"{TEMPORARY_PREFIX}{os.getpid():x}-7.txt"
+    left.write_text("another's")
+    write_text(tmp_path / "a.txt", "mine")
+    assert (tmp_path / "a.txt").read_text() == "mine"
+    assert left.read_text() == "another's"
+
+
+def test_several_lines_are_appended_at_once(tmp_path: Path) -> None:
+    log = JsonLines(tmp_path / "log.jsonl")
+    log.append({"a": 1}, {"a": 2})
+    log.append()
+    log.close()
+    assert list(read_json_lines(tmp_path / "log.jsonl")) == [{"a": 1}, {"a": 2}]
+
+
+def test_a_shared_lock_is_shared_and_keeps_out_who_wants_it_alone(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    with locked(lock, refusal="no", shared=True), locked(lock, refusal="no", shared=True):
+        assert refuses(lock)
+    with locked(lock, refusal="no"):
+        assert refuses(lock, shared=True)
+    assert not refuses(lock)
+
+
+def refuses(lock: Path, *, shared: bool = False) -> bool:
+    try:
+        with locked(lock, refusal="no", shared=shared):
+            return False
+    except OutputError:
+        return True

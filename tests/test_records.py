@@ -2,6 +2,7 @@
 
 import csv
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -291,3 +292,19 @@ def test_rows_found_by_their_bytes_are_those_of_the_whole_table(
 def test_a_subject_is_text_whatever_it_begins_with(tmp_path: Path) -> None:
     write_labels(tmp_path / "labels.csv", {"a.png": {"subject": "[p00"}})
     assert read_labels(tmp_path / "labels.csv") == {"a.png": {"subject": "[p00"}}
+
+
+def test_a_part_of_a_table_has_some_rows_and_labels_and_can_be_sent(tmp_path: Path) -> None:
+    rows = "a.png,0.1,nan,3,4,x\nb.png,0.2,0.3,5,6,y\nc.png,0.2,0.3,,,y\nd.png,1,1,1,1,z\nd.png,1,1,1,1,z\n"
+    (tmp_path / "labels.csv").write_text("file,gaze_pitch_rad,gaze_yaw_rad,pupil_x,pupil_y,subject\n" + rows)
+    whole = LabelTable(tmp_path / "labels.csv")
+    part = pickle.loads(pickle.dumps(whole.only(["a.png", "c.png", "d.png", "absent.png"], ["pupil", "joints"])))
+    assert list(part) == ["a.png", "c.png", "d.png"]
+    assert list(part["a.png"]) == ["pupil"]  # the gaze, which is none, is not looked at
+    assert part["a.png"]["pupil"].tolist() == [3, 4]
+    assert part["c.png"] == {}
+    with pytest.raises(ImageError, match="stands twice"):
+        part["d.png"]
+    with pytest.raises(KeyError):
+        part["b.png"]
+    assert set(whole["b.png"]) == {"gaze", "pupil", "subject"}
