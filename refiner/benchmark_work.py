@@ -1,5 +1,6 @@
 """What the benchmark measures: networks by every backend, whole jobs, the start of a command, and steps of training."""
 
+import copy
 import itertools
 import subprocess
 import sys
@@ -41,16 +42,32 @@ Work = Mapping[str, Callable[[], int]]
 """By name, what does a little of it and says of how many images (or steps)."""
 
 
-def network_work(device: str, size: tuple[int, int]) -> tuple[dict[str, Callable[[], int]], dict[str, str]]:
-    """Each network by each backend, from and to the memory of the processor, in the batches that refining takes."""
+def own_networks() -> dict[str, RefinerNetwork]:
+    """The paper's network and the ready refiner's, by how the names of their measurements begin."""
+    return {title: _refiner(title).network for title in NETWORKS}
+
+
+def network_work(
+    device: str, size: tuple[int, int], networks: Mapping[str, RefinerNetwork]
+) -> tuple[dict[str, Callable[[], int]], dict[str, str]]:
+    """Each network by each backend, from and to the memory of the processor, in the batches that refining takes.
+
+    Args:
+        device: ``cpu`` or ``cuda``.
+        size: (height, width) of the images.
+        networks: grey, in evaluation mode, by how the names of their measurements begin.
+
+    Returns:
+        The work, :data:`PLAIN` first, and why a backend is absent.
+    """
     shape = (batch_size(*size, device), 1, *size)
     images = torch.rand(shape, generator=torch_generator(0, "benchmark")) * 2 - 1
     work: dict[str, Callable[[], int]] = {PLAIN: partial(_run, _plain(device), images)}
     absent = {}
     for name in BACKENDS:
-        for title in NETWORKS:
+        for title, network in networks.items():
             try:
-                backend = open_backend(name, _refiner(title).network, device=device)
+                backend = open_backend(name, copy.deepcopy(network), device=device)
             except DeviceError as error:
                 absent[name] = str(error)
                 continue

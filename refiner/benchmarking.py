@@ -12,7 +12,16 @@ from pathlib import Path
 
 import torch
 
-from refiner.benchmark_work import NETWORKS, PLAIN, Work, job_work, network_work, start_work, training_work
+from refiner.benchmark_work import (
+    NETWORKS,
+    PLAIN,
+    Work,
+    job_work,
+    network_work,
+    own_networks,
+    start_work,
+    training_work,
+)
 from refiner.hardware import resolve_device
 from refiner.memory import PeakMemory
 
@@ -83,7 +92,7 @@ def benchmark(
         report: told of each measurement.
     """
     device = resolve_device(device)
-    networks, absent = network_work(device, size)
+    networks, absent = network_work(device, size, own_networks())
     training, start = training_work(device, size), start_work()
     jobs_repeats = min(repeats, JOB_REPEATS)
     total = repeats * (len(networks) + len(training) + len(start)) + jobs_repeats * 2 * len(NETWORKS)
@@ -94,12 +103,12 @@ def benchmark(
         report(done, total, name)
         done += 1
 
-    found = _compare(networks, repeats, seconds, turn)
+    found = compare(networks, repeats, seconds, turn)
     own = {title: _fastest(found, title) for title in NETWORKS}
-    found |= _compare(start, repeats, 0.0, turn) | _compare(training, repeats, seconds, turn)
+    found |= compare(start, repeats, 0.0, turn) | compare(training, repeats, seconds, turn)
     with tempfile.TemporaryDirectory() as folder, PeakMemory() as memory:
         jobs = job_work(Path(folder), device, size, images, {title: own[title].removeprefix(title) for title in own})
-        found |= _compare({name: job for name, (job, _) in jobs.items()}, jobs_repeats, 0.0, turn)
+        found |= compare({name: job for name, (job, _) in jobs.items()}, jobs_repeats, 0.0, turn)
     report(total, total, "")
     against = {
         **dict.fromkeys(networks, PLAIN),
@@ -118,8 +127,15 @@ def _fastest(found: Mapping[str, list[float]], title: str) -> str:
     return max(names, key=lambda name: statistics.median(found[name]))
 
 
-def _compare(work: Work, repeats: int, seconds: float, turn: Callable[[str], None]) -> dict[str, list[float]]:
-    """Rates of each, taking turns."""
+def compare(work: Work, repeats: int, seconds: float, turn: Callable[[str], None]) -> dict[str, list[float]]:
+    """Rates of each, taking turns.
+
+    Args:
+        work: by name.
+        repeats: of each.
+        seconds: that each repeat takes at least; 0 does it once, and without warming up.
+        turn: told the name before each.
+    """
     found: dict[str, list[float]] = {name: [] for name in work}
     for repeat in range(repeats):
         for name, some in work.items():

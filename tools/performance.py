@@ -1,7 +1,7 @@
 """Tables and pictures of docs/performance.md from what was measured: python tools/performance.py.
 
-Each file docs/performance/NAME.json, of ``refiner benchmark --json`` or ``tools/scaling.py``, becomes the table NAME
-between its markers on the page.
+Each file docs/performance/NAME.json, of ``refiner benchmark --json``, ``tools/scaling.py``, ``tools/precision.py`` or
+``tools/presets.py``, becomes the table NAME between its markers on the page.
 """
 
 import json
@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 sys.path.insert(0, str(Path(__file__).parent))
+from preset_table import preset_picture, preset_table, read_study
 from scaling_pictures import scaling_pictures, scaling_table
 from studying.pages import fill_tables
 
@@ -22,15 +23,23 @@ ROOT = Path(__file__).parent.parent
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.option("--page", type=click.Path(path_type=Path), default=ROOT / "docs/performance.md", help="To be filled.")
-def main(page: Path) -> None:
+@click.option("--results", type=click.Path(path_type=Path), default=ROOT / "docs/results", help="Of the studies.")
+def main(page: Path, results: Path) -> None:
     """Write the tables into the page, and pictures beside the measurements."""
     found = sorted(page.with_suffix("").glob("*.json"))
-    tables = {}
+    tables, study = {}, read_study(results)
     for file in found:
         facts = json.loads(file.read_text(encoding="utf-8"))
-        tables[file.stem] = TABLES[facts["command"]](facts)
-        for name, picture in scaling_pictures(facts).items() if facts["command"] == "scaling" else ():
-            write_text(file.with_name(f"{file.stem}-{name}.svg"), picture)
+        pictures: dict[str, str | None] = {}
+        if facts["command"] == "presets":
+            tables[file.stem], pictures["quality"] = preset_table(facts, study), preset_picture(facts, study)
+        elif facts["command"] == "scaling":
+            tables[file.stem], pictures = scaling_table(facts), dict(scaling_pictures(facts))
+        else:
+            tables[file.stem] = precision_table(facts) if facts["command"] == "precision" else benchmark_table(facts)
+        for name, picture in pictures.items():
+            if picture is not None:
+                write_text(file.with_name(f"{file.stem}-{name}.svg"), picture)
     text, _ = fill_tables(page.read_text(encoding="utf-8"), tables, str(page))
     write_text(page, text)
     print(f"{page}: written")
@@ -72,10 +81,6 @@ def precision_table(found: dict[str, Any]) -> str:
         cells = (f"{sum(v) / len(v):.3f} [{min(v):.3f}, {max(v):.3f}]" for v in (figures["fp32"], figures["bf16"]))
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
-
-
-TABLES = {"benchmark": benchmark_table, "scaling": scaling_table, "precision": precision_table}
-"""By the command that measured."""
 
 
 def _memory(benchmark: dict[str, Any]) -> str:

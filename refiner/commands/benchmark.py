@@ -65,12 +65,13 @@ def command(
 
 def _profile(size: tuple[int, int], device: str, as_json: bool) -> None:
     """Operations of the networks by PyTorch, and of a step of training."""
-    from refiner.benchmark_work import network_work, training_work
+    from refiner.benchmark_work import network_work, own_networks, training_work
     from refiner.hardware import resolve_device
     from refiner.profiling import profile_work
 
     device = resolve_device(device)
-    networks = {name: work for name, work in network_work(device, size)[0].items() if "torch" in name or "fp32" in name}
+    networks = network_work(device, size, own_networks())[0]
+    networks = {name: work for name, work in networks.items() if "torch" in name or "fp32" in name}
     found = profile_work({**networks, **training_work(device, size)}, device=device)
     if as_json:
         print_json("benchmark", profile={name: [o._asdict() for o in operations] for name, operations in found.items()})
