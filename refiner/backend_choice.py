@@ -37,8 +37,8 @@ AUTO = "auto"
 SMALL = 2000 * 36 * 60
 """Pixels of a job below which another backend would not make up for its preparation, of a few seconds."""
 
-WORKER = 5000 * 36 * 60
-"""Pixels that a process must have to do to make up for its start."""
+WORKER = 2 * 10**11
+"""Multiplications that a process must have to do to make up for its start: a few seconds of a core."""
 
 ROUNDS, ROUND_SECONDS = 3, 0.08
 
@@ -56,11 +56,6 @@ class Extent(NamedTuple):
     def pixels(self) -> int:
         """Of all images."""
         return self.images * self.size[0] * self.size[1]
-
-    @property
-    def workers(self) -> int:
-        """Processes that pay, at most one a core."""
-        return min(int(processor()["cores"]), 1 + self.pixels // WORKER)
 
 
 def job_extent(source: Path) -> Extent:
@@ -82,6 +77,13 @@ def _folder_extent(source: Path) -> Extent:
             image = read_image(source / name)
             return Extent(len(names), (image.shape[0], image.shape[1]))
     return Extent()
+
+
+def workers_for(extent: Extent, network: RefinerNetwork) -> int:
+    """Processes that pay for a job: at most one a core, and one alone where there is little to do."""
+    weights = sum(weight.numel() for weight in network.parameters())
+    multiplications = extent.pixels * weights // network.unshuffle**2  # each weight once at every place of the trunk
+    return min(int(processor()["cores"]), 1 + multiplications // WORKER)
 
 
 def backend_for(extent: Extent, network: RefinerNetwork, *, device: str) -> str:

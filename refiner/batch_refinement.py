@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from refiner.backend_choice import AUTO, backend_for, job_extent
+from refiner.backend_choice import AUTO, backend_for, job_extent, workers_for
 from refiner.engines import Engine
 from refiner.errors import ConfigurationError, DataError, ImageError, OutputError
 from refiner.folder_refinement import refine_folder
@@ -78,7 +78,7 @@ def refine_path(
     """
     loaded = load_refiner(refiner)
     extent = job_extent(source)
-    computed_by = Engine(engine, workers or (0 if engine == "ray" else extent.workers))
+    computed_by = Engine(engine, workers or (0 if engine == "ray" else workers_for(extent, loaded.network)))
     device = "cpu" if device == "auto" and backend not in (AUTO, "torch") else resolve_device(device)
     options: dict[str, Any] = {"overwrite": overwrite, "limit": limit, "region": region}
     with _threads(computed_by.threads):

@@ -30,7 +30,7 @@ from refiner.refiner_files import RefinerFile, load_refiner, ready_refiners, sav
 
 PAPER, READY = "paper's network, ", "ready refiner, "
 
-NETWORKS = {PAPER: 5, READY: 1}
+NETWORKS = {PAPER: 2, READY: 1}
 """How the names of measurements begin, by network; and by how much fewer images its whole jobs have."""
 
 PLAIN = f"{PAPER}plain fp32"

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from refiner import backend_choice
-from refiner.backend_choice import backend_for, fastest_backend, job_extent
+from refiner.backend_choice import Extent, backend_for, fastest_backend, job_extent, workers_for
 from refiner.backends import BACKENDS, Backend
 from refiner.batch_refinement import Summary, refine_path
 from refiner.conversion import Conversion, convert
@@ -146,3 +146,12 @@ def test_the_trial_takes_what_is_there_and_says_why(
     assert "torch" in line
     assert "onnx" in line
     assert "openvino" not in line
+
+
+def test_processes_are_as_many_as_pay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(backend_choice.processor(), "cores", 8)
+    paper, half = RefinerNetwork(), RefinerNetwork(features=32, unshuffle=2)
+    eyes = (36, 60)
+    assert [workers_for(Extent(count, eyes), paper) for count in (0, 1, 300, 1000, 100_000)] == [1, 1, 1, 4, 8]
+    assert [workers_for(Extent(count, eyes), half) for count in (1000, 5000, 100_000)] == [1, 2, 8]
+    assert workers_for(Extent(1000, (72, 120)), paper) == 8
