@@ -104,6 +104,10 @@ def augmentation_steps(value: Any, key: str) -> list[AugmentationStep]:
     return steps
 
 
+SMALLEST_FOR_DCGAN = 8
+"""Pixels each way."""
+
+
 class TrainingConfiguration(Section):
     """A whole training run of a refiner."""
 
@@ -131,8 +135,8 @@ class TrainingConfiguration(Section):
     """Of the mean absolute change, in radians, of what data.estimator answers; not in pre-training."""
     motion_weight: float = Field(0.0, ge=0)
     """Of the mean apparent motion between renders and refined images, in pixels; not in pre-training."""
-    objective: Literal["cross_entropy"] = "cross_entropy"
-    """The adversarial game, by its name in refiner.losses.OBJECTIVES."""
+    objective: Literal["cross_entropy", "minimax", "least_squares", "hinge", "wasserstein"] = "cross_entropy"
+    """The adversarial game, by its name in refiner.objectives.OBJECTIVES."""
     label_smoothing: float = Field(0.0, ge=0, lt=0.5)
     """One-sided: target of the real patches instead of 0."""
     history_size: int = Field(12800, ge=0)
@@ -168,6 +172,11 @@ class TrainingConfiguration(Section):
                 f"score_every is {self.score_every}, expected a multiple of log_every ({self.log_every}), with which "
                 "scores are written"
             )
+        if self.discriminator.layers == "dcgan" and min(self.size) < SMALLEST_FOR_DCGAN:
+            raise ValueError(
+                f"size is {list(self.size)}, but discriminator.layers: dcgan halves it three times; take "
+                f"{SMALLEST_FOR_DCGAN} or more each way, or other layers"
+            )
         if self.motion_weight and min(self.size) < 2:
             raise ValueError(f"size is {list(self.size)}, but motion_weight needs a height and a width of 2 or more")
         if 0 < self.history_size < self.batch_size // 2:
@@ -175,12 +184,32 @@ class TrainingConfiguration(Section):
                 f"history_size is {self.history_size}, but must be 0 or at least half of batch_size "
                 f"({self.batch_size}); set it to {self.batch_size // 2} or more"
             )
+        self._check_game()
         if self.self_regularization == "channel_mean" and self.channels == 1:
             raise ValueError(
                 "self_regularization is channel_mean, which is the same as pixels where channels is 1; set channels: 3 "
                 "or self_regularization: pixels"
             )
         return self
+
+    def _check_game(self) -> None:
+        """Refuse what makes no sense of an objective."""
+        penalty = self.discriminator.gradient_penalty
+        if self.objective == "wasserstein" and not penalty:
+            raise ValueError(
+                "objective is wasserstein, which means something only where the critic's slope is kept at 1; set "
+                "discriminator.gradient_penalty: 10"
+            )
+        if penalty and self.objective != "wasserstein":
+            raise ValueError(
+                f"discriminator.gradient_penalty keeps a critic's slope at 1, and objective {self.objective} has no "
+                "critic; take objective: wasserstein, or discriminator.r1_weight"
+            )
+        if self.label_smoothing and self.objective not in ("cross_entropy", "minimax"):
+            raise ValueError(
+                f"label_smoothing is {self.label_smoothing}, but objective {self.objective} has no probabilities to "
+                "smooth; set it to 0"
+            )
 
     @property
     def total_steps(self) -> int:

@@ -18,10 +18,17 @@ from refiner.consistency import FrozenEstimator
 from refiner.discriminator_augmentation import augment
 from refiner.errors import RunError, TrainingError
 from refiner.history import ImageHistory
-from refiner.losses import OBJECTIVES, SELF_REGULARIZATIONS, consistency_loss, r1_penalty, self_regularization_loss
+from refiner.losses import (
+    SELF_REGULARIZATIONS,
+    consistency_loss,
+    gradient_penalty,
+    r1_penalty,
+    self_regularization_loss,
+)
 from refiner.monitors import discriminator_figures, refiner_figures
 from refiner.motion import motion_loss
 from refiner.networks import DISCRIMINATORS, Discriminator, RefinerNetwork
+from refiner.objectives import OBJECTIVES
 from refiner.processes import Processes
 from refiner.randomness import Rows, derived_seed
 from refiner.refiner_files import RefinerFile, save_refiner
@@ -122,13 +129,16 @@ class Game:
         refined, real = self._augment(refined, generator), self._augment(real, generator)
         with self.autocast():
             refined_logits, real_logits = self.discriminator(refined), self.discriminator(real)
-            smoothing = self.configuration.label_smoothing
-            loss = self.objective.discriminator(refined_logits, real_logits, smoothing=smoothing)
+            smoothed = {"smoothing": self.configuration.label_smoothing} if self.objective.log_odds else {}
+            loss = self.objective.discriminator(refined_logits, real_logits, **smoothed)
         terms = {"discriminator_loss": loss}
         section = self.configuration.discriminator
         if penalize and section.r1_weight:  # in fp32: squares of small differences
             terms["r1"] = r1_penalty(self.discriminator, real, generator, rows=rows)
             loss = loss + section.r1_weight / 2 * section.r1_every * terms["r1"]
+        if section.gradient_penalty:  # in fp32, too
+            terms["slope"] = gradient_penalty(self.discriminator, refined.float(), real, generator, rows=rows)
+            loss = loss + section.gradient_penalty * terms["slope"]
         terms = self._descend(loss, self.discriminator, self.discriminator_optimizer, terms)
         # The monitors look at fresh images alone: the history is easier to tell.
         refined_logits, real_logits = map(self.processes.gather, (refined_logits, real_logits))

@@ -10,7 +10,6 @@ probability of refined.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -155,54 +154,34 @@ def r1_penalty(
     return gradient.square().sum() / logits.numel()
 
 
-def cross_entropy_discriminator_loss(refined_logits: Tensor, real_logits: Tensor, *, smoothing: float = 0.0) -> Tensor:
-    """Cross-entropy of the discriminator: refined patches are class 1, real patches class 0.
+def gradient_penalty(
+    discriminator: Callable[[Tensor], Tensor],
+    refined: Tensor,
+    real: Tensor,
+    generator: torch.Generator,
+    *,
+    rows: Rows | None = None,
+) -> Tensor:
+    """Mean squared distance from 1 of the slope of a critic, between refined images and photographs.
+
+    A critic's judgement of an image is the mean over its patches.
 
     Args:
-        refined_logits: (N, 1, h, w), of refined images (detached from the refiner) and of the history buffer.
-        real_logits: (N, 1, h, w), of photographs.
-        smoothing: target of the real patches instead of 0 (one-sided label smoothing, 0.1 is usual). The
-            refined target stays 1: smoothing it would ask for wrong answers where no real patch lies.
+        discriminator: (N, C, H, W) to (N, 1, h, w); no image may change the logits of another.
+        refined, real: (N, C, H, W), float32, in [-1, 1]; mixed in pairs.
+        generator: of the places between them, on the CPU.
+        rows: which of a batch the pairs are, that is drawn for as a whole; None is all of it.
 
     Returns:
-        Scalar tensor; 2 ln 2 = 1.386 when every logit is 0.
+        Scalar tensor, at least 0; its gradient reaches the discriminator's weights.
 
     Source:
-        arXiv:1612.07828, equation 2, averaged over images and over the patches of section 2.2.
+        Gulrajani et al. 2017, arXiv:1704.00028, equation 3.
     """
-    refined_loss = functional.softplus(-refined_logits).mean()  # -log D
-    real_loss = (functional.softplus(real_logits) - smoothing * real_logits).mean()  # -log(1 - D) at smoothing 0
-    return refined_loss + real_loss
-
-
-def cross_entropy_refiner_loss(refined_logits: Tensor) -> Tensor:
-    """The refiner's wish that its patches pass for real: the mean of -log(1 - D).
-
-    Args:
-        refined_logits: (N, 1, h, w), with gradients into the refiner.
-
-    Returns:
-        Scalar tensor; ln 2 = 0.693 when every logit is 0.
-
-    Source:
-        arXiv:1612.07828, equation 4, first term. With the paper's labels this *is* the non-saturating form.
-    """
-    return functional.softplus(refined_logits).mean()
-
-
-class Objective(NamedTuple):
-    """The two sides of an adversarial game.
-
-    Attributes:
-        discriminator: (refined_logits, real_logits, *, smoothing) -> scalar loss of the discriminator.
-        refiner: (refined_logits) -> scalar loss of the refiner.
-    """
-
-    discriminator: Callable[..., Tensor]
-    refiner: Callable[[Tensor], Tensor]
-
-
-OBJECTIVES: dict[str, Objective] = {
-    "cross_entropy": Objective(cross_entropy_discriminator_loss, cross_entropy_refiner_loss),
-}
-"""Adversarial objectives by the name they have in a configuration."""
+    rows = rows or Rows(0, len(real), len(real))
+    share = torch.rand(rows.batch, generator=generator)[rows.slice].to(real.device)[:, None, None, None]
+    mixed = (share * real + (1 - share) * refined).detach().requires_grad_()
+    judgement = discriminator(mixed).flatten(1).mean(dim=1)
+    (slope,) = torch.autograd.grad(judgement.sum(), mixed, create_graph=True)
+    penalty: Tensor = (slope.flatten(1).norm(dim=1) - 1).square().mean()
+    return penalty

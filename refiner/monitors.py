@@ -54,9 +54,14 @@ def discriminator_figures(refined_logits: Tensor, real_logits: Tensor) -> dict[s
 
 
 class Monitor:
-    """Turns the means of a log interval into warnings, each at most once in a while."""
+    """Turns the means of a log interval into warnings, each at most once in a while.
 
-    def __init__(self) -> None:
+    Args:
+        ignorance: the discriminator's loss when it knows nothing; 0 where losses have no such scale.
+    """
+
+    def __init__(self, ignorance: float = 2 * math.log(2)) -> None:
+        self._ignorance = ignorance
         self._streaks: Counter[str] = Counter()
 
     def warnings(self, means: Mapping[str, float]) -> list[str]:
@@ -69,7 +74,7 @@ class Monitor:
             return []
         return [
             f"{message} ({PAGE}#{name})"
-            for name, (present, message) in _symptoms(means).items()
+            for name, (present, message) in _symptoms(means, self._ignorance).items()
             if self._lasts(name, present)
         ]
 
@@ -79,7 +84,7 @@ class Monitor:
         return self._streaks[name] >= PATIENCE and (self._streaks[name] - PATIENCE) % (4 * PATIENCE) == 0
 
 
-def _symptoms(means: Mapping[str, float]) -> dict[str, tuple[bool, str]]:
+def _symptoms(means: Mapping[str, float], ignorance: float) -> dict[str, tuple[bool, str]]:
     accuracy = min(means["accuracy_refined"], means["accuracy_real"])
     return {
         "winning": (
@@ -88,8 +93,8 @@ def _symptoms(means: Mapping[str, float]) -> dict[str, tuple[bool, str]]:
             "smaller discriminator_optimizer.learning_rate, label_smoothing 0.1, or more refiner_updates",
         ),
         "saturated": (
-            means["discriminator_loss"] < 0.02,
-            f"the discriminator is saturated: its loss is {means['discriminator_loss']:.4f}, of {2 * math.log(2):.2f} "
+            means["discriminator_loss"] < 0.0144 * ignorance,
+            f"the discriminator is saturated: its loss is {means['discriminator_loss']:.4f}, of {ignorance:.2f} "
             "when it knows nothing. First remedy: check that both domains are equalised alike",
         ),
         "collapsed": (

@@ -65,8 +65,8 @@ class DiscriminatorSection(Section):
 
     scope: Literal["local", "global"] = "local"
     """local decides on each patch, as in the paper; global once on the whole image, as in its ablation."""
-    layers: Literal["gaze", "hand"] = "gaze"
-    """Layer table of the paper: gaze for small images, hand for 224x224."""
+    layers: Literal["gaze", "hand", "dcgan"] = "gaze"
+    """Layer table: the paper's, gaze for small images and hand for 224x224, or one after DCGAN's guidelines."""
     width: float = Field(1.0, gt=0)
     """Factor on the channels of every hidden layer; 1 is the paper's."""
     spectral_norm: bool = False
@@ -77,4 +77,7 @@ class DiscriminatorSection(Section):
     see ``refiner.losses.r1_penalty``; 0 does without."""
     r1_every: int = Field(1, ge=1)
     """The penalty is taken in every r1_every-th update of the discriminator, that many times as heavy."""
+    gradient_penalty: float = Field(0.0, ge=0)
+    """Weight of the penalty that keeps the slope of a critic at 1, see ``refiner.losses.gradient_penalty``; 10 is usual
+    with ``objective: wasserstein``, which needs it."""
     augmentation: DiscriminatorAugmentationSection = DiscriminatorAugmentationSection()

@@ -123,22 +123,28 @@ class RefinerNetwork(nn.Module):
         return change if self.output == "tanh" else (images.float() + self.max_change * change).clamp(-1, 1)
 
 
-# Layers of the two discriminators of the paper: (out channels, kernel, stride) of a convolution, or a max-pooling.
+# Layers of the two discriminators of the paper, and of one after DCGAN: (out channels, kernel, stride) of a
+# convolution, or a max-pooling.
 _DISCRIMINATOR_LAYERS: dict[str, Sequence[tuple[str, int, int, int]]] = {
     "gaze": (("conv", 96, 3, 2), ("conv", 64, 3, 2), ("pool", 0, 3, 1), ("conv", 32, 3, 1), ("conv", 32, 1, 1)),
     "hand": (("conv", 96, 7, 4), ("conv", 64, 5, 2), ("pool", 0, 3, 2), ("conv", 32, 3, 2), ("conv", 32, 1, 1)),
+    "dcgan": (("conv", 64, 4, 2), ("conv", 128, 4, 2), ("conv", 256, 4, 2)),
 }
+
+DCGAN_SLOPE, DCGAN_SPREAD = 0.2, 0.02
+"""Of its leaky units, and standard deviation of its first weights; Radford et al. 2016, arXiv:1511.06434, section 4."""
 
 
 class Discriminator(nn.Module):
-    """What the discriminators share: the paper's trunk, two scores, and one logit as their difference.
+    """What the discriminators share: a trunk, two scores, and one logit as their difference.
 
     The paper ends in two channels and a softmax. Only their difference matters to it, so the network returns
     that difference: a logit, positive means *refined*, negative means *real*. There is no activation on it.
 
     Args:
         channels: channels of the images.
-        layers: layer table of the paper, "gaze" or "hand".
+        layers: layer table, "gaze" or "hand" of the paper, or "dcgan": strides instead of pooling, leaky units, weights
+            that begin small.
         width: factor on the number of channels of every hidden layer; 1 is the paper's.
     """
 
@@ -152,7 +158,8 @@ class Discriminator(nn.Module):
                 modules.append(nn.MaxPool2d(kernel, stride, padding=kernel // 2))
                 continue
             out_channels = max(1, round(out_channels * width))
-            modules += [nn.Conv2d(channels, out_channels, kernel, stride, kernel // 2), nn.ReLU(inplace=True)]
+            unit = nn.LeakyReLU(DCGAN_SLOPE, inplace=True) if layers == "dcgan" else nn.ReLU(inplace=True)
+            modules += [nn.Conv2d(channels, out_channels, kernel, stride, (kernel - 1) // 2), unit]
             channels = out_channels
         self.trunk = nn.Sequential(*modules)
         self.features = channels
@@ -180,14 +187,23 @@ class Discriminator(nn.Module):
         """(N, features, h, w) of the trunk to (N, 2, ...): for real, for refined."""
         raise NotImplementedError
 
+    def _begin(self, layers: str, *, spectral_norm: bool) -> None:
+        """The first weights, when all layers are there."""
+        for module in self.modules() if layers == "dcgan" else ():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                nn.init.normal_(module.weight, std=DCGAN_SPREAD)
+        if spectral_norm:
+            normalize_spectrally(self)
+
 
 class PatchDiscriminator(Discriminator):
     """D of the paper: one decision for each local patch of the image, (N, 1, h, w).
 
     Args:
         channels: channels of the images.
-        layers: "gaze" (75,906 parameters, receptive field 23, 9x14 patches at 35x55) or
-            "hand" (178,050 parameters, receptive field 71, 7x7 patches at 224x224).
+        layers: "gaze" (75,906 parameters, receptive field 23, 9x14 patches at 35x55),
+            "hand" (178,050 parameters, receptive field 71, 7x7 patches at 224x224) or
+            "dcgan" (657,346 parameters, receptive field 22, 4x6 patches at 35x55).
         width: factor on the number of channels of every hidden layer; 1 is the paper's.
         spectral_norm: divide every weight by its largest singular value, see :func:`normalize_spectrally`.
     """
@@ -197,8 +213,7 @@ class PatchDiscriminator(Discriminator):
     ) -> None:
         super().__init__(channels, layers=layers, width=width)
         self.head = nn.Conv2d(self.features, 2, 1)
-        if spectral_norm:
-            normalize_spectrally(self)
+        self._begin(layers, spectral_norm=spectral_norm)
 
     def scores(self, hidden: Tensor) -> Tensor:
         """(N, features, h, w) to (N, 2, h, w)."""
@@ -233,8 +248,7 @@ class GlobalDiscriminator(Discriminator):
         super().__init__(channels, layers=layers, width=width)
         self.regions = nn.Linear(self.features * REGIONS**2, self.features)
         self.head = nn.Linear(self.features, 2)
-        if spectral_norm:
-            normalize_spectrally(self)
+        self._begin(layers, spectral_norm=spectral_norm)
 
     def scores(self, hidden: Tensor) -> Tensor:
         """(N, features, h, w) to (N, 2, 1, 1)."""

@@ -170,7 +170,12 @@ class Training:
         """All steps that are left, with logs, sample sheets and checkpoints on the way."""
         configuration, total = self.configuration, self.configuration.total_steps
         tracker = self._open_logs()
-        monitor, means, start, first = Monitor(), dict[str, float](), time.perf_counter(), self.step
+        monitor, means, start, first = (
+            Monitor(self.game.objective.ignorance),
+            dict[str, float](),
+            time.perf_counter(),
+            self.step,
+        )
         if self.step == 0:
             self.write_samples()
         while self.step < total:

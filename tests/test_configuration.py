@@ -12,9 +12,10 @@ from refiner.configuration import (
 )
 from refiner.discriminator_augmentation import augment
 from refiner.errors import ConfigurationError
-from refiner.losses import OBJECTIVES, SELF_REGULARIZATIONS
+from refiner.losses import SELF_REGULARIZATIONS
 from refiner.network_sections import DiscriminatorAugmentationSection, DiscriminatorSection
 from refiner.networks import DISCRIMINATORS
+from refiner.objectives import OBJECTIVES
 
 
 def read(text: str, tmp_path: Path, *overrides: str) -> TrainingConfiguration:
@@ -65,9 +66,13 @@ def test_sections_and_overrides(tmp_path: Path) -> None:
         ("refiner: {kernel: 4}", "must be odd"),
         ("refiner: {smooth_change: true}", "set refiner.output to residual"),
         ("{size: [1, 5], motion_weight: 1}", "motion_weight needs a height and a width of 2 or more"),
+        ("{size: [7, 12], discriminator: {layers: dcgan}}", "take 8 or more each way"),
         ("label_smoothing: 0.7", "label_smoothing is 0.7"),
         ("size: [0, 5]", "size is [0, 5]"),
-        ("objective: wasserstein", "objective is 'wasserstein'"),
+        ("objective: earth_mover", "objective is 'earth_mover'"),
+        ("objective: wasserstein", "set discriminator.gradient_penalty: 10"),
+        ("{objective: hinge, discriminator: {gradient_penalty: 10}}", "objective hinge has no critic"),
+        ("{objective: hinge, label_smoothing: 0.1}", "objective hinge has no probabilities to smooth"),
         ("discriminator: {scope: regional}", "discriminator.scope is 'regional': input should be 'local' or 'global'"),
         ("discriminator: {spectral_norm: much}", "discriminator.spectral_norm is 'much'"),
         ("discriminator: {r1_weight: -1}", "discriminator.r1_weight is -1"),

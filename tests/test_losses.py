@@ -1,89 +1,23 @@
 """Losses by hand, against a double loop over images and patches, and against their gradients."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from refiner.losses import (
-    OBJECTIVES,
     SELF_REGULARIZATIONS,
     blurred,
-    cross_entropy_discriminator_loss,
-    cross_entropy_refiner_loss,
+    gradient_penalty,
     image_gradients,
     pixels_and_gradients,
     r1_penalty,
     self_regularization_loss,
 )
-from refiner.randomness import torch_generator
-
-
-def looped_cross_entropy(logits: Tensor, *, refined: bool) -> float:
-    """-log of the probability given to the right answer, patch by patch."""
-    total = 0.0
-    for image in logits:
-        for value in image.flatten().tolist():
-            probability = 1 / (1 + math.exp(-value))
-            total -= math.log(probability if refined else 1 - probability)
-    return total / logits.numel()
-
-
-def test_discriminator_loss_equals_a_loop_over_patches() -> None:
-    refined, real = torch.randn(2, 3, 1, 2, 5, dtype=torch.float64)
-    expected = looped_cross_entropy(refined, refined=True) + looped_cross_entropy(real, refined=False)
-    assert float(cross_entropy_discriminator_loss(refined, real)) == pytest.approx(expected)
-
-
-def test_refiner_loss_equals_a_loop_over_patches() -> None:
-    logits = torch.randn(3, 1, 2, 5, dtype=torch.float64)
-    assert float(cross_entropy_refiner_loss(logits)) == pytest.approx(looped_cross_entropy(logits, refined=False))
-
-
-def test_hand_made_logits_give_hand_computed_losses() -> None:
-    logits = torch.tensor([[[[0.0, math.log(3)]]]])  # probabilities of refined: 1/2, 3/4
-    assert float(cross_entropy_refiner_loss(logits)) == pytest.approx((math.log(2) + math.log(4)) / 2)
-    loss = cross_entropy_discriminator_loss(logits, torch.zeros(1, 1, 1, 2))
-    assert float(loss) == pytest.approx((math.log(2) + math.log(4 / 3)) / 2 + math.log(2))
-
-
-def test_equilibrium_is_two_ln_two() -> None:
-    zeros = torch.zeros(2, 1, 3, 5)
-    assert float(cross_entropy_discriminator_loss(zeros, zeros)) == pytest.approx(2 * math.log(2))
-
-
-def test_smoothing_softens_the_real_side_only() -> None:
-    refined, real = torch.randn(2, 2, 1, 3, 4, dtype=torch.float64)
-    plain, smooth = (cross_entropy_discriminator_loss(refined, real, smoothing=s) for s in (0.0, 0.1))
-    target = torch.full_like(real, 0.1)
-    real_side = torch.nn.functional.binary_cross_entropy_with_logits(real, target)
-    refined_side = looped_cross_entropy(refined, refined=True)
-    assert float(smooth) == pytest.approx(refined_side + float(real_side))
-    assert float(smooth) != pytest.approx(float(plain))
-
-
-def test_extreme_logits_stay_finite() -> None:
-    for value in (-1e4, 1e4):
-        logits = torch.full((1, 1, 2, 3), value, requires_grad=True)
-        loss = cross_entropy_discriminator_loss(logits, logits) + cross_entropy_refiner_loss(logits)
-        loss.backward()
-        assert torch.isfinite(loss)
-        assert torch.isfinite(logits.grad).all()
-
-
-@pytest.mark.parametrize("name", list(OBJECTIVES))
-def test_signs_agree_with_positive_is_refined(name: str) -> None:
-    """A discriminator that is right has less loss; a refiner that fools it has less loss."""
-    objective, yes, no = OBJECTIVES[name], torch.full((2, 1, 3, 4), 1.5), torch.full((2, 1, 3, 4), -1.5)
-    assert objective.discriminator(yes, no) < objective.discriminator(no, yes)
-    assert objective.refiner(no) < objective.refiner(yes)
-
-
-def test_refiner_gradient_does_not_vanish_when_the_discriminator_wins() -> None:
-    logits = torch.full((1, 1, 2, 3), 12.0, requires_grad=True)
-    cross_entropy_refiner_loss(logits).backward()
-    assert float(logits.grad.sum()) == pytest.approx(1.0, abs=1e-4)
+from refiner.objectives import cross_entropy_discriminator_loss, cross_entropy_refiner_loss
+from refiner.randomness import Rows, torch_generator
 
 
 def test_self_regularization_by_hand() -> None:
@@ -217,3 +151,39 @@ def test_r1_penalty_does_not_depend_on_batch_or_image_size() -> None:
     discriminator = Linear(torch.ones(1, 1, 2, 3), stride=3)
     for shape in ((1, 1, 5, 9), (4, 1, 11, 12)):
         assert r1_penalty(discriminator, torch.randn(shape), torch_generator(0, "r1")).item() == pytest.approx(6)
+
+
+def test_gradient_penalty_by_hand() -> None:
+    """A linear critic of two patches: the slope is |kernel| / 2 on each, |kernel| / sqrt 2 on the image."""
+    discriminator = Linear(torch.tensor([[[[1.0, 2], [2, 4]]]]), stride=2)  # norm 5
+    refined, real = torch.randn(2, 3, 1, 2, 4)
+    penalty = gradient_penalty(discriminator, refined, real, torch_generator(0, "slope"))
+    assert penalty.item() == pytest.approx((5 / math.sqrt(2) - 1) ** 2, rel=1e-5)
+    penalty.backward()
+    assert discriminator.kernel.grad.abs().min() > 0
+
+
+def test_gradient_penalty_looks_between_refined_and_real() -> None:
+    """The slope of a square is twice the place, here that of the mixed pixel: between 1 and 3, evenly."""
+    refined, real = torch.full((4000, 1, 1, 1), 1.0), torch.full((4000, 1, 1, 1), 3.0)
+    penalty = gradient_penalty(torch.square, refined, real, torch_generator(0, "slope"))
+    assert penalty.item() == pytest.approx(
+        sum((2 * x - 1) ** 2 for x in torch.linspace(1, 3, 999).tolist()) / 999, rel=0.03
+    )
+
+
+def test_penalties_of_rows_are_those_of_the_batch() -> None:
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.Tanh(), torch.nn.Conv2d(4, 1, 3))
+    refined, real = torch.randn(2, 6, 1, 7, 8)
+    halves = [Rows(0, 3, 6), Rows(3, 3, 6)]
+
+    def mean(penalty: Any) -> float:
+        return sum(penalty(rows).item() for rows in halves) / 2
+
+    assert mean(lambda r: r1_penalty(network, real[r.slice], torch_generator(0, "r1"), rows=r)) == pytest.approx(
+        r1_penalty(network, real, torch_generator(0, "r1")).item()
+    )
+    assert mean(
+        lambda r: gradient_penalty(network, refined[r.slice], real[r.slice], torch_generator(0, "gp"), rows=r)
+    ) == pytest.approx(gradient_penalty(network, refined, real, torch_generator(0, "gp")).item())

@@ -49,7 +49,7 @@ def test_refiner_has_the_paper_s_parameters(channels: int, arguments: dict, coun
     assert parameter_count(RefinerNetwork(channels, **arguments)) == count
 
 
-@pytest.mark.parametrize(("layers", "count"), [("gaze", 75_906), ("hand", 178_050)])
+@pytest.mark.parametrize(("layers", "count"), [("gaze", 75_906), ("hand", 178_050), ("dcgan", 657_346)])
 def test_discriminator_has_the_paper_s_parameters(layers: str, count: int) -> None:
     assert parameter_count(PatchDiscriminator(layers=layers)) == count
 
@@ -61,6 +61,8 @@ def test_discriminator_has_the_paper_s_parameters(layers: str, count: int) -> No
         ("gaze", (36, 60), (9, 15)),
         ("hand", (224, 224), (7, 7)),
         ("hand", (96, 160), (3, 5)),
+        ("dcgan", (35, 55), (4, 6)),
+        ("dcgan", (8, 12), (1, 1)),
     ],
 )
 def test_discriminator_decides_on_the_paper_s_map(layers: str, size: tuple, patches: tuple) -> None:
@@ -71,6 +73,15 @@ def test_receptive_fields_are_the_paper_s() -> None:
     assert receptive_field(RefinerNetwork(features=4), (35, 55), (17, 27)) == (19, 19)
     assert receptive_field(PatchDiscriminator(), (63, 71), (8, 9)) == (23, 23)
     assert receptive_field(PatchDiscriminator(layers="hand", width=0.1), (224, 256), (3, 4)) == (71, 71)
+    assert receptive_field(PatchDiscriminator(layers="dcgan", width=0.1), (64, 72), (4, 4)) == (22, 22)
+
+
+def test_dcgan_has_leaky_units_no_pooling_and_small_first_weights() -> None:
+    torch.manual_seed(0)
+    trunk = PatchDiscriminator(layers="dcgan").trunk
+    assert [type(module) for module in trunk] == [nn.Conv2d, nn.LeakyReLU] * 3
+    assert all(module.negative_slope == 0.2 for module in trunk if isinstance(module, nn.LeakyReLU))
+    assert trunk[4].weight.std().item() == pytest.approx(0.02, rel=0.02)
 
 
 @settings(max_examples=25, deadline=None)

@@ -17,7 +17,17 @@ ROOT = Path(__file__).parent.parent
 # Rank of each module: a module imports only from lower ranks (STYLE: data flows one way).
 RANKS = {
     0: [
-        *("errors", "networks", "motion", "history", "randomness", "monitors", "interruption", "gaze.angles"),
+        *(
+            "errors",
+            "networks",
+            "objectives",
+            "motion",
+            "history",
+            "randomness",
+            "monitors",
+            "interruption",
+            "gaze.angles",
+        ),
         *("blurring", "drift", "tiling", "shards"),
     ],
     1: [

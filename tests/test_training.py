@@ -80,6 +80,8 @@ def test_killed_after_any_step_and_resumed_equals_uninterrupted(
         {"discriminator": {"r1_weight": 1.0, "r1_every": 2}},
         {"discriminator": {"spectral_norm": True}},
         {"discriminator": {"scope": "global", "spectral_norm": True, "r1_weight": 1.0}, "precision": "bf16"},
+        {"objective": "hinge", "discriminator": {"layers": "dcgan"}},
+        {"objective": "wasserstein", "discriminator": {"gradient_penalty": 10.0}},
         {"self_regularization": "gradients"},
         {"self_regularization": "blurred"},
         {"self_regularization": "channel_mean", "channels": 3},
