@@ -81,27 +81,27 @@ def refine_path(
     computed_by = Engine(engine, workers or (0 if engine == "ray" else workers_for(extent, loaded.network)))
     device = "cpu" if device == "auto" and backend not in (AUTO, "torch") else resolve_device(device)
     options: dict[str, Any] = {"overwrite": overwrite, "limit": limit, "region": region}
-    with _threads(computed_by.threads):
-        if backend == AUTO:
+    if backend == AUTO:
+        with _threads(1):  # however many workers there are: a folder that grows keeps its backend, and its results
             backend = backend_for(extent, loaded.network, device=device)
-        opened = RefinerSource(refiner, refiner_digest(refiner), device, backend, computed_by.threads, loaded)
-        if is_store_name(source) or (is_store_name(destination) and not source.is_file()):
-            _check_stores(source, destination)
-            work = partial(refine_store, source, destination, opened)
-        elif source.is_dir():
-            work = partial(refine_folder, source, destination, opened, stop_on_error=stop_on_error, quality=quality)
-        elif engine == "ray" or shard is not None:
-            raise ConfigurationError(f"{source}: --engine ray and --shard share out a folder or a store, not one image")
-        else:
-            return _refine_image(source, destination, opened, quality=quality, **options)
-        return Summary(*work(engine=computed_by, shard=shard, report=report, **options))
+    opened = RefinerSource(refiner, refiner_digest(refiner), device, backend, computed_by.threads, loaded)
+    if is_store_name(source) or (is_store_name(destination) and not source.is_file()):
+        _check_stores(source, destination)
+        work = partial(refine_store, source, destination, opened)
+    elif source.is_dir():
+        work = partial(refine_folder, source, destination, opened, stop_on_error=stop_on_error, quality=quality)
+    elif engine == "ray" or shard is not None:
+        raise ConfigurationError(f"{source}: --engine ray and --shard share out a folder or a store, not one image")
+    else:
+        return _refine_image(source, destination, opened, quality=quality, **options)
+    return Summary(*work(engine=computed_by, shard=shard, report=report, **options))
 
 
 @contextlib.contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    """Compute with so many threads for a while: a trial of backends as the workers will."""
+def _threads(count: int) -> Iterator[None]:
+    """Compute with so many threads for a while."""
     before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
+    torch.set_num_threads(count)
     try:
         yield
     finally:

@@ -243,11 +243,18 @@ def test_processes_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Engine("ray", 0).threads == 1
 
 
-def test_a_trial_leaves_the_threads_as_they_were(place: Path, tmp_path: Path) -> None:
-    before = torch.get_num_threads()
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="holds no images"):
-        refine_path(tmp_path / "empty", tmp_path / "out", place / "refiner.safetensors", workers=before + 1)
+def test_a_trial_is_of_one_thread_and_leaves_the_threads_as_they_were(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, tried = torch.get_num_threads(), []
+
+    def tried_with(*arguments: object, **options: object) -> str:
+        tried.append(torch.get_num_threads())
+        return "torch"
+
+    monkeypatch.setattr("refiner.batch_refinement.backend_for", tried_with)
+    refine(place, "in/0/000.png", tmp_path / "a.png")
+    assert tried == [1]
     assert torch.get_num_threads() == before
 
 
