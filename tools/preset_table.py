@@ -82,7 +82,9 @@ def preset_picture(found: dict[str, Any], study: Outcome | None) -> str | None:
         marks.append(draw_line(place, up.at(low), place, up.at(high), COLOURS[0], thickness=2))
         marks.append(draw_dot(place, up.at(interval.mean), 4, COLOURS[0]))
         marks.append(draw_text(place + 8, up.at(interval.mean) + 4, name))
-        marks.append(draw_text(place, _HEIGHT - _BOTTOM + 17, f"{10**x:.1f}", anchor="middle"))
+    for ratio in (1, 2, 5, 10, 20, 50, 100):
+        if along.low <= np.log10(ratio) <= along.high:
+            marks.append(draw_text(along.at(np.log10(ratio)), _HEIGHT - _BOTTOM + 17, f"{ratio}", anchor="middle"))
     label = "images a second, times the plain paper network"
     marks.append(draw_text((_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 10, label, anchor="middle"))
     return draw_picture(_WIDTH, _HEIGHT, "presets: gaze error in degrees, by speed", marks)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from drawing import COLOURS, PALE, Axis, draw_dot, draw_line, draw_picture, draw_text
+from drawing import ticks as even_ticks
 
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 480, 300, 64, 20, 40, 44
 
@@ -90,8 +91,10 @@ def _axis(values: Sequence[float], first: float, last: float) -> Axis:
 
 
 def _decades(axis: Axis) -> list[float]:
-    """1, 2 and 5 times powers of ten inside an axis; powers alone where there are many."""
+    """1, 2 and 5 times powers of ten inside an axis; powers alone where there are many, and even steps where few."""
     powers = range(math.floor(axis.low), math.ceil(axis.high) + 1)
     ticks = [factor * 10.0**power for power in powers for factor in (1, 2, 5)]
     inside = [tick for tick in ticks if axis.low <= math.log10(tick) <= axis.high]
+    if len(inside) < 3:
+        return [tick for tick in even_ticks(10**axis.low, 10**axis.high) if tick > 0]
     return inside if len(inside) <= 7 else [tick for tick in inside if math.log10(tick).is_integer()]
