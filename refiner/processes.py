@@ -31,6 +31,17 @@ def process_count() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def end_at_once(status: int) -> None:
+    """End this process, where it is one of several, without tearing down the threads of the collectives.
+
+    That aborts now and then, and the launcher would take a job that is done for one that failed.
+    """
+    if process_count() > 1:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
 class Processes:
     """One of the processes that train together.
 
@@ -49,6 +60,10 @@ class Processes:
             from accelerate import PartialState
 
             self.device = PartialState(cpu=device == "cpu").device
+
+    def wait(self) -> None:
+        """Until every process has come as far as this."""
+        self.any(False)
 
     def leave(self) -> None:
         """Part from the others; without it a process that ends first makes the others crash."""
@@ -106,7 +121,8 @@ class Processes:
 
         Raises:
             RefinerError: in the first process, that of any.
-            SystemExit: in the others, without a word.
+
+        The others end without a word.
         """
         if self.count == 1:
             yield
@@ -151,4 +167,4 @@ class Processes:
     def _end(self, error: RefinerError) -> None:
         if self.is_first:
             raise error
-        sys.exit(1)
+        end_at_once(1)

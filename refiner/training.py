@@ -92,6 +92,7 @@ def train(
         interruption = stack.enter_context(Interruption())
         with processes.one_voice((TrainingError, RunError)):
             training.run(report, interruption)
+        processes.wait()
     return folder.refiner
 
 

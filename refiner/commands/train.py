@@ -50,7 +50,7 @@ def command(
         return
     for line in write_configuration(resolved).splitlines():
         log.info("%s", line)
-    from refiner.processes import is_first_process
+    from refiner.processes import end_at_once, is_first_process
     from refiner.training import train
 
     with progress("training") as advance:
@@ -64,3 +64,4 @@ def command(
         file = train(resolved, folder, device=device, new=new, start_from=start_from, report=report)
     if is_first_process():
         click.echo(file)
+    end_at_once(0)
