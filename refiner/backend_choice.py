@@ -97,7 +97,7 @@ def backend_for(extent: Extent, network: RefinerNetwork, *, device: str) -> str:
     if extent.pixels < SMALL or resolve_device(device) != "cpu":
         return "torch"
     height, width = (min(side, largest) for side, largest in zip(extent.size, _TRIAL, strict=True))
-    batch = (batch_size(height, width, "cpu"), network.channels, height, width)
+    batch = (batch_size(network, height, width, "cpu"), network.channels, height, width)
     return _remembered(network, batch) or _tried(network, batch)
 
 

@@ -80,6 +80,7 @@ def _open_openvino(name: str, network: RefinerNetwork, device: str) -> Backend:
     options = {
         "INFERENCE_PRECISION_HINT": "bf16" if name.endswith("-bf16") else "f32",
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "ENABLE_CPU_PINNING": False,  # else all processes share the first cores, and leave the others idle
         "PERFORMANCE_HINT": "THROUGHPUT",  # several batches, a thread each, instead of one batch by all threads
     }
     compiled = _compiled_by_openvino(network, options)

@@ -60,9 +60,8 @@ def network_work(
     Returns:
         The work, :data:`PLAIN` first, and why a backend is absent.
     """
-    shape = (batch_size(*size, device), 1, *size)
-    images = torch.rand(shape, generator=torch_generator(0, "benchmark")) * 2 - 1
-    work: dict[str, Callable[[], int]] = {PLAIN: partial(_run, _plain(device), images)}
+    batches = {title: _batch(network, device, size) for title, network in networks.items()}
+    work: dict[str, Callable[[], int]] = {PLAIN: partial(_run, _plain(device), batches[PAPER])}
     absent = {}
     for name in BACKENDS:
         for title, network in networks.items():
@@ -71,8 +70,13 @@ def network_work(
             except DeviceError as error:
                 absent[name] = str(error)
                 continue
-            work[title + name] = partial(_run, backend, torch.cat([images] * backend.side_by_side))
+            work[title + name] = partial(_run, backend, torch.cat([batches[title]] * backend.side_by_side))
     return work, absent
+
+
+def _batch(network: RefinerNetwork, device: str, size: tuple[int, int]) -> Tensor:
+    shape = (batch_size(network, *size, device), 1, *size)
+    return torch.rand(shape, generator=torch_generator(0, "benchmark")) * 2 - 1
 
 
 def _refiner(title: str) -> RefinerFile:

@@ -4,6 +4,7 @@ Images are NumPy arrays uint8 or uint16, (H, W) when grey, (H, W, 3) RGB, (H, W,
 file type's, never guessed from the values. OpenCV's BGR order does not leave this module.
 """
 
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +51,11 @@ def read_image(path: Path) -> Image:
         ImageError: the file is missing, empty, truncated, corrupt, too large, or not an image.
     """
     try:
-        if path.exists() and not path.is_file():  # a pipe or a device would be read for ever
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe or a device would be read for ever
             raise ImageError(path, "is not a regular file")
-        if path.stat().st_size > MAX_BYTES:
-            raise ImageError(path, f"has {path.stat().st_size:,} bytes, at most {MAX_BYTES:,} are read")
+        if status.st_size > MAX_BYTES:
+            raise ImageError(path, f"has {status.st_size:,} bytes, at most {MAX_BYTES:,} are read")
         data = path.read_bytes()
     except OSError as error:
         raise ImageError(path, f"cannot be read ({error.strerror or error})") from error

@@ -24,8 +24,8 @@ from refiner.refiner_files import RefinerFile, load_refiner, refiner_digest
 from refiner.tiling import by_tiles
 
 BATCH_PIXELS = {"cpu": 16 * 36 * 60, "cuda": 256 * 36 * 60}
-"""Pixels in a batch, by device: 16 patches of 36x60 keep the activations in the cache of a processor core, and 256 keep
-a graphics card busy."""
+"""Pixels of the trunk in a batch, by device: 16 patches of 36x60 at full resolution keep the activations in the cache
+of a processor core, and 256 keep a graphics card busy."""
 
 TILED_PIXELS = 2**20
 """Pixels of an image above which it is refined by tiles, so that memory does not grow with it."""
@@ -74,7 +74,7 @@ class Refiner:
 
     def batch_size(self, height: int, width: int) -> int:
         """Images of this size that are computed at once: depends on the size, the device and the backend alone."""
-        return batch_size(height, width, self.device) * self.backend.side_by_side
+        return batch_size(self.network, height, width, self.device) * self.backend.side_by_side
 
     @overload
     def __call__(self, images: Tensor) -> Tensor: ...
@@ -183,6 +183,7 @@ class RefinerSource:
         return Refiner(*(self.loaded or load_refiner(self.path)), device=self.device, backend=self.backend)
 
 
-def batch_size(height: int, width: int, device: str) -> int:
+def batch_size(network: RefinerNetwork, height: int, width: int, device: str) -> int:
     """Images of this size in a batch on ``cpu`` or ``cuda``."""
-    return max(1, min(_LARGEST_BATCH[device], BATCH_PIXELS[device] // (height * width)))
+    pixels = height * width // network.unshuffle**2
+    return max(1, min(_LARGEST_BATCH[device], BATCH_PIXELS[device] // max(1, pixels)))

@@ -68,11 +68,19 @@ def benchmark_table(benchmark: dict[str, Any]) -> str:
 
 def precision_table(found: dict[str, Any]) -> str:
     """Both precisions beside one another, with the spread of the seeds."""
-    processor, differences = found["environment"]["processor"], found["pretraining_difference"]
+    processor, differences = found["environment"]["processor"], found["pretraining_differences"]
     lines = [
         f"{processor['name']}, {' '.join(processor['features'])}; {found['seeds']} seeds, "
-        f"{found['steps']} steps of pre-training. Pre-training curves differ by {max(differences):.2%} at most "
-        f"({', '.join(f'{value:.2%}' for value in differences)}).",
+        f"{found['steps']} steps of pre-training.",
+        "",
+        f"| curve of pre-training against fp32's, mean [least, largest seed] | {' | '.join(differences)} |",
+        f"| --- |{' --- |' * len(differences)}",
+    ]
+    for half in next(iter(differences.values()))[0]:
+        apart = [[seed[half] for seed in seeds] for seeds in differences.values()]
+        cells = (f"{sum(v) / len(v):.1%} [{min(v):.1%}, {max(v):.1%}]" for v in apart)
+        lines.append(f"| apart in the {half} | {' | '.join(cells)} |")
+    lines += [
         "",
         "| at the end of the game | fp32, mean [least, largest seed] | bf16 |",
         "| --- | --- | --- |",

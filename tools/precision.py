@@ -1,7 +1,8 @@
 """Whether training in bf16 is training in fp32: python tools/precision.py docs/performance/precision.json
 
-The paper's networks learn on procedural eyes in both precisions, from the same seeds. While the refiner is pre-trained
-the two curves must be one; once the players play, they may differ by what another seed changes.
+The paper's networks learn on procedural eyes in both precisions, from the same seeds, and in fp32 once more by one thread,
+which adds the same numbers in another order: no two curves can be nearer than those. Once the players play, they may
+differ by what another seed changes.
 """
 
 import json
@@ -12,6 +13,7 @@ from typing import Any
 
 import click
 import numpy as np
+import torch
 
 from refiner.configuration import TrainingConfiguration
 from refiner.eyes import EyeParameters, StandInCamera, stand_in_parameters
@@ -21,6 +23,7 @@ from refiner.hardware import environment
 from refiner.training import train
 
 PRECISIONS = ("fp32", "bf16")
+CONTROL = "fp32 by one thread"
 FIGURES = ("change", "adversarial", "discriminator_loss", "accuracy_refined", "accuracy_real")
 
 
@@ -39,21 +42,21 @@ def main(out: Path, seeds: int, images: int, steps: int) -> None:
         ):
             records = rendered_records(parameters, images, seed=5, camera=camera)
             write_folder(folder / domain, records, images, labelled=False, report=lambda done, total: None)
-        curves = {
-            precision: [_curve(folder, precision, seed, steps) for seed in range(seeds)] for precision in PRECISIONS
-        }
+        curves = {name: [_curve(folder, name, seed, steps) for seed in range(seeds)] for name in (*PRECISIONS, CONTROL)}
     facts = {"command": "precision", "environment": environment(), "seeds": seeds, "steps": steps}
     write_text(out, json.dumps({**facts, **_compared(curves, steps)}, indent=1) + "\n")
     print(f"{out}: written")
 
 
-def _curve(folder: Path, precision: str, seed: int, steps: int) -> list[dict[str, float]]:
+def _curve(folder: Path, name: str, seed: int, steps: int) -> list[dict[str, float]]:
     """The metrics of a run."""
-    print(precision, seed, file=sys.stderr)
+    print(name, seed, file=sys.stderr)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1 if name == CONTROL else threads)
     configuration = TrainingConfiguration.model_validate(
         {
             "seed": seed,
-            "precision": precision,
+            "precision": name.split()[0],
             "batch_size": 16,
             "steps": steps // 2,
             "history_size": 160,
@@ -64,21 +67,31 @@ def _curve(folder: Path, precision: str, seed: int, steps: int) -> list[dict[str
             "data": {"renders": folder / "renders", "photographs": folder / "photographs", "preflight": "skip"},
         }
     )
-    run = folder / f"{precision}-{seed}"
+    run = folder / f"{name}-{seed}"
     train(configuration, run, device="cpu")
+    torch.set_num_threads(threads)
     return list(read_json_lines(run / "metrics.jsonl"))
 
 
 def _compared(curves: dict[str, list[list[dict[str, float]]]], steps: int) -> dict[str, Any]:
-    pretraining = []
-    for full, half in zip(*(curves[precision] for precision in PRECISIONS), strict=True):
-        pairs = [(a["self_regularization"], b["self_regularization"]) for a, b in zip(full, half) if a["step"] <= steps]
-        pretraining.append(float(np.mean([abs(b - a) / a for a, b in pairs])))
+    differences = {
+        name: [_differences(*pair, steps) for pair in zip(curves["fp32"], curves[name], strict=True)]
+        for name in ("bf16", CONTROL)
+    }
     last = {precision: [rows[-1] for rows in curves[precision]] for precision in PRECISIONS}
     figures = {
         name: {precision: [row[name] for row in last[precision]] for precision in PRECISIONS} for name in FIGURES
     }
-    return {"pretraining_difference": pretraining, "figures": figures}
+    return {"pretraining_differences": differences, "figures": figures}
+
+
+def _differences(one: list[dict[str, float]], other: list[dict[str, float]], steps: int) -> dict[str, float]:
+    """How far two curves of pre-training are apart, relative, on average: in each half of the steps."""
+    rows = [(a, b) for a, b in zip(one, other) if a["step"] <= steps]
+    apart = {a["step"]: abs(b["self_regularization"] / a["self_regularization"] - 1) for a, b in rows}
+    early = [value for step, value in apart.items() if step <= steps / 2]
+    late = [value for step, value in apart.items() if steps / 2 < step <= steps]
+    return {"first half": float(np.mean(early)), "second half": float(np.mean(late))}
 
 
 if __name__ == "__main__":
