@@ -20,10 +20,11 @@ from refiner.conversion import Conversion, convert
 from refiner.errors import DeviceError
 from refiner.eyes import EyeParameters
 from refiner.eyes.writing import rendered_records, write_folder
-from refiner.game import Game, training_trial
+from refiner.game import Game
 from refiner.hardware import choose_precision
 from refiner.image_files import write_image
 from refiner.networks import RefinerNetwork
+from refiner.players import training_trial
 from refiner.randomness import torch_generator
 from refiner.refinement import batch_size
 from refiner.refiner_files import RefinerFile, load_refiner, ready_refiners, save_refiner

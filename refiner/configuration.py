@@ -135,6 +135,11 @@ class TrainingConfiguration(Section):
     """Of the mean absolute change, in radians, of what data.estimator answers; not in pre-training."""
     motion_weight: float = Field(0.0, ge=0)
     """Of the mean apparent motion between renders and refined images, in pixels; not in pre-training."""
+    correspondence: Literal["none", "cycle", "contrast"] = "none"
+    """What else ties refined images to their renders: the way back of CycleGAN, or the contrast of places of CUT; see
+    refiner.cycle and refiner.contrast. With either, self_regularization_weight may be 0."""
+    correspondence_weight: float = Field(1.0, ge=0)
+    """Of it; CycleGAN takes 10, CUT 1."""
     objective: Literal["cross_entropy", "minimax", "least_squares", "hinge", "wasserstein"] = "cross_entropy"
     """The adversarial game, by its name in refiner.objectives.OBJECTIVES."""
     label_smoothing: float = Field(0.0, ge=0, lt=0.5)

@@ -6,14 +6,14 @@ Source: arXiv:1612.07828, section 2: equations 1 to 4, local adversarial loss (2
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from refiner.configuration import OptimizerSection, TrainingConfiguration
+from refiner.configuration import TrainingConfiguration
 from refiner.consistency import FrozenEstimator
 from refiner.discriminator_augmentation import augment
 from refiner.errors import RunError, TrainingError
@@ -27,10 +27,11 @@ from refiner.losses import (
 )
 from refiner.monitors import discriminator_figures, refiner_figures
 from refiner.motion import motion_loss
-from refiner.networks import DISCRIMINATORS, Discriminator, RefinerNetwork
+from refiner.networks import RefinerNetwork
 from refiner.objectives import OBJECTIVES
+from refiner.players import Player, architecture, build_networks, make_optimizer
 from refiner.processes import Processes
-from refiner.randomness import Rows, derived_seed
+from refiner.randomness import Rows
 from refiner.refiner_files import RefinerFile, save_refiner
 
 Figures = dict[str, Tensor]
@@ -46,7 +47,11 @@ class Game:
         precision: ``fp32`` or ``bf16``, of the convolutions; weights are always fp32.
         task: a frozen network whose answers refining should not change.
         processes: that train together; None is one alone.
+        purpose: of its networks, where there are two games: their first weights differ by it.
     """
+
+    needs_photographs = False
+    """Whether the refiner's updates look at photographs, too."""
 
     def __init__(
         self,
@@ -56,23 +61,31 @@ class Game:
         precision: str,
         task: FrozenEstimator | None = None,
         processes: Processes | None = None,
+        purpose: str = "",
     ) -> None:
         self.configuration, self.device, self.precision = configuration, device, precision
         self.processes = processes or Processes(device)
         place = self.processes.device
         self.task = None if task is None else task.to(place)
-        refiner, discriminator = build_networks(configuration)
+        refiner, discriminator = build_networks(configuration, purpose=purpose)
         self.refiner, self.discriminator = refiner.to(place), discriminator.to(place)
         self.average = copy.deepcopy(self.refiner) if configuration.ema_decay else None
-        self.refiner_optimizer = _optimizer(self.refiner, configuration.refiner_optimizer)
-        self.discriminator_optimizer = _optimizer(self.discriminator, configuration.discriminator_optimizer)
+        self.refiner_optimizer = make_optimizer(self.refiner, configuration.refiner_optimizer)
+        self.discriminator_optimizer = make_optimizer(self.discriminator, configuration.discriminator_optimizer)
         self.history = ImageHistory(configuration.history_size)
         self.objective = OBJECTIVES[configuration.objective]
         self.features = SELF_REGULARIZATIONS[configuration.self_regularization]
 
     # --- moves -------------------------------------------------------------------------------------------------
 
-    def update_refiner(self, synthetic: Tensor, generator: torch.Generator, *, adversarial: bool = True) -> Figures:
+    def update_refiner(
+        self,
+        synthetic: Tensor,
+        generator: torch.Generator,
+        *,
+        adversarial: bool = True,
+        real: Tensor | None = None,
+    ) -> Figures:
         """One step of the refiner: fool the discriminator and stay near the render, or only the latter.
 
         Near in pixels (or features), and beside an adversary also in place and in the answers of the task network.
@@ -81,12 +94,12 @@ class Game:
             synthetic: (N, C, H, W), in [-1, 1]: this process's rows of the batch.
             generator: what the discriminator's augmentation draws from.
             adversarial: False while the refiner is pre-trained.
+            real: the same of photographs, where the game needs them.
 
         Raises:
             TrainingError: the loss is not finite.
         """
         synthetic = self._place(synthetic)
-        self.discriminator.requires_grad_(False).eval()  # differentiable, but frozen, spectral norms too
         with self.autocast():
             refined = self.refiner(synthetic)
             regularization = self_regularization_loss(refined, synthetic, features=self.features)
@@ -94,16 +107,18 @@ class Game:
             # Pre-training keeps lambda, as equation 3 has it: plain SGD feels the scale.
             loss = regularization * (self.configuration.self_regularization_weight or float(not adversarial))
             if adversarial:
-                terms["adversarial"] = self.objective.refiner(self.discriminator(self._augment(refined, generator)))
+                terms["adversarial"] = self.fooling(refined, generator)
                 loss = loss + terms["adversarial"]
+                tied, ties = self.tie(refined, synthetic, None if real is None else self._place(real), generator)
+                loss, terms = loss + tied, terms | ties
         if adversarial and self.task is not None:  # in fp32: small differences of angles
             terms["consistency"] = consistency_loss(refined.float(), synthetic, self.task)
             loss = loss + self.configuration.consistency_weight * terms["consistency"]
         if adversarial and self.configuration.motion_weight:  # in fp32, too: it inverts matrices
             terms["motion"] = motion_loss(refined.float(), synthetic)
             loss = loss + self.configuration.motion_weight * terms["motion"]
-        self.discriminator.requires_grad_(True).train()
-        terms = self._descend(loss, self.refiner, self.refiner_optimizer, terms)
+        partners = self.partners if adversarial else ()
+        terms = self._descend(loss, terms, Player(self.refiner, self.refiner_optimizer), *partners)
         self._update_average()
         return terms | refiner_figures(*map(self.processes.gather, (synthetic, refined)))
 
@@ -139,10 +154,28 @@ class Game:
         if section.gradient_penalty:  # in fp32, too
             terms["slope"] = gradient_penalty(self.discriminator, refined.float(), real, generator, rows=rows)
             loss = loss + section.gradient_penalty * terms["slope"]
-        terms = self._descend(loss, self.discriminator, self.discriminator_optimizer, terms)
+        terms = self._descend(loss, terms, Player(self.discriminator, self.discriminator_optimizer))
         # The monitors look at fresh images alone: the history is easier to tell.
         refined_logits, real_logits = map(self.processes.gather, (refined_logits, real_logits))
         return terms | discriminator_figures(refined_logits[: rows.batch - rows.batch // 2], real_logits)
+
+    def fooling(self, refined: Tensor, generator: torch.Generator) -> Tensor:
+        """What the refiner loses where the discriminator tells its images; the discriminator stands still."""
+        self.discriminator.requires_grad_(False).eval()  # differentiable, but frozen, spectral norms too
+        loss = self.objective.refiner(self.discriminator(self._augment(refined, generator)))
+        self.discriminator.requires_grad_(True).train()
+        return loss
+
+    def tie(
+        self, refined: Tensor, synthetic: Tensor, real: Tensor | None, generator: torch.Generator
+    ) -> tuple[Tensor, Figures]:
+        """What else ties refined images to their renders, weighed, and its terms: nothing here, for rivals to fill."""
+        return refined.new_zeros(()), {}
+
+    @property
+    def partners(self) -> Sequence[Player]:
+        """What moves along with the refiner."""
+        return ()
 
     @torch.no_grad()
     def refine(self, synthetic: Tensor) -> Tensor:
@@ -167,19 +200,19 @@ class Game:
     def _place(self, images: Tensor) -> Tensor:
         return images.to(self.processes.device, memory_format=torch.channels_last)
 
-    def _descend(
-        self, loss: Tensor, network: torch.nn.Module, optimizer: torch.optim.Optimizer, terms: Figures
-    ) -> Figures:
-        """One step of an optimizer; the terms of the loss, as the means over processes that they are."""
+    def _descend(self, loss: Tensor, terms: Figures, *players: Player) -> Figures:
+        """One step of each player; the terms of the loss, as the means over processes that they are."""
         total, *means = self.processes.mean(torch.stack([loss, *terms.values()]))
         terms = dict(zip(terms, means, strict=True))
         if not torch.isfinite(total):
             found = ", ".join(f"{name} {value.item():.4g}" for name, value in terms.items())
             raise TrainingError(f"the loss is not finite ({found}); lower the learning rates, or set precision: fp32")
-        optimizer.zero_grad(set_to_none=True)
+        for player in players:
+            player.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        self.processes.average_gradients(network)
-        optimizer.step()
+        for player in players:
+            self.processes.average_gradients(player.network)
+            player.optimizer.step()
         return terms
 
     @torch.no_grad()
@@ -244,42 +277,3 @@ class Game:
         self.refiner.load_state_dict(weights)
         if self.average is not None:
             self.average.load_state_dict(weights)
-
-
-def architecture(configuration: TrainingConfiguration) -> dict[str, Any]:
-    """The arguments of :class:`RefinerNetwork` that a configuration asks for."""
-    return {"channels": configuration.channels, **configuration.refiner.model_dump()}
-
-
-def build_networks(configuration: TrainingConfiguration) -> tuple[RefinerNetwork, Discriminator]:
-    """Both networks on the CPU, with initial weights that follow from the seed alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derived_seed(configuration.seed, "refiner"))
-        refiner = RefinerNetwork(**architecture(configuration))
-        torch.manual_seed(derived_seed(configuration.seed, "discriminator"))
-        section = configuration.discriminator
-        discriminator = DISCRIMINATORS[section.scope](
-            configuration.channels, layers=section.layers, width=section.width, spectral_norm=section.spectral_norm
-        )
-    return refiner.to(memory_format=torch.channels_last), discriminator.to(memory_format=torch.channels_last)
-
-
-def training_trial(configuration: TrainingConfiguration, device: str) -> Callable[[str], None]:
-    """A little of the real work, forwards and backwards, for :func:`refiner.hardware.choose_precision`."""
-    network = build_networks(configuration)[0].to(device)
-    images = torch.zeros(min(configuration.batch_size, 16), configuration.channels, *configuration.size, device=device)
-
-    def trial(precision: str) -> None:
-        with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
-            network(images).mean().backward()
-        if device == "cuda":
-            torch.cuda.synchronize()
-
-    return trial
-
-
-def _optimizer(network: torch.nn.Module, section: OptimizerSection) -> torch.optim.Optimizer:
-    if section.name == "sgd":
-        return torch.optim.SGD(network.parameters(), lr=section.learning_rate, momentum=section.momentum)
-    betas = (section.beta1, section.beta2)
-    return torch.optim.Adam(network.parameters(), lr=section.learning_rate, betas=betas)

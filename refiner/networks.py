@@ -105,10 +105,8 @@ class RefinerNetwork(nn.Module):
             The same shape, float32, in [-1, 1].
         """
         height, width = images.shape[-2:]
-        bottom, right = -height % self.unshuffle, -width % self.unshuffle
-        padded = functional.pad(images, (0, right, 0, bottom), mode="replicate") if bottom or right else images
-        folded = functional.pixel_unshuffle(padded, self.unshuffle) if self.unshuffle > 1 else padded
-        hidden = self.blocks(functional.relu(self.stem(folded), inplace=True))  # (N, features, h, w)
+        padded = self._padded(images)
+        hidden = self.blocks(self._stem(padded))  # (N, features, h, w)
         # The last layer stays in fp32: bf16 steps near white are half a grey level, which a discriminator can see.
         with torch.autocast(images.device.type, enabled=False):
             hidden = hidden.float()
@@ -121,6 +119,22 @@ class RefinerNetwork(nn.Module):
             change = functional.avg_pool2d(functional.avg_pool2d(change, 2, stride=1), 2, stride=1)
         change = change[..., :height, :width]
         return change if self.output == "tanh" else (images.float() + self.max_change * change).clamp(-1, 1)
+
+    def encode(self, images: Tensor) -> list[Tensor]:
+        """What the stem and each block make of images, (N, features, h, w) each."""
+        maps = [self._stem(self._padded(images))]
+        for block in self.blocks:
+            maps.append(block(maps[-1]))
+        return maps
+
+    def _padded(self, images: Tensor) -> Tensor:
+        """To whole folded blocks."""
+        bottom, right = (-side % self.unshuffle for side in images.shape[-2:])
+        return functional.pad(images, (0, right, 0, bottom), mode="replicate") if bottom or right else images
+
+    def _stem(self, padded: Tensor) -> Tensor:
+        folded = functional.pixel_unshuffle(padded, self.unshuffle) if self.unshuffle > 1 else padded
+        return functional.relu(self.stem(folded), inplace=True)
 
 
 # Layers of the two discriminators of the paper, and of one after DCGAN: (out channels, kernel, stride) of a

@@ -24,15 +24,16 @@ from refiner.checkpoints import load_checkpoint, save_checkpoint
 from refiner.configuration import TrainingConfiguration
 from refiner.data import Sampler
 from refiner.errors import RunError, TrainingError
-from refiner.game import Game, training_trial
 from refiner.hardware import choose_precision, keep_freed_memory, resolve_device
 from refiner.image_files import write_image
 from refiner.images import contact_sheet, grey_levels
 from refiner.interruption import Interruption
 from refiner.materials import Materials, load_materials
 from refiner.monitors import PAGE, Monitor
+from refiner.players import training_trial
 from refiner.processes import Processes
 from refiner.randomness import capture_globals, restore_globals, seed_globals, torch_generator
+from refiner.rivals import open_game
 from refiner.runs import RunFolder, open_run
 from refiner.scores import ScoreBoard, scored_images
 
@@ -42,6 +43,9 @@ Report = Callable[[int, int, dict[str, float]], None]
 """Called after each step with the step, the number of steps and the latest means."""
 
 SHEET_COLUMNS = 12
+
+TIED = "tied photographs"
+"""The order of those that a rival's refiner looks at."""
 
 NEAR_IDENTITY = 0.05
 """Mean change of a pixel, in units of [-1, 1], that pre-training of the refiner should get below."""
@@ -127,18 +131,22 @@ class Training:
             name: Sampler(len(domain), configuration.batch_size, seed=configuration.seed, purpose=name)
             for name, domain in self.domains.items()
         }
+        if configuration.correspondence != "none":  # photographs that the refiner's updates look at
+            self.samplers[TIED] = Sampler(
+                len(self.domains["photographs"]), configuration.batch_size, seed=configuration.seed, purpose=TIED
+            )
         seed_globals(configuration.seed)
         task, inputs = materials.task, materials.digests()
         device, precision = self.processes.in_turn(
             lambda: folder.settle_environment(device, inputs, self._choose_precision, processes=self.processes.count)
         )
-        self.game = Game(configuration, device=device, precision=precision, task=task, processes=processes)
+        self.game = open_game(configuration, device=device, precision=precision, task=task, processes=processes)
         if materials.weights is not None:
             self.game.take_weights(materials.weights)
         scored = scored_images(self.domains, configuration.seed) if configuration.score_every else None
         self.scores = None if scored is None else ScoreBoard(scored, seed=configuration.seed)
         self.step = 0
-        self.drawn = dict.fromkeys(self.domains, 0)  # batches taken so far: the position in the data
+        self.drawn = dict.fromkeys(self.samplers, 0)  # batches taken so far: the position in the data
         self.sums: dict[str, Tensor] = {}
         self.counts: dict[str, int] = {}
 
@@ -234,7 +242,8 @@ class Training:
     def _update_refiner(self, *, adversarial: bool = True) -> None:
         synthetic = self._draw("renders")
         generator = torch_generator(self.configuration.seed, "update_refiner", self.drawn["renders"])
-        self._add(self.game.update_refiner(synthetic, generator, adversarial=adversarial))
+        real = self._draw("photographs", TIED) if adversarial and self.game.needs_photographs else None
+        self._add(self.game.update_refiner(synthetic, generator, adversarial=adversarial, real=real))
 
     def _update_discriminator(self) -> None:
         synthetic, real = self._draw("renders"), self._draw("photographs")
@@ -242,12 +251,13 @@ class Training:
         penalize = self.drawn["photographs"] % self.configuration.discriminator.r1_every == 0
         self._add(self.game.update_discriminator(synthetic, real, generator, penalize=penalize))
 
-    def _draw(self, name: str) -> Tensor:
-        """The rows of the next batch that are this process's."""
-        batch = self.domains[name].batch(self.samplers[name].batch(self.drawn[name])[self.rows.slice])
+    def _draw(self, name: str, order: str = "") -> Tensor:
+        """The rows of the next batch that are this process's, of a domain in an order of its own or another."""
+        order = order or name
+        batch = self.domains[name].batch(self.samplers[order].batch(self.drawn[order])[self.rows.slice])
         if name in self.augmentations:
-            batch = self.augmentations[name].planes(batch, position=(self.drawn[name],), first=self.rows.first)
-        self.drawn[name] += 1
+            batch = self.augmentations[name].planes(batch, position=(self.drawn[order],), first=self.rows.first)
+        self.drawn[order] += 1
         return batch
 
     def _add(self, figures: dict[str, Tensor]) -> None:

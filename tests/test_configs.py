@@ -1,5 +1,6 @@
 """Every file in configs/ loads, builds its networks, and two of them train."""
 
+from collections import deque
 from pathlib import Path
 
 import pytest
@@ -8,11 +9,12 @@ import yaml
 
 from refiner.configuration import TrainingConfiguration, read_configuration
 from refiner.demonstration import RECIPE, SHORT
-from refiner.game import build_networks
+from refiner.files import read_json_lines
 from refiner.gaze.configuration import GazeConfiguration
 from refiner.gaze.learner import build_network
 from refiner.losses import self_regularization_loss
 from refiner.networks import parameter_count
+from refiner.players import build_networks
 from refiner.training import train
 
 FOLDER = Path(__file__).parent.parent / "configs"
@@ -62,9 +64,14 @@ def test_demo_recipe_is_the_demo_s() -> None:
     assert yaml.safe_load((CONFIGS[0].parent / "demo.yaml").read_text()) == {**RECIPE, "steps": SHORT.training_steps}
 
 
-@pytest.mark.parametrize("name", ["debug", "eyes"])
-def test_trains(name: str, renders: Path, photographs: Path, tmp_path: Path) -> None:
-    few = ["steps=2", "pretraining.refiner_steps=1", "pretraining.discriminator_steps=1", "batch_size=4"]
-    overrides = [f"data.renders={renders}", f"data.photographs={photographs}", "size=[8, 12]", *few]
-    configuration = read_configuration(CONFIGS[0].parent / f"{name}.yaml", TrainingConfiguration, overrides=overrides)
-    assert train(configuration, tmp_path / "run", device="cpu").exists()
+@pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)
+def test_trains_twenty_steps(file: Path, renders: Path, photographs: Path, tmp_path: Path) -> None:
+    few = ["steps=14", "pretraining.refiner_steps=3", "pretraining.discriminator_steps=3", "batch_size=4"]
+    small = ["size=[16, 24]", "refiner.features=8", "discriminator.width=0.25", "data.preflight=skip", "score_every=0"]
+    overrides = [f"data.renders={renders}", f"data.photographs={photographs}", *small, *few]
+    configuration = read_configuration(file, TrainingConfiguration, overrides=overrides)
+    run = tmp_path / "run"
+    assert train(configuration, run, device="cpu").exists()
+    (last,) = deque(read_json_lines(run / "metrics.jsonl"), maxlen=1)
+    assert last["step"] == 20
+    assert last["adversarial"] > 0

@@ -8,9 +8,10 @@ import torch
 from refiner.configuration import TrainingConfiguration
 from refiner.discriminator_augmentation import augment
 from refiner.errors import TrainingError
-from refiner.game import Game, build_networks
+from refiner.game import Game
 from refiner.losses import SELF_REGULARIZATIONS, r1_penalty
 from refiner.networks import DISCRIMINATORS
+from refiner.players import build_networks
 from refiner.randomness import torch_generator
 
 DRAWS = torch_generator(0, "draws")

@@ -53,11 +53,14 @@ RANKS = {
     8: ["eyes.writing", "conversion", "preflight", "regression", "refinement"],
     9: ["transforms", "gaze", "store_refinement", "file_refinement", "backend_choice"],
     10: ["folder_refinement", "consistency", "evaluation"],
-    11: ["batch_refinement", "materials", "game", "report", "scores"],
-    12: ["training", "benchmark_work"],
-    13: ["demonstration", "benchmarking", "profiling"],
-    14: ["commands"],
-    15: ["__main__", "__init__"],
+    11: ["batch_refinement", "materials", "players", "report", "scores"],
+    12: ["game"],
+    13: ["cycle", "contrast"],
+    14: ["rivals"],
+    15: ["training", "benchmark_work"],
+    16: ["demonstration", "benchmarking", "profiling"],
+    17: ["commands"],
+    18: ["__main__", "__init__"],
 }
 
 

@@ -14,10 +14,10 @@ import torch
 from refiner.checkpoints import list_checkpoints
 from refiner.configuration import TrainingConfiguration, write_configuration
 from refiner.errors import ConfigurationError, RunError
-from refiner.game import build_networks
 from refiner.gaze.configuration import GazeConfiguration
 from refiner.gaze.training import train_estimator
 from refiner.materials import load_materials
+from refiner.players import build_networks
 from refiner.processes import Processes
 from refiner.randomness import Rows
 from refiner.training import train
@@ -32,6 +32,7 @@ EVERYTHING = {
     "checkpoint_every": 5,
     "score_every": 2,
     "motion_weight": 1.0,
+    "correspondence": "cycle",
     "augmentation": {"renders": [{"GaussNoise": {"p": 0.8}}], "photographs": [{"HorizontalFlip": {"p": 0.5}}]},
     "discriminator": {
         "width": 0.25,

@@ -86,6 +86,8 @@ def test_killed_after_any_step_and_resumed_equals_uninterrupted(
         {"self_regularization": "blurred"},
         {"self_regularization": "channel_mean", "channels": 3},
         {"history_size": 0, "self_regularization_weight": 0.0},
+        {"correspondence": "cycle", "augmentation": {"photographs": ["HorizontalFlip"]}},
+        {"correspondence": "contrast", "objective": "least_squares"},
     ],
     ids=str,
 )

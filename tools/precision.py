@@ -1,8 +1,8 @@
 """Whether training in bf16 is training in fp32: python tools/precision.py docs/performance/precision.json
 
-The paper's networks learn on procedural eyes in both precisions, from the same seeds, and in fp32 once more by one thread,
-which adds the same numbers in another order: no two curves can be nearer than those. Once the players play, they may
-differ by what another seed changes.
+The paper's networks learn on procedural eyes in both precisions, from the same seeds, and in fp32 once more by one
+thread, which adds the same numbers in another order: no two curves can be nearer than those. Once the players play,
+they may differ by what another seed changes.
 """
 
 import json

@@ -1,0 +1,73 @@
+"""CycleGAN's game: two refiners, two discriminators, and a term that counts both ways round."""
+
+import pytest
+import torch
+
+from refiner.configuration import TrainingConfiguration
+from refiner.cycle import IDENTITY, CycleGame
+from refiner.randomness import torch_generator
+
+
+@pytest.fixture
+def game(tiny: TrainingConfiguration) -> CycleGame:
+    cyclic = tiny.model_copy(update={"correspondence": "cycle", "correspondence_weight": 10.0})
+    return CycleGame(cyclic, device="cpu", precision="fp32")
+
+
+def images(seed: int = 0) -> torch.Tensor:
+    return torch.rand(6, 1, 8, 12, generator=torch_generator(seed, "images")) * 2 - 1
+
+
+def weights(network: torch.nn.Module) -> torch.Tensor:
+    return torch.cat([parameter.detach().flatten().clone() for parameter in network.parameters()])
+
+
+def players(game: CycleGame) -> list[torch.Tensor]:
+    networks = (game.refiner, game.back.refiner, game.discriminator, game.back.discriminator)
+    return [weights(network) for network in networks]
+
+
+def moved(game: CycleGame, before: list[torch.Tensor]) -> list[bool]:
+    return [not torch.equal(*pair) for pair in zip(before, players(game), strict=True)]
+
+
+def test_both_refiners_move_together_and_both_discriminators(game: CycleGame) -> None:
+    before = players(game)
+    game.update_refiner(images(), torch_generator(0, "r"), real=images(1))
+    assert moved(game, before) == [True, True, False, False]
+    before = players(game)
+    game.update_discriminator(images(), images(1), torch_generator(0, "d"))
+    assert moved(game, before) == [False, False, True, True]
+
+
+def test_the_four_networks_begin_apart(game: CycleGame) -> None:
+    forth, back, forth_judge, back_judge = players(game)
+    assert not torch.equal(forth, back)
+    assert not torch.equal(forth_judge, back_judge)
+
+
+def test_terms_are_those_of_the_formulas(game: CycleGame) -> None:
+    x, y = images(), images(1)
+    with torch.no_grad():
+        g, f = game.refiner, game.back.refiner
+        cycle = (f(g(x)) - x).abs().mean() + (g(f(y)) - y).abs().mean()
+        identity = (g(y) - y).abs().mean() + (f(x) - x).abs().mean()
+        fooling = torch.nn.functional.softplus(game.back.discriminator(f(y))).mean()
+        loss, terms = game.tie(g(x), x, y, torch_generator(0, "r"))
+    assert terms["cycle"].item() == pytest.approx(cycle.item(), rel=1e-5)
+    assert terms["identity"].item() == pytest.approx(identity.item(), rel=1e-5)
+    assert terms["adversarial_back"].item() == pytest.approx(fooling.item(), rel=1e-5)
+    assert loss.item() == pytest.approx((10 * (cycle + IDENTITY * identity) + fooling).item(), rel=1e-5)
+
+
+def test_the_way_back_keeps_a_history_of_its_own(game: CycleGame) -> None:
+    for step in range(2):
+        game.update_discriminator(images(step), images(step + 5), torch_generator(0, "d", step))
+    assert len(game.history) == len(game.back.history) > 0
+    assert not torch.equal(game.history.images, game.back.history.images)  # type: ignore[arg-type]
+
+
+def test_pretraining_leaves_the_way_back_alone(game: CycleGame) -> None:
+    before = players(game)
+    game.update_refiner(images(), torch_generator(0, "r"), adversarial=False)
+    assert moved(game, before) == [True, False, False, False]
