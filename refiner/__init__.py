@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from refiner.batch_refinement import refine_path
-    from refiner.configuration import TrainingConfiguration, read_configuration
+    from refiner.configuration import TrainingConfiguration
+    from refiner.configuration_files import read_configuration
     from refiner.errors import RefinerError
     from refiner.gaze.prediction import GazeEstimator
     from refiner.networks import PatchDiscriminator, RefinerNetwork
@@ -24,7 +25,7 @@ _HOMES = {
     "RefinerError": "errors",
     "RefinerNetwork": "networks",
     "TrainingConfiguration": "configuration",
-    "read_configuration": "configuration",
+    "read_configuration": "configuration_files",
     "refine_path": "batch_refinement",
     "train": "training",
 }

@@ -1,19 +1,13 @@
-"""The configuration of a training run: what can be set, what it means, and how a file of it is read.
+"""The configuration of a training run: what can be set, what it means, and what makes no sense together.
 
-A configuration file is YAML. About fifteen knobs stand at the top level; the rest stands in the section of the
-method it belongs to. Unknown or ill-typed keys are errors that name the key, the file and the nearest valid name.
+About twenty knobs stand at the top level; the rest stands in the section of the method it belongs to.
 """
 
-import difflib
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from refiner.errors import ConfigurationError
-from refiner.files import read_regular
 from refiner.network_sections import DiscriminatorSection, RefinerSection
 from refiner.network_sections import Section as Section  # for other configurations
 
@@ -27,10 +21,13 @@ class DataSection(Section):
     """Unlabelled real images: a folder, searched recursively."""
     estimator: Path | None = None
     """A gaze estimator that sees the image alone, file or run folder: refining should leave its answers as they are."""
+    mask: Path | None = None
+    """What of a render self-regularization counts: an image whose bright pixels count in every one, or a folder of such
+    images, by the renders' names."""
     preflight: Literal["refuse", "warn", "skip"] = "warn"
     """What to do when the two domains do not fit each other: stop, say so, or not look."""
 
-    @field_validator("renders", "photographs", "estimator")
+    @field_validator("renders", "photographs", "estimator", "mask")
     @classmethod
     def _home_is_known(cls, path: Path | None) -> Path | None:
         return path.expanduser() if path else None
@@ -129,8 +126,10 @@ class TrainingConfiguration(Section):
     """Algorithm 1 updates the refiner first; false takes the order of the original GAN."""
     self_regularization_weight: float = Field(7.6, ge=0)
     """Lambda, on the mean absolute difference, beside the mean over patches. Paper's sums at 35x55: x 15.28."""
-    self_regularization: Literal["pixels", "channel_mean", "gradients", "pixels_and_gradients", "blurred"] = "pixels"
-    """What is compared, by its name in refiner.losses.SELF_REGULARIZATIONS."""
+    self_regularization: Literal[
+        "pixels", "channel_mean", "gradients", "pixels_and_gradients", "blurred", "features"
+    ] = "pixels"
+    """What is compared, by its name in refiner.losses.SELF_REGULARIZATIONS; or features, those of data.estimator."""
     consistency_weight: float = Field(20.0, ge=0)
     """Of the mean absolute change, in radians, of what data.estimator answers; not in pre-training."""
     motion_weight: float = Field(0.0, ge=0)
@@ -190,6 +189,8 @@ class TrainingConfiguration(Section):
                 f"({self.batch_size}); set it to {self.batch_size // 2} or more"
             )
         self._check_game()
+        self._check_discriminator()
+        self._check_labels()
         if self.self_regularization == "channel_mean" and self.channels == 1:
             raise ValueError(
                 "self_regularization is channel_mean, which is the same as pixels where channels is 1; set channels: 3 "
@@ -216,122 +217,41 @@ class TrainingConfiguration(Section):
                 "smooth; set it to 0"
             )
 
+    def _check_discriminator(self) -> None:
+        """Refuse what makes no sense of batch normalisation or of a condition."""
+        section = self.discriminator
+        if section.batch_norm and (section.r1_weight or section.gradient_penalty):
+            raise ValueError(
+                "discriminator.batch_norm lets images change the logits of others, and r1_weight and gradient_penalty "
+                "are about each image by itself; leave one out"
+            )
+        if section.batch_norm and section.spectral_norm:
+            raise ValueError(
+                "discriminator.batch_norm undoes what spectral_norm keeps, for it scales what layers make; take one"
+            )
+        if section.condition != "none" and section.gradient_penalty:
+            raise ValueError(
+                "discriminator.gradient_penalty mixes renders with photographs, and discriminator.condition would mix "
+                "their gaze; leave one out"
+            )
+
+    def _check_labels(self) -> None:
+        """Refuse what needs labels, masks or an estimator that are not there, or that would not fit."""
+        for key, value in (("discriminator.condition", self.discriminator.condition), ("data.mask", self.data.mask)):
+            if value not in (None, "none") and self.augmentation.renders:
+                raise ValueError(f"augmentation.renders may move pixels, and {key} would stay; leave one out")
+        if self.discriminator.condition == "gaze" and self.data.estimator is None:
+            raise ValueError(
+                "discriminator.condition is gaze, but photographs have no labels; set data.estimator, which guesses"
+            )
+        if self.self_regularization == "features" and self.data.estimator is None:
+            raise ValueError("self_regularization is features, those of an estimator; set data.estimator")
+        if self.self_regularization == "features" and self.data.mask is not None:
+            raise ValueError(
+                "data.mask weighs pixels, and self_regularization: features compares none; take pixels, or leave it out"
+            )
+
     @property
     def total_steps(self) -> int:
         """Steps of all three phases."""
         return self.pretraining.refiner_steps + self.pretraining.discriminator_steps + self.steps
-
-
-Model = TypeVar("Model", bound=BaseModel)
-
-
-def read_configuration(path: Path | None, model: type[Model], *, overrides: Sequence[str] = ()) -> Model:
-    """Read and check a YAML file against ``model``.
-
-    Args:
-        path: the file; None starts from the defaults.
-        model: the configuration it must be.
-        overrides: ``section.key=value``, the value in YAML; later ones win.
-
-    Raises:
-        ConfigurationError: the file is missing or no YAML, or a key or value is not what ``model`` knows.
-    """
-    source = str(path) if path else "the command line"
-    values: Any = {}
-    if path:
-        try:
-            values = yaml.safe_load(read_regular(path).decode()) or {}
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError(f"{path}: cannot be read ({error}); name a YAML file") from error
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
-            raise ConfigurationError(f"{path}: is not valid YAML ({' '.join(str(error).split())})") from error
-        if not isinstance(values, dict):
-            raise ConfigurationError(f"{path}: holds a {type(values).__name__}, expected keys and values")
-    values = {key: value for key, value in values.items() if value is not None}  # a section of comments alone
-    for override in overrides:
-        _override(values, override, model)
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        raise ConfigurationError(f"{source}: {_sentence(error, model)}") from error
-
-
-def write_configuration(configuration: BaseModel) -> str:
-    """The whole configuration as YAML, defaults included."""
-    return yaml.safe_dump(configuration.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-
-
-def changed_keys(old: BaseModel, new: BaseModel) -> list[str]:
-    """``section.key: old -> new`` for each value in which two configurations differ."""
-    before, after = dict(_leaves(old.model_dump(mode="json"))), dict(_leaves(new.model_dump(mode="json")))
-    keys = [*before, *(key for key in after if key not in before)]
-    return [f"{key}: {before.get(key)} -> {after.get(key)}" for key in keys if before.get(key) != after.get(key)]
-
-
-def _leaves(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
-def _override(values: dict[str, Any], override: str, model: type[BaseModel]) -> None:
-    key, equals, text = override.partition("=")
-    if not equals or not key.strip("."):
-        raise ConfigurationError(f"--set {override}: expected section.key=value")
-    try:
-        value = text if _takes_path(model, key) else yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError) as error:
-        raise ConfigurationError(f"--set {override}: the value is not valid YAML") from error
-    *sections, name = key.split(".")
-    for section in sections:
-        if values.get(section) is None:
-            values[section] = {}
-        values = values[section]
-        if not isinstance(values, dict):
-            raise ConfigurationError(f"--set {override}: {section} is a value, not a section")
-    values[name] = value
-
-
-def _takes_path(model: type[BaseModel], key: str) -> bool:
-    """Whether a key holds a path, whose text is taken as it is: YAML would cut ``a #2`` and make 123 a number."""
-    section, _, rest = key.partition(".")
-    field = model.model_fields.get(section)
-    if field is None:
-        return False
-    if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-        return _takes_path(field.annotation, rest)
-    return field.annotation == Path | None
-
-
-def _sentence(error: ValidationError, model: type[BaseModel]) -> str:
-    """The first problem that pydantic found, in one sentence with the key, what was found and what to do."""
-    problem = error.errors()[0]
-    key = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "extra_forbidden":
-        known = _known_keys(model)
-        near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-        last = [name for name in known if name.rpartition(".")[2] == key.rpartition(".")[2]]
-        hint = (
-            f"did you mean {(near or last)[0]}?" if near or last else f"known here: {', '.join(_siblings(key, known))}"
-        )
-        return f"unknown key {key}; {hint}"
-    if not key or problem["type"] == "value_error":
-        return str(problem["msg"]).removeprefix("Value error, ")
-    message = str(problem["msg"])
-    return f"{key} is {problem['input']!r}: {message[:1].lower()}{message[1:]}"
-
-
-def _known_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
-    keys = []
-    for name, field in model.model_fields.items():
-        keys.append(prefix + name)
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            keys += _known_keys(field.annotation, f"{prefix}{name}.")
-    return keys
-
-
-def _siblings(key: str, known: Sequence[str]) -> list[str]:
-    section = key.rpartition(".")[0]
-    return [name for name in known if name.rpartition(".")[0] == section]

@@ -30,10 +30,19 @@ class FrozenEstimator(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 1 or 3, H, W) in [-1, 1] to (N, 2): pitch and yaw in radians."""
-        if images.shape[1] == 3:
-            images = (images * images.new_tensor(LUMA)[:, None, None]).sum(dim=1, keepdim=True)
-        gaze: Tensor = self.network(images)
+        gaze: Tensor = self.network(_grey(images))
         return gaze
+
+    def features(self, images: Tensor) -> Tensor:
+        """(N, 1 or 3, H, W) in [-1, 1] to the last map that it looks at, (N, F, h, w): a learnt psi (section 2.1)."""
+        features: Tensor = self.network.trunk(_grey(images))  # type: ignore[operator]
+        return features
+
+
+def _grey(images: Tensor) -> Tensor:
+    if images.shape[1] == 1:
+        return images
+    return (images * images.new_tensor(LUMA)[:, None, None]).sum(dim=1, keepdim=True)
 
 
 def load_frozen_estimator(path: Path, *, key: str, size: tuple[int, int]) -> FrozenEstimator:

@@ -37,7 +37,8 @@ class CycleGame(Game):
         processes: Processes | None = None,
     ) -> None:
         super().__init__(configuration, device=device, precision=precision, task=task, processes=processes)
-        back = configuration.model_copy(update={"ema_decay": 0.0})
+        untold = configuration.discriminator.model_copy(update={"condition": "none"})
+        back = configuration.model_copy(update={"ema_decay": 0.0, "discriminator": untold})
         self.back = Game(back, device=device, precision=precision, processes=self.processes, purpose="back, ")
 
     def tie(
@@ -63,10 +64,16 @@ class CycleGame(Game):
         return (Player(self.back.refiner, self.back.refiner_optimizer),)
 
     def update_discriminator(
-        self, synthetic: Tensor, real: Tensor, generator: torch.Generator, *, penalize: bool = True
+        self,
+        synthetic: Tensor,
+        real: Tensor,
+        generator: torch.Generator,
+        *,
+        penalize: bool = True,
+        gaze: Tensor | None = None,
     ) -> Figures:
-        """One step of each discriminator."""
-        figures = super().update_discriminator(synthetic, real, generator, penalize=penalize)
+        """One step of each discriminator; the one of the way back is told no gaze."""
+        figures = super().update_discriminator(synthetic, real, generator, penalize=penalize, gaze=gaze)
         back = self.back.update_discriminator(real, synthetic, generator, penalize=penalize)
         return figures | {"discriminator_loss_back": back["discriminator_loss"]}
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from refiner.formats import Dataset, open_dataset
 from refiner.formats.store import Store
 from refiner.image_files import Image
 from refiner.images import MAX_SQUEEZE, highest_level, resize, to_grey
+from refiner.label_regions import MASK, LabelRegion
 from refiner.randomness import numpy_generator
 
 log = logging.getLogger(__name__)
@@ -67,15 +68,21 @@ class ImageDomain:
         images: (N, C, H, W), uint8 or uint16: an array, or something that reads what an array of numbers asks for.
         rejected: id and reason of each image that could not be used.
         stored_size: median (height, width) of the files, before they were resized.
+        gaze: (N, 2), pitch and yaw in radians, where it was asked for.
+        mask: (N, 1, H, W), uint8, 255 where a place counts, where there is one.
     """
 
     images: "np.ndarray[Any, np.dtype[Any]] | StoredImages"
     rejected: dict[str, str] = field(default_factory=dict)
     stored_size: tuple[int, int] | None = None
+    gaze: np.ndarray[Any, np.dtype[np.float32]] | None = None
+    mask: np.ndarray[Any, np.dtype[np.uint8]] | None = None
 
     def digest(self) -> str:
-        """SHA-256 of the images in their order: by it a resumed run knows its data."""
+        """SHA-256 of the images in their order, and of what lies beside them: by it a resumed run knows its data."""
         digest = hashlib.sha256(f"{self.images.shape} {self.images.dtype}".encode())
+        for values in (self.gaze, self.mask):
+            digest.update(b"" if values is None else values.tobytes())
         for start in range(0, len(self), _BLOCK):
             digest.update(self.images[np.arange(start, min(start + _BLOCK, len(self)))].tobytes())
         return digest.hexdigest()
@@ -88,8 +95,25 @@ class ImageDomain:
         chosen = self.images[np.asarray(indices)]
         return torch.from_numpy(chosen.astype(np.float32) / np.float32(highest_level(chosen) / 2) - 1)
 
+    def beside(self, indices: Sequence[int] | np.ndarray[Any, Any]) -> dict[str, Tensor]:
+        """What lies beside images, by name: ``gaze`` (n, 2), ``mask`` (n, 1, H, W) in [0, 1]; float32."""
+        numbers, found = np.asarray(indices), {}
+        if self.gaze is not None:
+            found["gaze"] = torch.from_numpy(self.gaze[numbers])
+        if self.mask is not None:
+            found["mask"] = torch.from_numpy(self.mask[numbers].astype(np.float32) / 255)
+        return found
 
-def load_domain(path: Path | None, *, key: str, size: tuple[int, int], channels: int) -> ImageDomain:
+
+def load_domain(
+    path: Path | None,
+    *,
+    key: str,
+    size: tuple[int, int],
+    channels: int,
+    gaze: bool = False,
+    mask: Path | None = None,
+) -> ImageDomain:
     """Read a whole data set into memory, ready for training.
 
     Args:
@@ -97,6 +121,8 @@ def load_domain(path: Path | None, *, key: str, size: tuple[int, int], channels:
         key: the configuration key it came from, for messages.
         size: (height, width) of the result; images of nearly the same aspect ratio are resized to it.
         channels: 1 takes the luma of colour images, 3 repeats grey ones.
+        gaze: read that of every image; one without is left out.
+        mask: what of each image counts: an image, or a folder of images of the same names; one without is left out.
 
     Raises:
         DataError: the folder is missing or holds nothing that can be used, or more than fits in memory.
@@ -104,31 +130,48 @@ def load_domain(path: Path | None, *, key: str, size: tuple[int, int], channels:
     if path is None:
         raise DataError(f"{key} is not set; name a folder of images with --set {key}=DIR")
     dataset = open_dataset(path, size=size)
-    if isinstance(dataset, Store):
+    if isinstance(dataset, Store) and not gaze and mask is None:
         with contextlib.suppress(ImageError):  # a damaged image is left out below
             return _stored_domain(dataset, path, size, channels)
     elif len(dataset.ids) * channels * size[0] * size[1] > MAX_BYTES:
-        raise DataError(
-            f"{path}: {len(dataset.ids):,} images do not fit in memory; convert them into a store, which need not: "
-            "refiner convert IN OUT.h5"
+        remedy = (
+            "take fewer, for labels and masks are read along with all of them"
+            if gaze or mask is not None
+            else "convert them into a store, which need not: refiner convert IN OUT.h5"
         )
+        raise DataError(f"{path}: {len(dataset.ids):,} images do not fit in memory; {remedy}")
     rejected: dict[str, str] = {}
-    images: list[Image] = []
-    sizes: list[tuple[int, int]] = []
+    read: list[_Read] = []
+    region = None if mask is None else LabelRegion(mask=mask)
     with ThreadPoolExecutor() as pool:
-        for sample, outcome in zip(dataset.ids, pool.map(lambda s: _read(dataset, s, size, channels), dataset.ids)):
+        outcomes = pool.map(lambda sample: _read(dataset, sample, size, channels, gaze, region), dataset.ids)
+        for sample, outcome in zip(dataset.ids, outcomes):
             if isinstance(outcome, ImageError):
                 rejected[sample] = outcome.reason
             else:
-                images.append(outcome[0])
-                sizes.append(outcome[1])
+                read.append(outcome)
     for sample, reason in list(rejected.items())[:5]:
         log.warning("%s: left out %s: %s", key, sample, reason)
-    if not images:
+    if not read:
         reason = next(iter(rejected.values()))
         raise DataError(f"{path}: none of {len(rejected)} images can be used; the first {reason}")
-    height, width = np.median(sizes, axis=0)
-    return ImageDomain(np.stack(_one_depth(images)), rejected, (int(height), int(width)))
+    height, width = np.median([one.stored for one in read], axis=0)
+    return ImageDomain(
+        np.stack(_one_depth([one.planes for one in read])),
+        rejected,
+        (int(height), int(width)),
+        np.array([one.gaze for one in read], np.float32) if gaze else None,
+        None if mask is None else np.stack([one.mask for one in read])[:, None],
+    )
+
+
+class _Read(NamedTuple):
+    """One image as (C, H, W), the size it was stored at, and what lies beside it."""
+
+    planes: Image
+    stored: tuple[int, int]
+    gaze: Any = None
+    mask: Any = None
 
 
 def _stored_domain(store: Store, path: Path, size: tuple[int, int], channels: int) -> ImageDomain:
@@ -147,15 +190,21 @@ def _stored_domain(store: Store, path: Path, size: tuple[int, int], channels: in
 
 
 def _read(
-    dataset: Dataset, sample: str, size: tuple[int, int], channels: int
-) -> tuple[Image, tuple[int, int]] | ImageError:
-    """One image as (C, H, W) and the size it was stored at, or why not."""
+    dataset: Dataset, sample: str, size: tuple[int, int], channels: int, gaze: bool, region: LabelRegion | None
+) -> _Read | ImageError:
+    """One image, or why not."""
     try:
-        image = dataset.read_image(sample)
+        record = dataset.read(sample) if gaze else None
+        image = dataset.read_image(sample) if record is None else record.image
         stored = (image.shape[0], image.shape[1])
         if reason := _misfit(stored, size):
             raise ImageError(sample, reason)
-        return _planes(image, size, channels), stored
+        if record is not None and "gaze" not in record.labels:
+            raise ImageError(sample, "has no label gaze, which the discriminator is told (discriminator.condition)")
+        counts = None
+        if region is not None:
+            counts = np.rint(255 * region.watched(sample, {}, size)[MASK]).astype(np.uint8)
+        return _Read(_planes(image, size, channels), stored, record and record.labels["gaze"], counts)
     except ImageError as error:
         return error
 

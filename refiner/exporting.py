@@ -1,7 +1,7 @@
-"""A refiner for other engines: ONNX and OpenVINO, with any number of images of any size.
+"""A refiner for other engines, ONNX and OpenVINO, with any number of images of any size; or its file by itself.
 
-What is exported takes ``images`` and gives ``refined``, both (N, C, H, W), float32, in [-1, 1]. Where the network folds
-blocks of pixels, H and W are multiples of their side, which stands in the file as ``multiple``.
+What is exported for an engine takes ``images`` and gives ``refined``, both (N, C, H, W), float32, in [-1, 1]. Where the
+network folds blocks of pixels, H and W are multiples of their side, which stands in the file as ``multiple``.
 """
 
 import json
@@ -16,10 +16,10 @@ from torch import Tensor
 from refiner.errors import OutputError, missing_extra
 from refiner.files import atomic_path, write_bytes
 from refiner.networks import RefinerNetwork
-from refiner.refiner_files import RefinerFile
+from refiner.refiner_files import RefinerFile, save_refiner
 
-SUFFIXES = (".onnx", ".xml")
-"""Of ONNX files, and of OpenVINO's, which put their weights into a ``.bin`` beside."""
+SUFFIXES = (".onnx", ".xml", ".safetensors")
+"""Of ONNX files, of OpenVINO's, which put their weights into a ``.bin`` beside, and of refiner files."""
 
 OPSET = 18
 
@@ -85,7 +85,7 @@ def to_openvino(network: RefinerNetwork, metadata: dict[str, Any] | None = None)
 
 
 def export_refiner(refiner: RefinerFile, path: Path, *, overwrite: bool = False) -> list[Path]:
-    """Write a refiner as an ONNX or OpenVINO file, chosen by the suffix.
+    """Write a refiner as an ONNX, OpenVINO or refiner file, chosen by the suffix.
 
     Args:
         refiner: as loaded.
@@ -101,12 +101,16 @@ def export_refiner(refiner: RefinerFile, path: Path, *, overwrite: bool = False)
     """
     if path.suffix not in SUFFIXES:
         raise OutputError(f"{path}: ends in {path.suffix or 'nothing'}, expected one of {' '.join(SUFFIXES)}")
-    files = [path] if path.suffix == ".onnx" else [path, path.with_suffix(".bin")]
+    files = [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]
     for file in files:
         if file.exists() and not overwrite:
             raise OutputError(f"{file}: is there already; choose another name, or replace it with --overwrite")
     if path.suffix == ".onnx":
         write_bytes(path, to_onnx(refiner.network, refiner.metadata))
+        return files
+    if path.suffix == ".safetensors":
+        facts = {name: refiner.metadata[name] for name in ("architecture", "training")}
+        save_refiner(path, refiner.network, **facts)
         return files
     model = to_openvino(refiner.network, refiner.metadata)
     import openvino

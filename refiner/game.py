@@ -29,10 +29,13 @@ from refiner.monitors import discriminator_figures, refiner_figures
 from refiner.motion import motion_loss
 from refiner.networks import RefinerNetwork
 from refiner.objectives import OBJECTIVES
-from refiner.players import Player, architecture, build_networks, make_optimizer
+from refiner.players import CONDITIONS, Player, architecture, build_networks, make_optimizer
 from refiner.processes import Processes
 from refiner.randomness import Rows
 from refiner.refiner_files import RefinerFile, save_refiner
+
+LARGEST_GAZE = 0.5
+"""In radians; what is 1 to a discriminator that is told it."""
 
 Figures = dict[str, Tensor]
 """Scalars that one update measured, by name."""
@@ -74,7 +77,11 @@ class Game:
         self.discriminator_optimizer = make_optimizer(self.discriminator, configuration.discriminator_optimizer)
         self.history = ImageHistory(configuration.history_size)
         self.objective = OBJECTIVES[configuration.objective]
-        self.features = SELF_REGULARIZATIONS[configuration.self_regularization]
+        self.features = (
+            self.task.features
+            if self.task and configuration.self_regularization == "features"
+            else SELF_REGULARIZATIONS[configuration.self_regularization]
+        )
 
     # --- moves -------------------------------------------------------------------------------------------------
 
@@ -85,6 +92,8 @@ class Game:
         *,
         adversarial: bool = True,
         real: Tensor | None = None,
+        gaze: Tensor | None = None,
+        mask: Tensor | None = None,
     ) -> Figures:
         """One step of the refiner: fool the discriminator and stay near the render, or only the latter.
 
@@ -95,6 +104,8 @@ class Game:
             generator: what the discriminator's augmentation draws from.
             adversarial: False while the refiner is pre-trained.
             real: the same of photographs, where the game needs them.
+            gaze: (N, 2), of the renders, where the discriminator is told it.
+            mask: (N, 1, H, W), how much each place counts in self-regularization; None is all alike.
 
         Raises:
             TrainingError: the loss is not finite.
@@ -102,12 +113,13 @@ class Game:
         synthetic = self._place(synthetic)
         with self.autocast():
             refined = self.refiner(synthetic)
-            regularization = self_regularization_loss(refined, synthetic, features=self.features)
+            weights = None if mask is None else self._place(mask)
+            regularization = self_regularization_loss(refined, synthetic, features=self.features, weights=weights)
             terms = {"self_regularization": regularization}
             # Pre-training keeps lambda, as equation 3 has it: plain SGD feels the scale.
             loss = regularization * (self.configuration.self_regularization_weight or float(not adversarial))
             if adversarial:
-                terms["adversarial"] = self.fooling(refined, generator)
+                terms["adversarial"] = self.fooling(refined, generator, gaze)
                 loss = loss + terms["adversarial"]
                 tied, ties = self.tie(refined, synthetic, None if real is None else self._place(real), generator)
                 loss, terms = loss + tied, terms | ties
@@ -123,7 +135,13 @@ class Game:
         return terms | refiner_figures(*map(self.processes.gather, (synthetic, refined)))
 
     def update_discriminator(
-        self, synthetic: Tensor, real: Tensor, generator: torch.Generator, *, penalize: bool = True
+        self,
+        synthetic: Tensor,
+        real: Tensor,
+        generator: torch.Generator,
+        *,
+        penalize: bool = True,
+        gaze: Tensor | None = None,
     ) -> Figures:
         """One step of the discriminator on refined images, fresh and of the history, and on photographs.
 
@@ -132,6 +150,7 @@ class Game:
             real: the same of photographs.
             generator: what the history, the augmentation and the penalty draw from.
             penalize: whether this update takes the R1 penalty, where the configuration gives it a weight.
+            gaze: (N, 2), of the renders, where the discriminator is told it.
 
         Raises:
             TrainingError: the loss is not finite.
@@ -139,11 +158,14 @@ class Game:
         synthetic, real = self._place(synthetic), self._place(real)
         with self.autocast(), torch.no_grad():
             fresh = self.refiner(synthetic)
-        rows = self._rows(len(fresh))
-        refined = self.history.mix(self.processes.gather(fresh), generator)[rows.slice]
-        refined, real = self._augment(refined, generator), self._augment(real, generator)
+            answers = self.task(real) if self.task is not None and gaze is not None else None
+        rows, channels = self._rows(len(fresh)), self.configuration.channels
+        mixed = self.history.mix(self.processes.gather(self._told(fresh, gaze)), generator)[rows.slice]
+        refined, planes = self._augment(mixed[:, :channels], generator), mixed[:, channels:]
+        refined = torch.cat([refined, planes], dim=1) if planes.shape[1] else refined
+        real = self._told(self._augment(real, generator), answers)
         with self.autocast():
-            refined_logits, real_logits = self.discriminator(refined), self.discriminator(real)
+            refined_logits, real_logits = self.discriminator(refined), self.discriminator(real, real=True)
             smoothed = {"smoothing": self.configuration.label_smoothing} if self.objective.log_odds else {}
             loss = self.objective.discriminator(refined_logits, real_logits, **smoothed)
         terms = {"discriminator_loss": loss}
@@ -159,10 +181,11 @@ class Game:
         refined_logits, real_logits = map(self.processes.gather, (refined_logits, real_logits))
         return terms | discriminator_figures(refined_logits[: rows.batch - rows.batch // 2], real_logits)
 
-    def fooling(self, refined: Tensor, generator: torch.Generator) -> Tensor:
+    def fooling(self, refined: Tensor, generator: torch.Generator, gaze: Tensor | None = None) -> Tensor:
         """What the refiner loses where the discriminator tells its images; the discriminator stands still."""
         self.discriminator.requires_grad_(False).eval()  # differentiable, but frozen, spectral norms too
-        loss = self.objective.refiner(self.discriminator(self._augment(refined, generator)))
+        seen = self._told(self._augment(refined, generator), gaze)
+        loss = self.objective.refiner(self.discriminator(seen))
         self.discriminator.requires_grad_(True).train()
         return loss
 
@@ -192,6 +215,14 @@ class Game:
         """What the discriminator sees of images."""
         strengths = self.configuration.discriminator.augmentation.model_dump()
         return augment(images, generator, rows=self._rows(len(images)), **strengths)
+
+    def _told(self, images: Tensor, gaze: Tensor | None) -> Tensor:
+        """Images with the gaze of each as further planes, where the discriminator is told it."""
+        if not CONDITIONS[self.configuration.discriminator.condition]:
+            return images
+        assert gaze is not None
+        planes = (gaze.to(images) / LARGEST_GAZE)[:, :, None, None]
+        return torch.cat([images, planes.expand(-1, -1, *images.shape[2:])], dim=1)
 
     def _rows(self, count: int) -> Rows:
         """Which of the batch this process has."""

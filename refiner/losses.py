@@ -19,16 +19,21 @@ from refiner.randomness import Rows
 
 
 def self_regularization_loss(
-    refined: Tensor, synthetic: Tensor, *, features: Callable[[Tensor], Tensor] | None = None
+    refined: Tensor,
+    synthetic: Tensor,
+    *,
+    features: Callable[[Tensor], Tensor] | None = None,
+    weights: Tensor | None = None,
 ) -> Tensor:
     """Distance between refined images and the synthetic images they came from.
 
-    Absolute differences, averaged over images, channels, rows and columns.
+    Absolute differences, averaged over images, channels, rows and columns, or as far as each place counts.
 
     Args:
         refined: (N, C, H, W), float, in [-1, 1]. Gradients flow through it.
         synthetic: same shape and device as ``refined``.
         features: the paper's psi, image space to the space compared; keeps N first. None compares pixels.
+        weights: (N, 1, H, W), at least 0, of the places of an image; ``features`` must keep H and W.
 
     Returns:
         Scalar tensor, at least 0; 0 when the images agree.
@@ -47,7 +52,10 @@ def self_regularization_loss(
         raise ValueError(f"refined is {tuple(refined.shape)}, synthetic {tuple(synthetic.shape)}: expected one shape")
     if features is not None:
         refined, synthetic = features(refined), features(synthetic)
-    return (refined - synthetic).abs().mean()
+    apart = (refined - synthetic).abs()
+    if weights is None:
+        return apart.mean()
+    return (weights * apart).sum() / weights.expand_as(apart).sum().clamp(min=1e-6)
 
 
 def channel_mean(images: Tensor) -> Tensor:

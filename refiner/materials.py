@@ -2,7 +2,7 @@
 
 import logging
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from refiner.augmentation import Augmentation
 from refiner.configuration import TrainingConfiguration
@@ -68,6 +68,11 @@ def load_materials(
 
 
 def _check_batch(configuration: TrainingConfiguration, processes: int) -> None:
+    if processes > 1 and configuration.discriminator.batch_norm:
+        raise ConfigurationError(
+            "discriminator.batch_norm takes the statistics of a whole batch, of which each process has a share; leave "
+            "it out, or train in one process"
+        )
     if configuration.batch_size % processes:
         raise ConfigurationError(
             f"batch_size is {configuration.batch_size}, and {processes} processes share each batch equally; set it to "
@@ -84,7 +89,12 @@ def _load_domains(configuration: TrainingConfiguration, task: FrozenEstimator | 
     domains = {}
     for name in ("renders", "photographs"):
         path = getattr(configuration.data, name)
-        domain = load_domain(path, key=f"data.{name}", size=configuration.size, channels=configuration.channels)
+        beside: dict[str, Any] = {}
+        if name == "renders":
+            beside = {"gaze": configuration.discriminator.condition == "gaze", "mask": configuration.data.mask}
+        domain = load_domain(
+            path, key=f"data.{name}", size=configuration.size, channels=configuration.channels, **beside
+        )
         log.info("%s: %d images%s", name, len(domain), f", {len(domain.rejected)} left out" if domain.rejected else "")
         domains[name] = domain
     if configuration.data.preflight != "skip":

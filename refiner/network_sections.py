@@ -72,6 +72,11 @@ class DiscriminatorSection(Section):
     spectral_norm: bool = False
     """Whether the weights of every layer are divided by their largest singular value, see
     ``refiner.networks.normalize_spectrally``."""
+    batch_norm: bool = False
+    """Whether batches are normalised behind each convolution but the first, photographs and refined images by
+    statistics of their own; see ``refiner.networks.DomainNorm``."""
+    condition: Literal["none", "gaze"] = "none"
+    """gaze: it is told where each eye looks, by the label of a render and by ``data.estimator`` of a photograph."""
     r1_weight: float = Field(0.0, ge=0)
     """Gamma of the R1 penalty on photographs, half of which multiplies the mean squared norm of the logits' gradients,
     see ``refiner.losses.r1_penalty``; 0 does without."""

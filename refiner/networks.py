@@ -149,6 +149,31 @@ DCGAN_SLOPE, DCGAN_SPREAD = 0.2, 0.02
 """Of its leaky units, and standard deviation of its first weights; Radford et al. 2016, arXiv:1511.06434, section 4."""
 
 
+class DomainNorm(nn.Module):
+    """Batch normalisation with statistics of each domain, and one gain and one shift for both.
+
+    Were these of each domain, too, the discriminator would know from them which of the two it is looking at.
+
+    Args:
+        features: channels.
+
+    Source:
+        Ioffe and Szegedy 2015, arXiv:1502.03167, algorithm 1; a batch of each domain by itself, as in Chintala et al.,
+        How to Train a GAN, NIPS 2016.
+    """
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.statistics = nn.ModuleList(nn.BatchNorm2d(features, affine=False) for _ in ("refined", "real"))
+        self.gain, self.shift = nn.Parameter(torch.ones(features)), nn.Parameter(torch.zeros(features))
+        self.real = False
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(N, features, h, w) to the same, by the statistics of the domain that :attr:`real` names."""
+        normal: Tensor = self.statistics[int(self.real)](inputs)
+        return normal * self.gain[:, None, None] + self.shift[:, None, None]
+
+
 class Discriminator(nn.Module):
     """What the discriminators share: a trunk, two scores, and one logit as their difference.
 
@@ -160,11 +185,14 @@ class Discriminator(nn.Module):
         layers: layer table, "gaze" or "hand" of the paper, or "dcgan": strides instead of pooling, leaky units, weights
             that begin small.
         width: factor on the number of channels of every hidden layer; 1 is the paper's.
+        batch_norm: a :class:`DomainNorm` behind each convolution of the trunk but the first.
     """
 
     features: int
 
-    def __init__(self, channels: int = 1, *, layers: str = "gaze", width: float = 1.0) -> None:
+    def __init__(
+        self, channels: int = 1, *, layers: str = "gaze", width: float = 1.0, batch_norm: bool = False
+    ) -> None:
         super().__init__()
         modules: list[nn.Module] = []
         for kind, out_channels, kernel, stride in _DISCRIMINATOR_LAYERS[layers]:
@@ -173,20 +201,25 @@ class Discriminator(nn.Module):
                 continue
             out_channels = max(1, round(out_channels * width))
             unit = nn.LeakyReLU(DCGAN_SLOPE, inplace=True) if layers == "dcgan" else nn.ReLU(inplace=True)
-            modules += [nn.Conv2d(channels, out_channels, kernel, stride, (kernel - 1) // 2), unit]
+            norm = [DomainNorm(out_channels)] if batch_norm and modules else []
+            modules += [nn.Conv2d(channels, out_channels, kernel, stride, (kernel - 1) // 2), *norm, unit]
             channels = out_channels
         self.trunk = nn.Sequential(*modules)
         self.features = channels
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor, *, real: bool = False) -> Tensor:
         """Judge each patch, or each image.
 
         Args:
             images: (N, C, H, W), float, in [-1, 1].
+            real: whether they are photographs: told to batch normalisation alone.
 
         Returns:
             (N, 1, h, w) logits, float32; positive means refined.
         """
+        for module in self.modules():
+            if isinstance(module, DomainNorm):
+                module.real = real
         with parametrize.cached():
             with torch.autocast(images.device.type, enabled=False):
                 for module in self.modules():  # weights under spectral norm are divided by their norm in fp32, and once
@@ -220,12 +253,19 @@ class PatchDiscriminator(Discriminator):
             "dcgan" (657,346 parameters, receptive field 22, 4x6 patches at 35x55).
         width: factor on the number of channels of every hidden layer; 1 is the paper's.
         spectral_norm: divide every weight by its largest singular value, see :func:`normalize_spectrally`.
+        batch_norm: see :class:`Discriminator`.
     """
 
     def __init__(
-        self, channels: int = 1, *, layers: str = "gaze", width: float = 1.0, spectral_norm: bool = False
+        self,
+        channels: int = 1,
+        *,
+        layers: str = "gaze",
+        width: float = 1.0,
+        spectral_norm: bool = False,
+        batch_norm: bool = False,
     ) -> None:
-        super().__init__(channels, layers=layers, width=width)
+        super().__init__(channels, layers=layers, width=width, batch_norm=batch_norm)
         self.head = nn.Conv2d(self.features, 2, 1)
         self._begin(layers, spectral_norm=spectral_norm)
 
@@ -251,15 +291,22 @@ class GlobalDiscriminator(Discriminator):
         layers: trunk, "gaze" (85,154 parameters in all) or "hand" (187,298).
         width: factor on the number of channels of every hidden layer.
         spectral_norm: divide every weight by its largest singular value, see :func:`normalize_spectrally`.
+        batch_norm: see :class:`Discriminator`.
 
     Source:
         arXiv:1612.07828, section 3.3, the comparison of local and global adversarial loss.
     """
 
     def __init__(
-        self, channels: int = 1, *, layers: str = "gaze", width: float = 1.0, spectral_norm: bool = False
+        self,
+        channels: int = 1,
+        *,
+        layers: str = "gaze",
+        width: float = 1.0,
+        spectral_norm: bool = False,
+        batch_norm: bool = False,
     ) -> None:
-        super().__init__(channels, layers=layers, width=width)
+        super().__init__(channels, layers=layers, width=width, batch_norm=batch_norm)
         self.regions = nn.Linear(self.features * REGIONS**2, self.features)
         self.head = nn.Linear(self.features, 2)
         self._begin(layers, spectral_norm=spectral_norm)

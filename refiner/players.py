@@ -10,6 +10,9 @@ from refiner.configuration import OptimizerSection, TrainingConfiguration
 from refiner.networks import DISCRIMINATORS, Discriminator, RefinerNetwork
 from refiner.randomness import derived_seed
 
+CONDITIONS = {"none": 0, "gaze": 2}
+"""Further planes that a discriminator sees, by the condition that a configuration names: one for each number."""
+
 
 class Player(NamedTuple):
     """A network and its optimizer."""
@@ -40,7 +43,8 @@ def build_networks(configuration: TrainingConfiguration, *, purpose: str = "") -
         refiner = RefinerNetwork(**architecture(configuration))
         torch.manual_seed(derived_seed(configuration.seed, f"{purpose}discriminator"))
         discriminator = DISCRIMINATORS[section.scope](
-            configuration.channels, layers=section.layers, width=section.width, spectral_norm=section.spectral_norm
+            configuration.channels + CONDITIONS[section.condition],
+            **section.model_dump(include={"layers", "width", "spectral_norm", "batch_norm"}),
         )
     return refiner.to(memory_format=torch.channels_last), discriminator.to(memory_format=torch.channels_last)
 

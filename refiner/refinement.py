@@ -17,6 +17,7 @@ from torch import Tensor
 from refiner.backends import open_backend
 from refiner.errors import DataError
 from refiner.hardware import keep_freed_memory, resolve_device
+from refiner.hub import fetch_refiner, is_address
 from refiner.image_files import Image
 from refiner.images import from_planes, to_planes
 from refiner.networks import RefinerNetwork
@@ -58,13 +59,18 @@ class Refiner:
 
     @classmethod
     def load(cls, path: Path | str, *, device: str = "auto", backend: str = "torch") -> Self:
-        """Load a refiner file, or that of a run folder.
+        """Load a refiner file, or that of a run folder, or one that others share.
+
+        Args:
+            path: a file, a folder, the name of a ready refiner, or ``hf://OWNER/NAME``, see :mod:`refiner.hub`.
+            device: ``auto``, ``cpu`` or ``cuda``.
+            backend: what computes, see :mod:`refiner.backends`.
 
         Raises:
             DataError: there is none, or it is damaged.
-            DeviceError: the device or the backend is not there.
+            DeviceError: the device or the backend is not there, or the extra ``hub`` for an address.
         """
-        network, metadata = load_refiner(Path(path))
+        network, metadata = load_refiner(fetch_refiner(str(path)) if is_address(str(path)) else Path(path))
         return cls(network, metadata, device=device, backend=backend)
 
     @property

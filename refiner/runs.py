@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from refiner.configuration import changed_keys, read_configuration, write_configuration
+from refiner.configuration_files import changed_keys, read_configuration, write_configuration
 from refiner.errors import ConfigurationError, OutputError, RunError
 from refiner.files import TEMPORARY_PREFIX, JsonLines, locked, read_json_lines, read_regular, write_text
 from refiner.hardware import environment, resolve_device

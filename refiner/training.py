@@ -240,25 +240,27 @@ class Training:
                 update()
 
     def _update_refiner(self, *, adversarial: bool = True) -> None:
-        synthetic = self._draw("renders")
+        synthetic, beside = self._draw("renders")
         generator = torch_generator(self.configuration.seed, "update_refiner", self.drawn["renders"])
-        real = self._draw("photographs", TIED) if adversarial and self.game.needs_photographs else None
-        self._add(self.game.update_refiner(synthetic, generator, adversarial=adversarial, real=real))
+        real = self._draw("photographs", TIED)[0] if adversarial and self.game.needs_photographs else None
+        self._add(self.game.update_refiner(synthetic, generator, adversarial=adversarial, real=real, **beside))
 
     def _update_discriminator(self) -> None:
-        synthetic, real = self._draw("renders"), self._draw("photographs")
+        (synthetic, beside), (real, _) = self._draw("renders"), self._draw("photographs")
         generator = torch_generator(self.configuration.seed, "history", self.drawn["photographs"])
         penalize = self.drawn["photographs"] % self.configuration.discriminator.r1_every == 0
-        self._add(self.game.update_discriminator(synthetic, real, generator, penalize=penalize))
+        gaze = beside.get("gaze")
+        self._add(self.game.update_discriminator(synthetic, real, generator, penalize=penalize, gaze=gaze))
 
-    def _draw(self, name: str, order: str = "") -> Tensor:
-        """The rows of the next batch that are this process's, of a domain in an order of its own or another."""
+    def _draw(self, name: str, order: str = "") -> tuple[Tensor, dict[str, Tensor]]:
+        """Of the next batch, in the domain's own order or another, the rows of this process, and what lies beside."""
         order = order or name
-        batch = self.domains[name].batch(self.samplers[order].batch(self.drawn[order])[self.rows.slice])
+        numbers = self.samplers[order].batch(self.drawn[order])[self.rows.slice]
+        batch, beside = self.domains[name].batch(numbers), self.domains[name].beside(numbers)
         if name in self.augmentations:
             batch = self.augmentations[name].planes(batch, position=(self.drawn[order],), first=self.rows.first)
         self.drawn[order] += 1
-        return batch
+        return batch, beside
 
     def _add(self, figures: dict[str, Tensor]) -> None:
         for name, value in figures.items():

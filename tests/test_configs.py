@@ -7,7 +7,8 @@ import pytest
 import torch
 import yaml
 
-from refiner.configuration import TrainingConfiguration, read_configuration
+from refiner.configuration import TrainingConfiguration
+from refiner.configuration_files import read_configuration
 from refiner.demonstration import RECIPE, SHORT
 from refiner.files import read_json_lines
 from refiner.gaze.configuration import GazeConfiguration

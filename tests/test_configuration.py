@@ -4,18 +4,16 @@ from typing import get_args
 
 import pytest
 
-from refiner.configuration import (
-    TrainingConfiguration,
-    changed_keys,
-    read_configuration,
-    write_configuration,
-)
+from refiner.configuration import TrainingConfiguration
+from refiner.configuration_files import changed_keys, read_configuration, write_configuration
 from refiner.discriminator_augmentation import augment
 from refiner.errors import ConfigurationError
 from refiner.losses import SELF_REGULARIZATIONS
 from refiner.network_sections import DiscriminatorAugmentationSection, DiscriminatorSection
 from refiner.networks import DISCRIMINATORS
 from refiner.objectives import OBJECTIVES
+from refiner.players import CONDITIONS
+from refiner.rivals import GAMES
 
 
 def read(text: str, tmp_path: Path, *overrides: str) -> TrainingConfiguration:
@@ -83,7 +81,24 @@ def test_sections_and_overrides(tmp_path: Path) -> None:
         ("discriminator: {augmentation: {cutout: 1}}", "discriminator.augmentation.cutout is 1"),
         ("discriminator: {augmentation: {brightness: -0.1}}", "discriminator.augmentation.brightness is -0.1"),
         ("discriminator: {augmentation: {contrast: 1.1}}", "discriminator.augmentation.contrast is 1.1"),
-        ("self_regularization: features", "self_regularization is 'features'"),
+        ("self_regularization: feelings", "self_regularization is 'feelings'"),
+        ("self_regularization: features", "features, those of an estimator; set data.estimator"),
+        ("{self_regularization: features, data: {estimator: e, mask: m}}", "data.mask weighs pixels"),
+        ("{augmentation: {renders: [HorizontalFlip]}, data: {mask: m}}", "and data.mask would stay"),
+        ("discriminator: {condition: gaze}", "photographs have no labels; set data.estimator"),
+        (
+            "{discriminator: {condition: gaze}, data: {estimator: e}, augmentation: {renders: [HorizontalFlip]}}",
+            "and discriminator.condition would stay",
+        ),
+        (
+            "{objective: wasserstein, data: {estimator: e}, discriminator: {condition: gaze, gradient_penalty: 10}}",
+            "would mix their gaze",
+        ),
+        ("discriminator: {batch_norm: true, r1_weight: 1}", "are about each image by itself"),
+        ("{objective: wasserstein, discriminator: {batch_norm: true, gradient_penalty: 10}}", "each image by itself"),
+        ("discriminator: {batch_norm: true, spectral_norm: true}", "batch_norm undoes what spectral_norm keeps"),
+        ("correspondence: cyclic", "correspondence is 'cyclic'"),
+        ("correspondence_weight: -1", "correspondence_weight is -1"),
         ("self_regularization: channel_mean", "self_regularization is channel_mean, which is the same as pixels"),
     ],
 )
@@ -98,7 +113,9 @@ def test_a_bad_file_is_refused_in_one_sentence(text: str, message: str, tmp_path
 def test_what_names_a_function_is_in_its_table() -> None:
     fields = TrainingConfiguration.model_fields
     assert get_args(fields["objective"].annotation) == (*OBJECTIVES,)
-    assert get_args(fields["self_regularization"].annotation) == (*SELF_REGULARIZATIONS,)
+    assert get_args(fields["self_regularization"].annotation) == (*SELF_REGULARIZATIONS, "features")
+    assert get_args(fields["correspondence"].annotation) == (*GAMES,)
+    assert get_args(DiscriminatorSection.model_fields["condition"].annotation) == (*CONDITIONS,)
     assert get_args(DiscriminatorSection.model_fields["scope"].annotation) == (*DISCRIMINATORS,)
     assert set(DiscriminatorAugmentationSection.model_fields) <= inspect.signature(augment).parameters.keys()
 

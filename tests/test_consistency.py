@@ -73,6 +73,19 @@ def test_colour_is_seen_as_its_luma(estimator: Path) -> None:
     assert not torch.allclose(task(green), task(blue), atol=1e-4)
 
 
+def test_features_are_the_last_map_that_the_estimator_looks_at(tiny: TrainingConfiguration, estimator: Path) -> None:
+    task = load_frozen_estimator(estimator, key="data.estimator", size=SIZE)
+    maps = task.features(images())
+    assert torch.equal(task.network.last(task.network.hidden(maps)), task(images()))
+    assert torch.allclose(task.features(images().expand(-1, 3, -1, -1)), maps, atol=1e-5)
+    configuration = tiny.model_copy(update={"self_regularization": "features"})
+    game = Game(configuration, device="cpu", precision="fp32", task=task)
+    with torch.no_grad():
+        expected = (task.features(game.refiner(images())) - maps).abs().mean()
+    figures = game.update_refiner(images(), torch_generator(0, "draws"), adversarial=False)
+    assert figures["self_regularization"].item() == pytest.approx(expected.item(), rel=1e-5)
+
+
 def test_a_heavy_weight_keeps_the_answers(tiny: TrainingConfiguration, estimator: Path) -> None:
     """Against a discriminator that pulls, the answers move less with the term than without."""
     optimizer = tiny.refiner_optimizer.model_copy(update={"learning_rate": 0.005})

@@ -15,6 +15,7 @@ from refiner.conversion import Conversion, convert
 from refiner.data import ImageDomain, Sampler, StoredImages, load_domain
 from refiner.errors import DataError, ImageError
 from refiner.image_files import write_image
+from refiner.records import write_labels
 
 EYE = (np.arange(8 * 12) * 2).reshape(8, 12).astype(np.uint8)
 
@@ -199,3 +200,46 @@ def test_order_differs_by_epoch_seed_and_purpose() -> None:
     assert len(set(orders)) == 4
     assert all(Counter(order) == Counter(range(50)) for order in orders)
     assert tuple(range(50)) not in orders
+
+
+def labelled(folder: Path) -> Path:
+    for number in range(4):
+        write_image(folder / f"{number}.png", np.full((8, 12), 40 * number, np.uint8))
+    gaze = {f"{number}.png": {"gaze": np.array([0.1 * number, -0.2])} for number in (0, 1, 3)}
+    write_labels(folder / "labels.csv", gaze)
+    return folder
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_gaze_comes_along_and_images_without_are_left_out(stored: bool, tmp_path: Path) -> None:
+    source = labelled(tmp_path / "renders")
+    if stored:
+        convert(source, tmp_path / "renders.h5", Conversion())
+        source = tmp_path / "renders.h5"
+    domain = load_domain(source, key="data.renders", size=(8, 12), channels=1, gaze=True)
+    assert list(domain.rejected) == ["2.png"]
+    assert "has no label gaze" in domain.rejected["2.png"]
+    found = domain.beside([2, 0])["gaze"]
+    assert found.dtype == torch.float32
+    assert np.allclose(found, [[0.3, -0.2], [0.0, -0.2]])
+    assert domain.digest() != load_domain(source, key="data.renders", size=(8, 12), channels=1).digest()
+
+
+def test_masks_are_of_each_image_or_of_all(tmp_path: Path) -> None:
+    source = labelled(tmp_path / "renders")
+    mask = np.zeros((16, 24), np.uint8)  # twice as large as the images
+    mask[:8] = 255
+    write_image(tmp_path / "mask.png", mask)
+    write_image(tmp_path / "masks" / "3.png", np.full((8, 12), 51, np.uint8))
+    write_image(tmp_path / "masks" / "0.png", mask)
+    domain = load_domain(source, key="data.renders", size=(8, 12), channels=1, mask=tmp_path / "mask.png")
+    found = domain.beside([0, 3])["mask"]
+    assert found.shape == (2, 1, 8, 12)
+    assert torch.equal(found[1, 0], torch.cat([torch.ones(4, 12), torch.zeros(4, 12)]))
+    domain = load_domain(source, key="data.renders", size=(8, 12), channels=1, mask=tmp_path / "masks")
+    assert list(domain.rejected) == ["1.png", "2.png"]
+    assert domain.beside([1])["mask"].unique().tolist() == pytest.approx([0.2])
+
+
+def test_nothing_lies_beside_unless_asked_for(tmp_path: Path) -> None:
+    assert load(labelled(tmp_path / "renders")).beside([0, 1]) == {}

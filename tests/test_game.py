@@ -226,3 +226,59 @@ def test_without_history_and_self_regularization(tiny: TrainingConfiguration) ->
     expected = torch.autograd.grad(adversarial, list(game.refiner.parameters()))
     found = gradient_of_the_refiner(game)
     assert torch.allclose(found, torch.cat([grad.flatten() for grad in expected]), atol=1e-7)
+
+
+def test_a_mask_says_where_the_refiner_must_stay_near(tiny: TrainingConfiguration) -> None:
+    mask = torch.zeros(6, 1, 8, 12)
+    mask[..., :4] = 1
+    game = Game(tiny, device="cpu", precision="fp32")
+    with torch.no_grad():
+        expected = (game.refiner(images()) - images())[..., :4].abs().mean()
+    figures = game.update_refiner(images(), DRAWS, adversarial=False, mask=mask)
+    assert figures["self_regularization"].item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def gaze(seed: int = 0) -> torch.Tensor:
+    return torch.rand(6, 2, generator=torch_generator(seed, "gaze")) - 0.5
+
+
+def conditional(tiny: TrainingConfiguration) -> Game:
+    """Its estimator says of every photograph that it looks by its first two pixels."""
+    section = tiny.discriminator.model_copy(update={"condition": "gaze"})
+    configuration = tiny.model_copy(update={"discriminator": section, "consistency_weight": 0.0})
+    game = Game(configuration, device="cpu", precision="fp32")
+    game.task = lambda photographs: photographs[:, 0, 0, :2]  # type: ignore[assignment]
+    return game
+
+
+def test_a_conditional_discriminator_is_told_the_gaze_of_each_image(tiny: TrainingConfiguration) -> None:
+    game, seen = conditional(tiny), list[torch.Tensor]()
+    game.discriminator.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach().clone()))
+    game.update_refiner(images(), DRAWS, gaze=gaze())
+    game.update_discriminator(images(), images(seed=1), torch_generator(0, "h"), gaze=gaze())
+    for told in seen[:2]:  # the refiner's update, then refined images
+        assert told.shape == (6, 3, 8, 12)
+        assert torch.allclose(told[:, 1:], (2 * gaze())[:, :, None, None].expand(-1, -1, 8, 12))
+    assert torch.allclose(seen[2][:, 1:, 3, 5], 2 * images(seed=1)[:, 0, 0, :2])
+    assert torch.equal(seen[2][:, :1], images(seed=1))
+
+
+def test_history_keeps_the_gaze_of_its_images(tiny: TrainingConfiguration) -> None:
+    game, seen = conditional(tiny), list[torch.Tensor]()
+    game.update_discriminator(images(), images(seed=1), torch_generator(0, "h", 0), gaze=gaze())
+    held = game.history.images
+    assert held is not None
+    assert torch.allclose(held[:, 1:, 0, 0], 2 * gaze()[3:])
+    game.discriminator.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach().clone()))
+    game.update_discriminator(images(seed=3), images(seed=1), torch_generator(0, "h", 1), gaze=gaze(3))
+    old = {tuple(row.tolist()) for row in 2 * gaze()[3:]}
+    assert {tuple(row.tolist()) for row in seen[0][3:, 1:, 0, 0]} <= old
+    assert torch.allclose(seen[0][:3, 1:, 0, 0], 2 * gaze(3)[:3])
+
+
+def test_normalisation_in_the_refiner_s_update_leaves_the_statistics(tiny: TrainingConfiguration) -> None:
+    game = with_discriminator(tiny, batch_norm=True)
+    game.update_discriminator(images(), images(seed=1), torch_generator(0, "h"))
+    before = copy.deepcopy(game.discriminator.state_dict())
+    game.update_refiner(images(), DRAWS)
+    assert all(torch.equal(value, before[name]) for name, value in game.discriminator.state_dict().items())

@@ -187,3 +187,15 @@ def test_penalties_of_rows_are_those_of_the_batch() -> None:
     assert mean(
         lambda r: gradient_penalty(network, refined[r.slice], real[r.slice], torch_generator(0, "gp"), rows=r)
     ) == pytest.approx(gradient_penalty(network, refined, real, torch_generator(0, "gp")).item())
+
+
+def test_self_regularization_counts_places_as_their_weights_say() -> None:
+    refined, synthetic = torch.zeros(2, 3, 2, 3), torch.zeros(2, 3, 2, 3)
+    refined[0, :, 0, 1], refined[1, :, 1, 2] = 0.5, 0.9
+    weights = torch.zeros(2, 1, 2, 3)
+    weights[0, 0, 0, 1], weights[0, 0, 0, 0], weights[1, 0, 0, 0] = 1.0, 0.5, 0.5
+    found = self_regularization_loss(refined, synthetic, weights=weights)
+    assert found.item() == pytest.approx(0.5 * 1.0 / 2.0)  # the change at weight 0 costs nothing
+    alike = self_regularization_loss(refined, synthetic, weights=torch.full((2, 1, 2, 3), 0.3))
+    assert alike.item() == pytest.approx(self_regularization_loss(refined, synthetic).item())
+    assert self_regularization_loss(refined, synthetic, weights=torch.zeros(2, 1, 2, 3)).item() == 0

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from refiner.networks import (
     DISCRIMINATORS,
+    DomainNorm,
     GlobalDiscriminator,
     PatchDiscriminator,
     RefinerNetwork,
@@ -231,3 +232,41 @@ def test_a_smooth_change_is_no_checkerboard(size: tuple[int, int]) -> None:
     assert torch.allclose(inside, torch.zeros_like(inside), atol=1e-6)
     refiner.head.register_forward_hook(lambda *_: torch.full((2, 1, *size), 100.0))
     assert torch.allclose(refiner(images), torch.full((2, 1, *size), 0.5))
+
+
+def test_batches_are_normalised_by_the_statistics_of_their_domain() -> None:
+    norm = DomainNorm(2)
+    refined, real = torch.rand(5, 2, 3, 4) * 3 + 2, torch.rand(5, 2, 3, 4) - 7
+    for flag, images in ((False, refined), (True, real)):
+        norm.real = flag
+        out = norm(images)
+        assert torch.allclose(out.mean(dim=(0, 2, 3)), torch.zeros(2), atol=1e-5)
+        assert torch.allclose(out.var(dim=(0, 2, 3), unbiased=False), torch.ones(2), atol=1e-3)
+    means = [statistics.running_mean for statistics in norm.statistics]
+    assert torch.allclose(means[0], 0.1 * refined.mean(dim=(0, 2, 3)), atol=1e-5)  # momentum 0.1, from 0
+    assert torch.allclose(means[1], 0.1 * real.mean(dim=(0, 2, 3)), atol=1e-5)
+
+
+def test_gain_and_shift_are_of_both_domains() -> None:
+    norm = DomainNorm(2)
+    torch.nn.init.constant_(norm.gain, 3.0)
+    torch.nn.init.constant_(norm.shift, 1.0)
+    for norm.real in (False, True):
+        assert torch.allclose(norm(torch.rand(5, 2, 3, 4)).mean(dim=(0, 2, 3)), torch.ones(2), atol=1e-5)
+    assert parameter_count(norm) == 4
+
+
+@pytest.mark.parametrize("scope", sorted(DISCRIMINATORS))
+@pytest.mark.parametrize("layers", ["gaze", "dcgan"])
+def test_a_discriminator_tells_its_norms_the_domain(scope: str, layers: str) -> None:
+    """Behind each convolution of the trunk but the first."""
+    discriminator = DISCRIMINATORS[scope](layers=layers, width=0.25, batch_norm=True)
+    norms = [module for module in discriminator.modules() if isinstance(module, DomainNorm)]
+    convolutions = [module for module in discriminator.trunk if isinstance(module, torch.nn.Conv2d)]
+    assert len(norms) == len(convolutions) - 1
+    discriminator(torch.rand(4, 1, 24, 40), real=True)
+    counts = [[int(some.num_batches_tracked) for some in norm.statistics] for norm in norms]
+    assert counts == [[0, 1]] * len(norms)
+    discriminator.eval()
+    images = torch.rand(4, 1, 24, 40)
+    assert not torch.allclose(discriminator(images), discriminator(images, real=True))

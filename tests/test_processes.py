@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from refiner.checkpoints import list_checkpoints
-from refiner.configuration import TrainingConfiguration, write_configuration
+from refiner.configuration import TrainingConfiguration
+from refiner.configuration_files import write_configuration
 from refiner.errors import ConfigurationError, RunError
 from refiner.gaze.configuration import GazeConfiguration
 from refiner.gaze.training import train_estimator

@@ -9,18 +9,21 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from refiner import data, training
 from refiner.checkpoints import list_checkpoints
-from refiner.configuration import TrainingConfiguration, write_configuration
+from refiner.configuration import TrainingConfiguration
+from refiner.configuration_files import write_configuration
 from refiner.conversion import Conversion, convert
 from refiner.errors import DataError, RunError, TrainingError
 from refiner.files import locked
 from refiner.game import Game
 from refiner.gaze.estimator_files import load_estimator, save_estimator
 from refiner.gaze.estimators import GazeNetwork
+from refiner.image_files import write_image
 from refiner.refiner_files import load_refiner
 from refiner.runs import CLOCK_COLUMNS
 from refiner.training import train
@@ -88,6 +91,7 @@ def test_killed_after_any_step_and_resumed_equals_uninterrupted(
         {"history_size": 0, "self_regularization_weight": 0.0},
         {"correspondence": "cycle", "augmentation": {"photographs": ["HorizontalFlip"]}},
         {"correspondence": "contrast", "objective": "least_squares"},
+        {"discriminator": {"batch_norm": True}},
     ],
     ids=str,
 )
@@ -112,6 +116,41 @@ def test_every_option_resumes_to_the_same_bits_and_makes_a_difference(
     assert_same_run(whole, broken)
     assert metrics(whole)[-1] != metrics(plain)[-1]
     assert ("r1" in metrics(whole)[-1]) == (changed.discriminator.r1_weight > 0)
+
+
+def write_estimator(path: Path, size: tuple[int, int]) -> Path:
+    network = GazeNetwork("small", size)
+    architecture = {"network": "small", "size": list(size), "head_pose": False, "standardize": False}
+    save_estimator(path, network.state_dict(), architecture=architecture, equalize=True, mean_gaze=(0, 0), training={})
+    return path
+
+
+@pytest.mark.parametrize("psi", ["pixels", "features"])
+def test_a_run_that_reads_labels_and_a_mask_resumes_to_the_same_bits(
+    psi: str, tiny: TrainingConfiguration, gazes: Path, other_gazes: Path, tmp_path: Path
+) -> None:
+    mask = np.zeros((16, 24), np.uint8)
+    mask[4:12, 6:18] = 255
+    write_image(tmp_path / "mask.png", mask)
+    data = {"renders": gazes, "photographs": other_gazes, "mask": tmp_path / "mask.png" if psi == "pixels" else None}
+    data["estimator"] = write_estimator(tmp_path / "estimator.safetensors", (16, 24))
+    changes = {"size": [16, 24], "self_regularization": psi, "data": data}
+    changes["discriminator"] = {"width": 0.25, "condition": "gaze" if psi == "pixels" else "none"}
+    configuration = TrainingConfiguration.model_validate({**tiny.model_dump(), **changes})
+
+    def kill(step: int, steps: int, means: dict[str, float]) -> None:
+        if step == 8:
+            raise Killed
+
+    train(configuration, tmp_path / "whole", device="cpu")
+    with pytest.raises(Killed):
+        train(configuration, tmp_path / "broken", device="cpu", report=kill)
+    train(configuration, tmp_path / "broken", device="cpu")
+    assert_same_run(tmp_path / "whole", tmp_path / "broken")
+    write_image(tmp_path / "mask.png", 255 - mask)
+    if psi == "pixels":
+        with pytest.raises(RunError, match="renders"):
+            train(configuration, tmp_path / "whole", device="cpu")
 
 
 def test_a_consistent_run_resumes_to_the_same_bits_and_keeps_its_estimator(

@@ -16,7 +16,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from refiner.benchmark_work import PLAIN, network_work
 from refiner.benchmarking import compare
-from refiner.configuration import TrainingConfiguration, read_configuration
+from refiner.configuration import TrainingConfiguration
+from refiner.configuration_files import read_configuration
 from refiner.files import write_text
 from refiner.game import architecture
 from refiner.hardware import environment

@@ -18,7 +18,8 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).parent))
 from studying.pages import fill_tables
 
-from refiner.configuration import TrainingConfiguration, read_configuration
+from refiner.configuration import TrainingConfiguration
+from refiner.configuration_files import read_configuration
 from refiner.drift import score_drift
 from refiner.evaluation.verdict import MAX_DRIFT
 from refiner.eyes import EyeParameters, render_eyes

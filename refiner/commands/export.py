@@ -1,4 +1,4 @@
-"""``refiner export``: a refiner for other engines."""
+"""``refiner export``: a refiner for other engines, or for other people."""
 
 from pathlib import Path
 
@@ -10,19 +10,34 @@ from refiner.commands.options import ANY_PATH, REFINER_PATH, overwrite_option
 @click.command()
 @click.argument("refiner", type=REFINER_PATH, metavar="FILE_OR_RUN")
 @click.argument("out", type=ANY_PATH, metavar="OUT")
+@click.option("--card", is_flag=True, help="Write a model card beside it, README.md: data, licences, verdict, use.")
+@click.option(
+    "--verdict",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="What refiner evaluate --json printed of it, for the card.",
+)
 @overwrite_option
-def command(refiner: Path, out: Path, overwrite: bool) -> None:
-    """Write a refiner as OUT.onnx or, for OpenVINO, as OUT.xml with its weights in OUT.bin.
+def command(refiner: Path, out: Path, card: bool, verdict: Path | None, overwrite: bool) -> None:
+    """Write a refiner as OUT.onnx, for OpenVINO as OUT.xml with its weights in OUT.bin, or as OUT.safetensors.
 
-    It takes `images` and gives `refined`: any number, height and width, float32 in [-1, 1]. What the refiner file
-    says of itself goes along. Wants the extra onnx or openvino.
+    The first two take `images` and give `refined`: any number, height and width, float32 in [-1, 1]. What the refiner
+    file says of itself goes along. They want the extra onnx or openvino. The last is the refiner file by itself, to be
+    put on a hub with its card.
 
     \b
     Example:
       refiner export runs/eyes eyes.onnx
+      refiner export runs/eyes shared/refiner.safetensors --card --verdict verdict.json
     """
+    from refiner.cards import read_verdict, write_card
     from refiner.exporting import export_refiner
     from refiner.refiner_files import load_refiner
 
+    if verdict is not None and not card:
+        raise click.UsageError("--verdict goes into the card; add --card")
+    judged = None if verdict is None else read_verdict(verdict)  # first: a wrong file must cost nothing
     for path in export_refiner(load_refiner(refiner), out, overwrite=overwrite):
         click.echo(path)
+    if card:
+        click.echo(write_card(refiner, out.with_name("README.md"), verdict=judged, overwrite=overwrite))

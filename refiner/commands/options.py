@@ -47,7 +47,7 @@ SHARD = ShardType()
 
 
 class RefinerPath(click.Path):
-    """A refiner file, the folder of a run, or the name of a ready refiner."""
+    """A refiner file, the folder of a run, the name of a ready refiner, or an address on the hub."""
 
     name = "refiner"
 
@@ -56,13 +56,16 @@ class RefinerPath(click.Path):
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
         """The path, or the name as it is."""
+        from refiner.hub import fetch_refiner, is_address
         from refiner.refiner_files import ready_refiners
 
+        if is_address(str(value)):
+            return fetch_refiner(str(value))
         if not Path(value).exists():
             names = ready_refiners()
             if str(value) in names:
                 return Path(value)
-            known = f"the name of a ready refiner ({', '.join(names)})"
+            known = f"the name of a ready refiner ({', '.join(names)}), nor an address hf://OWNER/NAME"
             self.fail(f"{value} is neither a refiner file, nor the folder of a run, nor {known}", parameter, context)
         return super().convert(value, parameter, context)
 

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from refiner.configuration import TrainingConfiguration, read_configuration
+from refiner.configuration import TrainingConfiguration
+from refiner.configuration_files import read_configuration
 from refiner.files import read_json_lines
 from refiner.inspection.findings import Finding
 from refiner.records import REJECTED_FILE

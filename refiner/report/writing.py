@@ -4,7 +4,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from refiner.configuration import TrainingConfiguration, read_configuration
+from refiner.configuration import TrainingConfiguration
+from refiner.configuration_files import read_configuration
 from refiner.errors import DataError
 from refiner.evaluation.evaluation import Settings, evaluate
 from refiner.files import read_json_lines

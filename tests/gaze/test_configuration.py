@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from refiner.configuration import read_configuration, write_configuration
+from refiner.configuration_files import read_configuration, write_configuration
 from refiner.errors import ConfigurationError
 from refiner.gaze.configuration import GazeConfiguration
 

@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from refiner.configuration import Section, TrainingConfiguration, read_configuration, write_configuration
+from refiner.configuration import Section, TrainingConfiguration
+from refiner.configuration_files import read_configuration, write_configuration
 from refiner.errors import ConfigurationError
 from refiner.eyes import EyeParameters
 from refiner.gaze.configuration import GazeConfiguration
