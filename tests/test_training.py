@@ -300,9 +300,9 @@ def test_nan_stops_with_the_step_and_the_cause(
 ) -> None:
     draw = training.Training._draw
 
-    def poisoned(self: training.Training, name: str) -> torch.Tensor:
-        batch = draw(self, name)
-        return batch * float("nan") if self.step == 6 else batch
+    def poisoned(self: training.Training, name: str) -> Any:
+        batch, beside = draw(self, name)
+        return batch * float("nan") if self.step == 6 else batch, beside
 
     monkeypatch.setattr(training.Training, "_draw", poisoned)
     with pytest.raises(TrainingError, match=r"step 7: the loss is not finite \(self_regularization nan.*lower"):
