@@ -67,7 +67,7 @@ class Augmentation:
         ConfigurationError: a name, argument or value that albumentations does not know, or a transform that changes
             size, channels or depth, or that labels cannot follow; the message says which and why.
 
-    Example:
+    Examples:
         >>> flips = Augmentation(
         ...     [{"HorizontalFlip": {"p": 1.0}}],
         ...     key="augmentation.renders",

@@ -44,7 +44,7 @@ def self_regularization_loss(
     Source:
         arXiv:1612.07828, section 2.1, equation 3.
 
-    Example:
+    Examples:
         >>> self_regularization_loss(torch.zeros(3, 1, 2, 2), torch.full((3, 1, 2, 2), 0.5))
         tensor(0.5000)
     """

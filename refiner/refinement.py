@@ -45,7 +45,7 @@ class Refiner:
         device: ``auto``, ``cpu`` or ``cuda``.
         backend: what computes, see :mod:`refiner.backends`.
 
-    Example:
+    Examples:
         >>> refiner = Refiner.load("runs/eyes")  # doctest: +SKIP
         >>> refined = refiner(read_image(Path("eye.png")))  # doctest: +SKIP
     """

@@ -41,7 +41,7 @@ class RefineImages(load_albumentations().ImageOnlyTransform):  # type: ignore[mi
         DataError: there is nothing at ``path``; on first use, there is no refiner, or it is damaged.
         ValueError: on use, an image of another shape, type or range, such as one that is normalized already.
 
-    Example:
+    Examples:
         >>> albumentations.Compose([RefineImages("runs/eyes", p=0.5)])(image=image)["image"]  # doctest: +SKIP
         >>> v2.Compose([RefineImages("runs/eyes"), v2.ToImage()])(image, labels)  # doctest: +SKIP
     """

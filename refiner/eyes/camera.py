@@ -28,7 +28,7 @@ from refiner.randomness import derived_seed
 class StandInCamera:
     """Blur, uneven light, exposure, gamma, sensor noise and JPEG, each image its own draw.
 
-    Example:
+    Examples:
         >>> photograph = StandInCamera(7)(np.full((36, 60), 128, np.uint8), 0)
         >>> photograph.shape, photograph.dtype
         ((36, 60), dtype('uint8'))

@@ -38,7 +38,7 @@ class GazeEstimator:
         equalize: whether it equalises images first.
         metadata: of its file.
 
-    Example:
+    Examples:
         >>> estimator = GazeEstimator.load("runs/gaze")  # doctest: +SKIP
         >>> pitch, yaw = estimator(read_image(Path("eye.png")))[0]  # doctest: +SKIP
     """
