@@ -16,12 +16,18 @@ from refiner.evaluation.realism import measure_realism
 from refiner.evaluation.samples import Sample, read_sample
 from refiner.evaluation.usefulness import measure_disagreement, measure_error, train_estimators
 from refiner.evaluation.verdict import Verdict, judge
+from refiner.formats import open_dataset
 from refiner.gaze.angles import Angles
+from refiner.gaze.data import eye_patch, to_levels
+from refiner.images import resize
 from refiner.label_drift import LabelDrift, measure_label_drift
 from refiner.label_regions import ANYTHING, LabelRegion
 from refiner.records import column_values
 from refiner.refinement import Refiner
 from refiner.refiner_files import is_refiner
+
+COLOURED = 256
+"""Images that are held in colour at once."""
 
 Report = Callable[[str, int, int], None]
 """Told the stage, and how many of how many are done."""
@@ -95,7 +101,7 @@ def evaluate(
     most, seed, region = settings.most, settings.seed, settings.region
     raw = read_sample(renders, size=None, most=most, seed=seed)
     size = (raw.images.shape[2], raw.images.shape[3])
-    raw, images = _refined(raw, refined, size, settings.device)
+    raw, images = _refined(renders, raw, refined, size, settings.device)
     region.check(renders, sorted({name for row in raw.labels for name in row}))
     try:
         watched = [region.watched(name, row, size) for name, row in zip(raw.ids, raw.labels, strict=True)]
@@ -122,18 +128,26 @@ def evaluate(
     return Evaluation(figures, verdict, by_name, rejected, raw.images, images, real.images)
 
 
-def _refined(raw: Sample, refined: Path, size: tuple[int, int], device: str) -> tuple[Sample, Tensor]:
+def _refined(renders: Path, raw: Sample, refined: Path, size: tuple[int, int], device: str) -> tuple[Sample, Tensor]:
     """Renders and their refined images, pair by pair; a pair of which one cannot be read is left out."""
     if is_refiner(refined):
         refiner = Refiner.load(refined, device=device)
-        if refiner.channels != 1:
-            raise DataError(f"{refined}: refines RGB; refine the renders first and give their folder instead")
-        return raw, refiner(raw.images)
+        return raw, refiner(raw.images) if refiner.channels == 1 else _refined_in_colour(renders, raw, size, refiner)
     other = read_sample(refined, size=size, most=0, seed=0, ids=raw.ids)
     there = set(other.ids)
     kept = [number for number, name in enumerate(raw.ids) if name in there]
     ids, labels = [raw.ids[number] for number in kept], [raw.labels[number] for number in kept]
     return Sample(raw.images[torch.tensor(kept)], ids, labels, raw.rejected | other.rejected), other.images
+
+
+def _refined_in_colour(renders: Path, raw: Sample, size: tuple[int, int], refiner: Refiner) -> Tensor:
+    """The luma of renders that were refined in RGB, (N, 1, H, W); as many at a time as memory does not feel."""
+    dataset, patches = open_dataset(renders, size=size), []
+    for start in range(0, len(raw.ids), COLOURED):
+        names = raw.ids[start : start + COLOURED]
+        refined = refiner([resize(dataset.read_image(name), size) for name in names])
+        patches += [eye_patch(image, size, equalize=False, name=name) for image, name in zip(refined, names)]
+    return to_levels(torch.from_numpy(np.stack(patches)))
 
 
 def _usefulness(raw: Sample, images: Tensor, photographs: Tensor, settings: Settings, report: Report) -> list[Figure]:

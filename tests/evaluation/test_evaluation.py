@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from torch import Tensor
 from torch.nn import functional
 
+from refiner.batch_refinement import refine_path
 from refiner.commands import main
 from refiner.errors import DataError
 from refiner.evaluation import evaluation
@@ -19,8 +20,10 @@ from refiner.eyes import EyeParameters, StandInCamera, stand_in_parameters
 from refiner.eyes.writing import rendered_records, write_folder
 from refiner.image_files import read_image, write_image
 from refiner.images import grey_levels
+from refiner.networks import RefinerNetwork
 from refiner.randomness import torch_generator
 from refiner.refinement import Refiner
+from refiner.refiner_files import save_refiner
 
 RENDERS, PHOTOGRAPHS = 200, 400
 
@@ -91,6 +94,29 @@ def test_a_planted_refiner_is_found_out(name: str, decision: str, reason: str, d
     verdict = judged(data, write(tmp_path / name, planted(name, data))).verdict
     assert verdict.decision == decision
     assert reason in " ".join(verdict.reasons)
+
+
+def test_a_refiner_of_rgb_is_judged_by_the_luma_of_what_it_makes(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same by its file as by the images it makes; in blocks, the last one smaller."""
+    architecture = {"channels": 3, "features": 4, "blocks": 1, "output": "residual"}
+    torch.manual_seed(0)
+    network = RefinerNetwork(**architecture)
+    torch.nn.init.normal_(network.head.weight, std=0.05)
+    save_refiner(tmp_path / "rgb.safetensors", network, architecture=architecture, training={})
+    monkeypatch.setattr(evaluation, "COLOURED", 96)
+    colours = tmp_path / "colours"
+    records = rendered_records(EyeParameters(), RENDERS, seed=1, channels=3)
+    write_folder(colours, records, RENDERS, labelled=True, report=lambda done, total: None)
+    refine_path(colours, tmp_path / "refined", tmp_path / "rgb.safetensors", device="cpu")
+    found = [
+        evaluate(colours, refined, data / "photographs", Settings(device="cpu"))
+        for refined in (tmp_path / "rgb.safetensors", tmp_path / "refined")
+    ]
+    assert torch.equal(found[0].refined, found[1].refined)
+    assert not torch.equal(found[0].refined, found[0].renders)
+    assert found[0].drifts == found[1].drifts
 
 
 def test_a_good_refiner_passes_by_its_file_as_by_its_images(data: Path, tmp_path: Path) -> None:
