@@ -70,7 +70,7 @@ def from_planes(planes: Planes, original: Image) -> Image:
         change = (planes[0] - to_planes(original, 1)[0]) * scale
         colour = original[..., :3].astype(np.float32) + change[..., None]
     else:
-        colour = (planes.transpose(1, 2, 0) + 1) * scale
+        colour = (np.ascontiguousarray(planes.transpose(1, 2, 0)) + 1) * scale  # in the order of a decoded image
     levels = _to_levels(colour, highest, original.dtype)
     return levels if original.shape[2] == 3 else np.concatenate([levels, original[..., 3:]], axis=2)
 

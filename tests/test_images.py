@@ -191,3 +191,11 @@ def test_a_contact_sheet_of_grey_and_colour_is_rgb() -> None:
     assert sheet.shape == (2, 6, 3)
     assert sheet[0, 0].tolist() == [7, 7, 7]
     assert sheet[0, 3].tolist() == [0, 200, 0]
+
+
+def test_colour_comes_back_in_the_order_of_a_decoded_image() -> None:
+    """Its luma would else be summed in another order, and rounded otherwise now and then."""
+    image = np.random.default_rng(0).integers(0, 256, (5, 7, 3)).astype(np.uint8)
+    back = from_planes(to_planes(image, 3), image)
+    assert back.flags.c_contiguous
+    assert np.array_equal(back, image)
