@@ -6,7 +6,7 @@ used for the test alone, on people that training has not seen.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,11 +29,14 @@ from refiner.gaze.angles import angular_error_degrees
 from refiner.gaze.estimation import fit_estimator, predict_gaze
 from refiner.image_files import Image, write_image
 from refiner.images import contact_sheet, grey_levels, to_planes
-from refiner.records import LABELS_FILE, column_values, read_labels
+from refiner.records import LABELS_FILE, Record, column_values, read_labels
 from refiner.training import train
 
 Report = Callable[[str, int, int], None]
 """Told the stage, and how many of how many are done."""
+
+SIZE = (36, 60)
+"""Height and width of the eyes."""
 
 SEEDS = (0, 1, 2, 3, 4)
 """Seeds of the gaze estimators."""
@@ -134,7 +137,7 @@ def run_demo(out: Path, *, long: bool, seed: int, device: str, report: Report) -
         OutputError: ``out`` holds something else, or a demo with other settings.
     """
     scale = LONG if long else SHORT
-    _claim(out, {"seed": seed, **asdict(scale)})
+    claim(out, {"seed": seed, **asdict(scale)})
     camera = StandInCamera(seed)
     eyes, people = clean_renderer(), stand_in_parameters().model_copy(update={"images_per_person": VIEWS})
     _render(out / "renders", eyes, scale.renders, 3 * seed, None, report)
@@ -155,8 +158,12 @@ def run_demo(out: Path, *, long: bool, seed: int, device: str, report: Report) -
     return outcome
 
 
-def _claim(out: Path, settings: dict[str, Any]) -> None:
-    """Make ``out`` ours, or find it ours with the same settings."""
+def claim(out: Path, settings: dict[str, Any]) -> None:
+    """Make ``out`` the folder of a demo, or find it that of one with the same settings.
+
+    Raises:
+        OutputError: it holds something else.
+    """
     file, text = out / "demo.json", json.dumps(settings)
     if file.exists():
         if file.read_text(encoding="utf-8") != text:
@@ -170,25 +177,37 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
 def _render(
     folder: Path, eyes: EyeParameters, count: int, seed: int, camera: StandInCamera | None, report: Report
 ) -> None:
-    """Render a folder unless it is whole, which its labels, written last, tell."""
+    records = rendered_records(eyes, count, seed=seed, camera=camera)
+    write_records(folder, records, count, "rendering" if camera is None else "photographing", report)
+
+
+def write_records(folder: Path, records: Iterator[Record], count: int, what: str, report: Report) -> None:
+    """Write a folder unless it is whole, which its labels, written last, tell."""
     if (folder / LABELS_FILE).exists():
         return
     for leftover in folder.glob("*.png"):
         leftover.unlink()
-    records = rendered_records(eyes, count, seed=seed, camera=camera)
-    what = "rendering" if camera is None else "photographing"
     write_folder(folder, records, count, labelled=True, report=lambda done, total: report(what, done, total))
 
 
-def write_sheet(out: Path, *, columns: int = 10, pairs: int = 3) -> Path:
-    """Write ``before_after.png``: rows of renders, each above the same refined, then photographs."""
-    renders, refined, photographs = (_images(out / name) for name in ("renders", "refined", "photographs"))
+def write_sheet(
+    out: Path, size: tuple[int, int] = SIZE, *, columns: int = 10, pairs: int = 3, views: int = VIEWS
+) -> Path:
+    """Write ``before_after.png``: rows of renders, each above the same refined, then photographs.
+
+    Args:
+        out: folder of the demo.
+        size: (height, width) of the images.
+        columns, pairs: images in a row, and rows of renders.
+        views: images of one person, of which one is shown.
+    """
+    renders, refined, photographs = (read_all(out / name, size) for name in ("renders", "refined", "photographs"))
     rows: list[list[Image]] = []
     for pair in range(pairs):
-        chosen = slice(pair * columns * VIEWS, (pair + 1) * columns * VIEWS, VIEWS)  # one view of each person
+        chosen = slice(pair * columns * views, (pair + 1) * columns * views, views)
         rows += [[grey_levels(image) for image in images[chosen].numpy()] for images in (renders, refined)]
     for row in range(2):
-        chosen = slice(row * columns * VIEWS, (row + 1) * columns * VIEWS, VIEWS)
+        chosen = slice(row * columns * views, (row + 1) * columns * views, views)
         rows.append([grey_levels(image) for image in photographs[chosen].numpy()])
     path = out / "before_after.png"
     write_image(path, contact_sheet(rows, scale=2))
@@ -197,7 +216,7 @@ def write_sheet(out: Path, *, columns: int = 10, pairs: int = 3) -> Path:
 
 def measure(out: Path, scale: Scale, camera: StandInCamera, report: Report) -> Outcome:
     """Train gaze estimators on raw and on refined renders, test them on the stand-in's photographs."""
-    images = {name: _images(out / name) for name in ("renders", "refined", "test")}
+    images = {name: read_all(out / name, SIZE) for name in ("renders", "refined", "test")}
     labels = {name: read_labels(out / name / LABELS_FILE) for name in ("renders", "test")}
     gaze = {name: _column(labels[name].values(), "gaze") for name in labels}
     errors: dict[str, list[float]] = {"renders": [], "refined": []}
@@ -229,8 +248,9 @@ def _photographed(images: Tensor, camera: StandInCamera) -> Tensor:
     return torch.from_numpy(np.stack(taken))
 
 
-def _images(folder: Path) -> Tensor:
-    domain = load_domain(folder, key=folder.name, size=(36, 60), channels=1)
+def read_all(folder: Path, size: tuple[int, int]) -> Tensor:
+    """All images of a folder, (N, 1, H, W), in [-1, 1]."""
+    domain = load_domain(folder, key=folder.name, size=size, channels=1)
     return domain.batch(torch.arange(len(domain)).numpy())
 
 

@@ -28,6 +28,8 @@ class RefinerSection(Section):
     """tanh, as in the paper; residual learns a bounded change and starts as the identity."""
     max_change: float = Field(2.0, gt=0, le=2)
     """Largest change of a pixel with residual output, in units of [-1, 1]."""
+    keep_background: bool = False
+    """Whether pixels at the highest level, which are the background of cut depth images, stay as they are."""
     smooth_change: bool = False
     """Whether that change is smoothed over neighbouring pixels, so that none is a checkerboard."""
 

@@ -53,6 +53,7 @@ class RefinerNetwork(nn.Module):
         max_change: largest change of a pixel with "residual", in units of [-1, 1]; 2 is the whole range.
         smooth_change: weigh each pixel's change with its neighbours', 1 2 1 along rows and columns: a checkerboard, as
             folded pixels leave it, sums to nothing.
+        keep_background: leave pixels at 1, the background of cut depth images, as they are.
     """
 
     channels: int
@@ -72,6 +73,7 @@ class RefinerNetwork(nn.Module):
         output: Literal["tanh", "residual"] = "tanh",
         max_change: float = 2.0,
         smooth_change: bool = False,
+        keep_background: bool = False,
     ) -> None:
         super().__init__()
         if output not in ("tanh", "residual"):
@@ -81,6 +83,7 @@ class RefinerNetwork(nn.Module):
         self.output = output
         self.max_change = max_change
         self.smooth_change = smooth_change
+        self.keep_background = keep_background
         folded = channels * unshuffle**2
         trunk = stem_kernel // 2 + 2 * blocks * (kernel // 2)
         self.reach = unshuffle * (trunk + (unshuffle > 1) + smooth_change)  # of what comes behind it, a pixel each
@@ -118,7 +121,8 @@ class RefinerNetwork(nn.Module):
             change = functional.pad(change, (1, 1, 1, 1), mode="replicate")
             change = functional.avg_pool2d(functional.avg_pool2d(change, 2, stride=1), 2, stride=1)
         change = change[..., :height, :width]
-        return change if self.output == "tanh" else (images.float() + self.max_change * change).clamp(-1, 1)
+        refined = change if self.output == "tanh" else (images.float() + self.max_change * change).clamp(-1, 1)
+        return torch.where(images >= 1, images.float(), refined) if self.keep_background else refined
 
     def encode(self, images: Tensor) -> list[Tensor]:
         """What the stem and each block make of images, (N, features, h, w) each."""

@@ -270,3 +270,18 @@ def test_a_discriminator_tells_its_norms_the_domain(scope: str, layers: str) -> 
     discriminator.eval()
     images = torch.rand(4, 1, 24, 40)
     assert not torch.allclose(discriminator(images), discriminator(images, real=True))
+
+
+@pytest.mark.parametrize("output", ["tanh", "residual"])
+def test_background_is_kept_where_asked_for_and_nothing_else(output: str) -> None:
+    torch.manual_seed(0)
+    network = RefinerNetwork(features=4, blocks=1, output=output, keep_background=True)  # type: ignore[arg-type]
+    nn.init.normal_(network.head.weight)
+    images = torch.rand(2, 1, 9, 14) * 1.9 - 1
+    images[:, :, :3] = 1.0
+    refined = network(images)
+    assert torch.equal(refined[:, :, :3], images[:, :, :3])
+    assert (refined[:, :, 3:] != images[:, :, 3:]).float().mean() > 0.9
+    network.keep_background = False
+    assert torch.equal(network(images)[:, :, 3:], refined[:, :, 3:])
+    assert not torch.equal(network(images)[:, :, :3], images[:, :, :3])

@@ -12,13 +12,14 @@ from refiner.commands.reporting import OneLine, one_line
 from refiner.errors import RefinerError
 
 COMMANDS = {
-    "demo": "Show everything at once on rendered eyes: render, train, refine, measure.",
+    "demo": "Show everything at once on rendered eyes, or hands: render, train, refine, measure.",
     "render": "Render labelled procedural eyes.",
+    "hands": "Render labelled procedural hands, as depth.",
     "train": "Train a refiner, or go on where it was stopped.",
     "refine": "Refine a folder of renders, or one image.",
     "evaluate": "Judge a refiner: realism, label preservation, usefulness, and a verdict.",
     "report": "Write a page on a refiner, with pictures and the verdict, and a visual Turing test.",
-    "export": "Write a refiner for ONNX Runtime or OpenVINO.",
+    "export": "Write a refiner for ONNX Runtime or OpenVINO, or to share it with a model card.",
     "convert": "Convert a data set into a folder of patches with labels.",
     "inspect": "Say what a data set, a run or a refiner file is, and what looks wrong with it.",
     "gaze": "Train, evaluate and use a gaze estimator.",

@@ -98,7 +98,7 @@ def write_store(
     Raises:
         OutputError: something else is there, or the disk refuses.
     """
-    attributes = {"source": "procedural eyes of simgan-refiner", "licence": "none needed", "parameters": job}
+    attributes = {"source": "procedural renders of simgan-refiner", "licence": "none needed", "parameters": job}
     with open_store(None, out, attributes=attributes, overwrite=overwrite) as target:
         if target.finished(fingerprint(job)) is not None:
             report(count, count)

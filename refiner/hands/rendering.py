@@ -1,0 +1,111 @@
+"""Depth images of procedural hands, in the levels of the cut NYU frames (see refiner.formats.nyu_hand).
+
+A hand is the union of its capsules; each pixel's ray is cut with all of them, without sampling.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from refiner.formats.nyu_hand import BACKGROUND, CUBE_MM, FAR_LEVEL
+from refiner.hands.sensor import StandInSensor
+from refiner.hands.skeleton import Hand, HandRanges, draw_hand
+from refiner.image_files import Image
+from refiner.randomness import numpy_generator
+from refiner.records import Labels, Record
+
+
+def rendered_hands(
+    ranges: HandRanges,
+    count: int,
+    *,
+    seed: int,
+    size: tuple[int, int] = (64, 64),
+    sensor: StandInSensor | None = None,
+    first: int = 0,
+) -> Iterator[Record]:
+    """Labelled hands, 16-bit depth, one after another; ids count from ``000000.png`` on.
+
+    Args:
+        ranges: what they are drawn from.
+        count: how many there are; ``first`` is the number of the first that is wanted.
+        seed: everything follows from it and from the number of the hand.
+        size: (height, width).
+        sensor: takes each image through the stand-in sensor; labels stay valid.
+    """
+    for number in range(first, count):
+        hand = draw_hand(ranges, numpy_generator(seed, "hand", number))
+        image = render_hand(hand, size)
+        yield Record(f"{number:06d}.png", image if sensor is None else sensor(image, number), _labels(hand, size))
+
+
+def render_hand(hand: Hand, size: tuple[int, int]) -> Image:
+    """Depth of a hand, cut to a cube of 300 mm around its joints: (H, W), uint16.
+
+    Level 0 is the near face of the cube, 65534 the far one, 65535 background.
+    """
+    depth = _depth(hand, _rays(hand.distance, size)).reshape(size)
+    levels = np.clip(np.rint((depth - _near(hand)) / CUBE_MM * FAR_LEVEL), 0, FAR_LEVEL)
+    return np.where(depth < _near(hand) + CUBE_MM, levels, BACKGROUND).astype(np.uint16)
+
+
+def _near(hand: Hand) -> float:
+    return hand.distance - CUBE_MM / 2
+
+
+def _pixel(distance: float, size: tuple[int, int]) -> float:
+    """Tangent of the angle that a pixel takes: the cube's face is fitted into the shorter side."""
+    return CUBE_MM / min(size) / distance
+
+
+def _rays(distance: float, size: tuple[int, int]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """(H * W, 3), x, y, z = 1, through the centres of the pixels."""
+    step = _pixel(distance, size)
+    y, x = (step * (np.arange(side) - (side - 1) / 2) for side in size)
+    return np.stack([*(axis.ravel() for axis in np.meshgrid(x, y)), np.ones(size[0] * size[1])], axis=1)
+
+
+def _depth(hand: Hand, rays: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Z (P,) at which each ray first meets a capsule; infinite where it meets none."""
+    depth = np.full(len(rays), np.inf)
+    squared = (rays * rays).sum(axis=1)
+    for start, end, radius in zip(hand.starts, hand.ends, hand.radii, strict=True):
+        depth = np.minimum(depth, _side(rays, squared, start, end, radius))
+        for ball in (start, end):
+            depth = np.minimum(depth, _ball(rays, squared, ball, radius))
+    return depth
+
+
+def _ball(rays: Any, squared: Any, centre: Any, radius: float) -> Any:
+    """Where rays from the origin enter a ball: the smaller root of |t ray - centre| = radius."""
+    along = rays @ centre
+    inside = along**2 - squared * (centre @ centre - radius**2)
+    return np.where(inside > 0, (along - np.sqrt(np.maximum(inside, 0))) / squared, np.inf)
+
+
+def _side(rays: Any, squared: Any, start: Any, end: Any, radius: float) -> Any:
+    """Where rays enter a cylinder between its ends: the same in the plane across its axis."""
+    axis = (end - start) / np.linalg.norm(end - start)
+    slide, offset = rays @ axis, start @ axis
+    across, across_start = squared - slide**2, start @ start - offset**2
+    along = rays @ start - slide * offset
+    inside = along**2 - across * (across_start - radius**2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = (along - np.sqrt(np.maximum(inside, 0))) / across
+    place = t * slide - offset
+    there = (inside > 0) & (across > 0) & (place > 0) & (place < np.linalg.norm(end - start))
+    return np.where(there, t, np.inf)
+
+
+def _labels(hand: Hand, size: tuple[int, int]) -> Labels:
+    """Those of the cut NYU frames; ``joints_mm`` with y up, as there."""
+    seen = hand.joints[:, :2] / hand.joints[:, 2:] / _pixel(hand.distance, size)
+    middle = (np.array([size[1], size[0]]) - 1) / 2
+    near = _near(hand)
+    return {
+        "joints": seen + middle,
+        "joints_mm": hand.joints * np.array([1.0, -1.0, 1.0]),
+        "depth_near_mm": round(near, 3),
+        "depth_far_mm": round(near + CUBE_MM, 3),
+    }
