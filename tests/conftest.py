@@ -1,12 +1,14 @@
 """Fixtures of the whole suite: small non-square images, tiny configurations, and where the real data lie."""
 
 import os
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from refiner.configuration import TrainingConfiguration
+from refiner.evaluation.two_sample import told_apart
 from refiner.gaze.configuration import GazeConfiguration
 from refiner.image_files import write_image
 from refiner.records import write_labels
@@ -51,6 +53,13 @@ def renders(tmp_path: Path) -> Path:
 def photographs(tmp_path: Path) -> Path:
     """Seventeen small photographs."""
     return _write_eyes(tmp_path / "photographs", 17, seed=2, blur=True)
+
+
+@pytest.fixture
+def quick_judgement(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Evaluations whose networks learn for a moment: for tests of what stands around them."""
+    monkeypatch.setattr("refiner.evaluation.features.STEPS", 5)
+    monkeypatch.setattr("refiner.evaluation.realism.told_apart", partial(told_apart, steps=5))
 
 
 @pytest.fixture

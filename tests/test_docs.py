@@ -58,6 +58,7 @@ def draw(folder: Path, count: int, *, seed: int, photographed: bool) -> dict[str
     return corners
 
 
+@pytest.mark.usefixtures("quick_judgement")
 def test_the_guide_leads_from_two_folders_to_a_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "configs").symlink_to(ROOT / "configs")

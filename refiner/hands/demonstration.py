@@ -31,6 +31,9 @@ SIZE = (64, 64)
 SEEDS = (0, 1, 2)
 """Of the estimators."""
 
+JUDGED = 1000
+"""Images of each kind that the verdict looks at."""
+
 WITHIN = 3.0
 """Pixels from a joint within which it counts as found: 14 mm."""
 
@@ -43,13 +46,14 @@ class HandScale:
     photographs: int = 1500
     test_photographs: int = 800
     training_steps: int = 600
-    estimator_steps: int = 500
+    estimator_steps: int = 400
 
 
 RECIPE: dict[str, Any] = {
     "size": list(SIZE),
     "batch_size": 16,
-    "self_regularization_weight": 2.0,
+    "self_regularization_weight": 8.0,
+    "motion_weight": 5.0,
     "history_size": 2000,
     "ema_decay": 0.99,
     "log_every": 25,
@@ -138,7 +142,7 @@ def measure(out: Path, scale: HandScale, seed: int, region: LabelRegion, report:
             estimator = fit_joints(images[name], joints[name], steps=scale.estimator_steps, seed=estimator_seed)
             shares[name].append(share_within(find_joints(estimator, images["test"]), joints["test"], WITHIN))
     report("judging", 0, 1)
-    settings = Settings(region=region, seed=seed, device="cpu")
+    settings = Settings(region=region, seed=seed, device="cpu", most=JUDGED)
     judged = evaluate(out / "renders", out / "refined", out / "photographs", settings).verdict
     taken = _taken(out, scale, seed)
     return HandOutcome(

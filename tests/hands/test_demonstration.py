@@ -17,6 +17,7 @@ def heard(stage: str, done: int, total: int) -> None:
     pass
 
 
+@pytest.mark.usefixtures("quick_judgement")
 def test_it_runs_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "demo"
 

@@ -1,0 +1,43 @@
+"""The FGSM probe: on a linear estimator, by hand; and as a program."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from refiner.gaze.configuration import GazeConfiguration
+from refiner.gaze.training import train_estimator
+
+TOOLS = Path(__file__).parent.parent / "tools"
+
+
+def test_pixels_move_along_the_gradient_of_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(TOOLS))
+    fgsm = pytest.importorskip("fgsm")
+    weights = torch.tensor([[1.0, -2.0, 0.5], [-1.0, 0.0, 3.0]])
+    images, gaze = torch.tensor([0.2, 0.1, -0.3]).view(1, 1, 1, 3), torch.tensor([[0.5, -0.4]])
+    found = fgsm._uphill(lambda planes: planes.flatten(1) @ weights.T, images, gaze, None)
+    error = weights @ images.flatten() - gaze[0]
+    assert torch.equal(found.flatten(), (weights.T @ error).sign())
+
+
+def test_the_program_tells_how_errors_rise(tiny_gaze: GazeConfiguration, gazes: Path, tmp_path: Path) -> None:
+    for seed in range(2):
+        run = tmp_path / "models" / f"raw-{seed}-transductive"
+        train_estimator(tiny_gaze.model_copy(update={"seed": seed}), run, device="cpu")
+    out = tmp_path / "fgsm.json"
+    program = [sys.executable, str(TOOLS / "fgsm.py"), str(tmp_path / "models"), "--out", str(out)]
+    done = subprocess.run([*program, "--data", str(gazes), "--arms", "raw", "--levels", "4,16"], text=True, check=True)
+    assert done.returncode == 0
+    found = json.loads(out.read_text())["errors"]["raw"]
+    means = [found[step]["mean"] for step in ("0", "4", "16")]
+    assert means == sorted(means)
+    assert means[2] > means[0]
+    assert np.isfinite([found["4"]["low"], found["4"]["high"]]).all()
+    other = subprocess.run([*program, "--data", str(gazes), "--arms", "refined"], capture_output=True, text=True)
+    assert other.returncode == 1
+    assert "holds no model of refined" in other.stderr
