@@ -109,8 +109,8 @@ def export_refiner(refiner: RefinerFile, path: Path, *, overwrite: bool = False)
         write_bytes(path, to_onnx(refiner.network, refiner.metadata))
         return files
     if path.suffix == ".safetensors":
-        facts = {name: refiner.metadata[name] for name in ("architecture", "training")}
-        save_refiner(path, refiner.network, **facts)
+        training = refiner.metadata.get("training", {})
+        save_refiner(path, refiner.network, architecture=refiner.metadata["architecture"], training=training)
         return files
     model = to_openvino(refiner.network, refiner.metadata)
     import openvino

@@ -11,7 +11,9 @@ import safetensors.torch
 import torch
 
 from refiner.errors import DataError
+from refiner.exporting import export_refiner
 from refiner.networks import RefinerNetwork
+from refiner.refinement import Refiner
 from refiner.refiner_files import (
     FORMAT_VERSION,
     REFINER_FILE,
@@ -172,3 +174,18 @@ def test_a_ready_refiner_goes_by_its_name(
     save_refiner(Path("stand-in"), network, architecture=ARCHITECTURE, training={"step": 7})
     assert find_refiner(Path("stand-in")) == Path("stand-in")
     assert load_refiner(Path("stand-in")).metadata["training"] == {"step": 7}
+
+
+def test_a_file_of_an_older_release_loads_and_refines(tmp_path: Path) -> None:
+    """It says nothing of what came later: of its training, of a smoothed change, of a background that stays."""
+    network = RefinerNetwork(features=4, blocks=1, unshuffle=2, output="residual")
+    torch.nn.init.normal_(network.head.weight)
+    architecture = {"channels": 1, "features": 4, "blocks": 1, "unshuffle": 2, "output": "residual"}
+    entry = json.dumps({"format_version": 1, "architecture": architecture})
+    safetensors.torch.save_file(network.state_dict(), tmp_path / "old.safetensors", {"refiner": entry})
+    images = torch.rand(2, 1, 9, 14) * 2 - 1
+    with torch.no_grad():
+        refined = Refiner.load(tmp_path / "old.safetensors", device="cpu")(images)
+        assert torch.allclose(refined, network.eval()(images), atol=1e-5)
+    assert export_refiner(load_refiner(tmp_path / "old.safetensors"), tmp_path / "new.safetensors")
+    assert load_refiner(tmp_path / "new.safetensors").digest() == load_refiner(tmp_path / "old.safetensors").digest()
