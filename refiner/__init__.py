@@ -10,16 +10,17 @@ if TYPE_CHECKING:
     from refiner.batch_refinement import refine_path
     from refiner.configuration import TrainingConfiguration
     from refiner.configuration_files import read_configuration
+    from refiner.discriminators import PatchDiscriminator
     from refiner.errors import RefinerError
     from refiner.gaze.prediction import GazeEstimator
-    from refiner.networks import PatchDiscriminator, RefinerNetwork
+    from refiner.networks import RefinerNetwork
     from refiner.refinement import Refiner
     from refiner.training import train
     from refiner.transforms import RefineImages
 
 _HOMES = {
     "GazeEstimator": "gaze.prediction",
-    "PatchDiscriminator": "networks",
+    "PatchDiscriminator": "discriminators",
     "RefineImages": "transforms",
     "Refiner": "refinement",
     "RefinerError": "errors",

@@ -73,10 +73,10 @@ class DiscriminatorSection(Section):
     """Factor on the channels of every hidden layer; 1 is the paper's."""
     spectral_norm: bool = False
     """Whether the weights of every layer are divided by their largest singular value, see
-    ``refiner.networks.normalize_spectrally``."""
+    ``refiner.discriminators.normalize_spectrally``."""
     batch_norm: bool = False
     """Whether batches are normalised behind each convolution but the first, photographs and refined images by
-    statistics of their own; see ``refiner.networks.DomainNorm``."""
+    statistics of their own; see ``refiner.discriminators.DomainNorm``."""
     condition: Literal["none", "gaze"] = "none"
     """gaze: it is told where each eye looks, by the label of a render and by ``data.estimator`` of a photograph."""
     r1_weight: float = Field(0.0, ge=0)

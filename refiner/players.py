@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from refiner.configuration import OptimizerSection, TrainingConfiguration
-from refiner.networks import DISCRIMINATORS, Discriminator, RefinerNetwork
+from refiner.discriminators import DISCRIMINATORS, Discriminator
+from refiner.networks import RefinerNetwork
 from refiner.randomness import derived_seed
 
 CONDITIONS = {"none": 0, "gaze": 2}

@@ -7,10 +7,10 @@ import pytest
 from refiner.configuration import TrainingConfiguration
 from refiner.configuration_files import changed_keys, read_configuration, write_configuration
 from refiner.discriminator_augmentation import augment
+from refiner.discriminators import DISCRIMINATORS
 from refiner.errors import ConfigurationError
 from refiner.losses import SELF_REGULARIZATIONS
 from refiner.network_sections import DiscriminatorAugmentationSection, DiscriminatorSection
-from refiner.networks import DISCRIMINATORS
 from refiner.objectives import OBJECTIVES
 from refiner.players import CONDITIONS
 from refiner.rivals import GAMES

@@ -7,10 +7,10 @@ import torch
 
 from refiner.configuration import TrainingConfiguration
 from refiner.discriminator_augmentation import augment
+from refiner.discriminators import DISCRIMINATORS
 from refiner.errors import TrainingError
 from refiner.game import Game
 from refiner.losses import SELF_REGULARIZATIONS, r1_penalty
-from refiner.networks import DISCRIMINATORS
 from refiner.players import build_networks
 from refiner.randomness import torch_generator
 

@@ -41,6 +41,7 @@ RANKS = {
         "ray_engine",
         "memory",
         "losses",
+        "discriminators",
         "processes",
         "network_sections",
         "discriminator_augmentation",
