@@ -13,7 +13,12 @@ from click.testing import CliRunner
 
 from refiner.commands import main
 from refiner.image_files import write_image
+from refiner.losses import SELF_REGULARIZATIONS
+from refiner.network_sections import DiscriminatorSection, RefinerSection
+from refiner.objectives import OBJECTIVES
+from refiner.players import CONDITIONS
 from refiner.records import write_labels
+from refiner.rivals import GAMES
 
 ROOT = Path(__file__).parent.parent
 GUIDE = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")
@@ -34,6 +39,15 @@ def test_links_outside_the_site_lead_somewhere(page: str) -> None:
     text = re.sub(r"```.*?```|`[^`]*`", "", (ROOT / page).read_text(encoding="utf-8"), flags=re.S)
     for link in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
         assert link.startswith("http") or ((ROOT / page).parent / link).exists(), f"{page}: {link}"
+
+
+def test_every_method_is_on_its_page() -> None:
+    page = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+    names = [*OBJECTIVES, *SELF_REGULARIZATIONS, *GAMES, *CONDITIONS, "features"]
+    assert [name for name in names if name != "none" and f"{name}`" not in page] == []
+    for section in (DiscriminatorSection, RefinerSection):
+        switched = [name for name, field in section.model_fields.items() if field.annotation is bool]
+        assert [name for name in switched if name not in page and name != "smooth_change"] == []
 
 
 def guide_commands() -> list[str]:
