@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import torch
 
 from refiner.backend_choice import AUTO, backend_for, job_extent, workers_for
@@ -95,20 +94,18 @@ def refine_path(
         raise ConfigurationError(f"{source}: --engine ray and --shard share out a folder or a store, not one image")
     else:
         return _refine_image(source, destination, opened, quality=quality, **options)
-    with _threads(torch.get_num_threads()):  # this process shares the cores with its workers, for a while
-        return Summary(*work(engine=computed_by, shard=shard, report=report, **options))
+    return Summary(*work(engine=computed_by, shard=shard, report=report, **options))
 
 
 @contextlib.contextmanager
 def _threads(count: int) -> Iterator[None]:
     """Compute with so many threads for a while."""
-    before = torch.get_num_threads(), cv2.getNumThreads()
+    before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
         yield
     finally:
-        torch.set_num_threads(before[0])
-        cv2.setNumThreads(before[1])
+        torch.set_num_threads(before)
 
 
 def _refine_image(

@@ -7,7 +7,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
 from typing import Any, TypeVar
@@ -17,9 +17,6 @@ from refiner.errors import OutputError
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
-BEGUN_HERE = 64
-"""Tasks under way, at most, while processes start."""
-
 _function: Callable[[Any], Any] | None = None  # of a worker process
 
 
@@ -28,13 +25,11 @@ def map_in_order(
 ) -> Iterator[Result]:
     """Results of ``function`` over ``tasks``, in their order, a bounded number ahead.
 
-    Processes take seconds to start; what is beyond their first tasks is begun here meanwhile.
-
     Args:
         function: picklable when ``workers`` > 1; it is sent to each process once, so it may keep things open.
         tasks: picklable too.
         workers: processes; 1 computes here.
-        ahead: tasks given out for each worker before the first result is taken, but for those that are done here.
+        ahead: tasks given out for each worker before the first result is taken.
 
     Raises:
         OutputError: a worker process died, as when memory ran out.
@@ -43,36 +38,18 @@ def map_in_order(
         yield from map(function, tasks)
         return
     pool = ProcessPoolExecutor(workers, _context(function), initializer=_start, initargs=(function,))
-    feeder = ThreadPoolExecutor(1)  # handing over the first task waits for the processes
-    pending: deque[Callable[[], Result]] = deque()
-    handed: Future[Future[Result]] | None = None
+    pending: deque[Future[Result]] = deque()
     try:
         for task in tasks:
+            pending.append(pool.submit(_call, task))
             if len(pending) >= workers * ahead:
-                if handed and not handed.done() and len(pending) < BEGUN_HERE:
-                    pending.append(_done(function, task).result)
-                    continue
-                yield pending.popleft()()
-            handing = feeder.submit(pool.submit, _call, task)
-            handed = handed or handing
-            pending.append(lambda handing=handing: handing.result().result())  # type: ignore[misc]
+                yield pending.popleft().result()
         while pending:
-            yield pending.popleft()()
+            yield pending.popleft().result()
     except BrokenProcessPool as error:
         raise OutputError("a worker process was killed, perhaps for want of memory; try fewer --workers") from error
     finally:
-        feeder.shutdown(cancel_futures=True)
         pool.shutdown(cancel_futures=True)
-
-
-def _done(function: Callable[[Task], Result], task: Task) -> Future[Result]:
-    """A task that is done at once; its error is raised when its turn comes."""
-    future: Future[Result] = Future()
-    try:
-        future.set_result(function(task))
-    except Exception as error:
-        future.set_exception(error)
-    return future
 
 
 def _context(function: Callable[[Any], Any]) -> multiprocessing.context.BaseContext:

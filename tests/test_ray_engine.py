@@ -85,7 +85,7 @@ def test_a_worker_a_node_and_the_driver_may_die(cluster: Any, tmp_path: Path) ->
 
     cluster.add_node(num_cpus=1)
     again = subprocess.run([sys.executable, "-c", PROGRAM], cwd=tmp_path, capture_output=True, text=True, timeout=120)
-    assert again.stdout == f"{Summary(COUNT - done, done, 0)}\n", again.stderr
+    assert again.stdout.splitlines()[-1] == str(Summary(COUNT - done, done, 0)), again.stderr  # after what Ray says
     refine_path(tmp_path / "in", tmp_path / "here", tmp_path / "refiner.safetensors", device="cpu")
     names = [f"{number:03d}.png" for number in range(COUNT)]
     assert all((tmp_path / "out" / n).read_bytes() == (tmp_path / "here" / n).read_bytes() for n in names)
