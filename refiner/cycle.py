@@ -38,7 +38,8 @@ class CycleGame(Game):
     ) -> None:
         super().__init__(configuration, device=device, precision=precision, task=task, processes=processes)
         untold = configuration.discriminator.model_copy(update={"condition": "none"})
-        back = configuration.model_copy(update={"ema_decay": 0.0, "discriminator": untold})
+        plain = {"ema_decay": 0.0, "discriminator": untold, "self_regularization": "pixels"}  # it has no estimator
+        back = configuration.model_copy(update=plain)
         self.back = Game(back, device=device, precision=precision, processes=self.processes, purpose="back, ")
 
     def tie(

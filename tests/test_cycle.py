@@ -71,3 +71,24 @@ def test_pretraining_leaves_the_way_back_alone(game: CycleGame) -> None:
     before = players(game)
     game.update_refiner(images(), torch_generator(0, "r"), adversarial=False)
     assert moved(game, before) == [True, False, False, False]
+
+
+def test_the_way_back_needs_neither_labels_nor_an_estimator(tiny: TrainingConfiguration) -> None:
+    """Whatever the way there is told or compares."""
+    section = tiny.discriminator.model_copy(update={"condition": "gaze"})
+    changes = {"correspondence": "cycle", "discriminator": section, "self_regularization": "features"}
+
+    class Task(torch.nn.Module):
+        def forward(self, photographs: torch.Tensor) -> torch.Tensor:
+            return photographs[:, 0, 0, :2]
+
+        def features(self, photographs: torch.Tensor) -> torch.Tensor:
+            return photographs[..., ::2]
+
+    game = CycleGame(tiny.model_copy(update=changes), device="cpu", precision="fp32", task=Task())  # type: ignore[arg-type]
+    gaze = torch.zeros(6, 2)
+    assert game.update_refiner(images(), torch_generator(0, "r"), real=images(1), gaze=gaze)["cycle"] > 0
+    game.update_discriminator(images(), images(1), torch_generator(0, "d"), gaze=gaze)
+    assert game.history.images is not None
+    assert game.back.history.images is not None
+    assert (game.history.images.shape[1], game.back.history.images.shape[1]) == (3, 1)
