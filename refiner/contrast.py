@@ -13,11 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from refiner.configuration import TrainingConfiguration
-from refiner.consistency import FrozenEstimator
 from refiner.game import Figures, Game
 from refiner.networks import RefinerNetwork
 from refiner.players import Player, make_optimizer
-from refiner.processes import Processes
 from refiner.randomness import derived_seed
 
 PLACES = 256
@@ -66,16 +64,8 @@ class ContrastGame(Game):
 
     needs_photographs = True
 
-    def __init__(
-        self,
-        configuration: TrainingConfiguration,
-        *,
-        device: str,
-        precision: str,
-        task: FrozenEstimator | None = None,
-        processes: Processes | None = None,
-    ) -> None:
-        super().__init__(configuration, device=device, precision=precision, task=task, processes=processes)
+    def __init__(self, configuration: TrainingConfiguration, **options: Any) -> None:
+        super().__init__(configuration, **options)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derived_seed(configuration.seed, "contrast"))
             heads = ContrastHeads(1 + configuration.refiner.blocks, configuration.refiner.features)

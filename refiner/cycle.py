@@ -13,10 +13,8 @@ import torch
 from torch import Tensor
 
 from refiner.configuration import TrainingConfiguration
-from refiner.consistency import FrozenEstimator
 from refiner.game import Figures, Game
 from refiner.players import Player
-from refiner.processes import Processes
 
 IDENTITY = 0.5
 """Weight of the identity loss, as a share of the cycle's."""
@@ -27,20 +25,12 @@ class CycleGame(Game):
 
     needs_photographs = True
 
-    def __init__(
-        self,
-        configuration: TrainingConfiguration,
-        *,
-        device: str,
-        precision: str,
-        task: FrozenEstimator | None = None,
-        processes: Processes | None = None,
-    ) -> None:
-        super().__init__(configuration, device=device, precision=precision, task=task, processes=processes)
+    def __init__(self, configuration: TrainingConfiguration, **options: Any) -> None:
+        super().__init__(configuration, **options)
         untold = configuration.discriminator.model_copy(update={"condition": "none"})
         plain = {"ema_decay": 0.0, "discriminator": untold, "self_regularization": "pixels"}  # it has no estimator
         back = configuration.model_copy(update=plain)
-        self.back = Game(back, device=device, precision=precision, processes=self.processes, purpose="back, ")
+        self.back = Game(back, device=self.device, precision=self.precision, processes=self.processes, purpose="back, ")
 
     def tie(
         self, refined: Tensor, synthetic: Tensor, real: Tensor | None, generator: torch.Generator
