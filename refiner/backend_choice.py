@@ -40,6 +40,12 @@ SMALL = 2000 * 36 * 60
 WORKER = 2 * 10**11
 """Multiplications that a process must have to do to make up for its start: a few seconds of a core."""
 
+CARD_WORKERS = 4
+"""Processes that share a card unless more are asked for: each takes half a gigabyte of it, and then its batches."""
+
+NOT_TRIED = "torch-compiled"
+"""Compiling takes longer than a job gains by it on a processor."""
+
 ROUNDS, ROUND_SECONDS = 3, 0.08
 
 _TRIAL = (144, 240)
@@ -79,11 +85,12 @@ def _folder_extent(source: Path) -> Extent:
     return Extent()
 
 
-def workers_for(extent: Extent, network: RefinerNetwork) -> int:
-    """Processes that pay for a job: at most one a core, and one alone where there is little to do."""
+def workers_for(extent: Extent, network: RefinerNetwork, device: str) -> int:
+    """Processes that pay for a job: one alone where there is little to do, at most one a core, few on a card."""
     weights = sum(weight.numel() for weight in network.parameters())
     multiplications = extent.pixels * weights // network.unshuffle**2  # each weight once at every place of the trunk
-    return min(int(processor()["cores"]), 1 + multiplications // WORKER)
+    most = int(processor()["cores"])
+    return min(most if device == "cpu" else min(most, CARD_WORKERS), 1 + multiplications // WORKER)
 
 
 def backend_for(extent: Extent, network: RefinerNetwork, *, device: str) -> str:
@@ -143,7 +150,7 @@ def fastest_backend(network: RefinerNetwork, images: Tensor) -> Backend:
         network: in evaluation mode, on the CPU.
         images: a batch, (N, C, H, W), as refining takes them.
     """
-    names = filter(is_available, BACKENDS)
+    names = [name for name in BACKENDS if name != NOT_TRIED and is_available(name)]
     backends = [open_backend(name, copy.deepcopy(network), device="cpu") for name in names]
     rates: dict[str, list[float]] = {backend.name: [] for backend in backends}
     for turn in range(ROUNDS + 1):  # taking turns, so that a busy moment hits all; the first warms up

@@ -1,4 +1,4 @@
-"""What computes a refiner: torch, OpenVINO or ONNX Runtime, in fp32 or bf16. They agree to a grey level.
+"""What computes a refiner: torch, also compiled, OpenVINO or ONNX Runtime, in fp32 or bf16. They agree to a grey level.
 
 Each takes and gives (N, C, H, W), float32, in [-1, 1], on the CPU.
 """
@@ -47,7 +47,7 @@ def open_backend(name: str, network: RefinerNetwork, *, device: str) -> Backend:
     Args:
         name: one of :data:`BACKENDS`.
         network: in evaluation mode.
-        device: ``cpu`` or ``cuda``; the latter for torch alone.
+        device: ``cpu`` or ``cuda``; the latter for those of :data:`ON_CARDS`.
 
     Raises:
         DeviceError: the backend is not installed, or does not compute there.
@@ -55,7 +55,7 @@ def open_backend(name: str, network: RefinerNetwork, *, device: str) -> Backend:
     """
     if name not in BACKENDS:
         raise ValueError(f"backend is {name!r}, expected one of {', '.join(BACKENDS)}")
-    if device != "cpu" and name != "torch":
+    if device != "cpu" and name not in ON_CARDS:
         raise DeviceError(f"--backend {name} computes on the CPU; add --device cpu, or leave it out")
     if name.endswith("-bf16") and not computes_bf16("cpu"):
         plain = name.removesuffix("-bf16")
@@ -68,12 +68,40 @@ def _open_torch(name: str, network: RefinerNetwork, device: str) -> Backend:
     # A card has bf16 without being asked: its own fp32 rounds otherwise than the processor's, too.
     halved = name.endswith("-bf16") or (device == "cuda" and computes_bf16(device))
 
+    compute = torch.compile(network, dynamic=True) if name.endswith("-compiled") else network
+
     def run(images: Tensor) -> Tensor:
         with torch.autocast(device, torch.bfloat16, enabled=halved):
-            refined: Tensor = network(images.to(device, memory_format=torch.channels_last))
-        return refined.contiguous().cpu()
+            refined: Tensor = compute(images.to(memory_format=torch.channels_last))
+        return refined.contiguous()
 
-    return Backend(name, run)
+    backend = Backend(name, run) if device == "cpu" else Backend(name, _on_card(run), side_by_side=2)
+    if name.endswith("-compiled"):
+        _compile(backend, network.channels)
+    return backend
+
+
+def _on_card(run: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """The same from and to the processor's memory: while the card computes one batch, the next is on its way to it."""
+
+    def there_and_back(images: Tensor) -> Tensor:
+        refined = torch.empty(images.shape, pin_memory=True)
+        for part, place in zip(images.chunk(2), refined.chunk(2), strict=True):
+            place.copy_(run(part.pin_memory().to("cuda", non_blocking=True)), non_blocking=True)
+        torch.cuda.synchronize()
+        return refined
+
+    return there_and_back
+
+
+@torch.inference_mode()
+def _compile(backend: Backend, channels: int) -> None:
+    """Have it done with the first images, so that what is missing is said before there is work at stake."""
+    try:
+        backend(torch.zeros(2 * backend.side_by_side, channels, 32, 40))
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise DeviceError(f"--backend {backend.name}: torch cannot compile here ({reason}); take torch") from error
 
 
 def _open_openvino(name: str, network: RefinerNetwork, device: str) -> Backend:
@@ -151,21 +179,24 @@ def _open_onnx(name: str, network: RefinerNetwork, device: str) -> Backend:
 BACKENDS: dict[str, Callable[[str, RefinerNetwork, str], Backend]] = {
     "torch": _open_torch,
     "torch-bf16": _open_torch,
+    "torch-compiled": _open_torch,
     "openvino": _open_openvino,
     "openvino-bf16": _open_openvino,
     "onnx": _open_onnx,
 }
-"""By name; without a precision they compute in fp32."""
+"""By name; without a precision they compute in fp32, and on a card in bf16 where it can."""
+
+ON_CARDS = frozenset({"torch", "torch-compiled"})
+"""Those that compute on a graphics card, too."""
 
 _PACKAGES = {"torch": (), "openvino": ("openvino",), "onnx": ("onnx", "onnxruntime")}
 
 
 def is_available(name: str) -> bool:
     """Whether a backend of that name is installed, and its precision native here; nothing is imported."""
-    engine, _, precision = name.partition("-")
-    if name not in BACKENDS or (precision and not computes_bf16("cpu")):
+    if name not in BACKENDS or (name.endswith("-bf16") and not computes_bf16("cpu")):
         return False
-    return all(importlib.util.find_spec(package) is not None for package in _PACKAGES[engine])
+    return all(importlib.util.find_spec(package) is not None for package in _PACKAGES[name.partition("-")[0]])
 
 
 def _at_multiples(run: Callable[[Tensor], Tensor], multiple: int) -> Callable[[Tensor], Tensor]:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 
 from refiner.backend_choice import AUTO, backend_for, job_extent, workers_for
+from refiner.backends import ON_CARDS
 from refiner.engines import Engine
 from refiner.errors import ConfigurationError, DataError, ImageError, OutputError
 from refiner.folder_refinement import refine_folder
@@ -78,8 +79,8 @@ def refine_path(
     """
     loaded = load_refiner(refiner)
     extent = job_extent(source)
-    computed_by = Engine(engine, workers or (0 if engine == "ray" else workers_for(extent, loaded.network)))
-    device = "cpu" if device == "auto" and backend not in (AUTO, "torch") else resolve_device(device)
+    device = "cpu" if device == "auto" and backend not in (AUTO, *ON_CARDS) else resolve_device(device)
+    computed_by = Engine(engine, workers or (0 if engine == "ray" else workers_for(extent, loaded.network, device)))
     options: dict[str, Any] = {"overwrite": overwrite, "limit": limit, "region": region}
     if backend == AUTO:
         with _threads(1):  # however many workers there are: a folder that grows keeps its backend, and its results

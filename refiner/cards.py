@@ -8,7 +8,7 @@ from typing import Any
 from refiner.configuration import TrainingConfiguration
 from refiner.configuration_files import read_configuration
 from refiner.errors import DataError, OutputError, RefinerError
-from refiner.files import read_regular, write_text
+from refiner.files import read_regular
 from refiner.formats import open_dataset
 from refiner.inspection.runs import RefinerFacts, inspect_refiner
 from refiner.refiner_files import find_refiner
@@ -46,17 +46,16 @@ def model_card(path: Path, *, verdict: Mapping[str, Any] | None = None) -> str:
     return f"{front}\n\n# A refiner of rendered images\n\n{body}\n"
 
 
-def write_card(path: Path, out: Path, *, verdict: Mapping[str, Any] | None = None, overwrite: bool = False) -> Path:
-    """Write :func:`model_card` as a file, and give its path.
+def card_place(exported: Path, *, overwrite: bool = False) -> Path:
+    """Where the card of an exported refiner goes: README.md beside it.
 
     Raises:
-        OutputError: it is there already.
-        RefinerError: there is no refiner.
+        OutputError: something is there already.
     """
-    if out.exists() and not overwrite:
-        raise OutputError(f"{out}: is there already; choose another folder, or replace it with --overwrite")
-    write_text(out, model_card(path, verdict=verdict))
-    return out
+    place = exported.with_name("README.md")
+    if place.exists() and not overwrite:
+        raise OutputError(f"{place}: is there already; choose another folder, or replace it with --overwrite")
+    return place
 
 
 def read_verdict(file: Path) -> Mapping[str, Any]:

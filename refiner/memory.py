@@ -1,4 +1,4 @@
-"""The largest memory that this process and those it started have taken together."""
+"""The largest memory that a process and those it started have taken together."""
 
 import contextlib
 import threading
@@ -11,17 +11,21 @@ INTERVAL = 0.1
 
 
 class PeakMemory:
-    """Looks at the process tree while a block runs.
+    """Looks at a process tree while a block runs.
 
     Memory is the proportional set size, in which what processes share counts once; where the system does not tell it,
     the resident set size.
+
+    Args:
+        pid: of the process at its root; None is this one.
 
     Attributes:
         mib: largest so far, in MiB.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, pid: int | None = None) -> None:
         self.mib = 0.0
+        self._pid = pid
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -34,13 +38,14 @@ class PeakMemory:
         self._thread.join()
 
     def _watch(self) -> None:
-        this = psutil.Process()
         while True:
             total = 0
-            for process in [this, *this.children(recursive=True)]:
-                with contextlib.suppress(psutil.Error):  # it has just ended
-                    memory = process.memory_full_info()
-                    total += getattr(memory, "pss", memory.rss)
+            with contextlib.suppress(psutil.Error):  # the root has ended
+                root = psutil.Process(self._pid)
+                for process in [root, *root.children(recursive=True)]:
+                    with contextlib.suppress(psutil.Error):  # it has just ended
+                        memory = process.memory_full_info()
+                        total += getattr(memory, "pss", memory.rss)
             self.mib = max(self.mib, total / 2**20)
             if self._stop.wait(INTERVAL):
                 return

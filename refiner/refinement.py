@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from refiner.backends import open_backend
+from refiner.backends import ON_CARDS, open_backend
 from refiner.errors import DataError
 from refiner.hardware import keep_freed_memory, resolve_device
 from refiner.hub import fetch_refiner, is_address
@@ -53,7 +53,7 @@ class Refiner:
     def __init__(
         self, network: RefinerNetwork, metadata: dict[str, Any], *, device: str = "auto", backend: str = "torch"
     ) -> None:
-        self.device = resolve_device(device if backend == "torch" or device != "auto" else "cpu")
+        self.device = resolve_device(device if backend in ON_CARDS or device != "auto" else "cpu")
         self.network, self.metadata = network.eval(), metadata
         self.backend = open_backend(backend, self.network, device=self.device)
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ import pytest
 import torch
 from click.testing import CliRunner
 from torch import nn
+from torch._dynamo.exc import TorchDynamoException
 
 from refiner import backends
-from refiner.backends import BACKENDS, open_backend
+from refiner.backends import BACKENDS, ON_CARDS, open_backend
 from refiner.commands import main
 from refiner.errors import DeviceError
 from refiner.exporting import to_onnx, to_openvino
@@ -73,12 +75,15 @@ def test_emulated_bf16_is_refused(backend: str, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("backend", [name for name in BACKENDS if NATIVE or name not in HALVED])
-def test_an_image_is_refined_alike_whatever_comes_with_it(backend: str) -> None:
-    refiner = Refiner(network_of("half"), {}, device="cpu", backend=backend)
+def test_an_image_is_refined_as_by_torch_whatever_comes_with_it(backend: str) -> None:
+    plain, refiner = (Refiner(network_of("half"), {}, device="cpu", backend=name) for name in ("torch", backend))
     images = list(np.random.default_rng(1).integers(0, 256, (refiner.batch_size(36, 60) + 3, 36, 60), np.uint8))
     together = refiner(images)
     for number in (0, 17, len(images) - 1):
         assert np.array_equal(refiner(images[number]), together[number])
+    images.append(images[0][:35, :55])
+    for one, other in zip(plain(images), [*together, refiner(images[-1])], strict=True):
+        assert np.abs(one.astype(int) - other).max() <= (2 if backend in HALVED else 1)
 
 
 @pytest.mark.parametrize("backend", OTHERS)
@@ -125,6 +130,19 @@ def test_exported_files_say_what_they_are_and_run(tmp_path: Path) -> None:
     assert CliRunner().invoke(main, ["export", "stand-in", str(tmp_path / "eyes.txt")]).exit_code == 1
 
 
+def test_where_torch_cannot_compile_it_is_said_before_there_is_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    def compiled(*_: object, **__: object) -> Callable[[torch.Tensor], torch.Tensor]:
+        def fail(images: torch.Tensor) -> torch.Tensor:
+            raise TorchDynamoException("InvalidCxxCompiler: none is here\nand much more")
+
+        return fail
+
+    monkeypatch.setattr("torch.compile", compiled)
+    said = r"--backend torch-compiled: torch cannot compile here \(InvalidCxxCompiler: none is here\); take torch"
+    with pytest.raises(DeviceError, match=said):
+        Refiner(network_of("paper"), {}, device="cpu", backend="torch-compiled")
+
+
 def test_a_signal_finds_its_stack_after_several_backends_have_gone() -> None:
     code = (
         "import os, signal\n"
@@ -157,8 +175,8 @@ def test_onnx_without_its_runtime_is_the_extra_that_is_missing(monkeypatch: pyte
 
 
 def test_what_no_backend_can_do_is_refused() -> None:
-    with pytest.raises(ValueError, match="expected one of torch, torch-bf16, openvino, openvino-bf16, onnx"):
+    with pytest.raises(ValueError, match="expected one of torch, torch-bf16, torch-compiled, openvino, openvino-bf16"):
         open_backend("tensorflow", network_of("paper"), device="cpu")
-    for name in set(BACKENDS) - {"torch"}:
+    for name in set(BACKENDS) - ON_CARDS:
         with pytest.raises(DeviceError, match=f"--backend {name} computes on the CPU"):
             open_backend(name, network_of("paper"), device="cuda")

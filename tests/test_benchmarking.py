@@ -1,6 +1,7 @@
 """The benchmark: what it measures is there, and its ratios are of what they name."""
 
 import json
+from collections.abc import Iterator
 
 import pytest
 from click.testing import CliRunner
@@ -9,6 +10,14 @@ from refiner.backends import BACKENDS
 from refiner.benchmark_work import NETWORKS, PLAIN
 from refiner.benchmarking import Benchmark, benchmark
 from refiner.commands import main
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_backends() -> Iterator[None]:
+    """Compiling takes longer than all the rest; what it makes is tested with the backends."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delitem(BACKENDS, "torch-compiled")
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -85,6 +85,9 @@ def test_export_writes_the_file_and_its_card(run: Path, tmp_path: Path) -> None:
     assert again.exit_code == 1
     assert "is there already" in again.output
     assert CliRunner().invoke(main, [*arguments, "--overwrite"]).exit_code == 0
+    out.unlink()
+    refused = CliRunner().invoke(main, arguments)
+    assert (refused.exit_code, out.exists()) == (1, False)  # the card is in the way: nothing is written
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"command": "inspect"}', '{"command": "evaluate"}'])

@@ -66,16 +66,25 @@ def test_training_learns_and_its_file_is_for_any_device(eyes: Path, tmp_path: Pa
         assert np.abs(one.astype(int) - other.astype(int)).max() <= 2
 
 
+@pytest.mark.parametrize("backend", ["torch", "torch-compiled"])
 @pytest.mark.parametrize("shape", [(35, 55), (36, 60), (61, 40)])
-def test_refines_as_the_processor_does_but_for_rounding(shape: tuple[int, int]) -> None:
+def test_refines_as_the_processor_does_but_for_rounding(shape: tuple[int, int], backend: str) -> None:
     torch.manual_seed(1)
     network = RefinerNetwork(features=64, blocks=4)
-    images = torch.rand(3, 1, *shape) * 2 - 1
+    images = torch.rand(700, 1, *shape) * 2 - 1  # more than what is computed at once
     expected = Refiner(network, {}, device="cpu")(images)
-    found = Refiner(network, {}, device="cuda")(images)
+    found = Refiner(network, {}, device="cuda", backend=backend)(images)
     assert found.device.type == "cpu"
     assert (found - expected).abs().mean() < 0.5 / 127.5  # half a grey level
     assert (found - expected).abs().max() < 4 / 127.5
+
+
+def test_a_folder_refined_by_worker_processes_on_the_card_is_the_same(eyes: Path, tmp_path: Path) -> None:
+    ready = ready_refiners()["stand-in"]
+    for workers in (1, 2):
+        refine_path(eyes, tmp_path / str(workers), ready, device="cuda", workers=workers)
+    for one in (tmp_path / "1").glob("*.png"):
+        assert one.read_bytes() == (tmp_path / "2" / one.name).read_bytes()
 
 
 def test_a_folder_is_finished_by_the_device_that_began_it(eyes: Path, tmp_path: Path) -> None:

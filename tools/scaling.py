@@ -6,6 +6,7 @@ Everything is measured with the ready refiner, by the backend that is fastest he
 
 import json
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -19,7 +20,6 @@ import torch
 
 from refiner.backend_choice import backend_for, job_extent
 from refiner.backends import open_backend
-from refiner.batch_refinement import refine_path
 from refiner.conversion import Conversion, convert
 from refiner.eyes import EyeParameters
 from refiner.eyes.writing import rendered_records, write_folder
@@ -111,12 +111,19 @@ class _Stores:
 
 
 def _job(folder: Path, source: Path, backend: str, workers: int | None = None) -> dict[str, float]:
-    """Seconds and memory of a whole job, store to store."""
+    """Seconds and memory of a whole job, store to store, by the command from its start to its end."""
     out = folder / f"refined-{time.monotonic_ns()}.h5"
+    command = ["refine", str(source), str(out), "--refiner", "stand-in", "--device", "cpu", "--backend", backend]
+    options = [] if workers is None else ["--workers", str(workers)]
     start = time.perf_counter()
-    with PeakMemory() as memory:
-        refine_path(source, out, ready_refiners()["stand-in"], device="cpu", backend=backend, workers=workers)
+    with (
+        subprocess.Popen([sys.executable, "-m", "refiner", "--quiet", *command, *options]) as job,
+        PeakMemory(job.pid) as memory,
+    ):
+        code = job.wait()
     seconds = time.perf_counter() - start
+    if code:
+        raise click.ClickException(f"{source}: refiner refine ended with status {code}")
     out.unlink()
     return {"seconds": seconds, "mib": memory.mib}
 

@@ -58,7 +58,7 @@ def command(
         click.echo(f"{rate.name:<{width}}  {rate.median:>11,.1f}/s {spread:<24} {rate.ratio:7.2f} of {rate.against}")
     for backend, reason in found.absent.items():
         click.echo(f"{backend} was not measured: {reason}")
-    click.echo(f"largest memory of a whole job {found.job_mib:,.0f} MiB")
+    click.echo(f"largest memory with a whole job running {found.job_mib:,.0f} MiB")
     if found.card_mib is not None:
         click.echo(f"largest memory on the card {found.card_mib:,.0f} MiB")
 

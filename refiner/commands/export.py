@@ -30,14 +30,17 @@ def command(refiner: Path, out: Path, card: bool, verdict: Path | None, overwrit
       refiner export runs/eyes eyes.onnx
       refiner export runs/eyes shared/refiner.safetensors --card --verdict verdict.json
     """
-    from refiner.cards import read_verdict, write_card
+    from refiner.cards import card_place, model_card, read_verdict
     from refiner.exporting import export_refiner
+    from refiner.files import write_text
     from refiner.refiner_files import load_refiner
 
     if verdict is not None and not card:
         raise click.UsageError("--verdict goes into the card; add --card")
-    judged = None if verdict is None else read_verdict(verdict)  # first: a wrong file must cost nothing
+    judged = None if verdict is None else read_verdict(verdict)  # first: what is wrong must cost nothing
+    place = card_place(out, overwrite=overwrite) if card else None
     for path in export_refiner(load_refiner(refiner), out, overwrite=overwrite):
         click.echo(path)
-    if card:
-        click.echo(write_card(refiner, out.with_name("README.md"), verdict=judged, overwrite=overwrite))
+    if place is not None:
+        write_text(place, model_card(refiner, verdict=judged))
+        click.echo(place)
