@@ -27,7 +27,7 @@ from studying.adaptations import matched_images  # noqa: E402
 from studying.configuration import Study, StudyConfiguration, read_study  # noqa: E402
 from studying.figures import error_dots, photograph_curve  # noqa: E402
 from studying.outcomes import read_outcomes  # noqa: E402
-from studying.pages import fill_tables, write_page  # noqa: E402
+from studying.pages import PROBE, fill_tables, write_page  # noqa: E402
 from studying.plans import Plan, part_numbers, target_digest  # noqa: E402
 from studying.proxies import measured_proxies, rank_correlation  # noqa: E402
 from studying.results import is_finished, write_overview  # noqa: E402
@@ -762,6 +762,15 @@ def test_a_page_is_begun_where_there_is_none(outcomes: Path) -> None:
     _, unused = write_page(outcomes, page)
     assert unused == []
     assert page.read_text().count("<!-- table:") == 7
+
+
+def test_the_probe_of_one_step_has_a_table(outcomes: Path) -> None:
+    rise = {"0": {"mean": 8.5, "low": 7.4, "high": 9.7}, "2": {"mean": 12.9, "low": 11.4, "high": 14.3}}
+    (outcomes / PROBE).write_text(json.dumps({"levels": [0, 2], "errors": {"raw": rise}}))
+    page = outcomes.with_suffix(".md")
+    page.write_text("<!-- table: fgsm -->\n<!-- end -->\n")
+    write_page(outcomes, page)
+    assert "| `raw` | 8.50 [7.40, 9.70] | 12.90 [11.40, 14.30] |" in page.read_text()
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,19 @@
 """The page of results: tables between marker comments, the prose around them left as it is."""
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from studying.figures import error_dots, photograph_curve
 from studying.outcomes import Outcome, read_outcomes
-from studying.tables import all_tables
+from studying.tables import all_tables, probe_table
 
 from refiner.errors import DataError
 from refiner.files import write_text
+
+PROBE = "fgsm.json"
+"""What ``tools/fgsm.py`` left beside the studies."""
 
 _TABLE = re.compile(r"<!-- table: (?P<name>[^>]*?) -->\n(?P<text>.*?)<!-- end -->", re.DOTALL)
 
@@ -29,6 +33,9 @@ def write_page(results: Path, page: Path) -> tuple[list[Path], list[str]]:
     """
     outcomes = read_outcomes(results)
     tables = {name: text for outcome in outcomes for name, text in all_tables(outcome)}
+    probe = results / PROBE
+    if probe.exists():
+        tables[probe.stem] = probe_table(json.loads(probe.read_text(encoding="utf-8")))
     text = page.read_text(encoding="utf-8") if page.exists() else _blank(tables)
     filled, used = fill_tables(text, tables, str(page))
     written = [path for outcome in outcomes for path in write_figures(outcome)]

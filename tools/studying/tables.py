@@ -7,7 +7,7 @@ import numpy as np
 from studying.outcomes import Choice, Outcome, Results, figures
 from studying.proxies import Proxy, measured_proxies
 
-from refiner.gaze.accuracy import seed_interval
+from refiner.gaze.accuracy import Interval, seed_interval
 
 NOT_RUN = "not run"
 
@@ -164,6 +164,13 @@ def photograph_table(outcome: Outcome, protocol: str) -> str:
             interval = str(seed_interval(list(errors.values()))) if errors else NOT_RUN
             rows.append([str(known), f"`{name}`", str(len(errors)), interval])
     return _markdown(head, rows)
+
+
+def probe_table(probe: dict[str, Any]) -> str:
+    """Of ``tools/fgsm.py``: the error of each arm's estimators where pixels move against them."""
+    levels = [str(level) for level in probe["levels"]]
+    rows = [[f"`{arm}`", *(str(Interval(**errors[level])) for level in levels)] for arm, errors in probe["errors"].items()]
+    return _markdown(["arm", *(f"by {level} levels, °" for level in levels)], rows)
 
 
 def _title(outcome: Outcome, arm: str) -> str:
