@@ -27,7 +27,8 @@ from refiner.networks import RefinerNetwork
 from refiner.players import training_trial
 from refiner.randomness import torch_generator
 from refiner.refinement import batch_size
-from refiner.refiner_files import RefinerFile, load_refiner, ready_refiners, save_refiner
+from refiner.refiner_files import RefinerFile, load_refiner, save_refiner
+from refiner.refiner_names import ready_refiners
 
 PAPER, READY = "paper's network, ", "ready refiner, "
 

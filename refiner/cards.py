@@ -11,7 +11,7 @@ from refiner.errors import DataError, OutputError, RefinerError
 from refiner.files import read_regular
 from refiner.formats import open_dataset
 from refiner.inspection.runs import RefinerFacts, inspect_refiner
-from refiner.refiner_files import find_refiner
+from refiner.refiner_names import find_refiner
 from refiner.runs import CONFIG_FILE
 
 _USE = """Give it renders like those it has learnt from: the same kind of image, size and histogram. What comes out is

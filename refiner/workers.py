@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import forkserver
 from multiprocessing.connection import wait
 from typing import Any, TypeVar
 
@@ -52,6 +53,16 @@ def map_in_order(
         pool.shutdown(cancel_futures=True)
 
 
+def begin_imports(*modules: str) -> None:
+    """Have the modules that workers will need imported by another process, while this one does something else.
+
+    Where processes do not start from such a one, nothing happens.
+    """
+    if sys.platform == "linux":
+        multiprocessing.set_forkserver_preload(list(modules))
+        forkserver.ensure_running()
+
+
 def _context(function: Callable[[Any], Any]) -> multiprocessing.context.BaseContext:
     """How processes start: from one that has imported what the function needs, so that they share its memory.
 
@@ -59,9 +70,8 @@ def _context(function: Callable[[Any], Any]) -> multiprocessing.context.BaseCont
     """
     if sys.platform != "linux":
         return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([getattr(function, "__module__", type(function).__module__)])
-    return context
+    begin_imports(getattr(function, "__module__", type(function).__module__))
+    return multiprocessing.get_context("forkserver")
 
 
 def _start(function: Callable[[Any], Any]) -> None:

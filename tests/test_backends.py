@@ -25,7 +25,8 @@ from refiner.hardware import computes_bf16
 from refiner.image_files import read_image, write_image
 from refiner.networks import RefinerNetwork
 from refiner.refinement import Refiner
-from refiner.refiner_files import load_refiner, ready_refiners, save_refiner
+from refiner.refiner_files import load_refiner, save_refiner
+from refiner.refiner_names import ready_refiners
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "paper": {"features": 8, "blocks": 2},

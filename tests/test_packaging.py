@@ -33,6 +33,7 @@ RANKS = {
     1: [
         "files",
         "hub",
+        "refiner_names",
         "gaze.accuracy",
         "hardware",
         "image_headers",

@@ -23,7 +23,8 @@ from refiner.files import TEMPORARY_PREFIX
 from refiner.image_files import LOSSLESS, encode_image, read_image, write_image
 from refiner.networks import RefinerNetwork
 from refiner.refinement import BATCH_PIXELS, Refiner
-from refiner.refiner_files import REFINER_FILE, save_refiner
+from refiner.refiner_files import save_refiner
+from refiner.refiner_names import REFINER_FILE
 
 
 def save(path: Path, *, channels: int = 1, unshuffle: int = 1, seed: int | None = None, shift: float = 0.0) -> Path:

@@ -125,3 +125,28 @@ def is_running(process_id: int) -> bool:
         return False
     status = Path(f"/proc/{process_id}/stat")
     return not status.exists() or status.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+
+
+SERVED = """
+import time
+from pathlib import Path
+from refiner.workers import begin_imports, map_in_order
+if __name__ == "__main__":
+    begin_imports("slow")
+    while not (Path("server").exists() and Path("server").read_text()):
+        time.sleep(0.01)
+    server = Path("server").read_text()
+    import slow
+    print(server, *set(map_in_order(slow.parent, range(4), workers=2)))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes do not start from a server here")
+def test_modules_are_imported_before_the_first_worker_is_wanted(tmp_path: Path) -> None:
+    slow = "import os\nfrom pathlib import Path\nPath('server').write_text(str(os.getpid()))\n"
+    (tmp_path / "slow.py").write_text(slow + "def parent(_):\n    return os.getppid()\n")
+    (tmp_path / "program.py").write_text(SERVED)
+    program = [sys.executable, "program.py"]
+    run = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60)
+    server, *parents = run.stdout.split()
+    assert parents == [server]

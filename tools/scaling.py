@@ -28,7 +28,8 @@ from refiner.formats.store import Store
 from refiner.hardware import environment, processor
 from refiner.memory import PeakMemory
 from refiner.randomness import torch_generator
-from refiner.refiner_files import load_refiner, ready_refiners
+from refiner.refiner_files import load_refiner
+from refiner.refiner_names import ready_refiners
 from refiner.store import create_images, new_file, write_columns
 
 SIZE = (36, 60)

@@ -24,7 +24,7 @@ from refiner.label_drift import LabelDrift, measure_label_drift
 from refiner.label_regions import ANYTHING, LabelRegion
 from refiner.records import column_values
 from refiner.refinement import Refiner
-from refiner.refiner_files import is_refiner
+from refiner.refiner_names import is_refiner
 
 COLOURED = 256
 """Images that are held in colour at once."""

@@ -139,7 +139,7 @@ def inspect_run(path: Path) -> RunFacts:
     """
     from refiner.checkpoints import list_checkpoints
     from refiner.errors import DataError
-    from refiner.refiner_files import REFINER_FILE
+    from refiner.refiner_names import REFINER_FILE
     from refiner.runs import RunFolder
 
     configuration = read_configuration(path / "config.yaml", TrainingConfiguration)

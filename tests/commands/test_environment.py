@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 from click.testing import CliRunner
 
@@ -35,3 +36,17 @@ def test_help_lists_every_command_without_importing_anything_heavy() -> None:
 
 def test_an_unknown_command_is_wrong_use() -> None:
     assert CliRunner().invoke(main, ["refinee"]).exit_code == 2
+
+
+def test_arguments_are_read_before_anything_heavy_is_imported(tmp_path: Path) -> None:
+    """So that what workers need can be imported beside it, and a wrong name is said at once."""
+    code = (
+        "import sys; from refiner.commands import main\n"
+        f"try: main(['refine', {str(tmp_path)!r}, 'out', '--refiner', 'nothing'], prog_name='refiner')\n"
+        "except SystemExit as stop: assert stop.code == 2\n"
+        "heavy = {'torch', 'cv2', 'albumentations', 'h5py', 'scipy'} & sys.modules.keys()\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "nothing is neither a refiner file" in done.stderr

@@ -16,7 +16,7 @@ from refiner.eyes import EyeParameters
 from refiner.files import write_text
 from refiner.gaze.angles import Angles
 from refiner.hardware import environment, resolve_device
-from refiner.refiner_files import REFINER_FILE
+from refiner.refiner_names import REFINER_FILE
 from refiner.runs import ESTIMATOR_FILE
 
 PARAMETERS_FILE = "parameters.json"

@@ -169,7 +169,9 @@ def photograph_table(outcome: Outcome, protocol: str) -> str:
 def probe_table(probe: dict[str, Any]) -> str:
     """Of ``tools/fgsm.py``: the error of each arm's estimators where pixels move against them."""
     levels = [str(level) for level in probe["levels"]]
-    rows = [[f"`{arm}`", *(str(Interval(**errors[level])) for level in levels)] for arm, errors in probe["errors"].items()]
+    rows = [
+        [f"`{arm}`", *(str(Interval(**errors[level])) for level in levels)] for arm, errors in probe["errors"].items()
+    ]
     return _markdown(["arm", *(f"by {level} levels, °" for level in levels)], rows)
 
 
