@@ -16,13 +16,14 @@ def run(*arguments: object) -> None:
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A page that asks for both tables, filled."""
+    """A page that asks for all three tables, filled."""
     folder = tmp_path_factory.mktemp("page")
-    few = ("--largest", 64, "--pixels", 40_000, "--distinct", 16)
+    few = ("--largest", 4, "--pixels", 10_000, "--distinct", 16)
+    run("tools/quantization.py", folder / "performance" / "int8.json", "--repeats", 1, "--seconds", 0)
     run("tools/scaling.py", folder / "performance" / "scaling.json", *few)
     run("tools/precision.py", folder / "performance" / "precision.json", "--seeds", 2, "--images", 16, "--steps", 10)
     page = folder / "performance.md"
-    names = ("scaling", "precision")
+    names = ("scaling", "precision", "int8")
     page.write_text("\n".join(f"<!-- table: {name} -->\n<!-- end -->" for name in names))
     run("tools/performance.py", "--page", page)
     return page
@@ -30,12 +31,19 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_tables_say_what_was_measured(measured: Path) -> None:
     text = measured.read_text()
-    assert "| 64 images |" in text
-    assert "| 18 of 36x60 |" in text
+    assert "| 4 images |" in text
+    assert "| 4 of 36x60 |" in text
     assert "| 1 workers |" in text
     assert "1,200,000 images in" in text
     assert "2 seeds, 10 steps of pre-training" in text
     assert "| accuracy_real |" in text
+
+
+def test_eight_bits_cost_grey_levels_and_fewer_where_the_ends_stay_as_they_are(measured: Path) -> None:
+    runs = json.loads((measured.with_suffix("") / "int8.json").read_text())["runs"]
+    exact, every, inner = (runs[name]["mean"] for name in ("openvino", *list(runs)[-2:]))
+    assert 0 == exact < inner < every < 3
+    assert "| int8 |" in measured.read_text()
 
 
 def test_pictures_have_a_dot_for_each_measurement(measured: Path) -> None:
@@ -51,4 +59,4 @@ def test_the_extrapolation_goes_on_with_the_last_slope(measured: Path) -> None:
     before, last = found["images"][-2:]
     slope = (last["seconds"] - before["seconds"]) / (last["images"] - before["images"])
     assert found["seconds_an_image"] == pytest.approx(slope)
-    assert found["goal_minutes"] == pytest.approx((last["seconds"] + (1_200_000 - 64) * slope) / 60)
+    assert found["goal_minutes"] == pytest.approx((last["seconds"] + (1_200_000 - 4) * slope) / 60)

@@ -1,7 +1,7 @@
 """Tables and pictures of docs/performance.md from what was measured: python tools/performance.py.
 
-Each file docs/performance/NAME.json, of ``refiner benchmark --json``, ``tools/scaling.py``, ``tools/precision.py`` or
-``tools/presets.py``, becomes the table NAME between its markers on the page.
+Each file docs/performance/NAME.json, of ``refiner benchmark --json``, ``tools/scaling.py``, ``tools/precision.py``,
+``tools/quantization.py`` or ``tools/presets.py``, becomes the table NAME between its markers on the page.
 """
 
 import json
@@ -36,7 +36,8 @@ def main(page: Path, results: Path) -> None:
         elif facts["command"] == "scaling":
             tables[file.stem], pictures = scaling_table(facts), dict(scaling_pictures(facts))
         else:
-            tables[file.stem] = precision_table(facts) if facts["command"] == "precision" else benchmark_table(facts)
+            table = {"precision": precision_table, "int8": int8_table}.get(facts["command"], benchmark_table)
+            tables[file.stem] = table(facts)
         for name, picture in pictures.items():
             if picture is not None:
                 write_text(file.with_name(f"{file.stem}-{name}.svg"), picture)
@@ -63,6 +64,22 @@ def benchmark_table(benchmark: dict[str, Any]) -> str:
     for rate in benchmark["rates"]:
         median, low, high = (_digits(rate[key]) for key in ("median", "low", "high"))
         lines.append(f"| {rate['name']} | {median} [{low}, {high}] | {rate['ratio']:.2f} | {rate['against']} |")
+    return "\n".join(lines)
+
+
+def int8_table(facts: dict[str, Any]) -> str:
+    """Speed, and grey levels from fp32."""
+    processor = facts["environment"]["processor"]
+    lines = [
+        f"{processor['name']}, {' '.join(processor['features'])}, {facts['environment']['threads']} threads.",
+        "",
+        "| ready refiner | images a second | ratio | grey levels from fp32 | largest | pixels beyond one |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, run in facts["runs"].items():
+        rate = f"{run['rate']:,.0f} [{run['low']:,.0f}, {run['high']:,.0f}]"
+        apart = f"{run['mean']:.2f} | {run['largest']:.0f} | {run['beyond_one']:.1%}"
+        lines.append(f"| {name} | {rate} | {run['ratio']:.2f} | {apart} |")
     return "\n".join(lines)
 
 

@@ -43,8 +43,8 @@ SECONDS, REPEATS = 0.5, 3
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--largest", type=click.IntRange(16), default=100_000, help="Images of the largest store.")
-@click.option("--pixels", type=click.IntRange(1), default=40_000_000, help="Of the images of each size.")
+@click.option("--largest", type=click.IntRange(4), default=100_000, help="Images of the largest store.")
+@click.option("--pixels", type=click.IntRange(1), default=40_000_000, help="Of the images of each size, at most.")
 @click.option("--distinct", type=click.IntRange(1), default=2000, help="Renders that the stores repeat.")
 def main(out: Path, largest: int, pixels: int, distinct: int) -> None:
     """Measure, and write OUT."""
@@ -53,6 +53,7 @@ def main(out: Path, largest: int, pixels: int, distinct: int) -> None:
         folder = Path(name)
         stores = _Stores(folder, distinct)
         counts = sorted({max(1, largest // share) for share in (64, 16, 4, 2, 1)})
+        sizes = [size for size in SIZES if size[0] * size[1] <= pixels]
         workers = sorted({1, processor()["cores"], 2 * processor()["cores"]})
         backend = backend_for(job_extent(stores.of(largest, SIZE)), network, device="cpu")
         facts = {
@@ -60,7 +61,7 @@ def main(out: Path, largest: int, pixels: int, distinct: int) -> None:
             "environment": environment(),
             "backend": backend,
             "images": [_job(folder, stores.of(count, SIZE), backend) | {"images": count} for count in _told(counts)],
-            "size": [_size(folder, stores, size, pixels, backend) for size in _told(SIZES)],
+            "size": [_size(folder, stores, size, pixels, backend) for size in _told(sizes)],
             "worker_images": max(1, largest // 4),
             "workers": [
                 _job(folder, stores.of(max(1, largest // 4), SIZE), backend, count) | {"workers": count}
@@ -130,7 +131,7 @@ def _job(folder: Path, source: Path, backend: str, workers: int | None = None) -
 
 
 def _size(folder: Path, stores: _Stores, size: tuple[int, int], pixels: int, backend: str) -> dict[str, Any]:
-    count = max(1, pixels // (size[0] * size[1]))
+    count = pixels // (size[0] * size[1])
     return {"size": size, "images": count, **_job(folder, stores.of(count, size), backend)}
 
 

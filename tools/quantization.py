@@ -1,0 +1,138 @@
+"""What int8 would bring the ready refiner: python tools/quantization.py docs/performance/int8-NAME.json
+
+Static quantization after training, by ONNX Runtime's quantizer (per channel, scales from renders), run by OpenVINO
+beside its own fp32 and bf16, in turns. ``python tools/performance.py`` makes the table of it.
+"""
+
+import json
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import torch
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from torch import Tensor
+
+from refiner.backends import open_backend
+from refiner.benchmarking import compare
+from refiner.exporting import to_onnx
+from refiner.eyes import EyeParameters
+from refiner.eyes.writing import rendered_records
+from refiner.files import write_text
+from refiner.hardware import computes_bf16, environment
+from refiner.images import to_planes
+from refiner.networks import RefinerNetwork
+from refiner.refiner_files import load_refiner
+from refiner.refiner_names import ready_refiners
+
+SIZE, BATCH, BATCHES = (36, 60), 64, 8
+
+FLOAT = {"int8": [], "int8, first and last layers in floats": ["/stem/Conv", "/unfold/Conv", "/head/Conv"]}
+"""What is measured, by the convolutions that stay as they are."""
+
+Run = Callable[[Tensor], Tensor]
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--repeats", type=click.IntRange(1), default=5, help="Of each measurement, in turns.")
+@click.option("--seconds", type=click.FloatRange(0), default=1.0, help="Least time of a measurement.")
+def main(out: Path, repeats: int, seconds: float) -> None:
+    """Measure, and write OUT."""
+    network = load_refiner(ready_refiners()["stand-in"]).network
+    renders = rendered_records(EyeParameters(), 2 * BATCH * BATCHES, seed=9, size=SIZE)
+    batches = torch.from_numpy(np.stack([to_planes(render.image, 1) for render in renders])).split(BATCH)
+    known, unseen = batches[:BATCHES], batches[BATCHES:]  # scales are from the first
+    names = ["openvino", *(["openvino-bf16"] if computes_bf16("cpu") else [])]
+    runs: dict[str, Run] = {name: open_backend(name, network, device="cpu").run for name in names}
+    runs |= {name: quantized(network, known, kept) for name, kept in FLOAT.items()}
+    work = {name: partial(_refine, run, torch.cat(unseen)) for name, run in runs.items()}
+    rates = compare(work, repeats, seconds, lambda name: print(name, file=sys.stderr))
+    exact = levels(runs["openvino"], unseen)
+    plain = statistics.median(rates["openvino"])
+    found = {
+        name: {
+            "rate": statistics.median(rates[name]),
+            "low": min(rates[name]),
+            "high": max(rates[name]),
+            "ratio": statistics.median(rates[name]) / plain,
+            **_apart(np.abs(levels(run, unseen) - exact)),
+        }
+        for name, run in runs.items()
+    }
+    write_text(out, json.dumps({"command": "int8", "environment": environment(), "runs": found}, indent=1) + "\n")
+    print(f"{out}: written")
+
+
+def quantized(network: RefinerNetwork, known: Sequence[Tensor], kept: Sequence[str]) -> Run:
+    """The network in int8, but for some convolutions, as OpenVINO runs it: a batch for each of its requests."""
+    import openvino
+
+    with tempfile.TemporaryDirectory() as folder:
+        model, smaller = Path(folder) / "model.onnx", Path(folder) / "int8.onnx"
+        model.write_bytes(to_onnx(network))
+        quantize_static(
+            model,
+            smaller,
+            _Known(known),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            op_types_to_quantize=["Conv", "Add"],
+            nodes_to_exclude=list(kept),
+        )
+        options = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "PERFORMANCE_HINT": "THROUGHPUT"}
+        compiled = openvino.Core().compile_model(smaller, "CPU", {**options, "ENABLE_CPU_PINNING": False})
+    requests = [
+        compiled.create_infer_request() for _ in range(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+    ]
+
+    def run(images: Tensor) -> Tensor:
+        parts = images.chunk(len(requests))
+        for request, part in zip(requests, parts, strict=False):
+            request.start_async([part.numpy()])
+        for request, _ in zip(requests, parts, strict=False):
+            request.wait()
+        done = zip(requests, parts, strict=False)
+        return torch.cat([torch.from_numpy(request.get_output_tensor().data.copy()) for request, _ in done])
+
+    return run
+
+
+class _Known(CalibrationDataReader):  # type: ignore[misc]
+    def __init__(self, batches: Sequence[Tensor]) -> None:
+        self.batches: Iterator[Tensor] = iter(batches)
+
+    def get_next(self) -> dict[str, Any] | None:
+        """One batch, until there is none left."""
+        batch = next(self.batches, None)
+        return None if batch is None else {"images": batch.numpy()}
+
+
+def _refine(run: Run, images: Tensor) -> int:
+    return len(run(images))
+
+
+def levels(run: Run, batches: Sequence[Tensor]) -> np.ndarray[Any, Any]:
+    """Grey levels of what comes out."""
+    return np.rint((torch.cat([run(batch) for batch in batches]).numpy() + 1) * 127.5)
+
+
+def _apart(differences: np.ndarray[Any, Any]) -> dict[str, float]:
+    """In grey levels from fp32, over all pixels."""
+    return {
+        "mean": float(differences.mean()),
+        "largest": float(differences.max()),
+        "beyond_one": float((differences > 1).mean()),
+    }
+
+
+if __name__ == "__main__":
+    main()
