@@ -8,42 +8,23 @@ could follow is refused.
 albumentations takes seconds to import, so it is imported by the first :class:`Augmentation` that is built.
 """
 
-import difflib
-import inspect
-import os
 import random
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import ValidationError
 from torch import Tensor
 
-from refiner.configuration import AugmentationStep, augmentation_steps
+from refiner.configuration import AugmentationStep
 from refiner.errors import ConfigurationError
 from refiner.image_files import Image
 from refiner.label_geometry import keeps_angles, move_labels
+from refiner.named_transforms import MOVING, build, leaves, load_albumentations, numbered, refuse_lost_labels
 from refiner.randomness import derived_seed, numpy_generator
 from refiner.records import Labels
-
-COMPOSITIONS = ("OneOf", "RandomOrder", "Sequential", "SomeOf")
-"""Transforms made of others, which stand in their argument ``transforms`` as in a list of the configuration."""
-
-_MOVING = ("Affine", "HorizontalFlip", "Rotate")  # labels follow them
-_STAYING = ("CoarseDropout", "ConstrainedCoarseDropout", "Erasing", "GridDropout", "NoOp", "PixelDropout", "XYMasking")
-_TURNED = "it turns eyes upside down or on their side, as none are photographed"
-_BENT = "it bends the image, and no gaze angle describes a bent eye"
-_REFUSED = {
-    **dict.fromkeys(("VerticalFlip", "Transpose", "D4", "SquareSymmetry", "RandomRotate90"), _TURNED),
-    **dict.fromkeys(("ElasticTransform", "GridDistortion", "OpticalDistortion", "PiecewiseAffine"), _BENT),
-    **dict.fromkeys(("ThinPlateSpline", "GridElasticDeform", "RandomGridShuffle"), _BENT),
-    "Perspective": "it moves the camera, and so changes the gaze by an angle that is not known",
-}
-"""Why a transform is refused where images carry labels; the others move labels in ways that are not implemented."""
 
 _TRIALS = 8  # draws of each transform before the first image, to find what only some draws do
 
@@ -97,11 +78,11 @@ class Augmentation:
         if self.dtype not in (np.uint8, np.uint16) or len(self.shape) not in (2, 3):
             raise ValueError(f"images are {self.dtype} of shape {self.shape}, expected uint8 or uint16, (H, W[, C])")
         library = load_albumentations()
-        transforms = [_build(step, where, library) for step, where in _numbered(steps, key)]
+        transforms = [build(step, where, library) for step, where in numbered(steps, key)]
         self._pipeline = library.Sequential(transforms, p=1.0)
-        for transform, where in _leaves(self._pipeline, key):
+        for transform, where in leaves(self._pipeline, key):
             if labelled:
-                _refuse_lost_labels(transform, where, library)
+                refuse_lost_labels(transform, where, library)
             self._try(transform, where)
 
     def __call__(
@@ -204,7 +185,7 @@ class Augmentation:
         for name, parameters in applied if self.labelled else ():
             if name == "HorizontalFlip":
                 matrix = np.array([[-1.0, 0, image.shape[1] - 1], [0, 1, 0], [0, 0, 1]]) @ matrix
-            elif name in _MOVING:
+            elif name in MOVING:
                 matrix = parameters["matrix"] @ matrix
         return found, matrix
 
@@ -240,112 +221,6 @@ class Augmentation:
             ) from error
         finally:
             transform.p = probability
-
-
-def load_albumentations() -> Any:
-    """The library, imported on first use: it takes seconds, and asks the network for updates unless told not to."""
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-    import albumentations
-
-    return albumentations
-
-
-# --- from names to transforms --------------------------------------------------------------------------------------
-
-
-def _numbered(steps: Any, key: str) -> Iterator[tuple[AugmentationStep, str]]:
-    """Each step with its place in the configuration."""
-    try:
-        checked = augmentation_steps(steps, key)
-    except ValueError as error:
-        raise ConfigurationError(str(error)) from error
-    for number, step in enumerate(checked):
-        yield step, f"{key}[{number}]"
-
-
-def _build(step: AugmentationStep, key: str, library: Any) -> Any:
-    """One transform, or a composition of transforms.
-
-    Raises:
-        ConfigurationError: albumentations does not know the name, an argument or a value.
-    """
-    ((name, arguments),) = step.items()
-    known = _names(library)
-    if name not in known:
-        raise ConfigurationError(f"{key}: albumentations has no transform {name}; {_nearest(name, known)}")
-    make, where, arguments = getattr(library, name), f"{key}.{name}", dict(arguments)
-    accepted = [argument for argument in inspect.signature(make.__init__).parameters if argument != "self"]
-    for argument in arguments:
-        if argument not in accepted:
-            raise ConfigurationError(f"{where} has no argument {argument}; {_nearest(argument, accepted)}")
-    if name in COMPOSITIONS:
-        if not arguments.get("transforms"):
-            raise ConfigurationError(f"{where} has no transforms; give it a list of them")
-        inner = _numbered(arguments["transforms"], f"{where}.transforms")
-        arguments["transforms"] = [_build(child, place, library) for child, place in inner]
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")  # albumentations warns where it replaces a value by a default
-            return make(**arguments)
-    except (ValueError, TypeError, ZeroDivisionError, Warning) as error:
-        raise ConfigurationError(f"{where}{_reason(error)}") from error
-
-
-def _names(library: Any) -> list[str]:
-    """Every transform of images that albumentations exports, and the compositions."""
-    leaves = (
-        name
-        for name, value in vars(library).items()
-        if inspect.isclass(value)
-        and issubclass(value, library.BasicTransform)
-        and value not in (library.BasicTransform, library.ImageOnlyTransform, library.DualTransform)
-    )
-    return sorted([*leaves, *COMPOSITIONS])
-
-
-def _nearest(name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-    return f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
-
-
-def _reason(error: Exception) -> str:
-    """What is wrong with the arguments, to follow the name of the transform."""
-    if isinstance(error.__cause__, ValidationError):
-        problem = error.__cause__.errors()[0]
-        argument = "".join(f".{part}" for part in problem["loc"][:1])
-        message = str(problem["msg"]).removeprefix("Value error, ")
-        if problem["type"] == "missing":
-            return f" needs the argument {argument[1:]}"
-        return f"{argument} is {problem['input']!r}: {message[:1].lower()}{message[1:]}"
-    return f": {' '.join(str(error).split())[:200]}"
-
-
-def _leaves(composition: Any, key: str) -> Iterator[tuple[Any, str]]:
-    """Each transform that is no composition, with its place and name."""
-    for number, transform in enumerate(composition.transforms):
-        where = f"{key}[{number}].{type(transform).__name__}"
-        if hasattr(transform, "transforms"):
-            yield from _leaves(transform, f"{where}.transforms")
-        else:
-            yield transform, where
-
-
-def _refuse_lost_labels(transform: Any, where: str, library: Any) -> None:
-    """Stop at a transform that labels cannot follow.
-
-    Raises:
-        ConfigurationError: with the reason.
-    """
-    name = type(transform).__name__
-    if not isinstance(transform, library.ImageOnlyTransform) and name not in (*_MOVING, *_STAYING):
-        reason = _REFUSED.get(name, "it is not known what becomes of the labels")
-        raise ConfigurationError(
-            f"{where}: cannot be used where images carry labels: {reason}; geometry that labels follow: "
-            f"{', '.join(_MOVING)}"
-        )
-
-
-# --- what a result must be -----------------------------------------------------------------------------------------
 
 
 def _kind(image: Image) -> str:

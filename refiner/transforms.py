@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from refiner.augmentation import load_albumentations
 from refiner.errors import DataError
 from refiner.images import LUMA
+from refiner.named_transforms import load_albumentations
 from refiner.refinement import Refiner
 
 _MODES = ("L", "RGB", "RGBA", "I;16")  # of PIL images whose pixels are levels

@@ -1,0 +1,130 @@
+"""albumentations transforms from their names and arguments in the configuration, with what is wrong said of each."""
+
+import difflib
+import inspect
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from refiner.configuration import AugmentationStep, augmentation_steps
+from refiner.errors import ConfigurationError
+
+COMPOSITIONS = ("OneOf", "RandomOrder", "Sequential", "SomeOf")
+"""Transforms made of others, which stand in their argument ``transforms`` as in a list of the configuration."""
+
+MOVING = ("Affine", "HorizontalFlip", "Rotate")
+"""Those that labels follow."""
+
+_STAYING = ("CoarseDropout", "ConstrainedCoarseDropout", "Erasing", "GridDropout", "NoOp", "PixelDropout", "XYMasking")
+_TURNED = "it turns eyes upside down or on their side, as none are photographed"
+_BENT = "it bends the image, and no gaze angle describes a bent eye"
+_REFUSED = {
+    **dict.fromkeys(("VerticalFlip", "Transpose", "D4", "SquareSymmetry", "RandomRotate90"), _TURNED),
+    **dict.fromkeys(("ElasticTransform", "GridDistortion", "OpticalDistortion", "PiecewiseAffine"), _BENT),
+    **dict.fromkeys(("ThinPlateSpline", "GridElasticDeform", "RandomGridShuffle"), _BENT),
+    "Perspective": "it moves the camera, and so changes the gaze by an angle that is not known",
+}
+"""Why a transform is refused where images carry labels; the others move labels in ways that are not implemented."""
+
+
+def load_albumentations() -> Any:
+    """The library, imported on first use: it takes seconds, and asks the network for updates unless told not to."""
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    import albumentations
+
+    return albumentations
+
+
+def numbered(steps: Any, key: str) -> Iterator[tuple[AugmentationStep, str]]:
+    """Each step with its place in the configuration."""
+    try:
+        checked = augmentation_steps(steps, key)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from error
+    for number, step in enumerate(checked):
+        yield step, f"{key}[{number}]"
+
+
+def build(step: AugmentationStep, key: str, library: Any) -> Any:
+    """One transform, or a composition of transforms.
+
+    Raises:
+        ConfigurationError: albumentations does not know the name, an argument or a value.
+    """
+    ((name, arguments),) = step.items()
+    known = _names(library)
+    if name not in known:
+        raise ConfigurationError(f"{key}: albumentations has no transform {name}; {_nearest(name, known)}")
+    make, where, arguments = getattr(library, name), f"{key}.{name}", dict(arguments)
+    accepted = [argument for argument in inspect.signature(make.__init__).parameters if argument != "self"]
+    for argument in arguments:
+        if argument not in accepted:
+            raise ConfigurationError(f"{where} has no argument {argument}; {_nearest(argument, accepted)}")
+    if name in COMPOSITIONS:
+        if not arguments.get("transforms"):
+            raise ConfigurationError(f"{where} has no transforms; give it a list of them")
+        inner = numbered(arguments["transforms"], f"{where}.transforms")
+        arguments["transforms"] = [build(child, place, library) for child, place in inner]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # albumentations warns where it replaces a value by a default
+            return make(**arguments)
+    except (ValueError, TypeError, ZeroDivisionError, Warning) as error:
+        raise ConfigurationError(f"{where}{_reason(error)}") from error
+
+
+def _names(library: Any) -> list[str]:
+    """Every transform of images that albumentations exports, and the compositions."""
+    leaves = (
+        name
+        for name, value in vars(library).items()
+        if inspect.isclass(value)
+        and issubclass(value, library.BasicTransform)
+        and value not in (library.BasicTransform, library.ImageOnlyTransform, library.DualTransform)
+    )
+    return sorted([*leaves, *COMPOSITIONS])
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+    return f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong with the arguments, to follow the name of the transform."""
+    if isinstance(error.__cause__, ValidationError):
+        problem = error.__cause__.errors()[0]
+        argument = "".join(f".{part}" for part in problem["loc"][:1])
+        message = str(problem["msg"]).removeprefix("Value error, ")
+        if problem["type"] == "missing":
+            return f" needs the argument {argument[1:]}"
+        return f"{argument} is {problem['input']!r}: {message[:1].lower()}{message[1:]}"
+    return f": {' '.join(str(error).split())[:200]}"
+
+
+def leaves(composition: Any, key: str) -> Iterator[tuple[Any, str]]:
+    """Each transform that is no composition, with its place and name."""
+    for number, transform in enumerate(composition.transforms):
+        where = f"{key}[{number}].{type(transform).__name__}"
+        if hasattr(transform, "transforms"):
+            yield from leaves(transform, f"{where}.transforms")
+        else:
+            yield transform, where
+
+
+def refuse_lost_labels(transform: Any, where: str, library: Any) -> None:
+    """Stop at a transform that labels cannot follow.
+
+    Raises:
+        ConfigurationError: with the reason.
+    """
+    name = type(transform).__name__
+    if not isinstance(transform, library.ImageOnlyTransform) and name not in (*MOVING, *_STAYING):
+        reason = _REFUSED.get(name, "it is not known what becomes of the labels")
+        raise ConfigurationError(
+            f"{where}: cannot be used where images carry labels: {reason}; geometry that labels follow: "
+            f"{', '.join(MOVING)}"
+        )
