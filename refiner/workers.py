@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import wait
 from typing import Any, TypeVar
 
@@ -58,9 +58,15 @@ def begin_imports(*modules: str) -> None:
 
     Where processes do not start from such a one, nothing happens.
     """
-    if sys.platform == "linux":
-        multiprocessing.set_forkserver_preload(list(modules))
+    if sys.platform != "linux":
+        return
+    multiprocessing.set_forkserver_preload(list(modules))
+    resource_tracker.ensure_running()  # else it is begun below, and gives interrupts free again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # what is begun now never hears of them
+    try:
         forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _context(function: Callable[[Any], Any]) -> multiprocessing.context.BaseContext:

@@ -150,3 +150,28 @@ def test_modules_are_imported_before_the_first_worker_is_wanted(tmp_path: Path) 
     run = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60)
     server, *parents = run.stdout.split()
     assert parents == [server]
+
+
+INTERRUPTED = """
+import os, signal, time
+from pathlib import Path
+from refiner.workers import begin_imports
+if __name__ == "__main__":
+    begin_imports("slow")
+    while not Path("server").exists():
+        time.sleep(0.01)
+    try:
+        os.killpg(0, signal.SIGINT)
+        time.sleep(10)
+    except KeyboardInterrupt:
+        print("interrupted")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes do not start from a server here")
+def test_an_interrupt_is_answered_by_the_command_alone(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text("import time\nopen('server', 'w').close()\ntime.sleep(1)\n")
+    (tmp_path / "program.py").write_text(INTERRUPTED)
+    program = [sys.executable, "program.py"]
+    run = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, timeout=60, start_new_session=True)
+    assert (run.returncode, run.stdout, run.stderr) == (0, "interrupted\n", "")
