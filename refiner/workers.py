@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import wait
 from typing import Any, TypeVar
 
@@ -60,6 +59,8 @@ def begin_imports(*modules: str) -> None:
     """
     if sys.platform != "linux":
         return
+    from multiprocessing import forkserver, resource_tracker  # not everywhere
+
     multiprocessing.set_forkserver_preload(list(modules))
     resource_tracker.ensure_running()  # else it is begun below, and gives interrupts free again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # what is begun now never hears of them
