@@ -10,16 +10,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 import torch
+from torch import Tensor
 
 from refiner.backend_choice import backend_for, job_extent
-from refiner.backends import open_backend
+from refiner.backends import Backend, open_backend
+from refiner.benchmarking import compare
 from refiner.conversion import Conversion, convert
 from refiner.eyes import EyeParameters
 from refiner.eyes.writing import rendered_records, write_folder
@@ -27,6 +30,7 @@ from refiner.files import write_text
 from refiner.formats.store import Store
 from refiner.hardware import environment, processor
 from refiner.memory import PeakMemory
+from refiner.networks import RefinerNetwork
 from refiner.randomness import torch_generator
 from refiner.refiner_files import load_refiner
 from refiner.refiner_names import ready_refiners
@@ -38,7 +42,7 @@ BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
 GOAL = 1_200_000
 """Renders of the paper."""
 
-SECONDS, REPEATS = 0.5, 3
+SECONDS, REPEATS = 0.5, 5
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -67,7 +71,7 @@ def main(out: Path, largest: int, pixels: int, distinct: int) -> None:
                 _job(folder, stores.of(max(1, largest // 4), SIZE), backend, count) | {"workers": count}
                 for count in _told(workers)
             ],
-            "batch": [{"batch": count, "rate": _rate(network, backend, count)} for count in _told(BATCHES)],
+            "batch": _batches(network, backend),
         }
     write_text(out, json.dumps({**facts, **_extrapolated(facts["images"])}, indent=1) + "\n")
     print(f"{out}: written")
@@ -135,22 +139,21 @@ def _size(folder: Path, stores: _Stores, size: tuple[int, int], pixels: int, bac
     return {"size": size, "images": count, **_job(folder, stores.of(count, size), backend)}
 
 
-@torch.inference_mode()
-def _rate(network: Any, backend: str, count: int) -> float:
-    """Images a second of the network alone, in batches of ``count`` for each that it computes at once."""
+def _batches(network: RefinerNetwork, backend: str) -> list[dict[str, float]]:
+    """Images a second of the network alone, in turns, by the size of each batch that it computes at once."""
     opened = open_backend(backend, network, device="cpu")
-    images = torch.rand((count * opened.side_by_side, 1, *SIZE), generator=torch_generator(0, "scaling")) * 2 - 1
-    rates = [_timed(lambda: opened(images)) for _ in range(REPEATS)]
-    return statistics.median(rates) * len(images)
+    shapes = {count: (count * opened.side_by_side, 1, *SIZE) for count in BATCHES}
+    images = {
+        count: torch.rand(shape, generator=torch_generator(0, "scaling")) * 2 - 1 for count, shape in shapes.items()
+    }
+    work = {str(count): partial(_refine, opened, batch) for count, batch in images.items()}
+    found = compare(work, REPEATS, SECONDS, lambda name: print(f"batches of {name}", file=sys.stderr))
+    return [{"batch": count, "rate": statistics.median(found[str(count)])} for count in BATCHES]
 
 
-def _timed(work: Callable[[], Any]) -> float:
-    work()
-    start, done = time.perf_counter(), 0
-    while not done or time.perf_counter() - start < SECONDS:
-        work()
-        done += 1
-    return done / (time.perf_counter() - start)
+@torch.inference_mode()
+def _refine(backend: Backend, images: Tensor) -> int:
+    return len(backend(images))
 
 
 def _extrapolated(jobs: list[dict[str, float]]) -> dict[str, float]:
