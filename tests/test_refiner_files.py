@@ -14,14 +14,8 @@ from refiner.errors import DataError
 from refiner.exporting import export_refiner
 from refiner.networks import RefinerNetwork
 from refiner.refinement import Refiner
-from refiner.refiner_files import (
-    FORMAT_VERSION,
-    REFINER_FILE,
-    find_refiner,
-    load_refiner,
-    ready_refiners,
-    save_refiner,
-)
+from refiner.refiner_files import FORMAT_VERSION, load_refiner, save_refiner
+from refiner.refiner_names import REFINER_FILE, find_refiner, ready_refiners
 
 ARCHITECTURE = {"channels": 3, "features": 4, "blocks": 1, "unshuffle": 2, "output": "residual", "max_change": 0.5}
 
