@@ -21,7 +21,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     few = ("--largest", 4, "--pixels", 10_000, "--distinct", 16)
     run("tools/quantization.py", folder / "performance" / "int8.json", "--repeats", 1, "--seconds", 0)
     run("tools/scaling.py", folder / "performance" / "scaling.json", *few)
-    run("tools/precision.py", folder / "performance" / "precision.json", "--seeds", 2, "--images", 16, "--steps", 10)
+    run("tools/precision.py", folder / "performance" / "precision.json", "--seeds", 2, "--images", 16, "--steps", 4)
     page = folder / "performance.md"
     names = ("scaling", "precision", "int8")
     page.write_text("\n".join(f"<!-- table: {name} -->\n<!-- end -->" for name in names))
@@ -35,7 +35,7 @@ def test_tables_say_what_was_measured(measured: Path) -> None:
     assert "| 4 of 36x60 |" in text
     assert "| 1 workers |" in text
     assert "1,200,000 images in" in text
-    assert "2 seeds, 10 steps of pre-training" in text
+    assert "2 seeds, 4 steps of pre-training" in text
     assert "| accuracy_real |" in text
 
 

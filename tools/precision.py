@@ -31,7 +31,7 @@ FIGURES = ("change", "adversarial", "discriminator_loss", "accuracy_refined", "a
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--seeds", type=click.IntRange(2), default=3, help="Number of them.")
 @click.option("--images", type=click.IntRange(16), default=600, help="Renders, and photographs of the stand-in.")
-@click.option("--steps", type=click.IntRange(10), default=100, help="Of pre-training; half as many of the game.")
+@click.option("--steps", type=click.IntRange(4), default=100, help="Of pre-training; half as many of the game.")
 def main(out: Path, seeds: int, images: int, steps: int) -> None:
     """Train, compare, and write OUT."""
     with tempfile.TemporaryDirectory() as name:
