@@ -28,7 +28,7 @@ from refiner.image_files import is_image_file, read_image
 from refiner.networks import RefinerNetwork
 from refiner.randomness import torch_generator
 from refiner.refinement import batch_size
-from refiner.store import is_store_name
+from refiner.store_names import is_store_name
 
 log = logging.getLogger(__name__)
 

@@ -67,7 +67,6 @@ def _open_torch(name: str, network: RefinerNetwork, device: str) -> Backend:
     network.to(device).to(memory_format=torch.channels_last)
     # A card has bf16 without being asked: its own fp32 rounds otherwise than the processor's, too.
     halved = name.endswith("-bf16") or (device == "cuda" and computes_bf16(device))
-
     compute = torch.compile(network, dynamic=True) if name.endswith("-compiled") else network
 
     def run(images: Tensor) -> Tensor:
@@ -75,10 +74,13 @@ def _open_torch(name: str, network: RefinerNetwork, device: str) -> Backend:
             refined: Tensor = compute(images.to(memory_format=torch.channels_last))
         return refined.contiguous()
 
-    backend = Backend(name, run) if device == "cpu" else Backend(name, _on_card(run), side_by_side=2)
+    backend = Backend(name, run) if device == "cpu" else Backend(name, _on_card(run), _OVERLAPPING)
     if name.endswith("-compiled"):
         _compile(backend, network.channels)
     return backend
+
+
+_OVERLAPPING = 2  # batches: one on its way, one at work
 
 
 def _on_card(run: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
@@ -86,7 +88,7 @@ def _on_card(run: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
 
     def there_and_back(images: Tensor) -> Tensor:
         refined = torch.empty(images.shape, pin_memory=True)
-        for part, place in zip(images.chunk(2), refined.chunk(2), strict=True):
+        for part, place in zip(images.chunk(_OVERLAPPING), refined.chunk(_OVERLAPPING), strict=True):
             place.copy_(run(part.pin_memory().to("cuda", non_blocking=True)), non_blocking=True)
         torch.cuda.synchronize()
         return refined
@@ -111,7 +113,12 @@ def _open_openvino(name: str, network: RefinerNetwork, device: str) -> Backend:
         "ENABLE_CPU_PINNING": False,  # else all processes share the first cores, and leave the others idle
         "PERFORMANCE_HINT": "THROUGHPUT",  # several batches, a thread each, instead of one batch by all threads
     }
-    compiled = _compiled_by_openvino(network, options)
+    run, side_by_side = run_requests(_compiled_by_openvino(network, options))
+    return Backend(name, _at_multiples(run, network.unshuffle), side_by_side)
+
+
+def run_requests(compiled: Any) -> tuple[Callable[[Tensor], Tensor], int]:
+    """What runs an ``openvino.CompiledModel``, and how many batches it computes at once, when they come as one."""
     requests = [
         compiled.create_infer_request() for _ in range(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
     ]
@@ -126,7 +133,7 @@ def _open_openvino(name: str, network: RefinerNetwork, device: str) -> Backend:
             refined.append(torch.from_numpy(request.get_output_tensor().data.copy()))
         return torch.cat(refined)
 
-    return Backend(name, _at_multiples(run, network.unshuffle), len(requests))
+    return run, len(requests)
 
 
 def _compiled_by_openvino(network: RefinerNetwork, options: Mapping[str, Any]) -> Any:

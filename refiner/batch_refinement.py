@@ -21,7 +21,7 @@ from refiner.label_regions import ANYTHING, LabelRegion
 from refiner.refinement import RefinerSource
 from refiner.refiner_files import load_refiner, refiner_digest
 from refiner.shards import Shard
-from refiner.store import is_store_name
+from refiner.store_names import is_store_name
 from refiner.store_refinement import refine_store
 
 Report = Callable[[int, int], None]

@@ -23,7 +23,7 @@ from refiner.outputs import stamp
 from refiner.parts import PartFiles, Parts, fingerprint, write_part
 from refiner.records import Labels, Record
 from refiner.splits import names_subjects, split_samples
-from refiner.store import is_store_name
+from refiner.store_names import is_store_name
 from refiner.tally import Summary, Tally
 from refiner.targets import Target, open_folder, open_store
 from refiner.workers import map_in_order

@@ -32,8 +32,6 @@ from refiner.errors import OutputError
 from refiner.files import atomic_path
 from refiner.image_files import Image
 
-STORE_SUFFIXES = (".h5", ".hdf5")
-
 FORMAT = "simgan-refiner store"
 FORMAT_VERSION = 1
 
@@ -76,11 +74,6 @@ class ImageKind(NamedTuple):
     def dtype(self) -> np.dtype[Any]:
         """uint8 or uint16."""
         return np.dtype(np.uint8 if self.bits == 8 else np.uint16)
-
-
-def is_store_name(path: Path) -> bool:
-    """Whether a path names a store rather than a folder."""
-    return path.suffix.lower() in STORE_SUFFIXES
 
 
 def create_images(file: h5py.File, kind: ImageKind, count: int | None) -> h5py.Dataset:

@@ -28,7 +28,8 @@ from refiner.outputs import (
 from refiner.parts import Parts
 from refiner.records import LABELS_FILE, REJECTED_COLUMNS, REJECTED_FILE, write_rejected, write_table
 from refiner.shards import Shard
-from refiner.store import ImageKind, hdf5_errors, is_store_name, join_images, new_file, write_attributes, write_columns
+from refiner.store import ImageKind, hdf5_errors, join_images, new_file, write_attributes, write_columns
+from refiner.store_names import is_store_name
 
 DONE_FILE = "done.json"
 """In the state folder: the job that is finished, and its summary."""

@@ -28,7 +28,7 @@ RANKS = {
             "interruption",
             "gaze.angles",
         ),
-        *("blurring", "drift", "tiling", "shards"),
+        *("blurring", "drift", "tiling", "shards", "store_names"),
     ],
     1: [
         "files",

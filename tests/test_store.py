@@ -19,13 +19,13 @@ from refiner.store import (
     ImageWriter,
     copy_store,
     create_images,
-    is_store_name,
     join_images,
     to_dataset_name,
     to_label_name,
     write_attributes,
     write_columns,
 )
+from refiner.store_names import is_store_name
 
 KINDS = [
     ((5, 9), "uint8", "5x9 grey 8 bits"),

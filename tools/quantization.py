@@ -19,7 +19,7 @@ import torch
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from torch import Tensor
 
-from refiner.backends import open_backend
+from refiner.backends import open_backend, run_requests
 from refiner.benchmarking import compare
 from refiner.exporting import to_onnx
 from refiner.eyes import EyeParameters
@@ -90,20 +90,7 @@ def quantized(network: RefinerNetwork, known: Sequence[Tensor], kept: Sequence[s
         )
         options = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "PERFORMANCE_HINT": "THROUGHPUT"}
         compiled = openvino.Core().compile_model(smaller, "CPU", {**options, "ENABLE_CPU_PINNING": False})
-    requests = [
-        compiled.create_infer_request() for _ in range(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
-    ]
-
-    def run(images: Tensor) -> Tensor:
-        parts = images.chunk(len(requests))
-        for request, part in zip(requests, parts, strict=False):
-            request.start_async([part.numpy()])
-        for request, _ in zip(requests, parts, strict=False):
-            request.wait()
-        done = zip(requests, parts, strict=False)
-        return torch.cat([torch.from_numpy(request.get_output_tensor().data.copy()) for request, _ in done])
-
-    return run
+    return run_requests(compiled)[0]
 
 
 class _Known(CalibrationDataReader):  # type: ignore[misc]

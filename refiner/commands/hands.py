@@ -34,7 +34,7 @@ def command(out: Path, count: int, size: tuple[int, int], stand_in: bool, seed: 
     """
     from refiner.eyes.writing import write_folder, write_store
     from refiner.hands import HandRanges, StandInSensor, rendered_hands, stand_in_hands
-    from refiner.store import is_store_name
+    from refiner.store_names import is_store_name
 
     ranges, sensor = (stand_in_hands(), StandInSensor(seed)) if stand_in else (HandRanges(), None)
 

@@ -23,6 +23,7 @@ from refiner.commands.options import (
     points_option,
 )
 from refiner.commands.reporting import one_line, print_json, progress
+from refiner.store_names import is_store_name
 from refiner.workers import begin_imports
 
 LONG = 1000
@@ -148,5 +149,5 @@ def _is_long(source: Path) -> bool:
         if source.is_dir():
             with os.scandir(source) as entries:
                 return sum(1 for _ in itertools.islice(entries, LONG)) == LONG
-        return source.suffix.lower() in (".h5", ".hdf5") and source.stat().st_size > LONG * 1000
+        return is_store_name(source) and source.stat().st_size > LONG * 1000
     return False

@@ -77,7 +77,7 @@ def command(
     from refiner.eyes import EyeParameters, StandInCamera, stand_in_parameters
     from refiner.eyes.writing import rendered_records, write_folder, write_store, write_unityeyes
     from refiner.records import Record
-    from refiner.store import is_store_name
+    from refiner.store_names import is_store_name
 
     if stand_in and (config or overrides or photographs or layout != "folder"):
         raise ConfigurationError(

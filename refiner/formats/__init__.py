@@ -18,7 +18,7 @@ from refiner.formats.syntheseyes import SynthesEyes
 from refiner.formats.unityeyes import UnityEyes
 from refiner.image_files import Image
 from refiner.records import Record
-from refiner.store import is_store_name
+from refiner.store_names import is_store_name
 
 
 class Dataset(Protocol):
