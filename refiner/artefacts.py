@@ -10,11 +10,13 @@ import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from refiner.errors import RefinerError
 from refiner.files import write_bytes
 from refiner.hardware import processor, versions
+
+Result = TypeVar("Result")
 
 log = logging.getLogger(__name__)
 
@@ -43,20 +45,14 @@ def keep(path: Path, data: bytes) -> None:
         log.info("not kept in the cache: %s", error)
 
 
-def compiled(key: str, make: Callable[[], bytes]) -> bytes:
-    """A compiled network of that key, made where it is not kept yet."""
+def from_compiled(key: str, make: Callable[[], bytes], use: Callable[[bytes], Result]) -> Result:
+    """What ``use`` makes of a compiled network of that key, which is made where none is kept, or a damaged one."""
     path = cache_folder() / "compiled" / key
-    with contextlib.suppress(OSError):
-        return path.read_bytes()
+    with contextlib.suppress(Exception):  # what an engine raises of damaged bytes is no common kind
+        return use(path.read_bytes())
     data = make()
     keep(path, data)
     with contextlib.suppress(OSError):
         for old in sorted(path.parent.iterdir(), key=lambda file: file.stat().st_mtime)[:-KEPT]:
             old.unlink()
-    return data
-
-
-def forget(key: str) -> None:
-    """Remove what turned out to be damaged."""
-    with contextlib.suppress(OSError):
-        (cache_folder() / "compiled" / key).unlink()
+    return use(data)

@@ -5,29 +5,29 @@ that swung with the noise of the machine would give other bytes, and a job that 
 """
 
 import contextlib
-import copy
 import itertools
 import json
 import logging
+import math
 import statistics
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from refiner import artefacts
-from refiner.backends import BACKENDS, Backend, is_available, open_backend
+from refiner.architecture import RefinerArchitecture
+from refiner.backends import BACKENDS, Array, Backend, is_available, open_backend
 from refiner.errors import ImageError, RefinerError
 from refiner.formats import open_dataset
 from refiner.formats.folder import list_files
 from refiner.formats.store import Store
-from refiner.hardware import processor, resolve_device
+from refiner.hardware import processor
 from refiner.image_files import is_image_file, read_image
-from refiner.networks import RefinerNetwork
-from refiner.randomness import torch_generator
 from refiner.refinement import batch_size
+from refiner.refiner_files import RefinerFile
 from refiner.store_names import is_store_name
 
 log = logging.getLogger(__name__)
@@ -85,40 +85,43 @@ def _folder_extent(source: Path) -> Extent:
     return Extent()
 
 
-def workers_for(extent: Extent, network: RefinerNetwork, device: str) -> int:
+def workers_for(extent: Extent, architecture: RefinerArchitecture, device: str) -> int:
     """Processes that pay for a job: one alone where there is little to do, at most one a core, few on a card."""
-    weights = sum(weight.numel() for weight in network.parameters())
-    multiplications = extent.pixels * weights // network.unshuffle**2  # each weight once at every place of the trunk
+    weights = sum(math.prod(shape) for _, shape in architecture.shapes())
+    multiplications = extent.pixels * weights // architecture.unshuffle**2  # each once at every place of the trunk
     most = int(processor()["cores"])
     return min(most if device == "cpu" else min(most, CARD_WORKERS), 1 + multiplications // WORKER)
 
 
-def backend_for(extent: Extent, network: RefinerNetwork, *, device: str) -> str:
-    """The name of the backend to refine a job with.
+def backend_for(extent: Extent, refiner: RefinerFile, *, device: str) -> str:
+    """The name of the backend to refine a job with, as one thread finds it.
+
+    A folder that grows keeps its backend, and its results, however many processes come to share the cores.
 
     Args:
         extent: of the job.
-        network: in evaluation mode.
-        device: ``auto``, ``cpu`` or ``cuda``.
+        refiner: that refines it.
+        device: ``cpu`` or ``cuda``.
     """
-    if extent.pixels < SMALL or resolve_device(device) != "cpu":
+    if extent.pixels < SMALL or device != "cpu":
         return "torch"
     height, width = (min(side, largest) for side, largest in zip(extent.size, _TRIAL, strict=True))
-    batch = (batch_size(network, height, width, "cpu"), network.channels, height, width)
-    return _remembered(network, batch) or _tried(network, batch)
+    architecture = refiner.architecture
+    batch = (batch_size(architecture, height, width, "cpu"), architecture.channels, height, width)
+    return _remembered(architecture, batch) or _tried(refiner, batch)
 
 
-def _tried(network: RefinerNetwork, batch: tuple[int, ...]) -> str:
-    images = torch.rand(batch, generator=torch_generator(0, "backend")) * 2 - 1
-    name = fastest_backend(network, images).name
-    choices = {**_choices(), _key(network, batch): name}
+def _tried(refiner: RefinerFile, batch: tuple[int, ...]) -> str:
+    images = np.random.default_rng(0).uniform(-1, 1, batch).astype(np.float32)
+    name = fastest_backend(refiner, images).name
+    choices = {**_choices(), _key(refiner.architecture, batch): name}
     artefacts.keep(_cache(), f"{json.dumps(choices, indent=1)}\n".encode())
     return name
 
 
-def _remembered(network: RefinerNetwork, batch: tuple[int, ...]) -> str | None:
+def _remembered(architecture: RefinerArchitecture, batch: tuple[int, ...]) -> str | None:
     """What an earlier trial on this machine chose, as long as it is still there."""
-    name = _choices().get(_key(network, batch))
+    name = _choices().get(_key(architecture, batch))
     if name is None or not is_available(name):
         return None
     log.info("backend %s, as a trial on this machine found (%s)", name, _cache())
@@ -137,25 +140,40 @@ def _cache() -> Path:
     return artefacts.cache_folder() / "backends.json"
 
 
-def _key(network: RefinerNetwork, batch: tuple[int, ...]) -> str:
+def _key(architecture: RefinerArchitecture, batch: tuple[int, ...]) -> str:
     """All that speed depends on."""
-    return artefacts.machine_key(str(network), batch, torch.get_num_threads())
+    return artefacts.machine_key(str(architecture), batch)
 
 
-@torch.inference_mode()
-def fastest_backend(network: RefinerNetwork, images: Tensor) -> Backend:
-    """The backend that is fastest here, by a short trial.
+def fastest_backend(refiner: RefinerFile, images: Array) -> Backend:
+    """The backend that is fastest here with one thread, by a short trial.
 
     Args:
-        network: in evaluation mode, on the CPU.
+        refiner: whose network is tried.
         images: a batch, (N, C, H, W), as refining takes them.
     """
     names = [name for name in BACKENDS if name != NOT_TRIED and is_available(name)]
-    backends = [open_backend(name, copy.deepcopy(network), device="cpu") for name in names]
+    with _own_threads():
+        return _fastest([open_backend(name, refiner, device="cpu", threads=1) for name in names], images)
+
+
+@contextlib.contextmanager
+def _own_threads() -> Iterator[None]:
+    """Give torch back the threads that it had."""
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _fastest(backends: Sequence[Backend], images: Array) -> Backend:
     rates: dict[str, list[float]] = {backend.name: [] for backend in backends}
     for turn in range(ROUNDS + 1):  # taking turns, so that a busy moment hits all; the first warms up
         for backend in backends:
-            batches = torch.cat([images] * backend.side_by_side)
+            batches = np.concatenate([images] * backend.side_by_side)
             start, count = time.perf_counter(), 0
             while not count or time.perf_counter() - start < ROUND_SECONDS:
                 count += len(backend(batches))

@@ -1,15 +1,12 @@
 """Folder to folder, store to store, image to image: what is asked for, and who does it."""
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-
 from refiner.backend_choice import AUTO, backend_for, job_extent, workers_for
-from refiner.backends import ON_CARDS
+from refiner.backends import ON_CARDS, engine_module
 from refiner.engines import Engine
 from refiner.errors import ConfigurationError, DataError, ImageError, OutputError
 from refiner.folder_refinement import refine_folder
@@ -80,11 +77,15 @@ def refine_path(
     loaded = load_refiner(refiner)
     extent = job_extent(source)
     device = "cpu" if device == "auto" and backend not in (AUTO, *ON_CARDS) else resolve_device(device)
-    computed_by = Engine(engine, workers or (0 if engine == "ray" else workers_for(extent, loaded.network, device)))
+    computed_by = Engine(
+        engine, workers or (0 if engine == "ray" else workers_for(extent, loaded.architecture, device))
+    )
     options: dict[str, Any] = {"overwrite": overwrite, "limit": limit, "region": region}
     if backend == AUTO:
-        with _threads(1):  # however many workers there are: a folder that grows keeps its backend, and its results
-            backend = backend_for(extent, loaded.network, device=device)
+        backend = backend_for(extent, loaded, device=device)
+    computed_by.prepare(
+        "refiner.store_refinement" if is_store_name(source) else "refiner.file_refinement", engine_module(backend)
+    )
     opened = RefinerSource(refiner, refiner_digest(refiner), device, backend, computed_by.threads, loaded)
     if is_store_name(source) or (is_store_name(destination) and not source.is_file()):
         _check_stores(source, destination)
@@ -96,17 +97,6 @@ def refine_path(
     else:
         return _refine_image(source, destination, opened, quality=quality, **options)
     return Summary(*work(engine=computed_by, shard=shard, report=report, **options))
-
-
-@contextlib.contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Compute with so many threads for a while."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _refine_image(

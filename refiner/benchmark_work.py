@@ -1,6 +1,5 @@
 """What the benchmark measures: networks by every backend, whole jobs, the start of a command, and steps of training."""
 
-import copy
 import itertools
 import subprocess
 import sys
@@ -11,9 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from refiner.backends import BACKENDS, open_backend
+from refiner.backends import BACKENDS, Array, open_backend
 from refiner.batch_refinement import refine_path
 from refiner.configuration import TrainingConfiguration
 from refiner.conversion import Conversion, convert
@@ -44,20 +42,20 @@ Work = Mapping[str, Callable[[], int]]
 """By name, what does a little of it and says of how many images (or steps)."""
 
 
-def own_networks() -> dict[str, RefinerNetwork]:
-    """The paper's network and the ready refiner's, by how the names of their measurements begin."""
-    return {title: _refiner(title).network for title in NETWORKS}
+def own_networks() -> dict[str, RefinerFile]:
+    """The paper's network and the ready refiner, by how the names of their measurements begin."""
+    return {title: _refiner(title) for title in NETWORKS}
 
 
 def network_work(
-    device: str, size: tuple[int, int], networks: Mapping[str, RefinerNetwork]
+    device: str, size: tuple[int, int], networks: Mapping[str, RefinerFile]
 ) -> tuple[dict[str, Callable[[], int]], dict[str, str]]:
     """Each network by each backend, from and to the memory of the processor, in the batches that refining takes.
 
     Args:
         device: ``cpu`` or ``cuda``.
         size: (height, width) of the images.
-        networks: grey, in evaluation mode, by how the names of their measurements begin.
+        networks: grey, by how the names of their measurements begin.
 
     Returns:
         The work, :data:`PLAIN` first, and why a backend is absent.
@@ -68,30 +66,35 @@ def network_work(
     for name in BACKENDS:
         for title, network in networks.items():
             try:
-                backend = open_backend(name, copy.deepcopy(network), device=device)
+                backend = open_backend(name, network, device=device)
             except DeviceError as error:
                 absent[name] = str(error)
                 continue
-            work[title + name] = partial(_run, backend, torch.cat([batches[title]] * backend.side_by_side))
+            work[title + name] = partial(_run, backend, np.concatenate([batches[title]] * backend.side_by_side))
     return work, absent
 
 
-def _batch(network: RefinerNetwork, device: str, size: tuple[int, int]) -> Tensor:
-    shape = (batch_size(network, *size, device), 1, *size)
-    return torch.rand(shape, generator=torch_generator(0, "benchmark")) * 2 - 1
+def _batch(network: RefinerFile, device: str, size: tuple[int, int]) -> Array:
+    shape = (batch_size(network.architecture, *size, device), 1, *size)
+    return np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
 
 
 def _refiner(title: str) -> RefinerFile:
-    return load_refiner(ready_refiners()["stand-in"]) if title == READY else RefinerFile(RefinerNetwork().eval(), {})
+    return load_refiner(ready_refiners()["stand-in"]) if title == READY else RefinerFile.of(RefinerNetwork())
 
 
-def _plain(device: str) -> Callable[[Tensor], Tensor]:
+def _plain(device: str) -> Callable[[Array], Array]:
     network = RefinerNetwork().to(device).eval()
-    return lambda images: network(images.to(device)).cpu()
+
+    @torch.inference_mode()
+    def compute(images: Array) -> Array:
+        refined: Array = network(torch.from_numpy(images).to(device)).cpu().numpy()
+        return refined
+
+    return compute
 
 
-@torch.inference_mode()
-def _run(compute: Callable[[Tensor], Tensor], images: Tensor) -> int:
+def _run(compute: Callable[[Array], Array], images: Array) -> int:
     return len(compute(images))
 
 
@@ -106,8 +109,7 @@ def job_work(
     jobs: dict[str, tuple[Callable[[], int], str]] = {}
     for title, fewer in NETWORKS.items():
         refiner = folder / f"{title.split()[0]}.safetensors"
-        network, metadata = _refiner(title)
-        save_refiner(refiner, network, architecture=metadata.get("architecture", {}), training={})
+        save_refiner(refiner, _refiner(title).network(), training={})
         count = max(1, images // fewer)
         renders, store = folder / f"renders{count}", folder / f"renders{count}.h5"
         if not renders.exists():

@@ -228,7 +228,7 @@ def measure(out: Path, scale: Scale, camera: StandInCamera, report: Report) -> O
             errors[name].append(float(angular_error_degrees(predicted, gaze["test"]).mean()))
     report("estimating", 2 * len(SEEDS), 2 * len(SEEDS))
     mean = np.broadcast_to(gaze["renders"].mean(axis=0), gaze["test"].shape)
-    pupils = torch.from_numpy(_column(labels["renders"].values(), "pupil"))
+    pupils = _column(labels["renders"].values(), "pupil")
     drift = measure_drift(images["renders"], images["refined"], pupils)
     still = measure_drift(images["renders"], _photographed(images["renders"], camera), pupils)
     return Outcome(

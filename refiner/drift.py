@@ -6,13 +6,12 @@ light, contrast and noise leave in place, and its best position is refined below
 refiner cannot fool it by looking unlike anything it was trained on.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional
+
+Array = np.ndarray[Any, np.dtype[np.float32]]
 
 RADIUS = 8
 """Half the side of the neighbourhood, in pixels: 17x17 holds an iris of a 36x60 patch."""
@@ -33,55 +32,54 @@ class Drift(NamedTuple):
         agreement: (N,), correlation at the best position, at most 1; low where the structure is gone.
     """
 
-    shifts: Tensor
-    agreement: Tensor
+    shifts: Array
+    agreement: Array
 
     @property
     def vector(self) -> tuple[float, float]:
         """Mean shift (x, y): near 0 when points move, but in no common direction."""
-        x, y = self.shifts.mean(dim=0).tolist()
+        x, y = self.shifts.mean(axis=0).tolist()
         return x, y
 
     @property
     def distance(self) -> float:
         """Mean length of the shifts."""
-        return float(self.shifts.norm(dim=1).mean())
+        return float(_lengths(self.shifts).mean())
 
 
-def measure_drift(synthetic: Tensor, refined: Tensor, points: Tensor) -> Drift:
+def measure_drift(synthetic: Any, refined: Any, points: Any) -> Drift:
     """How far the surroundings of labelled points moved.
 
     Args:
-        synthetic, refined: (N, C, H, W), in [-1, 1], pair by pair; channels are averaged.
+        synthetic, refined: arrays or tensors (N, C, H, W), in [-1, 1], pair by pair; channels are averaged.
         points: (N, 2), x and y in pixels of ``synthetic``, for example the centres of the pupils.
 
     Raises:
         ValueError: the images are not pairs, or there is not one point for each.
     """
-    if synthetic.shape != refined.shape or points.shape != (len(synthetic), 2):
-        shapes = [tuple(tensor.shape) for tensor in (synthetic, refined, points)]
+    before, after, places = (np.asarray(values, np.float32) for values in (synthetic, refined, points))
+    if before.shape != after.shape or places.shape != (len(before), 2):
+        shapes = [values.shape for values in (before, after, places)]
         raise ValueError(f"shapes are {shapes}; expected two of (N, C, H, W) and (N, 2)")
-    centres = points.round().long()
-    return _search(_windows(synthetic, centres, RADIUS), _windows(refined, centres, RADIUS + REACH))
+    centres = np.rint(places).astype(int)
+    return _search(_windows(before, centres, RADIUS), _windows(after, centres, RADIUS + REACH))
 
 
-def _search(templates: Tensor, surroundings: Tensor) -> Drift:
+def _search(templates: Array, surroundings: Array) -> Drift:
     """Where each template (N, h, w) is found in its surroundings (N, h + 2 REACH, w + 2 REACH)."""
-    pairs = zip(surroundings.numpy(), templates.numpy(), strict=True)
+    pairs = zip(surroundings, templates, strict=True)
     agreement = np.stack([cv2.matchTemplate(image, part, cv2.TM_CCOEFF_NORMED) for image, part in pairs])
-    agreement[_spread(templates).numpy() < _FLAT] = 0  # OpenCV has it that nothing agrees with anything
-    return Drift(*_find_peak(torch.from_numpy(agreement)))
+    agreement[_spread(templates) < _FLAT] = 0  # OpenCV has it that nothing agrees with anything
+    return _find_peak(agreement)
 
 
-def _find_peak(agreement: Tensor) -> tuple[Tensor, Tensor]:
+def _find_peak(agreement: Array) -> Drift:
     """Shifts (N, 2) below a pixel and the best agreement (N,), from (N, side, side): rows of y, columns of x."""
-    side = agreement.shape[1]
-    best, index = agreement.flatten(1).max(dim=1)
-    row, column = index // side, index % side
-    number = torch.arange(len(agreement))
+    number = np.arange(len(agreement))
+    row, column = np.divmod(agreement.reshape(len(agreement), -1).argmax(axis=1), agreement.shape[1])
     x = column - REACH + _peak(agreement[number, row], column)
     y = row - REACH + _peak(agreement[number, :, column], row)
-    return torch.stack([x, y], dim=1), best
+    return Drift(np.stack([x, y], axis=1).astype(np.float32), agreement[number, row, column])
 
 
 EYEBALL = 0.32
@@ -104,113 +102,131 @@ class DriftScores(NamedTuple):
             structure to lose.
     """
 
-    shifts: Tensor
-    scores: Tensor
+    shifts: Array
+    scores: Array
 
 
-def score_drift(
-    synthetic: Tensor, refined: Tensor, *, points: Tensor | None = None, mask: Tensor | None = None
-) -> DriftScores:
+def score_drift(synthetic: Any, refined: Any, *, points: Any = None, mask: Any = None) -> DriftScores:
     """Score each image by itself.
 
     Args:
-        synthetic, refined: (N, C, H, W), in [-1, 1], pair by pair.
+        synthetic, refined: arrays or tensors (N, C, H, W), in [-1, 1], pair by pair.
         points: (N, K, 2), x and y in pixels; NaN where one is missing, and points outside the image do not count.
         mask: (N, H, W), weights of at least 0: the region whose structure should stay, as one. Without points and
-            without a mask it is the whole image, which takes a quarter of the time.
+            without a mask it is the whole image.
     """
     height, width = synthetic.shape[-2:]
     factor = max(1, round(min(height, width) / SCALE))
-    before, after = _shrunk(synthetic, factor), _shrunk(refined, factor)
+    before, after = (_shrunk(np.asarray(images, np.float32), factor) for images in (synthetic, refined))
     if points is not None:
-        shifts, scores = _score_points(before, after, (points - (factor - 1) / 2) / factor)
+        shifts, scores = _score_points(before, after, (np.asarray(points, np.float32) - (factor - 1) / 2) / factor)
     elif mask is not None:
-        shifts, scores = _score_region(before, after, _shrunk(mask.float()[:, None], factor))
+        shifts, scores = _score_region(before, after, _shrunk(np.asarray(mask, np.float32)[:, None], factor)[:, 0])
     else:
         shifts, scores = _score_whole(before, after)
     return DriftScores(factor * shifts, factor * scores)
 
 
-def _score_points(before: Tensor, after: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
-    inside = ((points >= 0) & (points <= torch.tensor([before.shape[3] - 1, before.shape[2] - 1]))).all(dim=2)
+def _score_points(before: Array, after: Array, points: Array) -> DriftScores:
+    last = np.array([before.shape[3] - 1, before.shape[2] - 1], np.float32)
+    inside = np.all((points >= 0) & (points <= last), axis=2)
     found = []
     for number in range(points.shape[1]):
-        point = torch.where(inside[:, number, None], points[:, number], 0).float()
-        spread = _spread(_windows(before, point.round().long(), RADIUS))
+        point = np.where(inside[:, number, None], points[:, number], 0)
+        spread = _spread(_windows(before, np.rint(point).astype(int), RADIUS))
         found.append(_scored(measure_drift(before, after, point), inside[:, number] & (spread > TEXTURE)))
-    shifts, scores = (torch.stack(values, dim=1) for values in zip(*found, strict=True))
-    worst = scores.argmax(dim=1)
-    rows = torch.arange(len(worst))
-    return shifts[rows, worst], scores[rows, worst]
+    shifts, scores = (np.stack(values, axis=1) for values in zip(*found, strict=True))
+    worst = scores.argmax(axis=1)
+    rows = np.arange(len(worst))
+    return DriftScores(shifts[rows, worst], scores[rows, worst])
 
 
-def _scored(drift: Drift, counts: Tensor) -> tuple[Tensor, Tensor]:
+def _scored(drift: Drift, counts: np.ndarray[Any, Any]) -> DriftScores:
     """Shifts and scores, 0 where there was nothing to be found again."""
-    scores = drift.shifts.norm(dim=1) + 1 - drift.agreement
-    return drift.shifts * counts[:, None], scores * counts
+    scores = _lengths(drift.shifts) + 1 - drift.agreement
+    return DriftScores(drift.shifts * counts[:, None], scores * counts)
 
 
-def _score_whole(before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
-    images = before.mean(dim=1)
-    return _scored(_search(images, _widened(after)[:, 0]), _spread(images) > TEXTURE)
+def _score_whole(before: Array, after: Array) -> DriftScores:
+    images = _grey(before)
+    return _scored(_search(images, _widened(after)), _spread(images) > TEXTURE)
 
 
-def _widened(images: Tensor) -> Tensor:
-    """(N, 1, H + 2 REACH, W + 2 REACH), grey; edges are repeated."""
-    return functional.pad(images.mean(dim=1, keepdim=True), (REACH, REACH, REACH, REACH), mode="replicate")
+def _widened(images: Array) -> Array:
+    """(N, H + 2 REACH, W + 2 REACH), grey; edges are repeated."""
+    return np.pad(_grey(images), ((0, 0), (REACH, REACH), (REACH, REACH)), mode="edge")
 
 
-def _score_region(before: Tensor, after: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """A weighted region, weights (N, 1, h, w), is searched for as the neighbourhood of a point is."""
+def _score_region(before: Array, after: Array, weights: Array) -> DriftScores:
+    """A weighted region, weights (N, h, w), is searched for as the neighbourhood of a point is."""
     side = 2 * REACH + 1
-    weights = (weights / weights.sum(dim=(1, 2, 3), keepdim=True).clamp(min=1e-6)).flatten(1)  # (N, h * w)
-    grey = before.mean(dim=1).flatten(1)
-    centred = grey - (weights * grey).sum(dim=1, keepdim=True)
-    spread = (weights * centred.square()).sum(dim=1, keepdim=True).sqrt()
-    candidates = functional.unfold(_widened(after), tuple(before.shape[2:]))  # (N, h * w, side * side)
-    products, means = torch.stack([weights * centred, weights], dim=1).matmul(candidates).unbind(dim=1)
-    squares = weights[:, None].matmul(candidates.square_())[:, 0]
-    spreads = (squares - means.square()).clamp(min=0).sqrt()
-    agreement = products / (spread * spreads).clamp(min=1e-6)
-    return _scored(Drift(*_find_peak(agreement.unflatten(1, (side, side)))), spread[:, 0] > TEXTURE)
+    count, height, width = weights.shape
+    weights = weights.reshape(count, -1, 1)  # (N, h * w, 1)
+    weights = weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-6)
+    grey = _grey(before).reshape(count, -1, 1)
+    centred = grey - (weights * grey).sum(axis=1, keepdims=True)
+    spread = np.sqrt((weights * centred**2).sum(axis=(1, 2)))
+    windows = np.lib.stride_tricks.sliding_window_view(_widened(after), (height, width), axis=(1, 2))
+    candidates = windows.reshape(count, side * side, height * width)
+    products, means = np.moveaxis(candidates @ np.concatenate([weights * centred, weights], axis=2), 2, 0)
+    squares = (candidates**2 @ weights)[..., 0]
+    spreads = np.sqrt(np.maximum(squares - means**2, 0))
+    agreement = products / np.maximum(spread[:, None] * spreads, 1e-6)
+    return _scored(_find_peak(agreement.reshape(count, side, side)), spread > TEXTURE)
 
 
-def degrees_of_gaze(pixels: Tensor, width: int) -> Tensor:
+def degrees_of_gaze(pixels: Array, width: int) -> Array:
     """What a shift of the pupil is worth in degrees of gaze, in a normalised eye patch of this width.
 
     Source:
         The paper's 1.1 pixels at a width of 55 are 3.6 degrees (section 3.1), as here.
     """
-    return torch.rad2deg(torch.asin((pixels / (EYEBALL * width)).clamp(max=1)))
+    degrees: Array = np.rad2deg(np.arcsin(np.minimum(pixels / (EYEBALL * width), 1)))
+    return degrees
 
 
-def _shrunk(images: Tensor, factor: int) -> Tensor:
-    return images if factor == 1 else functional.avg_pool2d(images, factor, ceil_mode=True)
+def _grey(images: Array) -> Array:
+    """(N, H, W), the mean of the channels of (N, C, H, W)."""
+    return images[:, 0] if images.shape[1] == 1 else images.mean(axis=1)
 
 
-def _spread(images: Tensor) -> Tensor:
-    """Standard deviation of each image (N,), ten times as fast as torch's own on one core."""
-    levels = images.flatten(1)
-    centred = levels - levels.mean(dim=1, keepdim=True)
-    spread: Tensor = torch.linalg.vector_norm(centred, dim=1) / max(1, levels.shape[1] - 1) ** 0.5
+def _shrunk(images: Array, factor: int) -> Array:
+    """(N, C, h, w), means of squares; at the far edges of what is left of them."""
+    if factor == 1:
+        return images
+    height, width = images.shape[2:]
+    rows, columns = np.arange(0, height, factor), np.arange(0, width, factor)
+    sums = np.add.reduceat(np.add.reduceat(images, rows, axis=2), columns, axis=3)
+    counts = np.outer(np.diff(rows, append=height), np.diff(columns, append=width))
+    means: Array = np.divide(sums, counts, dtype=np.float32)
+    return means
+
+
+def _lengths(shifts: Array) -> Array:
+    return np.hypot(shifts[:, 0], shifts[:, 1])
+
+
+def _spread(images: Array) -> Array:
+    """Standard deviation of each image (N,)."""
+    spread: Array = images.reshape(len(images), -1).std(axis=1)
     return spread
 
 
-def _windows(images: Tensor, centres: Tensor, radius: int) -> Tensor:
+def _windows(images: Array, centres: np.ndarray[Any, Any], radius: int) -> Array:
     """(N, 2 radius + 1, 2 radius + 1) of grey images around (x, y); edges are repeated."""
     height, width = images.shape[-2:]
-    offsets = torch.arange(-radius, radius + 1)
-    rows = (centres[:, 1, None] + offsets).clamp(0, height - 1)[:, :, None]
-    columns = (centres[:, 0, None] + offsets).clamp(0, width - 1)[:, None, :]
-    windows: Tensor = images.mean(dim=1)[torch.arange(len(images))[:, None, None], rows, columns]
+    offsets = np.arange(-radius, radius + 1)
+    rows = np.clip(centres[:, 1, None] + offsets, 0, height - 1)[:, :, None]
+    columns = np.clip(centres[:, 0, None] + offsets, 0, width - 1)[:, None, :]
+    windows: Array = _grey(images)[np.arange(len(images))[:, None, None], rows, columns]
     return windows
 
 
-def _peak(line: Tensor, at: Tensor) -> Tensor:
+def _peak(line: Array, at: np.ndarray[Any, Any]) -> Array:
     """Where a parabola through the best of each line (N, S) and its neighbours peaks, relative to the best."""
-    inside = (at > 0) & (at < line.shape[1] - 1)
-    middle = at.clamp(1, line.shape[1] - 2)[:, None]
-    left, centre, right = (line.gather(1, middle + step)[:, 0] for step in (-1, 0, 1))
+    middle = np.clip(at, 1, line.shape[1] - 2)
+    left, centre, right = (line[np.arange(len(line)), middle + step] for step in (-1, 0, 1))
     curvature = left - 2 * centre + right
-    offset = 0.5 * (left - right) / torch.where(curvature < 0, curvature, -torch.ones_like(curvature))
-    return torch.where(inside & (curvature < 0), offset.clamp(-0.5, 0.5), torch.zeros_like(offset))
+    peaks = (middle == at) & (curvature < 0)
+    offset = 0.5 * (left - right) / np.where(peaks, curvature, -1)
+    return np.where(peaks, np.clip(offset, -0.5, 0.5), 0)

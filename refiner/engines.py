@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from refiner.hardware import processor
-from refiner.workers import map_in_order
+from refiner.workers import begin_imports, map_in_order
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -31,6 +31,11 @@ class Engine:
         if self.name == "ray":
             return 1
         return None if self.workers == 1 else max(1, processor()["cores"] // self.workers)
+
+    def prepare(self, *modules: str) -> None:
+        """Have what other processes on this machine will need imported, while this one sorts out what is to do."""
+        if self.name == "local" and self.workers > 1:
+            begin_imports(*modules)
 
     def map(self, function: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Result]:
         """Results as they come, a bounded number ahead of whoever takes them.

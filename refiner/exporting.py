@@ -7,6 +7,7 @@ network folds blocks of pixels, H and W are multiples of their side, which stand
 import json
 import tempfile
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ SUFFIXES = (".onnx", ".xml", ".safetensors")
 OPSET = 18
 
 
-def to_onnx(network: RefinerNetwork, metadata: dict[str, Any] | None = None) -> bytes:
+def to_onnx(network: RefinerNetwork, metadata: Mapping[str, Any] | None = None) -> bytes:
     """An ONNX model.
 
     Args:
@@ -53,14 +54,17 @@ def to_onnx(network: RefinerNetwork, metadata: dict[str, Any] | None = None) -> 
             opset_version=OPSET,
         )
         model = onnx.load(str(file))
-    entries = {"refiner": json.dumps(metadata or {}, sort_keys=True), "multiple": str(network.unshuffle)}
+    entries = {
+        "refiner": json.dumps(dict(metadata or {}), sort_keys=True),
+        "multiple": str(network.architecture.unshuffle),
+    }
     onnx.helper.set_model_props(model, entries)
     onnx.checker.check_model(model)
     content: bytes = model.SerializeToString()
     return content
 
 
-def to_openvino(network: RefinerNetwork, metadata: dict[str, Any] | None = None) -> Any:
+def to_openvino(network: RefinerNetwork, metadata: Mapping[str, Any] | None = None) -> Any:
     """An ``openvino.Model``; see :func:`to_onnx`.
 
     Raises:
@@ -75,12 +79,12 @@ def to_openvino(network: RefinerNetwork, metadata: dict[str, Any] | None = None)
         model = openvino.convert_model(
             network.to(memory_format=torch.contiguous_format),
             example_input=_example(network),
-            input=[-1, network.channels, -1, -1],
+            input=[-1, network.architecture.channels, -1, -1],
         )
     model.inputs[0].get_tensor().set_names({"images"})
     model.outputs[0].get_tensor().set_names({"refined"})
-    model.set_rt_info(json.dumps(metadata or {}, sort_keys=True), "refiner")
-    model.set_rt_info(str(network.unshuffle), "multiple")
+    model.set_rt_info(json.dumps(dict(metadata or {}), sort_keys=True), "refiner")
+    model.set_rt_info(str(network.architecture.unshuffle), "multiple")
     return model
 
 
@@ -106,13 +110,12 @@ def export_refiner(refiner: RefinerFile, path: Path, *, overwrite: bool = False)
         if file.exists() and not overwrite:
             raise OutputError(f"{file}: is there already; choose another name, or replace it with --overwrite")
     if path.suffix == ".onnx":
-        write_bytes(path, to_onnx(refiner.network, refiner.metadata))
+        write_bytes(path, to_onnx(refiner.network(), refiner.metadata))
         return files
     if path.suffix == ".safetensors":
-        training = refiner.metadata.get("training", {})
-        save_refiner(path, refiner.network, architecture=refiner.metadata["architecture"], training=training)
+        save_refiner(path, refiner.network(), training=refiner.metadata.get("training", {}))
         return files
-    model = to_openvino(refiner.network, refiner.metadata)
+    model = to_openvino(refiner.network(), refiner.metadata)
     import openvino
 
     with atomic_path(path) as text, atomic_path(files[1]) as weights:
@@ -121,4 +124,5 @@ def export_refiner(refiner: RefinerFile, path: Path, *, overwrite: bool = False)
 
 
 def _example(network: RefinerNetwork) -> Tensor:
-    return torch.zeros(2, network.channels, 4 * network.unshuffle, 6 * network.unshuffle)
+    block = network.architecture.unshuffle
+    return torch.zeros(2, network.architecture.channels, 4 * block, 6 * block)

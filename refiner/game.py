@@ -291,7 +291,7 @@ class Game:
         training = {"step": step, "precision": self.precision, "configuration": summary}
         if self.task is not None:
             training["estimator"] = self.task.digest
-        save_refiner(path, network, architecture=architecture(self.configuration), training=training)
+        save_refiner(path, network, training=training)
 
     def take_weights(self, refiner: RefinerFile) -> None:
         """Start from another refiner's weights.
@@ -299,12 +299,12 @@ class Game:
         Raises:
             RunError: its architecture is another.
         """
-        if refiner.metadata["architecture"] != architecture(self.configuration):
+        if refiner.architecture != architecture(self.configuration):
             raise RunError(
                 f"the refiner to start from is of another architecture ({refiner.metadata['architecture']}); set "
                 "channels and the refiner section to the same"
             )
-        weights = refiner.network.state_dict()
+        weights = refiner.network().state_dict()
         self.refiner.load_state_dict(weights)
         if self.average is not None:
             self.average.load_state_dict(weights)

@@ -7,6 +7,7 @@ import importlib.metadata
 import os
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -76,12 +77,33 @@ def resolve_device(name: str) -> str:
     Raises:
         DeviceError: cuda is asked for and absent.
     """
-    import torch
-
-    available = torch.cuda.is_available()
+    available = name != "cpu" and _has_card()
     if name == "cuda" and not available:
         raise DeviceError("--device cuda: no CUDA device is usable here; take --device cpu")
-    return "cuda" if name != "cpu" and available else "cpu"
+    return "cuda" if available else "cpu"
+
+
+def _has_card() -> bool:
+    """Whether torch can use one; where there is no driver it is not asked, for importing it takes seconds."""
+    if sys.platform == "linux" and not (_is_loadable("libcuda.so.1") or Path("/dev/kfd").exists()):  # NVIDIA, AMD
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _is_loadable(library: str) -> bool:
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True
+
+
+def default_threads() -> int:
+    """Threads of an engine that is not told how many: those of ``OMP_NUM_THREADS``, else one for each usable core."""
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    return int(told) if told.isdecimal() and int(told) > 0 else int(processor()["cores"])
 
 
 def keep_freed_memory() -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
 from refiner.drift import degrees_of_gaze, score_drift
 from refiner.label_regions import MASK, PUPIL
@@ -97,28 +96,29 @@ def measure_label_drift(before: Any, after: Any, watched: Sequence[Labels]) -> l
         watched: what must stay in each image, see :meth:`refiner.label_regions.LabelRegion.watched`; an image of
             which nothing is known is scored as a whole.
     """
-    synthetic, refined = (torch.from_numpy(np.asarray(planes, np.float32)) for planes in (before, after))
+    synthetic, refined = (np.asarray(planes, np.float32) for planes in (before, after))
     kinds = [next(iter(row), None) for row in watched]
     found: list[LabelDrift | None] = [None] * len(watched)
     for kind in dict.fromkeys(kinds):
         numbers = [number for number, other in enumerate(kinds) if other == kind]
         values = [] if kind is None else [watched[number][kind] for number in numbers]
         points = _stacked(values) if kind not in (None, MASK) else None
-        mask = torch.from_numpy(np.stack(values)) if kind == MASK else None
+        mask = np.stack(values) if kind == MASK else None
         scores = score_drift(synthetic[numbers], refined[numbers], points=points, mask=mask)
-        degrees = degrees_of_gaze(scores.shifts.norm(dim=1), synthetic.shape[3]).tolist() if kind == PUPIL else None
+        lengths = np.hypot(scores.shifts[:, 0], scores.shifts[:, 1])
+        degrees = degrees_of_gaze(lengths, synthetic.shape[3]).tolist() if kind == PUPIL else None
         for place, (number, (x, y)) in enumerate(zip(numbers, scores.shifts.tolist(), strict=True)):
             found[number] = LabelDrift(x, y, None if degrees is None else degrees[place], float(scores.scores[place]))
     return [drift for drift in found if drift is not None]
 
 
-def _stacked(points: Sequence[Any]) -> torch.Tensor:
+def _stacked(points: Sequence[Any]) -> np.ndarray[Any, Any]:
     """(N, K, 2) of points of each image, filled up with NaN where one has fewer."""
     arrays = [np.asarray(values, np.float32).reshape(-1, 2) for values in points]
     stacked = np.full((len(arrays), max(map(len, arrays)), 2), np.nan, np.float32)
     for number, values in enumerate(arrays):
         stacked[number, : len(values)] = values
-    return torch.from_numpy(stacked)
+    return stacked
 
 
 def write_drift(path: Path, rows: Mapping[str, LabelDrift]) -> None:

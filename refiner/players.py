@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from refiner.architecture import RefinerArchitecture
 from refiner.configuration import OptimizerSection, TrainingConfiguration
 from refiner.discriminators import DISCRIMINATORS, Discriminator
 from refiner.networks import RefinerNetwork
@@ -31,9 +32,9 @@ class Player(NamedTuple):
         self.optimizer.load_state_dict(state["optimizer"])
 
 
-def architecture(configuration: TrainingConfiguration) -> dict[str, Any]:
-    """The arguments of :class:`RefinerNetwork` that a configuration asks for."""
-    return {"channels": configuration.channels, **configuration.refiner.model_dump()}
+def architecture(configuration: TrainingConfiguration) -> RefinerArchitecture:
+    """The refiner that a configuration asks for."""
+    return RefinerArchitecture(channels=configuration.channels, **configuration.refiner.model_dump())
 
 
 def build_networks(configuration: TrainingConfiguration, *, purpose: str = "") -> tuple[RefinerNetwork, Discriminator]:
@@ -41,7 +42,7 @@ def build_networks(configuration: TrainingConfiguration, *, purpose: str = "") -
     section = configuration.discriminator
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(configuration.seed, f"{purpose}refiner"))
-        refiner = RefinerNetwork(**architecture(configuration))
+        refiner = RefinerNetwork(architecture(configuration))
         torch.manual_seed(derived_seed(configuration.seed, f"{purpose}discriminator"))
         discriminator = DISCRIMINATORS[section.scope](
             configuration.channels + CONDITIONS[section.condition],

@@ -7,22 +7,23 @@ filled up, so that an image comes out the same whatever it was batched with.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self, overload
+from typing import TYPE_CHECKING, Any, Self, overload
 
 import cv2
 import numpy as np
-import torch
-from torch import Tensor
 
-from refiner.backends import ON_CARDS, open_backend
+from refiner.architecture import RefinerArchitecture
+from refiner.backends import ON_CARDS, Array, open_backend
 from refiner.errors import DataError
 from refiner.hardware import keep_freed_memory, resolve_device
 from refiner.hub import fetch_refiner, is_address
 from refiner.image_files import Image
 from refiner.images import from_planes, to_planes
-from refiner.networks import RefinerNetwork
 from refiner.refiner_files import RefinerFile, load_refiner, refiner_digest
 from refiner.tiling import by_tiles
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 BATCH_PIXELS = {"cpu": 16 * 36 * 60, "cuda": 256 * 36 * 60}
 """Pixels of the trunk in a batch, by device: 16 patches of 36x60 at full resolution keep the activations in the cache
@@ -40,10 +41,10 @@ class Refiner:
     """A trained refiner, ready to use.
 
     Args:
-        network: in evaluation mode.
-        metadata: of its file.
+        file: as loaded, or :meth:`~refiner.refiner_files.RefinerFile.of` a network.
         device: ``auto``, ``cpu`` or ``cuda``.
         backend: what computes, see :mod:`refiner.backends`.
+        threads: that compute on the CPU; None takes what the machine has.
 
     Examples:
         >>> refiner = Refiner.load("runs/eyes")  # doctest: +SKIP
@@ -51,11 +52,11 @@ class Refiner:
     """
 
     def __init__(
-        self, network: RefinerNetwork, metadata: dict[str, Any], *, device: str = "auto", backend: str = "torch"
+        self, file: RefinerFile, *, device: str = "auto", backend: str = "torch", threads: int | None = None
     ) -> None:
         self.device = resolve_device(device if backend in ON_CARDS or device != "auto" else "cpu")
-        self.network, self.metadata = network.eval(), metadata
-        self.backend = open_backend(backend, self.network, device=self.device)
+        self.architecture, self.metadata = file.architecture, file.metadata
+        self.backend = open_backend(backend, file, device=self.device, threads=threads)
 
     @classmethod
     def load(cls, path: Path | str, *, device: str = "auto", backend: str = "torch") -> Self:
@@ -70,25 +71,25 @@ class Refiner:
             DataError: there is none, or it is damaged.
             DeviceError: the device or the backend is not there, or the extra ``hub`` for an address.
         """
-        network, metadata = load_refiner(fetch_refiner(str(path)) if is_address(str(path)) else Path(path))
-        return cls(network, metadata, device=device, backend=backend)
+        file = load_refiner(fetch_refiner(str(path)) if is_address(str(path)) else Path(path))
+        return cls(file, device=device, backend=backend)
 
     @property
     def channels(self) -> int:
         """Channels of the network: 1 (grey) or 3 (RGB)."""
-        return self.network.channels
+        return self.architecture.channels
 
     def batch_size(self, height: int, width: int) -> int:
         """Images of this size that are computed at once: depends on the size, the device and the backend alone."""
-        return batch_size(self.network, height, width, self.device) * self.backend.side_by_side
+        return batch_size(self.architecture, height, width, self.device) * self.backend.side_by_side
 
     @overload
-    def __call__(self, images: Tensor) -> Tensor: ...
+    def __call__(self, images: "Tensor") -> "Tensor": ...
     @overload
     def __call__(self, images: Image) -> Image: ...
     @overload
     def __call__(self, images: Sequence[Image]) -> list[Image]: ...
-    def __call__(self, images: Tensor | Image | Sequence[Image]) -> Tensor | Image | list[Image]:
+    def __call__(self, images: "Tensor | Image | Sequence[Image]") -> "Tensor | Image | list[Image]":
         """Refine images.
 
         Args:
@@ -102,14 +103,10 @@ class Refiner:
         Raises:
             ValueError: the tensor or an image has another shape or type.
         """
-        if isinstance(images, Tensor):
-            if images.ndim != 4 or images.shape[1] != self.channels or not images.is_floating_point():
-                found = f"{tuple(images.shape)} {images.dtype}"
-                raise ValueError(f"images are {found}, expected (N, {self.channels}, H, W) of floats in [-1, 1]")
-            parts = images.split(self.batch_size(images.shape[2], images.shape[3]))
-            return torch.cat([self._refine(part).to(images.device) for part in parts]) if parts else images.float()
         if isinstance(images, np.ndarray):
             return self([images])[0]
+        if not isinstance(images, Sequence):
+            return self._refine_tensor(images)
         for image in images:
             if image.dtype not in (np.uint8, np.uint16) or image.ndim not in (2, 3) or image.shape[2:] not in _CHANNELS:
                 found = f"{image.shape} {image.dtype}"
@@ -121,19 +118,28 @@ class Refiner:
                 refined[i] = from_planes(plane, images[i])
         return refined
 
-    def refine_planes(self, planes: Sequence[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
+    def refine_planes(self, planes: Sequence[Array]) -> Array:
         """Refine up to one batch of (C, H, W) arrays of one size in [-1, 1]; gives (N, C, H, W)."""
-        return self._refine(torch.from_numpy(np.stack(planes))).numpy()
+        return self._refine(np.stack(planes))
 
-    @torch.inference_mode()
-    def _refine(self, images: Tensor) -> Tensor:
+    def _refine_tensor(self, images: "Tensor") -> "Tensor":
+        import torch
+
+        if images.ndim != 4 or images.shape[1] != self.channels or not images.is_floating_point():
+            found = f"{tuple(images.shape)} {images.dtype}"
+            raise ValueError(f"images are {found}, expected (N, {self.channels}, H, W) of floats in [-1, 1]")
+        parts = images.split(self.batch_size(images.shape[2], images.shape[3])) if len(images) else ()
+        refined = [torch.from_numpy(self._refine(part.detach().float().cpu().numpy())) for part in parts]
+        return torch.cat(refined).to(images.device) if refined else images.float()
+
+    def _refine(self, images: Array) -> Array:
         """One batch, filled up to the shape that all batches of this image size have."""
         count, full = len(images), self.batch_size(images.shape[2], images.shape[3])
-        batch = torch.zeros((full, *images.shape[1:]), dtype=torch.float32)
+        batch = np.zeros((full, *images.shape[1:]), np.float32)
         batch[:count] = images
         if images.shape[2] * images.shape[3] > TILED_PIXELS:
-            return by_tiles(self.backend, batch, reach=self.network.reach)[:count].contiguous()
-        return self.backend(batch)[:count].contiguous()
+            return by_tiles(self.backend, batch, reach=self.architecture.reach)[:count]
+        return self.backend(batch)[:count]
 
     def _by_size(self, images: Sequence[Image]) -> Iterator[list[int]]:
         """Numbers of images of one size, at most a batch at a time."""
@@ -182,14 +188,14 @@ class RefinerSource:
         """
         keep_freed_memory()
         if self.threads is not None:  # the processes share the cores
-            torch.set_num_threads(self.threads)
             cv2.setNumThreads(self.threads)
         if refiner_digest(self.path) != self.file_digest:
             raise DataError(f"{self.path}: has changed while it was at work; run the same command again")
-        return Refiner(*(self.loaded or load_refiner(self.path)), device=self.device, backend=self.backend)
+        file = self.loaded or load_refiner(self.path)
+        return Refiner(file, device=self.device, backend=self.backend, threads=self.threads)
 
 
-def batch_size(network: RefinerNetwork, height: int, width: int, device: str) -> int:
+def batch_size(architecture: RefinerArchitecture, height: int, width: int, device: str) -> int:
     """Images of this size in a batch on ``cpu`` or ``cuda``."""
-    pixels = height * width // network.unshuffle**2
+    pixels = height * width // architecture.unshuffle**2
     return max(1, min(_LARGEST_BATCH[device], BATCH_PIXELS[device] // max(1, pixels)))

@@ -1,54 +1,72 @@
-"""The refiner file: one ``.safetensors`` that says what it is; loading it never unpickles anything.
+"""The refiner file: one ``.safetensors`` that says what it is; loading it never unpickles anything, nor needs torch.
 
 Its metadata has one entry, ``refiner``, a JSON object with the format version, the architecture, the value
 range and a summary of the training without clock times: equal runs give equal files, byte for byte.
 """
 
+import dataclasses
 import hashlib
+import itertools
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
 import safetensors
-import safetensors.torch
+import safetensors.numpy
 
+from refiner.architecture import RefinerArchitecture
 from refiner.errors import DataError
 from refiner.files import check_regular, write_bytes
-from refiner.networks import RefinerNetwork
 from refiner.refiner_names import find_refiner
+
+if TYPE_CHECKING:
+    from refiner.networks import RefinerNetwork
 
 FORMAT_VERSION = 1
 
+Array = np.ndarray[Any, Any]
 
-class RefinerFile(NamedTuple):
+
+@dataclass(frozen=True)
+class RefinerFile:
     """A loaded refiner.
 
     Attributes:
-        network: in evaluation mode, on the CPU.
+        architecture: of its network.
+        weights: by name, on the CPU.
         metadata: ``format_version``, ``architecture``, ``value_range``, ``training``.
     """
 
-    network: RefinerNetwork
-    metadata: dict[str, Any]
+    architecture: RefinerArchitecture
+    weights: Mapping[str, Array] = field(repr=False)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, network: "RefinerNetwork") -> Self:
+        """What a file of a network would hold, but for metadata."""
+        return cls(network.architecture, _weights(network))
+
+    def network(self) -> "RefinerNetwork":
+        """A network with these weights, built anew: in evaluation mode, on the CPU."""
+        import torch
+
+        from refiner.networks import RefinerNetwork
+
+        with torch.device("meta"):  # no random weights first, which would advance the user's random state
+            network = RefinerNetwork(self.architecture)
+        weights = {name: torch.tensor(values, dtype=torch.float32) for name, values in self.weights.items()}
+        network.load_state_dict(weights, assign=True)
+        return network.eval()
 
     def digest(self) -> str:
         """SHA-256 of the weights."""
-        return _weights_digest(self.network).hexdigest()
-
-
-def network_digest(network: RefinerNetwork) -> str:
-    """SHA-256 of everything that a network's answers follow from: weights and architecture."""
-    digest = _weights_digest(network)
-    settings = {name: value for name, value in vars(network).items() if isinstance(value, str | int | float)}
-    digest.update(json.dumps([str(network), settings], sort_keys=True).encode())
-    return digest.hexdigest()
-
-
-def _weights_digest(network: RefinerNetwork) -> "hashlib._Hash":
-    total = hashlib.sha256()
-    for name, tensor in sorted(network.state_dict().items()):
-        total.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
-    return total
+        total = hashlib.sha256()
+        for name, values in sorted(self.weights.items()):
+            total.update(name.encode() + values.tobytes())
+        return total.hexdigest()
 
 
 def refiner_digest(path: Path) -> str:
@@ -56,26 +74,23 @@ def refiner_digest(path: Path) -> str:
     return hashlib.sha256(find_refiner(path).read_bytes()).hexdigest()
 
 
-def save_refiner(
-    path: Path, network: RefinerNetwork, *, architecture: dict[str, Any], training: dict[str, Any]
-) -> None:
+def save_refiner(path: Path, network: "RefinerNetwork", *, training: dict[str, Any]) -> None:
     """Write a refiner file atomically.
 
     Args:
         path: the file, usually ``refiner.safetensors``.
         network: whose weights are saved.
-        architecture: the arguments that build ``network``.
         training: summary of the training: settings and steps, no clock times.
     """
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     metadata = {
         "format_version": FORMAT_VERSION,
-        "architecture": architecture,
+        "architecture": dataclasses.asdict(network.architecture),
         "value_range": [-1, 1],
         "training": training,
     }
     # One entry only: safetensors writes several in an order that varies from process to process.
-    write_bytes(path, safetensors.torch.save(tensors, {"refiner": json.dumps(metadata, sort_keys=True)}), durable=True)
+    entries = {"refiner": json.dumps(metadata, sort_keys=True)}
+    write_bytes(path, safetensors.numpy.save(_weights(network), entries), durable=True)
 
 
 def load_refiner(path: Path) -> RefinerFile:
@@ -87,10 +102,10 @@ def load_refiner(path: Path) -> RefinerFile:
     path = find_refiner(path)
     try:
         check_regular(path)
-        with safetensors.safe_open(path, framework="pt") as file:
+        with safetensors.safe_open(path, framework="numpy") as file:
             entry = (file.metadata() or {}).get("refiner")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
-    except (OSError, safetensors.SafetensorError) as error:
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
+    except (OSError, TypeError, safetensors.SafetensorError) as error:
         raise DataError(f"{path}: cannot be read as a refiner file ({error})") from error
     if entry is None:
         raise DataError(f"{path}: is a safetensors file, but no refiner; expected one written by refiner train")
@@ -99,10 +114,22 @@ def load_refiner(path: Path) -> RefinerFile:
         if metadata["format_version"] > FORMAT_VERSION:
             version = metadata["format_version"]
             raise DataError(f"{path}: has format version {version}, newer than {FORMAT_VERSION}; update simgan-refiner")
-        network = RefinerNetwork(**metadata["architecture"])
-        network.load_state_dict(tensors)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        architecture = RefinerArchitecture(**metadata["architecture"])
+        _check_shapes(architecture, weights)
+    except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path}: its weights do not fit its architecture ({error})") from error
-    if not all(tensor.isfinite().all() for tensor in tensors.values()):
+    if not all(np.isfinite(values).all() for values in weights.values()):
         raise DataError(f"{path}: holds weights that are not finite; its training went wrong, take another checkpoint")
-    return RefinerFile(network.eval(), metadata)
+    return RefinerFile(architecture, weights, metadata)
+
+
+def _check_shapes(architecture: RefinerArchitecture, weights: Mapping[str, Array]) -> None:
+    found = {name: values.shape for name, values in weights.items()}
+    expected = dict(itertools.islice(architecture.shapes(), len(found) + 1))  # a file may ask for a billion of them
+    for name in {**expected, **found}:
+        if expected.get(name) != found.get(name):
+            raise ValueError(f"{name} is {found.get(name, 'missing')}, expected {expected.get(name, 'none')}")
+
+
+def _weights(network: "RefinerNetwork") -> dict[str, Array]:
+    return {name: value.detach().cpu().contiguous().numpy() for name, value in network.state_dict().items()}

@@ -54,7 +54,7 @@ class ScoreBoard:
         if self._plain is None:
             self._plain = self._distance(self.renders)
         distance = self._distance(refined) / max(self._plain, 1e-6)
-        drift = float(score_drift(self.renders, refined).scores.square().mean())
+        drift = float(np.square(score_drift(self.renders, refined).scores).mean())
         if distance + drift < self.score:
             self.step, self.score = step, distance + drift
             self.weights = {name: value.detach().cpu().clone() for name, value in weights.items()}

@@ -1,10 +1,11 @@
 """Large images piece by piece, with the same result as in one piece and a fraction of the memory."""
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import torch
-from torch import Tensor
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[np.float32]]
 
 SIDE = 768
 """Height and width of a tile, without what it overlaps with its neighbours; even, as folded pixels demand."""
@@ -37,7 +38,7 @@ def tiles(height: int, width: int, *, reach: int, side: int = SIDE) -> Iterator[
             yield Tile((top, bottom, left, right), window)
 
 
-def by_tiles(network: Callable[[Tensor], Tensor], images: Tensor, *, reach: int, side: int = SIDE) -> Tensor:
+def by_tiles(network: Callable[[Array], Array], images: Array, *, reach: int, side: int = SIDE) -> Array:
     """Apply a network that keeps the size of images, tile by tile.
 
     Args:
@@ -48,7 +49,7 @@ def by_tiles(network: Callable[[Tensor], Tensor], images: Tensor, *, reach: int,
     Returns:
         (N, C, H, W), as the network would give it in one piece, but for rounding.
     """
-    refined = torch.empty_like(images)
+    refined = np.empty_like(images)
     for (top, bottom, left, right), (first, last, start, end) in tiles(*images.shape[2:], reach=reach, side=side):
         piece = network(images[..., first:last, start:end])
         refined[..., top:bottom, left:right] = piece[..., top - first : bottom - first, left - start : right - start]

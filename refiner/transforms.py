@@ -80,8 +80,7 @@ class RefineImages(load_albumentations().ImageOnlyTransform):  # type: ignore[mi
         if self._loaded is None or self._loaded[0] != os.getpid():  # a fork cannot use its parent's CUDA
             in_worker = torch.utils.data.get_worker_info() is not None
             device = "cpu" if self.device == "auto" and in_worker else self.device
-            with torch.random.fork_rng(devices=[]):  # a network is built with random weights before it gets its own
-                self._loaded = os.getpid(), Refiner.load(self.path, device=device)
+            self._loaded = os.getpid(), Refiner.load(self.path, device=device)
         return self._loaded[1]
 
     def get_transform_init_args_names(self) -> tuple[str, ...]:

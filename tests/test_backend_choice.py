@@ -7,23 +7,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from refiner import backend_choice
+from refiner.architecture import RefinerArchitecture
 from refiner.backend_choice import Extent, backend_for, fastest_backend, job_extent, workers_for
 from refiner.backends import BACKENDS, Backend
 from refiner.batch_refinement import Summary, refine_path
 from refiner.conversion import Conversion, convert
 from refiner.image_files import write_image
 from refiner.networks import RefinerNetwork
-from refiner.refiner_files import save_refiner
-
-ARCHITECTURE = {"features": 4, "blocks": 1, "output": "residual"}
+from refiner.refiner_files import RefinerFile, save_refiner
 
 
 @pytest.fixture
-def network() -> RefinerNetwork:
-    return RefinerNetwork(**ARCHITECTURE).eval()  # type: ignore[arg-type]
+def refiner() -> RefinerFile:
+    return RefinerFile.of(RefinerNetwork(RefinerArchitecture(features=4, blocks=1, output="residual")))
 
 
 @pytest.fixture
@@ -45,7 +43,7 @@ def _slowed(monkeypatch: pytest.MonkeyPatch, fast: str) -> list[str]:
     """Make trials find one backend the fastest; gives what was opened for trials."""
     tried: list[str] = []
 
-    def pick(network: RefinerNetwork, images: object) -> Backend:
+    def pick(refiner: RefinerFile, images: object) -> Backend:
         tried.append(fast)
         return Backend(fast, lambda images: images)
 
@@ -54,77 +52,77 @@ def _slowed(monkeypatch: pytest.MonkeyPatch, fast: str) -> list[str]:
 
 
 def test_a_small_job_is_torch_s_without_a_trial(
-    folder: Path, network: RefinerNetwork, monkeypatch: pytest.MonkeyPatch, cache: Path
+    folder: Path, refiner: RefinerFile, monkeypatch: pytest.MonkeyPatch, cache: Path
 ) -> None:
     tried = _slowed(monkeypatch, "onnx")
-    assert backend_for(job_extent(folder), network, device="cpu") == "torch"
-    assert backend_for(job_extent(folder / "1.png"), network, device="cpu") == "torch"
-    assert backend_for(job_extent(folder / "absent"), network, device="cpu") == "torch"
+    assert backend_for(job_extent(folder), refiner, device="cpu") == "torch"
+    assert backend_for(job_extent(folder / "1.png"), refiner, device="cpu") == "torch"
+    assert backend_for(job_extent(folder / "absent"), refiner, device="cpu") == "torch"
     assert not tried
     assert not cache.exists()
 
 
 def test_a_large_job_is_tried_once_and_the_choice_remembered(
-    folder: Path, network: RefinerNetwork, monkeypatch: pytest.MonkeyPatch, cache: Path
+    folder: Path, refiner: RefinerFile, monkeypatch: pytest.MonkeyPatch, cache: Path
 ) -> None:
     monkeypatch.setattr(backend_choice, "SMALL", 5 * 8 * 12)
     tried = _slowed(monkeypatch, "onnx")
-    assert [backend_for(job_extent(folder), network, device="cpu") for _ in range(2)] == ["onnx", "onnx"]
+    assert [backend_for(job_extent(folder), refiner, device="cpu") for _ in range(2)] == ["onnx", "onnx"]
     assert len(tried) == 1
     (key,) = json.loads(cache.read_text())
     cache.write_text(json.dumps({key: "a backend of a later version"}))
-    assert backend_for(job_extent(folder), network, device="cpu") == "onnx"
+    assert backend_for(job_extent(folder), refiner, device="cpu") == "onnx"
     assert len(tried) == 2
     cache.write_text("damaged")
-    assert backend_for(job_extent(folder), network, device="cpu") == "onnx"
-    another = RefinerNetwork(features=5).eval()
+    assert backend_for(job_extent(folder), refiner, device="cpu") == "onnx"
+    another = RefinerFile.of(RefinerNetwork(RefinerArchitecture(features=5)))
     assert backend_for(job_extent(folder), another, device="cpu") == "onnx"
     assert len(tried) == 4
 
 
 def test_a_trial_s_images_are_no_larger_than_a_batch_of_small_ones(
-    tmp_path: Path, network: RefinerNetwork, monkeypatch: pytest.MonkeyPatch, cache: Path
+    tmp_path: Path, refiner: RefinerFile, monkeypatch: pytest.MonkeyPatch, cache: Path
 ) -> None:
     for number in range(2):
         write_image(tmp_path / "in" / f"{number}.png", np.zeros((1500, 2000), np.uint8))
     seen: list[tuple[int, ...]] = []
 
-    def pick(network: RefinerNetwork, images: torch.Tensor) -> Backend:
+    def pick(refiner: RefinerFile, images: np.ndarray) -> Backend:
         seen.append(tuple(images.shape))
         return Backend("torch", lambda images: images)
 
     monkeypatch.setattr(backend_choice, "fastest_backend", pick)
-    assert backend_for(job_extent(tmp_path / "in"), network, device="cpu") == "torch"
+    assert backend_for(job_extent(tmp_path / "in"), refiner, device="cpu") == "torch"
     assert seen == [(1, 1, 144, 240)]
 
 
 def test_a_store_is_large_by_its_images_and_their_size(
-    folder: Path, tmp_path: Path, network: RefinerNetwork, monkeypatch: pytest.MonkeyPatch, cache: Path
+    folder: Path, tmp_path: Path, refiner: RefinerFile, monkeypatch: pytest.MonkeyPatch, cache: Path
 ) -> None:
     (folder / "0.jpg").unlink()
     convert(folder, tmp_path / "in.h5", Conversion())
     tried = _slowed(monkeypatch, "onnx")
     monkeypatch.setattr(backend_choice, "SMALL", 5 * 8 * 12 + 1)
-    assert backend_for(job_extent(tmp_path / "in.h5"), network, device="cpu") == "torch"
+    assert backend_for(job_extent(tmp_path / "in.h5"), refiner, device="cpu") == "torch"
     monkeypatch.setattr(backend_choice, "SMALL", 5 * 8 * 12)
-    assert backend_for(job_extent(tmp_path / "in.h5"), network, device="cpu") == "onnx"
+    assert backend_for(job_extent(tmp_path / "in.h5"), refiner, device="cpu") == "onnx"
     assert len(tried) == 1
 
 
 def test_a_cache_that_cannot_be_written_stops_nothing(
-    folder: Path, network: RefinerNetwork, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    folder: Path, refiner: RefinerFile, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     monkeypatch.setattr(backend_choice, "SMALL", 0)
     _slowed(monkeypatch, "onnx")
-    assert backend_for(job_extent(folder), network, device="cpu") == "onnx"
+    assert backend_for(job_extent(folder), refiner, device="cpu") == "onnx"
 
 
 def test_refining_goes_on_with_the_backend_it_began_with(
-    folder: Path, tmp_path: Path, network: RefinerNetwork, monkeypatch: pytest.MonkeyPatch, cache: Path
+    folder: Path, tmp_path: Path, refiner: RefinerFile, monkeypatch: pytest.MonkeyPatch, cache: Path
 ) -> None:
-    save_refiner(tmp_path / "r.safetensors", network, architecture=ARCHITECTURE, training={})
+    save_refiner(tmp_path / "r.safetensors", refiner.network(), training={})
     monkeypatch.setattr(backend_choice, "SMALL", 0)
     _slowed(monkeypatch, "onnx")
     assert refine_path(folder, tmp_path / "out", tmp_path / "r.safetensors", device="cpu") == Summary(5, 0, 1)
@@ -133,12 +131,12 @@ def test_refining_goes_on_with_the_backend_it_began_with(
 
 
 def test_the_trial_takes_what_is_there_and_says_why(
-    network: RefinerNetwork, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    refiner: RefinerFile, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(backend_choice, "ROUND_SECONDS", 0.0)
     monkeypatch.setitem(sys.modules, "openvino", None)
     with caplog.at_level(logging.INFO, "refiner"):
-        chosen = fastest_backend(network, torch.zeros(2, 1, 8, 12))
+        chosen = fastest_backend(refiner, np.zeros((2, 1, 8, 12), np.float32))
     assert chosen.name in BACKENDS
     assert "openvino" not in chosen.name
     (line,) = caplog.messages
@@ -150,7 +148,7 @@ def test_the_trial_takes_what_is_there_and_says_why(
 
 def test_processes_are_as_many_as_pay(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(backend_choice.processor(), "cores", 8)
-    paper, half = RefinerNetwork(), RefinerNetwork(features=32, unshuffle=2)
+    paper, half = RefinerArchitecture(), RefinerArchitecture(features=32, unshuffle=2)
     eyes = (36, 60)
     assert [workers_for(Extent(count, eyes), paper, "cpu") for count in (0, 1, 300, 1000, 100_000)] == [1, 1, 1, 4, 8]
     assert [workers_for(Extent(count, eyes), half, "cpu") for count in (1000, 5000, 100_000)] == [1, 2, 8]

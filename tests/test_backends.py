@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import nn
 from torch._dynamo.exc import TorchDynamoException
 
 from refiner import backends
+from refiner.architecture import RefinerArchitecture
 from refiner.backends import BACKENDS, ON_CARDS, open_backend
 from refiner.commands import main
 from refiner.errors import DeviceError
@@ -25,7 +27,7 @@ from refiner.hardware import computes_bf16
 from refiner.image_files import read_image, write_image
 from refiner.networks import RefinerNetwork
 from refiner.refinement import Refiner
-from refiner.refiner_files import load_refiner, save_refiner
+from refiner.refiner_files import RefinerFile, save_refiner
 from refiner.refiner_names import ready_refiners
 
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -38,9 +40,13 @@ HALVED = ("torch-bf16", "openvino-bf16")
 NATIVE = computes_bf16("cpu")
 
 
+def refiner_of(name: str) -> RefinerFile:
+    return RefinerFile.of(network_of(name))
+
+
 def network_of(name: str) -> RefinerNetwork:
     torch.manual_seed(0)
-    network = RefinerNetwork(**NETWORKS[name]).eval()
+    network = RefinerNetwork(RefinerArchitecture(**NETWORKS[name])).eval()
     for parameter in network.parameters():
         nn.init.normal_(parameter, std=0.1)
     return network
@@ -48,20 +54,20 @@ def network_of(name: str) -> RefinerNetwork:
 
 @pytest.mark.parametrize("backend", OTHERS)
 @pytest.mark.parametrize("name", NETWORKS)
-@torch.inference_mode()
 def test_they_agree_with_torch_at_any_number_and_size(backend: str, name: str) -> None:
-    network = network_of(name)
-    torch_s, other = (open_backend(which, network, device="cpu") for which in ("torch", backend))
+    refiner, rng = refiner_of(name), np.random.default_rng(0)
+    torch_s, other = (open_backend(which, refiner, device="cpu") for which in ("torch", backend))
     for count, height, width in ((3, 36, 60), (1, 35, 55), (2, 41, 66), (5, 7, 9)):
-        images = torch.rand(count * other.side_by_side, network.channels, height, width) * 2 - 1
-        assert torch.allclose(other(images), torch_s(images), atol=2e-6)
+        shape = (count * other.side_by_side, refiner.architecture.channels, height, width)
+        images = rng.uniform(-1, 1, shape).astype(np.float32)
+        assert np.allclose(other(images), torch_s(images), atol=2e-6)
 
 
 @pytest.mark.skipif(not NATIVE, reason="this processor only emulates bf16")
 @pytest.mark.parametrize("backend", HALVED)
 def test_bf16_stays_within_a_grey_level(backend: str) -> None:
-    network = load_refiner(ready_refiners()["stand-in"]).network
-    exact, halved = (Refiner(network, {}, device="cpu", backend=name) for name in ("torch", backend))
+    ready = ready_refiners()["stand-in"]
+    exact, halved = (Refiner.load(ready, device="cpu", backend=name) for name in ("torch", backend))
     images = [record.image for record in rendered_records(EyeParameters(), 20, seed=5, size=(36, 60))]
     differences = np.array(exact(images), int) - np.array(halved(images), int)
     assert np.abs(differences).max() <= 1
@@ -72,12 +78,12 @@ def test_bf16_stays_within_a_grey_level(backend: str) -> None:
 def test_emulated_bf16_is_refused(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("refiner.backends.computes_bf16", lambda device: False)
     with pytest.raises(DeviceError, match=f"{backend}: this processor only emulates bf16"):
-        open_backend(backend, network_of("paper"), device="cpu")
+        open_backend(backend, refiner_of("paper"), device="cpu")
 
 
 @pytest.mark.parametrize("backend", [name for name in BACKENDS if NATIVE or name not in HALVED])
 def test_an_image_is_refined_as_by_torch_whatever_comes_with_it(backend: str) -> None:
-    plain, refiner = (Refiner(network_of("half"), {}, device="cpu", backend=name) for name in ("torch", backend))
+    plain, refiner = (Refiner(refiner_of("half"), device="cpu", backend=name) for name in ("torch", backend))
     images = list(np.random.default_rng(1).integers(0, 256, (refiner.batch_size(36, 60) + 3, 36, 60), np.uint8))
     together = refiner(images)
     for number in (0, 17, len(images) - 1):
@@ -89,8 +95,7 @@ def test_an_image_is_refined_as_by_torch_whatever_comes_with_it(backend: str) ->
 
 @pytest.mark.parametrize("backend", OTHERS)
 def test_a_folder_refined_by_another_backend_is_the_same_but_for_a_grey_level(backend: str, tmp_path: Path) -> None:
-    architecture = NETWORKS["half"]
-    save_refiner(tmp_path / "r.safetensors", network_of("half"), architecture=architecture, training={})
+    save_refiner(tmp_path / "r.safetensors", network_of("half"), training={})
     rng = np.random.default_rng(0)
     for number, size in enumerate(((36, 60), (36, 60), (35, 55), (20, 90))):
         write_image(tmp_path / "in" / f"{number}.png", rng.integers(0, 256, size, np.uint8))
@@ -109,7 +114,7 @@ def test_exported_files_say_what_they_are_and_run(tmp_path: Path) -> None:
     import openvino
 
     network = network_of("half")
-    save_refiner(tmp_path / "r.safetensors", network, architecture=NETWORKS["half"], training={"step": 7})
+    save_refiner(tmp_path / "r.safetensors", network, training={"step": 7})
     for out in ("eyes.onnx", "eyes.xml"):
         result = CliRunner().invoke(main, ["export", str(tmp_path / "r.safetensors"), str(tmp_path / out)])
         assert result.exit_code == 0, result.output
@@ -127,7 +132,7 @@ def test_exported_files_say_what_they_are_and_run(tmp_path: Path) -> None:
     model = openvino.Core().read_model(tmp_path / "eyes.xml")
     compiled = openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     assert np.allclose(compiled({"images": images.numpy()})["refined"], expected, atol=2e-6)
-    assert json.loads(model.get_rt_info("refiner").astype(str))["architecture"] == NETWORKS["half"]
+    assert json.loads(model.get_rt_info("refiner").astype(str))["architecture"] == asdict(network.architecture)
     assert CliRunner().invoke(main, ["export", "stand-in", str(tmp_path / "eyes.txt")]).exit_code == 1
 
 
@@ -141,16 +146,18 @@ def test_where_torch_cannot_compile_it_is_said_before_there_is_work(monkeypatch:
     monkeypatch.setattr("torch.compile", compiled)
     said = r"--backend torch-compiled: torch cannot compile here \(InvalidCxxCompiler: none is here\); take torch"
     with pytest.raises(DeviceError, match=said):
-        Refiner(network_of("paper"), {}, device="cpu", backend="torch-compiled")
+        Refiner(refiner_of("paper"), device="cpu", backend="torch-compiled")
 
 
 def test_a_signal_finds_its_stack_after_several_backends_have_gone() -> None:
     code = (
         "import os, signal\n"
         "from refiner.backends import open_backend\n"
-        "from refiner.networks import RefinerNetwork\n"
+        "from refiner.refiner_files import load_refiner\n"
+        "from refiner.refiner_names import ready_refiners\n"
+        "ready = load_refiner(ready_refiners()['stand-in'])\n"
         "signal.signal(signal.SIGTERM, lambda *_: print('told'))\n"
-        "opened = [open_backend('openvino', RefinerNetwork(features=4, blocks=1).eval(), device='cpu') for _ in '12']\n"
+        "opened = [open_backend('openvino', ready, device='cpu', threads=threads) for threads in (1, 2)]\n"
         "while opened: opened.pop(0)\n"
         "os.kill(os.getpid(), signal.SIGTERM)\n"
     )
@@ -159,25 +166,28 @@ def test_a_signal_finds_its_stack_after_several_backends_have_gone() -> None:
 
 
 @pytest.mark.parametrize("extra", OTHERS)
-def test_without_the_extra_it_is_said_how_to_get_it(extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_extra_it_is_said_how_to_get_it(
+    extra: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # what was converted before needs no converter
     monkeypatch.setitem(sys.modules, extra, None)
     monkeypatch.setattr(backends, "_openvino_core", backends._openvino_core.__wrapped__)
     convert = {"onnx": to_onnx, "openvino": to_openvino}[extra]
     with pytest.raises(DeviceError, match=rf"{extra} is not installed; pip install 'simgan-refiner\[{extra}\]'"):
         convert(network_of("paper"))
     with pytest.raises(DeviceError, match="is not installed"):
-        Refiner(network_of("paper"), {}, device="cpu", backend=extra)
+        Refiner(refiner_of("paper"), device="cpu", backend=extra)
 
 
 def test_onnx_without_its_runtime_is_the_extra_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(DeviceError, match="onnx is not installed"):
-        Refiner(network_of("paper"), {}, device="cpu", backend="onnx")
+        Refiner(refiner_of("paper"), device="cpu", backend="onnx")
 
 
 def test_what_no_backend_can_do_is_refused() -> None:
     with pytest.raises(ValueError, match="expected one of torch, torch-bf16, torch-compiled, openvino, openvino-bf16"):
-        open_backend("tensorflow", network_of("paper"), device="cpu")
+        open_backend("tensorflow", refiner_of("paper"), device="cpu")
     for name in set(BACKENDS) - ON_CARDS:
         with pytest.raises(DeviceError, match=f"--backend {name} computes on the CPU"):
-            open_backend(name, network_of("paper"), device="cuda")
+            open_backend(name, refiner_of("paper"), device="cuda")

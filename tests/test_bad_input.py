@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image as Pillow
 from PIL import ImageOps
 
+from refiner.architecture import RefinerArchitecture
 from refiner.batch_refinement import refine_path
 from refiner.conversion import Conversion, convert
 from refiner.image_files import LOSSLESS, read_image, write_image
@@ -33,7 +34,7 @@ DEPTHS = {"uint8": (".png", ".tif", ".bmp", ".ppm", ".webp"), "uint16": (".png",
 def refiner(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("refiner") / "tiny.safetensors"
     architecture: dict[str, Any] = {"channels": 1, "features": 2, "blocks": 1}
-    save_refiner(path, RefinerNetwork(**architecture), architecture=architecture, training={})
+    save_refiner(path, RefinerNetwork(RefinerArchitecture(**architecture)), training={})
     return path
 
 

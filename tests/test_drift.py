@@ -60,7 +60,7 @@ def test_shifts_that_the_renderer_makes_are_found_below_a_pixel(millimetres: flo
     drift = measure_drift(first.images, second.images, first.pupil)
     assert known.mean(dim=0).tolist() == pytest.approx([millimetres / 0.625, 0], abs=1e-3)
     assert drift.vector == pytest.approx((millimetres / 0.625, 0), abs=0.1)
-    assert (drift.shifts - known).norm(dim=1).mean() < 0.25
+    assert np.linalg.norm(drift.shifts - known.numpy(), axis=1).mean() < 0.25
 
 
 def test_a_camera_moves_nothing(eyes: tuple) -> None:
@@ -73,7 +73,7 @@ def test_a_camera_moves_nothing(eyes: tuple) -> None:
 def test_a_pupil_that_is_gone_agrees_with_nothing(eyes: tuple) -> None:
     images, pupils = eyes
     swapped = measure_drift(images, images.roll(4, dims=0), pupils)
-    assert swapped.agreement.median() < 0.8
+    assert np.median(swapped.agreement) < 0.8
     assert measure_drift(images, torch.zeros_like(images), pupils).agreement.max() < 1e-3
 
 
@@ -95,7 +95,7 @@ def test_agreement_is_the_correlation_of_the_neighbourhoods(eyes: tuple) -> None
         agreements = [np.corrcoef(around(images, 0, 0), around(other, dx, dy))[0, 1] for dx, dy in shifts]
         assert float(drift.agreement[number]) == pytest.approx(max(agreements), abs=1e-4)
         best = shifts[int(np.argmax(agreements))]
-        assert (drift.shifts[number] - torch.tensor(best)).abs().max() <= 0.5
+        assert np.abs(drift.shifts[number] - best).max() <= 0.5
 
 
 def test_shapes_that_do_not_fit_are_refused(eyes: tuple) -> None:
@@ -111,7 +111,7 @@ def assert_pupils_survive(refiner: Refiner, images: Tensor, pupils: Tensor) -> N
     drift, noise = (measure_drift(images, other, pupils) for other in (refined, photographed(images)))
     assert np.hypot(*drift.vector) < 0.2
     assert drift.distance <= noise.distance + 0.5
-    assert drift.agreement.median() > 0.8
+    assert np.median(drift.agreement) > 0.8
 
 
 def test_pupils_survive_a_refiner_of_the_demo_s_recipe(eyes: tuple, tmp_path: Path) -> None:

@@ -13,7 +13,10 @@ import numpy as np
 import pytest
 import torch
 
-from refiner import folder_refinement
+from refiner import backend_choice, folder_refinement
+from refiner.architecture import RefinerArchitecture
+from refiner.backend_choice import fastest_backend
+from refiner.backends import Backend, open_backend
 from refiner.batch_refinement import Summary, refine_path
 from refiner.conversion import Conversion, convert
 from refiner.engines import Engine
@@ -23,7 +26,7 @@ from refiner.image_files import write_image
 from refiner.label_drift import DriftLimit
 from refiner.networks import RefinerNetwork
 from refiner.refinement import RefinerSource
-from refiner.refiner_files import refiner_digest, save_refiner
+from refiner.refiner_files import RefinerFile, load_refiner, refiner_digest, save_refiner
 from refiner.shards import Shard
 
 COUNT = 300
@@ -58,9 +61,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     convert(place / "in", place / "in.h5", Conversion(size=(24, 40)))
     architecture: dict[str, Any] = {"channels": 1, "features": 32, "blocks": 2, "output": "residual"}
     torch.manual_seed(3)
-    network = RefinerNetwork(**architecture)
+    network = RefinerNetwork(RefinerArchitecture(**architecture))
     torch.nn.init.normal_(network.head.weight, std=0.1)
-    save_refiner(place / "refiner.safetensors", network, architecture=architecture, training={})
+    save_refiner(place / "refiner.safetensors", network, training={})
     (place / "in" / "bad.png").touch()
     for suffix in ("", ".h5"):
         refine_path(place / f"in{suffix}", place / f"whole{suffix}", place / "refiner.safetensors", device="cpu")
@@ -244,17 +247,18 @@ def test_processes_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_trial_is_of_one_thread_and_leaves_the_threads_as_they_were(
-    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before, tried = torch.get_num_threads(), []
+    before, tried = torch.get_num_threads(), set()
 
-    def tried_with(*arguments: object, **options: object) -> str:
-        tried.append(torch.get_num_threads())
-        return "torch"
+    def opened(name: str, refiner: RefinerFile, *, device: str, threads: int) -> Backend:
+        tried.add(threads)
+        return open_backend(name, refiner, device=device, threads=threads)
 
-    monkeypatch.setattr("refiner.batch_refinement.backend_for", tried_with)
-    refine(place, "in/0/000.png", tmp_path / "a.png")
-    assert tried == [1]
+    monkeypatch.setattr(backend_choice, "open_backend", opened)
+    monkeypatch.setattr(backend_choice, "ROUND_SECONDS", 0.0)
+    fastest_backend(load_refiner(place / "refiner.safetensors"), np.zeros((2, 1, 8, 12), np.float32))
+    assert tried == {1}
     assert torch.get_num_threads() == before
 
 

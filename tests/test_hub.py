@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from refiner import Refiner
+from refiner.architecture import RefinerArchitecture
 from refiner.commands import main
 from refiner.errors import DataError, DeviceError
 from refiner.hub import fetch_refiner, is_address
@@ -28,7 +29,7 @@ def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("refiner.safetensors", "colour/other.safetensors"):
         file = repository / "snapshots" / COMMIT / name
         file.parent.mkdir(parents=True, exist_ok=True)
-        save_refiner(file, RefinerNetwork(**architecture), architecture=architecture, training={"step": len(name)})
+        save_refiner(file, RefinerNetwork(RefinerArchitecture(**architecture)), training={"step": len(name)})
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     return repository / "snapshots" / COMMIT

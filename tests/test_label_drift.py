@@ -11,6 +11,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
+from refiner.architecture import RefinerArchitecture
 from refiner.batch_refinement import Summary, refine_path
 from refiner.commands import main
 from refiner.conversion import Conversion, convert
@@ -40,7 +41,7 @@ def eyes(tmp_path: Path) -> Path:
 def shifting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, eyes: Path) -> Path:
     """A refiner that moves two of the eyes down by two pixels and leaves the others."""
     architecture: dict[str, Any] = {"features": 4, "blocks": 1, "output": "residual"}
-    save_refiner(tmp_path / "r", RefinerNetwork(**architecture), architecture=architecture, training={})
+    save_refiner(tmp_path / "r", RefinerNetwork(RefinerArchitecture(**architecture)), training={})
     moved = [read_image(eyes / f"{number:06d}.png").tobytes() for number in MOVED]
 
     def refine_planes(_: Refiner, planes: Any) -> np.ndarray:
@@ -220,7 +221,7 @@ def test_what_breaks_labels_scores_above_what_does_not(planted: dict, name: str,
         score_drift(renders, images, points=points if labelled else None).scores
         for renders, images, points in (planted["good"], planted[name])
     )
-    assert (bad[:, None] > good).float().mean() > (0.9 if name == "erased" and not labelled else 0.98)
+    assert (bad[:, None] > good).mean() > (0.9 if name == "erased" and not labelled else 0.98)
 
 
 def test_pixels_are_those_of_the_renderer() -> None:
@@ -233,9 +234,9 @@ def test_pixels_are_those_of_the_renderer() -> None:
         moved = render_eyes(parameters.model_copy(update={"placement": placement}), range(120), seed=5)
         base = parameters.placement.model_copy(update={"right_mm": (0.0, 0.0)})
         still = render_eyes(parameters.model_copy(update={"placement": base}), range(120), seed=5)
-        known.append((moved.pupil - still.pupil).norm(dim=1))
-        found.append(score_drift(still.images, moved.images, points=still.pupil[:, None]).shifts.norm(dim=1))
-    true, measured = torch.cat(known).numpy(), torch.cat(found).numpy()
+        known.append((moved.pupil - still.pupil).numpy())
+        found.append(score_drift(still.images, moved.images, points=still.pupil[:, None]).shifts)
+    true, measured = (np.linalg.norm(np.concatenate(shifts), axis=1) for shifts in (known, found))
     ranks = [np.argsort(np.argsort(values)) for values in (true, measured)]
     assert np.corrcoef(*ranks)[0, 1] > 0.8
     assert np.abs(true - measured).mean() < 0.5
@@ -245,8 +246,8 @@ def test_larger_images_are_scored_at_the_scale_of_a_patch() -> None:
     batch = render_eyes(EyeParameters(images_per_person=1), range(20), seed=6, size=(108, 180))
     moved = batch.images.roll(6, dims=3)
     scores = score_drift(batch.images, moved, points=batch.pupil[:, None])
-    assert scores.shifts.mean(dim=0).tolist() == pytest.approx([6, 0], abs=0.6)
-    assert score_drift(batch.images, moved).shifts.mean(dim=0).tolist() == pytest.approx([6, 0], abs=0.6)
+    assert scores.shifts.mean(axis=0).tolist() == pytest.approx([6, 0], abs=0.6)
+    assert score_drift(batch.images, moved).shifts.mean(axis=0).tolist() == pytest.approx([6, 0], abs=0.6)
 
 
 def test_points_outside_and_missing_ones_do_not_count() -> None:
@@ -254,7 +255,7 @@ def test_points_outside_and_missing_ones_do_not_count() -> None:
     moved = images.roll(2, dims=2)
     points = torch.tensor([[[30.0, 18.0], [float("nan"), 5.0]], [[-4.0, 5.0], [30.0, 400.0]]])
     scores = score_drift(images, moved, points=points)
-    assert scores.shifts[0].norm() == pytest.approx(2, abs=0.5)
+    assert np.hypot(*scores.shifts[0]) == pytest.approx(2, abs=0.5)
     assert scores.scores[1] == 0
 
 
@@ -266,7 +267,7 @@ def test_a_mask_looks_at_its_region_alone() -> None:
     mask[..., :26] = 1
     left, right = (score_drift(images, half, mask=region) for region in (mask, mask.flip(2)))
     assert left.scores.max() < 0.2
-    assert right.shifts[:, 1].median() == pytest.approx(2, abs=0.4)
+    assert np.median(right.shifts[:, 1]) == pytest.approx(2, abs=0.4)
 
 
 def test_flat_images_have_no_label_to_lose() -> None:
@@ -276,8 +277,8 @@ def test_flat_images_have_no_label_to_lose() -> None:
 
 
 def test_degrees_are_those_of_the_paper() -> None:
-    assert degrees_of_gaze(torch.tensor([1.1]), 55).item() == pytest.approx(3.6, abs=0.05)
-    assert degrees_of_gaze(torch.tensor([100.0]), 55).item() == pytest.approx(90)
+    assert degrees_of_gaze(np.array([1.1]), 55).item() == pytest.approx(3.6, abs=0.05)
+    assert degrees_of_gaze(np.array([100.0]), 55).item() == pytest.approx(90)
 
 
 def test_a_line_gives_back_what_was_written() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from refiner.architecture import RefinerArchitecture
 from refiner.commands import main
 from refiner.conversion import Conversion, convert
 from refiner.errors import DataError, ImageError
@@ -42,7 +43,7 @@ def patterns(tmp_path: Path) -> Path:
 def half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A refiner that moves the right half of everything down by two pixels."""
     architecture: dict[str, Any] = {"features": 4, "blocks": 1, "output": "residual"}
-    save_refiner(tmp_path / "r", RefinerNetwork(**architecture), architecture=architecture, training={})
+    save_refiner(tmp_path / "r", RefinerNetwork(RefinerArchitecture(**architecture)), training={})
 
     def refine_planes(_: Refiner, planes: Any) -> np.ndarray:
         moved = np.stack(planes)

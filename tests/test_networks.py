@@ -1,11 +1,14 @@
 """Both networks against the layer tables of arXiv:1612.07828 (counts and maps recomputed by hand)."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from refiner.architecture import RefinerArchitecture
 from refiner.discriminators import DISCRIMINATORS, PatchDiscriminator
 from refiner.networks import RefinerNetwork, parameter_count
 
@@ -41,11 +44,11 @@ def network_channels(network: nn.Module) -> int:
     [(1, PAPER_GAZE, 296_129), (3, PAPER_GAZE, 297_411), (1, PAPER_HAND, 741_825)],
 )
 def test_refiner_has_the_paper_s_parameters(channels: int, arguments: dict, count: int) -> None:
-    assert parameter_count(RefinerNetwork(channels, **arguments)) == count
+    assert parameter_count(RefinerNetwork(RefinerArchitecture(channels, **arguments))) == count
 
 
 def test_receptive_fields_are_the_paper_s() -> None:
-    assert receptive_field(RefinerNetwork(features=4), (35, 55), (17, 27)) == (19, 19)
+    assert receptive_field(RefinerNetwork(RefinerArchitecture(features=4)), (35, 55), (17, 27)) == (19, 19)
     assert receptive_field(PatchDiscriminator(), (63, 71), (8, 9)) == (23, 23)
     assert receptive_field(PatchDiscriminator(layers="hand", width=0.1), (224, 256), (3, 4)) == (71, 71)
     assert receptive_field(PatchDiscriminator(layers="dcgan", width=0.1), (64, 72), (4, 4)) == (22, 22)
@@ -54,7 +57,7 @@ def test_receptive_fields_are_the_paper_s() -> None:
 @settings(max_examples=25, deadline=None)
 @given(st.integers(1, 13), st.integers(1, 13), st.sampled_from([1, 3]), st.sampled_from([PAPER_GAZE, HALF]))
 def test_refiner_keeps_any_size_and_range(height: int, width: int, channels: int, arguments: dict) -> None:
-    network = RefinerNetwork(channels, **{**arguments, "features": 4, "blocks": 1})
+    network = RefinerNetwork(RefinerArchitecture(channels, **{**arguments, "features": 4, "blocks": 1}))
     for parameter in network.parameters():
         nn.init.normal_(parameter, std=2.0)
     refined = network(torch.rand(2, channels, height, width) * 2 - 1)
@@ -66,11 +69,13 @@ def test_refiner_keeps_any_size_and_range(height: int, width: int, channels: int
 def test_untrained_residual_refiner_is_the_identity(unshuffle: int) -> None:
     images = torch.rand(2, 1, 7, 11) * 2 - 1
     images[0, 0, 0, :2] = torch.tensor([-1.0, 1.0])
-    assert torch.equal(RefinerNetwork(features=4, unshuffle=unshuffle, output="residual")(images), images)
+    assert torch.equal(
+        RefinerNetwork(RefinerArchitecture(features=4, unshuffle=unshuffle, output="residual"))(images), images
+    )
 
 
 def test_residual_change_is_bounded() -> None:
-    network = RefinerNetwork(features=4, output="residual", max_change=0.25)
+    network = RefinerNetwork(RefinerArchitecture(features=4, output="residual", max_change=0.25))
     nn.init.normal_(network.head.weight, std=50.0)
     images = torch.rand(2, 1, 7, 11) - 0.5
     change = network(images) - images
@@ -86,7 +91,9 @@ def test_pixels_outside_the_receptive_field_do_not_matter() -> None:
     assert not torch.equal(network(images), network(changed))
 
 
-@pytest.mark.parametrize("network", [RefinerNetwork(features=4), *(D(width=0.1) for D in DISCRIMINATORS.values())])
+@pytest.mark.parametrize(
+    "network", [RefinerNetwork(RefinerArchitecture(features=4)), *(D(width=0.1) for D in DISCRIMINATORS.values())]
+)
 def test_order_of_the_batch_is_kept(network: nn.Module) -> None:
     images = torch.rand(4, 1, 9, 14)
     order = torch.tensor([2, 0, 3, 1])
@@ -96,7 +103,9 @@ def test_order_of_the_batch_is_kept(network: nn.Module) -> None:
 @pytest.mark.parametrize("size", [(1, 1), (7, 12), (36, 60)])
 def test_a_smooth_change_is_no_checkerboard(size: tuple[int, int]) -> None:
     """What a head that knows nothing but a sign for each pixel would leave sums to nothing; a flat change stays."""
-    refiner = RefinerNetwork(features=4, blocks=1, output="residual", max_change=0.5, smooth_change=True)
+    refiner = RefinerNetwork(
+        RefinerArchitecture(features=4, blocks=1, output="residual", max_change=0.5, smooth_change=True)
+    )
     images = torch.zeros(2, 1, *size)
     assert torch.equal(refiner(images), images)
     signs = (torch.arange(size[0])[:, None] + torch.arange(size[1])) % 2 * 2.0 - 1
@@ -110,13 +119,13 @@ def test_a_smooth_change_is_no_checkerboard(size: tuple[int, int]) -> None:
 @pytest.mark.parametrize("output", ["tanh", "residual"])
 def test_background_is_kept_where_asked_for_and_nothing_else(output: str) -> None:
     torch.manual_seed(0)
-    network = RefinerNetwork(features=4, blocks=1, output=output, keep_background=True)  # type: ignore[arg-type]
+    network = RefinerNetwork(RefinerArchitecture(features=4, blocks=1, output=output, keep_background=True))  # type: ignore[arg-type]
     nn.init.normal_(network.head.weight)
     images = torch.rand(2, 1, 9, 14) * 1.9 - 1
     images[:, :, :3] = 1.0
     refined = network(images)
     assert torch.equal(refined[:, :, :3], images[:, :, :3])
     assert (refined[:, :, 3:] != images[:, :, 3:]).float().mean() > 0.9
-    network.keep_background = False
+    network.architecture = replace(network.architecture, keep_background=False)
     assert torch.equal(network(images)[:, :, 3:], refined[:, :, 3:])
     assert not torch.equal(network(images)[:, :, :3], images[:, :, :3])

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from refiner.architecture import RefinerArchitecture
 from refiner.batch_refinement import Summary, refine_path
 from refiner.errors import DeviceError
 from refiner.image_files import write_image
@@ -67,9 +68,9 @@ def test_a_worker_a_node_and_the_driver_may_die(cluster: Any, tmp_path: Path) ->
         write_image(tmp_path / "in" / f"{number:03d}.png", rng.integers(0, 256, (36, 60), np.uint8))
     architecture: dict[str, Any] = {"output": "residual"}  # the paper's network, for its time
     torch.manual_seed(0)
-    network = RefinerNetwork(**architecture)
+    network = RefinerNetwork(RefinerArchitecture(**architecture))
     torch.nn.init.normal_(network.head.weight, std=0.1)
-    save_refiner(tmp_path / "refiner.safetensors", network, architecture=architecture, training={})
+    save_refiner(tmp_path / "refiner.safetensors", network, training={})
     node = cluster.add_node(num_cpus=1)
 
     driver = subprocess.Popen([sys.executable, "-c", PROGRAM], cwd=tmp_path, stdout=-1, stderr=-1, text=True)

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import safetensors.torch
 import torch
 
+from refiner.architecture import RefinerArchitecture
 from refiner.errors import DataError
 from refiner.exporting import export_refiner
 from refiner.networks import RefinerNetwork
@@ -23,7 +25,7 @@ ARCHITECTURE = {"channels": 3, "features": 4, "blocks": 1, "unshuffle": 2, "outp
 @pytest.fixture
 def network() -> RefinerNetwork:
     torch.manual_seed(0)
-    network = RefinerNetwork(**ARCHITECTURE)
+    network = RefinerNetwork(RefinerArchitecture(**ARCHITECTURE))
     torch.nn.init.normal_(network.head.weight)
     return network
 
@@ -46,11 +48,13 @@ def good(network: RefinerNetwork, **changes: Any) -> dict[str, Any]:
 
 def test_what_is_saved_comes_back(tmp_path: Path, network: RefinerNetwork) -> None:
     path = tmp_path / "runs" / "a" / REFINER_FILE
-    save_refiner(path, network, architecture=ARCHITECTURE, training={"steps": 7})
+    save_refiner(path, network, training={"steps": 7})
     for where in (path, path.parent):
-        loaded, metadata = load_refiner(where)
+        file = load_refiner(where)
+        loaded, metadata = file.network(), file.metadata
         assert not loaded.training
-        assert metadata["architecture"] == ARCHITECTURE
+        assert file.architecture == RefinerArchitecture(**ARCHITECTURE)
+        assert metadata["architecture"] == asdict(file.architecture)
         assert metadata["training"] == {"steps": 7}
         assert metadata["value_range"] == [-1, 1]
         images = torch.rand(2, 3, 5, 7) * 2 - 1
@@ -58,23 +62,23 @@ def test_what_is_saved_comes_back(tmp_path: Path, network: RefinerNetwork) -> No
 
 
 def test_equal_networks_give_equal_files(tmp_path: Path, network: RefinerNetwork) -> None:
-    copy = RefinerNetwork(**ARCHITECTURE)
+    copy = RefinerNetwork(RefinerArchitecture(**ARCHITECTURE))
     copy.load_state_dict(network.state_dict())
     copy.to(memory_format=torch.channels_last)  # how it lies in memory does not count
-    save_refiner(tmp_path / "a", network, architecture=ARCHITECTURE, training={"b": 1, "a": 2})
-    save_refiner(tmp_path / "b", copy, architecture=dict(reversed(ARCHITECTURE.items())), training={"a": 2, "b": 1})
+    save_refiner(tmp_path / "a", network, training={"b": 1, "a": 2})
+    save_refiner(tmp_path / "b", copy, training={"a": 2, "b": 1})
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
 def test_the_metadata_can_be_read_without_torch(tmp_path: Path, network: RefinerNetwork) -> None:
-    save_refiner(tmp_path / "r", network, architecture=ARCHITECTURE, training={})
+    save_refiner(tmp_path / "r", network, training={})
     data = (tmp_path / "r").read_bytes()
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    assert json.loads(header["__metadata__"]["refiner"])["architecture"] == ARCHITECTURE
+    assert json.loads(header["__metadata__"]["refiner"])["architecture"].items() >= ARCHITECTURE.items()
 
 
 def test_a_file_cut_anywhere_is_refused(tmp_path: Path, network: RefinerNetwork) -> None:
-    save_refiner(tmp_path / "r", network, architecture=ARCHITECTURE, training={})
+    save_refiner(tmp_path / "r", network, training={})
     data = (tmp_path / "r").read_bytes()
     for cut in (0, 1, 8, 40, len(data) // 2, len(data) - 1):
         (tmp_path / "cut").write_bytes(data[:cut])
@@ -128,6 +132,9 @@ def test_a_newer_format_is_refused_with_the_remedy(tmp_path: Path, network: Refi
         {"format_version": 1, "architecture": {"colour": True}},
         {"format_version": 1, "architecture": {**ARCHITECTURE, "features": "4"}},
         {"format_version": 1, "architecture": {**ARCHITECTURE, "features": -4}},
+        {"format_version": 1, "architecture": {**ARCHITECTURE, "blocks": 10**12}},
+        {"format_version": 1, "architecture": {**ARCHITECTURE, "max_change": "large"}},
+        {"format_version": 1, "architecture": {**ARCHITECTURE, "output": "sine"}},
         {"format_version": 1, "architecture": {**ARCHITECTURE, "features": 8}},
         {"format_version": 1, "architecture": {**ARCHITECTURE, "unshuffle": 1}},
     ],
@@ -140,7 +147,7 @@ def test_metadata_that_does_not_fit_is_refused(tmp_path: Path, network: RefinerN
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_weights_that_are_not_finite_are_refused(tmp_path: Path, network: RefinerNetwork, value: float) -> None:
     network.stem.weight.data[0, 0, 0, 0] = value
-    save_refiner(tmp_path / "r", network, architecture=ARCHITECTURE, training={})
+    save_refiner(tmp_path / "r", network, training={})
     with pytest.raises(DataError, match="weights that are not finite"):
         load_refiner(tmp_path / "r")
 
@@ -165,14 +172,14 @@ def test_a_ready_refiner_goes_by_its_name(
     monkeypatch.chdir(tmp_path)
     assert find_refiner(Path("stand-in")) == ready_refiners()["stand-in"]
     assert load_refiner(Path("stand-in")).metadata["training"]["step"] > 1000
-    save_refiner(Path("stand-in"), network, architecture=ARCHITECTURE, training={"step": 7})
+    save_refiner(Path("stand-in"), network, training={"step": 7})
     assert find_refiner(Path("stand-in")) == Path("stand-in")
     assert load_refiner(Path("stand-in")).metadata["training"] == {"step": 7}
 
 
 def test_a_file_of_an_older_release_loads_and_refines(tmp_path: Path) -> None:
     """It says nothing of what came later: of its training, of a smoothed change, of a background that stays."""
-    network = RefinerNetwork(features=4, blocks=1, unshuffle=2, output="residual")
+    network = RefinerNetwork(RefinerArchitecture(features=4, blocks=1, unshuffle=2, output="residual"))
     torch.nn.init.normal_(network.head.weight)
     architecture = {"channels": 1, "features": 4, "blocks": 1, "unshuffle": 2, "output": "residual"}
     entry = json.dumps({"format_version": 1, "architecture": architecture})

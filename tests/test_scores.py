@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -71,7 +72,7 @@ def test_the_refiner_file_holds_the_best_and_metrics_the_scores(
 
 class _Drift:
     def __init__(self, score: float) -> None:
-        self.scores = torch.tensor([score])
+        self.scores = np.array([score])
 
 
 def test_scores_come_with_log_lines(tiny: TrainingConfiguration) -> None:

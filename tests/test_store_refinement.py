@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from refiner import store_refinement
+from refiner.architecture import RefinerArchitecture
 from refiner.batch_refinement import Summary, refine_path
 from refiner.conversion import Conversion, convert
 from refiner.errors import DataError, ImageError, OutputError
@@ -34,9 +35,9 @@ def refiner(tmp_path: Path) -> Path:
 def save(path: Path, *, seed: int) -> Path:
     architecture: dict[str, Any] = {"channels": 1, "features": 4, "blocks": 1, "output": "residual"}
     torch.manual_seed(seed)
-    network = RefinerNetwork(**architecture)
+    network = RefinerNetwork(RefinerArchitecture(**architecture))
     torch.nn.init.normal_(network.head.weight, std=0.3)
-    save_refiner(path, network, architecture=architecture, training={})
+    save_refiner(path, network, training={})
     return path
 
 

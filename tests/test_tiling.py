@@ -1,5 +1,6 @@
 """Tiles give what the whole image gives."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from refiner import refinement
+from refiner.architecture import RefinerArchitecture
 from refiner.networks import RefinerNetwork
 from refiner.refinement import Refiner
+from refiner.refiner_files import RefinerFile
 from refiner.tiling import by_tiles, tiles
 
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -25,30 +28,37 @@ NETWORKS: dict[str, dict[str, Any]] = {
 
 def network_of(name: str) -> RefinerNetwork:
     torch.manual_seed(0)
-    network = RefinerNetwork(**NETWORKS[name]).eval()
+    network = RefinerNetwork(RefinerArchitecture(**NETWORKS[name])).eval()
     for parameter in network.parameters():  # every path is to matter
         nn.init.normal_(parameter, std=0.3)
     return network
 
 
+def applied(network: RefinerNetwork) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda images: network(torch.from_numpy(images)).detach().numpy()
+
+
+def levels(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("size", [(41, 67), (64, 48), (9, 130)])
-@torch.inference_mode()
 def test_tiles_give_what_the_whole_gives(name: str, size: tuple[int, int]) -> None:
     network = network_of(name)
-    images = torch.rand(2, network.channels, *size) * 2 - 1
-    pieces = by_tiles(network, images, reach=network.reach, side=12)
-    assert torch.allclose(pieces, network(images), atol=1e-5)
+    images = levels(2, network.architecture.channels, *size)
+    pieces = by_tiles(applied(network), images, reach=network.architecture.reach, side=12)
+    assert np.allclose(pieces, applied(network)(images), atol=1e-5)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-@torch.inference_mode()
 def test_with_less_than_their_reach_they_would_not(name: str) -> None:
     """Nothing far beyond what is needed is computed, and the test above could fail."""
     network = network_of(name)
-    images = torch.rand(1, network.channels, 48, 60) * 2 - 1
-    short = by_tiles(network, images, reach=network.reach - 2 * network.unshuffle, side=12)
-    assert not torch.allclose(short, network(images), atol=1e-5)
+    images = levels(1, network.architecture.channels, 48, 60)
+    short = network.architecture.reach - 2 * network.architecture.unshuffle
+    pieces = by_tiles(applied(network), images, reach=short, side=12)
+    assert not np.allclose(pieces, applied(network)(images), atol=1e-5)
 
 
 @settings(max_examples=50, deadline=None)
@@ -65,12 +75,12 @@ def test_cores_cover_every_pixel_once(height: int, width: int, reach: int, side:
 
 
 def test_a_refiner_takes_images_larger_than_a_tile(monkeypatch: pytest.MonkeyPatch) -> None:
-    refiner = Refiner(network_of("half, smooth"), {}, device="cpu")
+    refiner = Refiner(RefinerFile.of(network_of("half, smooth")), device="cpu")
     image = np.random.default_rng(0).integers(0, 256, (50, 90), np.uint8)
     whole = refiner(image)
     called: list[tuple[int, ...]] = []
 
-    def counted(network: Any, images: torch.Tensor, *, reach: int) -> torch.Tensor:
+    def counted(network: Any, images: np.ndarray, *, reach: int) -> np.ndarray:
         called.append(tuple(images.shape))
         return by_tiles(network, images, reach=reach, side=16)
 

@@ -283,7 +283,7 @@ def test_starting_from_another_refiner(tiny: TrainingConfiguration, tmp_path: Pa
     first = train(tiny, tmp_path / "first", device="cpu")
     still = {"steps": 0, "pretraining": tiny.pretraining.model_copy(update={"refiner_steps": 0})}
     train(tiny.model_copy(update=still), tmp_path / "second", device="cpu", start_from=first)
-    weights = [load_refiner(tmp_path / name).network.state_dict() for name in ("first", "second")]
+    weights = [load_refiner(tmp_path / name).network().state_dict() for name in ("first", "second")]
     assert equal(*weights)
     other = tiny.model_copy(update={"refiner": tiny.refiner.model_copy(update={"features": 3})})
     with pytest.raises(RunError, match="another architecture"):
@@ -307,7 +307,7 @@ def test_nan_stops_with_the_step_and_the_cause(
     monkeypatch.setattr(training.Training, "_draw", poisoned)
     with pytest.raises(TrainingError, match=r"step 7: the loss is not finite \(self_regularization nan.*lower"):
         train(tiny, tmp_path / "run", device="cpu")
-    assert all(torch.isfinite(value).all() for value in load_refiner(tmp_path / "run").network.state_dict().values())
+    assert all(torch.isfinite(value).all() for value in load_refiner(tmp_path / "run").network().state_dict().values())
 
 
 def test_missing_data_is_named(tiny: TrainingConfiguration, tmp_path: Path) -> None:
@@ -402,5 +402,5 @@ def test_a_store_trains_the_refiner_that_its_folder_trains(
     stores = tiny.data.model_copy(update={name: tmp_path / f"{name}.h5" for name in folders})
     train(tiny.model_copy(update={"data": stores}), tmp_path / "store", device="cpu")
     assert metrics(tmp_path / "folder") == metrics(tmp_path / "store")
-    first, second = (load_refiner(tmp_path / name)[0].state_dict() for name in ("folder", "store"))
+    first, second = (load_refiner(tmp_path / name).network().state_dict() for name in ("folder", "store"))
     assert equal(first, second)

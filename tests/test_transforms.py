@@ -13,6 +13,7 @@ import torch
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from refiner.architecture import RefinerArchitecture
 from refiner.errors import DataError
 from refiner.networks import RefinerNetwork
 from refiner.refinement import Refiner
@@ -34,7 +35,7 @@ def path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     architecture = {"channels": request.param, "features": 4, "blocks": 1}
     torch.manual_seed(1)
     file = tmp_path_factory.mktemp("refiner") / "runs" / "eyes" / "refiner.safetensors"
-    save_refiner(file, RefinerNetwork(**architecture), architecture=architecture, training={})
+    save_refiner(file, RefinerNetwork(RefinerArchitecture(**architecture)), training={})
     return file
 
 

@@ -47,6 +47,7 @@ class Failure(NamedTuple):
 
 def make_sources(work: Path) -> tuple[dict[str, Source], Path]:
     """Sound inputs of every layout, and a refiner file."""
+    from refiner.architecture import RefinerArchitecture
     from refiner.configuration import TrainingConfiguration
     from refiner.configuration_files import write_configuration
     from refiner.conversion import Conversion, convert
@@ -55,8 +56,7 @@ def make_sources(work: Path) -> tuple[dict[str, Source], Path]:
     from refiner.refiner_files import save_refiner
 
     refiner = work / "refiner.safetensors"
-    architecture: dict[str, Any] = {"channels": 1, "features": 4, "blocks": 1}
-    save_refiner(refiner, RefinerNetwork(**architecture), architecture=architecture, training={"steps": 3})
+    save_refiner(refiner, RefinerNetwork(RefinerArchitecture(features=4, blocks=1)), training={"steps": 3})
     store, run = work / "store", work / "run"
     store.mkdir()
     convert(SAMPLES / "folder", store / "eyes.h5", Conversion())

@@ -22,6 +22,7 @@ from refiner.files import write_text
 from refiner.game import architecture
 from refiner.hardware import environment
 from refiner.networks import RefinerNetwork
+from refiner.refiner_files import RefinerFile
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 
@@ -32,7 +33,7 @@ CONFIGS = Path(__file__).parent.parent / "configs"
 @click.option("--seconds", type=click.FloatRange(0), default=1.0, help="Least time of a measurement.")
 def main(out: Path, repeats: int, seconds: float) -> None:
     """Measure, and write OUT."""
-    networks = preset_networks()
+    networks = {name: RefinerFile.of(network) for name, network in preset_networks().items()}
     work, absent = network_work("cpu", (36, 60), {f"{name}, ": network for name, network in networks.items()})
     found = compare(work, repeats, seconds, lambda name: print(name, file=sys.stderr))
     medians = {name: statistics.median(rates) for name, rates in found.items()}
@@ -41,7 +42,7 @@ def main(out: Path, repeats: int, seconds: float) -> None:
         rates = {backend: value for backend, value in medians.items() if backend.startswith(f"{name}, ")}
         best = max(rates, key=rates.__getitem__)
         presets[name] = {
-            "parameters": sum(weight.numel() for weight in network.parameters()),
+            "parameters": sum(values.size for values in network.weights.values()),
             "backend": best.removeprefix(f"{name}, "),
             "rate": medians[best],
             "low": min(found[best]),
@@ -61,7 +62,7 @@ def preset_networks() -> dict[str, RefinerNetwork]:
     for name, adaptation in study["adaptations"].items():
         section = {**base.refiner.model_dump(), **adaptation["overrides"]["refiner"]}
         configuration = TrainingConfiguration.model_validate({**base.model_dump(), "refiner": section})
-        networks[name] = RefinerNetwork(**architecture(configuration)).eval()
+        networks[name] = RefinerNetwork(architecture(configuration)).eval()
     return networks
 
 

@@ -15,20 +15,17 @@ from typing import Any
 
 import click
 import numpy as np
-import torch
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-from torch import Tensor
 
-from refiner.backends import open_backend, run_requests
+from refiner.backends import Array, open_backend, run_requests
 from refiner.benchmarking import compare
 from refiner.exporting import to_onnx
 from refiner.eyes import EyeParameters
 from refiner.eyes.writing import rendered_records
 from refiner.files import write_text
-from refiner.hardware import computes_bf16, environment
+from refiner.hardware import computes_bf16, default_threads, environment
 from refiner.images import to_planes
-from refiner.networks import RefinerNetwork
-from refiner.refiner_files import load_refiner
+from refiner.refiner_files import RefinerFile, load_refiner
 from refiner.refiner_names import ready_refiners
 
 SIZE, BATCH, BATCHES = (36, 60), 64, 8
@@ -36,7 +33,7 @@ SIZE, BATCH, BATCHES = (36, 60), 64, 8
 FLOAT = {"int8": [], "int8, first and last layers in floats": ["/stem/Conv", "/unfold/Conv", "/head/Conv"]}
 """What is measured, by the convolutions that stay as they are."""
 
-Run = Callable[[Tensor], Tensor]
+Run = Callable[[Array], Array]
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -45,14 +42,14 @@ Run = Callable[[Tensor], Tensor]
 @click.option("--seconds", type=click.FloatRange(0), default=1.0, help="Least time of a measurement.")
 def main(out: Path, repeats: int, seconds: float) -> None:
     """Measure, and write OUT."""
-    network = load_refiner(ready_refiners()["stand-in"]).network
+    refiner = load_refiner(ready_refiners()["stand-in"])
     renders = rendered_records(EyeParameters(), 2 * BATCH * BATCHES, seed=9, size=SIZE)
-    batches = torch.from_numpy(np.stack([to_planes(render.image, 1) for render in renders])).split(BATCH)
+    batches = np.split(np.stack([to_planes(render.image, 1) for render in renders]), 2 * BATCHES)
     known, unseen = batches[:BATCHES], batches[BATCHES:]  # scales are from the first
     names = ["openvino", *(["openvino-bf16"] if computes_bf16("cpu") else [])]
-    runs: dict[str, Run] = {name: open_backend(name, network, device="cpu").run for name in names}
-    runs |= {name: quantized(network, known, kept) for name, kept in FLOAT.items()}
-    work = {name: partial(_refine, run, torch.cat(unseen)) for name, run in runs.items()}
+    runs: dict[str, Run] = {name: open_backend(name, refiner, device="cpu").run for name in names}
+    runs |= {name: quantized(refiner, known, kept) for name, kept in FLOAT.items()}
+    work = {name: partial(_refine, run, np.concatenate(unseen)) for name, run in runs.items()}
     rates = compare(work, repeats, seconds, lambda name: print(name, file=sys.stderr))
     exact = levels(runs["openvino"], unseen)
     plain = statistics.median(rates["openvino"])
@@ -70,13 +67,13 @@ def main(out: Path, repeats: int, seconds: float) -> None:
     print(f"{out}: written")
 
 
-def quantized(network: RefinerNetwork, known: Sequence[Tensor], kept: Sequence[str]) -> Run:
+def quantized(refiner: RefinerFile, known: Sequence[Array], kept: Sequence[str]) -> Run:
     """The network in int8, but for some convolutions, as OpenVINO runs it: a batch for each of its requests."""
     import openvino
 
     with tempfile.TemporaryDirectory() as folder:
         model, smaller = Path(folder) / "model.onnx", Path(folder) / "int8.onnx"
-        model.write_bytes(to_onnx(network))
+        model.write_bytes(to_onnx(refiner.network()))
         quantize_static(
             model,
             smaller,
@@ -88,28 +85,28 @@ def quantized(network: RefinerNetwork, known: Sequence[Tensor], kept: Sequence[s
             op_types_to_quantize=["Conv", "Add"],
             nodes_to_exclude=list(kept),
         )
-        options = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "PERFORMANCE_HINT": "THROUGHPUT"}
+        options = {"INFERENCE_NUM_THREADS": default_threads(), "PERFORMANCE_HINT": "THROUGHPUT"}
         compiled = openvino.Core().compile_model(smaller, "CPU", {**options, "ENABLE_CPU_PINNING": False})
     return run_requests(compiled)[0]
 
 
 class _Known(CalibrationDataReader):  # type: ignore[misc]
-    def __init__(self, batches: Sequence[Tensor]) -> None:
-        self.batches: Iterator[Tensor] = iter(batches)
+    def __init__(self, batches: Sequence[Array]) -> None:
+        self.batches: Iterator[Array] = iter(batches)
 
     def get_next(self) -> dict[str, Any] | None:
         """One batch, until there is none left."""
         batch = next(self.batches, None)
-        return None if batch is None else {"images": batch.numpy()}
+        return None if batch is None else {"images": batch}
 
 
-def _refine(run: Run, images: Tensor) -> int:
+def _refine(run: Run, images: Array) -> int:
     return len(run(images))
 
 
-def levels(run: Run, batches: Sequence[Tensor]) -> np.ndarray[Any, Any]:
+def levels(run: Run, batches: Sequence[Array]) -> np.ndarray[Any, Any]:
     """Grey levels of what comes out."""
-    return np.rint((torch.cat([run(batch) for batch in batches]).numpy() + 1) * 127.5)
+    return np.rint((np.concatenate([run(batch) for batch in batches]) + 1) * 127.5)
 
 
 def _apart(differences: np.ndarray[Any, Any]) -> dict[str, float]:

@@ -17,11 +17,9 @@ from typing import Any
 
 import click
 import numpy as np
-import torch
-from torch import Tensor
 
 from refiner.backend_choice import backend_for, job_extent
-from refiner.backends import Backend, open_backend
+from refiner.backends import Array, Backend, open_backend
 from refiner.benchmarking import compare
 from refiner.conversion import Conversion, convert
 from refiner.eyes import EyeParameters
@@ -30,9 +28,7 @@ from refiner.files import write_text
 from refiner.formats.store import Store
 from refiner.hardware import environment, processor
 from refiner.memory import PeakMemory
-from refiner.networks import RefinerNetwork
-from refiner.randomness import torch_generator
-from refiner.refiner_files import load_refiner
+from refiner.refiner_files import RefinerFile, load_refiner
 from refiner.refiner_names import ready_refiners
 from refiner.store import create_images, new_file, write_columns
 
@@ -52,14 +48,14 @@ SECONDS, REPEATS = 0.5, 5
 @click.option("--distinct", type=click.IntRange(1), default=2000, help="Renders that the stores repeat.")
 def main(out: Path, largest: int, pixels: int, distinct: int) -> None:
     """Measure, and write OUT."""
-    network = load_refiner(ready_refiners()["stand-in"]).network
+    refiner = load_refiner(ready_refiners()["stand-in"])
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         stores = _Stores(folder, distinct)
         counts = sorted({max(1, largest // share) for share in (64, 16, 4, 2, 1)})
         sizes = [size for size in SIZES if size[0] * size[1] <= pixels]
         workers = sorted({1, processor()["cores"], 2 * processor()["cores"]})
-        backend = backend_for(job_extent(stores.of(largest, SIZE)), network, device="cpu")
+        backend = backend_for(job_extent(stores.of(largest, SIZE)), refiner, device="cpu")
         facts = {
             "command": "scaling",
             "environment": environment(),
@@ -71,7 +67,7 @@ def main(out: Path, largest: int, pixels: int, distinct: int) -> None:
                 _job(folder, stores.of(max(1, largest // 4), SIZE), backend, count) | {"workers": count}
                 for count in _told(workers)
             ],
-            "batch": _batches(network, backend),
+            "batch": _batches(refiner, backend),
         }
     write_text(out, json.dumps({**facts, **_extrapolated(facts["images"])}, indent=1) + "\n")
     print(f"{out}: written")
@@ -139,20 +135,18 @@ def _size(folder: Path, stores: _Stores, size: tuple[int, int], pixels: int, bac
     return {"size": size, "images": count, **_job(folder, stores.of(count, size), backend)}
 
 
-def _batches(network: RefinerNetwork, backend: str) -> list[dict[str, float]]:
+def _batches(refiner: RefinerFile, backend: str) -> list[dict[str, float]]:
     """Images a second of the network alone, in turns, by the size of each batch that it computes at once."""
-    opened = open_backend(backend, network, device="cpu")
+    opened = open_backend(backend, refiner, device="cpu")
     shapes = {count: (count * opened.side_by_side, 1, *SIZE) for count in BATCHES}
-    images = {
-        count: torch.rand(shape, generator=torch_generator(0, "scaling")) * 2 - 1 for count, shape in shapes.items()
-    }
+    rng = np.random.default_rng(0)
+    images = {count: rng.uniform(-1, 1, shape).astype(np.float32) for count, shape in shapes.items()}
     work = {str(count): partial(_refine, opened, batch) for count, batch in images.items()}
     found = compare(work, REPEATS, SECONDS, lambda name: print(f"batches of {name}", file=sys.stderr))
     return [{"batch": count, "rate": statistics.median(found[str(count)])} for count in BATCHES]
 
 
-@torch.inference_mode()
-def _refine(backend: Backend, images: Tensor) -> int:
+def _refine(backend: Backend, images: Array) -> int:
     return len(backend(images))
 
 

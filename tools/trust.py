@@ -76,7 +76,7 @@ def main(page: Path, seed: int) -> None:
 
 
 def _scores(renders: Tensor, images: Tensor, points: Tensor | None) -> np.ndarray:
-    return score_drift(renders, images, points=points).scores.numpy()
+    return score_drift(renders, images, points=points).scores
 
 
 def roc(sound: np.ndarray, broken: np.ndarray) -> list[tuple[float, float]]:

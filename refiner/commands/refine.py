@@ -1,8 +1,5 @@
 """``refiner refine``: refine a folder of renders, or one image."""
 
-import contextlib
-import itertools
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -23,11 +20,6 @@ from refiner.commands.options import (
     points_option,
 )
 from refiner.commands.reporting import one_line, print_json, progress
-from refiner.store_names import is_store_name
-from refiner.workers import begin_imports
-
-LONG = 1000
-"""Entries of a folder, or kilobytes of a store, from which on worker processes are likely."""
 
 
 @click.command()
@@ -109,8 +101,6 @@ def command(
     """
     if keep_rejected is not None and max_drift is None:
         raise click.UsageError("--keep-rejected needs --max-drift, which says what is rejected")
-    if engine == "local" and workers != 1 and _is_long(source):  # seconds of imports, beside our own
-        begin_imports("refiner.file_refinement", "refiner.store_refinement")
     from refiner.batch_refinement import refine_path
     from refiner.label_drift import DriftLimit
     from refiner.label_regions import LabelRegion
@@ -142,12 +132,3 @@ def command(
         click.echo(one_line(f"see {destination / 'rejected.csv'} for what was rejected and why"), err=True)
     if summary.rejected:
         sys.exit(REJECTED_STATUS)
-
-
-def _is_long(source: Path) -> bool:
-    with contextlib.suppress(OSError):
-        if source.is_dir():
-            with os.scandir(source) as entries:
-                return sum(1 for _ in itertools.islice(entries, LONG)) == LONG
-        return is_store_name(source) and source.stat().st_size > LONG * 1000
-    return False

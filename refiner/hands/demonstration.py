@@ -157,8 +157,7 @@ def measure(out: Path, scale: HandScale, seed: int, region: LabelRegion, report:
 
 
 def _moved(before: Tensor, after: Tensor, joints: np.ndarray[Any, Any]) -> float:
-    scores = score_drift(before, after, points=torch.from_numpy(joints.astype(np.float32)))
-    return float(scores.shifts.norm(dim=1).mean())
+    return float(np.linalg.norm(score_drift(before, after, points=joints).shifts, axis=1).mean())
 
 
 def _taken(out: Path, scale: HandScale, seed: int) -> Tensor:

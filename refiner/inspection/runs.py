@@ -102,33 +102,19 @@ def inspect_refiner(path: Path) -> RefinerFacts:
     Raises:
         DataError: it is damaged, no refiner, or of a newer format.
     """
-    from refiner.networks import parameter_count
     from refiner.refiner_files import load_refiner
 
     refiner = load_refiner(path)
-    architecture = dict(refiner.metadata["architecture"])
     return RefinerFacts(
         path=str(path),
-        architecture=architecture,
-        parameters=parameter_count(refiner.network),
-        receptive_field=receptive_field(architecture),
+        architecture=dict(refiner.metadata["architecture"]),
+        parameters=sum(values.size for values in refiner.weights.values()),
+        receptive_field=refiner.architecture.receptive_field,
         value_range=list(refiner.metadata.get("value_range", [-1, 1])),
         training=dict(refiner.metadata.get("training", {})),
         digest=refiner.digest(),
         file_bytes=path.stat().st_size,
     )
-
-
-def receptive_field(architecture: dict[str, Any]) -> int:
-    """Side of the square of input pixels that one output pixel can depend on.
-
-    Source: two convolutions a block; 19 for the paper's gaze refiner. With folded pixels (``unshuffle``) the last
-    3x3 convolution straddles two cells.
-    """
-    kernel, stem = architecture.get("kernel", 3), architecture.get("stem_kernel", 3)
-    cells = stem + 2 * architecture.get("blocks", 4) * (kernel - 1)
-    unshuffle = int(architecture.get("unshuffle", 1))
-    return int(cells if unshuffle == 1 else (cells + 1) * unshuffle)
 
 
 def inspect_run(path: Path) -> RunFacts:

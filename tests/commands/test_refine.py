@@ -8,6 +8,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
+from refiner.architecture import RefinerArchitecture
 from refiner.commands import main
 from refiner.image_files import read_image, write_image
 from refiner.networks import RefinerNetwork
@@ -18,7 +19,7 @@ from refiner.refiner_files import save_refiner
 @pytest.fixture
 def identity(tmp_path: Path) -> Path:
     architecture = {"features": 4, "blocks": 1, "output": "residual"}
-    save_refiner(tmp_path / "r", RefinerNetwork(**architecture), architecture=architecture, training={})
+    save_refiner(tmp_path / "r", RefinerNetwork(RefinerArchitecture(**architecture)), training={})
     return tmp_path / "r"
 
 

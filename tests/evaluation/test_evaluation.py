@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from torch import Tensor
 from torch.nn import functional
 
+from refiner.architecture import RefinerArchitecture
 from refiner.batch_refinement import refine_path
 from refiner.commands import main
 from refiner.errors import DataError
@@ -102,9 +103,9 @@ def test_a_refiner_of_rgb_is_judged_by_the_luma_of_what_it_makes(
     """The same by its file as by the images it makes; in blocks, the last one smaller."""
     architecture = {"channels": 3, "features": 4, "blocks": 1, "output": "residual"}
     torch.manual_seed(0)
-    network = RefinerNetwork(**architecture)
+    network = RefinerNetwork(RefinerArchitecture(**architecture))
     torch.nn.init.normal_(network.head.weight, std=0.05)
-    save_refiner(tmp_path / "rgb.safetensors", network, architecture=architecture, training={})
+    save_refiner(tmp_path / "rgb.safetensors", network, training={})
     monkeypatch.setattr(evaluation, "COLOURED", 96)
     colours = tmp_path / "colours"
     records = rendered_records(EyeParameters(), RENDERS, seed=1, channels=3)
