@@ -177,7 +177,7 @@ def _openvino_core() -> Any:
     signal crashes (OpenVINO 2026.4, which sets one on processors with AVX-512 or AMX).
     """
     try:
-        import openvino
+        from refiner.openvino_engine import openvino
     except ImportError as error:
         raise missing_extra("openvino") from error
     return openvino.Core()
@@ -237,8 +237,9 @@ def _packages(name: str) -> tuple[str, ...]:
 
 
 def engine_module(name: str) -> str:
-    """The package that computes a backend: what another process imports to open it."""
-    return _packages(name)[0]
+    """What computes a backend: what another process imports to open it."""
+    package = _packages(name)[0]
+    return "refiner.openvino_engine" if package == "openvino" else package
 
 
 def _at_multiples(run: Callable[[Array], Array], multiple: int) -> Callable[[Array], Array]:

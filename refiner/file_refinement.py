@@ -8,15 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from refiner.errors import ImageError
 from refiner.image_files import LOSSLESS, Image, is_lossless_webp, read_image, write_image
-from refiner.images import from_planes, to_planes
+from refiner.images import from_batch, to_batch
 from refiner.label_drift import DriftLimit, LabelDrift, measure_label_drift
-from refiner.label_regions import LabelRegion, labels_of
+from refiner.label_regions import LabelRegion
 from refiner.outputs import Stamp
-from refiner.records import Labels
+from refiner.records import Labels, LabelTable
 from refiner.refinement import Refiner, RefinerSource
 
 
@@ -25,11 +23,11 @@ class FileTask(NamedTuple):
 
     Attributes:
         stamps: of the inputs, by name.
-        labels: of them, by name, where there are any.
+        labels: of them, where there are any.
     """
 
     stamps: Mapping[str, Stamp]
-    labels: Mapping[str, Labels]
+    labels: LabelTable | None
 
 
 class Outcome(NamedTuple):
@@ -92,10 +90,11 @@ class FileRefinement:
 
     def _outcomes(self, task: FileTask) -> Iterator[Outcome]:
         self.refiner = self.refiner or self.source.open()
+        labels = {} if task.labels is None else task.labels.sound_rows()  # refining does not need the others
         waiting: dict[tuple[int, ...], list[_Read]] = {}
         for name, stamp in task.stamps.items():
             try:
-                read = self._read(name, task.labels)
+                read = self._read(name, labels.get(name, {}))
             except ImageError as error:
                 yield Outcome(name, stamp, stage="read", reason=error.reason)
                 continue
@@ -106,12 +105,13 @@ class FileRefinement:
         for batch in waiting.values():
             yield from self._refine(self.refiner, batch, task)
 
-    def _read(self, name: str, labels: Mapping[str, Labels]) -> _Read:
+    def _read(self, name: str, labels: Labels) -> _Read:
         image = read_image(self.inputs / name)
-        return _Read(name, image, self.region.watched(name, labels_of(labels, name), image.shape[:2]))
+        return _Read(name, image, self.region.watched(name, labels, image.shape[:2]))
 
     def _refine(self, refiner: Refiner, batch: Sequence[_Read], task: FileTask) -> Iterator[Outcome]:
-        planes = [to_planes(read.image, refiner.channels) for read in batch]
+        originals = [read.image for read in batch]
+        planes = to_batch(originals, refiner.channels)
         try:
             refined = refiner.refine_planes(planes)
         except (RuntimeError, MemoryError) as error:  # memory: one large image must not stop the others
@@ -119,17 +119,17 @@ class FileRefinement:
             yield from (Outcome(read.name, task.stamps[read.name], None, "refine", reason) for read in batch)
             return
         drifts = measure_label_drift(planes, refined, [read.watched for read in batch])
-        for read, drift, picture in zip(batch, drifts, refined, strict=True):
+        for read, drift, picture in zip(batch, drifts, from_batch(refined, originals), strict=True):
             yield Outcome(read.name, task.stamps[read.name], drift, *self._write(read, drift, picture))
 
-    def _write(self, read: _Read, drift: LabelDrift, refined: np.ndarray[Any, Any]) -> tuple[str, str]:
+    def _write(self, read: _Read, drift: LabelDrift, refined: Image) -> tuple[str, str]:
         """Write a refined image where it belongs; the stage and the reason of one that is rejected."""
         doubtful = self.limit.rejects(drift)
         folder = self.kept if doubtful else self.outputs
         try:
             if folder is not None:
                 quality = LOSSLESS if is_lossless_webp(self.inputs / read.name) else self.quality
-                write_image(folder / read.name, from_planes(refined, read.image), quality=quality)
+                write_image(folder / read.name, refined, quality=quality)
         except ImageError as error:
             return "write", error.reason
         return ("drift", self.limit.reason(drift)) if doubtful else ("", "")

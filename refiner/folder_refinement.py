@@ -14,7 +14,7 @@ from refiner.image_files import IMAGE_SUFFIXES, is_image_file
 from refiner.label_drift import DRIFT_FILE, DriftLimit, LabelDrift, write_drift
 from refiner.label_regions import LabelRegion, source_labels
 from refiner.outputs import OutputFolder, Stamp, check_apart, open_output, stamp
-from refiner.records import REJECTED_FILE, Labels, LabelTable
+from refiner.records import REJECTED_FILE, LabelTable
 from refiner.refinement import RefinerSource
 from refiner.shards import Shard
 
@@ -48,7 +48,7 @@ def refine_folder(
         How many images were refined, finished before, and rejected.
     """
     table = source_labels(source)
-    region.check(source, table.names if isinstance(table, LabelTable) else ())
+    region.check(source, () if table is None else table.names)
     job = json.dumps({"refiner": refiner.digest, "quality": quality, **region.job}, sort_keys=True)
     with contextlib.ExitStack() as stack:
         into = partial(open_output, source, job=job, overwrite=overwrite, shard=shard)
@@ -60,13 +60,13 @@ def refine_folder(
         work = FileRefinement(refiner, source, destination, limit.keep, quality, limit, region)
         folder = _Folder(source, output, kept, limit, stop_on_error, report)
 
-        def labels(names: Iterable[str]) -> Mapping[str, Labels]:
-            return table.only(names, region.names) if isinstance(table, LabelTable) else {}
+        def labels(names: Iterable[str]) -> LabelTable | None:
+            return None if table is None else table.only(names, region.names)
 
         return folder.refine(lambda tasks: engine.map(work, tasks), labels)
 
 
-_LabelsOf = Callable[[Iterable[str]], Mapping[str, Labels]]
+_LabelsOf = Callable[[Iterable[str]], LabelTable | None]
 """Gives the labels of some images that drift is read from."""
 
 
@@ -84,7 +84,8 @@ class _Folder:
     ) -> None:
         self.source, self.output, self.kept, self.limit = source, output, kept, limit
         self.stop_on_error, self.report = stop_on_error, report
-        self.refined = self.done = self.total = 0
+        self.refined: set[str] = set()
+        self.done = self.total = 0
 
     def refine(
         self, work: Callable[[Iterable[FileTask]], Iterator[list[Outcome]]], labels: _LabelsOf
@@ -95,12 +96,14 @@ class _Folder:
         self.total, self.done = len(images) + len(others), len(images) - len(todo)
         for name, reason in others.items():
             self._reject(name, "read", reason)
+        self.report(self.done, self.total)
         for outcomes in work(self._tasks(todo, labels)):
             for outcome in outcomes:
                 self._record(outcome)
+            self.report(self.done, self.total)
         if self.output.shard is None:
             self._write_drift(images)
-        return self.refined, len(images) - len(todo), len(self.output.rejected)
+        return len(self.refined), len(images) - len(todo), len(self.output.rejected)
 
     def _sort_out(self) -> tuple[list[str], dict[str, str]]:
         """Images, and what is of no use with the reason; the tables that go along with images are copied.
@@ -156,22 +159,19 @@ class _Folder:
             self._reject(outcome.name, outcome.stage, outcome.reason)
             return
         self.output.finish(outcome.name, outcome.stamp, None if outcome.drift is None else list(outcome.drift))
-        self.refined += 1
-        self._advance()
+        self.refined.add(outcome.name)
+        self.done += 1
 
     def _reject(self, name: str, stage: str, reason: str) -> None:
         self.output.reject(name, stage, reason)
         if self.stop_on_error:
             raise ImageError(self.source / name, f"{reason} (stopped by --on-error stop)")
-        self._advance()
-
-    def _advance(self) -> None:
         self.done += 1
-        self.report(self.done, self.total)
 
     def _write_drift(self, images: Sequence[str]) -> None:
         """``drift.csv``: of all images that are there, in this run's order."""
-        notes = {name: _noted(self.output.notes.get(name)) for name in images if (self.output.root / name).is_file()}
+        there = [name for name in images if name in self.refined or (self.output.root / name).is_file()]
+        notes = {name: _noted(self.output.notes.get(name)) for name in there}
         self.output.claim(DRIFT_FILE)
         write_drift(self.output.root / DRIFT_FILE, {name: drift for name, drift in notes.items() if drift})
 

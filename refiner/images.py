@@ -75,6 +75,29 @@ def from_planes(planes: Planes, original: Image) -> Image:
     return levels if original.shape[2] == 3 else np.concatenate([levels, original[..., 3:]], axis=2)
 
 
+def to_batch(images: Sequence[Image], channels: int) -> Planes:
+    """Stored images of one size as the network sees them, (N, channels, H, W); see :func:`to_planes`."""
+    if not _are_grey(images) or channels != 1:
+        return np.stack([to_planes(image, channels) for image in images])
+    planes: Planes = np.stack(images)[:, None].astype(np.float32)  # all at once takes half the time
+    planes /= np.float32(highest_level(images[0]) / 2)
+    planes -= 1
+    return planes
+
+
+def from_batch(planes: Planes, originals: Sequence[Image]) -> list[Image]:
+    """Refined images, (N, C, H, W), each in the depth and the channels of its original; see :func:`from_planes`."""
+    if not _are_grey(originals) or planes.shape[1] != 1:
+        return [from_planes(plane, original) for plane, original in zip(planes, originals, strict=True)]
+    highest = highest_level(originals[0])
+    return list(_to_levels((planes[:, 0] + 1) * np.float32(highest / 2), highest, originals[0].dtype))
+
+
+def _are_grey(images: Sequence[Image]) -> bool:
+    """All of them, and of one depth."""
+    return all(image.ndim == 2 and image.dtype == images[0].dtype for image in images)
+
+
 def grey_levels(planes: Planes) -> Image:
     """(C, H, W) in [-1, 1] as 8-bit (H, W) or (H, W, 3)."""
     levels = _to_levels((planes + 1) * np.float32(127.5), 255, np.dtype(np.uint8))

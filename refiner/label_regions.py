@@ -105,19 +105,11 @@ def are_points(values: Any) -> bool:
     )
 
 
-def source_labels(source: Path) -> Mapping[str, Labels]:
-    """The label table of a folder of images; empty without one, or where it cannot be read, which is logged."""
+def source_labels(source: Path) -> LabelTable | None:
+    """The label table of a folder of images; None without one, or where it cannot be read, which is logged."""
     path = source / LABELS_FILE
     try:
-        return LabelTable(path) if path.is_file() else {}
+        return LabelTable(path) if path.is_file() else None
     except DataError as error:
         log.warning("%s; drift is that of whole images", error)
-        return {}
-
-
-def labels_of(table: Mapping[str, Labels], name: str) -> Labels:
-    """Labels of one image; none where its row is missing or faulty, for refining does not need them."""
-    try:
-        return table[name]
-    except (KeyError, ImageError):
-        return {}
+        return None

@@ -5,6 +5,7 @@ suffix. Gaze and head pose are (pitch, yaw) in radians, the pupil (x, y) in pixe
 top-left pixel at (0, 0). Arrays beyond these stand in one cell as JSON; other columns are carried along.
 """
 
+import contextlib
 import copy
 import csv
 import json
@@ -167,18 +168,40 @@ class LabelTable(Mapping[str, Labels]):
             KeyError: it has no row.
             ImageError: its row is faulty.
         """
+        if sample not in self._positions:
+            raise KeyError(sample)
+        with self._opened() as stream:
+            return self._read(stream, sample)
+
+    def sound_rows(self) -> dict[str, Labels]:
+        """Labels of all images whose row is sound, read in one go."""
+        rows = {}
+        with self._opened() as stream:
+            for sample in self._positions:
+                with contextlib.suppress(ImageError):
+                    rows[sample] = self._read(stream, sample)
+        return rows
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[IO[bytes]]:
+        try:
+            with self.path.open("rb") as stream:
+                yield stream
+        except OSError as error:
+            raise self._unreadable(error) from error
+
+    def _read(self, stream: IO[bytes], sample: str) -> Labels:
         position, number = self._positions[sample]
         if sample in self._faulty:
             raise ImageError(sample, self._faulty[sample])
         try:
-            with self.path.open("rb") as stream:
-                stream.seek(position)
-                row = next(csv.reader(_Lines(stream)))
+            stream.seek(position)
+            row = next(csv.reader(_Lines(stream)))
             cells = {
                 name: text for name, text in zip(self._columns, row) if self._wanted is None or name in self._wanted
             }
             return from_cells(cells, f"{self.path}: line {number}")
-        except (OSError, csv.Error, StopIteration) as error:
+        except (csv.Error, StopIteration) as error:
             raise self._unreadable(error) from error
         except DataError as error:
             raise ImageError(sample, str(error)) from error

@@ -18,7 +18,7 @@ from refiner.errors import DataError
 from refiner.hardware import keep_freed_memory, resolve_device
 from refiner.hub import fetch_refiner, is_address
 from refiner.image_files import Image
-from refiner.images import from_planes, to_planes
+from refiner.images import from_batch, to_batch
 from refiner.refiner_files import RefinerFile, load_refiner, refiner_digest
 from refiner.tiling import by_tiles
 
@@ -113,14 +113,20 @@ class Refiner:
                 raise ValueError(f"an image is {found}, expected uint8 or uint16, (H, W), (H, W, 3) or (H, W, 4)")
         refined = list(images)
         for numbers in self._by_size(images):
-            planes = self.refine_planes([to_planes(images[i], self.channels) for i in numbers])
-            for i, plane in zip(numbers, planes, strict=True):
-                refined[i] = from_planes(plane, images[i])
+            some = [images[i] for i in numbers]
+            planes = self.refine_planes(to_batch(some, self.channels))
+            for i, image in zip(numbers, from_batch(planes, some), strict=True):
+                refined[i] = image
         return refined
 
-    def refine_planes(self, planes: Sequence[Array]) -> Array:
-        """Refine up to one batch of (C, H, W) arrays of one size in [-1, 1]; gives (N, C, H, W)."""
-        return self._refine(np.stack(planes))
+    def refine_planes(self, planes: Array) -> Array:
+        """Refine up to one batch, (N, C, H, W), float32, in [-1, 1]: filled up to the shape that all batches have."""
+        count, full = len(planes), self.batch_size(planes.shape[2], planes.shape[3])
+        batch = np.zeros((full, *planes.shape[1:]), np.float32)
+        batch[:count] = planes
+        if planes.shape[2] * planes.shape[3] > TILED_PIXELS:
+            return by_tiles(self.backend, batch, reach=self.architecture.reach)[:count]
+        return self.backend(batch)[:count]
 
     def _refine_tensor(self, images: "Tensor") -> "Tensor":
         import torch
@@ -129,17 +135,8 @@ class Refiner:
             found = f"{tuple(images.shape)} {images.dtype}"
             raise ValueError(f"images are {found}, expected (N, {self.channels}, H, W) of floats in [-1, 1]")
         parts = images.split(self.batch_size(images.shape[2], images.shape[3])) if len(images) else ()
-        refined = [torch.from_numpy(self._refine(part.detach().float().cpu().numpy())) for part in parts]
+        refined = [torch.from_numpy(self.refine_planes(part.detach().float().cpu().numpy())) for part in parts]
         return torch.cat(refined).to(images.device) if refined else images.float()
-
-    def _refine(self, images: Array) -> Array:
-        """One batch, filled up to the shape that all batches of this image size have."""
-        count, full = len(images), self.batch_size(images.shape[2], images.shape[3])
-        batch = np.zeros((full, *images.shape[1:]), np.float32)
-        batch[:count] = images
-        if images.shape[2] * images.shape[3] > TILED_PIXELS:
-            return by_tiles(self.backend, batch, reach=self.architecture.reach)[:count]
-        return self.backend(batch)[:count]
 
     def _by_size(self, images: Sequence[Image]) -> Iterator[list[int]]:
         """Numbers of images of one size, at most a batch at a time."""

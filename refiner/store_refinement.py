@@ -13,7 +13,7 @@ from refiner.errors import OutputError
 from refiner.files import remove_file
 from refiner.formats import open_dataset
 from refiner.formats.store import Store
-from refiner.images import from_planes, to_planes
+from refiner.images import from_batch, to_batch
 from refiner.label_drift import DriftLimit, LabelDrift, drift_columns, measure_label_drift
 from refiner.label_regions import LabelRegion
 from refiner.outputs import check_apart, stamp
@@ -146,12 +146,12 @@ class PartRefinement:
         self, refiner: Refiner, chosen: range, names: Sequence[str], labels: Sequence[Labels]
     ) -> tuple[list[Any], list[LabelDrift]]:
         images = self.store.read_range(chosen)
-        before = [to_planes(image, refiner.channels) for image in images]
+        before = to_batch(images, refiner.channels)
         planes = refiner.refine_planes(before)
         size = (self.store.kind.height, self.store.kind.width)
         watched = [self.region.watched(name, row, size) for name, row in zip(names, labels, strict=True)]
         drifts = measure_label_drift(before, planes, watched)
-        return [from_planes(plane, image) for plane, image in zip(planes, images, strict=True)], drifts
+        return from_batch(planes, images), drifts
 
 
 def _points(store: Store, chosen: range, names: Sequence[str]) -> list[Labels]:

@@ -165,12 +165,19 @@ def test_a_signal_finds_its_stack_after_several_backends_have_gone() -> None:
     assert (run.returncode, run.stdout) == (0, "told\n"), run.stderr
 
 
+def test_openvino_tells_nobody_that_it_was_imported() -> None:
+    code = "import sys, refiner.openvino_engine; print(sys.modules['openvino_telemetry'])"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "None\n"
+
+
 @pytest.mark.parametrize("extra", OTHERS)
 def test_without_the_extra_it_is_said_how_to_get_it(
     extra: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # what was converted before needs no converter
     monkeypatch.setitem(sys.modules, extra, None)
+    monkeypatch.delitem(sys.modules, "refiner.openvino_engine", raising=False)
     monkeypatch.setattr(backends, "_openvino_core", backends._openvino_core.__wrapped__)
     convert = {"onnx": to_onnx, "openvino": to_openvino}[extra]
     with pytest.raises(DeviceError, match=rf"{extra} is not installed; pip install 'simgan-refiner\[{extra}\]'"):

@@ -34,6 +34,7 @@ RANKS = {
         "files",
         "hub",
         "networks",
+        "openvino_engine",
         "refiner_names",
         "gaze.accuracy",
         "hardware",

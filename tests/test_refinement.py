@@ -469,7 +469,8 @@ def test_bad_inputs_are_listed_with_reasons_and_the_rest_is_done(tmp_path: Path,
     assert rejected(tmp_path / "out") == reasons
     assert sorted(contents(tmp_path / "out")) == [*(f"{i:03d}.png" for i in range(20)), "rejected.csv"]
     total = 20 + len(reasons)
-    assert progress == [(done, total) for done in range(1, total + 1)]
+    assert progress == sorted(progress)  # after each task
+    assert progress[-1] == (total, total)
 
 
 @pytest.mark.parametrize("name", ["empty.png", "model.bin", "deep.jpg", "dangling.csv"])
@@ -531,7 +532,7 @@ import os, signal
 from pathlib import Path
 from refiner.batch_refinement import refine_path
 def report(done, total):
-    if done == 70:
+    if done >= 70:
         os.kill(os.getpid(), signal.SIGKILL)
 folders = Path({str(tmp_path / "in")!r}), Path({str(out)!r})
 refine_path(*folders, Path({str(random_refiner)!r}), device="cpu", report=report)

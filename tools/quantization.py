@@ -69,7 +69,7 @@ def main(out: Path, repeats: int, seconds: float) -> None:
 
 def quantized(refiner: RefinerFile, known: Sequence[Array], kept: Sequence[str]) -> Run:
     """The network in int8, but for some convolutions, as OpenVINO runs it: a batch for each of its requests."""
-    import openvino
+    from refiner.openvino_engine import openvino
 
     with tempfile.TemporaryDirectory() as folder:
         model, smaller = Path(folder) / "model.onnx", Path(folder) / "int8.onnx"
