@@ -4,23 +4,24 @@ import itertools
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from refiner.backends import BACKENDS, Array, open_backend
-from refiner.batch_refinement import refine_path
 from refiner.configuration import TrainingConfiguration
 from refiner.conversion import Conversion, convert
-from refiner.errors import DeviceError
+from refiner.errors import DeviceError, OutputError
 from refiner.eyes import EyeParameters
 from refiner.eyes.writing import rendered_records, write_folder
 from refiner.game import Game
 from refiner.hardware import choose_precision
 from refiner.image_files import write_image
+from refiner.memory import PeakMemory
 from refiner.networks import RefinerNetwork
 from refiner.players import training_trial
 from refiner.randomness import torch_generator
@@ -98,15 +99,29 @@ def _run(compute: Callable[[Array], Array], images: Array) -> int:
     return len(compute(images))
 
 
+class Job(NamedTuple):
+    """A whole job.
+
+    Attributes:
+        run: does it once, and says of how many images.
+        title: of the network that it runs.
+        mib: the largest memory of each time, in MiB.
+    """
+
+    run: Callable[[], int]
+    title: str
+    mib: list[float]
+
+
 def job_work(
     folder: Path, device: str, size: tuple[int, int], images: int, backends: Mapping[str, str]
-) -> dict[str, tuple[Callable[[], int], str]]:
-    """Whole jobs, by name, and which network they run: reading, refining, drift and writing.
+) -> dict[str, Job]:
+    """Whole jobs, by name: the command from its start to its end, which reads, refines, measures drift and writes.
 
     Each writes a place of its own: a file system takes longer to write over files, or where files were just removed.
     """
     numbers = itertools.count()
-    jobs: dict[str, tuple[Callable[[], int], str]] = {}
+    jobs: dict[str, Job] = {}
     for title, fewer in NETWORKS.items():
         refiner = folder / f"{title.split()[0]}.safetensors"
         save_refiner(refiner, _refiner(title).network(), training={})
@@ -116,13 +131,29 @@ def job_work(
             _render(renders, count, size)
             convert(renders, store, Conversion())
 
-        def refine(source: Path, refiner: Path, backend: str) -> int:
-            out = folder / f"{next(numbers)}{source.suffix}"
-            return refine_path(source, out, refiner, device=device, backend=backend, workers=None).refined
+        def refine(source: Path, options: Sequence[str], count: int, mib: list[float]) -> int:
+            mib.append(run_refine(source, folder / f"{next(numbers)}{source.suffix}", *options))
+            return count
 
+        options = ["--refiner", str(refiner), "--device", device, "--backend", backends[title]]
         for name, source in (("folder to folder", renders), ("store to store", store)):
-            jobs[title + name] = partial(refine, source, refiner, backends[title]), title
+            mib: list[float] = []
+            jobs[title + name] = Job(partial(refine, source, options, count, mib), title, mib)
     return jobs
+
+
+def run_refine(source: Path, out: Path, *options: str) -> float:
+    """Run ``refiner refine`` in a process of its own; gives the largest memory of it and its workers, in MiB.
+
+    Raises:
+        OutputError: it failed.
+    """
+    command = [sys.executable, "-m", "refiner", "--quiet", "refine", str(source), str(out), *options]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as job, PeakMemory(job.pid) as memory:
+        status = job.wait()
+    if status:
+        raise OutputError(f"{source}: refiner refine ended with status {status}")
+    return memory.mib
 
 
 def _render(folder: Path, count: int, size: tuple[int, int]) -> None:

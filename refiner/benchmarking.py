@@ -23,7 +23,6 @@ from refiner.benchmark_work import (
     training_work,
 )
 from refiner.hardware import resolve_device
-from refiner.memory import PeakMemory
 
 JOB_REPEATS = 3
 """Of whole jobs at most: they are long, and steadier."""
@@ -106,19 +105,19 @@ def benchmark(
     found = compare(networks, repeats, seconds, turn)
     own = {title: _fastest(found, title) for title in NETWORKS}
     found |= compare(start, repeats, 0.0, turn) | compare(training, repeats, seconds, turn)
-    with tempfile.TemporaryDirectory() as folder, PeakMemory() as memory:
+    with tempfile.TemporaryDirectory() as folder:
         jobs = job_work(Path(folder), device, size, images, {title: own[title].removeprefix(title) for title in own})
-        found |= compare({name: job for name, (job, _) in jobs.items()}, jobs_repeats, 0.0, turn)
+        found |= compare({name: job.run for name, job in jobs.items()}, jobs_repeats, 0.0, turn)
     report(total, total, "")
     against = {
         **dict.fromkeys(networks, PLAIN),
         **dict.fromkeys(start, next(iter(start))),
         **dict.fromkeys(training, next(iter(training))),
-        **{name: own[title] for name, (_, title) in jobs.items()},
+        **{name: own[job.title] for name, job in jobs.items()},
     }
     rates = [_rate(name, found[name], against[name], found[against[name]]) for name in found]
     card = torch.cuda.max_memory_allocated() / 2**20 if device == "cuda" else None
-    return Benchmark(device, size, rates, absent, memory.mib, card)
+    return Benchmark(device, size, rates, absent, max(max(job.mib) for job in jobs.values()), card)
 
 
 def _fastest(found: Mapping[str, list[float]], title: str) -> str:

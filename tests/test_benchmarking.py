@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 from click.testing import CliRunner
 
+from refiner import benchmarking
 from refiner.backends import BACKENDS
 from refiner.benchmark_work import NETWORKS, PLAIN
 from refiner.benchmarking import Benchmark, benchmark
@@ -17,6 +18,7 @@ def quick_backends() -> Iterator[None]:
     """Compiling takes longer than all the rest; what it makes is tested with the backends."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delitem(BACKENDS, "torch-compiled")
+        patch.setattr(benchmarking, "JOB_REPEATS", 1)
         yield
 
 
@@ -59,9 +61,17 @@ def test_whole_jobs_are_held_against_the_network_that_they_run(found: Benchmark)
     assert found.job_mib > 100
 
 
-def test_command_prints_a_table_or_json() -> None:
+def test_command_prints_a_table_or_json(found: Benchmark, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict[str, object]] = []
+    monkeypatch.setattr(benchmarking, "benchmark", lambda **options: asked.append(options) or found)
     arguments = ["benchmark", "--device", "cpu", "--size", "12x20", "--images", "3", "--repeats", "1", "--seconds", "0"]
+    table = CliRunner().invoke(main, ["--quiet", *arguments], catch_exceptions=False).output
+    for rate in found.rates:
+        assert f"{rate.name} " in table
+    assert f"largest memory with a whole job running {found.job_mib:,.0f} MiB" in table
     result = CliRunner().invoke(main, ["--quiet", *arguments, "--json"], catch_exceptions=False)
+    told = asked[-1]
+    assert [told[name] for name in ("device", "size", "images", "repeats")] == ["cpu", (12, 20), 3, 1]
     assert result.exit_code == 0
     facts = json.loads(result.stdout)
     assert facts["command"] == "benchmark"

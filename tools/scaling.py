@@ -6,7 +6,6 @@ Everything is measured with the ready refiner, by the backend that is fastest he
 
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,6 +19,7 @@ import numpy as np
 
 from refiner.backend_choice import backend_for, job_extent
 from refiner.backends import Array, Backend, open_backend
+from refiner.benchmark_work import run_refine
 from refiner.benchmarking import compare
 from refiner.conversion import Conversion, convert
 from refiner.eyes import EyeParameters
@@ -27,7 +27,6 @@ from refiner.eyes.writing import rendered_records, write_folder
 from refiner.files import write_text
 from refiner.formats.store import Store
 from refiner.hardware import environment, processor
-from refiner.memory import PeakMemory
 from refiner.refiner_files import RefinerFile, load_refiner
 from refiner.refiner_names import ready_refiners
 from refiner.store import create_images, new_file, write_columns
@@ -115,19 +114,12 @@ class _Stores:
 def _job(folder: Path, source: Path, backend: str, workers: int | None = None) -> dict[str, float]:
     """Seconds and memory of a whole job, store to store, by the command from its start to its end."""
     out = folder / f"refined-{time.monotonic_ns()}.h5"
-    command = ["refine", str(source), str(out), "--refiner", "stand-in", "--device", "cpu", "--backend", backend]
-    options = [] if workers is None else ["--workers", str(workers)]
+    options = ["--refiner", "stand-in", "--device", "cpu", "--backend", backend]
     start = time.perf_counter()
-    with (
-        subprocess.Popen([sys.executable, "-m", "refiner", "--quiet", *command, *options]) as job,
-        PeakMemory(job.pid) as memory,
-    ):
-        code = job.wait()
+    mib = run_refine(source, out, *options, *([] if workers is None else ["--workers", str(workers)]))
     seconds = time.perf_counter() - start
-    if code:
-        raise click.ClickException(f"{source}: refiner refine ended with status {code}")
     out.unlink()
-    return {"seconds": seconds, "mib": memory.mib}
+    return {"seconds": seconds, "mib": mib}
 
 
 def _size(folder: Path, stores: _Stores, size: tuple[int, int], pixels: int, backend: str) -> dict[str, Any]:
