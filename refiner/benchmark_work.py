@@ -31,8 +31,8 @@ from refiner.refiner_names import ready_refiners
 
 PAPER, READY = "paper's network, ", "ready refiner, "
 
-NETWORKS = {PAPER: 2, READY: 1}
-"""How the names of measurements begin, by network; and by how much fewer images its whole jobs have."""
+NETWORKS = (PAPER, READY)
+"""How the names of measurements begin, by network."""
 
 PLAIN = f"{PAPER}plain fp32"
 """What all ratios are to: PyTorch as it comes, which is what public implementations do."""
@@ -121,24 +121,22 @@ def job_work(
     Each writes a place of its own: a file system takes longer to write over files, or where files were just removed.
     """
     numbers = itertools.count()
+
+    def refine(source: Path, options: Sequence[str], mib: list[float]) -> int:
+        mib.append(run_refine(source, folder / f"{next(numbers)}{source.suffix}", *options))
+        return images
+
     jobs: dict[str, Job] = {}
-    for title, fewer in NETWORKS.items():
+    renders, store = folder / "renders", folder / "renders.h5"
+    _render(renders, images, size)
+    convert(renders, store, Conversion())
+    for title in NETWORKS:
         refiner = folder / f"{title.split()[0]}.safetensors"
         save_refiner(refiner, _refiner(title).network(), training={})
-        count = max(1, images // fewer)
-        renders, store = folder / f"renders{count}", folder / f"renders{count}.h5"
-        if not renders.exists():
-            _render(renders, count, size)
-            convert(renders, store, Conversion())
-
-        def refine(source: Path, options: Sequence[str], count: int, mib: list[float]) -> int:
-            mib.append(run_refine(source, folder / f"{next(numbers)}{source.suffix}", *options))
-            return count
-
         options = ["--refiner", str(refiner), "--device", device, "--backend", backends[title]]
         for name, source in (("folder to folder", renders), ("store to store", store)):
             mib: list[float] = []
-            jobs[title + name] = Job(partial(refine, source, options, count, mib), title, mib)
+            jobs[title + name] = Job(partial(refine, source, options, mib), title, mib)
     return jobs
 
 

@@ -21,9 +21,10 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     few = ("--largest", 4, "--pixels", 10_000, "--distinct", 16)
     run("tools/quantization.py", folder / "performance" / "int8.json", "--repeats", 1, "--seconds", 0)
     run("tools/scaling.py", folder / "performance" / "scaling.json", *few)
+    run("tools/stages.py", folder / "performance" / "stages.json", "--images", 8, "--repeats", 1)
     run("tools/precision.py", folder / "performance" / "precision.json", "--seeds", 2, "--images", 16, "--steps", 4)
     page = folder / "performance.md"
-    names = ("scaling", "precision", "int8")
+    names = ("scaling", "precision", "int8", "stages")
     page.write_text("\n".join(f"<!-- table: {name} -->\n<!-- end -->" for name in names))
     run("tools/performance.py", "--page", page)
     return page
@@ -37,6 +38,7 @@ def test_tables_say_what_was_measured(measured: Path) -> None:
     assert "1,200,000 images in" in text
     assert "2 seeds, 4 steps of pre-training" in text
     assert "| accuracy_real |" in text
+    assert "| encoding and writing PNG |" in text
 
 
 def test_eight_bits_cost_grey_levels_and_fewer_where_the_ends_stay_as_they_are(measured: Path) -> None:

@@ -1,8 +1,8 @@
 """Tables and pictures of docs/performance.md from what was measured: python tools/performance.py.
 
 Each file docs/performance/NAME.json, of ``refiner benchmark --json``, ``tools/scaling.py``, ``tools/precision.py``,
-``tools/quantization.py`` or ``tools/presets.py``, becomes the table NAME between its markers on the page.
-"""
+``tools/quantization.py``, ``tools/stages.py`` or ``tools/presets.py``, becomes the table NAME between its markers on the
+page.
 
 import json
 import sys
@@ -36,7 +36,8 @@ def main(page: Path, results: Path) -> None:
         elif facts["command"] == "scaling":
             tables[file.stem], pictures = scaling_table(facts), dict(scaling_pictures(facts))
         else:
-            table = {"precision": precision_table, "int8": int8_table}.get(facts["command"], benchmark_table)
+            by_command = {"precision": precision_table, "int8": int8_table, "stages": stages_table}
+            table = by_command.get(facts["command"], benchmark_table)
             tables[file.stem] = table(facts)
         for name, picture in pictures.items():
             if picture is not None:
@@ -80,6 +81,21 @@ def int8_table(facts: dict[str, Any]) -> str:
         rate = f"{run['rate']:,.0f} [{run['low']:,.0f}, {run['high']:,.0f}]"
         apart = f"{run['mean']:.2f} | {run['largest']:.0f} | {run['beyond_one']:.1%}"
         lines.append(f"| {name} | {rate} | {run['ratio']:.2f} | {apart} |")
+    return "\n".join(lines)
+
+
+def stages_table(facts: dict[str, Any]) -> str:
+    """What each image of a job costs a core, by stage."""
+    processor = facts["environment"]["processor"]
+    lines = [
+        f"{processor['name']}, {' '.join(processor['features'])}; backend {facts['backend']}, one thread; "
+        f"{facts['images']:,} images of 36x60.",
+        "",
+        "| ready refiner, folder to folder | microseconds of a core for each image |",
+        "| --- | --- |",
+    ]
+    for stage, some in facts["microseconds"].items():
+        lines.append(f"| {stage} | {some['median']:.0f} [{some['low']:.0f}, {some['high']:.0f}] |")
     return "\n".join(lines)
 
 

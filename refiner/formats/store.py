@@ -109,7 +109,7 @@ class Store:
         """What the store says of it."""
         return str(self.file.attrs.get("licence", "not stated"))
 
-    @property
+    @cached_property
     def kind(self) -> ImageKind:
         """Size, channels and depth of all its images."""
         _, height, width, channels = self.images.shape

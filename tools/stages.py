@@ -1,0 +1,148 @@
+"""What a core does for each image of a job, folder to folder: python tools/stages.py OUT.json.
+
+Each stage by itself over the same renders, as the work of one process does it, with one thread; then the command whole,
+whose own process sorts out what is to do and keeps account of it. OUT.json becomes a table of docs/performance.md, by
+tools/performance.py. About a minute on two cores.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from refiner.backend_choice import backend_for, job_extent
+from refiner.eyes import EyeParameters
+from refiner.eyes.writing import rendered_records, write_folder
+from refiner.file_refinement import FileRefinement, FileTask
+from refiner.files import write_text
+from refiner.folder_refinement import TASK_IMAGES
+from refiner.formats.folder import list_files
+from refiner.hardware import environment
+from refiner.image_files import read_image, write_image
+from refiner.images import from_batch, to_batch
+from refiner.label_drift import NO_LIMIT, measure_label_drift
+from refiner.label_regions import ANYTHING
+from refiner.outputs import stamp
+from refiner.records import LABELS_FILE, LabelTable
+from refiner.refinement import RefinerSource
+from refiner.refiner_files import load_refiner, refiner_digest
+from refiner.refiner_names import ready_refiners
+
+READY = ready_refiners()["stand-in"]
+WHOLE = "all of it, as one process does it"
+OWN = "the command's own process"
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--images", type=click.IntRange(1), default=10_000, help="Of the folder.")
+@click.option("--repeats", type=click.IntRange(1), default=5, help="Of each measurement, in turns.")
+def main(out: Path, images: int, repeats: int) -> None:
+    """Measure, and write OUT."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        renders = folder / "renders"
+        records = rendered_records(EyeParameters(), images, seed=0)
+        write_folder(renders, records, images, labelled=True, report=lambda done, total: None)
+        backend = backend_for(job_extent(renders), load_refiner(READY), device="cpu")
+        work = _Work(renders, RefinerSource(READY, refiner_digest(READY), "cpu", backend, 1))
+        found: dict[str, list[float]] = {}
+        for repeat in range(repeats + 1):  # the first warms up
+            for stage, seconds in work.once(folder / str(repeat)).items():
+                print(f"{repeat} of {repeats}: {stage}", file=sys.stderr)
+                found.setdefault(stage, []).extend([seconds / images * 1e6] if repeat else [])
+    facts = {
+        "command": "stages",
+        "environment": environment(),
+        "backend": backend,
+        "images": images,
+        "microseconds": {
+            stage: {"median": statistics.median(some), "low": min(some), "high": max(some)}
+            for stage, some in found.items()
+        },
+    }
+    write_text(out, json.dumps(facts, indent=1) + "\n")
+    print(f"{out}: written")
+
+
+class _Work:
+    """A folder of renders, and how it is refined."""
+
+    def __init__(self, renders: Path, source: RefinerSource) -> None:
+        self.renders, self.source, self.refiner = renders, source, source.open()
+        self.names = [name for name in list_files(renders) if name.endswith(".png")]
+        self.table = LabelTable(renders / LABELS_FILE)
+
+    def once(self, out: Path) -> dict[str, float]:
+        """Seconds of every stage."""
+        seconds: dict[str, float] = {}
+
+        def timed(stage: str, work: Callable[[], Any]) -> Any:
+            start = time.perf_counter()
+            result = work()
+            seconds[stage] = time.perf_counter() - start
+            return result
+
+        labels = timed("labels", self._labels)
+        images = timed("reading and decoding PNG", lambda: [read_image(self.renders / name) for name in self.names])
+        batches = [images[start : start + self._batch] for start in range(0, len(images), self._batch)]
+        planes = timed("into floats", lambda: [to_batch(batch, 1) for batch in batches])
+        refined = timed("network", lambda: [self.refiner.refine_planes(batch) for batch in planes])
+        timed("drift", lambda: self._drift(planes, refined, labels))
+        levels = timed("into levels", lambda: [from_batch(*pair) for pair in zip(refined, batches, strict=True)])
+        pictures = [image for batch in levels for image in batch]
+        timed("encoding and writing PNG", lambda: self._write(out / "stage", pictures))
+        work = FileRefinement(self.source, self.renders, out / "whole", None, 95, NO_LIMIT, ANYTHING, self.refiner)
+        timed(WHOLE, lambda: [work(task) for task in self._tasks()])
+        seconds[OWN] = self._command(out / "command")
+        return seconds
+
+    @property
+    def _batch(self) -> int:
+        return self.refiner.batch_size(36, 60)
+
+    def _tasks(self) -> list[FileTask]:
+        """As the command gives them out."""
+        parts = [self.names[start : start + TASK_IMAGES] for start in range(0, len(self.names), TASK_IMAGES)]
+        return [
+            FileTask({name: stamp(self.renders / name) for name in part}, self.table.only(part, ANYTHING.names))
+            for part in parts
+        ]
+
+    def _labels(self) -> list[Any]:
+        rows = {
+            name: labels for task in self._tasks() if task.labels for name, labels in task.labels.sound_rows().items()
+        }
+        return [ANYTHING.watched(name, rows[name], (36, 60)) for name in self.names]
+
+    def _drift(self, planes: list[Any], refined: list[Any], labels: list[Any]) -> None:
+        start = 0
+        for before, after in zip(planes, refined, strict=True):
+            measure_label_drift(before, after, labels[start : start + len(before)])
+            start += len(before)
+
+    def _write(self, out: Path, pictures: list[Any]) -> None:
+        for name, picture in zip(self.names, pictures, strict=True):
+            write_image(out / name, picture)
+
+    def _command(self, out: Path) -> float:
+        """Seconds of a processor that the command takes itself, while its workers refine."""
+        options = ["--refiner", "stand-in", "--device", "cpu", "--backend", self.source.backend, "--workers", "2"]
+        command = [sys.executable, "-m", "refiner", "--quiet", "refine", str(self.renders), str(out), *options]
+        job = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        _, status, usage = os.wait4(job.pid, 0)
+        if status:
+            raise click.ClickException(f"refiner refine ended with status {status}")
+        return usage.ru_utime + usage.ru_stime
+
+
+if __name__ == "__main__":
+    main()
