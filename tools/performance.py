@@ -1,8 +1,8 @@
 """Tables and pictures of docs/performance.md from what was measured: python tools/performance.py.
 
-Each file docs/performance/NAME.json, of ``refiner benchmark --json``, ``tools/scaling.py``, ``tools/precision.py``,
-``tools/quantization.py``, ``tools/stages.py`` or ``tools/presets.py``, becomes the table NAME between its markers on the
-page.
+Each file docs/performance/NAME.json, of ``refiner benchmark --json``, ``tools/scaling.py``, ``tools/stages.py``,
+``tools/precision.py``, ``tools/quantization.py`` or ``tools/presets.py``, becomes the table NAME between its markers.
+"""
 
 import json
 import sys

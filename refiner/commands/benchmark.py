@@ -29,7 +29,7 @@ def command(
     """Measure every backend, whole jobs, the start of a command, and a step of training.
 
     Figures are medians over the repeats, lowest and highest in brackets, and ratios to what public implementations do:
-    the paper's network in plain fp32. Only ratios of one run can be compared. Takes about a quarter of an hour on two cores.
+    the paper's network in plain fp32. Only ratios of one run can be compared. Takes a quarter of an hour on two cores.
 
     \b
     Example:
