@@ -7,6 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from refiner.architecture import RefinerArchitecture
     from refiner.batch_refinement import refine_path
     from refiner.configuration import TrainingConfiguration
     from refiner.configuration_files import read_configuration
@@ -23,6 +24,7 @@ _HOMES = {
     "PatchDiscriminator": "discriminators",
     "RefineImages": "transforms",
     "Refiner": "refinement",
+    "RefinerArchitecture": "architecture",
     "RefinerError": "errors",
     "RefinerNetwork": "networks",
     "TrainingConfiguration": "configuration",
@@ -36,6 +38,7 @@ __all__ = [
     "PatchDiscriminator",
     "RefineImages",
     "Refiner",
+    "RefinerArchitecture",
     "RefinerError",
     "RefinerNetwork",
     "TrainingConfiguration",

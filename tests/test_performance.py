@@ -18,7 +18,7 @@ def run(*arguments: object) -> None:
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page that asks for all three tables, filled."""
     folder = tmp_path_factory.mktemp("page")
-    few = ("--largest", 4, "--pixels", 10_000, "--distinct", 16)
+    few = ("--largest", 4, "--pixels", 10_000, "--distinct", 16, "--seconds", 0)
     run("tools/quantization.py", folder / "performance" / "int8.json", "--repeats", 1, "--seconds", 0)
     run("tools/scaling.py", folder / "performance" / "scaling.json", *few)
     run("tools/stages.py", folder / "performance" / "stages.json", "--images", 8, "--repeats", 1)

@@ -37,7 +37,7 @@ BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
 GOAL = 1_200_000
 """Renders of the paper."""
 
-SECONDS, REPEATS = 0.5, 5
+REPEATS = 5
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -45,7 +45,8 @@ SECONDS, REPEATS = 0.5, 5
 @click.option("--largest", type=click.IntRange(4), default=100_000, help="Images of the largest store.")
 @click.option("--pixels", type=click.IntRange(1), default=40_000_000, help="Of the images of each size, at most.")
 @click.option("--distinct", type=click.IntRange(1), default=2000, help="Renders that the stores repeat.")
-def main(out: Path, largest: int, pixels: int, distinct: int) -> None:
+@click.option("--seconds", type=click.FloatRange(0), default=0.5, help="Least time of each batch size, in each turn.")
+def main(out: Path, largest: int, pixels: int, distinct: int, seconds: float) -> None:
     """Measure, and write OUT."""
     refiner = load_refiner(ready_refiners()["stand-in"])
     with tempfile.TemporaryDirectory() as name:
@@ -66,7 +67,7 @@ def main(out: Path, largest: int, pixels: int, distinct: int) -> None:
                 _job(folder, stores.of(max(1, largest // 4), SIZE), backend, count) | {"workers": count}
                 for count in _told(workers)
             ],
-            "batch": _batches(refiner, backend),
+            "batch": _batches(refiner, backend, seconds),
         }
     write_text(out, json.dumps({**facts, **_extrapolated(facts["images"])}, indent=1) + "\n")
     print(f"{out}: written")
@@ -127,14 +128,14 @@ def _size(folder: Path, stores: _Stores, size: tuple[int, int], pixels: int, bac
     return {"size": size, "images": count, **_job(folder, stores.of(count, size), backend)}
 
 
-def _batches(refiner: RefinerFile, backend: str) -> list[dict[str, float]]:
+def _batches(refiner: RefinerFile, backend: str, seconds: float) -> list[dict[str, float]]:
     """Images a second of the network alone, in turns, by the size of each batch that it computes at once."""
     opened = open_backend(backend, refiner, device="cpu")
     shapes = {count: (count * opened.side_by_side, 1, *SIZE) for count in BATCHES}
     rng = np.random.default_rng(0)
     images = {count: rng.uniform(-1, 1, shape).astype(np.float32) for count, shape in shapes.items()}
     work = {str(count): partial(_refine, opened, batch) for count, batch in images.items()}
-    found = compare(work, REPEATS, SECONDS, lambda name: print(f"batches of {name}", file=sys.stderr))
+    found = compare(work, REPEATS, seconds, lambda name: print(f"batches of {name}", file=sys.stderr))
     return [{"batch": count, "rate": statistics.median(found[str(count)])} for count in BATCHES]
 
 
