@@ -16,6 +16,11 @@ from refiner.records import write_labels
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 
+def pytest_xdist_setupnodes() -> None:
+    """Processes that test side by side get a thread each: networks here are so small that more would only wait."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """What commands remember of this machine is not the user's."""
