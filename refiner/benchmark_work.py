@@ -62,7 +62,7 @@ def network_work(
         The work, :data:`PLAIN` first, and why a backend is absent.
     """
     batches = {title: _batch(network, device, size) for title, network in networks.items()}
-    work: dict[str, Callable[[], int]] = {PLAIN: partial(_run, _plain(device), batches[PAPER])}
+    work: dict[str, Callable[[], int]] = {PLAIN: partial(_run, _plain(device), _batch(_refiner(PAPER), device, size))}
     absent = {}
     for name in BACKENDS:
         for title, network in networks.items():

@@ -7,10 +7,13 @@ import pytest
 from click.testing import CliRunner
 
 from refiner import benchmarking
+from refiner.architecture import RefinerArchitecture
 from refiner.backends import BACKENDS
-from refiner.benchmark_work import NETWORKS, PLAIN
+from refiner.benchmark_work import NETWORKS, PLAIN, network_work
 from refiner.benchmarking import Benchmark, benchmark
 from refiner.commands import main
+from refiner.networks import RefinerNetwork
+from refiner.refiner_files import RefinerFile
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -37,6 +40,13 @@ def test_every_backend_is_measured_or_said_to_be_absent(found: Benchmark) -> Non
     names = {rate.name for rate in found.rates}
     for backend in BACKENDS:
         assert (f"paper's network, {backend}" in names) != (backend in found.absent)
+
+
+def test_any_networks_are_measured_beside_the_paper_s() -> None:
+    tiny = RefinerFile.of(RefinerNetwork(RefinerArchitecture(features=4, blocks=1, unshuffle=2)))
+    work, absent = network_work("cpu", (12, 20), {"tiny, ": tiny})
+    assert list(work) == [PLAIN, *(f"tiny, {name}" for name in BACKENDS if name not in absent)]
+    assert all(some() for some in work.values())
 
 
 def test_ratios_are_of_medians(found: Benchmark) -> None:
