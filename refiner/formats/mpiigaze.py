@@ -156,7 +156,7 @@ def gaze_angles(vector: Numbers) -> Numbers:
     Raises:
         ValueError: it has no direction.
     """
-    if not (np.isfinite(vector).all() and 0 < np.linalg.norm(vector) < np.inf):
+    if not 0 < _length(vector) < np.inf:  # NaN neither
         raise ValueError(f"its gaze {vector.tolist()} has no direction; expected a vector towards the camera")
     return to_angles(vector)
 
@@ -165,12 +165,17 @@ def head_angles(pose: Numbers) -> Numbers:
     """(pitch, yaw) in radians of a head's rotation vector (3,): where the third column of its matrix points.
 
     Raises:
-        ValueError: it is not finite.
+        ValueError: its length, which is the angle, is not finite.
     """
-    if not np.isfinite(pose).all():
+    if not _length(pose) < np.inf:
         raise ValueError(f"its head pose {pose.tolist()} is not finite; expected a rotation vector")
     x, y, z = np.asarray(cv2.Rodrigues(np.asarray(pose, np.float64))[0])[:, 2]
     return np.array([np.arcsin(np.clip(y, -1, 1)), np.arctan2(x, z)])
+
+
+def _length(vector: Numbers) -> float:
+    with np.errstate(over="ignore"):  # it is infinite then
+        return float(np.linalg.norm(vector))
 
 
 def read_list(path: Path) -> list[str]:

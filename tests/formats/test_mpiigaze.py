@@ -293,6 +293,7 @@ def _change(day: Day, side: str, name: str, value: Any) -> Day:
         ("gaze", (0, 0, 0), "has no direction"),
         ("gaze", (np.inf, 0, -1), "has no direction"),
         ("pose", (np.nan, 0, 0), "is not finite"),
+        ("pose", (0, 1e300, 1), "is not finite"),
     ],
 )
 def test_a_bad_label_costs_that_eye_only(
