@@ -109,6 +109,20 @@ def test_a_folder_refined_by_another_backend_is_the_same_but_for_a_grey_level(ba
         assert (difference > 0).mean() < 0.001
 
 
+@pytest.mark.parametrize("backend", OTHERS)
+def test_a_refiner_that_was_met_before_is_computed_without_torch(backend: str, tmp_path: Path) -> None:
+    save_refiner(tmp_path / "r.safetensors", network_of("half"), training={})
+    write_image(tmp_path / "eye.png", np.random.default_rng(0).integers(0, 256, (36, 60), np.uint8))
+    command = ["refine", str(tmp_path / "eye.png"), "--refiner", str(tmp_path / "r.safetensors"), "--backend", backend]
+    assert CliRunner().invoke(main, [*command, str(tmp_path / "first.png")]).exit_code == 0
+    code = (
+        "import sys; from refiner.commands import main\n"
+        f"main({[*command, str(tmp_path / 'second.png')]!r}, standalone_mode=False); assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    assert (tmp_path / "second.png").read_bytes() == (tmp_path / "first.png").read_bytes()
+
+
 def test_exported_files_say_what_they_are_and_run(tmp_path: Path) -> None:
     import onnxruntime
     import openvino
