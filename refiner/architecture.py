@@ -57,9 +57,8 @@ class RefinerArchitecture:
     def reach(self) -> int:
         """Pixels on either side of one that its refined value follows from, rounded up to whole folded blocks."""
         trunk = self.stem_kernel // 2 + 2 * self.blocks * (self.kernel // 2)
-        return self.unshuffle * (
-            trunk + (self.unshuffle > 1) + self.smooth_change
-        )  # of what comes behind, a pixel each
+        behind = (self.unshuffle > 1) + self.smooth_change  # a pixel each
+        return self.unshuffle * (trunk + behind)
 
     @property
     def receptive_field(self) -> int:

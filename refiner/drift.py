@@ -132,9 +132,10 @@ def _score_points(before: Array, after: Array, points: Array) -> DriftScores:
     inside = np.all((points >= 0) & (points <= last), axis=2)
     found = []
     for number in range(points.shape[1]):
-        point = np.where(inside[:, number, None], points[:, number], 0)
-        spread = _spread(_windows(before, np.rint(point).astype(int), RADIUS))
-        found.append(_scored(measure_drift(before, after, point), inside[:, number] & (spread > TEXTURE)))
+        centres = np.rint(np.where(inside[:, number, None], points[:, number], 0)).astype(int)
+        templates = _windows(before, centres, RADIUS)
+        drift = _search(templates, _windows(after, centres, RADIUS + REACH))
+        found.append(_scored(drift, inside[:, number] & (_spread(templates) > TEXTURE)))
     shifts, scores = (np.stack(values, axis=1) for values in zip(*found, strict=True))
     worst = scores.argmax(axis=1)
     rows = np.arange(len(worst))

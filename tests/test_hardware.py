@@ -1,3 +1,4 @@
+import sys
 import time
 import types
 
@@ -30,6 +31,15 @@ def test_where_bf16_is_native_the_trial_decides(slow: str, chosen: str, monkeypa
 def test_devices() -> None:
     assert hardware.resolve_device("cpu") == "cpu"
     assert hardware.resolve_device("auto") in ("cpu", "cuda")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere torch is asked")
+def test_torch_is_asked_for_a_card_only_where_there_is_a_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr(hardware.Path, "exists", lambda path: False)
+    for driver, device in ((True, "cuda"), (False, "cpu")):
+        monkeypatch.setattr(hardware, "_is_loadable", lambda library, driver=driver: driver)
+        assert hardware.resolve_device("auto") == device
 
 
 def test_a_device_that_is_absent_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
