@@ -57,7 +57,8 @@ def test_yaw_alone_leaves_the_pitch_of_the_head_out() -> None:
     assert network.last.in_features == GazeNetwork("small", (16, 24)).last.in_features + 1
     images, poses = torch.zeros(3, 1, 16, 24), torch.tensor([[0.0, 0.3], [torch.nan, 0.3], [0.0, -0.3]])
     level, unknown, turned = network(images, poses)
-    assert torch.equal(level, unknown)
+    # The rows of a batch may be rounded differently, by the processor's own kernels.
+    assert torch.allclose(level, unknown, atol=1e-6)
     assert not torch.allclose(level, turned)
     with pytest.raises(ValueError, match="told the head pose"):
         network(images)
