@@ -68,10 +68,13 @@ def network_work(
         for title, network in networks.items():
             try:
                 backend = open_backend(name, network, device=device)
+                backend(batches[title])
             except DeviceError as error:
                 absent[name] = str(error)
-                continue
-            work[title + name] = partial(_run, backend, np.concatenate([batches[title]] * backend.side_by_side))
+            except Exception as error:  # each library has its own
+                absent[name] = f"it fails here ({' '.join(str(error).split())[:200]})"
+            else:
+                work[title + name] = partial(_run, backend, np.concatenate([batches[title]] * backend.side_by_side))
     return work, absent
 
 

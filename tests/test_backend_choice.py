@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from refiner import backend_choice
 from refiner.architecture import RefinerArchitecture
 from refiner.backend_choice import Extent, backend_for, fastest_backend, job_extent, workers_for
-from refiner.backends import BACKENDS, Backend
+from refiner.backends import BACKENDS, Array, Backend, open_backend
 from refiner.batch_refinement import Summary, refine_path
 from refiner.conversion import Conversion, convert
 from refiner.image_files import write_image
@@ -144,6 +145,35 @@ def test_the_trial_takes_what_is_there_and_says_why(
     assert "torch" in line
     assert "onnx" in line
     assert "openvino" not in line
+
+
+def test_a_backend_that_fails_or_errs_here_is_left_out(
+    refiner: RefinerFile, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(images: Array) -> Array:
+        raise RuntimeError("Convolution\nis not initialized")
+
+    wrong: dict[str, Callable[[Array], Array]] = {
+        "torch-bf16": lambda images: images + 3 / 127.5,
+        "openvino": lambda images: images * np.nan,
+        "openvino-bf16": fails,
+    }
+
+    def opened(name: str, refiner: RefinerFile, *, device: str, threads: int) -> Backend:
+        return Backend(name, wrong[name]) if name in wrong else open_backend(name, refiner, device=device)
+
+    monkeypatch.setattr(backend_choice, "ROUND_SECONDS", 0.0)
+    monkeypatch.setattr(backend_choice, "open_backend", opened)
+    monkeypatch.setattr(backend_choice, "is_available", lambda name: name in {"torch", "onnx", *wrong})
+    with caplog.at_level(logging.INFO, "refiner"):
+        chosen = fastest_backend(refiner, np.zeros((2, 1, 8, 12), np.float32))
+    assert chosen.name in {"torch", "onnx"}
+    assert caplog.messages[:-1] == [
+        "backend torch-bf16 is left out: it is 3.0 grey levels from torch here",
+        "backend openvino is left out: it is nan grey levels from torch here",
+        "backend openvino-bf16 is left out: it fails here (Convolution is not initialized)",
+    ]
+    assert not any(name in caplog.messages[-1] for name in wrong)
 
 
 def test_processes_are_as_many_as_pay(monkeypatch: pytest.MonkeyPatch) -> None:

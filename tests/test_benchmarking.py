@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import pytest
 from click.testing import CliRunner
 
-from refiner import benchmarking
+from refiner import benchmark_work, benchmarking
 from refiner.architecture import RefinerArchitecture
-from refiner.backends import BACKENDS
+from refiner.backends import BACKENDS, Backend
 from refiner.benchmark_work import NETWORKS, PLAIN, network_work
 from refiner.benchmarking import Benchmark, benchmark
 from refiner.commands import main
@@ -47,6 +47,19 @@ def test_any_networks_are_measured_beside_the_paper_s() -> None:
     work, absent = network_work("cpu", (12, 20), {"tiny, ": tiny})
     assert list(work) == [PLAIN, *(f"tiny, {name}" for name in BACKENDS if name not in absent)]
     assert all(some() for some in work.values())
+
+
+def test_a_backend_that_fails_here_is_said_to_be_absent(monkeypatch: pytest.MonkeyPatch) -> None:
+    def opened(name: str, refiner: RefinerFile, *, device: str) -> Backend:
+        if name == "torch":
+            return Backend(name, lambda images: images)
+        raise RuntimeError("no kernel\nfor this")
+
+    monkeypatch.setattr(benchmark_work, "open_backend", opened)
+    tiny = RefinerFile.of(RefinerNetwork(RefinerArchitecture(features=4, blocks=1)))
+    work, absent = network_work("cpu", (12, 20), {"tiny, ": tiny})
+    assert list(work) == [PLAIN, "tiny, torch"]
+    assert absent == dict.fromkeys(BACKENDS.keys() - {"torch"}, "it fails here (no kernel for this)")
 
 
 def test_ratios_are_of_medians(found: Benchmark) -> None:

@@ -1,8 +1,9 @@
 """Whether training in bf16 is training in fp32: python tools/precision.py docs/performance/precision.json
 
 The paper's networks learn on procedural eyes in both precisions, from the same seeds, and in fp32 once more by one
-thread, which adds the same numbers in another order: no two curves can be nearer than those. Once the players play,
-they may differ by what another seed changes.
+thread, which adds the same numbers in another order: line by line no two curves can be nearer than those. What a curve
+has in the mean of its steps, and of the seeds, is free of that noise. Once the players play, they may differ by what
+another seed changes.
 """
 
 import json
@@ -24,12 +25,13 @@ from refiner.training import train
 
 PRECISIONS = ("fp32", "bf16")
 CONTROL = "fp32 by one thread"
+Array = np.ndarray[Any, np.dtype[np.float64]]
 FIGURES = ("change", "adversarial", "discriminator_loss", "accuracy_refined", "accuracy_real")
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--seeds", type=click.IntRange(2), default=3, help="Number of them.")
+@click.option("--seeds", type=click.IntRange(2), default=10, help="Number of them.")
 @click.option("--images", type=click.IntRange(16), default=600, help="Renders, and photographs of the stand-in.")
 @click.option("--steps", type=click.IntRange(4), default=100, help="Of pre-training; half as many of the game.")
 def main(out: Path, seeds: int, images: int, steps: int) -> None:
@@ -74,8 +76,12 @@ def _curve(folder: Path, name: str, seed: int, steps: int) -> list[dict[str, flo
 
 
 def _compared(curves: dict[str, list[list[dict[str, float]]]], steps: int) -> dict[str, Any]:
+    pretraining = {
+        name: np.array([[row["self_regularization"] for row in rows if row["step"] <= steps] for rows in some])
+        for name, some in curves.items()
+    }
     differences = {
-        name: [_differences(*pair, steps) for pair in zip(curves["fp32"], curves[name], strict=True)]
+        name: {part: list(ratio) for part, ratio in _ratios(pretraining["fp32"], pretraining[name]).items()}
         for name in ("bf16", CONTROL)
     }
     last = {precision: [rows[-1] for rows in curves[precision]] for precision in PRECISIONS}
@@ -85,13 +91,18 @@ def _compared(curves: dict[str, list[list[dict[str, float]]]], steps: int) -> di
     return {"pretraining_differences": differences, "figures": figures}
 
 
-def _differences(one: list[dict[str, float]], other: list[dict[str, float]], steps: int) -> dict[str, float]:
-    """How far two curves of pre-training are apart, relative, on average: in each half of the steps."""
-    rows = [(a, b) for a, b in zip(one, other) if a["step"] <= steps]
-    apart = {a["step"]: abs(b["self_regularization"] / a["self_regularization"] - 1) for a, b in rows}
-    early = [value for step, value in apart.items() if step <= steps / 2]
-    late = [value for step, value in apart.items() if steps / 2 < step <= steps]
-    return {"first half": float(np.mean(early)), "second half": float(np.mean(late))}
+def _ratios(exact: Array, other: Array) -> dict[str, Array]:
+    """How two curves of pre-training compare, each (seeds, lines of the log); by seed.
+
+    Apart are the lines, relative, on average: in each half of the steps. The level is that of the mean over all steps.
+    """
+    apart = np.abs(other / exact - 1)
+    half = exact.shape[1] // 2
+    return {
+        "apart in the first half": apart[:, :half].mean(axis=1),
+        "apart in the second half": apart[:, half:].mean(axis=1),
+        "level": other.mean(axis=1) / exact.mean(axis=1) - 1,
+    }
 
 
 if __name__ == "__main__":
