@@ -27,13 +27,18 @@ REFUTED = 4.0
 
 _FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "bf16")
 
+_LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
+"""What in the user's environment holds oneDNN, by which torch and OpenVINO compute, to a part of the processor."""
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD = -1, -3, 2**25  # of glibc's malloc.h
 
 
 @functools.cache
 def processor() -> dict[str, Any]:
-    """Name, usable cores and the arithmetic features that decide how fast a network runs."""
+    """Name, usable cores and the arithmetic features that decide how fast a network runs.
+
+    Features that oneDNN is held back from are not among them: a processor can be tried as one that has less.
+    """
     name, flags = platform.processor() or platform.machine(), ""
     if Path("/proc/cpuinfo").exists():
         for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
@@ -42,9 +47,28 @@ def processor() -> dict[str, Any]:
                 name = value.strip()
             elif key.strip() in ("flags", "Features"):
                 flags = value
-    present = flags.split()
+    limit = next((limit.upper() for name in _LIMITS if (limit := os.environ.get(name))), "")
+    present = set(flags.split()) - _withheld(limit)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {"name": name, "cores": cores, "features": [feature for feature in _FEATURES if feature in present]}
+    return {
+        "name": f"{name} (held to {limit})" if limit else name,
+        "cores": cores,
+        "features": [feature for feature in _FEATURES if feature in present],
+    }
+
+
+def _withheld(limit: str) -> set[str]:
+    """The features beyond what ``ONEDNN_MAX_CPU_ISA`` allows, as in ``AVX2`` or ``AVX512_CORE_BF16``."""
+    if not limit or limit in ("ALL", "DEFAULT") or "AMX" in limit or limit.startswith("AVX10"):
+        return set()
+    withheld = {"amx_bf16", "amx_int8"}
+    if not limit.endswith(("BF16", "FP16")):
+        withheld.add("avx512_bf16")
+    if not limit.startswith("AVX512"):
+        withheld.add("avx512f")
+    if not limit.startswith(("AVX2", "AVX512")):
+        withheld.add("avx2")
+    return withheld
 
 
 def versions() -> dict[str, str | None]:

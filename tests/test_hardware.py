@@ -21,6 +21,31 @@ def test_bf16_is_not_even_tried_where_it_is_emulated(monkeypatch: pytest.MonkeyP
     assert hardware.choose_precision("cpu", lambda precision: pytest.fail("tried")) == "fp32"
 
 
+@pytest.mark.parametrize(
+    ("limit", "features"),
+    [
+        ("", "avx2 avx512f avx512_bf16 amx_bf16 amx_int8"),
+        ("DEFAULT", "avx2 avx512f avx512_bf16 amx_bf16 amx_int8"),
+        ("AVX512_CORE_AMX", "avx2 avx512f avx512_bf16 amx_bf16 amx_int8"),
+        ("avx512_core_bf16", "avx2 avx512f avx512_bf16"),
+        ("AVX512_CORE_VNNI", "avx2 avx512f"),
+        ("AVX2_VNNI_2", "avx2"),
+        ("SSE41", ""),
+    ],
+)
+def test_a_processor_has_what_onednn_is_not_held_back_from(
+    limit: str, features: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
+    monkeypatch.delenv("DNNL_MAX_CPU_ISA", raising=False)
+    monkeypatch.setattr(hardware.Path, "exists", lambda path: True)
+    cpuinfo = "model name\t: A\nflags\t\t: fpu amx_int8 amx_bf16 avx2 avx512_bf16 avx512f\n"
+    monkeypatch.setattr(hardware.Path, "read_text", lambda path, errors: cpuinfo)
+    found = hardware.processor.__wrapped__()
+    assert found["name"] == (f"A (held to {limit.upper()})" if limit else "A")
+    assert found["features"] == features.split()
+
+
 @pytest.mark.parametrize(("slow", "chosen"), [("fp32", "bf16"), ("bf16", "fp32"), (None, "bf16")])
 def test_where_bf16_is_native_the_trial_decides(slow: str, chosen: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hardware, "processor", lambda: {"name": "new", "cores": 2, "features": ["amx_bf16"]})

@@ -17,6 +17,7 @@ from scaling_pictures import scaling_pictures, scaling_table
 from studying.pages import fill_tables
 
 from refiner.files import write_text
+from refiner.gaze.accuracy import seed_interval
 
 ROOT = Path(__file__).parent.parent
 
@@ -106,13 +107,13 @@ def precision_table(found: dict[str, Any]) -> str:
         f"{processor['name']}, {' '.join(processor['features'])}; {found['seeds']} seeds, "
         f"{found['steps']} steps of pre-training.",
         "",
-        f"| curve of pre-training against fp32's, mean [least, largest seed] | {' | '.join(differences)} |",
+        f"| curve of pre-training against fp32's, mean [95 % interval over seeds] | {' | '.join(differences)} |",
         f"| --- |{' --- |' * len(differences)}",
     ]
-    for half in next(iter(differences.values()))[0]:
-        apart = [[seed[half] for seed in seeds] for seeds in differences.values()]
-        cells = (f"{sum(v) / len(v):.1%} [{min(v):.1%}, {max(v):.1%}]" for v in apart)
-        lines.append(f"| apart in the {half} | {' | '.join(cells)} |")
+    for part in next(iter(differences.values())):
+        found_here = [seed_interval(ratios[part]) for ratios in differences.values()]
+        cells = (f"{some.mean:.1%} [{some.low:.1%}, {some.high:.1%}]" for some in found_here)
+        lines.append(f"| {part} | {' | '.join(cells)} |")
     lines += [
         "",
         "| at the end of the game | fp32, mean [least, largest seed] | bf16 |",

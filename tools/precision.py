@@ -92,17 +92,16 @@ def _compared(curves: dict[str, list[list[dict[str, float]]]], steps: int) -> di
 
 
 def _ratios(exact: Array, other: Array) -> dict[str, Array]:
-    """How two curves of pre-training compare, each (seeds, lines of the log); by seed.
+    """How two curves of pre-training compare, each (seeds, lines of the log), in each half of the steps; by seed.
 
-    Apart are the lines, relative, on average: in each half of the steps. The level is that of the mean over all steps.
+    Apart are the lines, relative, on average. The level is the mean of the lines, relative to the exact one.
     """
-    apart = np.abs(other / exact - 1)
-    half = exact.shape[1] // 2
-    return {
-        "apart in the first half": apart[:, :half].mean(axis=1),
-        "apart in the second half": apart[:, half:].mean(axis=1),
-        "level": other.mean(axis=1) / exact.mean(axis=1) - 1,
-    }
+    half = -(-exact.shape[1] // 2)
+    found = {}
+    for name, part in (("first half", slice(half)), ("second half", slice(-half, None))):
+        found[f"lines of the {name}, apart"] = np.abs(other[:, part] / exact[:, part] - 1).mean(axis=1)
+        found[f"level of the {name}, higher by"] = other[:, part].mean(axis=1) / exact[:, part].mean(axis=1) - 1
+    return found
 
 
 if __name__ == "__main__":
