@@ -29,7 +29,8 @@ from refiner.gaze.angles import angular_error_degrees
 from refiner.gaze.estimation import fit_estimator, predict_gaze
 from refiner.image_files import Image, write_image
 from refiner.images import contact_sheet, grey_levels, to_planes
-from refiner.records import LABELS_FILE, Record, column_values, read_labels
+from refiner.records import Record, column_values
+from refiner.tables import LABELS_FILE, read_labels
 from refiner.training import train
 
 Report = Callable[[str, int, int], None]

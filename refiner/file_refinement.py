@@ -14,8 +14,9 @@ from refiner.images import from_batch, to_batch
 from refiner.label_drift import DriftLimit, LabelDrift, measure_label_drift
 from refiner.label_regions import LabelRegion
 from refiner.outputs import Stamp
-from refiner.records import Labels, LabelTable
+from refiner.records import Labels
 from refiner.refinement import Refiner, RefinerSource
+from refiner.tables import LabelTable
 
 
 class FileTask(NamedTuple):

@@ -14,9 +14,9 @@ from refiner.image_files import IMAGE_SUFFIXES, is_image_file
 from refiner.label_drift import DRIFT_FILE, DriftLimit, LabelDrift, write_drift
 from refiner.label_regions import LabelRegion, source_labels
 from refiner.outputs import OutputFolder, Stamp, check_apart, open_output, stamp
-from refiner.records import REJECTED_FILE, LabelTable
 from refiner.refinement import RefinerSource
 from refiner.shards import Shard
+from refiner.tables import REJECTED_FILE, LabelTable
 
 SIDECAR_SUFFIXES = (".json", ".csv", ".txt", ".md", ".yaml", ".yml")
 """Files that are copied along with the images."""

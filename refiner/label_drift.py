@@ -10,7 +10,8 @@ import numpy as np
 
 from refiner.drift import degrees_of_gaze, score_drift
 from refiner.label_regions import MASK, PUPIL
-from refiner.records import Labels, write_table
+from refiner.records import Labels
+from refiner.tables import write_table
 
 DRIFT_FILE = "drift.csv"
 DRIFT_COLUMNS = ("file", "drift_px", "drift_deg", "score")

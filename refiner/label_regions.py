@@ -12,7 +12,8 @@ from refiner.errors import DataError, ImageError
 from refiner.image_files import read_image
 from refiner.images import highest_level, resize, to_grey
 from refiner.outputs import stamp
-from refiner.records import LABELS_FILE, Labels, LabelTable
+from refiner.records import Labels
+from refiner.tables import LABELS_FILE, LabelTable
 
 log = logging.getLogger(__name__)
 

@@ -26,8 +26,8 @@ from refiner.files import (
     write_bytes,
     write_text,
 )
-from refiner.records import LABELS_FILE, REJECTED_FILE, write_rejected
 from refiner.shards import Shard
+from refiner.tables import LABELS_FILE, REJECTED_FILE, write_rejected
 
 STATE_FOLDER = ".refiner"
 

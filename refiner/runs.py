@@ -18,8 +18,8 @@ from refiner.configuration_files import changed_keys, read_configuration, write_
 from refiner.errors import ConfigurationError, OutputError, RunError
 from refiner.files import TEMPORARY_PREFIX, JsonLines, locked, read_json_lines, read_regular, write_text
 from refiner.hardware import environment, resolve_device
-from refiner.records import REJECTED_FILE, write_rejected
 from refiner.refiner_names import REFINER_FILE
+from refiner.tables import REJECTED_FILE, write_rejected
 
 log = logging.getLogger(__name__)
 

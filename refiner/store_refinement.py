@@ -18,10 +18,11 @@ from refiner.label_drift import DriftLimit, LabelDrift, drift_columns, measure_l
 from refiner.label_regions import LabelRegion
 from refiner.outputs import check_apart, stamp
 from refiner.parts import Line, Parts, fingerprint, write_lines
-from refiner.records import Labels, write_rejected
+from refiner.records import Labels
 from refiner.refinement import Refiner, RefinerSource
 from refiner.shards import Shard
 from refiner.store import ImageWriter, copy_store, hdf5_errors, join_images, new_file, write_attributes, write_numbers
+from refiner.tables import write_rejected
 from refiner.targets import StoreTarget, open_store
 
 PART, PART_PIXELS = 1024, 2**22

@@ -26,10 +26,10 @@ from refiner.outputs import (
     open_output,
 )
 from refiner.parts import Parts
-from refiner.records import LABELS_FILE, REJECTED_COLUMNS, REJECTED_FILE, write_rejected, write_table
 from refiner.shards import Shard
 from refiner.store import ImageKind, hdf5_errors, join_images, new_file, write_attributes, write_columns
 from refiner.store_names import is_store_name
+from refiner.tables import LABELS_FILE, REJECTED_COLUMNS, REJECTED_FILE, write_rejected, write_table
 
 DONE_FILE = "done.json"
 """In the state folder: the job that is finished, and its summary."""

@@ -11,7 +11,7 @@ from refiner.configuration import TrainingConfiguration
 from refiner.evaluation.two_sample import told_apart
 from refiner.gaze.configuration import GazeConfiguration
 from refiner.image_files import write_image
-from refiner.records import write_labels
+from refiner.tables import write_labels
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 

@@ -26,8 +26,9 @@ from refiner.image_files import LOSSLESS, read_image, write_image
 from refiner.images import equalization, equalize, to_grey
 from refiner.outputs import open_output
 from refiner.parts import PartFiles, write_part
-from refiner.records import Record, read_labels
+from refiner.records import Record
 from refiner.store import FORMAT, FORMAT_VERSION
+from refiner.tables import read_labels
 
 
 def noise(shape: tuple[int, ...], dtype: str = "uint8", seed: int = 0) -> np.ndarray:

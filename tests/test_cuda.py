@@ -16,10 +16,10 @@ from refiner.gaze.prediction import GazeEstimator
 from refiner.gaze.training import train_estimator
 from refiner.image_files import read_image, write_image
 from refiner.networks import RefinerNetwork
-from refiner.records import write_labels
 from refiner.refinement import Refiner
 from refiner.refiner_files import RefinerFile, load_refiner
 from refiner.refiner_names import ready_refiners
+from refiner.tables import write_labels
 from refiner.training import train
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")

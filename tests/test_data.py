@@ -15,7 +15,7 @@ from refiner.conversion import Conversion, convert
 from refiner.data import ImageDomain, Sampler, StoredImages, load_domain
 from refiner.errors import DataError, ImageError
 from refiner.image_files import write_image
-from refiner.records import write_labels
+from refiner.tables import write_labels
 
 EYE = (np.arange(8 * 12) * 2).reshape(8, 12).astype(np.uint8)
 

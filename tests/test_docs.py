@@ -17,8 +17,8 @@ from refiner.losses import SELF_REGULARIZATIONS
 from refiner.network_sections import DiscriminatorSection, RefinerSection
 from refiner.objectives import OBJECTIVES
 from refiner.players import CONDITIONS
-from refiner.records import write_labels
 from refiner.rivals import GAMES
+from refiner.tables import write_labels
 
 ROOT = Path(__file__).parent.parent
 GUIDE = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")

@@ -16,9 +16,9 @@ from refiner.errors import DataError, ImageError
 from refiner.image_files import write_image
 from refiner.label_regions import MASK, LabelRegion
 from refiner.networks import RefinerNetwork
-from refiner.records import write_labels
 from refiner.refinement import Refiner
 from refiner.refiner_files import save_refiner
+from refiner.tables import write_labels
 
 COUNT, HEIGHT, WIDTH = 6, 40, 64
 

@@ -51,6 +51,7 @@ RANKS = {
     ],
     2: ["image_files", "configuration", "configuration_files", "refiner_files", "checkpoints", "eyes", "engines"],
     3: ["images", "records", "exporting", "artefacts", "named_transforms"],
+    3.5: ["tables"],
     4: ["columns", "label_geometry", "runs", "eyes.camera", "eyes.calibration", "outputs", "backends"],
     5: ["store", "augmentation", "label_regions"],
     6: ["formats", "parts", "label_drift"],

@@ -16,7 +16,8 @@ from refiner.errors import ImageError, OutputError
 from refiner.formats.store import Store
 from refiner.image_files import write_image
 from refiner.parts import Parts, write_part
-from refiner.records import Record, read_labels
+from refiner.records import Record
+from refiner.tables import read_labels
 from refiner.targets import FolderTarget, StoreTarget, open_folder, open_store
 
 EYE = np.arange(45, dtype=np.uint8).reshape(5, 9)

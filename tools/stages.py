@@ -31,10 +31,10 @@ from refiner.images import from_batch, to_batch
 from refiner.label_drift import NO_LIMIT, measure_label_drift
 from refiner.label_regions import ANYTHING
 from refiner.outputs import stamp
-from refiner.records import LABELS_FILE, LabelTable
 from refiner.refinement import RefinerSource
 from refiner.refiner_files import load_refiner, refiner_digest
 from refiner.refiner_names import ready_refiners
+from refiner.tables import LABELS_FILE, LabelTable
 
 READY = ready_refiners()["stand-in"]
 WHOLE = "all of it, as one process does it"

@@ -18,7 +18,8 @@ from refiner.files import write_text
 from refiner.image_files import write_image
 from refiner.images import grey_levels
 from refiner.parts import Parts, fingerprint, write_part
-from refiner.records import LABELS_FILE, Labels, Record, write_labels
+from refiner.records import Labels, Record
+from refiner.tables import LABELS_FILE, write_labels
 from refiner.targets import open_store
 
 CHUNK = 256

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from refiner.errors import DataError
 from refiner.image_files import Image, is_image_file, read_image
-from refiner.records import LABELS_FILE, Labels, LabelTable, Record
+from refiner.records import Labels, Record
+from refiner.tables import LABELS_FILE, LabelTable
 
 log = logging.getLogger(__name__)
 

@@ -27,7 +27,8 @@ from refiner.formats.first_files import first_files
 from refiner.formats.folder import list_files
 from refiner.formats.mat_files import read_mat
 from refiner.image_files import Image, read_image
-from refiner.records import LABELS_FILE, Labels, Record
+from refiner.records import Labels, Record
+from refiner.tables import LABELS_FILE
 
 FX, FY = 588.03, 587.07
 """Focal lengths of the camera, in pixels."""

@@ -19,7 +19,8 @@ from refiner.errors import DataError, ImageError
 from refiner.formats.first_files import first_files
 from refiner.formats.folder import list_files
 from refiner.image_files import Image, is_image_file, read_image
-from refiner.records import LABELS_FILE, Record
+from refiner.records import Record
+from refiner.tables import LABELS_FILE
 
 log = logging.getLogger(__name__)
 

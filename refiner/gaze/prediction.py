@@ -17,7 +17,8 @@ from refiner.gaze.estimator_files import EstimatorFile, load_estimator
 from refiner.hardware import resolve_device
 from refiner.image_files import Image, read_image
 from refiner.outputs import check_apart
-from refiner.records import PAIRS, write_rejected, write_table
+from refiner.records import PAIRS
+from refiner.tables import write_rejected, write_table
 
 BATCH = 32
 """Images in a batch, the last one filled up: an image's gaze does not depend on what it was batched with."""

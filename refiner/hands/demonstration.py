@@ -22,7 +22,8 @@ from refiner.hands.rendering import rendered_hands
 from refiner.hands.sensor import StandInSensor
 from refiner.hands.skeleton import HandRanges, stand_in_hands
 from refiner.label_regions import LabelRegion
-from refiner.records import LABELS_FILE, column_values, read_labels
+from refiner.records import column_values
+from refiner.tables import LABELS_FILE, read_labels
 from refiner.training import train
 
 SIZE = (64, 64)

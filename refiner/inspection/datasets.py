@@ -20,7 +20,8 @@ from refiner.inspection.facts import EXAMPLES, DatasetFacts, Images, Reject, Sig
 from refiner.inspection.fit import SAMPLE, AppearanceMeter
 from refiner.inspection.irises import Reading, iris_scale
 from refiner.inspection.labels import LabelMeter, as_numbers
-from refiner.records import LABELS_FILE, LabelTable, Record
+from refiner.records import Record
+from refiner.tables import LABELS_FILE, LabelTable
 
 FLAT = 1.0
 """Standard deviation, in levels of the image's own type, below which it shows nothing."""

@@ -12,7 +12,7 @@ from refiner.configuration import TrainingConfiguration
 from refiner.configuration_files import read_configuration
 from refiner.files import read_json_lines
 from refiner.inspection.findings import Finding
-from refiner.records import REJECTED_FILE
+from refiner.tables import REJECTED_FILE
 
 _SIGNS_OF_A_RUN = ("metrics.jsonl", "environment.json", "checkpoints")
 

@@ -14,7 +14,7 @@ from refiner.formats import FORMATS
 from refiner.image_files import read_image, write_image
 from refiner.images import equalization
 from refiner.outputs import open_output
-from refiner.records import read_labels
+from refiner.tables import read_labels
 
 
 @pytest.fixture

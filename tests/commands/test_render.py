@@ -12,7 +12,7 @@ from refiner.formats.store import Store
 from refiner.image_files import read_image
 from refiner.images import grey_levels
 from refiner.parts import PartFiles
-from refiner.records import read_labels
+from refiner.tables import read_labels
 
 
 def run(*arguments: object) -> Result:

@@ -496,7 +496,7 @@ def test_a_head_turned_to_the_left_brings_the_outer_corner_nearer(records: list[
 
 def test_photographs_of_mpiigaze_agree_in_sign(real_data: Path) -> None:
     """There too people look to the side that their head turns to."""
-    from refiner.records import read_labels
+    from refiner.tables import read_labels
 
     labels = read_labels(real_data / "mpiigaze_p00_dev" / "labels.csv").values()
     gaze, head = column_values(labels, "gaze"), column_values(labels, "head_pose")

@@ -9,7 +9,7 @@ from refiner.errors import DataError, ImageError
 from refiner.gaze.data import eye_patch, load_patches, split_held_out, to_levels
 from refiner.image_files import read_image, write_image
 from refiner.images import to_planes
-from refiner.records import read_labels, write_labels
+from refiner.tables import read_labels, write_labels
 
 
 def load(*paths: Path, **options: object) -> object:

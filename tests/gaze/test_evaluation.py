@@ -13,7 +13,7 @@ from refiner.gaze.estimators import GazeNetwork, HeadPose
 from refiner.gaze.evaluation import evaluate_estimators
 from refiner.gaze.plots import write_plots
 from refiner.gaze.prediction import GazeEstimator
-from refiner.records import read_labels, write_labels
+from refiner.tables import read_labels, write_labels
 
 
 class Known:

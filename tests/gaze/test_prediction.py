@@ -13,7 +13,7 @@ from refiner.gaze.estimators import GazeNetwork, HeadPose
 from refiner.gaze.prediction import GazeEstimator, predict_dataset, predict_image
 from refiner.image_files import read_image, write_image
 from refiner.images import to_planes
-from refiner.records import read_labels, write_labels
+from refiner.tables import read_labels, write_labels
 
 
 def estimator(*, equalize: bool = False, head_pose: HeadPose = False) -> GazeEstimator:

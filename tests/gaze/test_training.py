@@ -19,8 +19,8 @@ from refiner.gaze.data import load_patches
 from refiner.gaze.estimator_files import load_estimator
 from refiner.gaze.prediction import GazeEstimator
 from refiner.gaze.training import train_estimator
-from refiner.records import read_labels, write_labels
 from refiner.runs import CLOCK_COLUMNS
+from refiner.tables import read_labels, write_labels
 
 
 def changed(configuration: GazeConfiguration, **values: Any) -> GazeConfiguration:

@@ -16,7 +16,8 @@ from refiner.inspection.datasets import inspect_dataset, spread
 from refiner.inspection.facts import DatasetFacts
 from refiner.inspection.faults import find_faults
 from refiner.inspection.findings import Finding
-from refiner.records import Record, write_labels
+from refiner.records import Record
+from refiner.tables import write_labels
 
 COUNT = 40
 

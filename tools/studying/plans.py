@@ -11,7 +11,7 @@ from studying.tasks import Task
 
 from refiner.errors import DataError
 from refiner.eyes.calibration import stated
-from refiner.records import LABELS_FILE
+from refiner.tables import LABELS_FILE
 
 ALL, FIRST, SECOND = "all", "first", "second"
 """Parts of a target: everything, or every other group."""
