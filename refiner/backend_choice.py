@@ -19,7 +19,7 @@ import numpy as np
 
 from refiner import artefacts
 from refiner.architecture import RefinerArchitecture
-from refiner.backends import BACKENDS, Array, Backend, is_available, open_backend
+from refiner.backends import BACKENDS, Array, Backend, is_available, is_compiled, open_backend
 from refiner.errors import ImageError, RefinerError
 from refiner.formats import open_dataset
 from refiner.formats.folder import list_files
@@ -43,8 +43,8 @@ WORKER = 2 * 10**11
 CARD_WORKERS = 4
 """Processes that share a card unless more are asked for: each takes half a gigabyte of it, and then its batches."""
 
-NOT_TRIED = "torch-compiled"
-"""Compiling takes longer than a job gains by it on a processor."""
+COMPILING = 5 * 10**13
+"""Multiplications of a job below which compiling by torch, ten seconds of every process, takes more than it gives."""
 
 ROUNDS, ROUND_SECONDS = 3, 0.08
 
@@ -90,10 +90,15 @@ def _folder_extent(source: Path) -> Extent:
 
 def workers_for(extent: Extent, architecture: RefinerArchitecture, device: str) -> int:
     """Processes that pay for a job: one alone where there is little to do, at most one a core, few on a card."""
-    weights = sum(math.prod(shape) for _, shape in architecture.shapes())
-    multiplications = extent.pixels * weights // architecture.unshuffle**2  # each once at every place of the trunk
     most = int(processor()["cores"])
-    return min(most if device == "cpu" else min(most, CARD_WORKERS), 1 + multiplications // WORKER)
+    worth = 1 + _multiplications(extent, architecture) // WORKER
+    return min(most if device == "cpu" else min(most, CARD_WORKERS), worth)
+
+
+def _multiplications(extent: Extent, architecture: RefinerArchitecture) -> int:
+    """Each weight once at every place of the trunk."""
+    weights = sum(math.prod(shape) for _, shape in architecture.shapes())
+    return extent.pixels * weights // architecture.unshuffle**2
 
 
 def backend_for(extent: Extent, refiner: RefinerFile, *, device: str) -> str:
@@ -111,20 +116,22 @@ def backend_for(extent: Extent, refiner: RefinerFile, *, device: str) -> str:
     height, width = (min(side, largest) for side, largest in zip(extent.size, _TRIAL, strict=True))
     architecture = refiner.architecture
     batch = (batch_size(architecture, height, width, "cpu"), architecture.channels, height, width)
-    return _remembered(architecture, batch) or _tried(refiner, batch)
+    compiling = _multiplications(extent, architecture) >= COMPILING
+    names = [name for name in BACKENDS if is_available(name) and (compiling or not is_compiled(name))]
+    key = artefacts.machine_key(str(architecture), batch, names)  # all that speed depends on
+    return _remembered(key) or _tried(refiner, batch, names, key)
 
 
-def _tried(refiner: RefinerFile, batch: tuple[int, ...]) -> str:
+def _tried(refiner: RefinerFile, batch: tuple[int, ...], names: Sequence[str], key: str) -> str:
     images = np.random.default_rng(0).uniform(-1, 1, batch).astype(np.float32)
-    name = fastest_backend(refiner, images).name
-    choices = {**_choices(), _key(refiner.architecture, batch): name}
-    artefacts.keep(_cache(), f"{json.dumps(choices, indent=1)}\n".encode())
+    name = fastest_backend(refiner, images, names).name
+    artefacts.keep(_cache(), f"{json.dumps({**_choices(), key: name}, indent=1)}\n".encode())
     return name
 
 
-def _remembered(architecture: RefinerArchitecture, batch: tuple[int, ...]) -> str | None:
+def _remembered(key: str) -> str | None:
     """What an earlier trial on this machine chose, as long as it is still there."""
-    name = _choices().get(_key(architecture, batch))
+    name = _choices().get(key)
     if name is None or not is_available(name):
         return None
     log.info("backend %s, as a trial on this machine found (%s)", name, _cache())
@@ -143,28 +150,22 @@ def _cache() -> Path:
     return artefacts.cache_folder() / "backends.json"
 
 
-def _key(architecture: RefinerArchitecture, batch: tuple[int, ...]) -> str:
-    """All that speed depends on."""
-    return artefacts.machine_key(str(architecture), batch)
-
-
-def fastest_backend(refiner: RefinerFile, images: Array) -> Backend:
+def fastest_backend(refiner: RefinerFile, images: Array, names: Sequence[str]) -> Backend:
     """The backend that is fastest here with one thread, by a short trial.
 
     Args:
         refiner: whose network is tried.
         images: a batch, (N, C, H, W), as refining takes them.
+        names: of the backends that are tried, ``torch`` first.
     """
     with _own_threads():
-        return _fastest(list(_sound_backends(refiner, images)), images)
+        return _fastest(list(_sound_backends(refiner, images, names)), images)
 
 
-def _sound_backends(refiner: RefinerFile, images: Array) -> Iterator[Backend]:
+def _sound_backends(refiner: RefinerFile, images: Array, names: Sequence[str]) -> Iterator[Backend]:
     """Those that give what torch gives: not every library computes all that a processor promises."""
     expected: Array | None = None
-    for name in BACKENDS:  # torch comes first
-        if name == NOT_TRIED or not is_available(name):
-            continue
+    for name in names:
         try:
             backend = open_backend(name, refiner, device="cpu", threads=1)
             refined = backend(images)

@@ -7,6 +7,7 @@ seconds, is not where another computes.
 import functools
 import importlib.util
 import io
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from refiner.refiner_files import RefinerFile
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.nn import Module
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -74,7 +76,7 @@ def _open_torch(name: str, refiner: RefinerFile, device: str, threads: int | Non
     network = refiner.network().to(device).to(memory_format=torch.channels_last)
     # A card has bf16 without being asked: its own fp32 rounds otherwise than the processor's, too.
     halved = name.endswith("-bf16") or (device == "cuda" and computes_bf16(device))
-    compute = torch.compile(network, dynamic=True) if name.endswith("-compiled") else network
+    compute = _compiled(network, device) if is_compiled(name) else network
 
     @torch.inference_mode()
     def run(images: "Tensor") -> "Tensor":
@@ -86,8 +88,8 @@ def _open_torch(name: str, refiner: RefinerFile, device: str, threads: int | Non
         backend = Backend(name, lambda images: run(torch.from_numpy(images)).numpy())
     else:
         backend = Backend(name, _on_card(run), _OVERLAPPING)
-    if name.endswith("-compiled"):
-        _compile(backend, refiner.architecture.channels)
+    if is_compiled(name):
+        _try_out(backend, refiner.architecture.channels)
     return backend
 
 
@@ -109,8 +111,34 @@ def _on_card(run: Callable[["Tensor"], "Tensor"]) -> Callable[[Array], Array]:
     return there_and_back
 
 
-def _compile(backend: Backend, channels: int) -> None:
-    """Have it done with the first images, so that what is missing is said before there is work at stake."""
+_SIZES = 10_000  # of images, for each of which a processor's code is compiled; with torch's 8 the others would not be
+
+
+def _compiled(network: "Module", device: str) -> Callable[["Tensor"], "Tensor"]:
+    """A network that torch compiles: for any size on a card, for each size on a processor, in seconds.
+
+    Only there, and only for fixed sizes, torch freezes the weights: they are laid out as the processor's convolutions
+    want them, and what follows a convolution is done within it.
+    """
+    import torch
+    from torch._dynamo import config as sizes
+    from torch._inductor import config as code
+
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it warns that there is no card
+    if device != "cpu":
+        return torch.compile(network, dynamic=True)
+    compute = torch.compile(network, dynamic=False)
+
+    def frozen(images: "Tensor") -> "Tensor":
+        with code.patch(freezing=True), sizes.patch(recompile_limit=_SIZES, accumulated_recompile_limit=_SIZES):
+            refined: Tensor = compute(images)
+        return refined
+
+    return frozen
+
+
+def _try_out(backend: Backend, channels: int) -> None:
+    """Have a first one compiled, so that what is missing is said before there is work at stake."""
     try:
         backend(np.zeros((2 * backend.side_by_side, channels, 32, 40), np.float32))
     except RuntimeError as error:
@@ -212,6 +240,7 @@ BACKENDS: dict[str, Callable[[str, RefinerFile, str, int | None], Backend]] = {
     "torch": _open_torch,
     "torch-bf16": _open_torch,
     "torch-compiled": _open_torch,
+    "torch-compiled-bf16": _open_torch,
     "openvino": _open_openvino,
     "openvino-bf16": _open_openvino,
     "onnx": _open_onnx,
@@ -222,6 +251,11 @@ ON_CARDS = frozenset({"torch", "torch-compiled"})
 """Those that compute on a graphics card, too."""
 
 _PACKAGES = {"torch": ("torch",), "openvino": ("openvino",), "onnx": ("onnxruntime", "onnx")}
+
+
+def is_compiled(name: str) -> bool:
+    """Whether torch compiles for a backend of that name, which takes seconds in every process."""
+    return name.startswith("torch-compiled")
 
 
 def is_available(name: str) -> bool:

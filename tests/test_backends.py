@@ -36,7 +36,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "half": {"features": 8, "blocks": 1, "unshuffle": 2, "output": "residual", "smooth_change": True},
 }
 OTHERS = ("openvino", "onnx")
-HALVED = ("torch-bf16", "openvino-bf16")
+HALVED = ("torch-bf16", "torch-compiled-bf16", "openvino-bf16")
 NATIVE = computes_bf16("cpu")
 
 
@@ -207,7 +207,9 @@ def test_onnx_without_its_runtime_is_the_extra_that_is_missing(monkeypatch: pyte
 
 
 def test_what_no_backend_can_do_is_refused() -> None:
-    with pytest.raises(ValueError, match="expected one of torch, torch-bf16, torch-compiled, openvino, openvino-bf16"):
+    with pytest.raises(
+        ValueError, match="expected one of torch, torch-bf16, torch-compiled, torch-compiled-bf16, openvino"
+    ):
         open_backend("tensorflow", refiner_of("paper"), device="cpu")
     for name in set(BACKENDS) - ON_CARDS:
         with pytest.raises(DeviceError, match=f"--backend {name} computes on the CPU"):

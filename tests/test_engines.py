@@ -257,7 +257,7 @@ def test_a_trial_is_of_one_thread_and_leaves_the_threads_as_they_were(
 
     monkeypatch.setattr(backend_choice, "open_backend", opened)
     monkeypatch.setattr(backend_choice, "ROUND_SECONDS", 0.0)
-    fastest_backend(load_refiner(place / "refiner.safetensors"), np.zeros((2, 1, 8, 12), np.float32))
+    fastest_backend(load_refiner(place / "refiner.safetensors"), np.zeros((2, 1, 8, 12), np.float32), ["torch", "onnx"])
     assert tried == {1}
     assert torch.get_num_threads() == before
 

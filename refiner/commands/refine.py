@@ -36,7 +36,9 @@ from refiner.commands.reporting import one_line, print_json, progress
 @device_option
 @click.option(
     "--backend",
-    type=click.Choice(["auto", "torch", "torch-bf16", "torch-compiled", "openvino", "openvino-bf16", "onnx"]),
+    type=click.Choice(
+        ["auto", "torch", "torch-bf16", "torch-compiled", "torch-compiled-bf16", "openvino", "openvino-bf16", "onnx"]
+    ),
     default="auto",
     show_default=True,
     help="What computes: auto tries what is installed, where there is much to do; openvino and onnx are extras.",
