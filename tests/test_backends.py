@@ -166,7 +166,9 @@ def test_where_torch_cannot_compile_it_is_said_before_there_is_work(monkeypatch:
 def test_every_size_of_image_is_compiled() -> None:
     from torch._dynamo.utils import counters
 
-    compiled = open_backend("torch-compiled", RefinerFile.of(RefinerNetwork(RefinerArchitecture(1, 1, 1))), device="cpu")
+    compiled = open_backend(
+        "torch-compiled", RefinerFile.of(RefinerNetwork(RefinerArchitecture(1, 1, 1))), device="cpu"
+    )
     before = counters["stats"]["unique_graphs"]
     for width in range(5, 14):  # torch itself would stop at eight
         compiled(np.zeros((1, 1, 4, width), np.float32))
