@@ -104,7 +104,8 @@ def _multiplications(extent: Extent, architecture: RefinerArchitecture) -> int:
 def backend_for(extent: Extent, refiner: RefinerFile, *, device: str) -> str:
     """The name of the backend to refine a job with, as one thread finds it.
 
-    A folder that grows keeps its backend, and its results, however many processes come to share the cores.
+    A folder that grows keeps its backend, and its results, however many processes come to share the cores; unless it
+    grows so large that compiling pays, and wins.
 
     Args:
         extent: of the job.

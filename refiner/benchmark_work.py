@@ -19,10 +19,11 @@ from refiner.errors import DeviceError, OutputError
 from refiner.eyes import EyeParameters
 from refiner.eyes.writing import rendered_records, write_folder
 from refiner.game import Game
-from refiner.hardware import choose_precision
+from refiner.hardware import choose_precision, keep_freed_memory
 from refiner.image_files import write_image
 from refiner.memory import PeakMemory
 from refiner.networks import RefinerNetwork
+from refiner.plain_network import PlainNetwork
 from refiner.players import training_trial
 from refiner.randomness import torch_generator
 from refiner.refinement import batch_size
@@ -49,7 +50,10 @@ def own_networks() -> dict[str, RefinerFile]:
 
 
 def network_work(
-    device: str, size: tuple[int, int], networks: Mapping[str, RefinerFile]
+    device: str,
+    size: tuple[int, int],
+    networks: Mapping[str, RefinerFile],
+    plain: Callable[[tuple[int, ...], str], Callable[[], int]] = PlainNetwork,
 ) -> tuple[dict[str, Callable[[], int]], dict[str, str]]:
     """Each network by each backend, from and to the memory of the processor, in the batches that refining takes.
 
@@ -57,12 +61,14 @@ def network_work(
         device: ``cpu`` or ``cuda``.
         size: (height, width) of the images.
         networks: grey, by how the names of their measurements begin.
+        plain: makes the work of :data:`PLAIN` for a shape of batches and a device.
 
     Returns:
         The work, :data:`PLAIN` first, and why a backend is absent.
     """
+    keep_freed_memory()  # as refining does
     batches = {title: _batch(network, device, size) for title, network in networks.items()}
-    work: dict[str, Callable[[], int]] = {PLAIN: partial(_run, _plain(device), _batch(_refiner(PAPER), device, size))}
+    work: dict[str, Callable[[], int]] = {PLAIN: plain(_batch(_refiner(PAPER), device, size).shape, device)}
     absent = {}
     for name in BACKENDS:
         for title, network in networks.items():
@@ -85,17 +91,6 @@ def _batch(network: RefinerFile, device: str, size: tuple[int, int]) -> Array:
 
 def _refiner(title: str) -> RefinerFile:
     return load_refiner(ready_refiners()["stand-in"]) if title == READY else RefinerFile.of(RefinerNetwork())
-
-
-def _plain(device: str) -> Callable[[Array], Array]:
-    network = RefinerNetwork().to(device).eval()
-
-    @torch.inference_mode()
-    def compute(images: Array) -> Array:
-        refined: Array = network(torch.from_numpy(images).to(device)).cpu().numpy()
-        return refined
-
-    return compute
 
 
 def _run(compute: Callable[[Array], Array], images: Array) -> int:

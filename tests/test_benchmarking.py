@@ -12,7 +12,9 @@ from refiner.backends import BACKENDS, Backend, is_compiled
 from refiner.benchmark_work import NETWORKS, PLAIN, network_work
 from refiner.benchmarking import Benchmark, benchmark
 from refiner.commands import main
+from refiner.errors import OutputError
 from refiner.networks import RefinerNetwork
+from refiner.plain_network import PlainNetwork
 from refiner.refiner_files import RefinerFile
 
 
@@ -48,6 +50,15 @@ def test_any_networks_are_measured_beside_the_paper_s() -> None:
     work, absent = network_work("cpu", (12, 20), {"tiny, ": tiny})
     assert list(work) == [PLAIN, *(f"tiny, {name}" for name in BACKENDS if name not in absent)]
     assert all(some() for some in work.values())
+
+
+def test_the_plain_network_is_computed_by_another_process_and_its_end_is_noticed() -> None:
+    network = PlainNetwork((3, 1, 12, 20), "cpu")
+    assert [network(), network()] == [3, 3]
+    network._process.kill()
+    network._process.wait()
+    with pytest.raises(OutputError, match="the process with the plain network has ended"):
+        network()
 
 
 def test_a_backend_that_fails_here_is_said_to_be_absent(monkeypatch: pytest.MonkeyPatch) -> None:

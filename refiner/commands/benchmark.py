@@ -67,10 +67,11 @@ def _profile(size: tuple[int, int], device: str, as_json: bool) -> None:
     """Operations of the networks by PyTorch, and of a step of training."""
     from refiner.benchmark_work import network_work, own_networks, training_work
     from refiner.hardware import resolve_device
+    from refiner.plain_network import plain_work
     from refiner.profiling import profile_work
 
     device = resolve_device(device)
-    networks = network_work(device, size, own_networks())[0]
+    networks = network_work(device, size, own_networks(), plain=plain_work)[0]
     networks = {name: work for name, work in networks.items() if "torch" in name or "fp32" in name}
     found = profile_work({**networks, **training_work(device, size)}, device=device)
     if as_json:
