@@ -1,5 +1,6 @@
 """What a refiner network is built from, and what follows from that alone, without building it."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Literal
@@ -81,6 +82,11 @@ class RefinerArchitecture:
             yield from _convolution("head", UNFOLDED + self.channels, self.channels, 3)
         else:
             yield from _convolution("head", self.features, self.channels, 1)
+
+    def multiplications(self, pixels: int) -> int:
+        """Of images with so many pixels: each weight once at every place of the trunk."""
+        weights = sum(math.prod(shape) for _, shape in self.shapes())
+        return pixels * weights // self.unshuffle**2
 
 
 def _convolution(name: str, inputs: int, outputs: int, kernel: int) -> Iterator[tuple[str, tuple[int, ...]]]:

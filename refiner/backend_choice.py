@@ -8,7 +8,6 @@ import contextlib
 import itertools
 import json
 import logging
-import math
 import statistics
 import time
 from collections.abc import Iterator, Sequence
@@ -91,14 +90,8 @@ def _folder_extent(source: Path) -> Extent:
 def workers_for(extent: Extent, architecture: RefinerArchitecture, device: str) -> int:
     """Processes that pay for a job: one alone where there is little to do, at most one a core, few on a card."""
     most = int(processor()["cores"])
-    worth = 1 + _multiplications(extent, architecture) // WORKER
+    worth = 1 + architecture.multiplications(extent.pixels) // WORKER
     return min(most if device == "cpu" else min(most, CARD_WORKERS), worth)
-
-
-def _multiplications(extent: Extent, architecture: RefinerArchitecture) -> int:
-    """Each weight once at every place of the trunk."""
-    weights = sum(math.prod(shape) for _, shape in architecture.shapes())
-    return extent.pixels * weights // architecture.unshuffle**2
 
 
 def backend_for(extent: Extent, refiner: RefinerFile, *, device: str) -> str:
@@ -117,7 +110,7 @@ def backend_for(extent: Extent, refiner: RefinerFile, *, device: str) -> str:
     height, width = (min(side, largest) for side, largest in zip(extent.size, _TRIAL, strict=True))
     architecture = refiner.architecture
     batch = (batch_size(architecture, height, width, "cpu"), architecture.channels, height, width)
-    compiling = _multiplications(extent, architecture) >= COMPILING
+    compiling = architecture.multiplications(extent.pixels) >= COMPILING
     names = [name for name in BACKENDS if is_available(name) and (compiling or not is_compiled(name))]
     key = artefacts.machine_key(str(architecture), batch, names)  # all that speed depends on
     return _remembered(key) or _tried(refiner, batch, names, key)

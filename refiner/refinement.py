@@ -177,6 +177,11 @@ class RefinerSource:
         by = "" if self.backend == "torch" else f" by {self.backend}"
         return self.file_digest + by + ("" if self.device == "cpu" else f" on {self.device}")
 
+    @property
+    def architecture(self) -> RefinerArchitecture:
+        """Of the refiner."""
+        return (self.loaded or load_refiner(self.path)).architecture
+
     def open(self) -> Refiner:
         """Load it.
 

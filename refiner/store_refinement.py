@@ -19,14 +19,26 @@ from refiner.label_regions import LabelRegion
 from refiner.outputs import check_apart, stamp
 from refiner.parts import Line, Parts, fingerprint, write_lines
 from refiner.records import Labels
-from refiner.refinement import Refiner, RefinerSource
+from refiner.refinement import Refiner, RefinerSource, batch_size
 from refiner.shards import Shard
-from refiner.store import ImageWriter, copy_store, hdf5_errors, join_images, new_file, write_attributes, write_numbers
+from refiner.store import (
+    ImageKind,
+    ImageWriter,
+    copy_store,
+    hdf5_errors,
+    join_images,
+    new_file,
+    write_attributes,
+    write_numbers,
+)
 from refiner.tables import write_rejected
 from refiner.targets import StoreTarget, open_store
 
-PART, PART_PIXELS = 1024, 2**22
-"""Images in a part, and pixels from which on there are fewer: what a kill costs on each worker."""
+PART, PART_PIXELS, PART_WORK = 1024, 2**22, 2 * 10**11
+"""Images in a part, and pixels, or multiplications of a processor, from which on there are fewer.
+
+A part is what a kill costs on each worker, and what all but the last to finish wait for in the end.
+"""
 
 _SMALLEST_PART = 16
 
@@ -68,14 +80,24 @@ def refine_store(
         if (summary := target.finished(job)) is not None:
             report(count, count)
             return 0, count, int(summary or 0)
-        size = max(_SMALLEST_PART, min(PART, PART_PIXELS // (store.kind.height * store.kind.width)))
-        parts = Parts(target.parts_folder, job=job, count=-(-count // size), shared=shard is not None)
+        size = _part_size(store.kind, refiner)
+        parts = Parts(target.parts_folder, job=f"{job} by {size}", count=-(-count // size), shared=shard is not None)
         made, before = _make_parts(parts, PartRefinement(refiner, store, parts, size, region), engine, shard, report)
         if shard is not None:
             return made, before, 0
         rejected = _finish(store, target, parts, {**facts, "job": job}, limit)
         parts.remove()
     return made, before, rejected
+
+
+def _part_size(kind: ImageKind, refiner: RefinerSource) -> int:
+    """Images in a part: whole batches, where there are several."""
+    pixels = kind.height * kind.width
+    size = min(PART, PART_PIXELS // pixels)
+    if refiner.device == "cpu":
+        size = min(size, PART_WORK // max(1, refiner.architecture.multiplications(pixels)))
+    size -= size % min(max(1, size), batch_size(refiner.architecture, kind.height, kind.width, refiner.device))
+    return max(_SMALLEST_PART, size)
 
 
 def _make_parts(

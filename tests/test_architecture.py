@@ -37,6 +37,15 @@ def test_shapes_are_those_of_the_weights(channels: int, unshuffle: int) -> None:
     assert list(architecture.shapes()) == [(name, tuple(value.shape)) for name, value in weights.items()]
 
 
+def test_multiplications_of_the_paper_s_refiner_and_of_a_trunk_at_half_resolution() -> None:
+    assert 2 * RefinerArchitecture().multiplications(35 * 55) == pytest.approx(1.138e9, rel=0.01)
+    trunk = 4 * 8 * 9 + 2 * 8 * 8 * 9 + 8 * 8 * 4  # stem of four folded pixels, a block, and out again
+    found = RefinerArchitecture(features=8, blocks=1, unshuffle=2).multiplications(36 * 60)
+    assert found == pytest.approx(
+        trunk * 18 * 30 + (8 + 1) * 9 * 18 * 30, rel=0.05
+    )  # biases and the head's four places
+
+
 def test_settings_of_another_kind_are_refused() -> None:
     with pytest.raises(ValueError, match="output is 'sine', expected tanh or residual"):
         RefinerArchitecture(output="sine")  # type: ignore[arg-type]

@@ -20,8 +20,9 @@ from refiner.errors import DataError, ImageError, OutputError
 from refiner.formats.store import Store
 from refiner.image_files import read_image, write_image
 from refiner.networks import RefinerNetwork
-from refiner.refinement import Refiner
-from refiner.refiner_files import save_refiner
+from refiner.refinement import Refiner, RefinerSource
+from refiner.refiner_files import RefinerFile, save_refiner
+from refiner.store import ImageKind
 
 COUNT = 37
 
@@ -93,6 +94,26 @@ def test_a_store_is_refined_to_the_pixels_of_the_folder(
         assert image.dtype == dtype
         assert np.array_equal(image, read_image(tmp_path / "out" / sample))
     assert not np.array_equal(images(source), images(tmp_path / "out.h5"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "size", "device", "images"),
+    [
+        ({"features": 4, "blocks": 1}, (36, 60), "cpu", 1024),
+        ({}, (36, 60), "cpu", 304),  # 2e11 multiplications are 312 images of the paper's network, 19 batches of 16 fit
+        ({}, (36, 60), "cuda", 1024),
+        ({"features": 4, "blocks": 1}, (224, 224), "cpu", 83),
+        ({}, (224, 224), "cpu", 16),
+        ({"features": 4, "blocks": 1}, (3000, 4000), "cpu", 16),
+        ({"unshuffle": 4, "features": 1, "blocks": 0}, (1, 1), "cpu", 1024),
+    ],
+)
+def test_a_part_is_bounded_in_images_pixels_and_work(
+    settings: dict[str, Any], size: tuple[int, int], device: str, images: int
+) -> None:
+    file = RefinerFile(RefinerArchitecture(**settings), {}, {})
+    source = RefinerSource(Path("r.safetensors"), "", device, "torch", loaded=file)
+    assert store_refinement._part_size(ImageKind(*size, 1, 8), source) == images
 
 
 def test_labels_groups_and_attributes_are_carried_over(tmp_path: Path, refiner: Path, source: Path) -> None:
