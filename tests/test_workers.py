@@ -157,6 +157,7 @@ import os, signal, time
 from pathlib import Path
 from refiner.workers import begin_imports
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests may ignore it
     begin_imports("slow")
     while not Path("server").exists():
         time.sleep(0.01)
