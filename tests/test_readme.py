@@ -72,9 +72,3 @@ def test_the_three_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_what_the_readme_names_is_there() -> None:
     for link in re.findall(r"\]\(([^)#]+)\)", README):
         assert link.startswith("http") or (ROOT / link).exists(), link
-    tree = re.search(r"```\nrefiner/ .*?```", README, flags=re.S)
-    listed = set(re.findall(r"^  (\w+)(?:\.py|/) ", tree[0], flags=re.M))
-    present = {
-        path.stem for path in (ROOT / "refiner").iterdir() if not path.name.startswith("_") and path.name != "py.typed"
-    }
-    assert listed == present
