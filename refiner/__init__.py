@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from refiner.batch_refinement import refine_path
     from refiner.configuration import TrainingConfiguration
     from refiner.configuration_files import read_configuration
+    from refiner.core.errors import RefinerError
     from refiner.discriminators import PatchDiscriminator
-    from refiner.errors import RefinerError
     from refiner.gaze.prediction import GazeEstimator
     from refiner.networks import RefinerNetwork
     from refiner.refinement import Refiner
@@ -25,7 +25,7 @@ _HOMES = {
     "RefineImages": "transforms",
     "Refiner": "refinement",
     "RefinerArchitecture": "architecture",
-    "RefinerError": "errors",
+    "RefinerError": "core.errors",
     "RefinerNetwork": "networks",
     "TrainingConfiguration": "configuration",
     "read_configuration": "configuration_files",

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from refiner.errors import RefinerError
-from refiner.files import write_bytes
-from refiner.hardware import processor, versions
+from refiner.core.environment import processor, versions
+from refiner.core.errors import RefinerError
+from refiner.core.files import write_bytes
 
 Result = TypeVar("Result")
 

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from refiner.configuration import AugmentationStep
-from refiner.errors import ConfigurationError
+from refiner.core.errors import ConfigurationError
+from refiner.core.rng import derived_seed, numpy_generator
 from refiner.image_files import Image
 from refiner.label_geometry import keeps_angles, move_labels
 from refiner.named_transforms import MOVING, build, leaves, load_albumentations, numbered, refuse_lost_labels
-from refiner.randomness import derived_seed, numpy_generator
 from refiner.records import Labels
 
 _TRIALS = 8  # draws of each transform before the first image, to find what only some draws do

@@ -19,11 +19,11 @@ import numpy as np
 from refiner import artefacts
 from refiner.architecture import RefinerArchitecture
 from refiner.backends import BACKENDS, Array, Backend, is_available, is_compiled, open_backend
-from refiner.errors import ImageError, RefinerError
+from refiner.core.environment import processor
+from refiner.core.errors import ImageError, RefinerError
 from refiner.formats import open_dataset
 from refiner.formats.folder import list_files
 from refiner.formats.store import Store
-from refiner.hardware import processor
 from refiner.image_files import is_image_file, read_image
 from refiner.refinement import batch_size
 from refiner.refiner_files import RefinerFile

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from refiner import artefacts
-from refiner.errors import DeviceError, missing_extra
-from refiner.hardware import computes_bf16, default_threads, versions
+from refiner.core.devices import computes_bf16, default_threads
+from refiner.core.environment import versions
+from refiner.core.errors import DeviceError, missing_extra
 from refiner.refiner_files import RefinerFile
 
 if TYPE_CHECKING:

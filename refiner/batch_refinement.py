@@ -7,17 +7,17 @@ from typing import Any, NamedTuple
 
 from refiner.backend_choice import AUTO, backend_for, job_extent, workers_for
 from refiner.backends import ON_CARDS, engine_module
-from refiner.engines import Engine
-from refiner.errors import ConfigurationError, DataError, ImageError, OutputError
+from refiner.core.devices import resolve_device
+from refiner.core.errors import ConfigurationError, DataError, ImageError, OutputError
+from refiner.core.parallel.executors import Engine
+from refiner.core.parallel.shards import Shard
 from refiner.folder_refinement import refine_folder
-from refiner.hardware import resolve_device
 from refiner.image_files import LOSSLESS, is_lossless_webp, read_image, write_image
 from refiner.images import to_planes
 from refiner.label_drift import NO_LIMIT, DriftLimit, measure_label_drift
 from refiner.label_regions import ANYTHING, LabelRegion
 from refiner.refinement import RefinerSource
 from refiner.refiner_files import load_refiner, refiner_digest
-from refiner.shards import Shard
 from refiner.store_names import is_store_name
 from refiner.store_refinement import refine_store
 

@@ -15,17 +15,17 @@ import torch
 from refiner.backends import BACKENDS, Array, open_backend
 from refiner.configuration import TrainingConfiguration
 from refiner.conversion import Conversion, convert
-from refiner.errors import DeviceError, OutputError
+from refiner.core.devices import choose_precision, keep_freed_memory
+from refiner.core.errors import DeviceError, OutputError
+from refiner.core.rng import torch_generator
 from refiner.eyes import EyeParameters
 from refiner.eyes.writing import rendered_records, write_folder
 from refiner.game import Game
-from refiner.hardware import choose_precision, keep_freed_memory
 from refiner.image_files import write_image
 from refiner.memory import PeakMemory
 from refiner.networks import RefinerNetwork
 from refiner.plain_network import PlainNetwork
 from refiner.players import training_trial
-from refiner.randomness import torch_generator
 from refiner.refinement import batch_size
 from refiner.refiner_files import RefinerFile, load_refiner, save_refiner
 from refiner.refiner_names import ready_refiners

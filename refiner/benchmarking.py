@@ -23,7 +23,7 @@ from refiner.benchmark_work import (
     start_work,
     training_work,
 )
-from refiner.hardware import resolve_device
+from refiner.core.devices import resolve_device
 
 JOB_REPEATS = 3
 """Of whole jobs at most: they are long, and steadier."""

@@ -7,8 +7,8 @@ from typing import Any
 
 from refiner.configuration import TrainingConfiguration
 from refiner.configuration_files import read_configuration
-from refiner.errors import DataError, OutputError, RefinerError
-from refiner.files import read_regular
+from refiner.core.errors import DataError, OutputError, RefinerError
+from refiner.core.files import read_regular
 from refiner.formats import open_dataset
 from refiner.inspection.runs import RefinerFacts, inspect_refiner
 from refiner.refiner_names import find_refiner

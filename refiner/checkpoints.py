@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from refiner.errors import RunError
-from refiner.files import TEMPORARY_PREFIX, write_bytes
+from refiner.core.errors import RunError
+from refiner.core.files import TEMPORARY_PREFIX, write_bytes
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from refiner.errors import ConfigurationError
-from refiner.files import read_regular
+from refiner.core.errors import ConfigurationError
+from refiner.core.files import read_regular
 
 Model = TypeVar("Model", bound=BaseModel)
 

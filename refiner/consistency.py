@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from refiner.errors import DataError
+from refiner.core.errors import DataError
 from refiner.gaze.estimator_files import EstimatorFile, load_estimator
 from refiner.gaze.estimators import GazeNetwork
 from refiner.images import LUMA

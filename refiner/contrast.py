@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from refiner.configuration import TrainingConfiguration
+from refiner.core.rng import derived_seed
 from refiner.game import Figures, Game
 from refiner.networks import RefinerNetwork
 from refiner.players import Player, make_optimizer
-from refiner.randomness import derived_seed
 
 PLACES = 256
 """Of an image that are compared in each layer, at most."""

@@ -13,20 +13,20 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from refiner.errors import DataError, ImageError
+from refiner.core.errors import DataError, ImageError
+from refiner.core.files import stamp
+from refiner.core.parallel.process_pool import map_in_order
 from refiner.formats import Dataset, open_dataset
 from refiner.formats.folder import list_files
 from refiner.formats.store import Store
 from refiner.image_files import Image
 from refiner.images import MAX_SQUEEZE, crop_centre, equalize, resize, to_grey
-from refiner.outputs import stamp
 from refiner.parts import PartFiles, Parts, fingerprint, write_part
 from refiner.records import Labels, Record
 from refiner.splits import names_subjects, split_samples
 from refiner.store_names import is_store_name
 from refiner.tally import Summary, Tally
 from refiner.targets import Target, open_folder, open_store
-from refiner.workers import map_in_order
 
 log = logging.getLogger(__name__)
 

@@ -17,13 +17,13 @@ from torch import Tensor
 
 from refiner.batch_refinement import refine_path
 from refiner.configuration import TrainingConfiguration
+from refiner.core.errors import OutputError
+from refiner.core.files import write_text
 from refiner.data import load_domain
 from refiner.drift import measure_drift
-from refiner.errors import OutputError
 from refiner.eyes import EyeParameters, StandInCamera, stand_in_parameters
 from refiner.eyes.parameters import LightRanges, OpticsRanges, SkinRanges
 from refiner.eyes.writing import rendered_records, write_folder
-from refiner.files import write_text
 from refiner.gaze.accuracy import Interval, seed_interval
 from refiner.gaze.angles import angular_error_degrees
 from refiner.gaze.estimation import fit_estimator, predict_gaze

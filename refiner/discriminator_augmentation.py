@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from refiner.blurring import blur as blur_images
-from refiner.randomness import Rows
+from refiner.core.rng import Rows
 
 _SHARP = 0.05
 """Standard deviation, in pixels, that changes nothing."""

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from refiner.errors import OutputError, missing_extra
-from refiner.files import atomic_path, write_bytes
+from refiner.core.errors import OutputError, missing_extra
+from refiner.core.files import atomic_path, write_bytes
 from refiner.networks import RefinerNetwork
 from refiner.refiner_files import RefinerFile, save_refiner
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from refiner.errors import ImageError
+from refiner.core.errors import ImageError
+from refiner.core.files import Stamp
 from refiner.image_files import LOSSLESS, Image, is_lossless_webp, read_image, write_image
 from refiner.images import from_batch, to_batch
 from refiner.label_drift import DriftLimit, LabelDrift, measure_label_drift
 from refiner.label_regions import LabelRegion
-from refiner.outputs import Stamp
 from refiner.records import Labels
 from refiner.refinement import Refiner, RefinerSource
 from refiner.tables import LabelTable

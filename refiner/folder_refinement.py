@@ -6,16 +6,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from refiner.engines import Engine
-from refiner.errors import DataError, ImageError
+from refiner.core.errors import DataError, ImageError
+from refiner.core.files import Stamp, check_apart, stamp
+from refiner.core.parallel.executors import Engine
+from refiner.core.parallel.shards import Shard
 from refiner.file_refinement import FileRefinement, FileTask, Outcome
 from refiner.formats.folder import list_files
 from refiner.image_files import IMAGE_SUFFIXES, is_image_file
 from refiner.label_drift import DRIFT_FILE, DriftLimit, LabelDrift, write_drift
 from refiner.label_regions import LabelRegion, source_labels
-from refiner.outputs import OutputFolder, Stamp, check_apart, open_output, stamp
+from refiner.outputs import OutputFolder, open_output
 from refiner.refinement import RefinerSource
-from refiner.shards import Shard
 from refiner.tables import REJECTED_FILE, LabelTable
 
 SIDECAR_SUFFIXES = (".json", ".csv", ".txt", ".md", ".yaml", ".yml")

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from refiner.configuration import TrainingConfiguration
 from refiner.consistency import FrozenEstimator
+from refiner.core.errors import RunError, TrainingError
+from refiner.core.rng import Rows
 from refiner.discriminator_augmentation import augment
-from refiner.errors import RunError, TrainingError
 from refiner.history import ImageHistory
 from refiner.losses import (
     SELF_REGULARIZATIONS,
@@ -31,7 +32,6 @@ from refiner.networks import RefinerNetwork
 from refiner.objectives import OBJECTIVES
 from refiner.players import CONDITIONS, Player, architecture, build_networks, make_optimizer
 from refiner.processes import Processes
-from refiner.randomness import Rows
 from refiner.refiner_files import RefinerFile, save_refiner
 
 LARGEST_GAZE = 0.5

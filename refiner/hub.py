@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from refiner.errors import DataError, missing_extra
+from refiner.core.errors import DataError, missing_extra
 
 PREFIX = "hf://"
 

@@ -11,8 +11,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from refiner.errors import ImageError
-from refiner.files import write_bytes
+from refiner.core.errors import ImageError
+from refiner.core.files import write_bytes
 from refiner.image_headers import read_header
 
 MAX_PIXELS = 2**26

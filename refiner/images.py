@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from refiner.errors import ImageError
+from refiner.core.errors import ImageError
 from refiner.image_files import Image
 
 MAX_SQUEEZE = 0.12

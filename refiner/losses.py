@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from refiner.randomness import Rows
+from refiner.core.rng import Rows
 
 
 def self_regularization_loss(

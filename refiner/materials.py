@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 from refiner.augmentation import Augmentation
 from refiner.configuration import TrainingConfiguration
 from refiner.consistency import FrozenEstimator, load_frozen_estimator
+from refiner.core.errors import ConfigurationError, DataError
 from refiner.data import ImageDomain, load_domain
-from refiner.errors import ConfigurationError, DataError
 from refiner.monitors import PAGE
 from refiner.preflight import compare_domains, compare_with_estimator
 from refiner.refiner_files import RefinerFile, load_refiner

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from refiner.configuration import AugmentationStep, augmentation_steps
-from refiner.errors import ConfigurationError
+from refiner.core.errors import ConfigurationError
 
 COMPOSITIONS = ("OneOf", "RandomOrder", "Sequential", "SomeOf")
 """Transforms made of others, which stand in their argument ``transforms`` as in a list of the configuration."""

@@ -10,23 +10,25 @@ import contextlib
 import json
 import os
 import shutil
-import stat
 import sys
 from collections.abc import Iterator, Set
 from pathlib import Path, PurePosixPath
 
-from refiner.errors import ImageError, OutputError
-from refiner.files import (
+from refiner.core.errors import ImageError, OutputError
+from refiner.core.files import (
     TEMPORARY_PREFIX,
     JsonLines,
+    Stamp,
     atomic_path,
+    check_apart,
     locked,
     read_json_lines,
     remove_file,
+    stamp,
     write_bytes,
     write_text,
 )
-from refiner.shards import Shard
+from refiner.core.parallel.shards import Shard
 from refiner.tables import LABELS_FILE, REJECTED_FILE, write_rejected
 
 STATE_FOLDER = ".refiner"
@@ -36,9 +38,6 @@ SHARDS_FOLDER = "shards"
 
 MAX_NAME_BYTES = 255
 """Longest name of a file or folder, in bytes."""
-
-Stamp = tuple[int, int]
-"""Size in bytes and time of last change in nanoseconds: what tells a changed input."""
 
 
 class OutputFolder:
@@ -186,34 +185,6 @@ def _leads_away(name: str) -> bool:
 def is_too_long(name: str) -> bool:
     """Whether no file system takes a part of a name: ``x.jpg.png`` can be, where ``x.jpg`` was not."""
     return any(len(os.fsencode(part)) > MAX_NAME_BYTES for part in PurePosixPath(name).parts)
-
-
-def stamp(path: Path) -> Stamp:
-    """Size and time of an input file; (0, 0) when it is no file that can be looked at, which reading will report."""
-    try:
-        status = path.stat()
-    except OSError:
-        return 0, 0
-    # The time of a folder, which a link may lead to, changes with every file that is written into it.
-    return (status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else (0, 0)
-
-
-def check_apart(source: Path, output: Path) -> None:
-    """Refuse an output that would be read as input, or be written over it, or lies below a file.
-
-    Raises:
-        OutputError: it is one of these.
-    """
-    try:
-        output.exists()
-        inner, outer = output.resolve(), source.resolve()
-    except (OSError, RuntimeError) as error:  # a name too long, links in a circle
-        raise OutputError(f"{output}: cannot be written ({error}); choose another output") from error
-    if inner.is_relative_to(outer) or outer.is_relative_to(inner):
-        raise OutputError(f"{output}: and {source} lie inside one another; choose an output beside the input")
-    for parent in output.parents:
-        if parent.exists() and not parent.is_dir():
-            raise OutputError(f"{output}: {parent} is a file; choose another output")
 
 
 @contextlib.contextmanager

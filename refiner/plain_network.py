@@ -1,7 +1,7 @@
 """The paper's network as PyTorch computes it as it comes: the benchmark's yardstick, in a process of its own.
 
 Where more than this is computed, the C library comes to keep the memory that is freed, by chance or because it is told
-to (:func:`refiner.hardware.keep_freed_memory`), and the same network is up to a third faster than in a program that
+to (:func:`refiner.core.devices.keep_freed_memory`), and the same network is up to a third faster than in a program that
 does nothing else.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from refiner.errors import OutputError
+from refiner.core.errors import OutputError
 from refiner.networks import RefinerNetwork
 
 

@@ -8,9 +8,9 @@ from torch import nn
 
 from refiner.architecture import RefinerArchitecture
 from refiner.configuration import OptimizerSection, TrainingConfiguration
+from refiner.core.rng import derived_seed
 from refiner.discriminators import DISCRIMINATORS, Discriminator
 from refiner.networks import RefinerNetwork
-from refiner.randomness import derived_seed
 
 CONDITIONS = {"none": 0, "gaze": 2}
 """Further planes that a discriminator sees, by the condition that a configuration names: one for each number."""
@@ -60,7 +60,7 @@ def make_optimizer(network: nn.Module, section: OptimizerSection) -> torch.optim
 
 
 def training_trial(configuration: TrainingConfiguration, device: str) -> Callable[[str], None]:
-    """A little of the real work, forwards and backwards, for :func:`refiner.hardware.choose_precision`."""
+    """A little of the real work, forwards and backwards, for :func:`refiner.core.devices.choose_precision`."""
     network = build_networks(configuration)[0].to(device)
     images = torch.zeros(min(configuration.batch_size, 16), configuration.channels, *configuration.size, device=device)
 

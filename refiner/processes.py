@@ -15,8 +15,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from refiner.errors import RefinerError, RunError
-from refiner.randomness import Rows
+from refiner.core.errors import RefinerError, RunError
+from refiner.core.rng import Rows
 
 Result = TypeVar("Result")
 

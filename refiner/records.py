@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from refiner.errors import DataError
+from refiner.core.errors import DataError
 from refiner.image_files import Image
 
 Labels = dict[str, Any]

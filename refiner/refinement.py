@@ -14,8 +14,8 @@ import numpy as np
 
 from refiner.architecture import RefinerArchitecture
 from refiner.backends import ON_CARDS, Array, open_backend
-from refiner.errors import DataError
-from refiner.hardware import keep_freed_memory, resolve_device
+from refiner.core.devices import keep_freed_memory, resolve_device
+from refiner.core.errors import DataError
 from refiner.hub import fetch_refiner, is_address
 from refiner.image_files import Image
 from refiner.images import from_batch, to_batch

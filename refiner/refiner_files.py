@@ -18,8 +18,8 @@ import safetensors
 import safetensors.numpy
 
 from refiner.architecture import RefinerArchitecture
-from refiner.errors import DataError
-from refiner.files import check_regular, write_bytes
+from refiner.core.errors import DataError
+from refiner.core.files import check_regular, write_bytes
 from refiner.refiner_names import find_refiner
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ Without the file being read, so that a command can say what is wrong with a name
 
 from pathlib import Path
 
-from refiner.errors import DataError
+from refiner.core.errors import DataError
 
 REFINER_FILE = "refiner.safetensors"
 """Name of the refiner file in a run folder."""

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from refiner.data import Sampler
-from refiner.randomness import derived_seed
+from refiner.core.rng import derived_seed
+from refiner.core.sampler import Sampler
 
 Values = np.ndarray[Any, np.dtype[np.float64]]
 """(N, outputs)."""

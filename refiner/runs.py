@@ -15,9 +15,10 @@ from typing import Any
 from pydantic import BaseModel
 
 from refiner.configuration_files import changed_keys, read_configuration, write_configuration
-from refiner.errors import ConfigurationError, OutputError, RunError
-from refiner.files import TEMPORARY_PREFIX, JsonLines, locked, read_json_lines, read_regular, write_text
-from refiner.hardware import environment, resolve_device
+from refiner.core.devices import resolve_device
+from refiner.core.environment import environment
+from refiner.core.errors import ConfigurationError, OutputError, RunError
+from refiner.core.files import TEMPORARY_PREFIX, JsonLines, locked, read_json_lines, read_regular, write_text
 from refiner.refiner_names import REFINER_FILE
 from refiner.tables import REJECTED_FILE, write_rejected
 

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from refiner.core.rng import numpy_generator
 from refiner.data import ImageDomain
 from refiner.drift import score_drift
 from refiner.evaluation.distances import sliced_wasserstein
-from refiner.randomness import numpy_generator
 
 IMAGES = 256
 """Of each domain, the same at every step."""

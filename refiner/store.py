@@ -28,8 +28,8 @@ import h5py
 import numpy as np
 
 from refiner.columns import Column
-from refiner.errors import OutputError
-from refiner.files import atomic_path
+from refiner.core.errors import OutputError
+from refiner.core.files import atomic_path
 from refiner.image_files import Image
 
 FORMAT = "simgan-refiner store"

@@ -8,19 +8,18 @@ from typing import Any
 import h5py
 import numpy as np
 
-from refiner.engines import Engine
-from refiner.errors import OutputError
-from refiner.files import remove_file
+from refiner.core.errors import OutputError
+from refiner.core.files import check_apart, remove_file, stamp
+from refiner.core.parallel.executors import Engine
+from refiner.core.parallel.shards import Shard
 from refiner.formats import open_dataset
 from refiner.formats.store import Store
 from refiner.images import from_batch, to_batch
 from refiner.label_drift import DriftLimit, LabelDrift, drift_columns, measure_label_drift
 from refiner.label_regions import LabelRegion
-from refiner.outputs import check_apart, stamp
 from refiner.parts import Line, Parts, fingerprint, write_lines
 from refiner.records import Labels
 from refiner.refinement import Refiner, RefinerSource, batch_size
-from refiner.shards import Shard
 from refiner.store import (
     ImageKind,
     ImageWriter,

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from refiner.errors import DataError, ImageError
-from refiner.files import atomic_path, check_regular
+from refiner.core.errors import DataError, ImageError
+from refiner.core.files import atomic_path, check_regular
 from refiner.records import PAIRS, Labels, from_cells, to_cells
 
 LABELS_FILE = "labels.csv"

@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from refiner.errors import DataError
+from refiner.core.errors import DataError
 from refiner.parts import Line
 from refiner.records import PAIRS
 

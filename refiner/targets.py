@@ -12,21 +12,20 @@ from typing import Protocol
 import h5py
 
 from refiner.columns import find_columns
-from refiner.errors import OutputError
-from refiner.files import read_regular, remove_file
+from refiner.core.errors import OutputError
+from refiner.core.files import check_apart, read_regular, remove_file
+from refiner.core.parallel.shards import Shard
 from refiner.image_files import LOSSLESS_SUFFIXES
 from refiner.outputs import (
     SHARDS_FOLDER,
     STATE_FOLDER,
     OutputFolder,
-    check_apart,
     is_too_long,
     leads_out,
     locked_output,
     open_output,
 )
 from refiner.parts import Parts
-from refiner.shards import Shard
 from refiner.store import ImageKind, hdf5_errors, join_images, new_file, write_attributes, write_columns
 from refiner.store_names import is_store_name
 from refiner.tables import LABELS_FILE, REJECTED_COLUMNS, REJECTED_FILE, write_rejected, write_table

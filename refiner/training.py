@@ -22,17 +22,17 @@ from torch import Tensor
 
 from refiner.checkpoints import load_checkpoint, save_checkpoint
 from refiner.configuration import TrainingConfiguration
-from refiner.data import Sampler
-from refiner.errors import RunError, TrainingError
-from refiner.hardware import choose_precision, keep_freed_memory, resolve_device
+from refiner.core.devices import choose_precision, keep_freed_memory, resolve_device
+from refiner.core.errors import RunError, TrainingError
+from refiner.core.rng import capture_globals, restore_globals, seed_globals, torch_generator
+from refiner.core.sampler import Sampler
+from refiner.core.signals import Interruption
 from refiner.image_files import write_image
 from refiner.images import contact_sheet, grey_levels
-from refiner.interruption import Interruption
 from refiner.materials import Materials, load_materials
 from refiner.monitors import PAGE, Monitor
 from refiner.players import training_trial
 from refiner.processes import Processes
-from refiner.randomness import capture_globals, restore_globals, seed_globals, torch_generator
 from refiner.rivals import open_game
 from refiner.runs import RunFolder, open_run
 from refiner.scores import ScoreBoard, scored_images

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from refiner.errors import DataError
+from refiner.core.errors import DataError
 from refiner.images import LUMA
 from refiner.named_transforms import load_albumentations
 from refiner.refinement import Refiner

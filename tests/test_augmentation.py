@@ -18,8 +18,8 @@ from refiner.augmentation import Augmentation
 from refiner.checkpoints import list_checkpoints
 from refiner.configuration import TrainingConfiguration
 from refiner.configuration_files import read_configuration, write_configuration
+from refiner.core.errors import ConfigurationError, RunError
 from refiner.data import ImageDomain
-from refiner.errors import ConfigurationError, RunError
 from refiner.label_geometry import move_labels
 from refiner.training import train
 

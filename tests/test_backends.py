@@ -19,11 +19,11 @@ from refiner import backends
 from refiner.architecture import RefinerArchitecture
 from refiner.backends import BACKENDS, ON_CARDS, open_backend
 from refiner.commands import main
-from refiner.errors import DeviceError
+from refiner.core.devices import computes_bf16
+from refiner.core.errors import DeviceError
 from refiner.exporting import to_onnx, to_openvino
 from refiner.eyes import EyeParameters
 from refiner.eyes.writing import rendered_records
-from refiner.hardware import computes_bf16
 from refiner.image_files import read_image, write_image
 from refiner.networks import RefinerNetwork
 from refiner.refinement import Refiner

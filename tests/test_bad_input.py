@@ -23,7 +23,7 @@ from refiner.image_files import LOSSLESS, read_image, write_image
 from refiner.networks import RefinerNetwork
 from refiner.refiner_files import save_refiner
 
-TOOLS = Path(__file__).parent.parent / "tools"
+TOOLS = Path(__file__).parents[1] / "tools"
 ODD = runpy.run_path(str(TOOLS / "fuzzing" / "images.py"))
 ODD_IMAGES = ODD["odd_images"]()
 

@@ -12,7 +12,7 @@ from refiner.backends import BACKENDS, Backend, is_compiled
 from refiner.benchmark_work import NETWORKS, PLAIN, network_work
 from refiner.benchmarking import Benchmark, benchmark
 from refiner.commands import main
-from refiner.errors import OutputError
+from refiner.core.errors import OutputError
 from refiner.networks import RefinerNetwork
 from refiner.plain_network import PlainNetwork
 from refiner.refiner_files import RefinerFile

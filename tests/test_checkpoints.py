@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from refiner.checkpoints import list_checkpoints, load_checkpoint, save_checkpoint
-from refiner.errors import OutputError, RunError
+from refiner.core.errors import OutputError, RunError
 
 
 def names(folder: Path) -> list[str]:

@@ -9,8 +9,8 @@ import yaml
 
 from refiner.configuration import TrainingConfiguration
 from refiner.configuration_files import read_configuration
+from refiner.core.files import read_json_lines
 from refiner.demonstration import RECIPE, SHORT
-from refiner.files import read_json_lines
 from refiner.gaze.configuration import GazeConfiguration
 from refiner.gaze.learner import build_network
 from refiner.losses import self_regularization_loss
@@ -18,7 +18,7 @@ from refiner.networks import parameter_count
 from refiner.players import build_networks
 from refiner.training import train
 
-FOLDER = Path(__file__).parent.parent / "configs"
+FOLDER = Path(__file__).parents[1] / "configs"
 
 CONFIGS = sorted(path for path in FOLDER.glob("*.yaml") if path.stem != "gaze")
 

@@ -6,9 +6,9 @@ import pytest
 
 from refiner.configuration import TrainingConfiguration
 from refiner.configuration_files import changed_keys, read_configuration, write_configuration
+from refiner.core.errors import ConfigurationError
 from refiner.discriminator_augmentation import augment
 from refiner.discriminators import DISCRIMINATORS
-from refiner.errors import ConfigurationError
 from refiner.losses import SELF_REGULARIZATIONS
 from refiner.network_sections import DiscriminatorAugmentationSection, DiscriminatorSection
 from refiner.objectives import OBJECTIVES

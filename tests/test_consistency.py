@@ -7,12 +7,12 @@ import torch
 
 from refiner.configuration import TrainingConfiguration
 from refiner.consistency import FrozenEstimator, load_frozen_estimator
-from refiner.errors import DataError
+from refiner.core.errors import DataError
+from refiner.core.rng import torch_generator
 from refiner.game import Game
 from refiner.gaze.estimator_files import load_estimator, save_estimator
 from refiner.gaze.estimators import GazeNetwork, HeadPose
 from refiner.losses import consistency_loss
-from refiner.randomness import torch_generator
 
 SIZE = (8, 12)
 

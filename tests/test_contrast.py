@@ -8,7 +8,7 @@ import torch
 
 from refiner.configuration import TrainingConfiguration
 from refiner.contrast import TEMPERATURE, ContrastGame, ContrastHeads, contrastive_loss
-from refiner.randomness import torch_generator
+from refiner.core.rng import torch_generator
 
 
 def images(seed: int = 0) -> torch.Tensor:

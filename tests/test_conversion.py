@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from refiner import conversion, image_files
 from refiner.conversion import Conversion, convert
-from refiner.errors import DataError, ImageError, OutputError
-from refiner.files import TEMPORARY_PREFIX
+from refiner.core.errors import DataError, ImageError, OutputError
+from refiner.core.files import TEMPORARY_PREFIX
 from refiner.formats.store import Store
 from refiner.image_files import LOSSLESS, read_image, write_image
 from refiner.images import equalization, equalize, to_grey

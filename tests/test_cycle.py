@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from refiner.configuration import TrainingConfiguration
+from refiner.core.rng import torch_generator
 from refiner.cycle import IDENTITY, CycleGame
-from refiner.randomness import torch_generator
 
 
 @pytest.fixture

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from refiner import data
 from refiner.conversion import Conversion, convert
-from refiner.data import ImageDomain, Sampler, StoredImages, load_domain
-from refiner.errors import DataError, ImageError
+from refiner.core.errors import DataError, ImageError
+from refiner.core.sampler import Sampler
+from refiner.data import ImageDomain, StoredImages, load_domain
 from refiner.image_files import write_image
 from refiner.tables import write_labels
 

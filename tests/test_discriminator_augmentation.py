@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from refiner.core.rng import torch_generator
 from refiner.discriminator_augmentation import augment, cut_out, shift_levels, stretch_levels, translate
-from refiner.randomness import torch_generator
 
 ALL = {"translation": 0.25, "cutout": 0.5, "brightness": 0.5, "contrast": 0.5, "blur": 1.2}
 

@@ -20,7 +20,7 @@ from refiner.players import CONDITIONS
 from refiner.rivals import GAMES
 from refiner.tables import write_labels
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[1]
 GUIDE = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")
 
 

@@ -12,7 +12,7 @@ import torch
 from refiner.gaze.configuration import GazeConfiguration
 from refiner.gaze.training import train_estimator
 
-TOOLS = Path(__file__).parent.parent / "tools"
+TOOLS = Path(__file__).parents[1] / "tools"
 
 
 def test_pixels_move_along_the_gradient_of_the_error(monkeypatch: pytest.MonkeyPatch) -> None:

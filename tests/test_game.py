@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from refiner.configuration import TrainingConfiguration
+from refiner.core.errors import TrainingError
+from refiner.core.rng import torch_generator
 from refiner.discriminator_augmentation import augment
 from refiner.discriminators import DISCRIMINATORS
-from refiner.errors import TrainingError
 from refiner.game import Game
 from refiner.losses import SELF_REGULARIZATIONS, r1_penalty
 from refiner.players import build_networks
-from refiner.randomness import torch_generator
 
 DRAWS = torch_generator(0, "draws")
 """Where nothing draws."""

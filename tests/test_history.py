@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from refiner.core.rng import torch_generator
 from refiner.history import ImageHistory
-from refiner.randomness import torch_generator
 
 
 def tagged(first: int, count: int) -> Tensor:

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from refiner import Refiner
 from refiner.architecture import RefinerArchitecture
 from refiner.commands import main
-from refiner.errors import DataError, DeviceError
+from refiner.core.errors import DataError, DeviceError
 from refiner.hub import fetch_refiner, is_address
 from refiner.image_files import read_image, write_image
 from refiner.networks import RefinerNetwork

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image as Pillow
 
 from refiner import image_files
-from refiner.errors import ImageError
+from refiner.core.errors import ImageError
 from refiner.image_files import (
     IMAGE_SUFFIXES,
     LOSSLESS,

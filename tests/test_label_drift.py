@@ -15,8 +15,8 @@ from refiner.architecture import RefinerArchitecture
 from refiner.batch_refinement import Summary, refine_path
 from refiner.commands import main
 from refiner.conversion import Conversion, convert
+from refiner.core.errors import ImageError, OutputError
 from refiner.drift import degrees_of_gaze, score_drift
-from refiner.errors import ImageError, OutputError
 from refiner.eyes import EyeParameters, render_eyes
 from refiner.eyes.writing import rendered_records, write_folder
 from refiner.formats.store import Store

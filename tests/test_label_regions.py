@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from refiner.architecture import RefinerArchitecture
 from refiner.commands import main
 from refiner.conversion import Conversion, convert
-from refiner.errors import DataError, ImageError
+from refiner.core.errors import DataError, ImageError
 from refiner.image_files import write_image
 from refiner.label_regions import MASK, LabelRegion
 from refiner.networks import RefinerNetwork

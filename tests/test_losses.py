@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from refiner.core.rng import Rows, torch_generator
 from refiner.losses import (
     SELF_REGULARIZATIONS,
     blurred,
@@ -17,7 +18,6 @@ from refiner.losses import (
     self_regularization_loss,
 )
 from refiner.objectives import cross_entropy_discriminator_loss, cross_entropy_refiner_loss
-from refiner.randomness import Rows, torch_generator
 
 
 def test_self_regularization_by_hand() -> None:

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from refiner.configuration import TrainingConfiguration
+from refiner.core.rng import torch_generator
 from refiner.game import Game
 from refiner.motion import apparent_motion, motion_loss
-from refiner.randomness import torch_generator
 
 SIZE = (24, 40)
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from refiner.errors import ImageError, OutputError
-from refiner.files import TEMPORARY_PREFIX
-from refiner.outputs import leads_out, open_output, stamp
+from refiner.core.errors import ImageError, OutputError
+from refiner.core.files import TEMPORARY_PREFIX, stamp
+from refiner.outputs import leads_out, open_output
 
 
 @pytest.fixture

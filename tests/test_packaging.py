@@ -11,7 +11,8 @@ import pytest
 
 import refiner
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[1]
+
 
 def test_every_public_name_is_there_and_documented() -> None:
     for name in refiner.__all__:

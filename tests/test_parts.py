@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
-from refiner.errors import ImageError, OutputError
+from refiner.core.errors import ImageError, OutputError
 from refiner.image_files import read_image
 from refiner.parts import Line, Parts, fingerprint, write_lines, write_part
 from refiner.records import Record

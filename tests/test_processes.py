@@ -14,13 +14,13 @@ import torch
 from refiner.checkpoints import list_checkpoints
 from refiner.configuration import TrainingConfiguration
 from refiner.configuration_files import write_configuration
-from refiner.errors import ConfigurationError, RunError
+from refiner.core.errors import ConfigurationError, RunError
+from refiner.core.rng import Rows
 from refiner.gaze.configuration import GazeConfiguration
 from refiner.gaze.training import train_estimator
 from refiner.materials import load_materials
 from refiner.players import build_networks
 from refiner.processes import Processes
-from refiner.randomness import Rows
 from refiner.training import train
 
 LAUNCH = [

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-TOOLS = Path(__file__).parent.parent / "tools"
+TOOLS = Path(__file__).parents[1] / "tools"
 
 
 @pytest.mark.parametrize("name", ["train", "refine", "convert", "render"])

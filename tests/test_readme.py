@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from refiner.commands import main
 from refiner.formats import open_dataset
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 FEWER = {"5000": "72", "2000": "136"}

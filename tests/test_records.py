@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from refiner.errors import DataError
+from refiner.core.errors import DataError
 from refiner.records import column_values, from_cells, to_cells
 
 

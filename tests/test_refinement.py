@@ -17,11 +17,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from refiner import files, folder_refinement
+from refiner import folder_refinement
 from refiner.architecture import RefinerArchitecture
 from refiner.batch_refinement import Summary, refine_path
-from refiner.errors import DataError, ImageError, OutputError
-from refiner.files import TEMPORARY_PREFIX
+from refiner.core import files
+from refiner.core.errors import DataError, ImageError, OutputError
+from refiner.core.files import TEMPORARY_PREFIX
 from refiner.image_files import LOSSLESS, encode_image, read_image, write_image
 from refiner.networks import RefinerNetwork
 from refiner.refinement import BATCH_PIXELS, Refiner

@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 
 from refiner.architecture import RefinerArchitecture
-from refiner.errors import DataError
+from refiner.core.errors import DataError
 from refiner.exporting import export_refiner
 from refiner.networks import RefinerNetwork
 from refiner.refinement import Refiner

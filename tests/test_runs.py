@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from refiner.configuration import TrainingConfiguration
-from refiner.errors import OutputError, RunError
+from refiner.core.errors import OutputError, RunError
 from refiner.runs import open_run
 
 CONFIGURATION = TrainingConfiguration()

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from refiner.configuration import TrainingConfiguration
-from refiner.errors import ConfigurationError
+from refiner.core.errors import ConfigurationError
 from refiner.eyes import EyeParameters, StandInCamera, render_eyes, stand_in_parameters
 from refiner.images import grey_levels
 from refiner.refinement import Refiner

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refiner.errors import DataError, ImageError
+from refiner.core.errors import DataError, ImageError
 from refiner.splits import names_subjects, parse_split, part_of, split_samples
 
 SHARES = {"train": 0.8, "test": 0.2}

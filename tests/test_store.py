@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from refiner import store
 from refiner.columns import find_columns
-from refiner.errors import OutputError
-from refiner.files import TEMPORARY_PREFIX
+from refiner.core.errors import OutputError
+from refiner.core.files import TEMPORARY_PREFIX
 from refiner.store import (
     ImageKind,
     ImageWriter,

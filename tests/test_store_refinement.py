@@ -16,7 +16,7 @@ from refiner import store_refinement
 from refiner.architecture import RefinerArchitecture
 from refiner.batch_refinement import Summary, refine_path
 from refiner.conversion import Conversion, convert
-from refiner.errors import DataError, ImageError, OutputError
+from refiner.core.errors import DataError, ImageError, OutputError
 from refiner.formats.store import Store
 from refiner.image_files import read_image, write_image
 from refiner.networks import RefinerNetwork

@@ -17,7 +17,7 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-TOOLS = Path(__file__).parent.parent / "tools"
+TOOLS = Path(__file__).parents[1] / "tools"
 CONFIGS = TOOLS.parent / "configs"
 sys.path.append(str(TOOLS))  # where tools/study.py finds its modules
 
@@ -37,15 +37,15 @@ from studying.stores import open_images, read_label, read_pixels  # noqa: E402
 from studying.tables import all_tables  # noqa: E402
 from studying.tasks import Place, Task, missing_tasks  # noqa: E402
 
-from refiner.errors import ConfigurationError, DataError, TrainingError  # noqa: E402
+from refiner.core.errors import ConfigurationError, DataError, TrainingError  # noqa: E402
+from refiner.core.files import locked  # noqa: E402
+from refiner.core.rng import numpy_generator  # noqa: E402
 from refiner.eyes import EyeParameters  # noqa: E402
 from refiner.eyes.calibration import Fit  # noqa: E402
-from refiner.files import locked  # noqa: E402
 from refiner.gaze.data import Patches, load_patches  # noqa: E402
 from refiner.gaze.estimator_files import load_estimator  # noqa: E402
 from refiner.gaze.prediction import GazeEstimator  # noqa: E402
 from refiner.images import EQUALIZED_BELOW, equalization  # noqa: E402
-from refiner.randomness import numpy_generator  # noqa: E402
 
 ARMS: dict[str, Any] = {
     "raw": {"against": []},

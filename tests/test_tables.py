@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from refiner.errors import DataError, ImageError
+from refiner.core.errors import DataError, ImageError
 from refiner.records import column_values
 from refiner.tables import LabelTable, read_labels, write_labels
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from refiner.conversion import Conversion, convert
-from refiner.errors import ImageError, OutputError
+from refiner.core.errors import ImageError, OutputError
 from refiner.formats.store import Store
 from refiner.image_files import write_image
 from refiner.parts import Parts, write_part

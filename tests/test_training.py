@@ -18,8 +18,8 @@ from refiner.checkpoints import list_checkpoints
 from refiner.configuration import TrainingConfiguration
 from refiner.configuration_files import write_configuration
 from refiner.conversion import Conversion, convert
-from refiner.errors import DataError, RunError, TrainingError
-from refiner.files import locked
+from refiner.core.errors import DataError, RunError, TrainingError
+from refiner.core.files import locked
 from refiner.game import Game
 from refiner.gaze.estimator_files import load_estimator, save_estimator
 from refiner.gaze.estimators import GazeNetwork

@@ -14,13 +14,13 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from refiner.architecture import RefinerArchitecture
-from refiner.errors import DataError
+from refiner.core.errors import DataError
 from refiner.networks import RefinerNetwork
 from refiner.refinement import Refiner
 from refiner.refiner_files import save_refiner
 from refiner.transforms import RefineImages, refine_tensor
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[1]
 RNG = np.random.default_rng(0)
 SHAPES: list[tuple[int, ...]] = [(8, 12), (9, 14, 3), (7, 5, 4)]
 

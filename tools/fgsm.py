@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from refiner.files import write_text
+from refiner.core.files import write_text
 from refiner.gaze.accuracy import seed_interval
 from refiner.gaze.angles import angular_error_degrees
 from refiner.gaze.data import LabelledPatches, load_patches

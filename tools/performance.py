@@ -16,7 +16,7 @@ from preset_table import preset_picture, preset_table, read_study
 from scaling_pictures import scaling_pictures, scaling_table
 from studying.pages import fill_tables
 
-from refiner.files import write_text
+from refiner.core.files import write_text
 from refiner.gaze.accuracy import seed_interval
 
 ROOT = Path(__file__).parent.parent

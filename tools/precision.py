@@ -17,10 +17,10 @@ import numpy as np
 import torch
 
 from refiner.configuration import TrainingConfiguration
+from refiner.core.environment import environment
+from refiner.core.files import read_json_lines, write_text
 from refiner.eyes import EyeParameters, StandInCamera, stand_in_parameters
 from refiner.eyes.writing import rendered_records, write_folder
-from refiner.files import read_json_lines, write_text
-from refiner.hardware import environment
 from refiner.training import train
 
 PRECISIONS = ("fp32", "bf16")

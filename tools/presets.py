@@ -18,9 +18,9 @@ from refiner.benchmark_work import PLAIN, network_work
 from refiner.benchmarking import compare
 from refiner.configuration import TrainingConfiguration
 from refiner.configuration_files import read_configuration
-from refiner.files import write_text
+from refiner.core.environment import environment
+from refiner.core.files import write_text
 from refiner.game import architecture
-from refiner.hardware import environment
 from refiner.networks import RefinerNetwork
 from refiner.refiner_files import RefinerFile
 

@@ -19,11 +19,12 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 
 from refiner.backends import Array, open_backend, run_requests
 from refiner.benchmarking import compare
+from refiner.core.devices import computes_bf16, default_threads
+from refiner.core.environment import environment
+from refiner.core.files import write_text
 from refiner.exporting import to_onnx
 from refiner.eyes import EyeParameters
 from refiner.eyes.writing import rendered_records
-from refiner.files import write_text
-from refiner.hardware import computes_bf16, default_threads, environment
 from refiner.images import to_planes
 from refiner.refiner_files import RefinerFile, load_refiner
 from refiner.refiner_names import ready_refiners

@@ -22,11 +22,11 @@ from refiner.backends import Array, Backend, open_backend
 from refiner.benchmark_work import run_refine
 from refiner.benchmarking import compare
 from refiner.conversion import Conversion, convert
+from refiner.core.environment import environment, processor
+from refiner.core.files import write_text
 from refiner.eyes import EyeParameters
 from refiner.eyes.writing import rendered_records, write_folder
-from refiner.files import write_text
 from refiner.formats.store import Store
-from refiner.hardware import environment, processor
 from refiner.refiner_files import RefinerFile, load_refiner
 from refiner.refiner_names import ready_refiners
 from refiner.store import create_images, new_file, write_columns

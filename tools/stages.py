@@ -19,18 +19,17 @@ from typing import Any
 import click
 
 from refiner.backend_choice import backend_for, job_extent
+from refiner.core.environment import environment
+from refiner.core.files import stamp, write_text
 from refiner.eyes import EyeParameters
 from refiner.eyes.writing import rendered_records, write_folder
 from refiner.file_refinement import FileRefinement, FileTask
-from refiner.files import write_text
 from refiner.folder_refinement import TASK_IMAGES
 from refiner.formats.folder import list_files
-from refiner.hardware import environment
 from refiner.image_files import read_image, write_image
 from refiner.images import from_batch, to_batch
 from refiner.label_drift import NO_LIMIT, measure_label_drift
 from refiner.label_regions import ANYTHING
-from refiner.outputs import stamp
 from refiner.refinement import RefinerSource
 from refiner.refiner_files import load_refiner, refiner_digest
 from refiner.refiner_names import ready_refiners

@@ -62,8 +62,8 @@ def run(
         from studying.schedule import run_tasks
         from studying.tasks import missing_tasks
 
-        from refiner.files import locked
-        from refiner.hardware import processor
+        from refiner.core.environment import processor
+        from refiner.core.files import locked
 
         study, plan, place = _open(configuration, out, results, device)
         wanted = _wanted(plan, arms, seeds)
@@ -142,7 +142,7 @@ class _Progress:
 @contextlib.contextmanager
 def _errors() -> Any:
     """What a user can mend is one line."""
-    from refiner.errors import RefinerError
+    from refiner.core.errors import RefinerError
 
     try:
         yield

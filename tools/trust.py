@@ -20,12 +20,12 @@ from studying.pages import fill_tables
 
 from refiner.configuration import TrainingConfiguration
 from refiner.configuration_files import read_configuration
+from refiner.core.environment import environment
+from refiner.core.files import write_text
 from refiner.drift import score_drift
 from refiner.evaluation.verdict import MAX_DRIFT
 from refiner.eyes import EyeParameters, render_eyes
-from refiner.files import write_text
 from refiner.game import Game
-from refiner.hardware import environment
 from refiner.networks import RefinerNetwork
 from refiner.refinement import Refiner
 from refiner.scores import IMAGES, ScoreBoard

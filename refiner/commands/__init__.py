@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from refiner.commands.reporting import OneLine, one_line
-from refiner.errors import RefinerError
+from refiner.core.errors import RefinerError
 
 COMMANDS = {
     "demo": "Show everything at once on rendered eyes, or hands: render, train, refine, measure.",

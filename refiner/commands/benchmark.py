@@ -38,7 +38,7 @@ def command(
       refiner benchmark --profile
     """
     from refiner.benchmarking import benchmark
-    from refiner.hardware import environment
+    from refiner.core.environment import environment
 
     if profile:
         _profile(size, device, as_json)
@@ -66,7 +66,7 @@ def command(
 def _profile(size: tuple[int, int], device: str, as_json: bool) -> None:
     """Operations of the networks by PyTorch, and of a step of training."""
     from refiner.benchmark_work import network_work, own_networks, training_work
-    from refiner.hardware import resolve_device
+    from refiner.core.devices import resolve_device
     from refiner.plain_network import plain_work
     from refiner.profiling import profile_work
 

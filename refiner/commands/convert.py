@@ -19,7 +19,7 @@ from refiner.commands.options import (
     overwrite_option,
 )
 from refiner.commands.reporting import one_line, print_json, progress
-from refiner.hardware import processor
+from refiner.core.environment import processor
 
 if TYPE_CHECKING:
     from refiner.tally import Summary

@@ -4,7 +4,8 @@ import click
 
 from refiner.commands.options import json_option
 from refiner.commands.reporting import print_json
-from refiner.hardware import computes_bf16, environment
+from refiner.core.devices import computes_bf16
+from refiner.core.environment import environment
 
 
 @click.command()

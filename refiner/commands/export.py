@@ -31,8 +31,8 @@ def command(refiner: Path, out: Path, card: bool, verdict: Path | None, overwrit
       refiner export runs/eyes shared/refiner.safetensors --card --verdict verdict.json
     """
     from refiner.cards import card_place, model_card, read_verdict
+    from refiner.core.files import write_text
     from refiner.exporting import export_refiner
-    from refiner.files import write_text
     from refiner.refiner_files import load_refiner
 
     if verdict is not None and not card:

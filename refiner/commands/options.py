@@ -33,7 +33,7 @@ class ShardType(click.ParamType[Any]):
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
         """The shard from the text."""
-        from refiner.shards import Shard
+        from refiner.core.parallel.shards import Shard
 
         if isinstance(value, Shard):
             return value

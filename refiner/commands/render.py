@@ -73,7 +73,7 @@ def command(
       refiner render photographs --stand-in --count 2000 --seed 2
     """
     from refiner.configuration_files import read_configuration
-    from refiner.errors import ConfigurationError
+    from refiner.core.errors import ConfigurationError
     from refiner.eyes import EyeParameters, StandInCamera, stand_in_parameters
     from refiner.eyes.writing import rendered_records, write_folder, write_store, write_unityeyes
     from refiner.records import Record
@@ -114,9 +114,9 @@ def _calibrated(base: "EyeParameters", photographs: Path, size: tuple[int, int],
     import numpy as np
 
     from refiner.configuration_files import write_configuration
+    from refiner.core.files import write_text
     from refiner.data import load_domain
     from refiner.eyes.calibration import calibrate, evenly, stated
-    from refiner.files import write_text
     from refiner.images import grey_levels
 
     domain = load_domain(photographs, key="--calibrate", size=size, channels=1)

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from refiner.hardware import environment
+from refiner.core.environment import environment
 
 Advance = Callable[[int, int, str], None]
 """Told how many of how many are done, and a few words on the latest."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from refiner.randomness import torch_generator
+from refiner.core.rng import torch_generator
 
 PATCH = 7
 """Side of the patches that sliced Wasserstein compares, in pixels."""

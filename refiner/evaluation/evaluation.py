@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from refiner.errors import DataError, ImageError
+from refiner.core.errors import DataError, ImageError
 from refiner.evaluation.features import load_features
 from refiner.evaluation.figures import Figure
 from refiner.evaluation.preservation import measure_preservation

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from refiner.core.rng import numpy_generator
 from refiner.evaluation.samples import halves
 from refiner.evaluation.two_sample import Share
-from refiner.randomness import numpy_generator
 
 NEAR = 0.01
 """Share of photographs that are nearer than this limit to a photograph of other people or days."""

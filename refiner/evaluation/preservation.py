@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from refiner.core.rng import torch_generator
 from refiner.evaluation.figures import Figure
 from refiner.gaze.accuracy import Interval, bootstrap_interval
 from refiner.gaze.angles import angular_error_degrees
 from refiner.label_drift import LabelDrift, measure_label_drift
 from refiner.label_regions import MASK, PUPIL
-from refiner.randomness import torch_generator
 from refiner.records import Labels
 
 Estimate = Callable[[Tensor], Any]

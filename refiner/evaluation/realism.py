@@ -6,14 +6,14 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from refiner.errors import DataError
+from refiner.core.errors import DataError
+from refiner.core.rng import derived_seed, numpy_generator
 from refiner.evaluation.distances import diversity, kernel_distance, sliced_wasserstein, spectrum_distance
 from refiner.evaluation.figures import Figure
 from refiner.evaluation.memorization import copied
 from refiner.evaluation.samples import halves
 from refiner.evaluation.two_sample import Share, told_apart
 from refiner.gaze.accuracy import Interval, seed_interval
-from refiner.randomness import derived_seed, numpy_generator
 
 BLOCKS = 8
 """Disjoint parts of the samples; intervals are over them."""

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from refiner.errors import DataError, ImageError
+from refiner.core.errors import DataError, ImageError
+from refiner.core.rng import numpy_generator
 from refiner.formats import open_dataset
 from refiner.gaze.data import eye_patch, to_levels
-from refiner.randomness import numpy_generator
 from refiner.records import Labels
 
 log = logging.getLogger(__name__)

@@ -12,8 +12,8 @@ import torch
 from scipy import stats
 from torch import Tensor
 
+from refiner.core.rng import numpy_generator
 from refiner.evaluation.samples import halves
-from refiner.randomness import numpy_generator
 from refiner.regression import SmallRegressor, fit_regressor, predict
 
 

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from refiner.errors import DataError
+from refiner.core.errors import DataError
 from refiner.eyes.draws import SKEWED, Draws, draw_values
 from refiner.eyes.parameters import EyeParameters
 from refiner.eyes.rendering import render_eyes

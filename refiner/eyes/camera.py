@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from refiner.core.rng import derived_seed
 from refiner.eyes.parameters import (
     EyeParameters,
     GeometryRanges,
@@ -22,7 +23,6 @@ from refiner.eyes.parameters import (
     SkinRanges,
 )
 from refiner.images import to_grey
-from refiner.randomness import derived_seed
 
 
 class StandInCamera:

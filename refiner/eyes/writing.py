@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from refiner.errors import OutputError
+from refiner.core.errors import OutputError
+from refiner.core.files import write_text
 from refiner.eyes.camera import StandInCamera
 from refiner.eyes.parameters import EyeParameters
 from refiner.eyes.rendering import EyeBatch, render_eyes
-from refiner.files import write_text
 from refiner.image_files import write_image
 from refiner.images import grey_levels
 from refiner.parts import Parts, fingerprint, write_part

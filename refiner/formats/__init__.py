@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from refiner.errors import DataError
+from refiner.core.errors import DataError
 from refiner.formats.folder import ImageFolder
 from refiner.formats.mpiigaze import MPIIGaze, MPIIGazeEvaluation
 from refiner.formats.mpiigaze_hdf5 import GazeHDF5, MPIIGazeHDF5

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from refiner.errors import DataError
-from refiner.files import check_regular
+from refiner.core.errors import DataError
+from refiner.core.files import check_regular
 from refiner.image_files import MAX_BYTES
 
 MAX_DEPTH = 8

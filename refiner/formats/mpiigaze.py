@@ -16,8 +16,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from refiner.errors import DataError, ImageError
-from refiner.files import read_regular
+from refiner.core.errors import DataError, ImageError
+from refiner.core.files import read_regular
 from refiner.formats.caches import RecentFiles
 from refiner.formats.mpiigaze_days import Day, Eyes, day_files, find_normalized, list_day, load_day
 from refiner.gaze.angles import to_angles

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refiner.errors import DataError
+from refiner.core.errors import DataError
 from refiner.formats.mat_files import read_mat
 from refiner.image_files import Image
 

@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote
 
 import numpy as np
 
-from refiner.errors import DataError, ImageError
+from refiner.core.errors import DataError, ImageError
 from refiner.formats.caches import RecentFiles
 from refiner.formats.mat_files import stored_values
 from refiner.image_files import MAX_PIXELS, Image

@@ -21,7 +21,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from refiner.errors import DataError, ImageError
+from refiner.core.errors import DataError, ImageError
 from refiner.formats.caches import RecentFiles
 from refiner.formats.first_files import first_files
 from refiner.formats.folder import list_files

@@ -12,8 +12,8 @@ import h5py
 import numpy as np
 
 from refiner.columns import to_text
-from refiner.errors import DataError, ImageError
-from refiner.files import check_regular
+from refiner.core.errors import DataError, ImageError
+from refiner.core.files import check_regular
 from refiner.formats.mat_files import stored_values
 from refiner.image_files import MAX_PIXELS, Image
 from refiner.records import PAIRS, Labels, Record, from_cells

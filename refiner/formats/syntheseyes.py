@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refiner.errors import DataError, ImageError
+from refiner.core.errors import DataError, ImageError
 from refiner.formats.first_files import first_files
 from refiner.formats.folder import list_files
 from refiner.image_files import Image, is_image_file, read_image

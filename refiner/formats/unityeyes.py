@@ -17,8 +17,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from refiner.errors import DataError, ImageError
-from refiner.files import read_regular
+from refiner.core.errors import DataError, ImageError
+from refiner.core.files import read_regular
 from refiner.formats.first_files import first_files
 from refiner.formats.folder import list_files
 from refiner.image_files import Image, is_image_file, read_image

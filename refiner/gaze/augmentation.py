@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from refiner.blurring import blur
-from refiner.randomness import torch_generator
+from refiner.core.rng import torch_generator
 
 _REACH = 3  # of the blur, in pixels
 

@@ -12,11 +12,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from refiner.errors import DataError, OutputError
+from refiner.core.errors import DataError, OutputError
+from refiner.core.files import check_apart
 from refiner.gaze.angles import Angles
 from refiner.gaze.estimator_files import EstimatorFile, load_estimator, save_estimator
 from refiner.gaze.prediction import GazeEstimator, predict_all
-from refiner.outputs import check_apart
 
 
 class Centring(NamedTuple):

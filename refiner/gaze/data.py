@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from refiner.columns import to_text
+from refiner.core.errors import DataError, ImageError
 from refiner.data import MAX_BYTES
-from refiner.errors import DataError, ImageError
 from refiner.formats import Dataset, open_dataset
 from refiner.formats.store import Store
 from refiner.gaze.angles import Angles

@@ -13,8 +13,8 @@ import safetensors
 import safetensors.torch
 import torch
 
-from refiner.errors import DataError
-from refiner.files import check_regular, write_bytes
+from refiner.core.errors import DataError
+from refiner.core.files import check_regular, write_bytes
 from refiner.gaze.estimators import GazeNetwork, build_estimator
 from refiner.gaze.neighbours import NearestNeighbours
 from refiner.runs import ESTIMATOR_FILE

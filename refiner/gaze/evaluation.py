@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from refiner.errors import DataError
+from refiner.core.errors import DataError
 from refiner.gaze.accuracy import (
     Accuracy,
     Interval,

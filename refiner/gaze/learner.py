@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from refiner.errors import TrainingError
+from refiner.core.errors import TrainingError
+from refiner.core.rng import derived_seed
 from refiner.gaze.angles import angular_error_degrees
 from refiner.gaze.configuration import GazeConfiguration
 from refiner.gaze.estimators import GazeNetwork
 from refiner.gaze.losses import LOSSES
-from refiner.randomness import derived_seed
 
 
 class Learner:
@@ -114,7 +114,7 @@ def build_network(configuration: GazeConfiguration) -> GazeNetwork:
 
 
 def trial_of(configuration: GazeConfiguration, device: str) -> Callable[[str], None]:
-    """A little of the real work, forwards and backwards, for :func:`refiner.hardware.choose_precision`."""
+    """A little of the real work, forwards and backwards, for :func:`refiner.core.devices.choose_precision`."""
     network = build_network(configuration).to(device)
     images = torch.zeros(min(configuration.batch_size, 64), 1, *configuration.size, device=device)
     pose = torch.zeros(len(images), 2, device=device) if configuration.head_pose else None

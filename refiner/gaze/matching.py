@@ -12,11 +12,11 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from refiner.conversion import Conversion, convert
+from refiner.core.files import check_apart
+from refiner.core.rng import numpy_generator
 from refiner.gaze.angles import Angles
 from refiner.gaze.data import load_patches
 from refiner.gaze.prediction import GazeEstimator, predict_all
-from refiner.outputs import check_apart
-from refiner.randomness import numpy_generator
 
 BANDWIDTH = np.radians(3.0)
 """Of the densities of angles, in radians: about what an estimator is unsure of."""

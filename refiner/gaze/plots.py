@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refiner.files import write_text
+from refiner.core.files import write_text
 from refiner.gaze.accuracy import LIMITS
 from refiner.gaze.angles import angular_error_degrees
 from refiner.gaze.evaluation import Test

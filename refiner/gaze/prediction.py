@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from refiner.errors import DataError, ImageError
+from refiner.core.devices import resolve_device
+from refiner.core.errors import DataError, ImageError
+from refiner.core.files import check_apart
 from refiner.formats import open_dataset
 from refiner.gaze.angles import Angles
 from refiner.gaze.data import LabelledPatches, Patches, eye_patch, read_labelled, to_levels
 from refiner.gaze.estimator_files import EstimatorFile, load_estimator
-from refiner.hardware import resolve_device
 from refiner.image_files import Image, read_image
-from refiner.outputs import check_apart
 from refiner.records import PAIRS
 from refiner.tables import write_rejected, write_table
 

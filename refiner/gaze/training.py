@@ -16,18 +16,18 @@ from torch import Tensor
 
 from refiner.augmentation import Augmentation
 from refiner.checkpoints import load_checkpoint, save_checkpoint
-from refiner.data import Sampler
-from refiner.errors import RunError
+from refiner.core.devices import choose_precision, keep_freed_memory
+from refiner.core.errors import RunError
+from refiner.core.rng import capture_globals, restore_globals, seed_globals
+from refiner.core.sampler import Sampler
+from refiner.core.signals import Interruption
 from refiner.gaze.augmentation import strong_augmentation
 from refiner.gaze.baseline import fit_neighbours
 from refiner.gaze.configuration import GazeConfiguration
 from refiner.gaze.data import LabelledPatches, load_patches, split_held_out, to_levels
 from refiner.gaze.learner import Learner, architecture, trial_of
 from refiner.gaze.saving import held_out_error, save_trained
-from refiner.hardware import choose_precision, keep_freed_memory
-from refiner.interruption import Interruption
 from refiner.processes import process_count
-from refiner.randomness import capture_globals, restore_globals, seed_globals
 from refiner.runs import RunFolder, open_run
 
 log = logging.getLogger(__name__)

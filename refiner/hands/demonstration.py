@@ -12,10 +12,10 @@ from torch import Tensor
 
 from refiner.batch_refinement import refine_path
 from refiner.configuration import TrainingConfiguration
+from refiner.core.files import write_text
 from refiner.demonstration import Report, claim, read_all, write_records, write_sheet
 from refiner.drift import score_drift
 from refiner.evaluation.evaluation import Settings, evaluate
-from refiner.files import write_text
 from refiner.gaze.accuracy import Interval, seed_interval
 from refiner.hands.estimation import find_joints, fit_joints, share_within
 from refiner.hands.rendering import rendered_hands

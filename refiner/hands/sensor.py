@@ -13,9 +13,9 @@ from typing import Any
 import cv2
 import numpy as np
 
+from refiner.core.rng import numpy_generator
 from refiner.formats.nyu_hand import BACKGROUND, CUBE_MM, FAR_LEVEL
 from refiner.image_files import Image
-from refiner.randomness import numpy_generator
 
 
 @dataclass(frozen=True)

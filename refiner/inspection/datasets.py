@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refiner.errors import DataError, ImageError
+from refiner.core.errors import DataError, ImageError
 from refiner.formats import FORMATS, Dataset
 from refiner.image_files import Image
 from refiner.images import highest_level

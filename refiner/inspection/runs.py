@@ -10,7 +10,7 @@ from typing import Any
 
 from refiner.configuration import TrainingConfiguration
 from refiner.configuration_files import read_configuration
-from refiner.files import read_json_lines
+from refiner.core.files import read_json_lines
 from refiner.inspection.findings import Finding
 from refiner.tables import REJECTED_FILE
 
@@ -124,7 +124,7 @@ def inspect_run(path: Path) -> RunFacts:
         RefinerError: its configuration or its environment cannot be read.
     """
     from refiner.checkpoints import list_checkpoints
-    from refiner.errors import DataError
+    from refiner.core.errors import DataError
     from refiner.refiner_names import REFINER_FILE
     from refiner.runs import RunFolder
 

@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from refiner.errors import DataError, ImageError
+from refiner.core.errors import DataError, ImageError
 from refiner.formats import Dataset
 from refiner.image_files import Image
 from refiner.images import highest_level

@@ -10,11 +10,11 @@ from typing import Any
 import jinja2
 import torch
 
+from refiner.core.environment import environment
+from refiner.core.files import write_text
+from refiner.core.rng import numpy_generator
 from refiner.evaluation.evaluation import Evaluation
 from refiner.evaluation.memorization import nearest
-from refiner.files import write_text
-from refiner.hardware import environment
-from refiner.randomness import numpy_generator
 from refiner.report.curves import training_curves
 from refiner.report.pictures import Pair, difference_uri, grey_uri
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from refiner.configuration import TrainingConfiguration
 from refiner.configuration_files import read_configuration
-from refiner.errors import DataError
+from refiner.core.errors import DataError
+from refiner.core.files import read_json_lines
 from refiner.evaluation.evaluation import Settings, evaluate
-from refiner.files import read_json_lines
 from refiner.refiner_files import load_refiner
 from refiner.refiner_names import find_refiner
 from refiner.report.page import Origin, write_report, write_turing_test

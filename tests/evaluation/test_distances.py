@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.nn import functional
 
+from refiner.core.rng import torch_generator
 from refiner.evaluation.distances import diversity, kernel_distance, sliced_wasserstein, spectrum, spectrum_distance
-from refiner.randomness import torch_generator
 
 SIZE = (24, 40)
 

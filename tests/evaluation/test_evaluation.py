@@ -13,7 +13,8 @@ from torch.nn import functional
 from refiner.architecture import RefinerArchitecture
 from refiner.batch_refinement import refine_path
 from refiner.commands import main
-from refiner.errors import DataError
+from refiner.core.errors import DataError
+from refiner.core.rng import torch_generator
 from refiner.evaluation import evaluation
 from refiner.evaluation.evaluation import Evaluation, Settings, evaluate
 from refiner.evaluation.usefulness import train_estimators
@@ -22,7 +23,6 @@ from refiner.eyes.writing import rendered_records, write_folder
 from refiner.image_files import read_image, write_image
 from refiner.images import grey_levels
 from refiner.networks import RefinerNetwork
-from refiner.randomness import torch_generator
 from refiner.refinement import Refiner
 from refiner.refiner_files import save_refiner
 

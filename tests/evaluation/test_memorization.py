@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn import functional
 
+from refiner.core.rng import torch_generator
 from refiner.evaluation.memorization import copied, nearest
-from refiner.randomness import torch_generator
 
 SIZE = (12, 20)
 

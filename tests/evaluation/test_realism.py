@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from refiner.errors import DataError
+from refiner.core.errors import DataError
+from refiner.core.rng import torch_generator
 from refiner.evaluation.realism import measure_realism
-from refiner.randomness import torch_generator
 
 
 def images(seed: int, count: int = 400) -> torch.Tensor:

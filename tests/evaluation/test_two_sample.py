@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch.nn import functional
 
+from refiner.core.rng import torch_generator
 from refiner.evaluation.two_sample import Share, told_apart
-from refiner.randomness import torch_generator
 
 SIZE = (12, 20)
 

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from refiner.commands import main
 from refiner.configuration_files import read_configuration
-from refiner.errors import ConfigurationError, DataError
+from refiner.core.errors import ConfigurationError, DataError
 from refiner.eyes import EyeParameters
 from refiner.eyes.calibration import RANGES, Fit, Patches, calibrate, evenly, stated
 from refiner.eyes.parameters import GazeRanges, PlacementRanges

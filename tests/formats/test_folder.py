@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from refiner.errors import DataError, ImageError
+from refiner.core.errors import DataError, ImageError
 from refiner.formats import FORMATS, open_dataset
 from refiner.formats.folder import ImageFolder, list_files
 from refiner.image_files import write_image

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from refiner.errors import DataError
+from refiner.core.errors import DataError
 from refiner.formats.mat_files import read_mat
 
 CUBE = np.arange(24.0).reshape(2, 3, 4)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from scipy.io import savemat
 from scipy.spatial.transform import Rotation
 
-from refiner.errors import DataError, ImageError
+from refiner.core.errors import DataError, ImageError
 from refiner.formats import open_dataset
 from refiner.formats.mpiigaze import MPIIGaze, MPIIGazeEvaluation, gaze_angles, head_angles, read_list
 from refiner.formats.mpiigaze_days import frame_names

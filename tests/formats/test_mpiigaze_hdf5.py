@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
-from refiner.errors import DataError, ImageError
+from refiner.core.errors import DataError, ImageError
 from refiner.formats import open_dataset
 from refiner.formats.mpiigaze_hdf5 import GazeHDF5, MPIIGazeHDF5
 

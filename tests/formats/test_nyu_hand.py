@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.io import savemat
 
-from refiner.errors import DataError, ImageError
+from refiner.core.errors import DataError, ImageError
 from refiner.formats import open_dataset
 from refiner.formats.nyu_hand import BACKGROUND, CUBE_MM, EVALUATED, FAR_LEVEL, NyuHand, NyuHandSynthetic, cut_cube
 from refiner.image_files import read_image, write_image

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from refiner.conversion import Conversion, convert
-from refiner.errors import DataError, ImageError
+from refiner.core.errors import DataError, ImageError
 from refiner.formats import open_dataset
 from refiner.formats.store import Store
 from refiner.image_files import write_image

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refiner.errors import DataError, ImageError
+from refiner.core.errors import DataError, ImageError
 from refiner.formats import open_dataset
 from refiner.formats.folder import ImageFolder
 from refiner.formats.syntheseyes import SynthesEyes, parse_name

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from refiner.errors import DataError, ImageError
+from refiner.core.errors import DataError, ImageError
 from refiner.formats import open_dataset
 from refiner.formats.folder import ImageFolder
 from refiner.formats.unityeyes import UnityEyes, gaze_angles, head_angles, parse_vector

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from refiner.errors import DataError, OutputError
+from refiner.core.errors import DataError, OutputError
 from refiner.gaze.centring import centre_estimator
 from refiner.gaze.configuration import GazeConfiguration
 from refiner.gaze.estimator_files import load_estimator, save_estimator

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from refiner.conversion import Conversion, convert
-from refiner.errors import DataError, ImageError
+from refiner.core.errors import DataError, ImageError
 from refiner.gaze.data import eye_patch, load_patches, split_held_out, to_levels
 from refiner.image_files import read_image, write_image
 from refiner.images import to_planes

@@ -5,7 +5,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from refiner.errors import DataError
+from refiner.core.errors import DataError
 from refiner.gaze.estimator_files import load_estimator, save_estimator
 from refiner.gaze.estimators import GazeNetwork
 

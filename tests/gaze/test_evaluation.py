@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from refiner.errors import DataError
+from refiner.core.errors import DataError
 from refiner.gaze.accuracy import bootstrap_interval, seed_interval
 from refiner.gaze.angles import angular_error_degrees
 from refiner.gaze.data import LabelledPatches, load_patches

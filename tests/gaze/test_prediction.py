@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import refiner
-from refiner.errors import DataError, ImageError, OutputError
+from refiner.core.errors import DataError, ImageError, OutputError
 from refiner.gaze.estimator_files import EstimatorFile
 from refiner.gaze.estimators import GazeNetwork, HeadPose
 from refiner.gaze.prediction import GazeEstimator, predict_dataset, predict_image

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from refiner.core.signals import Interruption
 from refiner.eyes import EyeParameters
 from refiner.eyes.writing import rendered_records, write_folder
 from refiner.gaze.accuracy import mean_predictor_error
@@ -12,7 +13,6 @@ from refiner.gaze.data import LabelledPatches, load_patches
 from refiner.gaze.evaluation import evaluate_estimators
 from refiner.gaze.prediction import GazeEstimator
 from refiner.gaze.training import GazeTraining, train_estimator
-from refiner.interruption import Interruption
 from refiner.runs import open_run
 
 SETTINGS = {"equalize": True, "batch_size": 64, "ema_decay": 0.9, "precision": "fp32", "log_every": 50}

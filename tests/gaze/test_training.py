@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from refiner.checkpoints import list_checkpoints
-from refiner.errors import ConfigurationError, DataError, RunError, TrainingError
+from refiner.core.errors import ConfigurationError, DataError, RunError, TrainingError
 from refiner.gaze import training
 from refiner.gaze.angles import angular_error_degrees
 from refiner.gaze.configuration import GazeConfiguration

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from refiner.errors import OutputError
+from refiner.core.errors import OutputError
 from refiner.hands import demonstration
 from refiner.hands.demonstration import RECIPE, SEEDS, HandScale, hand_table, run_hand_demo
 from refiner.image_files import read_image

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from refiner.core.rng import numpy_generator
 from refiner.hands.skeleton import JOINTS, Hand, HandRanges, draw_hand, stand_in_hands
-from refiner.randomness import numpy_generator
 
 FLAT = HandRanges(size=(1, 1), thickness=(1, 1), curl=(0, 0), spread=(0, 0), roll=(0, 0), pitch=(0, 0), yaw=(0, 0))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from refiner.errors import DataError
+from refiner.core.errors import DataError
 from refiner.eyes import EyeParameters
 from refiner.eyes.writing import rendered_records
 from refiner.formats import open_dataset

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from refiner.configuration import TrainingConfiguration
-from refiner.errors import DataError, RunError
-from refiner.files import read_json_lines
+from refiner.core.errors import DataError, RunError
+from refiner.core.files import read_json_lines
 from refiner.inspection.runs import inspect_refiner, inspect_run, is_refiner_file, is_run
 from refiner.networks import parameter_count
 from refiner.refiner_files import load_refiner

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from refiner.errors import DataError
+from refiner.core.errors import DataError
 from refiner.formats import open_dataset
 from refiner.image_files import write_image
 from refiner.inspection.sheet import CELL, COLUMNS, GAP, draw_record, draw_sheet, gaze_in_image

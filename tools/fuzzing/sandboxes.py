@@ -11,7 +11,7 @@ from fuzzing.mutations import mutate
 from fuzzing.names import ODD_IMAGES
 from fuzzing.outputs import ODD_OUTPUTS, REFUSED
 
-from refiner.errors import RefinerError
+from refiner.core.errors import RefinerError
 from refiner.formats import open_dataset
 
 ODD_OUTPUT_SHARE, OPTIONS_SHARE = 0.08, 0.3

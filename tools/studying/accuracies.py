@@ -9,7 +9,7 @@ import numpy as np
 from studying.plans import part_numbers
 from studying.stores import IMAGES_FILE
 
-from refiner.errors import DataError
+from refiner.core.errors import DataError
 from refiner.gaze.accuracy import mean_predictor_error, measure_accuracy
 from refiner.gaze.angles import Angles, angular_error_degrees
 from refiner.gaze.data import LabelledPatches, load_patches

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from refiner.errors import ConfigurationError
+from refiner.core.errors import ConfigurationError
+from refiner.core.rng import derived_seed
 from refiner.gaze.data import Patches
 from refiner.images import equalize
-from refiner.randomness import derived_seed
 from refiner.refinement import Refiner
 
 TRANSFORMS = {"histogram_matching": ("HistogramMatching", "hm_metadata"), "fourier": ("FDA", "fda_metadata")}

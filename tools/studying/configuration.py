@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from refiner.configuration import Section, TrainingConfiguration
 from refiner.configuration_files import read_configuration, write_configuration
-from refiner.errors import ConfigurationError
+from refiner.core.errors import ConfigurationError
 from refiner.eyes import EyeParameters
 from refiner.gaze.configuration import GazeConfiguration
 

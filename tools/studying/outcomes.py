@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from studying.results import FORMAT_VERSION, OVERVIEW_FILE, read_result
 
-from refiner.errors import DataError
+from refiner.core.errors import DataError
 from refiner.gaze.accuracy import Interval, seed_interval
 from refiner.gaze.angles import Angles, angular_error_degrees
 

@@ -9,8 +9,8 @@ from studying.figures import error_dots, photograph_curve
 from studying.outcomes import Outcome, read_outcomes
 from studying.tables import all_tables, probe_table
 
-from refiner.errors import DataError
-from refiner.files import write_text
+from refiner.core.errors import DataError
+from refiner.core.files import write_text
 
 PROBE = "fgsm.json"
 """What ``tools/fgsm.py`` left beside the studies."""

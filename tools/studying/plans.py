@@ -9,7 +9,7 @@ from typing import Any
 from studying.configuration import AdaptationSection, ArmSection, Protocol, Study
 from studying.tasks import Task
 
-from refiner.errors import DataError
+from refiner.core.errors import DataError
 from refiner.eyes.calibration import stated
 from refiner.tables import LABELS_FILE
 

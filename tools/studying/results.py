@@ -12,10 +12,11 @@ from studying.configuration import Study
 from studying.plans import Plan
 from studying.tasks import Place, Task, read_done
 
+from refiner.core.devices import resolve_device
+from refiner.core.environment import environment
+from refiner.core.files import write_text
 from refiner.eyes import EyeParameters
-from refiner.files import write_text
 from refiner.gaze.angles import Angles
-from refiner.hardware import environment, resolve_device
 from refiner.refiner_names import REFINER_FILE
 from refiner.runs import ESTIMATOR_FILE
 

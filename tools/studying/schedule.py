@@ -13,7 +13,7 @@ from pathlib import Path
 
 from studying.tasks import Place, Task
 
-from refiner.errors import OutputError, RefinerError
+from refiner.core.errors import OutputError, RefinerError
 
 log = logging.getLogger(__name__)
 

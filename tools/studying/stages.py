@@ -30,11 +30,12 @@ from studying.tasks import Place, Task, write_done
 
 from refiner.configuration import TrainingConfiguration
 from refiner.conversion import Conversion
-from refiner.errors import DataError
+from refiner.core.errors import DataError
+from refiner.core.files import write_text
+from refiner.core.rng import numpy_generator
 from refiner.eyes import EyeParameters
 from refiner.eyes.writing import rendered_records
 from refiner.eyes.writing import write_store as write_renders
-from refiner.files import write_text
 from refiner.formats import open_dataset
 from refiner.gaze.centring import save_centred
 from refiner.gaze.configuration import GazeConfiguration
@@ -44,7 +45,6 @@ from refiner.gaze.matching import draw_like, known_angles
 from refiner.gaze.prediction import GazeEstimator
 from refiner.gaze.training import train_estimator
 from refiner.images import equalize
-from refiner.randomness import numpy_generator
 from refiner.records import Record
 from refiner.runs import ESTIMATOR_FILE
 from refiner.training import train

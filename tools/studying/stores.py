@@ -10,8 +10,8 @@ import h5py
 import numpy as np
 
 from refiner.columns import find_columns
-from refiner.errors import DataError
-from refiner.files import atomic_path
+from refiner.core.errors import DataError
+from refiner.core.files import atomic_path
 from refiner.formats import open_dataset
 from refiner.formats.store import Store
 from refiner.gaze.data import Patches

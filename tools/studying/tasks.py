@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from refiner.files import write_text
+from refiner.core.files import write_text
 
 DONE_FILE = "done.json"
 """Written last into the folder of a product: without it the product is made again, or gone on with."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from refiner.errors import DeviceError, RefinerError, missing_extra
+from refiner.core.errors import DeviceError, RefinerError, missing_extra
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")

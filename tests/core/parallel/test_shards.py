@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refiner.shards import Shard
+from refiner.core.parallel.shards import Shard
 
 
 @given(name=st.text(min_size=1), total=st.integers(1, 50))

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
-from refiner.hardware import processor
-from refiner.workers import begin_imports, map_in_order
+from refiner.core.environment import processor
+from refiner.core.parallel.process_pool import begin_imports, map_in_order
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -49,7 +49,7 @@ class Engine:
             DeviceError: Ray is asked for and not installed.
         """
         if self.name == "ray":
-            from refiner.ray_engine import map_on_ray
+            from refiner.core.parallel.ray_executor import map_on_ray
 
             return map_on_ray(function, tasks, workers=self.workers)
         return map_in_order(function, tasks, workers=self.workers)

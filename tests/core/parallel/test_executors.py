@@ -19,15 +19,15 @@ from refiner.backend_choice import fastest_backend
 from refiner.backends import Backend, open_backend
 from refiner.batch_refinement import Summary, refine_path
 from refiner.conversion import Conversion, convert
-from refiner.engines import Engine
-from refiner.errors import ConfigurationError, DataError, OutputError
-from refiner.hardware import processor
+from refiner.core.environment import processor
+from refiner.core.errors import ConfigurationError, DataError, OutputError
+from refiner.core.parallel.executors import Engine
+from refiner.core.parallel.shards import Shard
 from refiner.image_files import write_image
 from refiner.label_drift import DriftLimit
 from refiner.networks import RefinerNetwork
 from refiner.refinement import RefinerSource
 from refiner.refiner_files import RefinerFile, load_refiner, refiner_digest, save_refiner
-from refiner.shards import Shard
 
 COUNT = 300
 
@@ -36,7 +36,7 @@ import sys
 from pathlib import Path
 from refiner import folder_refinement, store_refinement
 from refiner.batch_refinement import refine_path
-from refiner.errors import RefinerError
+from refiner.core.errors import RefinerError
 folder_refinement.TASK_IMAGES = 10
 store_refinement.PART = 16
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
 from typing import Any, TypeVar
 
-from refiner.errors import OutputError
+from refiner.core.errors import OutputError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")

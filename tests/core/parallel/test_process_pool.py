@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from refiner.errors import ImageError, OutputError
-from refiner.workers import map_in_order
+from refiner.core.errors import ImageError, OutputError
+from refiner.core.parallel.process_pool import map_in_order
 
 
 def square(number: int) -> int:
@@ -93,7 +93,7 @@ def test_no_worker_outlives_a_killed_parent(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(
         "import os, pathlib, time\n"
-        "from refiner.workers import map_in_order\n"
+        "from refiner.core.parallel.process_pool import map_in_order\n"
         "def work(n):\n"
         "    (pathlib.Path(__file__).parent / f'{os.getpid()}.pid').touch()\n"
         "    time.sleep(60)\n"
@@ -130,7 +130,7 @@ def is_running(process_id: int) -> bool:
 SERVED = """
 import time
 from pathlib import Path
-from refiner.workers import begin_imports, map_in_order
+from refiner.core.parallel.process_pool import begin_imports, map_in_order
 if __name__ == "__main__":
     begin_imports("slow")
     while not (Path("server").exists() and Path("server").read_text()):
@@ -155,7 +155,7 @@ def test_modules_are_imported_before_the_first_worker_is_wanted(tmp_path: Path) 
 INTERRUPTED = """
 import os, signal, time
 from pathlib import Path
-from refiner.workers import begin_imports
+from refiner.core.parallel.process_pool import begin_imports
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests may ignore it
     begin_imports("slow")

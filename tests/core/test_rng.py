@@ -3,7 +3,7 @@ import sys
 
 import torch
 
-from refiner.randomness import capture_globals, derived_seed, numpy_generator, restore_globals, torch_generator
+from refiner.core.rng import capture_globals, derived_seed, numpy_generator, restore_globals, torch_generator
 
 
 def test_positions_purposes_and_seeds_differ() -> None:
@@ -13,7 +13,7 @@ def test_positions_purposes_and_seeds_differ() -> None:
 
 
 def test_the_same_in_another_process() -> None:
-    code = "from refiner.randomness import derived_seed; print(derived_seed(7, 'history', 3))"
+    code = "from refiner.core.rng import derived_seed; print(derived_seed(7, 'history', 3))"
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert int(printed) == derived_seed(7, "history", 3)
 

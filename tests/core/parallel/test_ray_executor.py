@@ -15,10 +15,10 @@ import torch
 
 from refiner.architecture import RefinerArchitecture
 from refiner.batch_refinement import Summary, refine_path
-from refiner.errors import DeviceError
+from refiner.core.errors import DeviceError
+from refiner.core.parallel.ray_executor import map_on_ray
 from refiner.image_files import write_image
 from refiner.networks import RefinerNetwork
-from refiner.ray_engine import map_on_ray
 from refiner.refiner_files import save_refiner
 
 COUNT = 240
@@ -28,7 +28,7 @@ import sys
 from pathlib import Path
 from refiner import folder_refinement
 from refiner.batch_refinement import refine_path
-from refiner.errors import RefinerError
+from refiner.core.errors import RefinerError
 folder_refinement.TASK_IMAGES = 4
 try:
     places = Path("in"), Path("out"), Path("refiner.safetensors")

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from refiner.errors import OutputError
+from refiner.core.errors import OutputError
 
 TEMPORARY_PREFIX = ".partial-"
 """How unfinished files are named; what a kill leaves behind under such a name can be deleted."""
@@ -207,3 +207,35 @@ def _ends_with_newline(path: Path) -> bool:
     with path.open("rb") as stream:
         stream.seek(-1, os.SEEK_END)
         return stream.read(1) == b"\n"
+
+
+Stamp = tuple[int, int]
+"""Size in bytes and time of last change in nanoseconds: what tells a changed input."""
+
+
+def stamp(path: Path) -> Stamp:
+    """Size and time of an input file; (0, 0) when it is no file that can be looked at, which reading will report."""
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0
+    # The time of a folder, which a link may lead to, changes with every file that is written into it.
+    return (status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else (0, 0)
+
+
+def check_apart(source: Path, output: Path) -> None:
+    """Refuse an output that would be read as input, or be written over it, or lies below a file.
+
+    Raises:
+        OutputError: it is one of these.
+    """
+    try:
+        output.exists()
+        inner, outer = output.resolve(), source.resolve()
+    except (OSError, RuntimeError) as error:  # a name too long, links in a circle
+        raise OutputError(f"{output}: cannot be written ({error}); choose another output") from error
+    if inner.is_relative_to(outer) or outer.is_relative_to(inner):
+        raise OutputError(f"{output}: and {source} lie inside one another; choose an output beside the input")
+    for parent in output.parents:
+        if parent.exists() and not parent.is_dir():
+            raise OutputError(f"{output}: {parent} is a file; choose another output")

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refiner import files
-from refiner.errors import OutputError
-from refiner.files import (
+from refiner.core import files
+from refiner.core.errors import OutputError
+from refiner.core.files import (
     TEMPORARY_PREFIX,
     JsonLines,
     atomic_path,
@@ -134,7 +134,7 @@ def test_a_lock_is_refused_to_another_process_and_freed_when_that_dies(tmp_path:
     program = f"""
 import sys, time
 from pathlib import Path
-from refiner.files import locked
+from refiner.core.files import locked
 with locked(Path({str(lock)!r}), refusal="no"):
     print("held", flush=True)
     time.sleep(60)

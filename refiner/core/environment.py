@@ -1,0 +1,82 @@
+"""Versions, processor and devices: what a bug report and a run record say."""
+
+import functools
+import importlib.metadata
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    *("simgan-refiner", "torch", "torchvision", "numpy", "opencv-python", "albumentations", "h5py", "scipy"),
+    *("click", "pydantic", "safetensors", "accelerate", "rich", "tensorboard"),
+    *("openvino", "onnx", "onnxruntime", "ray", "huggingface-hub"),
+)
+"""Packages whose versions a bug report needs; the last line is of extras."""
+
+_FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "bf16")
+
+_LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
+"""What in the user's environment holds oneDNN, by which torch and OpenVINO compute, to a part of the processor."""
+
+
+@functools.cache
+def processor() -> dict[str, Any]:
+    """Name, usable cores and the arithmetic features that decide how fast a network runs.
+
+    Features that oneDNN is held back from are not among them: a processor can be tried as one that has less.
+    """
+    name, flags = platform.processor() or platform.machine(), ""
+    if Path("/proc/cpuinfo").exists():
+        for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name":
+                name = value.strip()
+            elif key.strip() in ("flags", "Features"):
+                flags = value
+    limit = next((limit.upper() for name in _LIMITS if (limit := os.environ.get(name))), "")
+    present = set(flags.split()) - _withheld(limit)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        "name": f"{name} (held to {limit})" if limit else name,
+        "cores": cores,
+        "features": [feature for feature in _FEATURES if feature in present],
+    }
+
+
+def _withheld(limit: str) -> set[str]:
+    """The features beyond what ``ONEDNN_MAX_CPU_ISA`` allows, as in ``AVX2`` or ``AVX512_CORE_BF16``."""
+    if not limit or limit in ("ALL", "DEFAULT") or "AMX" in limit or limit.startswith("AVX10"):
+        return set()
+    withheld = {"amx_bf16", "amx_int8"}
+    if not limit.endswith(("BF16", "FP16")):
+        withheld.add("avx512_bf16")
+    if not limit.startswith("AVX512"):
+        withheld.add("avx512f")
+    if not limit.startswith(("AVX2", "AVX512")):
+        withheld.add("avx2")
+    return withheld
+
+
+def versions() -> dict[str, str | None]:
+    """Installed versions of the packages that matter; None where one is absent."""
+    found: dict[str, str | None] = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+def environment() -> dict[str, Any]:
+    """Everything a bug report or a run record needs, as plain values."""
+    import torch
+
+    return {
+        "platform": platform.platform(),
+        "processor": processor(),
+        "devices": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        "threads": torch.get_num_threads(),
+        "versions": versions(),
+    }
