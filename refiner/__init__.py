@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from refiner.architecture import RefinerArchitecture
     from refiner.batch_refinement import refine_path
-    from refiner.configuration import TrainingConfiguration
-    from refiner.configuration_files import read_configuration
+    from refiner.config.training import TrainingConfiguration
+    from refiner.config.yaml_files import read_configuration
     from refiner.core.errors import RefinerError
     from refiner.discriminators import PatchDiscriminator
     from refiner.gaze.prediction import GazeEstimator
@@ -27,8 +27,8 @@ _HOMES = {
     "RefinerArchitecture": "architecture",
     "RefinerError": "core.errors",
     "RefinerNetwork": "networks",
-    "TrainingConfiguration": "configuration",
-    "read_configuration": "configuration_files",
+    "TrainingConfiguration": "config.training",
+    "read_configuration": "config.yaml_files",
     "refine_path": "batch_refinement",
     "train": "training",
 }

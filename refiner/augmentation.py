@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from refiner.configuration import AugmentationStep
+from refiner.config.sections import AugmentationStep
 from refiner.core.errors import ConfigurationError
 from refiner.core.rng import derived_seed, numpy_generator
 from refiner.image_files import Image

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from refiner.backends import BACKENDS, Array, open_backend
-from refiner.configuration import TrainingConfiguration
+from refiner.config.training import TrainingConfiguration
 from refiner.conversion import Conversion, convert
 from refiner.core.devices import choose_precision, keep_freed_memory
 from refiner.core.errors import DeviceError, OutputError

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from refiner.configuration import TrainingConfiguration
-from refiner.configuration_files import read_configuration
+from refiner.config.training import TrainingConfiguration
+from refiner.config.yaml_files import read_configuration
 from refiner.core.errors import DataError, OutputError, RefinerError
 from refiner.core.files import read_regular
 from refiner.formats import open_dataset

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from refiner.configuration import TrainingConfiguration
+from refiner.config.training import TrainingConfiguration
 from refiner.core.rng import derived_seed
 from refiner.game import Figures, Game
 from refiner.networks import RefinerNetwork

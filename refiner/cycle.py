@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from refiner.configuration import TrainingConfiguration
+from refiner.config.training import TrainingConfiguration
 from refiner.game import Figures, Game
 from refiner.players import Player
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from refiner.batch_refinement import refine_path
-from refiner.configuration import TrainingConfiguration
+from refiner.config.training import TrainingConfiguration
 from refiner.core.errors import OutputError
 from refiner.core.files import write_text
 from refiner.data import load_domain

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from refiner.configuration import TrainingConfiguration
+from refiner.config.training import TrainingConfiguration
 from refiner.consistency import FrozenEstimator
 from refiner.core.errors import RunError, TrainingError
 from refiner.core.rng import Rows

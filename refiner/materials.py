@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from refiner.augmentation import Augmentation
-from refiner.configuration import TrainingConfiguration
+from refiner.config.training import TrainingConfiguration
 from refiner.consistency import FrozenEstimator, load_frozen_estimator
 from refiner.core.errors import ConfigurationError, DataError
 from refiner.data import ImageDomain, load_domain

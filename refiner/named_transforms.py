@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from refiner.configuration import AugmentationStep, augmentation_steps
+from refiner.config.sections import AugmentationStep, augmentation_steps
 from refiner.core.errors import ConfigurationError
 
 COMPOSITIONS = ("OneOf", "RandomOrder", "Sequential", "SomeOf")

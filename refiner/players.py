@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from refiner.architecture import RefinerArchitecture
-from refiner.configuration import OptimizerSection, TrainingConfiguration
+from refiner.config.sections import OptimizerSection
+from refiner.config.training import TrainingConfiguration
 from refiner.core.rng import derived_seed
 from refiner.discriminators import DISCRIMINATORS, Discriminator
 from refiner.networks import RefinerNetwork

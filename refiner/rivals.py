@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from refiner.configuration import TrainingConfiguration
+from refiner.config.training import TrainingConfiguration
 from refiner.contrast import ContrastGame
 from refiner.cycle import CycleGame
 from refiner.game import Game

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from refiner.configuration_files import changed_keys, read_configuration, write_configuration
+from refiner.config.yaml_files import changed_keys, read_configuration, write_configuration
 from refiner.core.devices import resolve_device
 from refiner.core.environment import environment
 from refiner.core.errors import ConfigurationError, OutputError, RunError

@@ -21,7 +21,7 @@ from accelerate.tracking import TensorBoardTracker
 from torch import Tensor
 
 from refiner.checkpoints import load_checkpoint, save_checkpoint
-from refiner.configuration import TrainingConfiguration
+from refiner.config.training import TrainingConfiguration
 from refiner.core.devices import choose_precision, keep_freed_memory, resolve_device
 from refiner.core.errors import RunError, TrainingError
 from refiner.core.rng import capture_globals, restore_globals, seed_globals, torch_generator

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from refiner.configuration import TrainingConfiguration
+from refiner.config.training import TrainingConfiguration
 from refiner.evaluation.two_sample import told_apart
 from refiner.gaze.configuration import GazeConfiguration
 from refiner.image_files import write_image

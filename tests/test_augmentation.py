@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from refiner.augmentation import Augmentation
 from refiner.checkpoints import list_checkpoints
-from refiner.configuration import TrainingConfiguration
-from refiner.configuration_files import read_configuration, write_configuration
+from refiner.config.training import TrainingConfiguration
+from refiner.config.yaml_files import read_configuration, write_configuration
 from refiner.core.errors import ConfigurationError, RunError
 from refiner.data import ImageDomain
 from refiner.label_geometry import move_labels

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from refiner.configuration import TrainingConfiguration
+from refiner.config.training import TrainingConfiguration
 from refiner.consistency import FrozenEstimator, load_frozen_estimator
 from refiner.core.errors import DataError
 from refiner.core.rng import torch_generator

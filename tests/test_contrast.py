@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from refiner.configuration import TrainingConfiguration
+from refiner.config.training import TrainingConfiguration
 from refiner.contrast import TEMPERATURE, ContrastGame, ContrastHeads, contrastive_loss
 from refiner.core.rng import torch_generator
 

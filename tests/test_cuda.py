@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from refiner.batch_refinement import Summary, refine_path
-from refiner.configuration import TrainingConfiguration
+from refiner.config.training import TrainingConfiguration
 from refiner.eyes import EyeParameters
 from refiner.eyes.writing import rendered_records
 from refiner.gaze.configuration import GazeConfiguration

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from refiner.configuration import TrainingConfiguration
+from refiner.config.training import TrainingConfiguration
 from refiner.core.rng import torch_generator
 from refiner.cycle import IDENTITY, CycleGame
 

@@ -12,9 +12,9 @@ import pytest
 from click.testing import CliRunner
 
 from refiner.commands import main
+from refiner.config.networks import DiscriminatorSection, RefinerSection
 from refiner.image_files import write_image
 from refiner.losses import SELF_REGULARIZATIONS
-from refiner.network_sections import DiscriminatorSection, RefinerSection
 from refiner.objectives import OBJECTIVES
 from refiner.players import CONDITIONS
 from refiner.rivals import GAMES

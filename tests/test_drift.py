@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from refiner.configuration import TrainingConfiguration
+from refiner.config.training import TrainingConfiguration
 from refiner.demonstration import RECIPE
 from refiner.drift import measure_drift
 from refiner.eyes import EyeParameters, StandInCamera, render_eyes, stand_in_parameters

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from refiner.configuration import TrainingConfiguration
+from refiner.config.training import TrainingConfiguration
 from refiner.core.errors import TrainingError
 from refiner.core.rng import torch_generator
 from refiner.discriminator_augmentation import augment

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from refiner.checkpoints import list_checkpoints
-from refiner.configuration import TrainingConfiguration
-from refiner.configuration_files import write_configuration
+from refiner.config.training import TrainingConfiguration
+from refiner.config.yaml_files import write_configuration
 from refiner.core.errors import ConfigurationError, RunError
 from refiner.core.rng import Rows
 from refiner.gaze.configuration import GazeConfiguration

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from refiner.configuration import TrainingConfiguration
+from refiner.config.training import TrainingConfiguration
 from refiner.core.errors import OutputError, RunError
 from refiner.runs import open_run
 

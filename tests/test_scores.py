@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from refiner.configuration import TrainingConfiguration
+from refiner.config.training import TrainingConfiguration
 from refiner.core.errors import ConfigurationError
 from refiner.eyes import EyeParameters, StandInCamera, render_eyes, stand_in_parameters
 from refiner.images import grey_levels

@@ -15,8 +15,8 @@ import torch
 
 from refiner import data, training
 from refiner.checkpoints import list_checkpoints
-from refiner.configuration import TrainingConfiguration
-from refiner.configuration_files import write_configuration
+from refiner.config.training import TrainingConfiguration
+from refiner.config.yaml_files import write_configuration
 from refiner.conversion import Conversion, convert
 from refiner.core.errors import DataError, RunError, TrainingError
 from refiner.core.files import locked

@@ -48,8 +48,8 @@ class Failure(NamedTuple):
 def make_sources(work: Path) -> tuple[dict[str, Source], Path]:
     """Sound inputs of every layout, and a refiner file."""
     from refiner.architecture import RefinerArchitecture
-    from refiner.configuration import TrainingConfiguration
-    from refiner.configuration_files import write_configuration
+    from refiner.config.training import TrainingConfiguration
+    from refiner.config.yaml_files import write_configuration
     from refiner.conversion import Conversion, convert
     from refiner.formats import FORMATS, open_dataset
     from refiner.networks import RefinerNetwork

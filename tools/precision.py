@@ -16,7 +16,7 @@ import click
 import numpy as np
 import torch
 
-from refiner.configuration import TrainingConfiguration
+from refiner.config.training import TrainingConfiguration
 from refiner.core.environment import environment
 from refiner.core.files import read_json_lines, write_text
 from refiner.eyes import EyeParameters, StandInCamera, stand_in_parameters

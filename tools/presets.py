@@ -16,8 +16,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from refiner.benchmark_work import PLAIN, network_work
 from refiner.benchmarking import compare
-from refiner.configuration import TrainingConfiguration
-from refiner.configuration_files import read_configuration
+from refiner.config.training import TrainingConfiguration
+from refiner.config.yaml_files import read_configuration
 from refiner.core.environment import environment
 from refiner.core.files import write_text
 from refiner.game import architecture

@@ -11,8 +11,8 @@ from pathlib import Path
 import click
 
 from refiner.commands import main as refiner_command
-from refiner.configuration import TrainingConfiguration
-from refiner.configuration_files import read_configuration
+from refiner.config.training import TrainingConfiguration
+from refiner.config.yaml_files import read_configuration
 from refiner.evaluation.features import ready_estimator
 from refiner.gaze.configuration import GazeConfiguration
 from refiner.gaze.training import train_estimator

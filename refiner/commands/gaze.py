@@ -60,7 +60,7 @@ def train(
       refiner gaze train configs/gaze.yaml --set data.train=refined
       refiner gaze train configs/gaze.yaml --set "data.train=[renders, refined]" --seed 1 --run runs/gaze-1
     """
-    from refiner.configuration_files import read_configuration, write_configuration
+    from refiner.config.yaml_files import read_configuration, write_configuration
     from refiner.gaze.configuration import GazeConfiguration
 
     if seed is not None:

@@ -72,7 +72,7 @@ def command(
       refiner render renders --count 5000 --calibrate photographs --set "gaze.pitch_degrees=[-20, 5]"
       refiner render photographs --stand-in --count 2000 --seed 2
     """
-    from refiner.configuration_files import read_configuration
+    from refiner.config.yaml_files import read_configuration
     from refiner.core.errors import ConfigurationError
     from refiner.eyes import EyeParameters, StandInCamera, stand_in_parameters
     from refiner.eyes.writing import rendered_records, write_folder, write_store, write_unityeyes
@@ -113,7 +113,7 @@ def _calibrated(base: "EyeParameters", photographs: Path, size: tuple[int, int],
     """Ranges shrunken to the photographs, kept beside ``out`` for other runs with ``--config``."""
     import numpy as np
 
-    from refiner.configuration_files import write_configuration
+    from refiner.config.yaml_files import write_configuration
     from refiner.core.files import write_text
     from refiner.data import load_domain
     from refiner.eyes.calibration import calibrate, evenly, stated

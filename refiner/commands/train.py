@@ -40,8 +40,8 @@ def command(
     Example:
       refiner train configs/eyes.yaml --set data.renders=renders --set data.photographs=photographs
     """
-    from refiner.configuration import TrainingConfiguration
-    from refiner.configuration_files import read_configuration, write_configuration
+    from refiner.config.training import TrainingConfiguration
+    from refiner.config.yaml_files import read_configuration, write_configuration
 
     if seed is not None:
         overrides = (*overrides, f"seed={seed}")

@@ -5,7 +5,8 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from refiner.configuration import AugmentationStep, Section, augmentation_steps
+from refiner.config.sections import AugmentationStep, augmentation_steps
+from refiner.config.training import Section
 
 
 class GazeDataSection(Section):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from refiner.batch_refinement import refine_path
-from refiner.configuration import TrainingConfiguration
+from refiner.config.training import TrainingConfiguration
 from refiner.core.files import write_text
 from refiner.demonstration import Report, claim, read_all, write_records, write_sheet
 from refiner.drift import score_drift

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from refiner.configuration import TrainingConfiguration
-from refiner.configuration_files import read_configuration
+from refiner.config.training import TrainingConfiguration
+from refiner.config.yaml_files import read_configuration
 from refiner.core.files import read_json_lines
 from refiner.inspection.findings import Finding
 from refiner.tables import REJECTED_FILE

@@ -4,8 +4,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from refiner.configuration import TrainingConfiguration
-from refiner.configuration_files import read_configuration
+from refiner.config.training import TrainingConfiguration
+from refiner.config.yaml_files import read_configuration
 from refiner.core.errors import DataError
 from refiner.core.files import read_json_lines
 from refiner.evaluation.evaluation import Settings, evaluate

@@ -8,7 +8,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from refiner.commands import main
-from refiner.configuration_files import write_configuration
+from refiner.config.yaml_files import write_configuration
 from refiner.gaze.configuration import GazeConfiguration
 
 

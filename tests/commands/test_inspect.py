@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from refiner.commands import main
-from refiner.configuration import TrainingConfiguration
+from refiner.config.training import TrainingConfiguration
 from refiner.eyes import EyeParameters
 from refiner.eyes.writing import rendered_records, write_folder
 from refiner.image_files import read_image

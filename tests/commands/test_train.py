@@ -5,8 +5,8 @@ import yaml
 from click.testing import CliRunner, Result
 
 from refiner.commands import main
-from refiner.configuration import TrainingConfiguration
-from refiner.configuration_files import write_configuration
+from refiner.config.training import TrainingConfiguration
+from refiner.config.yaml_files import write_configuration
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from refiner.commands import main
-from refiner.configuration_files import read_configuration
+from refiner.config.yaml_files import read_configuration
 from refiner.core.errors import ConfigurationError, DataError
 from refiner.eyes import EyeParameters
 from refiner.eyes.calibration import RANGES, Fit, Patches, calibrate, evenly, stated

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from refiner.configuration_files import read_configuration, write_configuration
+from refiner.config.yaml_files import read_configuration, write_configuration
 from refiner.core.errors import ConfigurationError
 from refiner.gaze.configuration import GazeConfiguration
 

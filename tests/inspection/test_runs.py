@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from refiner.configuration import TrainingConfiguration
+from refiner.config.training import TrainingConfiguration
 from refiner.core.errors import DataError, RunError
 from refiner.core.files import read_json_lines
 from refiner.inspection.runs import inspect_refiner, inspect_run, is_refiner_file, is_run

@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from refiner.configuration import Section, TrainingConfiguration
-from refiner.configuration_files import read_configuration, write_configuration
+from refiner.config.training import Section, TrainingConfiguration
+from refiner.config.yaml_files import read_configuration, write_configuration
 from refiner.core.errors import ConfigurationError
 from refiner.eyes import EyeParameters
 from refiner.gaze.configuration import GazeConfiguration

@@ -28,7 +28,7 @@ from studying.stores import (
 )
 from studying.tasks import Place, Task, write_done
 
-from refiner.configuration import TrainingConfiguration
+from refiner.config.training import TrainingConfiguration
 from refiner.conversion import Conversion
 from refiner.core.errors import DataError
 from refiner.core.files import write_text

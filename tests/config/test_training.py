@@ -4,13 +4,13 @@ from typing import get_args
 
 import pytest
 
-from refiner.configuration import TrainingConfiguration
-from refiner.configuration_files import changed_keys, read_configuration, write_configuration
+from refiner.config.networks import DiscriminatorAugmentationSection, DiscriminatorSection
+from refiner.config.training import TrainingConfiguration
+from refiner.config.yaml_files import changed_keys, read_configuration, write_configuration
 from refiner.core.errors import ConfigurationError
 from refiner.discriminator_augmentation import augment
 from refiner.discriminators import DISCRIMINATORS
 from refiner.losses import SELF_REGULARIZATIONS
-from refiner.network_sections import DiscriminatorAugmentationSection, DiscriminatorSection
 from refiner.objectives import OBJECTIVES
 from refiner.players import CONDITIONS
 from refiner.rivals import GAMES

@@ -7,8 +7,8 @@ import pytest
 import torch
 import yaml
 
-from refiner.configuration import TrainingConfiguration
-from refiner.configuration_files import read_configuration
+from refiner.config.training import TrainingConfiguration
+from refiner.config.yaml_files import read_configuration
 from refiner.core.files import read_json_lines
 from refiner.demonstration import RECIPE, SHORT
 from refiner.gaze.configuration import GazeConfiguration
@@ -18,7 +18,7 @@ from refiner.networks import parameter_count
 from refiner.players import build_networks
 from refiner.training import train
 
-FOLDER = Path(__file__).parents[1] / "configs"
+FOLDER = Path(__file__).parents[2] / "configs"
 
 CONFIGS = sorted(path for path in FOLDER.glob("*.yaml") if path.stem != "gaze")
 
