@@ -21,7 +21,7 @@ from torch import Tensor
 from refiner.config.sections import AugmentationStep
 from refiner.core.errors import ConfigurationError
 from refiner.core.rng import derived_seed, numpy_generator
-from refiner.image_files import Image
+from refiner.images.io import Image
 from refiner.label_geometry import keeps_angles, move_labels
 from refiner.named_transforms import MOVING, build, leaves, load_albumentations, numbered, refuse_lost_labels
 from refiner.records import Labels

@@ -24,7 +24,7 @@ from refiner.core.errors import ImageError, RefinerError
 from refiner.formats import open_dataset
 from refiner.formats.folder import list_files
 from refiner.formats.store import Store
-from refiner.image_files import is_image_file, read_image
+from refiner.images.io import is_image_file, read_image
 from refiner.refinement import batch_size
 from refiner.refiner_files import RefinerFile
 from refiner.store_names import is_store_name

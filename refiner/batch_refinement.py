@@ -12,8 +12,8 @@ from refiner.core.errors import ConfigurationError, DataError, ImageError, Outpu
 from refiner.core.parallel.executors import Engine
 from refiner.core.parallel.shards import Shard
 from refiner.folder_refinement import refine_folder
-from refiner.image_files import LOSSLESS, is_lossless_webp, read_image, write_image
-from refiner.images import to_planes
+from refiner.images.arrays import to_planes
+from refiner.images.io import LOSSLESS, is_lossless_webp, read_image, write_image
 from refiner.label_drift import NO_LIMIT, DriftLimit, measure_label_drift
 from refiner.label_regions import ANYTHING, LabelRegion
 from refiner.refinement import RefinerSource

@@ -21,7 +21,7 @@ from refiner.core.rng import torch_generator
 from refiner.eyes import EyeParameters
 from refiner.eyes.writing import rendered_records, write_folder
 from refiner.game import Game
-from refiner.image_files import write_image
+from refiner.images.io import write_image
 from refiner.memory import PeakMemory
 from refiner.networks import RefinerNetwork
 from refiner.plain_network import PlainNetwork

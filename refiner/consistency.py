@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from refiner.core.errors import DataError
 from refiner.gaze.estimator_files import EstimatorFile, load_estimator
 from refiner.gaze.estimators import GazeNetwork
-from refiner.images import LUMA
+from refiner.images.arrays import LUMA
 
 
 class FrozenEstimator(nn.Module):

@@ -19,8 +19,8 @@ from refiner.core.parallel.process_pool import map_in_order
 from refiner.formats import Dataset, open_dataset
 from refiner.formats.folder import list_files
 from refiner.formats.store import Store
-from refiner.image_files import Image
-from refiner.images import MAX_SQUEEZE, crop_centre, equalize, resize, to_grey
+from refiner.images.arrays import MAX_SQUEEZE, crop_centre, equalize, resize, to_grey
+from refiner.images.io import Image
 from refiner.parts import PartFiles, Parts, fingerprint, write_part
 from refiner.records import Labels, Record
 from refiner.splits import names_subjects, split_samples

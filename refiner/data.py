@@ -20,8 +20,8 @@ from torch import Tensor
 from refiner.core.errors import DataError, ImageError
 from refiner.formats import Dataset, open_dataset
 from refiner.formats.store import Store
-from refiner.image_files import Image
-from refiner.images import MAX_SQUEEZE, highest_level, resize, to_grey
+from refiner.images.arrays import MAX_SQUEEZE, highest_level, resize, to_grey
+from refiner.images.io import Image
 from refiner.label_regions import MASK, LabelRegion
 
 log = logging.getLogger(__name__)

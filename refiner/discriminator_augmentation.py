@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from refiner.blurring import blur as blur_images
 from refiner.core.rng import Rows
+from refiner.images.blur import blur as blur_images
 
 _SHARP = 0.05
 """Standard deviation, in pixels, that changes nothing."""

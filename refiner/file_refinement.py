@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from refiner.core.errors import ImageError
 from refiner.core.files import Stamp
-from refiner.image_files import LOSSLESS, Image, is_lossless_webp, read_image, write_image
-from refiner.images import from_batch, to_batch
+from refiner.images.arrays import from_batch, to_batch
+from refiner.images.io import LOSSLESS, Image, is_lossless_webp, read_image, write_image
 from refiner.label_drift import DriftLimit, LabelDrift, measure_label_drift
 from refiner.label_regions import LabelRegion
 from refiner.records import Labels

@@ -12,7 +12,7 @@ from refiner.core.parallel.executors import Engine
 from refiner.core.parallel.shards import Shard
 from refiner.file_refinement import FileRefinement, FileTask, Outcome
 from refiner.formats.folder import list_files
-from refiner.image_files import IMAGE_SUFFIXES, is_image_file
+from refiner.images.io import IMAGE_SUFFIXES, is_image_file
 from refiner.label_drift import DRIFT_FILE, DriftLimit, LabelDrift, write_drift
 from refiner.label_regions import LabelRegion, source_labels
 from refiner.outputs import OutputFolder, open_output

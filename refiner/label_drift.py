@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refiner.drift import degrees_of_gaze, score_drift
+from refiner.images.registration import degrees_of_gaze, score_drift
 from refiner.label_regions import MASK, PUPIL
 from refiner.records import Labels
 from refiner.tables import write_table
@@ -23,7 +23,7 @@ class LabelDrift(NamedTuple):
     Attributes:
         x, y: shift in pixels of the labelled point, of the worst of several, or of the whole image.
         degrees: what that is in gaze, where the point is a pupil; else None.
-        score: length of the shift, plus what is lost of the structure; see :class:`refiner.drift.DriftScores`.
+        score: length of the shift, plus what is lost of the structure; see :class:`refiner.images.registration.DriftScores`.
     """
 
     x: float

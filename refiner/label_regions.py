@@ -10,8 +10,8 @@ import numpy as np
 
 from refiner.core.errors import DataError, ImageError
 from refiner.core.files import stamp
-from refiner.image_files import read_image
-from refiner.images import highest_level, resize, to_grey
+from refiner.images.arrays import highest_level, resize, to_grey
+from refiner.images.io import read_image
 from refiner.records import Labels
 from refiner.tables import LABELS_FILE, LabelTable
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from refiner.core.errors import ImageError, OutputError
 from refiner.core.files import atomic_path, read_json_lines, read_regular, write_text
-from refiner.image_files import LOSSLESS, write_image
+from refiner.images.io import LOSSLESS, write_image
 from refiner.outputs import is_too_long, leads_out
 from refiner.records import Record, to_cells
 from refiner.store import ImageKind, ImageWriter

@@ -8,7 +8,7 @@ the refiner nothing else.
 import numpy as np
 
 from refiner.data import ImageDomain
-from refiner.image_files import Image
+from refiner.images.io import Image
 from refiner.inspection.findings import Finding
 from refiner.inspection.fit import SAMPLE, Appearance, AppearanceMeter, compare
 

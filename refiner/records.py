@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from refiner.core.errors import DataError
-from refiner.image_files import Image
+from refiner.images.io import Image
 
 Labels = dict[str, Any]
 """Label values by name: ``gaze``, ``head_pose`` and ``pupil`` are float64 arrays (2,), outlines (K, 2) in pixels,

@@ -17,8 +17,8 @@ from refiner.backends import ON_CARDS, Array, open_backend
 from refiner.core.devices import keep_freed_memory, resolve_device
 from refiner.core.errors import DataError
 from refiner.hub import fetch_refiner, is_address
-from refiner.image_files import Image
-from refiner.images import from_batch, to_batch
+from refiner.images.arrays import from_batch, to_batch
+from refiner.images.io import Image
 from refiner.refiner_files import RefinerFile, load_refiner, refiner_digest
 from refiner.tiling import by_tiles
 

@@ -30,7 +30,7 @@ import numpy as np
 from refiner.columns import Column
 from refiner.core.errors import OutputError
 from refiner.core.files import atomic_path
-from refiner.image_files import Image
+from refiner.images.io import Image
 
 FORMAT = "simgan-refiner store"
 FORMAT_VERSION = 1

@@ -14,7 +14,7 @@ from refiner.core.parallel.executors import Engine
 from refiner.core.parallel.shards import Shard
 from refiner.formats import open_dataset
 from refiner.formats.store import Store
-from refiner.images import from_batch, to_batch
+from refiner.images.arrays import from_batch, to_batch
 from refiner.label_drift import DriftLimit, LabelDrift, drift_columns, measure_label_drift
 from refiner.label_regions import LabelRegion
 from refiner.parts import Line, Parts, fingerprint, write_lines

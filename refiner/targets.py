@@ -15,7 +15,7 @@ from refiner.columns import find_columns
 from refiner.core.errors import OutputError
 from refiner.core.files import check_apart, read_regular, remove_file
 from refiner.core.parallel.shards import Shard
-from refiner.image_files import LOSSLESS_SUFFIXES
+from refiner.images.io import LOSSLESS_SUFFIXES
 from refiner.outputs import (
     SHARDS_FOLDER,
     STATE_FOLDER,

@@ -27,8 +27,8 @@ from refiner.core.errors import RunError, TrainingError
 from refiner.core.rng import capture_globals, restore_globals, seed_globals, torch_generator
 from refiner.core.sampler import Sampler
 from refiner.core.signals import Interruption
-from refiner.image_files import write_image
-from refiner.images import contact_sheet, grey_levels
+from refiner.images.arrays import contact_sheet, grey_levels
+from refiner.images.io import write_image
 from refiner.materials import Materials, load_materials
 from refiner.monitors import PAGE, Monitor
 from refiner.players import training_trial

@@ -10,7 +10,7 @@ import pytest
 from refiner.config.training import TrainingConfiguration
 from refiner.evaluation.two_sample import told_apart
 from refiner.gaze.configuration import GazeConfiguration
-from refiner.image_files import write_image
+from refiner.images.io import write_image
 from refiner.tables import write_labels
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")

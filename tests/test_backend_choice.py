@@ -14,7 +14,7 @@ from refiner.backend_choice import COMPILING, Extent, backend_for, fastest_backe
 from refiner.backends import Array, Backend, open_backend
 from refiner.batch_refinement import Summary, refine_path
 from refiner.conversion import Conversion, convert
-from refiner.image_files import write_image
+from refiner.images.io import write_image
 from refiner.networks import RefinerNetwork
 from refiner.refiner_files import RefinerFile, save_refiner
 

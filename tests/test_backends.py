@@ -24,7 +24,7 @@ from refiner.core.errors import DeviceError
 from refiner.exporting import to_onnx, to_openvino
 from refiner.eyes import EyeParameters
 from refiner.eyes.writing import rendered_records
-from refiner.image_files import read_image, write_image
+from refiner.images.io import read_image, write_image
 from refiner.networks import RefinerNetwork
 from refiner.refinement import Refiner
 from refiner.refiner_files import RefinerFile, save_refiner

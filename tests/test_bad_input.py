@@ -19,7 +19,7 @@ from PIL import ImageOps
 from refiner.architecture import RefinerArchitecture
 from refiner.batch_refinement import refine_path
 from refiner.conversion import Conversion, convert
-from refiner.image_files import LOSSLESS, read_image, write_image
+from refiner.images.io import LOSSLESS, read_image, write_image
 from refiner.networks import RefinerNetwork
 from refiner.refiner_files import save_refiner
 

@@ -17,13 +17,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from refiner import conversion, image_files
+from refiner import conversion
 from refiner.conversion import Conversion, convert
 from refiner.core.errors import DataError, ImageError, OutputError
 from refiner.core.files import TEMPORARY_PREFIX
 from refiner.formats.store import Store
-from refiner.image_files import LOSSLESS, read_image, write_image
-from refiner.images import equalization, equalize, to_grey
+from refiner.images import io as image_files
+from refiner.images.arrays import equalization, equalize, to_grey
+from refiner.images.io import LOSSLESS, read_image, write_image
 from refiner.outputs import open_output
 from refiner.parts import PartFiles, write_part
 from refiner.records import Record

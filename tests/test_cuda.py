@@ -14,7 +14,7 @@ from refiner.eyes.writing import rendered_records
 from refiner.gaze.configuration import GazeConfiguration
 from refiner.gaze.prediction import GazeEstimator
 from refiner.gaze.training import train_estimator
-from refiner.image_files import read_image, write_image
+from refiner.images.io import read_image, write_image
 from refiner.networks import RefinerNetwork
 from refiner.refinement import Refiner
 from refiner.refiner_files import RefinerFile, load_refiner

@@ -15,7 +15,7 @@ from refiner.conversion import Conversion, convert
 from refiner.core.errors import DataError, ImageError
 from refiner.core.sampler import Sampler
 from refiner.data import ImageDomain, StoredImages, load_domain
-from refiner.image_files import write_image
+from refiner.images.io import write_image
 from refiner.tables import write_labels
 
 EYE = (np.arange(8 * 12) * 2).reshape(8, 12).astype(np.uint8)

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from refiner.commands import main
 from refiner.config.networks import DiscriminatorSection, RefinerSection
-from refiner.image_files import write_image
+from refiner.images.io import write_image
 from refiner.losses import SELF_REGULARIZATIONS
 from refiner.objectives import OBJECTIVES
 from refiner.players import CONDITIONS

@@ -12,7 +12,7 @@ from refiner.architecture import RefinerArchitecture
 from refiner.commands import main
 from refiner.core.errors import DataError, DeviceError
 from refiner.hub import fetch_refiner, is_address
-from refiner.image_files import read_image, write_image
+from refiner.images.io import read_image, write_image
 from refiner.networks import RefinerNetwork
 from refiner.refiner_files import save_refiner
 

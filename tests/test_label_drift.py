@@ -16,11 +16,11 @@ from refiner.batch_refinement import Summary, refine_path
 from refiner.commands import main
 from refiner.conversion import Conversion, convert
 from refiner.core.errors import ImageError, OutputError
-from refiner.drift import degrees_of_gaze, score_drift
 from refiner.eyes import EyeParameters, render_eyes
 from refiner.eyes.writing import rendered_records, write_folder
 from refiner.formats.store import Store
-from refiner.image_files import read_image
+from refiner.images.io import read_image
+from refiner.images.registration import degrees_of_gaze, score_drift
 from refiner.label_drift import DriftLimit, LabelDrift, measure_label_drift
 from refiner.networks import RefinerNetwork
 from refiner.refinement import Refiner

@@ -13,7 +13,7 @@ from refiner.architecture import RefinerArchitecture
 from refiner.commands import main
 from refiner.conversion import Conversion, convert
 from refiner.core.errors import DataError, ImageError
-from refiner.image_files import write_image
+from refiner.images.io import write_image
 from refiner.label_regions import MASK, LabelRegion
 from refiner.networks import RefinerNetwork
 from refiner.refinement import Refiner

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from refiner.core.errors import ImageError, OutputError
-from refiner.image_files import read_image
+from refiner.images.io import read_image
 from refiner.parts import Line, Parts, fingerprint, write_lines, write_part
 from refiner.records import Record
 

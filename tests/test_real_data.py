@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from refiner.checkpoints import list_checkpoints
 from refiner.commands import main
-from refiner.image_files import read_image, write_image
+from refiner.images.io import read_image, write_image
 
 SETTINGS = [
     *("--set", "steps=40", "--set", "batch_size=8", "--set", "checkpoint_every=10", "--set", "history_size=64"),

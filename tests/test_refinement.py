@@ -23,7 +23,7 @@ from refiner.batch_refinement import Summary, refine_path
 from refiner.core import files
 from refiner.core.errors import DataError, ImageError, OutputError
 from refiner.core.files import TEMPORARY_PREFIX
-from refiner.image_files import LOSSLESS, encode_image, read_image, write_image
+from refiner.images.io import LOSSLESS, encode_image, read_image, write_image
 from refiner.networks import RefinerNetwork
 from refiner.refinement import BATCH_PIXELS, Refiner
 from refiner.refiner_files import load_refiner, save_refiner

@@ -10,7 +10,7 @@ import torch
 from refiner.config.training import TrainingConfiguration
 from refiner.core.errors import ConfigurationError
 from refiner.eyes import EyeParameters, StandInCamera, render_eyes, stand_in_parameters
-from refiner.images import grey_levels
+from refiner.images.arrays import grey_levels
 from refiner.refinement import Refiner
 from refiner.refiner_files import load_refiner
 from refiner.scores import ScoreBoard

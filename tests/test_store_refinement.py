@@ -18,7 +18,7 @@ from refiner.batch_refinement import Summary, refine_path
 from refiner.conversion import Conversion, convert
 from refiner.core.errors import DataError, ImageError, OutputError
 from refiner.formats.store import Store
-from refiner.image_files import read_image, write_image
+from refiner.images.io import read_image, write_image
 from refiner.networks import RefinerNetwork
 from refiner.refinement import Refiner, RefinerSource
 from refiner.refiner_files import RefinerFile, save_refiner

@@ -45,7 +45,7 @@ from refiner.eyes.calibration import Fit  # noqa: E402
 from refiner.gaze.data import Patches, load_patches  # noqa: E402
 from refiner.gaze.estimator_files import load_estimator  # noqa: E402
 from refiner.gaze.prediction import GazeEstimator  # noqa: E402
-from refiner.images import EQUALIZED_BELOW, equalization  # noqa: E402
+from refiner.images.arrays import EQUALIZED_BELOW, equalization  # noqa: E402
 
 ARMS: dict[str, Any] = {
     "raw": {"against": []},

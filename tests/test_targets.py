@@ -14,7 +14,7 @@ import pytest
 from refiner.conversion import Conversion, convert
 from refiner.core.errors import ImageError, OutputError
 from refiner.formats.store import Store
-from refiner.image_files import write_image
+from refiner.images.io import write_image
 from refiner.parts import Parts, write_part
 from refiner.records import Record
 from refiner.tables import read_labels

@@ -23,7 +23,7 @@ from refiner.core.files import locked
 from refiner.game import Game
 from refiner.gaze.estimator_files import load_estimator, save_estimator
 from refiner.gaze.estimators import GazeNetwork
-from refiner.image_files import write_image
+from refiner.images.io import write_image
 from refiner.refiner_files import load_refiner
 from refiner.runs import CLOCK_COLUMNS
 from refiner.training import train

@@ -25,7 +25,7 @@ from refiner.core.files import write_text
 from refiner.exporting import to_onnx
 from refiner.eyes import EyeParameters
 from refiner.eyes.writing import rendered_records
-from refiner.images import to_planes
+from refiner.images.arrays import to_planes
 from refiner.refiner_files import RefinerFile, load_refiner
 from refiner.refiner_names import ready_refiners
 

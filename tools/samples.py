@@ -18,7 +18,7 @@ from scipy.spatial.transform import Rotation
 from refiner.eyes import EyeParameters
 from refiner.eyes.writing import rendered_records, write_folder, write_unityeyes
 from refiner.gaze.angles import to_vectors
-from refiner.image_files import write_image
+from refiner.images.io import write_image
 from refiner.records import Record
 
 

@@ -26,8 +26,8 @@ from refiner.eyes.writing import rendered_records, write_folder
 from refiner.file_refinement import FileRefinement, FileTask
 from refiner.folder_refinement import TASK_IMAGES
 from refiner.formats.folder import list_files
-from refiner.image_files import read_image, write_image
-from refiner.images import from_batch, to_batch
+from refiner.images.arrays import from_batch, to_batch
+from refiner.images.io import read_image, write_image
 from refiner.label_drift import NO_LIMIT, measure_label_drift
 from refiner.label_regions import ANYTHING
 from refiner.refinement import RefinerSource

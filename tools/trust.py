@@ -22,10 +22,10 @@ from refiner.config.training import TrainingConfiguration
 from refiner.config.yaml_files import read_configuration
 from refiner.core.environment import environment
 from refiner.core.files import write_text
-from refiner.drift import score_drift
 from refiner.evaluation.verdict import MAX_DRIFT
 from refiner.eyes import EyeParameters, render_eyes
 from refiner.game import Game
+from refiner.images.registration import score_drift
 from refiner.networks import RefinerNetwork
 from refiner.refinement import Refiner
 from refiner.scores import IMAGES, ScoreBoard

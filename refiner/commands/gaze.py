@@ -153,7 +153,7 @@ def predict(estimator: Path, source: Path, destination: Path | None, device: str
       refiner gaze predict runs/gaze eye.png
     """
     from refiner.gaze.prediction import GazeEstimator, predict_dataset, predict_image, rejects_of
-    from refiner.image_files import is_image_file
+    from refiner.images.io import is_image_file
 
     single = source.is_file() and is_image_file(source)
     if single == (destination is not None):

@@ -66,7 +66,7 @@ def _report_run(path: Path, as_json: bool) -> None:
 def _report_datasets(
     path: Path, other: Path | None, layout: str | None, sample: int, sheet: Path | None, as_json: bool
 ) -> None:
-    from refiner.image_files import write_image
+    from refiner.images.io import write_image
     from refiner.inspection.datasets import inspect_dataset
     from refiner.inspection.faults import find_faults
     from refiner.inspection.fit import compare

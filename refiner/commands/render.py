@@ -117,7 +117,7 @@ def _calibrated(base: "EyeParameters", photographs: Path, size: tuple[int, int],
     from refiner.core.files import write_text
     from refiner.data import load_domain
     from refiner.eyes.calibration import calibrate, evenly, stated
-    from refiner.images import grey_levels
+    from refiner.images.arrays import grey_levels
 
     domain = load_domain(photographs, key="--calibrate", size=size, channels=1)
     seen = domain.batch(evenly(len(domain))).numpy()

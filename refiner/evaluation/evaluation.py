@@ -19,7 +19,7 @@ from refiner.evaluation.verdict import Verdict, judge
 from refiner.formats import open_dataset
 from refiner.gaze.angles import Angles
 from refiner.gaze.data import eye_patch, to_levels
-from refiner.images import resize
+from refiner.images.arrays import resize
 from refiner.label_drift import LabelDrift, measure_label_drift
 from refiner.label_regions import ANYTHING, LabelRegion
 from refiner.records import column_values

@@ -17,7 +17,7 @@ from refiner.core.errors import DataError
 from refiner.eyes.draws import SKEWED, Draws, draw_values
 from refiner.eyes.parameters import EyeParameters
 from refiner.eyes.rendering import render_eyes
-from refiner.images import grey_levels
+from refiner.images.arrays import grey_levels
 
 POOL = 8000
 """Renders of a round."""

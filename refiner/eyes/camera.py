@@ -22,7 +22,7 @@ from refiner.eyes.parameters import (
     ScleraRanges,
     SkinRanges,
 )
-from refiner.images import to_grey
+from refiner.images.arrays import to_grey
 
 
 class StandInCamera:

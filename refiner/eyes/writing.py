@@ -15,8 +15,8 @@ from refiner.core.files import write_text
 from refiner.eyes.camera import StandInCamera
 from refiner.eyes.parameters import EyeParameters
 from refiner.eyes.rendering import EyeBatch, render_eyes
-from refiner.image_files import write_image
-from refiner.images import grey_levels
+from refiner.images.arrays import grey_levels
+from refiner.images.io import write_image
 from refiner.parts import Parts, fingerprint, write_part
 from refiner.records import Labels, Record
 from refiner.tables import LABELS_FILE, write_labels

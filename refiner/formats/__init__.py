@@ -16,7 +16,7 @@ from refiner.formats.nyu_hand import NyuHand, NyuHandSynthetic
 from refiner.formats.store import Store
 from refiner.formats.syntheseyes import SynthesEyes
 from refiner.formats.unityeyes import UnityEyes
-from refiner.image_files import Image
+from refiner.images.io import Image
 from refiner.records import Record
 from refiner.store_names import is_store_name
 

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from refiner.core.errors import DataError
-from refiner.image_files import Image, is_image_file, read_image
+from refiner.images.io import Image, is_image_file, read_image
 from refiner.records import Labels, Record
 from refiner.tables import LABELS_FILE, LabelTable
 

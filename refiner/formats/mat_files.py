@@ -12,7 +12,7 @@ import numpy as np
 
 from refiner.core.errors import DataError
 from refiner.core.files import check_regular
-from refiner.image_files import MAX_BYTES
+from refiner.images.io import MAX_BYTES
 
 MAX_DEPTH = 8
 """Structures and cells within each other; deeper ones are damage, or references that lead in circles."""

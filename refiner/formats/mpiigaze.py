@@ -21,7 +21,7 @@ from refiner.core.files import read_regular
 from refiner.formats.caches import RecentFiles
 from refiner.formats.mpiigaze_days import Day, Eyes, day_files, find_normalized, list_day, load_day
 from refiner.gaze.angles import to_angles
-from refiner.image_files import Image
+from refiner.images.io import Image
 from refiner.records import Record
 
 KEPT_DAYS = 6

@@ -10,7 +10,7 @@ import numpy as np
 
 from refiner.core.errors import DataError
 from refiner.formats.mat_files import read_mat
-from refiner.image_files import Image
+from refiner.images.io import Image
 
 SIDES = ("left", "right")
 FIELDS = ("gaze", "image", "pose")

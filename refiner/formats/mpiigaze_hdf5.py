@@ -19,7 +19,7 @@ import numpy as np
 from refiner.core.errors import DataError, ImageError
 from refiner.formats.caches import RecentFiles
 from refiner.formats.mat_files import stored_values
-from refiner.image_files import MAX_PIXELS, Image
+from refiner.images.io import MAX_PIXELS, Image
 from refiner.records import Record
 
 MAX_IMAGES = 10**7

@@ -26,7 +26,7 @@ from refiner.formats.caches import RecentFiles
 from refiner.formats.first_files import first_files
 from refiner.formats.folder import list_files
 from refiner.formats.mat_files import read_mat
-from refiner.image_files import Image, read_image
+from refiner.images.io import Image, read_image
 from refiner.records import Labels, Record
 from refiner.tables import LABELS_FILE
 

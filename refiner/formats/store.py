@@ -15,7 +15,7 @@ from refiner.columns import to_text
 from refiner.core.errors import DataError, ImageError
 from refiner.core.files import check_regular
 from refiner.formats.mat_files import stored_values
-from refiner.image_files import MAX_PIXELS, Image
+from refiner.images.io import MAX_PIXELS, Image
 from refiner.records import PAIRS, Labels, Record, from_cells
 from refiner.store import FORMAT, FORMAT_VERSION, ImageKind, to_label_name
 from refiner.store_names import is_store_name

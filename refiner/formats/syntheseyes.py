@@ -18,7 +18,7 @@ import numpy as np
 from refiner.core.errors import DataError, ImageError
 from refiner.formats.first_files import first_files
 from refiner.formats.folder import list_files
-from refiner.image_files import Image, is_image_file, read_image
+from refiner.images.io import Image, is_image_file, read_image
 from refiner.records import Record
 from refiner.tables import LABELS_FILE
 

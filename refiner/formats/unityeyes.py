@@ -21,8 +21,8 @@ from refiner.core.errors import DataError, ImageError
 from refiner.core.files import read_regular
 from refiner.formats.first_files import first_files
 from refiner.formats.folder import list_files
-from refiner.image_files import Image, is_image_file, read_image
-from refiner.images import resize
+from refiner.images.arrays import resize
+from refiner.images.io import Image, is_image_file, read_image
 from refiner.records import Record
 
 Points = np.ndarray[Any, np.dtype[np.float64]]

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from refiner.blurring import blur
 from refiner.core.rng import torch_generator
+from refiner.images.blur import blur
 
 _REACH = 3  # of the blur, in pixels
 

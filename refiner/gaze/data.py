@@ -20,8 +20,8 @@ from refiner.data import MAX_BYTES
 from refiner.formats import Dataset, open_dataset
 from refiner.formats.store import Store
 from refiner.gaze.angles import Angles
-from refiner.image_files import Image
-from refiner.images import MAX_SQUEEZE, resize, to_grey
+from refiner.images.arrays import MAX_SQUEEZE, resize, to_grey
+from refiner.images.io import Image
 from refiner.records import PAIRS, Labels
 from refiner.splits import part_of
 from refiner.store import to_label_name

@@ -16,7 +16,7 @@ from refiner.formats import open_dataset
 from refiner.gaze.angles import Angles
 from refiner.gaze.data import LabelledPatches, Patches, eye_patch, read_labelled, to_levels
 from refiner.gaze.estimator_files import EstimatorFile, load_estimator
-from refiner.image_files import Image, read_image
+from refiner.images.io import Image, read_image
 from refiner.records import PAIRS
 from refiner.tables import write_rejected, write_table
 

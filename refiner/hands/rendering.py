@@ -12,7 +12,7 @@ from refiner.core.rng import numpy_generator
 from refiner.formats.nyu_hand import BACKGROUND, CUBE_MM, FAR_LEVEL
 from refiner.hands.sensor import StandInSensor
 from refiner.hands.skeleton import Hand, HandRanges, draw_hand
-from refiner.image_files import Image
+from refiner.images.io import Image
 from refiner.records import Labels, Record
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from refiner.core.rng import numpy_generator
 from refiner.formats.nyu_hand import BACKGROUND, CUBE_MM, FAR_LEVEL
-from refiner.image_files import Image
+from refiner.images.io import Image
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ import numpy as np
 
 from refiner.core.errors import DataError, ImageError
 from refiner.formats import FORMATS, Dataset
-from refiner.image_files import Image
-from refiner.images import highest_level
+from refiner.images.arrays import highest_level
+from refiner.images.io import Image
 from refiner.inspection.facts import EXAMPLES, DatasetFacts, Images, Reject, Sign
 from refiner.inspection.fit import SAMPLE, AppearanceMeter
 from refiner.inspection.irises import Reading, iris_scale

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from refiner.images import EQUALIZED_BELOW
+from refiner.images.arrays import EQUALIZED_BELOW
 from refiner.inspection.facts import DatasetFacts, Images, Sign
 from refiner.inspection.findings import Finding
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from refiner.image_files import Image
-from refiner.images import EQUALIZED_BELOW, MAX_SQUEEZE, equalization, to_grey
+from refiner.images.arrays import EQUALIZED_BELOW, MAX_SQUEEZE, equalization, to_grey
+from refiner.images.io import Image
 from refiner.inspection.findings import Finding
 from refiner.inspection.irises import IrisScale, Reading, find_iris, iris_scale
 
@@ -36,7 +36,7 @@ class Appearance:
     Attributes:
         count: images looked at.
         size: median (height, width) in pixels.
-        equalization: median of :func:`refiner.images.equalization`.
+        equalization: median of :func:`refiner.images.arrays.equalization`.
         equalized_share: share of the images that are equalised, each judged by itself.
         histogram: shares of 32 bins of grey levels.
         mean_level: mean luma, of 1.

@@ -22,8 +22,8 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from refiner.image_files import Image
-from refiner.images import highest_level, to_grey
+from refiner.images.arrays import highest_level, to_grey
+from refiner.images.io import Image
 
 WIDTH = 60
 """Patches are brought to this width, in pixels, before the search."""

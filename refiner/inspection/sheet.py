@@ -10,8 +10,8 @@ import numpy as np
 
 from refiner.core.errors import DataError, ImageError
 from refiner.formats import Dataset
-from refiner.image_files import Image
-from refiner.images import highest_level
+from refiner.images.arrays import highest_level
+from refiner.images.io import Image
 from refiner.inspection.datasets import spread
 from refiner.inspection.labels import as_numbers, is_in_pixels
 from refiner.records import Record

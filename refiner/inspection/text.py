@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from refiner.images import EQUALIZED_BELOW
+from refiner.images.arrays import EQUALIZED_BELOW
 from refiner.inspection.facts import DatasetFacts
 from refiner.inspection.findings import Finding
 from refiner.inspection.fit import Appearance, histogram_gap, iris_shares

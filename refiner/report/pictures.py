@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from torch import Tensor
 
-from refiner.images import grey_levels
+from refiner.images.arrays import grey_levels
 from refiner.label_drift import LabelDrift
 
 FULL_CHANGE = 0.5

@@ -11,8 +11,8 @@ from click.testing import CliRunner, Result
 
 from refiner.commands import main
 from refiner.formats import FORMATS
-from refiner.image_files import read_image, write_image
-from refiner.images import equalization
+from refiner.images.arrays import equalization
+from refiner.images.io import read_image, write_image
 from refiner.outputs import open_output
 from refiner.tables import read_labels
 

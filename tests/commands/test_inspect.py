@@ -12,7 +12,7 @@ from refiner.commands import main
 from refiner.config.training import TrainingConfiguration
 from refiner.eyes import EyeParameters
 from refiner.eyes.writing import rendered_records, write_folder
-from refiner.image_files import read_image
+from refiner.images.io import read_image
 from refiner.training import train
 
 

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from refiner.architecture import RefinerArchitecture
 from refiner.commands import main
-from refiner.image_files import read_image, write_image
+from refiner.images.io import read_image, write_image
 from refiner.networks import RefinerNetwork
 from refiner.outputs import open_output
 from refiner.refiner_files import save_refiner

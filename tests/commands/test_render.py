@@ -9,8 +9,8 @@ from refiner.commands import main
 from refiner.eyes import EyeParameters, render_eyes, writing
 from refiner.formats import open_dataset
 from refiner.formats.store import Store
-from refiner.image_files import read_image
-from refiner.images import grey_levels
+from refiner.images.arrays import grey_levels
+from refiner.images.io import read_image
 from refiner.parts import PartFiles
 from refiner.tables import read_labels
 

@@ -20,8 +20,8 @@ from refiner.evaluation.evaluation import Evaluation, Settings, evaluate
 from refiner.evaluation.usefulness import train_estimators
 from refiner.eyes import EyeParameters, StandInCamera, stand_in_parameters
 from refiner.eyes.writing import rendered_records, write_folder
-from refiner.image_files import read_image, write_image
-from refiner.images import grey_levels
+from refiner.images.arrays import grey_levels
+from refiner.images.io import read_image, write_image
 from refiner.networks import RefinerNetwork
 from refiner.refinement import Refiner
 from refiner.refiner_files import save_refiner

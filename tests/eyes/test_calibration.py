@@ -14,7 +14,7 @@ from refiner.eyes import EyeParameters
 from refiner.eyes.calibration import RANGES, Fit, Patches, calibrate, evenly, stated
 from refiner.eyes.parameters import GazeRanges, PlacementRanges
 from refiner.eyes.rendering import render_eyes
-from refiner.images import grey_levels
+from refiner.images.arrays import grey_levels
 
 POOL = 600
 WIDE = EyeParameters(placement=PlacementRanges(down_mm=(-1.3, 2.4)))

@@ -9,7 +9,7 @@ import pytest
 from refiner.core.errors import DataError, ImageError
 from refiner.formats import FORMATS, open_dataset
 from refiner.formats.folder import ImageFolder, list_files
-from refiner.image_files import write_image
+from refiner.images.io import write_image
 
 EYE = np.arange(24, dtype=np.uint8).reshape(4, 6)
 

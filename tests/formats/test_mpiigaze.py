@@ -20,7 +20,7 @@ from refiner.formats import open_dataset
 from refiner.formats.mpiigaze import MPIIGaze, MPIIGazeEvaluation, gaze_angles, head_angles, read_list
 from refiner.formats.mpiigaze_days import frame_names
 from refiner.gaze.angles import to_vectors
-from refiner.image_files import read_image
+from refiner.images.io import read_image
 
 Day = dict[str, dict[str, np.ndarray]]
 

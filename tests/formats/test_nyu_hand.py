@@ -16,7 +16,7 @@ from scipy.io import savemat
 from refiner.core.errors import DataError, ImageError
 from refiner.formats import open_dataset
 from refiner.formats.nyu_hand import BACKGROUND, CUBE_MM, EVALUATED, FAR_LEVEL, NyuHand, NyuHandSynthetic, cut_cube
-from refiner.image_files import read_image, write_image
+from refiner.images.io import read_image, write_image
 
 FRAME = (120, 160)
 

@@ -14,7 +14,7 @@ from refiner.conversion import Conversion, convert
 from refiner.core.errors import DataError, ImageError
 from refiner.formats import open_dataset
 from refiner.formats.store import Store
-from refiner.image_files import write_image
+from refiner.images.io import write_image
 from refiner.store import FORMAT, FORMAT_VERSION
 
 COUNT = 12

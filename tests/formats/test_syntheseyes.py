@@ -15,7 +15,7 @@ from refiner.core.errors import DataError, ImageError
 from refiner.formats import open_dataset
 from refiner.formats.folder import ImageFolder
 from refiner.formats.syntheseyes import SynthesEyes, parse_name
-from refiner.image_files import read_image, write_image
+from refiner.images.io import read_image, write_image
 from refiner.records import column_values
 
 RENDER = np.arange(8 * 12 * 4, dtype=np.uint16).astype(np.uint8).reshape(8, 12, 4)

@@ -19,7 +19,7 @@ from refiner.formats import open_dataset
 from refiner.formats.folder import ImageFolder
 from refiner.formats.unityeyes import UnityEyes, gaze_angles, head_angles, parse_vector
 from refiner.gaze.angles import angular_error_degrees, to_angles, to_vectors
-from refiner.image_files import read_image, write_image
+from refiner.images.io import read_image, write_image
 from refiner.records import column_values
 
 Scene = dict[str, Any]

@@ -7,8 +7,8 @@ import pytest
 from refiner.conversion import Conversion, convert
 from refiner.core.errors import DataError, ImageError
 from refiner.gaze.data import eye_patch, load_patches, split_held_out, to_levels
-from refiner.image_files import read_image, write_image
-from refiner.images import to_planes
+from refiner.images.arrays import to_planes
+from refiner.images.io import read_image, write_image
 from refiner.tables import read_labels, write_labels
 
 

@@ -9,7 +9,7 @@ from refiner.formats import open_dataset
 from refiner.formats.nyu_hand import BACKGROUND, CUBE_MM, FAR_LEVEL
 from refiner.hands.rendering import render_hand, rendered_hands
 from refiner.hands.skeleton import Hand, HandRanges
-from refiner.image_files import read_image, write_image
+from refiner.images.io import read_image, write_image
 
 SIZE = (48, 64)
 DISTANCE = 600.0

@@ -11,7 +11,7 @@ from refiner.core.errors import DataError
 from refiner.eyes import EyeParameters
 from refiner.eyes.writing import rendered_records
 from refiner.formats import open_dataset
-from refiner.image_files import write_image
+from refiner.images.io import write_image
 from refiner.inspection.datasets import inspect_dataset, spread
 from refiner.inspection.facts import DatasetFacts
 from refiner.inspection.faults import find_faults

@@ -9,7 +9,7 @@ import pytest
 from refiner.eyes import EyeParameters
 from refiner.eyes.writing import rendered_records
 from refiner.formats import open_dataset
-from refiner.images import equalize
+from refiner.images.arrays import equalize
 from refiner.inspection.irises import MIN_COUNT, find_iris, iris_scale
 from refiner.records import Record
 

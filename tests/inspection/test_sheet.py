@@ -7,7 +7,7 @@ import pytest
 
 from refiner.core.errors import DataError
 from refiner.formats import open_dataset
-from refiner.image_files import write_image
+from refiner.images.io import write_image
 from refiner.inspection.sheet import CELL, COLUMNS, GAP, draw_record, draw_sheet, gaze_in_image
 from refiner.records import Record
 

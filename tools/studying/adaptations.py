@@ -10,7 +10,7 @@ import numpy as np
 from refiner.core.errors import ConfigurationError
 from refiner.core.rng import derived_seed
 from refiner.gaze.data import Patches
-from refiner.images import equalize
+from refiner.images.arrays import equalize
 from refiner.refinement import Refiner
 
 TRANSFORMS = {"histogram_matching": ("HistogramMatching", "hm_metadata"), "fourier": ("FDA", "fda_metadata")}

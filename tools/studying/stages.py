@@ -44,7 +44,7 @@ from refiner.gaze.estimator_files import load_estimator
 from refiner.gaze.matching import draw_like, known_angles
 from refiner.gaze.prediction import GazeEstimator
 from refiner.gaze.training import train_estimator
-from refiner.images import equalize
+from refiner.images.arrays import equalize
 from refiner.records import Record
 from refiner.runs import ESTIMATOR_FILE
 from refiner.training import train

@@ -23,7 +23,7 @@ from refiner.core.environment import processor
 from refiner.core.errors import ConfigurationError, DataError, OutputError
 from refiner.core.parallel.executors import Engine
 from refiner.core.parallel.shards import Shard
-from refiner.image_files import write_image
+from refiner.images.io import write_image
 from refiner.label_drift import DriftLimit
 from refiner.networks import RefinerNetwork
 from refiner.refinement import RefinerSource

@@ -17,7 +17,7 @@ from refiner.architecture import RefinerArchitecture
 from refiner.batch_refinement import Summary, refine_path
 from refiner.core.errors import DeviceError
 from refiner.core.parallel.ray_executor import map_on_ray
-from refiner.image_files import write_image
+from refiner.images.io import write_image
 from refiner.networks import RefinerNetwork
 from refiner.refiner_files import save_refiner
 

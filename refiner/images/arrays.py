@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from refiner.core.errors import ImageError
-from refiner.image_files import Image
+from refiner.images.io import Image
 
 MAX_SQUEEZE = 0.12
 """Largest difference of aspect ratio that resizing passes over: 36x60 and 35x55 differ by 0.06."""

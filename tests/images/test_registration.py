@@ -9,11 +9,11 @@ from torch import Tensor
 
 from refiner.config.training import TrainingConfiguration
 from refiner.demonstration import RECIPE
-from refiner.drift import measure_drift
 from refiner.eyes import EyeParameters, StandInCamera, render_eyes, stand_in_parameters
 from refiner.eyes.parameters import PlacementRanges
 from refiner.eyes.writing import rendered_records, write_folder
-from refiner.images import grey_levels, to_planes
+from refiner.images.arrays import grey_levels, to_planes
+from refiner.images.registration import measure_drift
 from refiner.refinement import Refiner
 from refiner.training import train
 

@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from refiner.image_files import read_image
-from refiner.images import (
+from refiner.images.arrays import (
     contact_sheet,
     equalization,
     equalize,
@@ -20,6 +19,7 @@ from refiner.images import (
     to_grey,
     to_planes,
 )
+from refiner.images.io import read_image
 
 SHAPES = st.tuples(st.integers(1, 7), st.integers(1, 7), st.sampled_from([1, 3, 4])).map(
     lambda shape: shape[:2] if shape[2] == 1 else shape

@@ -13,7 +13,7 @@ import numpy as np
 
 from refiner.core.errors import ImageError
 from refiner.core.files import write_bytes
-from refiner.image_headers import read_header
+from refiner.images.headers import read_header
 
 MAX_PIXELS = 2**26
 """Largest image that is decoded, in pixels (67 million): beyond it a file is an accident or an attack."""

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as Pillow
 
-from refiner import image_files
 from refiner.core.errors import ImageError
-from refiner.image_files import (
+from refiner.images import io as image_files
+from refiner.images.io import (
     IMAGE_SUFFIXES,
     LOSSLESS,
     decode_image,

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as Pillow
 
-from refiner.image_headers import exif_orientation, read_header
+from refiner.images.headers import exif_orientation, read_header
 
 STARTS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xda", b"II*\0", b"MM\0+", b"RIFF\x20\0\0\0WEBP", b"BM", b"P5 2 2 255 ")
 

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from refiner.blurring import blur
+from refiner.images.blur import blur
 
 
 def bell(deviation: float, reach: int) -> list[float]:
