@@ -21,13 +21,13 @@ from refiner.architecture import RefinerArchitecture
 from refiner.backends import BACKENDS, Array, Backend, is_available, is_compiled, open_backend
 from refiner.core.environment import processor
 from refiner.core.errors import ImageError, RefinerError
-from refiner.formats import open_dataset
-from refiner.formats.folder import list_files
-from refiner.formats.store import Store
+from refiner.data.formats.folder import list_files
+from refiner.data.formats.registry import open_dataset
+from refiner.data.store.reader import Store
+from refiner.data.store.store_names import is_store_name
 from refiner.images.io import is_image_file, read_image
 from refiner.refinement import batch_size
 from refiner.refiner_files import RefinerFile
-from refiner.store_names import is_store_name
 
 log = logging.getLogger(__name__)
 

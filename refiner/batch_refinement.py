@@ -11,14 +11,14 @@ from refiner.core.devices import resolve_device
 from refiner.core.errors import ConfigurationError, DataError, ImageError, OutputError
 from refiner.core.parallel.executors import Engine
 from refiner.core.parallel.shards import Shard
+from refiner.data.labels.drift import NO_LIMIT, DriftLimit, measure_label_drift
+from refiner.data.labels.regions import ANYTHING, LabelRegion
+from refiner.data.store.store_names import is_store_name
 from refiner.folder_refinement import refine_folder
 from refiner.images.arrays import to_planes
 from refiner.images.io import LOSSLESS, is_lossless_webp, read_image, write_image
-from refiner.label_drift import NO_LIMIT, DriftLimit, measure_label_drift
-from refiner.label_regions import ANYTHING, LabelRegion
 from refiner.refinement import RefinerSource
 from refiner.refiner_files import load_refiner, refiner_digest
-from refiner.store_names import is_store_name
 from refiner.store_refinement import refine_store
 
 Report = Callable[[int, int], None]

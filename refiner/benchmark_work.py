@@ -14,12 +14,13 @@ import torch
 
 from refiner.backends import BACKENDS, Array, open_backend
 from refiner.config.training import TrainingConfiguration
-from refiner.conversion import Conversion, convert
 from refiner.core.devices import choose_precision, keep_freed_memory
 from refiner.core.errors import DeviceError, OutputError
 from refiner.core.rng import torch_generator
+from refiner.data.convert import Conversion, convert
+from refiner.data.output.records_writer import write_folder
 from refiner.eyes import EyeParameters
-from refiner.eyes.writing import rendered_records, write_folder
+from refiner.eyes.writing import rendered_records
 from refiner.game import Game
 from refiner.images.io import write_image
 from refiner.memory import PeakMemory

@@ -9,7 +9,7 @@ from refiner.config.training import TrainingConfiguration
 from refiner.config.yaml_files import read_configuration
 from refiner.core.errors import DataError, OutputError, RefinerError
 from refiner.core.files import read_regular
-from refiner.formats import open_dataset
+from refiner.data.formats.registry import open_dataset
 from refiner.inspection.runs import RefinerFacts, inspect_refiner
 from refiner.refiner_names import find_refiner
 from refiner.runs import CONFIG_FILE

@@ -19,18 +19,19 @@ from refiner.batch_refinement import refine_path
 from refiner.config.training import TrainingConfiguration
 from refiner.core.errors import OutputError
 from refiner.core.files import write_text
-from refiner.data import load_domain
+from refiner.data.domains import load_domain
+from refiner.data.labels.angles import angular_error_degrees
+from refiner.data.labels.records import Record, column_values
+from refiner.data.labels.tables import LABELS_FILE, read_labels
+from refiner.data.output.records_writer import write_folder
 from refiner.eyes import EyeParameters, StandInCamera, stand_in_parameters
 from refiner.eyes.parameters import LightRanges, OpticsRanges, SkinRanges
-from refiner.eyes.writing import rendered_records, write_folder
+from refiner.eyes.writing import rendered_records
 from refiner.gaze.accuracy import Interval, seed_interval
-from refiner.gaze.angles import angular_error_degrees
 from refiner.gaze.estimation import fit_estimator, predict_gaze
 from refiner.images.arrays import contact_sheet, grey_levels, to_planes
 from refiner.images.io import Image, write_image
 from refiner.images.registration import measure_drift
-from refiner.records import Record, column_values
-from refiner.tables import LABELS_FILE, read_labels
 from refiner.training import train
 
 Report = Callable[[str, int, int], None]

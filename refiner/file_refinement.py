@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 
 from refiner.core.errors import ImageError
 from refiner.core.files import Stamp
+from refiner.data.labels.drift import DriftLimit, LabelDrift, measure_label_drift
+from refiner.data.labels.records import Labels
+from refiner.data.labels.regions import LabelRegion
+from refiner.data.labels.tables import LabelTable
 from refiner.images.arrays import from_batch, to_batch
 from refiner.images.io import LOSSLESS, Image, is_lossless_webp, read_image, write_image
-from refiner.label_drift import DriftLimit, LabelDrift, measure_label_drift
-from refiner.label_regions import LabelRegion
-from refiner.records import Labels
 from refiner.refinement import Refiner, RefinerSource
-from refiner.tables import LabelTable
 
 
 class FileTask(NamedTuple):

@@ -10,14 +10,14 @@ from refiner.core.errors import DataError, ImageError
 from refiner.core.files import Stamp, check_apart, stamp
 from refiner.core.parallel.executors import Engine
 from refiner.core.parallel.shards import Shard
+from refiner.data.formats.folder import list_files
+from refiner.data.labels.drift import DRIFT_FILE, DriftLimit, LabelDrift, write_drift
+from refiner.data.labels.regions import LabelRegion, source_labels
+from refiner.data.labels.tables import REJECTED_FILE, LabelTable
+from refiner.data.output.folder import OutputFolder, open_output
 from refiner.file_refinement import FileRefinement, FileTask, Outcome
-from refiner.formats.folder import list_files
 from refiner.images.io import IMAGE_SUFFIXES, is_image_file
-from refiner.label_drift import DRIFT_FILE, DriftLimit, LabelDrift, write_drift
-from refiner.label_regions import LabelRegion, source_labels
-from refiner.outputs import OutputFolder, open_output
 from refiner.refinement import RefinerSource
-from refiner.tables import REJECTED_FILE, LabelTable
 
 SIDECAR_SUFFIXES = (".json", ".csv", ".txt", ".md", ".yaml", ".yml")
 """Files that are copied along with the images."""

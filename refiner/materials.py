@@ -4,11 +4,11 @@ import logging
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from refiner.augmentation import Augmentation
 from refiner.config.training import TrainingConfiguration
 from refiner.consistency import FrozenEstimator, load_frozen_estimator
 from refiner.core.errors import ConfigurationError, DataError
-from refiner.data import ImageDomain, load_domain
+from refiner.data.augmentation import Augmentation
+from refiner.data.domains import ImageDomain, load_domain
 from refiner.monitors import PAGE
 from refiner.preflight import compare_domains, compare_with_estimator
 from refiner.refiner_files import RefinerFile, load_refiner

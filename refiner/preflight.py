@@ -7,7 +7,7 @@ the refiner nothing else.
 
 import numpy as np
 
-from refiner.data import ImageDomain
+from refiner.data.domains import ImageDomain
 from refiner.images.io import Image
 from refiner.inspection.findings import Finding
 from refiner.inspection.fit import SAMPLE, Appearance, AppearanceMeter, compare

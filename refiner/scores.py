@@ -7,7 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from refiner.core.rng import numpy_generator
-from refiner.data import ImageDomain
+from refiner.data.domains import ImageDomain
 from refiner.evaluation.distances import sliced_wasserstein
 from refiner.images.registration import score_drift
 

@@ -12,26 +12,18 @@ from refiner.core.errors import OutputError
 from refiner.core.files import check_apart, remove_file, stamp
 from refiner.core.parallel.executors import Engine
 from refiner.core.parallel.shards import Shard
-from refiner.formats import open_dataset
-from refiner.formats.store import Store
+from refiner.data.formats.registry import open_dataset
+from refiner.data.labels.drift import DriftLimit, LabelDrift, drift_columns, measure_label_drift
+from refiner.data.labels.records import Labels
+from refiner.data.labels.regions import LabelRegion
+from refiner.data.labels.tables import write_rejected
+from refiner.data.output.chunks import Line, Parts, fingerprint, write_lines
+from refiner.data.output.destinations import StoreTarget, open_store
+from refiner.data.store.hdf5 import ImageKind, hdf5_errors, new_file, write_attributes
+from refiner.data.store.reader import Store
+from refiner.data.store.writer import ImageWriter, copy_store, join_images, write_numbers
 from refiner.images.arrays import from_batch, to_batch
-from refiner.label_drift import DriftLimit, LabelDrift, drift_columns, measure_label_drift
-from refiner.label_regions import LabelRegion
-from refiner.parts import Line, Parts, fingerprint, write_lines
-from refiner.records import Labels
 from refiner.refinement import Refiner, RefinerSource, batch_size
-from refiner.store import (
-    ImageKind,
-    ImageWriter,
-    copy_store,
-    hdf5_errors,
-    join_images,
-    new_file,
-    write_attributes,
-    write_numbers,
-)
-from refiner.tables import write_rejected
-from refiner.targets import StoreTarget, open_store
 
 PART, PART_PIXELS, PART_WORK = 1024, 2**22, 2 * 10**11
 """Images in a part, and pixels, or multiplications of a processor, from which on there are fewer.

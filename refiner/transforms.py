@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from refiner.core.errors import DataError
+from refiner.data.transform_factory import load_albumentations
 from refiner.images.arrays import LUMA
-from refiner.named_transforms import load_albumentations
 from refiner.refinement import Refiner
 
 _MODES = ("L", "RGB", "RGBA", "I;16")  # of PIL images whose pixels are levels
@@ -121,7 +121,7 @@ def refine_tensor(refiner: Refiner, images: Tensor) -> Tensor:
 
 
 def _refine_floats(refiner: Refiner, images: Tensor) -> Tensor:
-    """(N, C, H, W) in [0, 1]: what ``to_planes`` and ``from_planes`` of refiner.images.arrays do to levels, unrounded."""
+    """(N, C, H, W) in [0, 1]: what ``to_planes`` and ``from_planes`` do to levels, unrounded."""
     colour, alpha = images[:, :3], images[:, 3:]
     luma = torch.from_numpy(LUMA).to(images.device)[:, None, None]
     if colour.shape[1] == refiner.channels:

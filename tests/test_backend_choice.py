@@ -13,7 +13,7 @@ from refiner.architecture import RefinerArchitecture
 from refiner.backend_choice import COMPILING, Extent, backend_for, fastest_backend, job_extent, workers_for
 from refiner.backends import Array, Backend, open_backend
 from refiner.batch_refinement import Summary, refine_path
-from refiner.conversion import Conversion, convert
+from refiner.data.convert import Conversion, convert
 from refiner.images.io import write_image
 from refiner.networks import RefinerNetwork
 from refiner.refiner_files import RefinerFile, save_refiner

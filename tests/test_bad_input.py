@@ -18,7 +18,7 @@ from PIL import ImageOps
 
 from refiner.architecture import RefinerArchitecture
 from refiner.batch_refinement import refine_path
-from refiner.conversion import Conversion, convert
+from refiner.data.convert import Conversion, convert
 from refiner.images.io import LOSSLESS, read_image, write_image
 from refiner.networks import RefinerNetwork
 from refiner.refiner_files import save_refiner

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from refiner.cards import model_card
 from refiner.commands import main
 from refiner.config.training import TrainingConfiguration
-from refiner.conversion import Conversion, convert
+from refiner.data.convert import Conversion, convert
 from refiner.refiner_files import load_refiner
 from refiner.training import train
 

@@ -9,6 +9,7 @@ import torch
 
 from refiner.batch_refinement import Summary, refine_path
 from refiner.config.training import TrainingConfiguration
+from refiner.data.labels.tables import write_labels
 from refiner.eyes import EyeParameters
 from refiner.eyes.writing import rendered_records
 from refiner.gaze.configuration import GazeConfiguration
@@ -19,7 +20,6 @@ from refiner.networks import RefinerNetwork
 from refiner.refinement import Refiner
 from refiner.refiner_files import RefinerFile, load_refiner
 from refiner.refiner_names import ready_refiners
-from refiner.tables import write_labels
 from refiner.training import train
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")

@@ -13,12 +13,12 @@ from click.testing import CliRunner
 
 from refiner.commands import main
 from refiner.config.networks import DiscriminatorSection, RefinerSection
+from refiner.data.labels.tables import write_labels
 from refiner.images.io import write_image
 from refiner.losses import SELF_REGULARIZATIONS
 from refiner.objectives import OBJECTIVES
 from refiner.players import CONDITIONS
 from refiner.rivals import GAMES
-from refiner.tables import write_labels
 
 ROOT = Path(__file__).parents[1]
 GUIDE = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from refiner.data import ImageDomain, load_domain
+from refiner.data.domains import ImageDomain, load_domain
 from refiner.preflight import compare_domains, compare_with_estimator
 
 

@@ -10,7 +10,7 @@ import torch
 from click.testing import CliRunner
 
 from refiner.commands import main
-from refiner.formats import open_dataset
+from refiner.data.formats.registry import open_dataset
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

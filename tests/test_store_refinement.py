@@ -15,14 +15,14 @@ import torch
 from refiner import store_refinement
 from refiner.architecture import RefinerArchitecture
 from refiner.batch_refinement import Summary, refine_path
-from refiner.conversion import Conversion, convert
 from refiner.core.errors import DataError, ImageError, OutputError
-from refiner.formats.store import Store
+from refiner.data.convert import Conversion, convert
+from refiner.data.store.hdf5 import ImageKind
+from refiner.data.store.reader import Store
 from refiner.images.io import read_image, write_image
 from refiner.networks import RefinerNetwork
 from refiner.refinement import Refiner, RefinerSource
 from refiner.refiner_files import RefinerFile, save_refiner
-from refiner.store import ImageKind
 
 COUNT = 37
 

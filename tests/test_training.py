@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 import torch
 
-from refiner import data, training
+from refiner import training
 from refiner.checkpoints import list_checkpoints
 from refiner.config.training import TrainingConfiguration
 from refiner.config.yaml_files import write_configuration
-from refiner.conversion import Conversion, convert
 from refiner.core.errors import DataError, RunError, TrainingError
 from refiner.core.files import locked
+from refiner.data import domains as data
+from refiner.data.convert import Conversion, convert
 from refiner.game import Game
 from refiner.gaze.estimator_files import load_estimator, save_estimator
 from refiner.gaze.estimators import GazeNetwork

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from refiner.core.files import write_text
+from refiner.data.labels.angles import angular_error_degrees
 from refiner.gaze.accuracy import seed_interval
-from refiner.gaze.angles import angular_error_degrees
 from refiner.gaze.data import LabelledPatches, load_patches
 from refiner.gaze.prediction import GazeEstimator
 from refiner.runs import ESTIMATOR_FILE

@@ -50,8 +50,8 @@ def make_sources(work: Path) -> tuple[dict[str, Source], Path]:
     from refiner.architecture import RefinerArchitecture
     from refiner.config.training import TrainingConfiguration
     from refiner.config.yaml_files import write_configuration
-    from refiner.conversion import Conversion, convert
-    from refiner.formats import FORMATS, open_dataset
+    from refiner.data.convert import Conversion, convert
+    from refiner.data.formats.registry import FORMATS, open_dataset
     from refiner.networks import RefinerNetwork
     from refiner.refiner_files import save_refiner
 

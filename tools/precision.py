@@ -19,8 +19,9 @@ import torch
 from refiner.config.training import TrainingConfiguration
 from refiner.core.environment import environment
 from refiner.core.files import read_json_lines, write_text
+from refiner.data.output.records_writer import write_folder
 from refiner.eyes import EyeParameters, StandInCamera, stand_in_parameters
-from refiner.eyes.writing import rendered_records, write_folder
+from refiner.eyes.writing import rendered_records
 from refiner.training import train
 
 PRECISIONS = ("fp32", "bf16")

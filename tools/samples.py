@@ -15,11 +15,12 @@ import numpy as np
 from scipy.io import savemat
 from scipy.spatial.transform import Rotation
 
+from refiner.data.labels.angles import to_vectors
+from refiner.data.labels.records import Record
+from refiner.data.output.records_writer import write_folder
 from refiner.eyes import EyeParameters
-from refiner.eyes.writing import rendered_records, write_folder, write_unityeyes
-from refiner.gaze.angles import to_vectors
+from refiner.eyes.writing import rendered_records, write_unityeyes
 from refiner.images.io import write_image
-from refiner.records import Record
 
 
 def eyes(count: int, *, seed: int, size: tuple[int, int] = (36, 60), channels: int = 1, each: int = 2) -> list[Record]:

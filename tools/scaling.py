@@ -21,15 +21,17 @@ from refiner.backend_choice import backend_for, job_extent
 from refiner.backends import Array, Backend, open_backend
 from refiner.benchmark_work import run_refine
 from refiner.benchmarking import compare
-from refiner.conversion import Conversion, convert
 from refiner.core.environment import environment, processor
 from refiner.core.files import write_text
+from refiner.data.convert import Conversion, convert
+from refiner.data.output.records_writer import write_folder
+from refiner.data.store.hdf5 import new_file
+from refiner.data.store.reader import Store
+from refiner.data.store.writer import create_images, write_columns
 from refiner.eyes import EyeParameters
-from refiner.eyes.writing import rendered_records, write_folder
-from refiner.formats.store import Store
+from refiner.eyes.writing import rendered_records
 from refiner.refiner_files import RefinerFile, load_refiner
 from refiner.refiner_names import ready_refiners
-from refiner.store import create_images, new_file, write_columns
 
 SIZE = (36, 60)
 SIZES = ((36, 60), (72, 120), (144, 240), (288, 480), (576, 960))

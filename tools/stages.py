@@ -21,19 +21,20 @@ import click
 from refiner.backend_choice import backend_for, job_extent
 from refiner.core.environment import environment
 from refiner.core.files import stamp, write_text
+from refiner.data.formats.folder import list_files
+from refiner.data.labels.drift import NO_LIMIT, measure_label_drift
+from refiner.data.labels.regions import ANYTHING
+from refiner.data.labels.tables import LABELS_FILE, LabelTable
+from refiner.data.output.records_writer import write_folder
 from refiner.eyes import EyeParameters
-from refiner.eyes.writing import rendered_records, write_folder
+from refiner.eyes.writing import rendered_records
 from refiner.file_refinement import FileRefinement, FileTask
 from refiner.folder_refinement import TASK_IMAGES
-from refiner.formats.folder import list_files
 from refiner.images.arrays import from_batch, to_batch
 from refiner.images.io import read_image, write_image
-from refiner.label_drift import NO_LIMIT, measure_label_drift
-from refiner.label_regions import ANYTHING
 from refiner.refinement import RefinerSource
 from refiner.refiner_files import load_refiner, refiner_digest
 from refiner.refiner_names import ready_refiners
-from refiner.tables import LABELS_FILE, LabelTable
 
 READY = ready_refiners()["stand-in"]
 WHOLE = "all of it, as one process does it"

@@ -22,17 +22,17 @@ from refiner.commands.reporting import one_line, print_json, progress
 from refiner.core.environment import processor
 
 if TYPE_CHECKING:
-    from refiner.tally import Summary
+    from refiner.data.convert_summary import Summary
 
 
 class Format(click.ParamType[str]):
-    """A name in ``refiner.formats.FORMATS``."""
+    """A name in ``refiner.data.formats.registry.FORMATS``."""
 
     name = "NAME"
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
         """The name, checked."""
-        from refiner.formats import FORMATS
+        from refiner.data.formats.registry import FORMATS
 
         if value not in FORMATS:
             self.fail(f"{value!r} is none of {', '.join(FORMATS)}", parameter, context)
@@ -56,7 +56,7 @@ class Split(click.ParamType[dict[str, float]]):
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
         """Shares by name."""
-        from refiner.splits import parse_split
+        from refiner.data.splits import parse_split
 
         try:
             return value if isinstance(value, dict) else parse_split(value)
@@ -107,8 +107,8 @@ def command(
       refiner convert MPIIGaze eyes --split train=0.8,test=0.2 --by subject
       refiner convert renders.h5 renders
     """
-    from refiner.conversion import Conversion, convert, place_of
-    from refiner.targets import rejects_list
+    from refiner.data.convert import Conversion, convert, place_of
+    from refiner.data.output.destinations import rejects_list
 
     if by and not split:
         raise click.UsageError("--by says how to --split; give both")

@@ -37,8 +37,8 @@ def evaluation_options(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def wrapped(*, points: str | None, mask: Path | None, **options: Any) -> None:
+        from refiner.data.labels.regions import LabelRegion
         from refiner.evaluation.evaluation import Settings
-        from refiner.label_regions import LabelRegion
 
         names = ("labelled", "estimators", "group", "most", "seed", "device")
         chosen = {name: options.pop(name) for name in names}

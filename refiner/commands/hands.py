@@ -10,7 +10,7 @@ from refiner.commands.options import ANY_PATH, Size, overwrite_option, seed_opti
 from refiner.commands.reporting import progress
 
 if TYPE_CHECKING:
-    from refiner.records import Record
+    from refiner.data.labels.records import Record
 
 
 @click.command()
@@ -32,9 +32,9 @@ def command(out: Path, count: int, size: tuple[int, int], stand_in: bool, seed: 
       refiner hands renders --count 5000
       refiner hands photographs --stand-in --count 2000 --seed 2
     """
-    from refiner.eyes.writing import write_folder, write_store
+    from refiner.data.output.records_writer import write_folder, write_store
+    from refiner.data.store.store_names import is_store_name
     from refiner.hands import HandRanges, StandInSensor, rendered_hands, stand_in_hands
-    from refiner.store_names import is_store_name
 
     ranges, sensor = (stand_in_hands(), StandInSensor(seed)) if stand_in else (HandRanges(), None)
 

@@ -11,7 +11,7 @@ import numpy as np
 from refiner.commands.options import ANY_PATH, EXISTING_PATH, json_option
 from refiner.commands.reporting import one_line, print_json, progress
 from refiner.core.errors import DataError
-from refiner.formats import FORMATS, Dataset, open_dataset
+from refiner.data.formats.registry import FORMATS, Dataset, open_dataset
 
 
 @click.command()

@@ -104,8 +104,8 @@ def command(
     if keep_rejected is not None and max_drift is None:
         raise click.UsageError("--keep-rejected needs --max-drift, which says what is rejected")
     from refiner.batch_refinement import refine_path
-    from refiner.label_drift import DriftLimit
-    from refiner.label_regions import LabelRegion
+    from refiner.data.labels.drift import DriftLimit
+    from refiner.data.labels.regions import LabelRegion
 
     with progress("refining") as advance:
         summary = refine_path(

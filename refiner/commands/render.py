@@ -74,10 +74,11 @@ def command(
     """
     from refiner.config.yaml_files import read_configuration
     from refiner.core.errors import ConfigurationError
+    from refiner.data.labels.records import Record
+    from refiner.data.output.records_writer import write_folder, write_store
+    from refiner.data.store.store_names import is_store_name
     from refiner.eyes import EyeParameters, StandInCamera, stand_in_parameters
-    from refiner.eyes.writing import rendered_records, write_folder, write_store, write_unityeyes
-    from refiner.records import Record
-    from refiner.store_names import is_store_name
+    from refiner.eyes.writing import rendered_records, write_unityeyes
 
     if stand_in and (config or overrides or photographs or layout != "folder"):
         raise ConfigurationError(
@@ -115,7 +116,7 @@ def _calibrated(base: "EyeParameters", photographs: Path, size: tuple[int, int],
 
     from refiner.config.yaml_files import write_configuration
     from refiner.core.files import write_text
-    from refiner.data import load_domain
+    from refiner.data.domains import load_domain
     from refiner.eyes.calibration import calibrate, evenly, stated
     from refiner.images.arrays import grey_levels
 

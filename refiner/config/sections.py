@@ -58,7 +58,7 @@ AugmentationStep = dict[str, dict[str, Any]]
 
 
 class AugmentationSection(Section):
-    """Random changes of the training images: lists of albumentations transforms, in order; see refiner.augmentation.
+    """Random changes of the training images: lists of albumentations transforms, in order.
 
     For example ``renders: [{HorizontalFlip: {p: 0.5}}, {GaussNoise: {std_range: [0.01, 0.05], p: 0.3}}]``.
     """

@@ -9,6 +9,11 @@ import torch
 from torch import Tensor
 
 from refiner.core.errors import DataError, ImageError
+from refiner.data.formats.registry import open_dataset
+from refiner.data.labels.angles import Angles
+from refiner.data.labels.drift import LabelDrift, measure_label_drift
+from refiner.data.labels.records import column_values
+from refiner.data.labels.regions import ANYTHING, LabelRegion
 from refiner.evaluation.features import load_features
 from refiner.evaluation.figures import Figure
 from refiner.evaluation.preservation import measure_preservation
@@ -16,13 +21,8 @@ from refiner.evaluation.realism import measure_realism
 from refiner.evaluation.samples import Sample, read_sample
 from refiner.evaluation.usefulness import measure_disagreement, measure_error, train_estimators
 from refiner.evaluation.verdict import Verdict, judge
-from refiner.formats import open_dataset
-from refiner.gaze.angles import Angles
 from refiner.gaze.data import eye_patch, to_levels
 from refiner.images.arrays import resize
-from refiner.label_drift import LabelDrift, measure_label_drift
-from refiner.label_regions import ANYTHING, LabelRegion
-from refiner.records import column_values
 from refiner.refinement import Refiner
 from refiner.refiner_names import is_refiner
 

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from refiner.data.labels.regions import PUPIL, LabelRegion, are_points
 from refiner.evaluation.samples import Sample
 from refiner.gaze.estimator_files import load_estimator
 from refiner.gaze.estimators import GazeNetwork
-from refiner.label_regions import PUPIL, LabelRegion, are_points
 from refiner.refiner_names import READY
 from refiner.regression import SmallRegressor, fit_regressor
 

@@ -12,12 +12,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from refiner.core.rng import torch_generator
+from refiner.data.labels.angles import angular_error_degrees
+from refiner.data.labels.drift import LabelDrift, measure_label_drift
+from refiner.data.labels.records import Labels
+from refiner.data.labels.regions import MASK, PUPIL
 from refiner.evaluation.figures import Figure
 from refiner.gaze.accuracy import Interval, bootstrap_interval
-from refiner.gaze.angles import angular_error_degrees
-from refiner.label_drift import LabelDrift, measure_label_drift
-from refiner.label_regions import MASK, PUPIL
-from refiner.records import Labels
 
 Estimate = Callable[[Tensor], Any]
 """(N, 1, H, W) in [-1, 1] to (N, 2), pitch and yaw in radians, as an array."""
@@ -33,7 +33,7 @@ def measure_preservation(
 
     Args:
         renders, refined: (N, 1, H, W), in [-1, 1], pair by pair.
-        watched: what must stay in each pair, see :meth:`refiner.label_regions.LabelRegion.watched`.
+        watched: what must stay in each pair, see :meth:`refiner.data.labels.regions.LabelRegion.watched`.
         estimate: a frozen gaze network that was trained on renders; None where images are no eyes.
         seed: of the noise.
     """

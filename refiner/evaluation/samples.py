@@ -13,9 +13,9 @@ from torch import Tensor
 
 from refiner.core.errors import DataError, ImageError
 from refiner.core.rng import numpy_generator
-from refiner.formats import open_dataset
+from refiner.data.formats.registry import open_dataset
+from refiner.data.labels.records import Labels
 from refiner.gaze.data import eye_patch, to_levels
-from refiner.records import Labels
 
 log = logging.getLogger(__name__)
 

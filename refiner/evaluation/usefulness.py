@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor, nn
 
+from refiner.data.labels.angles import Angles, angular_error_degrees
 from refiner.evaluation.figures import Figure
 from refiner.gaze.accuracy import bootstrap_interval, mean_predictor_error, seed_interval
-from refiner.gaze.angles import Angles, angular_error_degrees
 from refiner.gaze.estimation import fit_estimator, predict_gaze
 
 SEEDS = (0, 1, 2)

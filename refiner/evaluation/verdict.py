@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from refiner.data.labels.drift import LabelDrift
 from refiner.evaluation.figures import Figure
-from refiner.label_drift import LabelDrift
 
 Decision = Literal["use", "use with rejection", "do not use"]
 

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 
 from refiner.core.rng import numpy_generator
-from refiner.gaze.angles import Angles, angular_error_degrees
+from refiner.data.labels.angles import Angles, angular_error_degrees
 
 LIMITS = (2, 5, 7, 10)
 """Degrees within which a gaze is counted; the paper counts 7."""

@@ -43,7 +43,7 @@ class GazeAugmentationSection(Section):
     """Strength of the built-in changes of light, sharpness, noise, position and cover; 0 is off, 1 is strong. See
     refiner.gaze.augmentation."""
     transforms: list[AugmentationStep] = Field([])
-    """albumentations transforms, in order; slower. Labels follow flips and rotations, see refiner.augmentation."""
+    """albumentations transforms, in order; slower. Labels follow flips and rotations, see refiner.data.augmentation."""
 
     @field_validator("transforms", mode="before")
     @classmethod

@@ -14,17 +14,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from refiner.columns import to_text
 from refiner.core.errors import DataError, ImageError
-from refiner.data import MAX_BYTES
-from refiner.formats import Dataset, open_dataset
-from refiner.formats.store import Store
-from refiner.gaze.angles import Angles
+from refiner.data.domains import MAX_BYTES
+from refiner.data.formats.registry import Dataset, open_dataset
+from refiner.data.labels.angles import Angles
+from refiner.data.labels.records import PAIRS, Labels
+from refiner.data.splits import part_of
+from refiner.data.store.columns import to_text
+from refiner.data.store.hdf5 import to_label_name
+from refiner.data.store.reader import Store
 from refiner.images.arrays import MAX_SQUEEZE, resize, to_grey
 from refiner.images.io import Image
-from refiner.records import PAIRS, Labels
-from refiner.splits import part_of
-from refiner.store import to_label_name
 
 log = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from refiner.gaze.angles import Angles
+from refiner.data.labels.angles import Angles
 from refiner.gaze.estimators import ESTIMATORS
 from refiner.regression import fit_regressor, predict
 

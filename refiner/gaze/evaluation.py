@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from refiner.core.errors import DataError
+from refiner.data.labels.angles import Angles, angular_error_degrees
 from refiner.gaze.accuracy import (
     Accuracy,
     Interval,
@@ -14,7 +15,6 @@ from refiner.gaze.accuracy import (
     measure_accuracy,
     seed_interval,
 )
-from refiner.gaze.angles import Angles, angular_error_degrees
 from refiner.gaze.data import LabelledPatches, load_patches
 from refiner.gaze.prediction import GazeEstimator
 

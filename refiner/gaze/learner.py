@@ -10,7 +10,7 @@ from torch import Tensor
 
 from refiner.core.errors import TrainingError
 from refiner.core.rng import derived_seed
-from refiner.gaze.angles import angular_error_degrees
+from refiner.data.labels.angles import angular_error_degrees
 from refiner.gaze.configuration import GazeConfiguration
 from refiner.gaze.estimators import GazeNetwork
 from refiner.gaze.losses import LOSSES

@@ -11,7 +11,7 @@ _ROUNDING = 0.01
 
 
 def to_unit_vectors(angles: Tensor) -> Tensor:
-    """Unit gaze vectors (N, 3) of (pitch, yaw) in radians (N, 2); see :mod:`refiner.gaze.angles`."""
+    """Unit gaze vectors (N, 3) of (pitch, yaw) in radians (N, 2); see :mod:`refiner.data.labels.angles`."""
     pitch, yaw = angles[:, 0], angles[:, 1]
     return torch.stack([-pitch.cos() * yaw.sin(), -pitch.sin(), -pitch.cos() * yaw.cos()], dim=1)
 

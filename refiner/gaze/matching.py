@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.spatial import cKDTree
 
-from refiner.conversion import Conversion, convert
 from refiner.core.files import check_apart
 from refiner.core.rng import numpy_generator
-from refiner.gaze.angles import Angles
+from refiner.data.convert import Conversion, convert
+from refiner.data.labels.angles import Angles
 from refiner.gaze.data import load_patches
 from refiner.gaze.prediction import GazeEstimator, predict_all
 

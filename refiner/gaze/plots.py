@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from refiner.core.files import write_text
+from refiner.data.labels.angles import angular_error_degrees
 from refiner.gaze.accuracy import LIMITS
-from refiner.gaze.angles import angular_error_degrees
 from refiner.gaze.evaluation import Test
 
 WIDTH, HEIGHT = 420, 420

@@ -12,13 +12,13 @@ from torch.nn import functional
 from refiner.core.devices import resolve_device
 from refiner.core.errors import DataError, ImageError
 from refiner.core.files import check_apart
-from refiner.formats import open_dataset
-from refiner.gaze.angles import Angles
+from refiner.data.formats.registry import open_dataset
+from refiner.data.labels.angles import Angles
+from refiner.data.labels.records import PAIRS
+from refiner.data.labels.tables import write_rejected, write_table
 from refiner.gaze.data import LabelledPatches, Patches, eye_patch, read_labelled, to_levels
 from refiner.gaze.estimator_files import EstimatorFile, load_estimator
 from refiner.images.io import Image, read_image
-from refiner.records import PAIRS
-from refiner.tables import write_rejected, write_table
 
 BATCH = 32
 """Images in a batch, the last one filled up: an image's gaze does not depend on what it was batched with."""

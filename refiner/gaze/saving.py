@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from refiner.gaze.angles import angular_error_degrees
+from refiner.data.labels.angles import angular_error_degrees
 from refiner.gaze.configuration import GazeConfiguration
 from refiner.gaze.data import LabelledPatches, to_levels
 from refiner.gaze.estimator_files import save_estimator

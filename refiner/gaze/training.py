@@ -14,13 +14,13 @@ import torch
 from accelerate.tracking import TensorBoardTracker
 from torch import Tensor
 
-from refiner.augmentation import Augmentation
 from refiner.checkpoints import load_checkpoint, save_checkpoint
 from refiner.core.devices import choose_precision, keep_freed_memory
 from refiner.core.errors import RunError
 from refiner.core.rng import capture_globals, restore_globals, seed_globals
 from refiner.core.sampler import Sampler
 from refiner.core.signals import Interruption
+from refiner.data.augmentation import Augmentation
 from refiner.gaze.augmentation import strong_augmentation
 from refiner.gaze.baseline import fit_neighbours
 from refiner.gaze.configuration import GazeConfiguration

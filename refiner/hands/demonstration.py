@@ -13,6 +13,9 @@ from torch import Tensor
 from refiner.batch_refinement import refine_path
 from refiner.config.training import TrainingConfiguration
 from refiner.core.files import write_text
+from refiner.data.labels.records import column_values
+from refiner.data.labels.regions import LabelRegion
+from refiner.data.labels.tables import LABELS_FILE, read_labels
 from refiner.demonstration import Report, claim, read_all, write_records, write_sheet
 from refiner.evaluation.evaluation import Settings, evaluate
 from refiner.gaze.accuracy import Interval, seed_interval
@@ -21,9 +24,6 @@ from refiner.hands.rendering import rendered_hands
 from refiner.hands.sensor import StandInSensor
 from refiner.hands.skeleton import HandRanges, stand_in_hands
 from refiner.images.registration import score_drift
-from refiner.label_regions import LabelRegion
-from refiner.records import column_values
-from refiner.tables import LABELS_FILE, read_labels
 from refiner.training import train
 
 SIZE = (64, 64)

@@ -1,4 +1,4 @@
-"""Depth images of procedural hands, in the levels of the cut NYU frames (see refiner.formats.nyu_hand).
+"""Depth images of procedural hands, in the levels of the cut NYU frames (see refiner.data.formats.nyu_hand).
 
 A hand is the union of its capsules; each pixel's ray is cut with all of them, without sampling.
 """
@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from refiner.core.rng import numpy_generator
-from refiner.formats.nyu_hand import BACKGROUND, CUBE_MM, FAR_LEVEL
+from refiner.data.formats.nyu_hand import BACKGROUND, CUBE_MM, FAR_LEVEL
+from refiner.data.labels.records import Labels, Record
 from refiner.hands.sensor import StandInSensor
 from refiner.hands.skeleton import Hand, HandRanges, draw_hand
 from refiner.images.io import Image
-from refiner.records import Labels, Record
 
 
 def rendered_hands(

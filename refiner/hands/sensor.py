@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from refiner.core.rng import numpy_generator
-from refiner.formats.nyu_hand import BACKGROUND, CUBE_MM, FAR_LEVEL
+from refiner.data.formats.nyu_hand import BACKGROUND, CUBE_MM, FAR_LEVEL
 from refiner.images.io import Image
 
 

@@ -13,15 +13,15 @@ from typing import NamedTuple
 import numpy as np
 
 from refiner.core.errors import DataError, ImageError
-from refiner.formats import FORMATS, Dataset
+from refiner.data.formats.registry import FORMATS, Dataset
+from refiner.data.labels.records import Record
+from refiner.data.labels.tables import LABELS_FILE, LabelTable
 from refiner.images.arrays import highest_level
 from refiner.images.io import Image
 from refiner.inspection.facts import EXAMPLES, DatasetFacts, Images, Reject, Sign
 from refiner.inspection.fit import SAMPLE, AppearanceMeter
 from refiner.inspection.irises import Reading, iris_scale
 from refiner.inspection.labels import LabelMeter, as_numbers
-from refiner.records import Record
-from refiner.tables import LABELS_FILE, LabelTable
 
 FLAT = 1.0
 """Standard deviation, in levels of the image's own type, below which it shows nothing."""
@@ -46,7 +46,7 @@ def inspect_dataset(dataset: Dataset, *, sample: int = 1000, report: Report = la
     """Look at a data set.
 
     Args:
-        dataset: from :func:`refiner.formats.open_dataset`.
+        dataset: from :func:`refiner.data.formats.registry.open_dataset`.
         sample: images to look at, spread evenly; 0 looks at all.
         report: told how many of how many are done.
 

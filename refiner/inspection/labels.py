@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from refiner.records import Labels
+from refiner.data.labels.records import Labels
 
 ANGLES = ("gaze", "head_pose")
 """Labels that are (pitch, yaw)."""
@@ -41,7 +41,7 @@ class LabelFacts:
     """One label of a data set.
 
     Attributes:
-        name: as in :data:`refiner.records.Labels`.
+        name: as in :data:`refiner.data.labels.records.Labels`.
         count: images that have it.
         shape: of one value, as in ``2`` or ``32x2``; ``varies`` when it does; empty for a single number or text.
         unit: ``rad``, ``px`` or empty.

@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 
 from refiner.core.errors import DataError, ImageError
-from refiner.formats import Dataset
+from refiner.data.formats.registry import Dataset
+from refiner.data.labels.records import Record
 from refiner.images.arrays import highest_level
 from refiner.images.io import Image
 from refiner.inspection.datasets import spread
 from refiner.inspection.labels import as_numbers, is_in_pixels
-from refiner.records import Record
 
 COLUMNS, ROWS = 6, 5
 CELL = 240
@@ -45,7 +45,7 @@ def draw_sheet(dataset: Dataset, *, count: int = COLUMNS * ROWS) -> Image:
     the highest level on the sheet is white.
 
     Args:
-        dataset: from :func:`refiner.formats.open_dataset`.
+        dataset: from :func:`refiner.data.formats.registry.open_dataset`.
         count: images at most.
 
     Returns:

@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 from torch import Tensor
 
+from refiner.data.labels.drift import LabelDrift
 from refiner.images.arrays import grey_levels
-from refiner.label_drift import LabelDrift
 
 FULL_CHANGE = 0.5
 """Change, in units of [-1, 1], that is shown in full colour."""

@@ -10,11 +10,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from refiner.commands import main
-from refiner.formats import FORMATS
+from refiner.data.formats.registry import FORMATS
+from refiner.data.labels.tables import read_labels
+from refiner.data.output.folder import open_output
 from refiner.images.arrays import equalization
 from refiner.images.io import read_image, write_image
-from refiner.outputs import open_output
-from refiner.tables import read_labels
 
 
 @pytest.fixture

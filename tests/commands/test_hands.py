@@ -7,8 +7,8 @@ import pytest
 from click.testing import CliRunner
 
 from refiner.commands import main
-from refiner.formats import open_dataset
-from refiner.formats.nyu_hand import BACKGROUND
+from refiner.data.formats.nyu_hand import BACKGROUND
+from refiner.data.formats.registry import open_dataset
 from refiner.hands.skeleton import JOINTS
 
 

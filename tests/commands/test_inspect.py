@@ -10,8 +10,9 @@ from click.testing import CliRunner, Result
 
 from refiner.commands import main
 from refiner.config.training import TrainingConfiguration
+from refiner.data.output.records_writer import write_folder
 from refiner.eyes import EyeParameters
-from refiner.eyes.writing import rendered_records, write_folder
+from refiner.eyes.writing import rendered_records
 from refiner.images.io import read_image
 from refiner.training import train
 

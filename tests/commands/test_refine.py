@@ -10,9 +10,9 @@ from click.testing import CliRunner, Result
 
 from refiner.architecture import RefinerArchitecture
 from refiner.commands import main
+from refiner.data.output.folder import open_output
 from refiner.images.io import read_image, write_image
 from refiner.networks import RefinerNetwork
-from refiner.outputs import open_output
 from refiner.refiner_files import save_refiner
 
 

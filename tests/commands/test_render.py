@@ -6,13 +6,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from refiner.commands import main
+from refiner.data.formats.registry import open_dataset
+from refiner.data.labels.tables import read_labels
+from refiner.data.output.chunks import PartFiles
+from refiner.data.store.reader import Store
 from refiner.eyes import EyeParameters, render_eyes, writing
-from refiner.formats import open_dataset
-from refiner.formats.store import Store
 from refiner.images.arrays import grey_levels
 from refiner.images.io import read_image
-from refiner.parts import PartFiles
-from refiner.tables import read_labels
 
 
 def run(*arguments: object) -> Result:

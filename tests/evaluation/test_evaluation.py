@@ -15,11 +15,12 @@ from refiner.batch_refinement import refine_path
 from refiner.commands import main
 from refiner.core.errors import DataError
 from refiner.core.rng import torch_generator
+from refiner.data.output.records_writer import write_folder
 from refiner.evaluation import evaluation
 from refiner.evaluation.evaluation import Evaluation, Settings, evaluate
 from refiner.evaluation.usefulness import train_estimators
 from refiner.eyes import EyeParameters, StandInCamera, stand_in_parameters
-from refiner.eyes.writing import rendered_records, write_folder
+from refiner.eyes.writing import rendered_records
 from refiner.images.arrays import grey_levels
 from refiner.images.io import read_image, write_image
 from refiner.networks import RefinerNetwork

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from refiner.data.labels.records import Labels
 from refiner.evaluation.preservation import measure_preservation
 from refiner.eyes import EyeParameters, render_eyes
-from refiner.records import Labels
 
 
 @pytest.fixture(scope="module")

@@ -2,10 +2,10 @@
 
 import pytest
 
+from refiner.data.labels.drift import LabelDrift
 from refiner.evaluation.figures import Figure
 from refiner.evaluation.verdict import Decision, judge
 from refiner.gaze.accuracy import Interval
-from refiner.label_drift import LabelDrift
 
 
 def around(mean: float, half: float) -> Interval:

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from refiner.core.errors import DataError, OutputError
+from refiner.data.labels.tables import read_labels, write_labels
 from refiner.gaze.centring import centre_estimator
 from refiner.gaze.configuration import GazeConfiguration
 from refiner.gaze.estimator_files import load_estimator, save_estimator
 from refiner.gaze.estimators import GazeNetwork, HeadPose
 from refiner.gaze.prediction import GazeEstimator, predict_all
 from refiner.gaze.training import train_estimator
-from refiner.tables import read_labels, write_labels
 
 MEAN = (-0.12, 0.3)
 

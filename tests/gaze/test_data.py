@@ -4,12 +4,12 @@ import cv2
 import numpy as np
 import pytest
 
-from refiner.conversion import Conversion, convert
 from refiner.core.errors import DataError, ImageError
+from refiner.data.convert import Conversion, convert
+from refiner.data.labels.tables import read_labels, write_labels
 from refiner.gaze.data import eye_patch, load_patches, split_held_out, to_levels
 from refiner.images.arrays import to_planes
 from refiner.images.io import read_image, write_image
-from refiner.tables import read_labels, write_labels
 
 
 def load(*paths: Path, **options: object) -> object:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from refiner.gaze.angles import angular_error_degrees
+from refiner.data.labels.angles import angular_error_degrees
 from refiner.gaze.estimation import fit_estimator, predict_gaze
 from refiner.gaze.estimators import ESTIMATORS, GazeNetwork, LeNetEstimator, PaperEstimator, build_estimator
 from refiner.networks import parameter_count

@@ -7,7 +7,7 @@ from refiner.gaze.losses import LOSSES, angular_loss, smooth_l1_loss, to_unit_ve
 
 
 def test_vectors_are_those_of_the_angles() -> None:
-    from refiner.gaze.angles import to_vectors
+    from refiner.data.labels.angles import to_vectors
 
     angles = torch.rand(5, 2, dtype=torch.float64)
     assert to_unit_vectors(angles).numpy() == pytest.approx(to_vectors(angles.numpy()))

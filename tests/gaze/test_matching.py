@@ -10,11 +10,11 @@ import pytest
 from click.testing import CliRunner
 
 from refiner.commands import main
-from refiner.formats import open_dataset
+from refiner.data.formats.registry import open_dataset
+from refiner.data.labels.tables import read_labels, write_labels
 from refiner.gaze.estimator_files import save_estimator
 from refiner.gaze.estimators import GazeNetwork
 from refiner.gaze.matching import draw_like
-from refiner.tables import read_labels, write_labels
 
 
 def test_what_is_drawn_is_spread_like_the_photographs() -> None:

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from refiner.core.signals import Interruption
+from refiner.data.labels.angles import angular_error_degrees
+from refiner.data.output.records_writer import write_folder
 from refiner.eyes import EyeParameters
-from refiner.eyes.writing import rendered_records, write_folder
+from refiner.eyes.writing import rendered_records
 from refiner.gaze.accuracy import mean_predictor_error
-from refiner.gaze.angles import angular_error_degrees
 from refiner.gaze.configuration import GazeConfiguration
 from refiner.gaze.data import LabelledPatches, load_patches
 from refiner.gaze.evaluation import evaluate_estimators

@@ -12,15 +12,15 @@ import torch
 
 from refiner.checkpoints import list_checkpoints
 from refiner.core.errors import ConfigurationError, DataError, RunError, TrainingError
+from refiner.data.labels.angles import angular_error_degrees
+from refiner.data.labels.tables import read_labels, write_labels
 from refiner.gaze import training
-from refiner.gaze.angles import angular_error_degrees
 from refiner.gaze.configuration import GazeConfiguration
 from refiner.gaze.data import load_patches
 from refiner.gaze.estimator_files import load_estimator
 from refiner.gaze.prediction import GazeEstimator
 from refiner.gaze.training import train_estimator
 from refiner.runs import CLOCK_COLUMNS
-from refiner.tables import read_labels, write_labels
 
 
 def changed(configuration: GazeConfiguration, **values: Any) -> GazeConfiguration:

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from refiner.formats import open_dataset
-from refiner.formats.nyu_hand import BACKGROUND, CUBE_MM, FAR_LEVEL
+from refiner.data.formats.nyu_hand import BACKGROUND, CUBE_MM, FAR_LEVEL
+from refiner.data.formats.registry import open_dataset
 from refiner.hands.rendering import render_hand, rendered_hands
 from refiner.hands.skeleton import Hand, HandRanges
 from refiner.images.io import read_image, write_image

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from refiner.formats.nyu_hand import BACKGROUND, CUBE_MM, FAR_LEVEL
+from refiner.data.formats.nyu_hand import BACKGROUND, CUBE_MM, FAR_LEVEL
 from refiner.hands.rendering import rendered_hands
 from refiner.hands.sensor import StandInSensor
 from refiner.hands.skeleton import HandRanges

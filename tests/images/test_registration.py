@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from refiner.config.training import TrainingConfiguration
+from refiner.data.output.records_writer import write_folder
 from refiner.demonstration import RECIPE
 from refiner.eyes import EyeParameters, StandInCamera, render_eyes, stand_in_parameters
 from refiner.eyes.parameters import PlacementRanges
-from refiner.eyes.writing import rendered_records, write_folder
+from refiner.eyes.writing import rendered_records
 from refiner.images.arrays import grey_levels, to_planes
 from refiner.images.registration import measure_drift
 from refiner.refinement import Refiner

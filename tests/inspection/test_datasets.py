@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 
 from refiner.core.errors import DataError
+from refiner.data.formats.registry import open_dataset
+from refiner.data.labels.records import Record
+from refiner.data.labels.tables import write_labels
 from refiner.eyes import EyeParameters
 from refiner.eyes.writing import rendered_records
-from refiner.formats import open_dataset
 from refiner.images.io import write_image
 from refiner.inspection.datasets import inspect_dataset, spread
 from refiner.inspection.facts import DatasetFacts
 from refiner.inspection.faults import find_faults
 from refiner.inspection.findings import Finding
-from refiner.records import Record
-from refiner.tables import write_labels
 
 COUNT = 40
 

@@ -6,12 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
+from refiner.data.formats.registry import open_dataset
+from refiner.data.labels.records import Record
 from refiner.eyes import EyeParameters
 from refiner.eyes.writing import rendered_records
-from refiner.formats import open_dataset
 from refiner.images.arrays import equalize
 from refiner.inspection.irises import MIN_COUNT, find_iris, iris_scale
-from refiner.records import Record
 
 
 def disc(diameter: float, centre: tuple[float, float], size: tuple[int, int] = (36, 60)) -> np.ndarray:

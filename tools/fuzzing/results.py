@@ -9,8 +9,8 @@ from typing import Any
 from click.testing import Result
 from fuzzing.sandboxes import Case, digest
 
-from refiner.formats import open_dataset
-from refiner.formats.folder import list_files
+from refiner.data.formats.folder import list_files
+from refiner.data.formats.registry import open_dataset
 from refiner.images.io import is_image_file, read_image
 
 _HELD_IN = {".h5": ("store", "mpiigaze-hdf5", "gaze-hdf5"), ".mat": ("mpiigaze", "mpiigaze-evaluation", "nyu-hand")}

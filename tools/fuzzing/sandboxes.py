@@ -12,7 +12,7 @@ from fuzzing.names import ODD_IMAGES
 from fuzzing.outputs import ODD_OUTPUTS, REFUSED
 
 from refiner.core.errors import RefinerError
-from refiner.formats import open_dataset
+from refiner.data.formats.registry import open_dataset
 
 ODD_OUTPUT_SHARE, OPTIONS_SHARE = 0.08, 0.3
 

@@ -10,8 +10,8 @@ from studying.plans import part_numbers
 from studying.stores import IMAGES_FILE
 
 from refiner.core.errors import DataError
+from refiner.data.labels.angles import Angles, angular_error_degrees
 from refiner.gaze.accuracy import mean_predictor_error, measure_accuracy
-from refiner.gaze.angles import Angles, angular_error_degrees
 from refiner.gaze.data import LabelledPatches, load_patches
 from refiner.gaze.prediction import GazeEstimator
 

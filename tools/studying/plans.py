@@ -10,8 +10,8 @@ from studying.configuration import AdaptationSection, ArmSection, Protocol, Stud
 from studying.tasks import Task
 
 from refiner.core.errors import DataError
+from refiner.data.labels.tables import LABELS_FILE
 from refiner.eyes.calibration import stated
-from refiner.tables import LABELS_FILE
 
 ALL, FIRST, SECOND = "all", "first", "second"
 """Parts of a target: everything, or every other group."""

@@ -15,8 +15,8 @@ from studying.tasks import Place, Task, read_done
 from refiner.core.devices import resolve_device
 from refiner.core.environment import environment
 from refiner.core.files import write_text
+from refiner.data.labels.angles import Angles
 from refiner.eyes import EyeParameters
-from refiner.gaze.angles import Angles
 from refiner.refiner_names import REFINER_FILE
 from refiner.runs import ESTIMATOR_FILE
 

@@ -29,14 +29,15 @@ from studying.stores import (
 from studying.tasks import Place, Task, write_done
 
 from refiner.config.training import TrainingConfiguration
-from refiner.conversion import Conversion
 from refiner.core.errors import DataError
 from refiner.core.files import write_text
 from refiner.core.rng import numpy_generator
+from refiner.data.convert import Conversion
+from refiner.data.formats.registry import open_dataset
+from refiner.data.labels.records import Record
+from refiner.data.output.records_writer import write_store as write_renders
 from refiner.eyes import EyeParameters
 from refiner.eyes.writing import rendered_records
-from refiner.eyes.writing import write_store as write_renders
-from refiner.formats import open_dataset
 from refiner.gaze.centring import save_centred
 from refiner.gaze.configuration import GazeConfiguration
 from refiner.gaze.data import LabelledPatches, load_patches
@@ -45,7 +46,6 @@ from refiner.gaze.matching import draw_like, known_angles
 from refiner.gaze.prediction import GazeEstimator
 from refiner.gaze.training import train_estimator
 from refiner.images.arrays import equalize
-from refiner.records import Record
 from refiner.runs import ESTIMATOR_FILE
 from refiner.training import train
 

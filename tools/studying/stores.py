@@ -9,14 +9,15 @@ from typing import Any
 import h5py
 import numpy as np
 
-from refiner.columns import find_columns
 from refiner.core.errors import DataError
 from refiner.core.files import atomic_path
-from refiner.formats import open_dataset
-from refiner.formats.store import Store
+from refiner.data.formats.registry import open_dataset
+from refiner.data.labels.records import Record, to_cells
+from refiner.data.store.columns import find_columns
+from refiner.data.store.hdf5 import ImageKind, new_file, write_attributes
+from refiner.data.store.reader import Store
+from refiner.data.store.writer import copy_store, create_images, write_columns
 from refiner.gaze.data import Patches
-from refiner.records import Record, to_cells
-from refiner.store import ImageKind, copy_store, create_images, new_file, write_attributes, write_columns
 
 IMAGES_FILE = "images.h5"
 """Name of the store in the folder of a product."""

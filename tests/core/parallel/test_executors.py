@@ -18,13 +18,13 @@ from refiner.architecture import RefinerArchitecture
 from refiner.backend_choice import fastest_backend
 from refiner.backends import Backend, open_backend
 from refiner.batch_refinement import Summary, refine_path
-from refiner.conversion import Conversion, convert
 from refiner.core.environment import processor
 from refiner.core.errors import ConfigurationError, DataError, OutputError
 from refiner.core.parallel.executors import Engine
 from refiner.core.parallel.shards import Shard
+from refiner.data.convert import Conversion, convert
+from refiner.data.labels.drift import DriftLimit
 from refiner.images.io import write_image
-from refiner.label_drift import DriftLimit
 from refiner.networks import RefinerNetwork
 from refiner.refinement import RefinerSource
 from refiner.refiner_files import RefinerFile, load_refiner, refiner_digest, save_refiner

@@ -1,0 +1,161 @@
+"""The files of MPIIGaze's normalised patches: where they lie, and the frames of one day; see ``mpiigaze.py``."""
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from refiner.core.errors import DataError
+from refiner.data.formats.mat_files import read_mat
+from refiner.images.io import Image
+
+SIDES = ("left", "right")
+FIELDS = ("gaze", "image", "pose")
+"""Their order where the file has no names, only positions."""
+
+_PERSON = re.compile(r"p\d\d", re.ASCII)
+_LEVELS = 4
+_MAX_FOLDERS = 500
+
+Numbers = np.ndarray[Any, np.dtype[np.float64]]
+
+
+class Eyes(NamedTuple):
+    """One side of one day: images (N, H, W) uint8, gaze and pose (N, 3)."""
+
+    images: Image
+    gaze: Numbers
+    pose: Numbers
+
+
+class Day(NamedTuple):
+    """The frames of one file: where each stands, and the eyes of both sides by name."""
+
+    positions: dict[str, int]
+    eyes: dict[str, Eyes]
+
+
+def find_normalized(root: Path) -> tuple[Path, list[str]] | None:
+    """The folder of the persons' folders, and the persons; None without any. Never raises."""
+    named = root.resolve()
+    if _PERSON.fullmatch(named.name) and day_files(named):
+        return named.parent, [named.name]
+    for gone, folder in enumerate(_folders(root, _LEVELS)):
+        persons = sorted(path.name for path in _subfolders(folder) if _PERSON.fullmatch(path.name) and day_files(path))
+        if persons:
+            return folder, persons
+        if gone == _MAX_FOLDERS:
+            break
+    return None
+
+
+def _folders(root: Path, levels: int) -> Iterator[Path]:
+    """A folder and those below it, the upper ones first; not those of persons."""
+    level = [root]
+    for _ in range(levels):
+        yield from level
+        level = [path for folder in level for path in _subfolders(folder) if not _PERSON.fullmatch(path.name)]
+        level = level[:_MAX_FOLDERS]
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    try:
+        with os.scandir(folder) as entries:  # asks no file what it is, of which there may be a million
+            return sorted(Path(entry.path) for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+    except OSError:
+        return []
+
+
+def day_files(person: Path) -> list[Path]:
+    """The files of a person's days, sorted."""
+    try:
+        return sorted(path for path in person.iterdir() if re.fullmatch(r"day\d+\.mat", path.name, re.ASCII))
+    except OSError:
+        return []
+
+
+def list_day(path: Path) -> list[str]:
+    """Ids of the eyes of one day."""
+    where = f"{path.parent.name}/{path.stem}"
+    try:
+        names = frame_names(_filenames(read_mat(path, ["filenames"])))
+    except (DataError, ValueError):
+        return [f"{where}.png"]
+    return [f"{where}/{name}_{side}.png" for name in names for side in SIDES]
+
+
+def load_day(path: Path) -> Day | str:
+    """The frames of one day, or why there are none: a reason that is kept for each of its samples."""
+    try:
+        contents = read_mat(path, ["data", "filenames"])
+        filenames = _filenames(contents)
+        data = contents.get("data")
+        eyes = {side: _eyes(_field(data, side, SIDES), side) for side in SIDES}
+    except DataError as error:
+        return str(error).removeprefix(f"{path.parent}/")
+    except (ValueError, TypeError) as error:
+        return f"{path.name}: {error}"
+    for side, part in eyes.items():
+        if not len(filenames) == len(part.images) == len(part.gaze) == len(part.pose):
+            counts = f"{len(part.images)} images, {len(part.gaze)} gazes and {len(part.pose)} poses"
+            return f"{path.name}: has {len(filenames)} file names but {counts} of {side} eyes; fetch it again"
+    return Day({name: position for position, name in enumerate(frame_names(filenames))}, eyes)
+
+
+def frame_names(filenames: Sequence[str]) -> list[str]:
+    """A name for each file name, good for an id and different from all others.
+
+    ``0001.jpg`` is 0001; what is no plain name goes by its number, and a repeated one by how often it came.
+    """
+    names: dict[str, None] = {}
+    for number, filename in enumerate(filenames, 1):
+        stem = PurePosixPath(filename.strip()).stem
+        stem = stem if re.fullmatch(r"[\w-]+", stem, re.ASCII) and "/" not in filename else f"frame{number}"
+        name, times = stem, 1
+        while name in names:
+            times += 1
+            name = f"{stem}-{times}"
+        names[name] = None
+    return list(names)
+
+
+def _filenames(contents: Mapping[str, Any]) -> list[str]:
+    names = contents.get("filenames")
+    if isinstance(names, str):  # one frame: a text where others have a list
+        return [names]
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError("has no usable file names; expected a cell of texts, filenames")
+    return names
+
+
+def _field(parent: Any, name: str, names: Sequence[str]) -> Any:
+    """A field by its name, or by its position where there are no names."""
+    while isinstance(parent, list) and len(parent) == 1:
+        parent = parent[0]
+    if isinstance(parent, dict) and name in parent:
+        return parent[name]
+    if isinstance(parent, list) and len(parent) == len(names):
+        return parent[names.index(name)]
+    raise ValueError(f"has no field {name}; expected data.left and data.right with gaze, image and pose")
+
+
+def _eyes(side: Any, name: str) -> Eyes:
+    images, gaze, pose = (_numbers(_field(side, field, FIELDS)) for field in ("image", "gaze", "pose"))
+    images = images[None] if images.ndim == 2 else images  # one frame: MATLAB drops an axis of length one
+    if images.dtype != np.uint8 or images.ndim != 3 or 0 in images.shape[1:]:
+        raise ValueError(f"{name} images are {images.dtype} of shape {images.shape}; expected uint8 (N, 36, 60)")
+    rows = [np.asarray(part, np.float64).reshape((1, 3) if part.size == 3 else part.shape) for part in (gaze, pose)]
+    if any(part.ndim != 2 or part.shape[1] != 3 for part in rows):
+        raise ValueError(f"{name} gaze and pose have the shapes {gaze.shape} and {pose.shape}; expected (N, 3)")
+    return Eyes(images, rows[0], rows[1])
+
+
+def _numbers(value: Any) -> np.ndarray[Any, np.dtype[Any]]:
+    while isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in "uif":
+        raise ValueError(f"holds a {type(value).__name__} where numbers are expected")
+    return value

@@ -1,0 +1,231 @@
+"""NYU hand pose: depth frames ``depth_1_0000001.png``, their renders ``synthdepth_...``, and ``joint_data.mat``.
+
+Depth in millimetres is ``green * 256 + blue``, 0 where there is no reading. ``joint_data.mat`` lies beside the
+frames (or at the root): ``joint_uvd`` and ``joint_xyz``, [view][frame][36][3], frames counted from 1 in the names.
+u and v are pixels, d and xyz millimetres, y up; u = 320 + 588.03 x / z, v = 240 - 587.07 y / z.
+
+A frame is cut to a cube around the hand, as hand pose estimators take it, and keeps its metric scale::
+
+    millimetres = depth_near_mm + level / 65534 * (depth_far_mm - depth_near_mm)      level 65535: background
+
+so that level 0 is the near face of the cube, 65534 the far face, and background whatever is farther, beside the
+cube, or has no reading; what is nearer is clamped to 0. Whole frames hold millimetres, 0 for no reading.
+
+Source: Tompson et al., "Real-time continuous pose recovery of human hands using convolutional networks", 2014.
+"""
+
+import re
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from refiner.core.errors import DataError, ImageError
+from refiner.data.formats.file_access import RecentFiles, first_files
+from refiner.data.formats.folder import list_files
+from refiner.data.formats.mat_files import read_mat
+from refiner.data.labels.records import Labels, Record
+from refiner.data.labels.tables import LABELS_FILE
+from refiner.images.io import Image, read_image
+
+FX, FY = 588.03, 587.07
+"""Focal lengths of the camera, in pixels."""
+
+CUBE_MM = 300.0
+"""Side of the cube that is cut out."""
+
+BACKGROUND = 65535
+FAR_LEVEL = 65534
+
+EVALUATED = (0, 3, 6, 9, 12, 15, 18, 21, 24, 25, 27, 30, 31, 32)
+"""The 14 of the 36 joints that results are reported on."""
+
+JOINTS_FILE = "joint_data.mat"
+
+_ID = re.compile(r"(?:.*/)?(?:synth)?depth_(\d)_(\d{7})\.png", re.ASCII)
+
+Points = np.ndarray[Any, np.dtype[np.float64]]
+"""(K, 2), x and y in pixels, y down, pixel centres at whole numbers."""
+
+
+class Joints(NamedTuple):
+    """The evaluated joints of all frames: (V, F, 14, 3) float32, pixels and millimetres; millimetres, y up."""
+
+    uvd: np.ndarray[Any, np.dtype[np.float32]]
+    xyz: np.ndarray[Any, np.dtype[np.float32]]
+
+
+class NyuHand:
+    """Depth frames of the NYU hand data set; see :class:`refiner.data.formats.registry.Dataset`.
+
+    Ids are the files' own names; those of both kinds can be read, whichever is listed. Labels: ``view``, and with
+    the joint file ``joints`` (14, 2) in pixels of the image that is read and ``joints_mm`` (14, 3); a cut image
+    also has ``depth_near_mm`` and ``depth_far_mm``. The data set does not say whose hand it is.
+
+    Args:
+        root: the folder with the frames, or one that holds such folders.
+        size: (height, width) of the cut images, 224x224 by default.
+        crop: cut each frame to a cube of 300 mm around the joints, 16 bits; False reads whole frames, as 16-bit
+            millimetres.
+
+    Raises:
+        DataError: it is no folder.
+    """
+
+    licence = "research use"
+    kind: ClassVar[str] = "depth"
+
+    def __init__(self, root: Path, *, size: tuple[int, int] | None = None, crop: bool = True) -> None:
+        if not root.is_dir():
+            raise DataError(f"{root}: is not a folder; name the folder of the NYU hand frames")
+        self.root = root
+        self.size = size or (224, 224)
+        self.crop = crop
+        self._joints = RecentFiles(_load_joints, 2)  # the training and the test set
+
+    @classmethod
+    def recognises(cls, root: Path) -> bool:
+        """Whether frames of this kind are there; a folder with a label table is our own."""
+        if not root.is_dir() or (root / LABELS_FILE).exists():
+            return False
+        return bool(first_files(root, cls._is_frame, 1))
+
+    @classmethod
+    def _is_frame(cls, name: str) -> bool:
+        return name.rpartition("/")[2].startswith(f"{cls.kind}_") and _ID.fullmatch(name) is not None
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """Relative paths of the frames of this kind, sorted.
+
+        Raises:
+            DataError: there are none, or they are to be cut and there is no joint file.
+        """
+        names = list_files(self.root)
+        ids = [name for name in names if self._is_frame(name)]
+        if not ids:
+            raise DataError(f"{self.root}: holds no {self.kind} frames; expected {self.kind}_1_0000001.png and so on")
+        if self.crop and not any(PurePosixPath(name).name == JOINTS_FILE for name in names):
+            raise DataError(f"{self.root}: has no {JOINTS_FILE} to cut the hands by; fetch it, or use --crop none")
+        return ids
+
+    def subject(self, sample: str) -> str | None:
+        """Not known."""
+        return None
+
+    def read_image(self, sample: str) -> Image:
+        """Read one frame; to cut it, its joints are needed."""
+        return self.read(sample).image if self.crop else self._depth(sample)
+
+    def read(self, sample: str) -> Record:
+        """Read one frame, cut or whole; see :class:`refiner.data.formats.registry.Dataset`."""
+        path = self.root / sample
+        match = _ID.fullmatch(sample)
+        if not match:
+            raise ImageError(path, "is no NYU hand frame; expected a name like depth_1_0000001.png")
+        view, frame = int(match[1]), int(match[2])
+        labels: Labels = {"view": view}
+        file = self._joints_file(path)
+        if file is None and self.crop:
+            raise ImageError(path, f"has no {JOINTS_FILE} beside it to cut the hand by; fetch it, or use --crop none")
+        depth = self._depth(sample)
+        if file is not None:
+            uvd, labels["joints_mm"] = self._joints_of(file, view, frame, path)
+            labels["joints"] = uvd[:, :2]
+        if not self.crop:
+            return Record(sample, depth, labels)
+        centre = (uvd.min(axis=0) + uvd.max(axis=0)) / 2
+        if not centre[2] > CUBE_MM / 2:
+            raise ImageError(path, f"its joints lie {centre[2]:.0f} mm away; expected more than half a cube")
+        image, to_image = cut_cube(depth, centre, self.size)
+        labels["joints"] = to_image(uvd[:, :2])
+        near = float(centre[2] - CUBE_MM / 2)
+        return Record(sample, image, {**labels, "depth_near_mm": near, "depth_far_mm": near + CUBE_MM})
+
+    def _depth(self, sample: str) -> Image:
+        """(H, W) uint16 millimetres."""
+        image = read_image(self.root / sample)
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise ImageError(self.root / sample, "is no coded depth; expected 8-bit RGB, green * 256 + blue")
+        return np.asarray(image[..., 1].astype(np.uint16) << 8 | image[..., 2])
+
+    def _joints_file(self, frame: Path) -> Path | None:
+        return next((path for path in (frame.parent / JOINTS_FILE, self.root / JOINTS_FILE) if path.exists()), None)
+
+    def _joints_of(self, file: Path, view: int, frame: int, path: Path) -> tuple[Points, Points]:
+        """(14, 3) in pixels and millimetres, and (14, 3) in millimetres."""
+        joints = self._joints(file)
+        if isinstance(joints, str):
+            raise ImageError(path, joints)
+        views, frames = joints.uvd.shape[:2]
+        if not (1 <= view <= views and 1 <= frame <= frames):
+            raise ImageError(path, f"{JOINTS_FILE} has {views} views of {frames} frames, not this one")
+        uvd, xyz = (part[view - 1, frame - 1].astype(np.float64) for part in joints)
+        if not (np.isfinite(uvd).all() and np.isfinite(xyz).all()):
+            raise ImageError(path, f"its joints in {JOINTS_FILE} are not finite")
+        return uvd, xyz
+
+
+class NyuHandSynthetic(NyuHand):
+    """The renders of the NYU hand data set, ``synthdepth_1_0000001.png``; otherwise as :class:`NyuHand`.
+
+    Each shows the very hand of the depth frame of the same number: choose other numbers for each domain where a
+    training is to be called unpaired.
+    """
+
+    kind = "synthdepth"
+
+
+def cut_cube(depth: Image, centre: np.ndarray[Any, Any], size: tuple[int, int]) -> tuple[Image, Any]:
+    """Cut a cube of 300 mm out of a depth frame; the file's docstring has the levels.
+
+    Args:
+        depth: (H, W) uint16, millimetres, 0 for no reading.
+        centre: (u, v, d) of its middle, in pixels and millimetres; d beyond half a cube.
+        size: (height, width) of the result. The cube's face, nearly square, is fitted in without squeezing; the
+            nearest pixel is taken, as the mean of a finger and the wall behind lies nowhere.
+
+    Returns:
+        The levels, uint16 of ``size``; and a function from points of the frame to points of the result.
+    """
+    height, width = size
+    u, v, d = (float(part) for part in centre)
+    half = CUBE_MM / 2
+    across, down = half * FX / d, half * FY / d  # half the cube's face, in pixels of the frame
+    scale = max(2 * across / width, 2 * down / height)
+    origin = np.array([u, v]) - (np.array([width, height]) - 1) / 2 * scale  # the frame's point at (0, 0)
+
+    columns, rows = origin[0] + np.arange(width) * scale, origin[1] + np.arange(height) * scale
+    x, y = np.rint(columns).astype(np.int64), np.rint(rows).astype(np.int64)
+    inside = ((y >= 0) & (y < depth.shape[0]) & (np.abs(rows - v) <= down))[:, None] & (
+        (x >= 0) & (x < depth.shape[1]) & (np.abs(columns - u) <= across)
+    )
+    found = depth[np.clip(y, 0, depth.shape[0] - 1)[:, None], np.clip(x, 0, depth.shape[1] - 1)].astype(np.float64)
+    hand = inside & (found > 0) & (found <= d + half)
+    levels = np.clip(np.rint((found - (d - half)) / CUBE_MM * FAR_LEVEL), 0, FAR_LEVEL)
+    image = np.where(hand, levels, BACKGROUND).astype(np.uint16)
+
+    def to_image(points: Points) -> Points:
+        return np.asarray((points - origin) / scale)
+
+    return image, to_image
+
+
+def _load_joints(path: Path) -> Joints | str:
+    """The evaluated joints of all frames, or why there are none; one array after the other, they are large."""
+    parts: list[np.ndarray[Any, np.dtype[np.float32]]] = []
+    for name in ("joint_uvd", "joint_xyz"):
+        try:
+            values = read_mat(path, [name]).get(name)
+        except DataError as error:
+            return str(error).removeprefix(f"{path.parent}/")
+        shape = getattr(values, "shape", None)
+        if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu" or shape is None or len(shape) != 4:
+            return f"{JOINTS_FILE} has no usable {name}; expected numbers [view][frame][36][3]"
+        if shape[2:] != (36, 3) or (parts and shape[:2] != parts[0].shape[:2]):
+            return f"{JOINTS_FILE} has {name} of shape {shape}; expected [view][frame][36][3], both the same"
+        with np.errstate(over="ignore"):  # infinities are refused frame by frame
+            parts.append(np.ascontiguousarray(values[:, :, EVALUATED], np.float32))
+        del values
+    return Joints(*parts)

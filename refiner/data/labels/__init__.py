@@ -1,0 +1,1 @@
+"""Labels: one record an image, tables, angles, geometry, regions, drift."""

@@ -1,0 +1,1 @@
+"""Output of batch jobs: folder with manifest, chunks, destinations."""
