@@ -7,26 +7,26 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from refiner.architecture import RefinerArchitecture
     from refiner.batch_refinement import refine_path
     from refiner.config.training import TrainingConfiguration
     from refiner.config.yaml_files import read_configuration
     from refiner.core.errors import RefinerError
-    from refiner.discriminators import PatchDiscriminator
     from refiner.gaze.prediction import GazeEstimator
-    from refiner.networks import RefinerNetwork
+    from refiner.models.architecture import RefinerArchitecture
+    from refiner.models.discriminators import PatchDiscriminator
+    from refiner.models.refiner import RefinerNetwork
     from refiner.refinement import Refiner
     from refiner.training import train
     from refiner.transforms import RefineImages
 
 _HOMES = {
     "GazeEstimator": "gaze.prediction",
-    "PatchDiscriminator": "discriminators",
+    "PatchDiscriminator": "models.discriminators",
     "RefineImages": "transforms",
     "Refiner": "refinement",
-    "RefinerArchitecture": "architecture",
+    "RefinerArchitecture": "models.architecture",
     "RefinerError": "core.errors",
-    "RefinerNetwork": "networks",
+    "RefinerNetwork": "models.refiner",
     "TrainingConfiguration": "config.training",
     "read_configuration": "config.yaml_files",
     "refine_path": "batch_refinement",

@@ -17,7 +17,6 @@ from typing import NamedTuple
 import numpy as np
 
 from refiner import artefacts
-from refiner.architecture import RefinerArchitecture
 from refiner.backends import BACKENDS, Array, Backend, is_available, is_compiled, open_backend
 from refiner.core.environment import processor
 from refiner.core.errors import ImageError, RefinerError
@@ -26,8 +25,9 @@ from refiner.data.formats.registry import open_dataset
 from refiner.data.store.reader import Store
 from refiner.data.store.store_names import is_store_name
 from refiner.images.io import is_image_file, read_image
+from refiner.models.architecture import RefinerArchitecture
+from refiner.models.refiner_file import RefinerFile
 from refiner.refinement import batch_size
-from refiner.refiner_files import RefinerFile
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +108,7 @@ def backend_for(extent: Extent, refiner: RefinerFile, *, device: str) -> str:
     if extent.pixels < SMALL or device != "cpu":
         return "torch"
     height, width = (min(side, largest) for side, largest in zip(extent.size, _TRIAL, strict=True))
-    architecture = refiner.architecture
+    architecture = refiner.models.architecture
     batch = (batch_size(architecture, height, width, "cpu"), architecture.channels, height, width)
     compiling = architecture.multiplications(extent.pixels) >= COMPILING
     names = [name for name in BACKENDS if is_available(name) and (compiling or not is_compiled(name))]

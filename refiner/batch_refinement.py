@@ -17,8 +17,8 @@ from refiner.data.store.store_names import is_store_name
 from refiner.folder_refinement import refine_folder
 from refiner.images.arrays import to_planes
 from refiner.images.io import LOSSLESS, is_lossless_webp, read_image, write_image
+from refiner.models.refiner_file import load_refiner, refiner_digest
 from refiner.refinement import RefinerSource
-from refiner.refiner_files import load_refiner, refiner_digest
 from refiner.store_refinement import refine_store
 
 Report = Callable[[int, int], None]

@@ -24,12 +24,12 @@ from refiner.eyes.writing import rendered_records
 from refiner.game import Game
 from refiner.images.io import write_image
 from refiner.memory import PeakMemory
-from refiner.networks import RefinerNetwork
+from refiner.models.lookup import ready_refiners
+from refiner.models.refiner import RefinerNetwork
+from refiner.models.refiner_file import RefinerFile, load_refiner, save_refiner
 from refiner.plain_network import PlainNetwork
 from refiner.players import training_trial
 from refiner.refinement import batch_size
-from refiner.refiner_files import RefinerFile, load_refiner, save_refiner
-from refiner.refiner_names import ready_refiners
 
 PAPER, READY = "paper's network, ", "ready refiner, "
 

@@ -11,7 +11,7 @@ from refiner.core.errors import DataError, OutputError, RefinerError
 from refiner.core.files import read_regular
 from refiner.data.formats.registry import open_dataset
 from refiner.inspection.runs import RefinerFacts, inspect_refiner
-from refiner.refiner_names import find_refiner
+from refiner.models.lookup import find_refiner
 from refiner.runs import CONFIG_FILE
 
 _USE = """Give it renders like those it has learnt from: the same kind of image, size and histogram. What comes out is

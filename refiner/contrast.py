@@ -15,7 +15,7 @@ from torch.nn import functional
 from refiner.config.training import TrainingConfiguration
 from refiner.core.rng import derived_seed
 from refiner.game import Figures, Game
-from refiner.networks import RefinerNetwork
+from refiner.models.refiner import RefinerNetwork
 from refiner.players import Player, make_optimizer
 
 PLACES = 256

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from refiner.core.errors import OutputError, missing_extra
 from refiner.core.files import atomic_path, write_bytes
-from refiner.networks import RefinerNetwork
-from refiner.refiner_files import RefinerFile, save_refiner
+from refiner.models.refiner import RefinerNetwork
+from refiner.models.refiner_file import RefinerFile, save_refiner
 
 SUFFIXES = (".onnx", ".xml", ".safetensors")
 """Of ONNX files, of OpenVINO's, which put their weights into a ``.bin`` beside, and of refiner files."""

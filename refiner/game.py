@@ -26,13 +26,13 @@ from refiner.losses import (
     r1_penalty,
     self_regularization_loss,
 )
+from refiner.models.refiner import RefinerNetwork
+from refiner.models.refiner_file import RefinerFile, save_refiner
 from refiner.monitors import discriminator_figures, refiner_figures
 from refiner.motion import motion_loss
-from refiner.networks import RefinerNetwork
 from refiner.objectives import OBJECTIVES
 from refiner.players import CONDITIONS, Player, architecture, build_networks, make_optimizer
 from refiner.processes import Processes
-from refiner.refiner_files import RefinerFile, save_refiner
 
 LARGEST_GAZE = 0.5
 """In radians; what is 1 to a discriminator that is told it."""
@@ -299,7 +299,7 @@ class Game:
         Raises:
             RunError: its architecture is another.
         """
-        if refiner.architecture != architecture(self.configuration):
+        if refiner.models.architecture != architecture(self.configuration):
             raise RunError(
                 f"the refiner to start from is of another architecture ({refiner.metadata['architecture']}); set "
                 "channels and the refiner section to the same"

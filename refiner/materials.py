@@ -9,9 +9,9 @@ from refiner.consistency import FrozenEstimator, load_frozen_estimator
 from refiner.core.errors import ConfigurationError, DataError
 from refiner.data.augmentation import Augmentation
 from refiner.data.domains import ImageDomain, load_domain
+from refiner.models.refiner_file import RefinerFile, load_refiner
 from refiner.monitors import PAGE
 from refiner.preflight import compare_domains, compare_with_estimator
-from refiner.refiner_files import RefinerFile, load_refiner
 
 log = logging.getLogger(__name__)
 

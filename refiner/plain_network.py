@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from refiner.core.errors import OutputError
-from refiner.networks import RefinerNetwork
+from refiner.models.refiner import RefinerNetwork
 
 
 class PlainNetwork:

@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from refiner.architecture import RefinerArchitecture
 from refiner.config.sections import OptimizerSection
 from refiner.config.training import TrainingConfiguration
 from refiner.core.rng import derived_seed
-from refiner.discriminators import DISCRIMINATORS, Discriminator
-from refiner.networks import RefinerNetwork
+from refiner.models.architecture import RefinerArchitecture
+from refiner.models.discriminators import DISCRIMINATORS, Discriminator
+from refiner.models.refiner import RefinerNetwork
 
 CONDITIONS = {"none": 0, "gaze": 2}
 """Further planes that a discriminator sees, by the condition that a configuration names: one for each number."""

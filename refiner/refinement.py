@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, Self, overload
 import cv2
 import numpy as np
 
-from refiner.architecture import RefinerArchitecture
 from refiner.backends import ON_CARDS, Array, open_backend
 from refiner.core.devices import keep_freed_memory, resolve_device
 from refiner.core.errors import DataError
-from refiner.hub import fetch_refiner, is_address
 from refiner.images.arrays import from_batch, to_batch
 from refiner.images.io import Image
-from refiner.refiner_files import RefinerFile, load_refiner, refiner_digest
+from refiner.models.architecture import RefinerArchitecture
+from refiner.models.hub import fetch_refiner, is_address
+from refiner.models.refiner_file import RefinerFile, load_refiner, refiner_digest
 from refiner.tiling import by_tiles
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Refiner:
     """A trained refiner, ready to use.
 
     Args:
-        file: as loaded, or :meth:`~refiner.refiner_files.RefinerFile.of` a network.
+        file: as loaded, or :meth:`~refiner.models.refiner_file.RefinerFile.of` a network.
         device: ``auto``, ``cpu`` or ``cuda``.
         backend: what computes, see :mod:`refiner.backends`.
         threads: that compute on the CPU; None takes what the machine has.
@@ -63,7 +63,7 @@ class Refiner:
         """Load a refiner file, or that of a run folder, or one that others share.
 
         Args:
-            path: a file, a folder, the name of a ready refiner, or ``hf://OWNER/NAME``, see :mod:`refiner.hub`.
+            path: a file, a folder, the name of a ready refiner, or ``hf://OWNER/NAME``, see :mod:`refiner.models.hub`.
             device: ``auto``, ``cpu`` or ``cuda``.
             backend: what computes, see :mod:`refiner.backends`.
 

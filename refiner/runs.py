@@ -20,7 +20,7 @@ from refiner.core.environment import environment
 from refiner.core.errors import ConfigurationError, OutputError, RunError
 from refiner.core.files import TEMPORARY_PREFIX, JsonLines, locked, read_json_lines, read_regular, write_text
 from refiner.data.labels.tables import REJECTED_FILE, write_rejected
-from refiner.refiner_names import REFINER_FILE
+from refiner.models.lookup import REFINER_FILE
 
 log = logging.getLogger(__name__)
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from refiner import artefacts, backends, exporting
-from refiner.architecture import RefinerArchitecture
 from refiner.artefacts import cache_folder, from_compiled, keep, machine_key
-from refiner.networks import RefinerNetwork
-from refiner.refiner_files import RefinerFile
+from refiner.models.architecture import RefinerArchitecture
+from refiner.models.refiner import RefinerNetwork
+from refiner.models.refiner_file import RefinerFile
 
 
 @pytest.fixture(autouse=True)

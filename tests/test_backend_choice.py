@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from refiner import backend_choice
-from refiner.architecture import RefinerArchitecture
 from refiner.backend_choice import COMPILING, Extent, backend_for, fastest_backend, job_extent, workers_for
 from refiner.backends import Array, Backend, open_backend
 from refiner.batch_refinement import Summary, refine_path
 from refiner.data.convert import Conversion, convert
 from refiner.images.io import write_image
-from refiner.networks import RefinerNetwork
-from refiner.refiner_files import RefinerFile, save_refiner
+from refiner.models.architecture import RefinerArchitecture
+from refiner.models.refiner import RefinerNetwork
+from refiner.models.refiner_file import RefinerFile, save_refiner
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ from torch import nn
 from torch._dynamo.exc import TorchDynamoException
 
 from refiner import backends
-from refiner.architecture import RefinerArchitecture
 from refiner.backends import BACKENDS, ON_CARDS, open_backend
 from refiner.commands import main
 from refiner.core.devices import computes_bf16
@@ -25,10 +24,11 @@ from refiner.exporting import to_onnx, to_openvino
 from refiner.eyes import EyeParameters
 from refiner.eyes.writing import rendered_records
 from refiner.images.io import read_image, write_image
-from refiner.networks import RefinerNetwork
+from refiner.models.architecture import RefinerArchitecture
+from refiner.models.lookup import ready_refiners
+from refiner.models.refiner import RefinerNetwork
+from refiner.models.refiner_file import RefinerFile, save_refiner
 from refiner.refinement import Refiner
-from refiner.refiner_files import RefinerFile, save_refiner
-from refiner.refiner_names import ready_refiners
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "paper": {"features": 8, "blocks": 2},
@@ -58,7 +58,7 @@ def test_they_agree_with_torch_at_any_number_and_size(backend: str, name: str) -
     refiner, rng = refiner_of(name), np.random.default_rng(0)
     torch_s, other = (open_backend(which, refiner, device="cpu") for which in ("torch", backend))
     for count, height, width in ((3, 36, 60), (1, 35, 55), (2, 41, 66), (5, 7, 9)):
-        shape = (count * other.side_by_side, refiner.architecture.channels, height, width)
+        shape = (count * other.side_by_side, refiner.models.architecture.channels, height, width)
         images = rng.uniform(-1, 1, shape).astype(np.float32)
         assert np.allclose(other(images), torch_s(images), atol=2e-6)
 
@@ -179,8 +179,8 @@ def test_a_signal_finds_its_stack_after_several_backends_have_gone() -> None:
     code = (
         "import os, signal\n"
         "from refiner.backends import open_backend\n"
-        "from refiner.refiner_files import load_refiner\n"
-        "from refiner.refiner_names import ready_refiners\n"
+        "from refiner.models.refiner_file import load_refiner\n"
+        "from refiner.models.lookup import ready_refiners\n"
         "ready = load_refiner(ready_refiners()['stand-in'])\n"
         "signal.signal(signal.SIGTERM, lambda *_: print('told'))\n"
         "opened = [open_backend('openvino', ready, device='cpu', threads=threads) for threads in (1, 2)]\n"

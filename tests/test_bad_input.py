@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from PIL import Image as Pillow
 from PIL import ImageOps
 
-from refiner.architecture import RefinerArchitecture
 from refiner.batch_refinement import refine_path
 from refiner.data.convert import Conversion, convert
 from refiner.images.io import LOSSLESS, read_image, write_image
-from refiner.networks import RefinerNetwork
-from refiner.refiner_files import save_refiner
+from refiner.models.architecture import RefinerArchitecture
+from refiner.models.refiner import RefinerNetwork
+from refiner.models.refiner_file import save_refiner
 
 TOOLS = Path(__file__).parents[1] / "tools"
 ODD = runpy.run_path(str(TOOLS / "fuzzing" / "images.py"))

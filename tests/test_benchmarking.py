@@ -7,15 +7,15 @@ import pytest
 from click.testing import CliRunner
 
 from refiner import benchmark_work, benchmarking
-from refiner.architecture import RefinerArchitecture
 from refiner.backends import BACKENDS, Backend, is_compiled
 from refiner.benchmark_work import NETWORKS, PLAIN, network_work
 from refiner.benchmarking import Benchmark, benchmark
 from refiner.commands import main
 from refiner.core.errors import OutputError
-from refiner.networks import RefinerNetwork
+from refiner.models.architecture import RefinerArchitecture
+from refiner.models.refiner import RefinerNetwork
+from refiner.models.refiner_file import RefinerFile
 from refiner.plain_network import PlainNetwork
-from refiner.refiner_files import RefinerFile
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -12,7 +12,7 @@ from refiner.cards import model_card
 from refiner.commands import main
 from refiner.config.training import TrainingConfiguration
 from refiner.data.convert import Conversion, convert
-from refiner.refiner_files import load_refiner
+from refiner.models.refiner_file import load_refiner
 from refiner.training import train
 
 VERDICT: dict[str, Any] = {

@@ -16,10 +16,10 @@ from refiner.gaze.configuration import GazeConfiguration
 from refiner.gaze.prediction import GazeEstimator
 from refiner.gaze.training import train_estimator
 from refiner.images.io import read_image, write_image
-from refiner.networks import RefinerNetwork
+from refiner.models.lookup import ready_refiners
+from refiner.models.refiner import RefinerNetwork
+from refiner.models.refiner_file import RefinerFile, load_refiner
 from refiner.refinement import Refiner
-from refiner.refiner_files import RefinerFile, load_refiner
-from refiner.refiner_names import ready_refiners
 from refiner.training import train
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")

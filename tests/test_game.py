@@ -9,9 +9,9 @@ from refiner.config.training import TrainingConfiguration
 from refiner.core.errors import TrainingError
 from refiner.core.rng import torch_generator
 from refiner.discriminator_augmentation import augment
-from refiner.discriminators import DISCRIMINATORS
 from refiner.game import Game
 from refiner.losses import SELF_REGULARIZATIONS, r1_penalty
+from refiner.models.discriminators import DISCRIMINATORS
 from refiner.players import build_networks
 
 DRAWS = torch_generator(0, "draws")

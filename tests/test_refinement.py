@@ -18,16 +18,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from refiner import folder_refinement
-from refiner.architecture import RefinerArchitecture
 from refiner.batch_refinement import Summary, refine_path
 from refiner.core import files
 from refiner.core.errors import DataError, ImageError, OutputError
 from refiner.core.files import TEMPORARY_PREFIX
 from refiner.images.io import LOSSLESS, encode_image, read_image, write_image
-from refiner.networks import RefinerNetwork
+from refiner.models.architecture import RefinerArchitecture
+from refiner.models.lookup import REFINER_FILE
+from refiner.models.refiner import RefinerNetwork
+from refiner.models.refiner_file import load_refiner, save_refiner
 from refiner.refinement import BATCH_PIXELS, Refiner
-from refiner.refiner_files import load_refiner, save_refiner
-from refiner.refiner_names import REFINER_FILE
 
 
 def save(path: Path, *, channels: int = 1, unshuffle: int = 1, seed: int | None = None, shift: float = 0.0) -> Path:

@@ -13,16 +13,16 @@ import pytest
 import torch
 
 from refiner import store_refinement
-from refiner.architecture import RefinerArchitecture
 from refiner.batch_refinement import Summary, refine_path
 from refiner.core.errors import DataError, ImageError, OutputError
 from refiner.data.convert import Conversion, convert
 from refiner.data.store.hdf5 import ImageKind
 from refiner.data.store.reader import Store
 from refiner.images.io import read_image, write_image
-from refiner.networks import RefinerNetwork
+from refiner.models.architecture import RefinerArchitecture
+from refiner.models.refiner import RefinerNetwork
+from refiner.models.refiner_file import RefinerFile, save_refiner
 from refiner.refinement import Refiner, RefinerSource
-from refiner.refiner_files import RefinerFile, save_refiner
 
 COUNT = 37
 

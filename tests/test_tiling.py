@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from refiner import refinement
-from refiner.architecture import RefinerArchitecture
-from refiner.networks import RefinerNetwork
+from refiner.models.architecture import RefinerArchitecture
+from refiner.models.refiner import RefinerNetwork
+from refiner.models.refiner_file import RefinerFile
 from refiner.refinement import Refiner
-from refiner.refiner_files import RefinerFile
 from refiner.tiling import by_tiles, tiles
 
 NETWORKS: dict[str, dict[str, Any]] = {

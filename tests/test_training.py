@@ -25,7 +25,7 @@ from refiner.game import Game
 from refiner.gaze.estimator_files import load_estimator, save_estimator
 from refiner.gaze.estimators import GazeNetwork
 from refiner.images.io import write_image
-from refiner.refiner_files import load_refiner
+from refiner.models.refiner_file import load_refiner
 from refiner.runs import CLOCK_COLUMNS
 from refiner.training import train
 

@@ -13,11 +13,11 @@ import torch
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from refiner.architecture import RefinerArchitecture
 from refiner.core.errors import DataError
-from refiner.networks import RefinerNetwork
+from refiner.models.architecture import RefinerArchitecture
+from refiner.models.refiner import RefinerNetwork
+from refiner.models.refiner_file import save_refiner
 from refiner.refinement import Refiner
-from refiner.refiner_files import save_refiner
 from refiner.transforms import RefineImages, refine_tensor
 
 ROOT = Path(__file__).parents[1]

@@ -47,13 +47,13 @@ class Failure(NamedTuple):
 
 def make_sources(work: Path) -> tuple[dict[str, Source], Path]:
     """Sound inputs of every layout, and a refiner file."""
-    from refiner.architecture import RefinerArchitecture
     from refiner.config.training import TrainingConfiguration
     from refiner.config.yaml_files import write_configuration
     from refiner.data.convert import Conversion, convert
     from refiner.data.formats.registry import FORMATS, open_dataset
-    from refiner.networks import RefinerNetwork
-    from refiner.refiner_files import save_refiner
+    from refiner.models.architecture import RefinerArchitecture
+    from refiner.models.refiner import RefinerNetwork
+    from refiner.models.refiner_file import save_refiner
 
     refiner = work / "refiner.safetensors"
     save_refiner(refiner, RefinerNetwork(RefinerArchitecture(features=4, blocks=1)), training={"steps": 3})

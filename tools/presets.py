@@ -21,8 +21,8 @@ from refiner.config.yaml_files import read_configuration
 from refiner.core.environment import environment
 from refiner.core.files import write_text
 from refiner.game import architecture
-from refiner.networks import RefinerNetwork
-from refiner.refiner_files import RefinerFile
+from refiner.models.refiner import RefinerNetwork
+from refiner.models.refiner_file import RefinerFile
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 

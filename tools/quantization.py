@@ -26,8 +26,8 @@ from refiner.exporting import to_onnx
 from refiner.eyes import EyeParameters
 from refiner.eyes.writing import rendered_records
 from refiner.images.arrays import to_planes
-from refiner.refiner_files import RefinerFile, load_refiner
-from refiner.refiner_names import ready_refiners
+from refiner.models.lookup import ready_refiners
+from refiner.models.refiner_file import RefinerFile, load_refiner
 
 SIZE, BATCH, BATCHES = (36, 60), 64, 8
 

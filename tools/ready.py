@@ -16,7 +16,7 @@ from refiner.config.yaml_files import read_configuration
 from refiner.evaluation.features import ready_estimator
 from refiner.gaze.configuration import GazeConfiguration
 from refiner.gaze.training import train_estimator
-from refiner.refiner_names import READY
+from refiner.models.lookup import READY
 from refiner.training import train
 
 CONFIGS = Path(__file__).parent.parent / "configs"

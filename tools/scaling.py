@@ -30,8 +30,8 @@ from refiner.data.store.reader import Store
 from refiner.data.store.writer import create_images, write_columns
 from refiner.eyes import EyeParameters
 from refiner.eyes.writing import rendered_records
-from refiner.refiner_files import RefinerFile, load_refiner
-from refiner.refiner_names import ready_refiners
+from refiner.models.lookup import ready_refiners
+from refiner.models.refiner_file import RefinerFile, load_refiner
 
 SIZE = (36, 60)
 SIZES = ((36, 60), (72, 120), (144, 240), (288, 480), (576, 960))

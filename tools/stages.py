@@ -32,9 +32,9 @@ from refiner.file_refinement import FileRefinement, FileTask
 from refiner.folder_refinement import TASK_IMAGES
 from refiner.images.arrays import from_batch, to_batch
 from refiner.images.io import read_image, write_image
+from refiner.models.lookup import ready_refiners
+from refiner.models.refiner_file import load_refiner, refiner_digest
 from refiner.refinement import RefinerSource
-from refiner.refiner_files import load_refiner, refiner_digest
-from refiner.refiner_names import ready_refiners
 
 READY = ready_refiners()["stand-in"]
 WHOLE = "all of it, as one process does it"

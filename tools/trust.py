@@ -26,7 +26,7 @@ from refiner.evaluation.verdict import MAX_DRIFT
 from refiner.eyes import EyeParameters, render_eyes
 from refiner.game import Game
 from refiner.images.registration import score_drift
-from refiner.networks import RefinerNetwork
+from refiner.models.refiner import RefinerNetwork
 from refiner.refinement import Refiner
 from refiner.scores import IMAGES, ScoreBoard
 

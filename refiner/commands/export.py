@@ -33,7 +33,7 @@ def command(refiner: Path, out: Path, card: bool, verdict: Path | None, overwrit
     from refiner.cards import card_place, model_card, read_verdict
     from refiner.core.files import write_text
     from refiner.exporting import export_refiner
-    from refiner.refiner_files import load_refiner
+    from refiner.models.refiner_file import load_refiner
 
     if verdict is not None and not card:
         raise click.UsageError("--verdict goes into the card; add --card")

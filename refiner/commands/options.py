@@ -56,8 +56,8 @@ class RefinerPath(click.Path):
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
         """The path, or the name as it is."""
-        from refiner.hub import fetch_refiner, is_address
-        from refiner.refiner_names import ready_refiners
+        from refiner.models.hub import fetch_refiner, is_address
+        from refiner.models.lookup import ready_refiners
 
         if is_address(str(value)):
             return fetch_refiner(str(value))

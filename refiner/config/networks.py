@@ -12,7 +12,7 @@ class Section(BaseModel):
 
 
 class RefinerSection(Section):
-    """The refiner network; see ``refiner.networks.RefinerNetwork``."""
+    """The refiner network; see ``refiner.models.refiner.RefinerNetwork``."""
 
     features: int = Field(64, ge=1)
     """Channels of the trunk."""
@@ -63,7 +63,7 @@ class DiscriminatorAugmentationSection(Section):
 
 
 class DiscriminatorSection(Section):
-    """The discriminator; see ``refiner.networks``."""
+    """The discriminator; see ``refiner.models.refiner``."""
 
     scope: Literal["local", "global"] = "local"
     """local decides on each patch, as in the paper; global once on the whole image, as in its ablation."""
@@ -73,10 +73,10 @@ class DiscriminatorSection(Section):
     """Factor on the channels of every hidden layer; 1 is the paper's."""
     spectral_norm: bool = False
     """Whether the weights of every layer are divided by their largest singular value, see
-    ``refiner.discriminators.normalize_spectrally``."""
+    ``refiner.models.discriminators.normalize_spectrally``."""
     batch_norm: bool = False
     """Whether batches are normalised behind each convolution but the first, photographs and refined images by
-    statistics of their own; see ``refiner.discriminators.DomainNorm``."""
+    statistics of their own; see ``refiner.models.discriminators.DomainNorm``."""
     condition: Literal["none", "gaze"] = "none"
     """gaze: it is told where each eye looks, by the label of a render and by ``data.estimator`` of a photograph."""
     r1_weight: float = Field(0.0, ge=0)

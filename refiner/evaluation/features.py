@@ -17,11 +17,11 @@ from refiner.data.labels.regions import PUPIL, LabelRegion, are_points
 from refiner.evaluation.samples import Sample
 from refiner.gaze.estimator_files import load_estimator
 from refiner.gaze.estimators import GazeNetwork
-from refiner.refiner_names import READY
-from refiner.regression import SmallRegressor, fit_regressor
+from refiner.models.lookup import READY
+from refiner.models.regressor import SmallRegressor, fit_regressor
 
 EYES = "eyes.estimator.safetensors"
-"""The gaze estimator that comes with the package, below :data:`refiner.refiner_names.READY`."""
+"""The gaze estimator that comes with the package, below :data:`refiner.models.lookup.READY`."""
 
 STEPS = 400
 """Updates of a network that is trained on the user's renders."""

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from refiner.core.rng import numpy_generator
 from refiner.evaluation.samples import halves
-from refiner.regression import SmallRegressor, fit_regressor, predict
+from refiner.models.regressor import SmallRegressor, fit_regressor, predict
 
 
 class Share(NamedTuple):

@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from refiner.data.labels.angles import Angles
 from refiner.gaze.estimators import ESTIMATORS
-from refiner.regression import fit_regressor, predict
+from refiner.models.regressor import fit_regressor, predict
 
 
 def fit_estimator(

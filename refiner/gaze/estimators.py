@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from refiner.gaze.neighbours import NearestNeighbours
-from refiner.regression import SmallRegressor
+from refiner.models.regressor import SmallRegressor
 
 
 class PaperEstimator(nn.Module):

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from refiner.regression import Values, fit_regressor, predict
+from refiner.models.regressor import Values, fit_regressor, predict
 
 STRIDE = 4
 """Pixels of the image in one of a heatmap."""

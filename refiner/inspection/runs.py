@@ -102,14 +102,14 @@ def inspect_refiner(path: Path) -> RefinerFacts:
     Raises:
         DataError: it is damaged, no refiner, or of a newer format.
     """
-    from refiner.refiner_files import load_refiner
+    from refiner.models.refiner_file import load_refiner
 
     refiner = load_refiner(path)
     return RefinerFacts(
         path=str(path),
         architecture=dict(refiner.metadata["architecture"]),
         parameters=sum(values.size for values in refiner.weights.values()),
-        receptive_field=refiner.architecture.receptive_field,
+        receptive_field=refiner.models.architecture.receptive_field,
         value_range=list(refiner.metadata.get("value_range", [-1, 1])),
         training=dict(refiner.metadata.get("training", {})),
         digest=refiner.digest(),
@@ -125,7 +125,7 @@ def inspect_run(path: Path) -> RunFacts:
     """
     from refiner.checkpoints import list_checkpoints
     from refiner.core.errors import DataError
-    from refiner.refiner_names import REFINER_FILE
+    from refiner.models.lookup import REFINER_FILE
     from refiner.runs import RunFolder
 
     configuration = read_configuration(path / "config.yaml", TrainingConfiguration)

@@ -9,8 +9,8 @@ from refiner.config.yaml_files import read_configuration
 from refiner.core.errors import DataError
 from refiner.core.files import read_json_lines
 from refiner.evaluation.evaluation import Settings, evaluate
-from refiner.refiner_files import load_refiner
-from refiner.refiner_names import find_refiner
+from refiner.models.lookup import find_refiner
+from refiner.models.refiner_file import load_refiner
 from refiner.report.page import Origin, write_report, write_turing_test
 from refiner.runs import CONFIG_FILE
 

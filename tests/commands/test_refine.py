@@ -8,12 +8,12 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from refiner.architecture import RefinerArchitecture
 from refiner.commands import main
 from refiner.data.output.folder import open_output
 from refiner.images.io import read_image, write_image
-from refiner.networks import RefinerNetwork
-from refiner.refiner_files import save_refiner
+from refiner.models.architecture import RefinerArchitecture
+from refiner.models.refiner import RefinerNetwork
+from refiner.models.refiner_file import save_refiner
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from refiner.demonstration import RECIPE, SHORT
 from refiner.gaze.configuration import GazeConfiguration
 from refiner.gaze.learner import build_network
 from refiner.losses import self_regularization_loss
-from refiner.networks import parameter_count
+from refiner.models.refiner import parameter_count
 from refiner.players import build_networks
 from refiner.training import train
 

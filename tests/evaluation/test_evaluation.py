@@ -10,7 +10,6 @@ from click.testing import CliRunner
 from torch import Tensor
 from torch.nn import functional
 
-from refiner.architecture import RefinerArchitecture
 from refiner.batch_refinement import refine_path
 from refiner.commands import main
 from refiner.core.errors import DataError
@@ -23,9 +22,10 @@ from refiner.eyes import EyeParameters, StandInCamera, stand_in_parameters
 from refiner.eyes.writing import rendered_records
 from refiner.images.arrays import grey_levels
 from refiner.images.io import read_image, write_image
-from refiner.networks import RefinerNetwork
+from refiner.models.architecture import RefinerArchitecture
+from refiner.models.refiner import RefinerNetwork
+from refiner.models.refiner_file import save_refiner
 from refiner.refinement import Refiner
-from refiner.refiner_files import save_refiner
 
 RENDERS, PHOTOGRAPHS = 200, 400
 

@@ -5,7 +5,7 @@ import torch
 from refiner.data.labels.angles import angular_error_degrees
 from refiner.gaze.estimation import fit_estimator, predict_gaze
 from refiner.gaze.estimators import ESTIMATORS, GazeNetwork, LeNetEstimator, PaperEstimator, build_estimator
-from refiner.networks import parameter_count
+from refiner.models.refiner import parameter_count
 
 
 @pytest.mark.parametrize(("size", "count"), [((35, 55), 9_816_659), ((36, 60), 10_776_659)])

@@ -9,8 +9,8 @@ from refiner.config.training import TrainingConfiguration
 from refiner.core.errors import DataError, RunError
 from refiner.core.files import read_json_lines
 from refiner.inspection.runs import inspect_refiner, inspect_run, is_refiner_file, is_run
-from refiner.networks import parameter_count
-from refiner.refiner_files import load_refiner
+from refiner.models.refiner import parameter_count
+from refiner.models.refiner_file import load_refiner
 from refiner.training import train
 
 

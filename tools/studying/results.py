@@ -17,7 +17,7 @@ from refiner.core.environment import environment
 from refiner.core.files import write_text
 from refiner.data.labels.angles import Angles
 from refiner.eyes import EyeParameters
-from refiner.refiner_names import REFINER_FILE
+from refiner.models.lookup import REFINER_FILE
 from refiner.runs import ESTIMATOR_FILE
 
 PARAMETERS_FILE = "parameters.json"

@@ -12,7 +12,7 @@ from refiner.core.rng import numpy_generator
 from refiner.evaluation.distances import sliced_wasserstein
 from refiner.gaze.data import Patches, to_levels
 from refiner.images.registration import measure_drift
-from refiner.regression import SmallRegressor, fit_regressor, predict
+from refiner.models.regressor import SmallRegressor, fit_regressor, predict
 from refiner.scores import IMAGES, ScoreBoard
 
 

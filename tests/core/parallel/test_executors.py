@@ -14,7 +14,6 @@ import pytest
 import torch
 
 from refiner import backend_choice, folder_refinement
-from refiner.architecture import RefinerArchitecture
 from refiner.backend_choice import fastest_backend
 from refiner.backends import Backend, open_backend
 from refiner.batch_refinement import Summary, refine_path
@@ -25,9 +24,10 @@ from refiner.core.parallel.shards import Shard
 from refiner.data.convert import Conversion, convert
 from refiner.data.labels.drift import DriftLimit
 from refiner.images.io import write_image
-from refiner.networks import RefinerNetwork
+from refiner.models.architecture import RefinerArchitecture
+from refiner.models.refiner import RefinerNetwork
+from refiner.models.refiner_file import RefinerFile, load_refiner, refiner_digest, save_refiner
 from refiner.refinement import RefinerSource
-from refiner.refiner_files import RefinerFile, load_refiner, refiner_digest, save_refiner
 
 COUNT = 300
 

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 import torch
 
-from refiner.architecture import RefinerArchitecture
 from refiner.batch_refinement import Summary, refine_path
 from refiner.core.errors import DeviceError
 from refiner.core.parallel.ray_executor import map_on_ray
 from refiner.images.io import write_image
-from refiner.networks import RefinerNetwork
-from refiner.refiner_files import save_refiner
+from refiner.models.architecture import RefinerArchitecture
+from refiner.models.refiner import RefinerNetwork
+from refiner.models.refiner_file import save_refiner
 
 COUNT = 240
 

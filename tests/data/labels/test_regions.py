@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from refiner.architecture import RefinerArchitecture
 from refiner.commands import main
 from refiner.core.errors import DataError, ImageError
 from refiner.data.convert import Conversion, convert
 from refiner.data.labels.regions import MASK, LabelRegion
 from refiner.data.labels.tables import write_labels
 from refiner.images.io import write_image
-from refiner.networks import RefinerNetwork
+from refiner.models.architecture import RefinerArchitecture
+from refiner.models.refiner import RefinerNetwork
+from refiner.models.refiner_file import save_refiner
 from refiner.refinement import Refiner
-from refiner.refiner_files import save_refiner
 
 COUNT, HEIGHT, WIDTH = 6, 40, 64
 

@@ -17,13 +17,13 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from refiner.architecture import RefinerArchitecture
 from refiner.core.errors import DataError
 from refiner.core.files import check_regular, write_bytes
-from refiner.refiner_names import find_refiner
+from refiner.models.architecture import RefinerArchitecture
+from refiner.models.lookup import find_refiner
 
 if TYPE_CHECKING:
-    from refiner.networks import RefinerNetwork
+    from refiner.models.refiner import RefinerNetwork
 
 FORMAT_VERSION = 1
 
@@ -53,7 +53,7 @@ class RefinerFile:
         """A network with these weights, built anew: in evaluation mode, on the CPU."""
         import torch
 
-        from refiner.networks import RefinerNetwork
+        from refiner.models.refiner import RefinerNetwork
 
         with torch.device("meta"):  # no random weights first, which would advance the user's random state
             network = RefinerNetwork(self.architecture)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from refiner.architecture import UNFOLDED, RefinerArchitecture
+from refiner.models.architecture import UNFOLDED, RefinerArchitecture
 
 
 class ResidualBlock(nn.Module):

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from refiner.architecture import RefinerArchitecture
-from refiner.discriminators import DISCRIMINATORS, PatchDiscriminator
-from refiner.networks import RefinerNetwork, parameter_count
+from refiner.models.architecture import RefinerArchitecture
+from refiner.models.discriminators import DISCRIMINATORS, PatchDiscriminator
+from refiner.models.refiner import RefinerNetwork, parameter_count
 
 PAPER_GAZE = {}
 PAPER_HAND = {"stem_kernel": 7, "blocks": 10}

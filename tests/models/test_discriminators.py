@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from refiner.discriminators import DISCRIMINATORS, DomainNorm, GlobalDiscriminator, PatchDiscriminator
-from refiner.networks import parameter_count
+from refiner.models.discriminators import DISCRIMINATORS, DomainNorm, GlobalDiscriminator, PatchDiscriminator
+from refiner.models.refiner import parameter_count
 
 
 @pytest.mark.parametrize(("layers", "count"), [("gaze", 75_906), ("hand", 178_050), ("dcgan", 657_346)])

@@ -8,13 +8,13 @@ import pytest
 from click.testing import CliRunner
 
 from refiner import Refiner
-from refiner.architecture import RefinerArchitecture
 from refiner.commands import main
 from refiner.core.errors import DataError, DeviceError
-from refiner.hub import fetch_refiner, is_address
 from refiner.images.io import read_image, write_image
-from refiner.networks import RefinerNetwork
-from refiner.refiner_files import save_refiner
+from refiner.models.architecture import RefinerArchitecture
+from refiner.models.hub import fetch_refiner, is_address
+from refiner.models.refiner import RefinerNetwork
+from refiner.models.refiner_file import save_refiner
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

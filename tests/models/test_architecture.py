@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from refiner.architecture import RefinerArchitecture
-from refiner.networks import RefinerNetwork
+from refiner.models.architecture import RefinerArchitecture
+from refiner.models.refiner import RefinerNetwork
 
 
 @pytest.mark.parametrize("smooth", [False, True])

@@ -11,7 +11,7 @@ UNFOLDED = 8
 
 @dataclass(frozen=True)
 class RefinerArchitecture:
-    """The settings of a :class:`refiner.networks.RefinerNetwork`.
+    """The settings of a :class:`refiner.models.refiner.RefinerNetwork`.
 
     With the defaults it is the paper's gaze refiner (296,129 parameters, receptive field 19). Two departures
     make it cheaper and safer: ``unshuffle=2`` folds 2x2 pixels into channels, so that the trunk runs at half

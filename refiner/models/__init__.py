@@ -1,0 +1,1 @@
+"""Networks, and the refiner file that holds one."""
