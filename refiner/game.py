@@ -19,18 +19,13 @@ from refiner.core.errors import RunError, TrainingError
 from refiner.core.rng import Rows
 from refiner.discriminator_augmentation import augment
 from refiner.history import ImageHistory
-from refiner.losses import (
-    SELF_REGULARIZATIONS,
-    consistency_loss,
-    gradient_penalty,
-    r1_penalty,
-    self_regularization_loss,
-)
+from refiner.losses.adversarial import OBJECTIVES
+from refiner.losses.motion import motion_loss
+from refiner.losses.penalties import gradient_penalty, r1_penalty
+from refiner.losses.self_regularization import SELF_REGULARIZATIONS, consistency_loss, self_regularization_loss
 from refiner.models.refiner import RefinerNetwork
 from refiner.models.refiner_file import RefinerFile, save_refiner
 from refiner.monitors import discriminator_figures, refiner_figures
-from refiner.motion import motion_loss
-from refiner.objectives import OBJECTIVES
 from refiner.players import CONDITIONS, Player, architecture, build_networks, make_optimizer
 from refiner.processes import Processes
 

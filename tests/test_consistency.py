@@ -12,7 +12,7 @@ from refiner.core.rng import torch_generator
 from refiner.game import Game
 from refiner.gaze.estimator_files import load_estimator, save_estimator
 from refiner.gaze.estimators import GazeNetwork, HeadPose
-from refiner.losses import consistency_loss
+from refiner.losses.self_regularization import consistency_loss
 
 SIZE = (8, 12)
 

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from refiner.config.training import TrainingConfiguration
-from refiner.contrast import TEMPERATURE, ContrastGame, ContrastHeads, contrastive_loss
+from refiner.contrast import ContrastGame
 from refiner.core.rng import torch_generator
+from refiner.losses.patch_nce import TEMPERATURE, ContrastHeads, contrastive_loss
 
 
 def images(seed: int = 0) -> torch.Tensor:
@@ -74,7 +75,7 @@ def test_heads_move_with_the_refiner_and_not_with_the_discriminator(game: Contra
 
 def test_keys_send_no_gradient(game: ContrastGame, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    monkeypatch.setattr("refiner.contrast.contrastive_loss", lambda q, k: seen.append((q, k)) or q.sum())
+    monkeypatch.setattr("refiner.losses.patch_nce.contrastive_loss", lambda q, k: seen.append((q, k)) or q.sum())
     game.tie(game.refiner(images()), images(), images(1), torch_generator(0, "r"))
     assert seen
     assert all(query.requires_grad and not key.requires_grad for query, key in seen)

@@ -15,8 +15,8 @@ from refiner.commands import main
 from refiner.config.networks import DiscriminatorSection, RefinerSection
 from refiner.data.labels.tables import write_labels
 from refiner.images.io import write_image
-from refiner.losses import SELF_REGULARIZATIONS
-from refiner.objectives import OBJECTIVES
+from refiner.losses.adversarial import OBJECTIVES
+from refiner.losses.self_regularization import SELF_REGULARIZATIONS
 from refiner.players import CONDITIONS
 from refiner.rivals import GAMES
 

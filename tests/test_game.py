@@ -10,7 +10,8 @@ from refiner.core.errors import TrainingError
 from refiner.core.rng import torch_generator
 from refiner.discriminator_augmentation import augment
 from refiner.game import Game
-from refiner.losses import SELF_REGULARIZATIONS, r1_penalty
+from refiner.losses.penalties import r1_penalty
+from refiner.losses.self_regularization import SELF_REGULARIZATIONS
 from refiner.models.discriminators import DISCRIMINATORS
 from refiner.players import build_networks
 

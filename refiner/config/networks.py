@@ -81,10 +81,10 @@ class DiscriminatorSection(Section):
     """gaze: it is told where each eye looks, by the label of a render and by ``data.estimator`` of a photograph."""
     r1_weight: float = Field(0.0, ge=0)
     """Gamma of the R1 penalty on photographs, half of which multiplies the mean squared norm of the logits' gradients,
-    see ``refiner.losses.r1_penalty``; 0 does without."""
+    see ``refiner.losses.penalties.r1_penalty``; 0 does without."""
     r1_every: int = Field(1, ge=1)
     """The penalty is taken in every r1_every-th update of the discriminator, that many times as heavy."""
     gradient_penalty: float = Field(0.0, ge=0)
-    """Weight of the penalty that keeps the slope of a critic at 1, see ``refiner.losses.gradient_penalty``; 10 is usual
+    """Weight of the penalty that keeps the slope of a critic at 1, see ``refiner.losses.penalties.gradient_penalty``; 10 is usual
     with ``objective: wasserstein``, which needs it."""
     augmentation: DiscriminatorAugmentationSection = DiscriminatorAugmentationSection()

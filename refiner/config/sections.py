@@ -44,7 +44,7 @@ class OptimizerSection(Section):
     name: Literal["adam", "sgd"] = "adam"
     """adam, or plain sgd as in the paper."""
     learning_rate: float = Field(2e-4, gt=0)
-    """Constant learning rate, for losses that are means (see refiner.losses)."""
+    """Constant learning rate, for losses that are means (see refiner.losses.self_regularization)."""
     beta1: float = Field(0.5, ge=0, lt=1)
     """Momentum of adam; unused by sgd."""
     beta2: float = Field(0.999, ge=0, lt=1)

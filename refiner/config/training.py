@@ -39,7 +39,7 @@ class TrainingConfiguration(Section):
     self_regularization: Literal[
         "pixels", "channel_mean", "gradients", "pixels_and_gradients", "blurred", "features"
     ] = "pixels"
-    """What is compared, by its name in refiner.losses.SELF_REGULARIZATIONS; or features, those of data.estimator."""
+    """What is compared, by its name in refiner.losses.self_regularization.SELF_REGULARIZATIONS; or features, those of data.estimator."""
     consistency_weight: float = Field(20.0, ge=0)
     """Of the mean absolute change, in radians, of what data.estimator answers; not in pre-training."""
     motion_weight: float = Field(0.0, ge=0)
@@ -50,7 +50,7 @@ class TrainingConfiguration(Section):
     correspondence_weight: float = Field(1.0, ge=0)
     """Of it; CycleGAN takes 10, CUT 1."""
     objective: Literal["cross_entropy", "minimax", "least_squares", "hinge", "wasserstein"] = "cross_entropy"
-    """The adversarial game, by its name in refiner.objectives.OBJECTIVES."""
+    """The adversarial game, by its name in refiner.losses.adversarial.OBJECTIVES."""
     label_smoothing: float = Field(0.0, ge=0, lt=0.5)
     """One-sided: target of the real patches instead of 0."""
     history_size: int = Field(12800, ge=0)

@@ -13,7 +13,7 @@ from refiner.core.files import read_json_lines
 from refiner.demonstration import RECIPE, SHORT
 from refiner.gaze.configuration import GazeConfiguration
 from refiner.gaze.learner import build_network
-from refiner.losses import self_regularization_loss
+from refiner.losses.self_regularization import self_regularization_loss
 from refiner.models.refiner import parameter_count
 from refiner.players import build_networks
 from refiner.training import train

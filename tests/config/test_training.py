@@ -9,9 +9,9 @@ from refiner.config.training import TrainingConfiguration
 from refiner.config.yaml_files import changed_keys, read_configuration, write_configuration
 from refiner.core.errors import ConfigurationError
 from refiner.discriminator_augmentation import augment
-from refiner.losses import SELF_REGULARIZATIONS
+from refiner.losses.adversarial import OBJECTIVES
+from refiner.losses.self_regularization import SELF_REGULARIZATIONS
 from refiner.models.discriminators import DISCRIMINATORS
-from refiner.objectives import OBJECTIVES
 from refiner.players import CONDITIONS
 from refiner.rivals import GAMES
 

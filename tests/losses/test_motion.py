@@ -9,7 +9,7 @@ from torch.nn import functional
 from refiner.config.training import TrainingConfiguration
 from refiner.core.rng import torch_generator
 from refiner.game import Game
-from refiner.motion import apparent_motion, motion_loss
+from refiner.losses.motion import apparent_motion, motion_loss
 
 SIZE = (24, 40)
 

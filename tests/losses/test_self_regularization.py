@@ -8,16 +8,15 @@ import torch
 from torch import Tensor
 
 from refiner.core.rng import Rows, torch_generator
-from refiner.losses import (
+from refiner.losses.adversarial import cross_entropy_discriminator_loss, cross_entropy_refiner_loss
+from refiner.losses.penalties import gradient_penalty, r1_penalty
+from refiner.losses.self_regularization import (
     SELF_REGULARIZATIONS,
     blurred,
-    gradient_penalty,
     image_gradients,
     pixels_and_gradients,
-    r1_penalty,
     self_regularization_loss,
 )
-from refiner.objectives import cross_entropy_discriminator_loss, cross_entropy_refiner_loss
 
 
 def test_self_regularization_by_hand() -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from refiner.objectives import OBJECTIVES, cross_entropy_discriminator_loss, cross_entropy_refiner_loss
+from refiner.losses.adversarial import OBJECTIVES, cross_entropy_discriminator_loss, cross_entropy_refiner_loss
 
 
 def looped_cross_entropy(logits: Tensor, *, refined: bool) -> float:

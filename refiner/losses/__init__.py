@@ -1,0 +1,1 @@
+"""Losses of refiner and discriminator, one kind a file."""
