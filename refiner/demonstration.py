@@ -27,11 +27,11 @@ from refiner.data.output.records_writer import write_folder
 from refiner.eyes import EyeParameters, StandInCamera, stand_in_parameters
 from refiner.eyes.parameters import LightRanges, OpticsRanges, SkinRanges
 from refiner.eyes.writing import rendered_records
-from refiner.gaze.accuracy import Interval, seed_interval
 from refiner.gaze.estimation import fit_estimator, predict_gaze
 from refiner.images.arrays import contact_sheet, grey_levels, to_planes
 from refiner.images.io import Image, write_image
 from refiner.images.registration import measure_drift
+from refiner.metrics.intervals import Interval, seed_interval
 from refiner.training import train
 
 Report = Callable[[str, int, int], None]

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from refiner.core.rng import numpy_generator
 from refiner.data.domains import ImageDomain
-from refiner.evaluation.distances import sliced_wasserstein
 from refiner.images.registration import score_drift
+from refiner.metrics.distances import sliced_wasserstein
 
 IMAGES = 256
 """Of each domain, the same at every step."""

@@ -9,9 +9,9 @@ import pytest
 
 from refiner.config.training import TrainingConfiguration
 from refiner.data.labels.tables import write_labels
-from refiner.evaluation.two_sample import told_apart
 from refiner.gaze.configuration import GazeConfiguration
 from refiner.images.io import write_image
+from refiner.metrics.two_sample import told_apart
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 

@@ -19,9 +19,9 @@ from torch import Tensor
 
 from refiner.core.files import write_text
 from refiner.data.labels.angles import angular_error_degrees
-from refiner.gaze.accuracy import seed_interval
 from refiner.gaze.data import LabelledPatches, load_patches
 from refiner.gaze.prediction import GazeEstimator
+from refiner.metrics.intervals import seed_interval
 from refiner.runs import ESTIMATOR_FILE
 
 BATCH = 256

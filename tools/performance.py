@@ -17,7 +17,7 @@ from scaling_pictures import scaling_pictures, scaling_table
 from studying.pages import fill_tables
 
 from refiner.core.files import write_text
-from refiner.gaze.accuracy import seed_interval
+from refiner.metrics.intervals import seed_interval
 
 ROOT = Path(__file__).parent.parent
 

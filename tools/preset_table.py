@@ -8,7 +8,7 @@ import numpy as np
 from drawing import COLOURS, PALE, Axis, draw_dot, draw_line, draw_picture, draw_text, ticks
 from studying.outcomes import Outcome, read_outcomes
 
-from refiner.gaze.accuracy import seed_interval
+from refiner.metrics.intervals import seed_interval
 
 PROTOCOL, REFERENCE = "transductive", "paper_network"
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 560, 340, 56, 96, 40, 48

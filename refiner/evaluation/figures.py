@@ -6,7 +6,7 @@ floor: photographs against other photographs, or labels that nothing has moved. 
 from dataclasses import dataclass
 from typing import Literal
 
-from refiner.gaze.accuracy import Interval
+from refiner.metrics.intervals import Interval
 
 Family = Literal["realism", "labels", "usefulness"]
 

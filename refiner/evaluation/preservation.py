@@ -17,7 +17,7 @@ from refiner.data.labels.drift import LabelDrift, measure_label_drift
 from refiner.data.labels.records import Labels
 from refiner.data.labels.regions import MASK, PUPIL
 from refiner.evaluation.figures import Figure
-from refiner.gaze.accuracy import Interval, bootstrap_interval
+from refiner.metrics.intervals import Interval, bootstrap_interval
 
 Estimate = Callable[[Tensor], Any]
 """(N, 1, H, W) in [-1, 1] to (N, 2), pitch and yaw in radians, as an array."""

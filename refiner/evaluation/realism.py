@@ -8,12 +8,12 @@ from torch import Tensor
 
 from refiner.core.errors import DataError
 from refiner.core.rng import derived_seed, numpy_generator
-from refiner.evaluation.distances import diversity, kernel_distance, sliced_wasserstein, spectrum_distance
 from refiner.evaluation.figures import Figure
-from refiner.evaluation.memorization import copied
 from refiner.evaluation.samples import halves
-from refiner.evaluation.two_sample import Share, told_apart
-from refiner.gaze.accuracy import Interval, seed_interval
+from refiner.metrics.distances import diversity, kernel_distance, sliced_wasserstein, spectrum_distance
+from refiner.metrics.intervals import Interval, seed_interval
+from refiner.metrics.memorization import copied
+from refiner.metrics.two_sample import Share, told_apart
 
 BLOCKS = 8
 """Disjoint parts of the samples; intervals are over them."""

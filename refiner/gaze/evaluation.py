@@ -8,15 +8,10 @@ import numpy as np
 
 from refiner.core.errors import DataError
 from refiner.data.labels.angles import Angles, angular_error_degrees
-from refiner.gaze.accuracy import (
-    Accuracy,
-    Interval,
-    mean_predictor_error,
-    measure_accuracy,
-    seed_interval,
-)
+from refiner.gaze.accuracy import Accuracy, mean_predictor_error, measure_accuracy
 from refiner.gaze.data import LabelledPatches, load_patches
 from refiner.gaze.prediction import GazeEstimator
+from refiner.metrics.intervals import Interval, seed_interval
 
 TABLE_COLUMNS = ("subject", "eye")
 """Columns that are tabled unasked, where they have several values."""

@@ -18,12 +18,12 @@ from refiner.data.labels.regions import LabelRegion
 from refiner.data.labels.tables import LABELS_FILE, read_labels
 from refiner.demonstration import Report, claim, read_all, write_records, write_sheet
 from refiner.evaluation.evaluation import Settings, evaluate
-from refiner.gaze.accuracy import Interval, seed_interval
 from refiner.hands.estimation import find_joints, fit_joints, share_within
 from refiner.hands.rendering import rendered_hands
 from refiner.hands.sensor import StandInSensor
 from refiner.hands.skeleton import HandRanges, stand_in_hands
 from refiner.images.registration import score_drift
+from refiner.metrics.intervals import Interval, seed_interval
 from refiner.training import train
 
 SIZE = (64, 64)

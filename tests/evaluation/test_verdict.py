@@ -5,7 +5,7 @@ import pytest
 from refiner.data.labels.drift import LabelDrift
 from refiner.evaluation.figures import Figure
 from refiner.evaluation.verdict import Decision, judge
-from refiner.gaze.accuracy import Interval
+from refiner.metrics.intervals import Interval
 
 
 def around(mean: float, half: float) -> Interval:

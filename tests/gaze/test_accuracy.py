@@ -3,13 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from refiner.gaze.accuracy import (
-    Interval,
-    bootstrap_interval,
-    mean_predictor_error,
-    measure_accuracy,
-    seed_interval,
-)
+from refiner.gaze.accuracy import mean_predictor_error, measure_accuracy
+from refiner.metrics.intervals import Interval, bootstrap_interval, seed_interval
 
 
 def test_seed_interval_by_hand() -> None:

@@ -7,13 +7,13 @@ import pytest
 from refiner.core.errors import DataError
 from refiner.data.labels.angles import angular_error_degrees
 from refiner.data.labels.tables import read_labels, write_labels
-from refiner.gaze.accuracy import bootstrap_interval, seed_interval
 from refiner.gaze.data import LabelledPatches, load_patches
 from refiner.gaze.estimator_files import EstimatorFile
 from refiner.gaze.estimators import GazeNetwork, HeadPose
 from refiner.gaze.evaluation import evaluate_estimators
 from refiner.gaze.plots import write_plots
 from refiner.gaze.prediction import GazeEstimator
+from refiner.metrics.intervals import bootstrap_interval, seed_interval
 
 
 class Known:

@@ -17,7 +17,7 @@ from refiner.data.labels.drift import LabelDrift
 from refiner.evaluation.evaluation import Evaluation
 from refiner.evaluation.figures import Figure
 from refiner.evaluation.verdict import Verdict
-from refiner.gaze.accuracy import Interval
+from refiner.metrics.intervals import Interval
 from refiner.report.page import SHOWN, Origin, write_report, write_turing_test
 
 COUNT = 60

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from drawing import COLOURS, GREY, PALE, Axis, draw_dot, draw_grid, draw_line, draw_picture, draw_text, ticks
 from studying.outcomes import Outcome
 
-from refiner.gaze.accuracy import Interval, seed_interval
+from refiner.metrics.intervals import Interval, seed_interval
 
 _RIGHT, _TOP, _BOTTOM, _ROW = 24, 40, 48, 22
 

@@ -12,7 +12,7 @@ from studying.results import FORMAT_VERSION, OVERVIEW_FILE, read_result
 
 from refiner.core.errors import DataError
 from refiner.data.labels.angles import Angles, angular_error_degrees
-from refiner.gaze.accuracy import Interval, seed_interval
+from refiner.metrics.intervals import Interval, seed_interval
 
 Results = dict[int, dict[str, Any]]
 """By seed."""

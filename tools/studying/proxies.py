@@ -8,7 +8,7 @@ from scipy import stats
 from studying.outcomes import Outcome
 
 from refiner.core.rng import numpy_generator
-from refiner.gaze.accuracy import Interval
+from refiner.metrics.intervals import Interval
 
 FEWEST = 5
 """Arms; a rank correlation of fewer says nothing."""

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from refiner.core.rng import numpy_generator
-from refiner.evaluation.distances import sliced_wasserstein
 from refiner.gaze.data import Patches, to_levels
 from refiner.images.registration import measure_drift
+from refiner.metrics.distances import sliced_wasserstein
 from refiner.models.regressor import SmallRegressor, fit_regressor, predict
 from refiner.scores import IMAGES, ScoreBoard
 

@@ -7,7 +7,7 @@ import numpy as np
 from studying.outcomes import Choice, Outcome, Results, figures
 from studying.proxies import Proxy, measured_proxies
 
-from refiner.gaze.accuracy import Interval, seed_interval
+from refiner.metrics.intervals import Interval, seed_interval
 
 NOT_RUN = "not run"
 

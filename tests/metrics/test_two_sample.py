@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional
 
 from refiner.core.rng import torch_generator
-from refiner.evaluation.two_sample import Share, told_apart
+from refiner.metrics.two_sample import Share, told_apart
 
 SIZE = (12, 20)
 

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional
 
 from refiner.core.rng import torch_generator
-from refiner.evaluation.memorization import copied, nearest
+from refiner.metrics.memorization import copied, nearest
 
 SIZE = (12, 20)
 

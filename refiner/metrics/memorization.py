@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from refiner.core.rng import numpy_generator
 from refiner.evaluation.samples import halves
-from refiner.evaluation.two_sample import Share
+from refiner.metrics.two_sample import Share
 
 NEAR = 0.01
 """Share of photographs that are nearer than this limit to a photograph of other people or days."""

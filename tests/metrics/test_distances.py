@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from refiner.core.rng import torch_generator
-from refiner.evaluation.distances import diversity, kernel_distance, sliced_wasserstein, spectrum, spectrum_distance
+from refiner.metrics.distances import diversity, kernel_distance, sliced_wasserstein, spectrum, spectrum_distance
 
 SIZE = (24, 40)
 

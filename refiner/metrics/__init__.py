@@ -1,0 +1,1 @@
+"""Distances between sets of images, the two-sample test, and intervals."""
