@@ -12,7 +12,7 @@ from refiner.core.files import read_regular
 from refiner.data.formats.registry import open_dataset
 from refiner.inspection.runs import RefinerFacts, inspect_refiner
 from refiner.models.lookup import find_refiner
-from refiner.runs import CONFIG_FILE
+from refiner.runs.folder import CONFIG_FILE
 
 _USE = """Give it renders like those it has learnt from: the same kind of image, size and histogram. What comes out is
 meant for training, beside the labels of the renders. It is not meant for showing people something that was not

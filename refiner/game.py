@@ -25,9 +25,9 @@ from refiner.losses.penalties import gradient_penalty, r1_penalty
 from refiner.losses.self_regularization import SELF_REGULARIZATIONS, consistency_loss, self_regularization_loss
 from refiner.models.refiner import RefinerNetwork
 from refiner.models.refiner_file import RefinerFile, save_refiner
-from refiner.monitors import discriminator_figures, refiner_figures
 from refiner.players import CONDITIONS, Player, architecture, build_networks, make_optimizer
-from refiner.processes import Processes
+from refiner.runs.distributed import Processes
+from refiner.runs.health import discriminator_figures, refiner_figures
 
 LARGEST_GAZE = 0.5
 """In radians; what is 1 to a discriminator that is told it."""

@@ -20,7 +20,6 @@ from typing import Any
 from accelerate.tracking import TensorBoardTracker
 from torch import Tensor
 
-from refiner.checkpoints import load_checkpoint, save_checkpoint
 from refiner.config.training import TrainingConfiguration
 from refiner.core.devices import choose_precision, keep_freed_memory, resolve_device
 from refiner.core.errors import RunError, TrainingError
@@ -30,11 +29,12 @@ from refiner.core.signals import Interruption
 from refiner.images.arrays import contact_sheet, grey_levels
 from refiner.images.io import write_image
 from refiner.materials import Materials, load_materials
-from refiner.monitors import PAGE, Monitor
 from refiner.players import training_trial
-from refiner.processes import Processes
 from refiner.rivals import open_game
-from refiner.runs import RunFolder, open_run
+from refiner.runs.checkpoints import load_checkpoint, save_checkpoint
+from refiner.runs.distributed import Processes
+from refiner.runs.folder import RunFolder, open_run
+from refiner.runs.health import PAGE, Monitor
 from refiner.scores import ScoreBoard, scored_images
 
 log = logging.getLogger(__name__)

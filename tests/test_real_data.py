@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from refiner.checkpoints import list_checkpoints
 from refiner.commands import main
 from refiner.images.io import read_image, write_image
+from refiner.runs.checkpoints import list_checkpoints
 
 SETTINGS = [
     *("--set", "steps=40", "--set", "batch_size=8", "--set", "checkpoint_every=10", "--set", "history_size=64"),

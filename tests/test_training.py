@@ -14,7 +14,6 @@ import pytest
 import torch
 
 from refiner import training
-from refiner.checkpoints import list_checkpoints
 from refiner.config.training import TrainingConfiguration
 from refiner.config.yaml_files import write_configuration
 from refiner.core.errors import DataError, RunError, TrainingError
@@ -26,7 +25,8 @@ from refiner.gaze.estimator_files import load_estimator, save_estimator
 from refiner.gaze.estimators import GazeNetwork
 from refiner.images.io import write_image
 from refiner.models.refiner_file import load_refiner
-from refiner.runs import CLOCK_COLUMNS
+from refiner.runs.checkpoints import list_checkpoints
+from refiner.runs.folder import CLOCK_COLUMNS
 from refiner.training import train
 
 

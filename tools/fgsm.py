@@ -22,7 +22,7 @@ from refiner.data.labels.angles import angular_error_degrees
 from refiner.gaze.data import LabelledPatches, load_patches
 from refiner.gaze.prediction import GazeEstimator
 from refiner.metrics.intervals import seed_interval
-from refiner.runs import ESTIMATOR_FILE
+from refiner.runs.folder import ESTIMATOR_FILE
 
 BATCH = 256
 

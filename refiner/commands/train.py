@@ -51,7 +51,7 @@ def command(
         return
     for line in write_configuration(resolved).splitlines():
         log.info("%s", line)
-    from refiner.processes import end_at_once, is_first_process
+    from refiner.runs.distributed import end_at_once, is_first_process
     from refiner.training import train
 
     with progress("training") as advance:

@@ -4,7 +4,7 @@ from refiner.gaze.configuration import GazeConfiguration
 from refiner.gaze.data import LabelledPatches, to_levels
 from refiner.gaze.neighbours import NearestNeighbours
 from refiner.gaze.saving import BATCH, held_out_error, save_trained
-from refiner.runs import RunFolder
+from refiner.runs.folder import RunFolder
 
 
 def fit_neighbours(

@@ -17,7 +17,7 @@ from refiner.core.errors import DataError
 from refiner.core.files import check_regular, write_bytes
 from refiner.gaze.estimators import GazeNetwork, build_estimator
 from refiner.gaze.neighbours import NearestNeighbours
-from refiner.runs import ESTIMATOR_FILE
+from refiner.runs.folder import ESTIMATOR_FILE
 
 FORMAT_VERSION = 1
 

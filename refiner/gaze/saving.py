@@ -10,7 +10,7 @@ from refiner.data.labels.angles import angular_error_degrees
 from refiner.gaze.configuration import GazeConfiguration
 from refiner.gaze.data import LabelledPatches, to_levels
 from refiner.gaze.estimator_files import save_estimator
-from refiner.runs import RunFolder
+from refiner.runs.folder import RunFolder
 
 BATCH = 256
 """Images that a network judges at once."""

@@ -14,7 +14,6 @@ import torch
 from accelerate.tracking import TensorBoardTracker
 from torch import Tensor
 
-from refiner.checkpoints import load_checkpoint, save_checkpoint
 from refiner.core.devices import choose_precision, keep_freed_memory
 from refiner.core.errors import RunError
 from refiner.core.rng import capture_globals, restore_globals, seed_globals
@@ -27,8 +26,9 @@ from refiner.gaze.configuration import GazeConfiguration
 from refiner.gaze.data import LabelledPatches, load_patches, split_held_out, to_levels
 from refiner.gaze.learner import Learner, architecture, trial_of
 from refiner.gaze.saving import held_out_error, save_trained
-from refiner.processes import process_count
-from refiner.runs import RunFolder, open_run
+from refiner.runs.checkpoints import load_checkpoint, save_checkpoint
+from refiner.runs.distributed import process_count
+from refiner.runs.folder import RunFolder, open_run
 
 log = logging.getLogger(__name__)
 

@@ -123,10 +123,10 @@ def inspect_run(path: Path) -> RunFacts:
     Raises:
         RefinerError: its configuration or its environment cannot be read.
     """
-    from refiner.checkpoints import list_checkpoints
     from refiner.core.errors import DataError
     from refiner.models.lookup import REFINER_FILE
-    from refiner.runs import RunFolder
+    from refiner.runs.checkpoints import list_checkpoints
+    from refiner.runs.folder import RunFolder
 
     configuration = read_configuration(path / "config.yaml", TrainingConfiguration)
     folder = RunFolder(path)
@@ -165,7 +165,7 @@ def inspect_run(path: Path) -> RunFacts:
 
 def _replay(metrics: Path) -> tuple[dict[str, Any], int, deque[str]]:
     """The last line of the metrics, their number, and what the monitors said on the way."""
-    from refiner.monitors import Monitor
+    from refiner.runs.health import Monitor
 
     monitor, warnings = Monitor(), deque[str](maxlen=WARNINGS)
     last: dict[str, Any] = {}

@@ -12,7 +12,7 @@ from refiner.evaluation.evaluation import Settings, evaluate
 from refiner.models.lookup import find_refiner
 from refiner.models.refiner_file import load_refiner
 from refiner.report.page import Origin, write_report, write_turing_test
-from refiner.runs import CONFIG_FILE
+from refiner.runs.folder import CONFIG_FILE
 
 REPORT_FILE, TURING_FILE = "report.html", "turing.html"
 

@@ -14,13 +14,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from refiner.checkpoints import list_checkpoints
 from refiner.config.training import TrainingConfiguration
 from refiner.config.yaml_files import read_configuration, write_configuration
 from refiner.core.errors import ConfigurationError, RunError
 from refiner.data.augmentation import Augmentation
 from refiner.data.domains import ImageDomain
 from refiner.data.labels.geometry import move_labels
+from refiner.runs.checkpoints import list_checkpoints
 from refiner.training import train
 
 FLIP = {"HorizontalFlip": {"p": 1.0}}

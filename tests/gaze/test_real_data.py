@@ -14,7 +14,7 @@ from refiner.gaze.data import LabelledPatches, load_patches
 from refiner.gaze.evaluation import evaluate_estimators
 from refiner.gaze.prediction import GazeEstimator
 from refiner.gaze.training import GazeTraining, train_estimator
-from refiner.runs import open_run
+from refiner.runs.folder import open_run
 
 SETTINGS = {"equalize": True, "batch_size": 64, "ema_decay": 0.9, "precision": "fp32", "log_every": 50}
 

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from refiner.checkpoints import list_checkpoints
 from refiner.core.errors import ConfigurationError, DataError, RunError, TrainingError
 from refiner.data.labels.angles import angular_error_degrees
 from refiner.data.labels.tables import read_labels, write_labels
@@ -20,7 +19,8 @@ from refiner.gaze.data import load_patches
 from refiner.gaze.estimator_files import load_estimator
 from refiner.gaze.prediction import GazeEstimator
 from refiner.gaze.training import train_estimator
-from refiner.runs import CLOCK_COLUMNS
+from refiner.runs.checkpoints import list_checkpoints
+from refiner.runs.folder import CLOCK_COLUMNS
 
 
 def changed(configuration: GazeConfiguration, **values: Any) -> GazeConfiguration:

@@ -18,7 +18,7 @@ from refiner.core.files import write_text
 from refiner.data.labels.angles import Angles
 from refiner.eyes import EyeParameters
 from refiner.models.lookup import REFINER_FILE
-from refiner.runs import ESTIMATOR_FILE
+from refiner.runs.folder import ESTIMATOR_FILE
 
 PARAMETERS_FILE = "parameters.json"
 """The ranges that renders were drawn from."""

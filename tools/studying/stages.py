@@ -46,7 +46,7 @@ from refiner.gaze.matching import draw_like, known_angles
 from refiner.gaze.prediction import GazeEstimator
 from refiner.gaze.training import train_estimator
 from refiner.images.arrays import equalize
-from refiner.runs import ESTIMATOR_FILE
+from refiner.runs.folder import ESTIMATOR_FILE
 from refiner.training import train
 
 Figures = dict[str, Any]

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from refiner.checkpoints import list_checkpoints, load_checkpoint, save_checkpoint
 from refiner.core.errors import OutputError, RunError
+from refiner.runs.checkpoints import list_checkpoints, load_checkpoint, save_checkpoint
 
 
 def names(folder: Path) -> list[str]:

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import torch
 
-from refiner.checkpoints import list_checkpoints
 from refiner.config.training import TrainingConfiguration
 from refiner.config.yaml_files import write_configuration
 from refiner.core.errors import ConfigurationError, RunError
@@ -20,7 +19,8 @@ from refiner.gaze.configuration import GazeConfiguration
 from refiner.gaze.training import train_estimator
 from refiner.materials import load_materials
 from refiner.players import build_networks
-from refiner.processes import Processes
+from refiner.runs.checkpoints import list_checkpoints
+from refiner.runs.distributed import Processes
 from refiner.training import train
 
 LAUNCH = [

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from refiner.monitors import PATIENCE, Monitor, discriminator_figures, refiner_figures
+from refiner.runs.health import PATIENCE, Monitor, discriminator_figures, refiner_figures
 
 HEALTHY = {
     "adversarial": 0.7,
@@ -65,7 +65,7 @@ def test_each_symptom_is_named_once_it_lasts(figures: dict, words: str) -> None:
     assert words in found[0]
     assert "First remedy" in found[0]
     page, _, anchor = found[0].rpartition("(")[2].removesuffix(")").partition("#")
-    assert f'<a id="{anchor}"></a>' in (Path(__file__).parents[1] / page).read_text(encoding="utf-8")
+    assert f'<a id="{anchor}"></a>' in (Path(__file__).parents[2] / page).read_text(encoding="utf-8")
 
 
 def test_health_and_pre_training_are_silent() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from refiner.config.training import TrainingConfiguration
 from refiner.core.errors import OutputError, RunError
-from refiner.runs import open_run
+from refiner.runs.folder import open_run
 
 CONFIGURATION = TrainingConfiguration()
 

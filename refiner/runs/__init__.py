@@ -1,0 +1,1 @@
+"""The run folder, checkpoints, and the processes that train together."""
