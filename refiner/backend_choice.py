@@ -108,7 +108,7 @@ def backend_for(extent: Extent, refiner: RefinerFile, *, device: str) -> str:
     if extent.pixels < SMALL or device != "cpu":
         return "torch"
     height, width = (min(side, largest) for side, largest in zip(extent.size, _TRIAL, strict=True))
-    architecture = refiner.models.architecture
+    architecture = refiner.architecture
     batch = (batch_size(architecture, height, width, "cpu"), architecture.channels, height, width)
     compiling = architecture.multiplications(extent.pixels) >= COMPILING
     names = [name for name in BACKENDS if is_available(name) and (compiling or not is_compiled(name))]

@@ -90,7 +90,7 @@ def _open_torch(name: str, refiner: RefinerFile, device: str, threads: int | Non
     else:
         backend = Backend(name, _on_card(run), _OVERLAPPING)
     if is_compiled(name):
-        _try_out(backend, refiner.models.architecture.channels)
+        _try_out(backend, refiner.architecture.channels)
     return backend
 
 
@@ -155,7 +155,7 @@ def _open_openvino(name: str, refiner: RefinerFile, device: str, threads: int | 
         "PERFORMANCE_HINT": "THROUGHPUT",  # several batches, a thread each, instead of one batch by all threads
     }
     run, side_by_side = run_requests(_compiled_by_openvino(refiner, options))
-    return Backend(name, _at_multiples(run, refiner.models.architecture.unshuffle), side_by_side)
+    return Backend(name, _at_multiples(run, refiner.architecture.unshuffle), side_by_side)
 
 
 def run_requests(compiled: Any) -> tuple[Callable[[Array], Array], int]:
@@ -196,7 +196,7 @@ def _compiled_by_openvino(refiner: RefinerFile, options: Mapping[str, Any]) -> A
 def _key(refiner: RefinerFile, *facts: Any) -> str:
     """All that a compiled network follows from."""
     return artefacts.machine_key(
-        refiner.digest(), str(refiner.models.architecture), versions()["simgan-refiner"], *facts
+        refiner.digest(), str(refiner.architecture), versions()["simgan-refiner"], *facts
     )
 
 
@@ -236,7 +236,7 @@ def _open_onnx(name: str, refiner: RefinerFile, device: str, threads: int | None
         refined: Array = session.run(None, {"images": images})[0]
         return refined
 
-    return Backend(name, _at_multiples(run, refiner.models.architecture.unshuffle))
+    return Backend(name, _at_multiples(run, refiner.architecture.unshuffle))
 
 
 BACKENDS: dict[str, Callable[[str, RefinerFile, str, int | None], Backend]] = {

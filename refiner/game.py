@@ -294,7 +294,7 @@ class Game:
         Raises:
             RunError: its architecture is another.
         """
-        if refiner.models.architecture != architecture(self.configuration):
+        if refiner.architecture != architecture(self.configuration):
             raise RunError(
                 f"the refiner to start from is of another architecture ({refiner.metadata['architecture']}); set "
                 "channels and the refiner section to the same"

@@ -86,8 +86,8 @@ def _part_size(kind: ImageKind, refiner: RefinerSource) -> int:
     pixels = kind.height * kind.width
     size = min(PART, PART_PIXELS // pixels)
     if refiner.device == "cpu":
-        size = min(size, PART_WORK // max(1, refiner.models.architecture.multiplications(pixels)))
-    size -= size % min(max(1, size), batch_size(refiner.models.architecture, kind.height, kind.width, refiner.device))
+        size = min(size, PART_WORK // max(1, refiner.architecture.multiplications(pixels)))
+    size -= size % min(max(1, size), batch_size(refiner.architecture, kind.height, kind.width, refiner.device))
     return max(_SMALLEST_PART, size)
 
 

@@ -58,7 +58,7 @@ def test_they_agree_with_torch_at_any_number_and_size(backend: str, name: str) -
     refiner, rng = refiner_of(name), np.random.default_rng(0)
     torch_s, other = (open_backend(which, refiner, device="cpu") for which in ("torch", backend))
     for count, height, width in ((3, 36, 60), (1, 35, 55), (2, 41, 66), (5, 7, 9)):
-        shape = (count * other.side_by_side, refiner.models.architecture.channels, height, width)
+        shape = (count * other.side_by_side, refiner.architecture.channels, height, width)
         images = rng.uniform(-1, 1, shape).astype(np.float32)
         assert np.allclose(other(images), torch_s(images), atol=2e-6)
 

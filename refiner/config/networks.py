@@ -85,6 +85,6 @@ class DiscriminatorSection(Section):
     r1_every: int = Field(1, ge=1)
     """The penalty is taken in every r1_every-th update of the discriminator, that many times as heavy."""
     gradient_penalty: float = Field(0.0, ge=0)
-    """Weight of the penalty that keeps the slope of a critic at 1, see ``refiner.losses.penalties.gradient_penalty``; 10 is usual
+    """Weight of the penalty that keeps the slope of a critic at 1; 10 is usual
     with ``objective: wasserstein``, which needs it."""
     augmentation: DiscriminatorAugmentationSection = DiscriminatorAugmentationSection()

@@ -39,7 +39,7 @@ class TrainingConfiguration(Section):
     self_regularization: Literal[
         "pixels", "channel_mean", "gradients", "pixels_and_gradients", "blurred", "features"
     ] = "pixels"
-    """What is compared, by its name in refiner.losses.self_regularization.SELF_REGULARIZATIONS; or features, those of data.estimator."""
+    """What is compared, by its name in ``SELF_REGULARIZATIONS``; or features, those of data.estimator."""
     consistency_weight: float = Field(20.0, ge=0)
     """Of the mean absolute change, in radians, of what data.estimator answers; not in pre-training."""
     motion_weight: float = Field(0.0, ge=0)

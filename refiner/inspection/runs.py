@@ -109,7 +109,7 @@ def inspect_refiner(path: Path) -> RefinerFacts:
         path=str(path),
         architecture=dict(refiner.metadata["architecture"]),
         parameters=sum(values.size for values in refiner.weights.values()),
-        receptive_field=refiner.models.architecture.receptive_field,
+        receptive_field=refiner.architecture.receptive_field,
         value_range=list(refiner.metadata.get("value_range", [-1, 1])),
         training=dict(refiner.metadata.get("training", {})),
         digest=refiner.digest(),

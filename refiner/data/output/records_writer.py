@@ -76,6 +76,11 @@ def _given(record: Record) -> Record:
 
 
 def check_empty(out: Path) -> None:
+    """Refuse a folder that holds something.
+
+    Raises:
+        OutputError: it does.
+    """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputError(f"{out}: is there already and not an empty folder; choose another place")
 
