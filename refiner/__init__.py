@@ -7,29 +7,29 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from refiner.batch_refinement import refine_path
     from refiner.config.training import TrainingConfiguration
     from refiner.config.yaml_files import read_configuration
     from refiner.core.errors import RefinerError
     from refiner.gaze.prediction import GazeEstimator
+    from refiner.inference.refine import refine_path
+    from refiner.inference.refiner import Refiner
+    from refiner.inference.transforms import RefineImages
     from refiner.models.architecture import RefinerArchitecture
     from refiner.models.discriminators import PatchDiscriminator
     from refiner.models.refiner import RefinerNetwork
-    from refiner.refinement import Refiner
     from refiner.training import train
-    from refiner.transforms import RefineImages
 
 _HOMES = {
     "GazeEstimator": "gaze.prediction",
     "PatchDiscriminator": "models.discriminators",
-    "RefineImages": "transforms",
-    "Refiner": "refinement",
+    "RefineImages": "inference.transforms",
+    "Refiner": "inference.refiner",
     "RefinerArchitecture": "models.architecture",
     "RefinerError": "core.errors",
     "RefinerNetwork": "models.refiner",
     "TrainingConfiguration": "config.training",
     "read_configuration": "config.yaml_files",
-    "refine_path": "batch_refinement",
+    "refine_path": "inference.refine",
     "train": "training",
 }
 

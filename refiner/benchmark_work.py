@@ -12,7 +12,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from refiner.backends import BACKENDS, Array, open_backend
 from refiner.config.training import TrainingConfiguration
 from refiner.core.devices import choose_precision, keep_freed_memory
 from refiner.core.errors import DeviceError, OutputError
@@ -23,13 +22,15 @@ from refiner.eyes import EyeParameters
 from refiner.eyes.writing import rendered_records
 from refiner.game import Game
 from refiner.images.io import write_image
+from refiner.inference.backends.base import Array
+from refiner.inference.backends.batching import batch_size
+from refiner.inference.backends.registry import BACKENDS, open_backend
 from refiner.memory import PeakMemory
 from refiner.models.lookup import ready_refiners
 from refiner.models.refiner import RefinerNetwork
 from refiner.models.refiner_file import RefinerFile, load_refiner, save_refiner
 from refiner.plain_network import PlainNetwork
 from refiner.players import training_trial
-from refiner.refinement import batch_size
 
 PAPER, READY = "paper's network, ", "ready refiner, "
 

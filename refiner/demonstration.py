@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from refiner.batch_refinement import refine_path
 from refiner.config.training import TrainingConfiguration
 from refiner.core.errors import OutputError
 from refiner.core.files import write_text
@@ -31,6 +30,7 @@ from refiner.gaze.estimation import fit_estimator, predict_gaze
 from refiner.images.arrays import contact_sheet, grey_levels, to_planes
 from refiner.images.io import Image, write_image
 from refiner.images.registration import measure_drift
+from refiner.inference.refine import refine_path
 from refiner.metrics.intervals import Interval, seed_interval
 from refiner.training import train
 

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from PIL import Image as Pillow
 from PIL import ImageOps
 
-from refiner.batch_refinement import refine_path
 from refiner.data.convert import Conversion, convert
 from refiner.images.io import LOSSLESS, read_image, write_image
+from refiner.inference.refine import refine_path
 from refiner.models.architecture import RefinerArchitecture
 from refiner.models.refiner import RefinerNetwork
 from refiner.models.refiner_file import save_refiner

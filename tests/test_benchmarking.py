@@ -7,11 +7,13 @@ import pytest
 from click.testing import CliRunner
 
 from refiner import benchmark_work, benchmarking
-from refiner.backends import BACKENDS, Backend, is_compiled
 from refiner.benchmark_work import NETWORKS, PLAIN, network_work
 from refiner.benchmarking import Benchmark, benchmark
 from refiner.commands import main
 from refiner.core.errors import OutputError
+from refiner.inference.backends.base import Backend
+from refiner.inference.backends.registry import BACKENDS
+from refiner.inference.backends.torch_backend import is_compiled
 from refiner.models.architecture import RefinerArchitecture
 from refiner.models.refiner import RefinerNetwork
 from refiner.models.refiner_file import RefinerFile

@@ -29,13 +29,13 @@ def test_importing_the_package_is_light() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
-@pytest.mark.parametrize("module", ["refinement", "training", "data.convert", "eyes.rendering"])
+@pytest.mark.parametrize("module", ["inference.refiner", "training", "data.convert", "eyes.rendering"])
 def test_albumentations_stays_out(module: str) -> None:
     code = f"import sys, refiner.{module}; assert 'albumentations' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("module", ["data.convert", "batch_refinement", "file_refinement", "store_refinement"])
+@pytest.mark.parametrize("module", ["data.convert", "inference.refine", "inference.folder_worker", "inference.store"])
 def test_torch_stays_out(module: str) -> None:
     """It takes seconds; what computes is imported when it is opened."""
     code = f"import sys, refiner.{module}; assert 'torch' not in sys.modules"

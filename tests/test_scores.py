@@ -11,8 +11,8 @@ from refiner.config.training import TrainingConfiguration
 from refiner.core.errors import ConfigurationError
 from refiner.eyes import EyeParameters, StandInCamera, render_eyes, stand_in_parameters
 from refiner.images.arrays import grey_levels
+from refiner.inference.refiner import Refiner
 from refiner.models.refiner_file import load_refiner
-from refiner.refinement import Refiner
 from refiner.scores import ScoreBoard
 from refiner.training import train
 

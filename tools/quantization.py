@@ -17,15 +17,17 @@ import click
 import numpy as np
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-from refiner.backends import Array, open_backend, run_requests
 from refiner.benchmarking import compare
 from refiner.core.devices import computes_bf16, default_threads
 from refiner.core.environment import environment
 from refiner.core.files import write_text
-from refiner.exporting import to_onnx
 from refiner.eyes import EyeParameters
 from refiner.eyes.writing import rendered_records
 from refiner.images.arrays import to_planes
+from refiner.inference.backends.base import Array
+from refiner.inference.backends.export import to_onnx
+from refiner.inference.backends.openvino_backend import run_requests
+from refiner.inference.backends.registry import open_backend
 from refiner.models.lookup import ready_refiners
 from refiner.models.refiner_file import RefinerFile, load_refiner
 
@@ -70,7 +72,7 @@ def main(out: Path, repeats: int, seconds: float) -> None:
 
 def quantized(refiner: RefinerFile, known: Sequence[Array], kept: Sequence[str]) -> Run:
     """The network in int8, but for some convolutions, as OpenVINO runs it: a batch for each of its requests."""
-    from refiner.openvino_engine import openvino
+    from refiner.inference.backends.openvino_module import openvino
 
     with tempfile.TemporaryDirectory() as folder:
         model, smaller = Path(folder) / "model.onnx", Path(folder) / "int8.onnx"

@@ -17,8 +17,6 @@ from typing import Any
 import click
 import numpy as np
 
-from refiner.backend_choice import backend_for, job_extent
-from refiner.backends import Array, Backend, open_backend
 from refiner.benchmark_work import run_refine
 from refiner.benchmarking import compare
 from refiner.core.environment import environment, processor
@@ -30,6 +28,10 @@ from refiner.data.store.reader import Store
 from refiner.data.store.writer import create_images, write_columns
 from refiner.eyes import EyeParameters
 from refiner.eyes.writing import rendered_records
+from refiner.inference.backends.autoselect import backend_for
+from refiner.inference.backends.base import Array, Backend
+from refiner.inference.backends.registry import open_backend
+from refiner.inference.plan import job_extent
 from refiner.models.lookup import ready_refiners
 from refiner.models.refiner_file import RefinerFile, load_refiner
 

@@ -18,7 +18,6 @@ from typing import Any
 
 import click
 
-from refiner.backend_choice import backend_for, job_extent
 from refiner.core.environment import environment
 from refiner.core.files import stamp, write_text
 from refiner.data.formats.folder import list_files
@@ -28,13 +27,15 @@ from refiner.data.labels.tables import LABELS_FILE, LabelTable
 from refiner.data.output.records_writer import write_folder
 from refiner.eyes import EyeParameters
 from refiner.eyes.writing import rendered_records
-from refiner.file_refinement import FileRefinement, FileTask
-from refiner.folder_refinement import TASK_IMAGES
 from refiner.images.arrays import from_batch, to_batch
 from refiner.images.io import read_image, write_image
+from refiner.inference.backends.autoselect import backend_for
+from refiner.inference.folder import TASK_IMAGES
+from refiner.inference.folder_worker import FileRefinement, FileTask
+from refiner.inference.plan import job_extent
+from refiner.inference.refiner import RefinerSource
 from refiner.models.lookup import ready_refiners
 from refiner.models.refiner_file import load_refiner, refiner_digest
-from refiner.refinement import RefinerSource
 
 READY = ready_refiners()["stand-in"]
 WHOLE = "all of it, as one process does it"

@@ -26,8 +26,8 @@ from refiner.evaluation.verdict import MAX_DRIFT
 from refiner.eyes import EyeParameters, render_eyes
 from refiner.game import Game
 from refiner.images.registration import score_drift
+from refiner.inference.refiner import Refiner
 from refiner.models.refiner import RefinerNetwork
-from refiner.refinement import Refiner
 from refiner.scores import IMAGES, ScoreBoard
 
 ROOT = Path(__file__).parent.parent

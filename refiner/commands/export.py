@@ -32,7 +32,7 @@ def command(refiner: Path, out: Path, card: bool, verdict: Path | None, overwrit
     """
     from refiner.cards import card_place, model_card, read_verdict
     from refiner.core.files import write_text
-    from refiner.exporting import export_refiner
+    from refiner.inference.backends.export import export_refiner
     from refiner.models.refiner_file import load_refiner
 
     if verdict is not None and not card:

@@ -103,9 +103,9 @@ def command(
     """
     if keep_rejected is not None and max_drift is None:
         raise click.UsageError("--keep-rejected needs --max-drift, which says what is rejected")
-    from refiner.batch_refinement import refine_path
     from refiner.data.labels.drift import DriftLimit
     from refiner.data.labels.regions import LabelRegion
+    from refiner.inference.refine import refine_path
 
     with progress("refining") as advance:
         summary = refine_path(

@@ -23,8 +23,8 @@ from refiner.evaluation.usefulness import measure_disagreement, measure_error, t
 from refiner.evaluation.verdict import Verdict, judge
 from refiner.gaze.data import eye_patch, to_levels
 from refiner.images.arrays import resize
+from refiner.inference.refiner import Refiner
 from refiner.models.lookup import is_refiner
-from refiner.refinement import Refiner
 
 COLOURED = 256
 """Images that are held in colour at once."""

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from refiner.batch_refinement import refine_path
 from refiner.config.training import TrainingConfiguration
 from refiner.core.files import write_text
 from refiner.data.labels.records import column_values
@@ -23,6 +22,7 @@ from refiner.hands.rendering import rendered_hands
 from refiner.hands.sensor import StandInSensor
 from refiner.hands.skeleton import HandRanges, stand_in_hands
 from refiner.images.registration import score_drift
+from refiner.inference.refine import refine_path
 from refiner.metrics.intervals import Interval, seed_interval
 from refiner.training import train
 

@@ -10,7 +10,6 @@ from click.testing import CliRunner
 from torch import Tensor
 from torch.nn import functional
 
-from refiner.batch_refinement import refine_path
 from refiner.commands import main
 from refiner.core.errors import DataError
 from refiner.core.rng import torch_generator
@@ -22,10 +21,11 @@ from refiner.eyes import EyeParameters, StandInCamera, stand_in_parameters
 from refiner.eyes.writing import rendered_records
 from refiner.images.arrays import grey_levels
 from refiner.images.io import read_image, write_image
+from refiner.inference.refine import refine_path
+from refiner.inference.refiner import Refiner
 from refiner.models.architecture import RefinerArchitecture
 from refiner.models.refiner import RefinerNetwork
 from refiner.models.refiner_file import save_refiner
-from refiner.refinement import Refiner
 
 RENDERS, PHOTOGRAPHS = 200, 400
 

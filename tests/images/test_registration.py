@@ -15,7 +15,7 @@ from refiner.eyes.parameters import PlacementRanges
 from refiner.eyes.writing import rendered_records
 from refiner.images.arrays import grey_levels, to_planes
 from refiner.images.registration import measure_drift
-from refiner.refinement import Refiner
+from refiner.inference.refiner import Refiner
 from refiner.training import train
 
 PEOPLE = EyeParameters(images_per_person=4)

@@ -12,12 +12,12 @@ import safetensors.torch
 import torch
 
 from refiner.core.errors import DataError
-from refiner.exporting import export_refiner
+from refiner.inference.backends.export import export_refiner
+from refiner.inference.refiner import Refiner
 from refiner.models.architecture import RefinerArchitecture
 from refiner.models.lookup import REFINER_FILE, find_refiner, ready_refiners
 from refiner.models.refiner import RefinerNetwork
 from refiner.models.refiner_file import FORMAT_VERSION, load_refiner, save_refiner
-from refiner.refinement import Refiner
 
 ARCHITECTURE = {"channels": 3, "features": 4, "blocks": 1, "unshuffle": 2, "output": "residual", "max_change": 0.5}
 

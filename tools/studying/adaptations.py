@@ -11,7 +11,7 @@ from refiner.core.errors import ConfigurationError
 from refiner.core.rng import derived_seed
 from refiner.gaze.data import Patches
 from refiner.images.arrays import equalize
-from refiner.refinement import Refiner
+from refiner.inference.refiner import Refiner
 
 TRANSFORMS = {"histogram_matching": ("HistogramMatching", "hm_metadata"), "fourier": ("FDA", "fda_metadata")}
 """Method, the albumentations transform that does it, and under which name it takes the photographs."""

@@ -13,10 +13,6 @@ import numpy as np
 import pytest
 import torch
 
-from refiner import backend_choice, folder_refinement
-from refiner.backend_choice import fastest_backend
-from refiner.backends import Backend, open_backend
-from refiner.batch_refinement import Summary, refine_path
 from refiner.core.environment import processor
 from refiner.core.errors import ConfigurationError, DataError, OutputError
 from refiner.core.parallel.executors import Engine
@@ -24,10 +20,16 @@ from refiner.core.parallel.shards import Shard
 from refiner.data.convert import Conversion, convert
 from refiner.data.labels.drift import DriftLimit
 from refiner.images.io import write_image
+from refiner.inference import folder as folder_refinement
+from refiner.inference.backends import autoselect as backend_choice
+from refiner.inference.backends.autoselect import fastest_backend
+from refiner.inference.backends.base import Backend
+from refiner.inference.backends.registry import open_backend
+from refiner.inference.refine import Summary, refine_path
+from refiner.inference.refiner import RefinerSource
 from refiner.models.architecture import RefinerArchitecture
 from refiner.models.refiner import RefinerNetwork
 from refiner.models.refiner_file import RefinerFile, load_refiner, refiner_digest, save_refiner
-from refiner.refinement import RefinerSource
 
 COUNT = 300
 
@@ -35,7 +37,7 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from refiner import folder_refinement, store_refinement
-from refiner.batch_refinement import refine_path
+from refiner.inference.refine import refine_path
 from refiner.core.errors import RefinerError
 folder_refinement.TASK_IMAGES = 10
 store_refinement.PART = 16
@@ -165,7 +167,7 @@ def alive(pid: int) -> bool:
 def test_shards_and_a_run_that_gathers_make_the_bytes_of_one_run(
     place: Path, tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("refiner.store_refinement.PART", 16)
+    monkeypatch.setattr("refiner.inference.store.PART", 16)
     out = tmp_path / f"out{suffix}"
     shares = [refine(place, f"in{suffix}", out, shard=Shard(number, 3)) for number in (1, 3, 2)]
     assert sum(share.refined for share in shares) == COUNT

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 import torch
 
-from refiner.batch_refinement import Summary, refine_path
 from refiner.core.errors import DeviceError
 from refiner.core.parallel.ray_executor import map_on_ray
 from refiner.images.io import write_image
+from refiner.inference.refine import Summary, refine_path
 from refiner.models.architecture import RefinerArchitecture
 from refiner.models.refiner import RefinerNetwork
 from refiner.models.refiner_file import save_refiner
@@ -27,7 +27,7 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from refiner import folder_refinement
-from refiner.batch_refinement import refine_path
+from refiner.inference.refine import refine_path
 from refiner.core.errors import RefinerError
 folder_refinement.TASK_IMAGES = 4
 try:

@@ -11,7 +11,6 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from refiner.batch_refinement import Summary, refine_path
 from refiner.commands import main
 from refiner.core.errors import ImageError, OutputError
 from refiner.data.convert import Conversion, convert
@@ -22,10 +21,11 @@ from refiner.eyes import EyeParameters, render_eyes
 from refiner.eyes.writing import rendered_records
 from refiner.images.io import read_image
 from refiner.images.registration import degrees_of_gaze, score_drift
+from refiner.inference.refine import Summary, refine_path
+from refiner.inference.refiner import Refiner
 from refiner.models.architecture import RefinerArchitecture
 from refiner.models.refiner import RefinerNetwork
 from refiner.models.refiner_file import save_refiner
-from refiner.refinement import Refiner
 
 COUNT, MOVED = 12, (2, 7)
 

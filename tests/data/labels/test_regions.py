@@ -15,10 +15,10 @@ from refiner.data.convert import Conversion, convert
 from refiner.data.labels.regions import MASK, LabelRegion
 from refiner.data.labels.tables import write_labels
 from refiner.images.io import write_image
+from refiner.inference.refiner import Refiner
 from refiner.models.architecture import RefinerArchitecture
 from refiner.models.refiner import RefinerNetwork
 from refiner.models.refiner_file import save_refiner
-from refiner.refinement import Refiner
 
 COUNT, HEIGHT, WIDTH = 6, 40, 64
 

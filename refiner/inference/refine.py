@@ -5,8 +5,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from refiner.backend_choice import AUTO, backend_for, job_extent, workers_for
-from refiner.backends import ON_CARDS, engine_module
 from refiner.core.devices import resolve_device
 from refiner.core.errors import ConfigurationError, DataError, ImageError, OutputError
 from refiner.core.parallel.executors import Engine
@@ -14,12 +12,15 @@ from refiner.core.parallel.shards import Shard
 from refiner.data.labels.drift import NO_LIMIT, DriftLimit, measure_label_drift
 from refiner.data.labels.regions import ANYTHING, LabelRegion
 from refiner.data.store.store_names import is_store_name
-from refiner.folder_refinement import refine_folder
 from refiner.images.arrays import to_planes
 from refiner.images.io import LOSSLESS, is_lossless_webp, read_image, write_image
+from refiner.inference.backends.autoselect import backend_for
+from refiner.inference.backends.registry import ON_CARDS, engine_module
+from refiner.inference.folder import refine_folder
+from refiner.inference.plan import AUTO, job_extent, workers_for
+from refiner.inference.refiner import RefinerSource
+from refiner.inference.store import refine_store
 from refiner.models.refiner_file import load_refiner, refiner_digest
-from refiner.refinement import RefinerSource
-from refiner.store_refinement import refine_store
 
 Report = Callable[[int, int], None]
 
@@ -56,7 +57,8 @@ def refine_path(
         destination: the folder, the store, or the image, to write.
         refiner: a refiner file or a run folder.
         device: ``auto``, ``cpu`` or ``cuda``.
-        backend: what computes, see :mod:`refiner.backends`; ``auto`` tries which is fastest where the job is large.
+        backend: what computes, see :mod:`refiner.inference.backends.registry`; ``auto`` tries which is fastest where
+            the job is large.
         engine: ``local``, or ``ray`` for the cluster that Ray finds.
         workers: processes; None takes one a core where there is much to do. With more than one, a program of your own
             needs the usual ``__name__`` guard.
@@ -84,7 +86,8 @@ def refine_path(
     if backend == AUTO:
         backend = backend_for(extent, loaded, device=device)
     computed_by.prepare(
-        "refiner.store_refinement" if is_store_name(source) else "refiner.file_refinement", engine_module(backend)
+        "refiner.inference.store" if is_store_name(source) else "refiner.inference.folder_worker",
+        engine_module(backend),
     )
     opened = RefinerSource(refiner, refiner_digest(refiner), device, backend, computed_by.threads, loaded)
     if is_store_name(source) or (is_store_name(destination) and not source.is_file()):

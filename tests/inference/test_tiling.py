@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from refiner import refinement
+from refiner.inference import refiner as refinement
+from refiner.inference.refiner import Refiner
+from refiner.inference.tiling import by_tiles, tiles
 from refiner.models.architecture import RefinerArchitecture
 from refiner.models.refiner import RefinerNetwork
 from refiner.models.refiner_file import RefinerFile
-from refiner.refinement import Refiner
-from refiner.tiling import by_tiles, tiles
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "paper": {"features": 4},

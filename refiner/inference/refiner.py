@@ -12,27 +12,23 @@ from typing import TYPE_CHECKING, Any, Self, overload
 import cv2
 import numpy as np
 
-from refiner.backends import ON_CARDS, Array, open_backend
 from refiner.core.devices import keep_freed_memory, resolve_device
 from refiner.core.errors import DataError
 from refiner.images.arrays import from_batch, to_batch
 from refiner.images.io import Image
+from refiner.inference.backends.base import Array
+from refiner.inference.backends.registry import ON_CARDS, open_backend
+from refiner.inference.tiling import by_tiles
 from refiner.models.architecture import RefinerArchitecture
 from refiner.models.hub import fetch_refiner, is_address
 from refiner.models.refiner_file import RefinerFile, load_refiner, refiner_digest
-from refiner.tiling import by_tiles
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-BATCH_PIXELS = {"cpu": 16 * 36 * 60, "cuda": 256 * 36 * 60}
-"""Pixels of the trunk in a batch, by device: 16 patches of 36x60 at full resolution keep the activations in the cache
-of a processor core, and 256 keep a graphics card busy."""
+from refiner.inference.backends.batching import batch_size
 
 TILED_PIXELS = 2**20
 """Pixels of an image above which it is refined by tiles, so that memory does not grow with it."""
-
-_LARGEST_BATCH = {"cpu": 64, "cuda": 256}
 
 _CHANNELS = ((), (3,), (4,))  # what follows height and width in the shape of an image
 
@@ -43,7 +39,7 @@ class Refiner:
     Args:
         file: as loaded, or :meth:`~refiner.models.refiner_file.RefinerFile.of` a network.
         device: ``auto``, ``cpu`` or ``cuda``.
-        backend: what computes, see :mod:`refiner.backends`.
+        backend: what computes, see :mod:`refiner.inference.backends.registry`.
         threads: that compute on the CPU; None takes what the machine has.
 
     Examples:
@@ -65,7 +61,7 @@ class Refiner:
         Args:
             path: a file, a folder, the name of a ready refiner, or ``hf://OWNER/NAME``, see :mod:`refiner.models.hub`.
             device: ``auto``, ``cpu`` or ``cuda``.
-            backend: what computes, see :mod:`refiner.backends`.
+            backend: what computes, see :mod:`refiner.inference.backends.registry`.
 
         Raises:
             DataError: there is none, or it is damaged.
@@ -156,7 +152,7 @@ class RefinerSource:
         path: a refiner file or a run folder.
         file_digest: of the file, which must not change while a job is at work.
         device: ``cpu`` or ``cuda``.
-        backend: see :mod:`refiner.backends`.
+        backend: see :mod:`refiner.inference.backends.registry`.
         threads: of the process; None leaves them as they are.
         loaded: the file, where this process has read it already.
     """
@@ -195,9 +191,3 @@ class RefinerSource:
             raise DataError(f"{self.path}: has changed while it was at work; run the same command again")
         file = self.loaded or load_refiner(self.path)
         return Refiner(file, device=self.device, backend=self.backend, threads=self.threads)
-
-
-def batch_size(architecture: RefinerArchitecture, height: int, width: int, device: str) -> int:
-    """Images of this size in a batch on ``cpu`` or ``cuda``."""
-    pixels = height * width // architecture.unshuffle**2
-    return max(1, min(_LARGEST_BATCH[device], BATCH_PIXELS[device] // max(1, pixels)))

@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from refiner import backend_choice
-from refiner.backend_choice import COMPILING, Extent, backend_for, fastest_backend, job_extent, workers_for
-from refiner.backends import Array, Backend, open_backend
-from refiner.batch_refinement import Summary, refine_path
 from refiner.data.convert import Conversion, convert
 from refiner.images.io import write_image
+from refiner.inference.backends import autoselect as backend_choice
+from refiner.inference.backends.autoselect import COMPILING, backend_for, fastest_backend
+from refiner.inference.backends.base import Array, Backend
+from refiner.inference.backends.registry import open_backend
+from refiner.inference.plan import Extent, job_extent, workers_for
+from refiner.inference.refine import Summary, refine_path
 from refiner.models.architecture import RefinerArchitecture
 from refiner.models.refiner import RefinerNetwork
 from refiner.models.refiner_file import RefinerFile, save_refiner

@@ -71,7 +71,7 @@ def to_openvino(network: RefinerNetwork, metadata: Mapping[str, Any] | None = No
         DeviceError: the extra ``openvino`` is not installed.
     """
     try:
-        from refiner.openvino_engine import openvino
+        from refiner.inference.backends.openvino_module import openvino
     except ImportError as error:
         raise missing_extra("openvino") from error
     with warnings.catch_warnings(), torch.inference_mode():
@@ -116,7 +116,7 @@ def export_refiner(refiner: RefinerFile, path: Path, *, overwrite: bool = False)
         save_refiner(path, refiner.network(), training=refiner.metadata.get("training", {}))
         return files
     model = to_openvino(refiner.network(), refiner.metadata)
-    from refiner.openvino_engine import openvino
+    from refiner.inference.backends.openvino_module import openvino
 
     with atomic_path(path) as text, atomic_path(files[1]) as weights:
         openvino.serialize(model, str(text), str(weights))

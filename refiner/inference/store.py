@@ -23,7 +23,8 @@ from refiner.data.store.hdf5 import ImageKind, hdf5_errors, new_file, write_attr
 from refiner.data.store.reader import Store
 from refiner.data.store.writer import ImageWriter, copy_store, join_images, write_numbers
 from refiner.images.arrays import from_batch, to_batch
-from refiner.refinement import Refiner, RefinerSource, batch_size
+from refiner.inference.backends.batching import batch_size
+from refiner.inference.refiner import Refiner, RefinerSource
 
 PART, PART_PIXELS, PART_WORK = 1024, 2**22, 2 * 10**11
 """Images in a part, and pixels, or multiplications of a processor, from which on there are fewer.
@@ -46,7 +47,7 @@ def refine_store(
     shard: Shard | None,
     report: Callable[[int, int], None],
 ) -> tuple[int, int, int]:
-    """Refine a store into a store; see :func:`refiner.batch_refinement.refine_path`.
+    """Refine a store into a store; see :func:`refiner.inference.refine.refine_path`.
 
     A killed one goes on from its finished parts. A shard makes its share of the parts; the run that gathers joins them.
 

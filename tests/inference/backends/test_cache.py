@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from refiner import artefacts, backends, exporting
-from refiner.artefacts import cache_folder, from_compiled, keep, machine_key
+from refiner.inference.backends import base as backends
+from refiner.inference.backends import cache as artefacts
+from refiner.inference.backends import export as exporting
+from refiner.inference.backends.cache import cache_folder, from_compiled, keep, machine_key
 from refiner.models.architecture import RefinerArchitecture
 from refiner.models.refiner import RefinerNetwork
 from refiner.models.refiner_file import RefinerFile

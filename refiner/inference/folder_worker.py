@@ -16,7 +16,7 @@ from refiner.data.labels.regions import LabelRegion
 from refiner.data.labels.tables import LabelTable
 from refiner.images.arrays import from_batch, to_batch
 from refiner.images.io import LOSSLESS, Image, is_lossless_webp, read_image, write_image
-from refiner.refinement import Refiner, RefinerSource
+from refiner.inference.refiner import Refiner, RefinerSource
 
 
 class FileTask(NamedTuple):

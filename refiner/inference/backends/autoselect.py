@@ -5,42 +5,26 @@ that swung with the noise of the machine would give other bytes, and a job that 
 """
 
 import contextlib
-import itertools
 import json
 import logging
 import statistics
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from refiner import artefacts
-from refiner.backends import BACKENDS, Array, Backend, is_available, is_compiled, open_backend
-from refiner.core.environment import processor
-from refiner.core.errors import ImageError, RefinerError
-from refiner.data.formats.folder import list_files
-from refiner.data.formats.registry import open_dataset
-from refiner.data.store.reader import Store
-from refiner.data.store.store_names import is_store_name
-from refiner.images.io import is_image_file, read_image
-from refiner.models.architecture import RefinerArchitecture
+from refiner.inference.backends import cache
+from refiner.inference.backends.base import Array, Backend
+from refiner.inference.backends.batching import Extent, batch_size
+from refiner.inference.backends.registry import BACKENDS, is_available, open_backend
+from refiner.inference.backends.torch_backend import is_compiled
 from refiner.models.refiner_file import RefinerFile
-from refiner.refinement import batch_size
 
 log = logging.getLogger(__name__)
 
-AUTO = "auto"
-
 SMALL = 2000 * 36 * 60
 """Pixels of a job below which another backend would not make up for its preparation, of a few seconds."""
-
-WORKER = 2 * 10**11
-"""Multiplications that a process must have to do to make up for its start: a few seconds of a core."""
-
-CARD_WORKERS = 4
-"""Processes that share a card unless more are asked for: each takes half a gigabyte of it, and then its batches."""
 
 COMPILING = 5 * 10**13
 """Multiplications of a job below which compiling by torch, ten seconds of every process, takes more than it gives."""
@@ -52,46 +36,6 @@ FARTHEST = 2 / 255
 
 _TRIAL = (144, 240)
 """Largest (height, width) of a trial's images: one such has the pixels of a whole batch of small ones."""
-
-
-class Extent(NamedTuple):
-    """How much there is to do: number of images, and (height, width) of one; nothing where it cannot be told."""
-
-    images: int = 0
-    size: tuple[int, int] = (1, 1)
-
-    @property
-    def pixels(self) -> int:
-        """Of all images."""
-        return self.images * self.size[0] * self.size[1]
-
-
-def job_extent(source: Path) -> Extent:
-    """That of a folder, a store or an image; what cannot be read is left to whoever reads it."""
-    with contextlib.suppress(RefinerError, OSError):
-        if is_store_name(source):
-            store = open_dataset(source, format="store")
-            assert isinstance(store, Store)
-            return Extent(len(store.images), (store.kind.height, store.kind.width))
-        if source.is_dir():
-            return _folder_extent(source)
-    return Extent()
-
-
-def _folder_extent(source: Path) -> Extent:
-    names = [name for name in list_files(source) if is_image_file(Path(name))]
-    for name in itertools.islice(names, 10):
-        with contextlib.suppress(ImageError):
-            image = read_image(source / name)
-            return Extent(len(names), (image.shape[0], image.shape[1]))
-    return Extent()
-
-
-def workers_for(extent: Extent, architecture: RefinerArchitecture, device: str) -> int:
-    """Processes that pay for a job: one alone where there is little to do, at most one a core, few on a card."""
-    most = int(processor()["cores"])
-    worth = 1 + architecture.multiplications(extent.pixels) // WORKER
-    return min(most if device == "cpu" else min(most, CARD_WORKERS), worth)
 
 
 def backend_for(extent: Extent, refiner: RefinerFile, *, device: str) -> str:
@@ -112,14 +56,14 @@ def backend_for(extent: Extent, refiner: RefinerFile, *, device: str) -> str:
     batch = (batch_size(architecture, height, width, "cpu"), architecture.channels, height, width)
     compiling = architecture.multiplications(extent.pixels) >= COMPILING
     names = [name for name in BACKENDS if is_available(name) and (compiling or not is_compiled(name))]
-    key = artefacts.machine_key(str(architecture), batch, names)  # all that speed depends on
+    key = cache.machine_key(str(architecture), batch, names)  # all that speed depends on
     return _remembered(key) or _tried(refiner, batch, names, key)
 
 
 def _tried(refiner: RefinerFile, batch: tuple[int, ...], names: Sequence[str], key: str) -> str:
     images = np.random.default_rng(0).uniform(-1, 1, batch).astype(np.float32)
     name = fastest_backend(refiner, images, names).name
-    artefacts.keep(_cache(), f"{json.dumps({**_choices(), key: name}, indent=1)}\n".encode())
+    cache.keep(_cache(), f"{json.dumps({**_choices(), key: name}, indent=1)}\n".encode())
     return name
 
 
@@ -141,7 +85,7 @@ def _choices() -> dict[str, str]:
 
 
 def _cache() -> Path:
-    return artefacts.cache_folder() / "backends.json"
+    return cache.cache_folder() / "backends.json"
 
 
 def fastest_backend(refiner: RefinerFile, images: Array, names: Sequence[str]) -> Backend:

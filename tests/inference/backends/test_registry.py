@@ -15,20 +15,20 @@ from click.testing import CliRunner
 from torch import nn
 from torch._dynamo.exc import TorchDynamoException
 
-from refiner import backends
-from refiner.backends import BACKENDS, ON_CARDS, open_backend
 from refiner.commands import main
 from refiner.core.devices import computes_bf16
 from refiner.core.errors import DeviceError
-from refiner.exporting import to_onnx, to_openvino
 from refiner.eyes import EyeParameters
 from refiner.eyes.writing import rendered_records
 from refiner.images.io import read_image, write_image
+from refiner.inference.backends import base as backends
+from refiner.inference.backends.export import to_onnx, to_openvino
+from refiner.inference.backends.registry import BACKENDS, ON_CARDS, open_backend
+from refiner.inference.refiner import Refiner
 from refiner.models.architecture import RefinerArchitecture
 from refiner.models.lookup import ready_refiners
 from refiner.models.refiner import RefinerNetwork
 from refiner.models.refiner_file import RefinerFile, save_refiner
-from refiner.refinement import Refiner
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "paper": {"features": 8, "blocks": 2},
@@ -76,7 +76,7 @@ def test_bf16_stays_within_a_grey_level(backend: str) -> None:
 
 @pytest.mark.parametrize("backend", HALVED)
 def test_emulated_bf16_is_refused(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("refiner.backends.computes_bf16", lambda device: False)
+    monkeypatch.setattr("refiner.inference.backends.base.computes_bf16", lambda device: False)
     with pytest.raises(DeviceError, match=f"{backend}: this processor only emulates bf16"):
         open_backend(backend, refiner_of("paper"), device="cpu")
 
@@ -178,7 +178,7 @@ def test_every_size_of_image_is_compiled() -> None:
 def test_a_signal_finds_its_stack_after_several_backends_have_gone() -> None:
     code = (
         "import os, signal\n"
-        "from refiner.backends import open_backend\n"
+        "from refiner.inference.backends.base import open_backend\n"
         "from refiner.models.refiner_file import load_refiner\n"
         "from refiner.models.lookup import ready_refiners\n"
         "ready = load_refiner(ready_refiners()['stand-in'])\n"
@@ -192,7 +192,7 @@ def test_a_signal_finds_its_stack_after_several_backends_have_gone() -> None:
 
 
 def test_openvino_tells_nobody_that_it_was_imported() -> None:
-    code = "import sys, refiner.openvino_engine; print(sys.modules['openvino_telemetry'])"
+    code = "import sys, refiner.inference.backends.openvino_module; print(sys.modules['openvino_telemetry'])"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout == "None\n"
 
@@ -203,7 +203,7 @@ def test_without_the_extra_it_is_said_how_to_get_it(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # what was converted before needs no converter
     monkeypatch.setitem(sys.modules, extra, None)
-    monkeypatch.delitem(sys.modules, "refiner.openvino_engine", raising=False)
+    monkeypatch.delitem(sys.modules, "refiner.inference.backends.openvino_module", raising=False)
     monkeypatch.setattr(backends, "_openvino_core", backends._openvino_core.__wrapped__)
     convert = {"onnx": to_onnx, "openvino": to_openvino}[extra]
     with pytest.raises(DeviceError, match=rf"{extra} is not installed; pip install 'simgan-refiner\[{extra}\]'"):

@@ -17,17 +17,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from refiner import folder_refinement
-from refiner.batch_refinement import Summary, refine_path
 from refiner.core import files
 from refiner.core.errors import DataError, ImageError, OutputError
 from refiner.core.files import TEMPORARY_PREFIX
 from refiner.images.io import LOSSLESS, encode_image, read_image, write_image
+from refiner.inference import folder as folder_refinement
+from refiner.inference.backends.batching import BATCH_PIXELS
+from refiner.inference.refine import Summary, refine_path
+from refiner.inference.refiner import Refiner
 from refiner.models.architecture import RefinerArchitecture
 from refiner.models.lookup import REFINER_FILE
 from refiner.models.refiner import RefinerNetwork
 from refiner.models.refiner_file import load_refiner, save_refiner
-from refiner.refinement import BATCH_PIXELS, Refiner
 
 
 def save(path: Path, *, channels: int = 1, unshuffle: int = 1, seed: int | None = None, shift: float = 0.0) -> Path:
@@ -531,7 +532,7 @@ def test_a_kill_in_the_middle_costs_nothing_but_time(tmp_path: Path, random_refi
     killed = run_python(f"""
 import os, signal
 from pathlib import Path
-from refiner.batch_refinement import refine_path
+from refiner.inference.refine import refine_path
 def report(done, total):
     if done >= 70:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -567,7 +568,7 @@ def test_what_may_not_be_read_is_rejected_by_name(tmp_path: Path, identity: Path
         result = run_python(
             f"""
 from pathlib import Path
-from refiner.batch_refinement import refine_path
+from refiner.inference.refine import refine_path
 folders = Path({str(tmp_path / "in")!r}), Path({str(tmp_path / "out")!r})
 print(refine_path(*folders, Path({str(identity)!r}), device="cpu"))
 """,

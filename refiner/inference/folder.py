@@ -15,9 +15,9 @@ from refiner.data.labels.drift import DRIFT_FILE, DriftLimit, LabelDrift, write_
 from refiner.data.labels.regions import LabelRegion, source_labels
 from refiner.data.labels.tables import REJECTED_FILE, LabelTable
 from refiner.data.output.folder import OutputFolder, open_output
-from refiner.file_refinement import FileRefinement, FileTask, Outcome
 from refiner.images.io import IMAGE_SUFFIXES, is_image_file
-from refiner.refinement import RefinerSource
+from refiner.inference.folder_worker import FileRefinement, FileTask, Outcome
+from refiner.inference.refiner import RefinerSource
 
 SIDECAR_SUFFIXES = (".json", ".csv", ".txt", ".md", ".yaml", ".yml")
 """Files that are copied along with the images."""
@@ -43,7 +43,7 @@ def refine_folder(
     shard: Shard | None,
     report: Callable[[int, int], None],
 ) -> tuple[int, int, int]:
-    """Refine the images of a folder into another; see :func:`refiner.batch_refinement.refine_path`.
+    """Refine the images of a folder into another; see :func:`refiner.inference.refine.refine_path`.
 
     Returns:
         How many images were refined, finished before, and rejected.

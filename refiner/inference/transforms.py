@@ -16,7 +16,7 @@ from torch import Tensor
 from refiner.core.errors import DataError
 from refiner.data.transform_factory import load_albumentations
 from refiner.images.arrays import LUMA
-from refiner.refinement import Refiner
+from refiner.inference.refiner import Refiner
 
 _MODES = ("L", "RGB", "RGBA", "I;16")  # of PIL images whose pixels are levels
 

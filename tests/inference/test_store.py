@@ -12,17 +12,17 @@ import numpy as np
 import pytest
 import torch
 
-from refiner import store_refinement
-from refiner.batch_refinement import Summary, refine_path
 from refiner.core.errors import DataError, ImageError, OutputError
 from refiner.data.convert import Conversion, convert
 from refiner.data.store.hdf5 import ImageKind
 from refiner.data.store.reader import Store
 from refiner.images.io import read_image, write_image
+from refiner.inference import store as store_refinement
+from refiner.inference.refine import Summary, refine_path
+from refiner.inference.refiner import Refiner, RefinerSource
 from refiner.models.architecture import RefinerArchitecture
 from refiner.models.refiner import RefinerNetwork
 from refiner.models.refiner_file import RefinerFile, save_refiner
-from refiner.refinement import Refiner, RefinerSource
 
 COUNT = 37
 
@@ -163,7 +163,7 @@ PROGRAM = """
 import sys, time
 from pathlib import Path
 from refiner import store_refinement
-from refiner.batch_refinement import refine_path
+from refiner.inference.refine import refine_path
 store_refinement.PART = store_refinement._SMALLEST_PART = 4
 def report(done, total):
     if done >= 12:

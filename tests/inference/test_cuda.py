@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from refiner.batch_refinement import Summary, refine_path
 from refiner.config.training import TrainingConfiguration
 from refiner.data.labels.tables import write_labels
 from refiner.eyes import EyeParameters
@@ -16,10 +15,11 @@ from refiner.gaze.configuration import GazeConfiguration
 from refiner.gaze.prediction import GazeEstimator
 from refiner.gaze.training import train_estimator
 from refiner.images.io import read_image, write_image
+from refiner.inference.refine import Summary, refine_path
+from refiner.inference.refiner import Refiner
 from refiner.models.lookup import ready_refiners
 from refiner.models.refiner import RefinerNetwork
 from refiner.models.refiner_file import RefinerFile, load_refiner
-from refiner.refinement import Refiner
 from refiner.training import train
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")

@@ -14,13 +14,13 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from refiner.core.errors import DataError
+from refiner.inference.refiner import Refiner
+from refiner.inference.transforms import RefineImages, refine_tensor
 from refiner.models.architecture import RefinerArchitecture
 from refiner.models.refiner import RefinerNetwork
 from refiner.models.refiner_file import save_refiner
-from refiner.refinement import Refiner
-from refiner.transforms import RefineImages, refine_tensor
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 RNG = np.random.default_rng(0)
 SHAPES: list[tuple[int, ...]] = [(8, 12), (9, 14, 3), (7, 5, 4)]
 

@@ -1,0 +1,1 @@
+"""Refining: one batch, one image, a folder, a store."""

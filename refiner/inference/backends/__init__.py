@@ -1,0 +1,1 @@
+"""What computes a refiner: torch, OpenVINO, ONNX Runtime, and which is fastest."""
