@@ -9,7 +9,7 @@ import numpy as np
 
 from refiner.data.domains import ImageDomain
 from refiner.images.io import Image
-from refiner.inspection.findings import Finding
+from refiner.inspection.facts import Finding
 from refiner.inspection.fit import SAMPLE, Appearance, AppearanceMeter, compare
 
 

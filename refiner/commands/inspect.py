@@ -67,10 +67,10 @@ def _report_datasets(
     path: Path, other: Path | None, layout: str | None, sample: int, sheet: Path | None, as_json: bool
 ) -> None:
     from refiner.images.io import write_image
+    from refiner.inspection.contact_sheet import draw_sheet
     from refiner.inspection.datasets import inspect_dataset
     from refiner.inspection.faults import find_faults
     from refiner.inspection.fit import compare
-    from refiner.inspection.sheet import draw_sheet
     from refiner.inspection.text import dataset_lines, fit_lines
 
     datasets = [open_for_looking(place, layout) for place in (path, other) if place]
@@ -124,7 +124,7 @@ def open_for_looking(path: Path, layout: str | None) -> Dataset:
 
 def _padded(picture: np.ndarray[Any, Any], datasets: list[Dataset]) -> np.ndarray[Any, Any]:
     """The picture as wide as a full sheet, so that two of them stand below one another."""
-    from refiner.inspection.sheet import CELL, COLUMNS, GAP
+    from refiner.inspection.contact_sheet import CELL, COLUMNS, GAP
 
     missing = COLUMNS * (CELL + GAP) - picture.shape[1]
     return np.pad(picture, ((0, 0), (0, missing), (0, 0)), constant_values=255) if len(datasets) > 1 else picture

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from refiner.images.arrays import EQUALIZED_BELOW
-from refiner.inspection.facts import DatasetFacts, Images, Sign
-from refiner.inspection.findings import Finding
+from refiner.inspection.facts import DatasetFacts, Finding, Images, Sign
 
 SIGN_CORRELATION = 0.2
 """Correlation of gaze and place from which on the sign is called wrong; it must stand out of chance as well."""

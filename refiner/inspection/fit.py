@@ -13,7 +13,7 @@ import numpy as np
 
 from refiner.images.arrays import EQUALIZED_BELOW, MAX_SQUEEZE, equalization, to_grey
 from refiner.images.io import Image
-from refiner.inspection.findings import Finding
+from refiner.inspection.facts import Finding
 from refiner.inspection.irises import IrisScale, Reading, find_iris, iris_scale
 
 HISTOGRAM_GAP = 0.6

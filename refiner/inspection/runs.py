@@ -12,7 +12,7 @@ from refiner.config.training import TrainingConfiguration
 from refiner.config.yaml_files import read_configuration
 from refiner.core.files import read_json_lines
 from refiner.data.labels.tables import REJECTED_FILE
-from refiner.inspection.findings import Finding
+from refiner.inspection.facts import Finding
 
 _SIGNS_OF_A_RUN = ("metrics.jsonl", "environment.json", "checkpoints")
 

@@ -15,9 +15,8 @@ from refiner.eyes import EyeParameters
 from refiner.eyes.writing import rendered_records
 from refiner.images.io import write_image
 from refiner.inspection.datasets import inspect_dataset, spread
-from refiner.inspection.facts import DatasetFacts
+from refiner.inspection.facts import DatasetFacts, Finding
 from refiner.inspection.faults import find_faults
-from refiner.inspection.findings import Finding
 
 COUNT = 40
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from refiner.data.formats.file_access import first_files
 from refiner.data.formats import file_access as module
+from refiner.data.formats.file_access import first_files
 
 
 def test_upper_folders_come_first_and_hidden_files_never(tmp_path: Path) -> None:
