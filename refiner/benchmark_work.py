@@ -20,7 +20,6 @@ from refiner.data.convert import Conversion, convert
 from refiner.data.output.records_writer import write_folder
 from refiner.eyes import EyeParameters
 from refiner.eyes.writing import rendered_records
-from refiner.game import Game
 from refiner.images.io import write_image
 from refiner.inference.backends.base import Array
 from refiner.inference.backends.batching import batch_size
@@ -30,7 +29,8 @@ from refiner.models.lookup import ready_refiners
 from refiner.models.refiner import RefinerNetwork
 from refiner.models.refiner_file import RefinerFile, load_refiner, save_refiner
 from refiner.plain_network import PlainNetwork
-from refiner.players import training_trial
+from refiner.training.methods.build import training_trial
+from refiner.training.methods.simgan import Game
 
 PAPER, READY = "paper's network, ", "ready refiner, "
 

@@ -13,7 +13,7 @@ from refiner.commands import main
 from refiner.config.training import TrainingConfiguration
 from refiner.data.convert import Conversion, convert
 from refiner.models.refiner_file import load_refiner
-from refiner.training import train
+from refiner.training.loop import train
 
 VERDICT: dict[str, Any] = {
     "command": "evaluate",

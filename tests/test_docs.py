@@ -17,8 +17,8 @@ from refiner.data.labels.tables import write_labels
 from refiner.images.io import write_image
 from refiner.losses.adversarial import OBJECTIVES
 from refiner.losses.self_regularization import SELF_REGULARIZATIONS
-from refiner.players import CONDITIONS
-from refiner.rivals import GAMES
+from refiner.training.methods.build import CONDITIONS
+from refiner.training.methods.registry import GAMES
 
 ROOT = Path(__file__).parents[1]
 GUIDE = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")

@@ -29,7 +29,7 @@ def test_importing_the_package_is_light() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
-@pytest.mark.parametrize("module", ["inference.refiner", "training", "data.convert", "eyes.rendering"])
+@pytest.mark.parametrize("module", ["inference.refiner", "training.loop", "data.convert", "eyes.rendering"])
 def test_albumentations_stays_out(module: str) -> None:
     code = f"import sys, refiner.{module}; assert 'albumentations' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -20,9 +20,9 @@ from refiner.config.training import TrainingConfiguration
 from refiner.config.yaml_files import read_configuration
 from refiner.core.environment import environment
 from refiner.core.files import write_text
-from refiner.game import architecture
 from refiner.models.refiner import RefinerNetwork
 from refiner.models.refiner_file import RefinerFile
+from refiner.training.methods.simgan import architecture
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 

@@ -17,7 +17,7 @@ from refiner.evaluation.features import ready_estimator
 from refiner.gaze.configuration import GazeConfiguration
 from refiner.gaze.training import train_estimator
 from refiner.models.lookup import READY
-from refiner.training import train
+from refiner.training.loop import train
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 

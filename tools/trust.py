@@ -24,11 +24,11 @@ from refiner.core.environment import environment
 from refiner.core.files import write_text
 from refiner.evaluation.verdict import MAX_DRIFT
 from refiner.eyes import EyeParameters, render_eyes
-from refiner.game import Game
 from refiner.images.registration import score_drift
 from refiner.inference.refiner import Refiner
 from refiner.models.refiner import RefinerNetwork
-from refiner.scores import IMAGES, ScoreBoard
+from refiner.training.methods.simgan import Game
+from refiner.training.selection import IMAGES, ScoreBoard
 
 ROOT = Path(__file__).parent.parent
 COUNT = 2000

@@ -52,7 +52,7 @@ def command(
     for line in write_configuration(resolved).splitlines():
         log.info("%s", line)
     from refiner.runs.distributed import end_at_once, is_first_process
-    from refiner.training import train
+    from refiner.training.loop import train
 
     with progress("training") as advance:
 

@@ -45,7 +45,7 @@ class RefinerSection(Section):
 
 
 class DiscriminatorAugmentationSection(Section):
-    """Random changes of all that the discriminator sees; see ``refiner.discriminator_augmentation``.
+    """Random changes of all that the discriminator sees; see ``refiner.training.methods.diffaugment``.
 
     The usual strengths are ``{translation: 0.125, cutout: 0.5, brightness: 0.5, contrast: 0.5}``; 0 switches one off.
     """

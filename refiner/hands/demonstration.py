@@ -24,7 +24,7 @@ from refiner.hands.skeleton import HandRanges, stand_in_hands
 from refiner.images.registration import score_drift
 from refiner.inference.refine import refine_path
 from refiner.metrics.intervals import Interval, seed_interval
-from refiner.training import train
+from refiner.training.loop import train
 
 SIZE = (64, 64)
 """Height and width of the images."""

@@ -14,7 +14,7 @@ from refiner.data.output.records_writer import write_folder
 from refiner.eyes import EyeParameters
 from refiner.eyes.writing import rendered_records
 from refiner.images.io import read_image
-from refiner.training import train
+from refiner.training.loop import train
 
 
 @pytest.fixture(scope="module")

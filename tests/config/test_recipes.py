@@ -15,8 +15,8 @@ from refiner.gaze.configuration import GazeConfiguration
 from refiner.gaze.learner import build_network
 from refiner.losses.self_regularization import self_regularization_loss
 from refiner.models.refiner import parameter_count
-from refiner.players import build_networks
-from refiner.training import train
+from refiner.training.loop import train
+from refiner.training.methods.build import build_networks
 
 FOLDER = Path(__file__).parents[2] / "configs"
 

@@ -8,12 +8,12 @@ from refiner.config.networks import DiscriminatorAugmentationSection, Discrimina
 from refiner.config.training import TrainingConfiguration
 from refiner.config.yaml_files import changed_keys, read_configuration, write_configuration
 from refiner.core.errors import ConfigurationError
-from refiner.discriminator_augmentation import augment
 from refiner.losses.adversarial import OBJECTIVES
 from refiner.losses.self_regularization import SELF_REGULARIZATIONS
 from refiner.models.discriminators import DISCRIMINATORS
-from refiner.players import CONDITIONS
-from refiner.rivals import GAMES
+from refiner.training.methods.build import CONDITIONS
+from refiner.training.methods.diffaugment import augment
+from refiner.training.methods.registry import GAMES
 
 
 def read(text: str, tmp_path: Path, *overrides: str) -> TrainingConfiguration:

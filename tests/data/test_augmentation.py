@@ -21,7 +21,7 @@ from refiner.data.augmentation import Augmentation
 from refiner.data.domains import ImageDomain
 from refiner.data.labels.geometry import move_labels
 from refiner.runs.checkpoints import list_checkpoints
-from refiner.training import train
+from refiner.training.loop import train
 
 FLIP = {"HorizontalFlip": {"p": 1.0}}
 MIXTURE = [

@@ -16,7 +16,7 @@ from refiner.eyes.writing import rendered_records
 from refiner.images.arrays import grey_levels, to_planes
 from refiner.images.registration import measure_drift
 from refiner.inference.refiner import Refiner
-from refiner.training import train
+from refiner.training.loop import train
 
 PEOPLE = EyeParameters(images_per_person=4)
 

@@ -20,7 +20,7 @@ from refiner.inference.refiner import Refiner
 from refiner.models.lookup import ready_refiners
 from refiner.models.refiner import RefinerNetwork
 from refiner.models.refiner_file import RefinerFile, load_refiner
-from refiner.training import train
+from refiner.training.loop import train
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
 

@@ -11,7 +11,7 @@ from refiner.core.files import read_json_lines
 from refiner.inspection.runs import inspect_refiner, inspect_run, is_refiner_file, is_run
 from refiner.models.refiner import parameter_count
 from refiner.models.refiner_file import load_refiner
-from refiner.training import train
+from refiner.training.loop import train
 
 
 @pytest.fixture

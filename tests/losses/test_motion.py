@@ -8,8 +8,8 @@ from torch.nn import functional
 
 from refiner.config.training import TrainingConfiguration
 from refiner.core.rng import torch_generator
-from refiner.game import Game
 from refiner.losses.motion import apparent_motion, motion_loss
+from refiner.training.methods.simgan import Game
 
 SIZE = (24, 40)
 

@@ -17,11 +17,11 @@ from refiner.core.errors import ConfigurationError, RunError
 from refiner.core.rng import Rows
 from refiner.gaze.configuration import GazeConfiguration
 from refiner.gaze.training import train_estimator
-from refiner.materials import load_materials
-from refiner.players import build_networks
 from refiner.runs.checkpoints import list_checkpoints
 from refiner.runs.distributed import Processes
-from refiner.training import train
+from refiner.training.inputs import load_materials
+from refiner.training.loop import train
+from refiner.training.methods.build import build_networks
 
 LAUNCH = [
     *(sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_machines", "1", "--num_processes", "2"),

@@ -13,7 +13,7 @@ from refiner.gaze.data import Patches, to_levels
 from refiner.images.registration import measure_drift
 from refiner.metrics.distances import sliced_wasserstein
 from refiner.models.regressor import SmallRegressor, fit_regressor, predict
-from refiner.scores import IMAGES, ScoreBoard
+from refiner.training.selection import IMAGES, ScoreBoard
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Scores:
         drift_distance: mean length of that shift.
         distance: sliced Wasserstein distance of the adapted renders to the photographs.
         renders_distance: the same of the renders before.
-        score: by which training chooses among its checkpoints, see :class:`refiner.scores.ScoreBoard`.
+        score: by which training chooses among its checkpoints, see :class:`refiner.training.selection.ScoreBoard`.
     """
 
     told_apart: float

@@ -47,7 +47,7 @@ from refiner.gaze.prediction import GazeEstimator
 from refiner.gaze.training import train_estimator
 from refiner.images.arrays import equalize
 from refiner.runs.folder import ESTIMATOR_FILE
-from refiner.training import train
+from refiner.training.loop import train
 
 Figures = dict[str, Any]
 

@@ -28,14 +28,14 @@ from refiner.core.sampler import Sampler
 from refiner.core.signals import Interruption
 from refiner.images.arrays import contact_sheet, grey_levels
 from refiner.images.io import write_image
-from refiner.materials import Materials, load_materials
-from refiner.players import training_trial
-from refiner.rivals import open_game
 from refiner.runs.checkpoints import load_checkpoint, save_checkpoint
 from refiner.runs.distributed import Processes
 from refiner.runs.folder import RunFolder, open_run
 from refiner.runs.health import PAGE, Monitor
-from refiner.scores import ScoreBoard, scored_images
+from refiner.training.inputs import Materials, load_materials
+from refiner.training.methods.build import training_trial
+from refiner.training.methods.registry import open_game
+from refiner.training.selection import ScoreBoard, scored_images
 
 log = logging.getLogger(__name__)
 

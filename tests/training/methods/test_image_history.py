@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from refiner.core.rng import torch_generator
-from refiner.history import ImageHistory
+from refiner.training.methods.image_history import ImageHistory
 
 
 def tagged(first: int, count: int) -> Tensor:
@@ -61,7 +61,7 @@ def test_two_draws_differ_and_cover_the_buffer() -> None:
 
 def test_matches_a_list_of_images() -> None:
     """The same draws on a plain list."""
-    from refiner.history import _choose
+    from refiner.training.methods.image_history import _choose
 
     history, kept = ImageHistory(11), []
     for step in range(9):

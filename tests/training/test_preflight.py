@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from refiner.data.domains import ImageDomain, load_domain
-from refiner.preflight import compare_domains, compare_with_estimator
+from refiner.training.preflight import compare_domains, compare_with_estimator
 
 
 def domain(images: np.ndarray) -> ImageDomain:

@@ -13,8 +13,8 @@ from refiner.eyes import EyeParameters, StandInCamera, render_eyes, stand_in_par
 from refiner.images.arrays import grey_levels
 from refiner.inference.refiner import Refiner
 from refiner.models.refiner_file import load_refiner
-from refiner.scores import ScoreBoard
-from refiner.training import train
+from refiner.training.loop import train
+from refiner.training.selection import ScoreBoard
 
 
 @pytest.fixture
@@ -58,8 +58,8 @@ def test_the_refiner_file_holds_the_best_and_metrics_the_scores(
     tiny: TrainingConfiguration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = iter([3.0, 1.0, 2.0, 5.0])
-    monkeypatch.setattr("refiner.scores.sliced_wasserstein", lambda *_, **__: 1.0)
-    monkeypatch.setattr("refiner.scores.score_drift", lambda *_: _Drift(next(told)))
+    monkeypatch.setattr("refiner.training.selection.sliced_wasserstein", lambda *_, **__: 1.0)
+    monkeypatch.setattr("refiner.training.selection.score_drift", lambda *_: _Drift(next(told)))
     configuration = tiny.model_copy(update={"log_every": 2, "score_every": 2})
     train(configuration, tmp_path / "run", device="cpu")
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]

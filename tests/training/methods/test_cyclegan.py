@@ -5,7 +5,7 @@ import torch
 
 from refiner.config.training import TrainingConfiguration
 from refiner.core.rng import torch_generator
-from refiner.cycle import IDENTITY, CycleGame
+from refiner.training.methods.cyclegan import IDENTITY, CycleGame
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from refiner.core.errors import ConfigurationError, DataError
 from refiner.data.augmentation import Augmentation
 from refiner.data.domains import ImageDomain, load_domain
 from refiner.models.refiner_file import RefinerFile, load_refiner
-from refiner.preflight import compare_domains, compare_with_estimator
 from refiner.runs.health import PAGE
+from refiner.training.preflight import compare_domains, compare_with_estimator
 
 log = logging.getLogger(__name__)
 

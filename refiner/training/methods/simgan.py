@@ -17,17 +17,17 @@ from refiner.config.training import TrainingConfiguration
 from refiner.consistency import FrozenEstimator
 from refiner.core.errors import RunError, TrainingError
 from refiner.core.rng import Rows
-from refiner.discriminator_augmentation import augment
-from refiner.history import ImageHistory
 from refiner.losses.adversarial import OBJECTIVES
 from refiner.losses.motion import motion_loss
 from refiner.losses.penalties import gradient_penalty, r1_penalty
 from refiner.losses.self_regularization import SELF_REGULARIZATIONS, consistency_loss, self_regularization_loss
 from refiner.models.refiner import RefinerNetwork
 from refiner.models.refiner_file import RefinerFile, save_refiner
-from refiner.players import CONDITIONS, Player, architecture, build_networks, make_optimizer
 from refiner.runs.distributed import Processes
 from refiner.runs.health import discriminator_figures, refiner_figures
+from refiner.training.methods.build import CONDITIONS, Player, architecture, build_networks, make_optimizer
+from refiner.training.methods.diffaugment import augment
+from refiner.training.methods.image_history import ImageHistory
 
 LARGEST_GAZE = 0.5
 """In radians; what is 1 to a discriminator that is told it."""

@@ -13,15 +13,15 @@ import torch
 from torch import Tensor
 
 from refiner.config.training import TrainingConfiguration
-from refiner.game import Figures, Game
-from refiner.players import Player
+from refiner.training.methods.build import Player
+from refiner.training.methods.simgan import Figures, Game
 
 IDENTITY = 0.5
 """Weight of the identity loss, as a share of the cycle's."""
 
 
 class CycleGame(Game):
-    """Both directions; see :class:`refiner.game.Game`."""
+    """Both directions; see :class:`refiner.training.methods.simgan.Game`."""
 
     needs_photographs = True
 

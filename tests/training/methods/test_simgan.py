@@ -8,12 +8,12 @@ import torch
 from refiner.config.training import TrainingConfiguration
 from refiner.core.errors import TrainingError
 from refiner.core.rng import torch_generator
-from refiner.discriminator_augmentation import augment
-from refiner.game import Game
 from refiner.losses.penalties import r1_penalty
 from refiner.losses.self_regularization import SELF_REGULARIZATIONS
 from refiner.models.discriminators import DISCRIMINATORS
-from refiner.players import build_networks
+from refiner.training.methods.build import build_networks
+from refiner.training.methods.diffaugment import augment
+from refiner.training.methods.simgan import Game
 
 DRAWS = torch_generator(0, "draws")
 """Where nothing draws."""

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from refiner.config.training import TrainingConfiguration
-from refiner.contrast import ContrastGame
 from refiner.core.rng import torch_generator
 from refiner.losses.patch_nce import TEMPERATURE, ContrastHeads, contrastive_loss
+from refiner.training.methods.cut import ContrastGame
 
 
 def images(seed: int = 0) -> torch.Tensor:

@@ -13,14 +13,14 @@ from torch import Tensor
 
 from refiner.config.training import TrainingConfiguration
 from refiner.core.rng import derived_seed
-from refiner.game import Figures, Game
 from refiner.losses.patch_nce import PLACES, ContrastHeads, contrastive_loss
 from refiner.models.refiner import RefinerNetwork
-from refiner.players import Player, make_optimizer
+from refiner.training.methods.build import Player, make_optimizer
+from refiner.training.methods.simgan import Figures, Game
 
 
 class ContrastGame(Game):
-    """The game with contrast; see :class:`refiner.game.Game`."""
+    """The game with contrast; see :class:`refiner.training.methods.simgan.Game`."""
 
     needs_photographs = True
 

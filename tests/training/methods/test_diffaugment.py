@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from refiner.core.rng import torch_generator
-from refiner.discriminator_augmentation import augment, cut_out, shift_levels, stretch_levels, translate
+from refiner.training.methods.diffaugment import augment, cut_out, shift_levels, stretch_levels, translate
 
 ALL = {"translation": 0.25, "cutout": 0.5, "brightness": 0.5, "contrast": 0.5, "blur": 1.2}
 

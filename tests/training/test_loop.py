@@ -13,21 +13,21 @@ import numpy as np
 import pytest
 import torch
 
-from refiner import training
 from refiner.config.training import TrainingConfiguration
 from refiner.config.yaml_files import write_configuration
 from refiner.core.errors import DataError, RunError, TrainingError
 from refiner.core.files import locked
 from refiner.data import domains as data
 from refiner.data.convert import Conversion, convert
-from refiner.game import Game
 from refiner.gaze.estimator_files import load_estimator, save_estimator
 from refiner.gaze.estimators import GazeNetwork
 from refiner.images.io import write_image
 from refiner.models.refiner_file import load_refiner
 from refiner.runs.checkpoints import list_checkpoints
 from refiner.runs.folder import CLOCK_COLUMNS
-from refiner.training import train
+from refiner.training import loop as training
+from refiner.training.loop import train
+from refiner.training.methods.simgan import Game
 
 
 def metrics(run: Path) -> list[dict[str, Any]]:

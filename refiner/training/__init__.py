@@ -1,0 +1,1 @@
+"""Training a refiner: the loop, what it starts from, and which weights are kept."""

@@ -1,0 +1,1 @@
+"""SimGAN, CycleGAN and CUT: networks, losses, and what one update does."""
