@@ -19,7 +19,7 @@ from refiner.core.rng import torch_generator
 from refiner.data.convert import Conversion, convert
 from refiner.data.output.records_writer import write_folder
 from refiner.eyes import EyeParameters
-from refiner.eyes.writing import rendered_records
+from refiner.eyes.unityeyes_writer import rendered_records
 from refiner.images.io import write_image
 from refiner.inference.backends.base import Array
 from refiner.inference.backends.batching import batch_size

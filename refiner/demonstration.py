@@ -24,8 +24,8 @@ from refiner.data.labels.records import Record, column_values
 from refiner.data.labels.tables import LABELS_FILE, read_labels
 from refiner.data.output.records_writer import write_folder
 from refiner.eyes import EyeParameters, StandInCamera, stand_in_parameters
-from refiner.eyes.parameters import LightRanges, OpticsRanges, SkinRanges
-from refiner.eyes.writing import rendered_records
+from refiner.eyes.scene.parameters import LightRanges, OpticsRanges, SkinRanges
+from refiner.eyes.unityeyes_writer import rendered_records
 from refiner.gaze.estimation import fit_estimator, predict_gaze
 from refiner.images.arrays import contact_sheet, grey_levels, to_planes
 from refiner.images.io import Image, write_image

@@ -21,7 +21,7 @@ from refiner.core.environment import environment
 from refiner.core.files import read_json_lines, write_text
 from refiner.data.output.records_writer import write_folder
 from refiner.eyes import EyeParameters, StandInCamera, stand_in_parameters
-from refiner.eyes.writing import rendered_records
+from refiner.eyes.unityeyes_writer import rendered_records
 from refiner.training.loop import train
 
 PRECISIONS = ("fp32", "bf16")

@@ -22,7 +22,7 @@ from refiner.core.devices import computes_bf16, default_threads
 from refiner.core.environment import environment
 from refiner.core.files import write_text
 from refiner.eyes import EyeParameters
-from refiner.eyes.writing import rendered_records
+from refiner.eyes.unityeyes_writer import rendered_records
 from refiner.images.arrays import to_planes
 from refiner.inference.backends.base import Array
 from refiner.inference.backends.export import to_onnx

@@ -26,7 +26,7 @@ from refiner.data.labels.regions import ANYTHING
 from refiner.data.labels.tables import LABELS_FILE, LabelTable
 from refiner.data.output.records_writer import write_folder
 from refiner.eyes import EyeParameters
-from refiner.eyes.writing import rendered_records
+from refiner.eyes.unityeyes_writer import rendered_records
 from refiner.images.arrays import from_batch, to_batch
 from refiner.images.io import read_image, write_image
 from refiner.inference.backends.autoselect import backend_for

@@ -78,7 +78,7 @@ def command(
     from refiner.data.output.records_writer import write_folder, write_store
     from refiner.data.store.store_names import is_store_name
     from refiner.eyes import EyeParameters, StandInCamera, stand_in_parameters
-    from refiner.eyes.writing import rendered_records, write_unityeyes
+    from refiner.eyes.unityeyes_writer import rendered_records, write_unityeyes
 
     if stand_in and (config or overrides or photographs or layout != "folder"):
         raise ConfigurationError(

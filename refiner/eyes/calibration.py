@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refiner.core.errors import DataError
-from refiner.eyes.draws import SKEWED, Draws, draw_values
-from refiner.eyes.parameters import EyeParameters
 from refiner.eyes.rendering import render_eyes
+from refiner.eyes.scene.parameters import EyeParameters
+from refiner.eyes.scene.sampling import SKEWED, Draws, draw_values
 from refiner.images.arrays import grey_levels
 
 POOL = 8000

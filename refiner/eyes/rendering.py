@@ -8,15 +8,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from refiner.eyes.draws import Draws, draw_textures, draw_values
-from refiner.eyes.eyeballs import EyeballLayers, eye_opening, eyeball_layers
-from refiner.eyes.geometry import EyeGeometry, caruncle, iris_outline, lid_outline, place_eyes
-from refiner.eyes.glasses import add_glasses
-from refiner.eyes.hair import brow_opacity, lower_lashes, upper_lashes
-from refiner.eyes.lights import Light, luma, make_light
-from refiner.eyes.parameters import EyeParameters
-from refiner.eyes.rasters import WINDOW_MM, PixelGrid, column_curve, lerp, pixel_grid, to_pixels
-from refiner.eyes.skin import FaceCurves, lid_edges, sample_skin_texture, skin_brightness
+from refiner.eyes.layers.eyeball import EyeballLayers, eye_opening, eyeball_layers
+from refiner.eyes.layers.glasses import add_glasses
+from refiner.eyes.layers.hair import brow_opacity, lower_lashes, upper_lashes
+from refiner.eyes.layers.rasters import WINDOW_MM, PixelGrid, column_curve, lerp, pixel_grid, to_pixels
+from refiner.eyes.layers.skin import FaceCurves, lid_edges, sample_skin_texture, skin_brightness
+from refiner.eyes.scene.geometry import EyeGeometry, caruncle, iris_outline, lid_outline, place_eyes
+from refiner.eyes.scene.light import Light, luma, make_light
+from refiner.eyes.scene.parameters import EyeParameters
+from refiner.eyes.scene.sampling import Draws, draw_textures, draw_values
 
 CHUNK_PIXELS = 200_000
 """Pixels (supersampled) rendered at once: some 30 fields of them have to stay near the processor."""

@@ -12,7 +12,7 @@ from refiner.commands import main
 from refiner.config.training import TrainingConfiguration
 from refiner.data.output.records_writer import write_folder
 from refiner.eyes import EyeParameters
-from refiner.eyes.writing import rendered_records
+from refiner.eyes.unityeyes_writer import rendered_records
 from refiner.images.io import read_image
 from refiner.training.loop import train
 

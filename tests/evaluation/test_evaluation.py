@@ -18,7 +18,7 @@ from refiner.evaluation import evaluation
 from refiner.evaluation.evaluation import Evaluation, Settings, evaluate
 from refiner.evaluation.usefulness import train_estimators
 from refiner.eyes import EyeParameters, StandInCamera, stand_in_parameters
-from refiner.eyes.writing import rendered_records
+from refiner.eyes.unityeyes_writer import rendered_records
 from refiner.images.arrays import grey_levels
 from refiner.images.io import read_image, write_image
 from refiner.inference.refine import refine_path

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from refiner.eyes import EyeParameters
-from refiner.eyes.parameters import (
+from refiner.eyes.scene.parameters import (
     ExpressionRanges,
     GazeRanges,
     GeometryRanges,

@@ -12,8 +12,8 @@ from refiner.config.yaml_files import read_configuration
 from refiner.core.errors import ConfigurationError, DataError
 from refiner.eyes import EyeParameters
 from refiner.eyes.calibration import RANGES, Fit, Patches, calibrate, evenly, stated
-from refiner.eyes.parameters import GazeRanges, PlacementRanges
 from refiner.eyes.rendering import render_eyes
+from refiner.eyes.scene.parameters import GazeRanges, PlacementRanges
 from refiner.images.arrays import grey_levels
 
 POOL = 600

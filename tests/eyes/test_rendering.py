@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from refiner.eyes import EyeParameters, render_eyes
-from refiner.eyes.parameters import GlassesRanges
+from refiner.eyes.scene.parameters import GlassesRanges
 
 PERSON = ("geometry", "lids", "hair", "skin", "iris", "sclera", "glasses")
 

@@ -7,7 +7,7 @@ from refiner.core.signals import Interruption
 from refiner.data.labels.angles import angular_error_degrees
 from refiner.data.output.records_writer import write_folder
 from refiner.eyes import EyeParameters
-from refiner.eyes.writing import rendered_records
+from refiner.eyes.unityeyes_writer import rendered_records
 from refiner.gaze.accuracy import mean_predictor_error
 from refiner.gaze.configuration import GazeConfiguration
 from refiner.gaze.data import LabelledPatches, load_patches

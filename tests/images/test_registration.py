@@ -11,8 +11,8 @@ from refiner.config.training import TrainingConfiguration
 from refiner.data.output.records_writer import write_folder
 from refiner.demonstration import RECIPE
 from refiner.eyes import EyeParameters, StandInCamera, render_eyes, stand_in_parameters
-from refiner.eyes.parameters import PlacementRanges
-from refiner.eyes.writing import rendered_records
+from refiner.eyes.scene.parameters import PlacementRanges
+from refiner.eyes.unityeyes_writer import rendered_records
 from refiner.images.arrays import grey_levels, to_planes
 from refiner.images.registration import measure_drift
 from refiner.inference.refiner import Refiner

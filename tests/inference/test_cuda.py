@@ -10,7 +10,7 @@ import torch
 from refiner.config.training import TrainingConfiguration
 from refiner.data.labels.tables import write_labels
 from refiner.eyes import EyeParameters
-from refiner.eyes.writing import rendered_records
+from refiner.eyes.unityeyes_writer import rendered_records
 from refiner.gaze.configuration import GazeConfiguration
 from refiner.gaze.prediction import GazeEstimator
 from refiner.gaze.training import train_estimator

@@ -37,7 +37,7 @@ from refiner.data.formats.registry import open_dataset
 from refiner.data.labels.records import Record
 from refiner.data.output.records_writer import write_store as write_renders
 from refiner.eyes import EyeParameters
-from refiner.eyes.writing import rendered_records
+from refiner.eyes.unityeyes_writer import rendered_records
 from refiner.gaze.centring import save_centred
 from refiner.gaze.configuration import GazeConfiguration
 from refiner.gaze.data import LabelledPatches, load_patches

@@ -18,7 +18,7 @@ from refiner.data.labels.drift import DriftLimit, LabelDrift, measure_label_drif
 from refiner.data.output.records_writer import write_folder
 from refiner.data.store.reader import Store
 from refiner.eyes import EyeParameters, render_eyes
-from refiner.eyes.writing import rendered_records
+from refiner.eyes.unityeyes_writer import rendered_records
 from refiner.images.io import read_image
 from refiner.images.registration import degrees_of_gaze, score_drift
 from refiner.inference.refine import Summary, refine_path

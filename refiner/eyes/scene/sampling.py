@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from refiner.core.rng import torch_generator
-from refiner.eyes.parameters import EyeParameters, HeadRanges, Section
+from refiner.eyes.scene.parameters import EyeParameters, HeadRanges, Section
 
 PERSON_SECTIONS = ("geometry", "lids", "hair", "skin", "iris", "sclera", "glasses")
 VIEW_SECTIONS = ("gaze", "head", "expression", "light", "placement", "optics")

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from refiner.eyes.draws import Draws
-from refiner.eyes.geometry import EyeGeometry
-from refiner.eyes.rasters import ColumnCurve, PixelGrid, across, bump
+from refiner.eyes.layers.rasters import ColumnCurve, PixelGrid, across, bump
+from refiner.eyes.scene.geometry import EyeGeometry
+from refiner.eyes.scene.sampling import Draws
 
 
 def upper_lashes(

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from refiner.eyes.draws import Draws
-from refiner.eyes.geometry import EyeGeometry, caruncle
-from refiner.eyes.lights import Light
-from refiner.eyes.rasters import ColumnCurve, PixelGrid, across, bump, lerp
+from refiner.eyes.layers.rasters import ColumnCurve, PixelGrid, across, bump, lerp
+from refiner.eyes.scene.geometry import EyeGeometry, caruncle
+from refiner.eyes.scene.light import Light
+from refiner.eyes.scene.sampling import Draws
 
 CORNEA_RADIUS_MM = 7.8
 CORNEA_CENTRE_MM = 5.6

@@ -4,7 +4,7 @@ import pydantic
 import pytest
 
 from refiner.eyes import EyeParameters, stand_in_parameters
-from refiner.eyes.draws import PERSON_SECTIONS, VIEW_SECTIONS
+from refiner.eyes.scene.sampling import PERSON_SECTIONS, VIEW_SECTIONS
 
 
 def test_unknown_names_and_reversed_ranges_are_errors():

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from refiner.eyes import EyeParameters, render_eyes
-from refiner.eyes.geometry import direction, head_axes
+from refiner.eyes.scene.geometry import direction, head_axes
 
 PIXEL_MM = 37.5 / 60
 LIMBUS_DEPTH_MM = math.sqrt(12.0**2 - 5.85**2)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from refiner.eyes.draws import Draws
+from refiner.eyes.scene.sampling import Draws
 
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in grey (BT.601, as OpenCV and Pillow use it)."""

@@ -12,9 +12,9 @@ import numpy as np
 from refiner.core.files import write_text
 from refiner.data.labels.records import Labels, Record
 from refiner.data.output.records_writer import CHUNK, Report, check_empty, written_ahead
-from refiner.eyes.camera import StandInCamera
-from refiner.eyes.parameters import EyeParameters
 from refiner.eyes.rendering import EyeBatch, render_eyes
+from refiner.eyes.scene.parameters import EyeParameters
+from refiner.eyes.target_camera import StandInCamera
 from refiner.images.arrays import grey_levels
 from refiner.images.io import write_image
 

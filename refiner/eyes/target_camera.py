@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refiner.core.rng import derived_seed
-from refiner.eyes.parameters import (
+from refiner.eyes.scene.parameters import (
     EyeParameters,
     GeometryRanges,
     HairRanges,

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from refiner.eyes.draws import Draws
-from refiner.eyes.geometry import EyeGeometry
-from refiner.eyes.rasters import PixelGrid, across, bump, lerp
+from refiner.eyes.layers.rasters import PixelGrid, across, bump, lerp
+from refiner.eyes.scene.geometry import EyeGeometry
+from refiner.eyes.scene.sampling import Draws
 
 LENS_FORWARD_MM = 18.0
 """A lens sits this far before the lid corners, so that turning the head moves its rim across the eye."""

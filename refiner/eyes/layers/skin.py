@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from refiner.eyes.draws import SKIN_SPAN_MM, Draws
-from refiner.eyes.geometry import EyeGeometry
-from refiner.eyes.lights import Light
-from refiner.eyes.rasters import ColumnCurve, PixelGrid, across, bump
+from refiner.eyes.layers.rasters import ColumnCurve, PixelGrid, across, bump
+from refiner.eyes.scene.geometry import EyeGeometry
+from refiner.eyes.scene.light import Light
+from refiner.eyes.scene.sampling import SKIN_SPAN_MM, Draws
 
 
 @dataclass(frozen=True)

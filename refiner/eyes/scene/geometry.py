@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from refiner.eyes.draws import Draws
+from refiner.eyes.scene.sampling import Draws
 
 CURVE_POINTS = 33
 UPPER_MARK, LOWER_MARK = 0.13, 0.13

@@ -1,0 +1,1 @@
+"""How it is painted: skin, eyeball, hair, glasses."""

@@ -1,0 +1,1 @@
+"""What is rendered: ranges, drawn values, geometry, light."""
