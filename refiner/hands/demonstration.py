@@ -17,10 +17,10 @@ from refiner.data.labels.regions import LabelRegion
 from refiner.data.labels.tables import LABELS_FILE, read_labels
 from refiner.demonstration import Report, claim, read_all, write_records, write_sheet
 from refiner.evaluation.evaluation import Settings, evaluate
-from refiner.hands.estimation import find_joints, fit_joints, share_within
+from refiner.hands.joint_estimator import find_joints, fit_joints, share_within
 from refiner.hands.rendering import rendered_hands
-from refiner.hands.sensor import StandInSensor
 from refiner.hands.skeleton import HandRanges, stand_in_hands
+from refiner.hands.target_sensor import StandInSensor
 from refiner.images.registration import score_drift
 from refiner.inference.refine import refine_path
 from refiner.metrics.intervals import Interval, seed_interval

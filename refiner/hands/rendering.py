@@ -11,8 +11,8 @@ import numpy as np
 from refiner.core.rng import numpy_generator
 from refiner.data.formats.nyu_hand import BACKGROUND, CUBE_MM, FAR_LEVEL
 from refiner.data.labels.records import Labels, Record
-from refiner.hands.sensor import StandInSensor
 from refiner.hands.skeleton import Hand, HandRanges, draw_hand
+from refiner.hands.target_sensor import StandInSensor
 from refiner.images.io import Image
 
 

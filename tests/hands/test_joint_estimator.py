@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from refiner.hands.estimation import STRIDE, HeatmapEstimator, find_joints, fit_joints, share_within
+from refiner.hands.joint_estimator import STRIDE, HeatmapEstimator, find_joints, fit_joints, share_within
 
 SIZE = (24, 40)
 

@@ -4,8 +4,8 @@ import numpy as np
 
 from refiner.data.formats.nyu_hand import BACKGROUND, CUBE_MM, FAR_LEVEL
 from refiner.hands.rendering import rendered_hands
-from refiner.hands.sensor import StandInSensor
 from refiner.hands.skeleton import HandRanges
+from refiner.hands.target_sensor import StandInSensor
 
 CLEAN = {"blur_mm": 0.1, "step_mm": 0.005, "scatter_mm": 0.0, "edge_loss": 0.0, "spots": 0.0}
 
