@@ -45,8 +45,8 @@ class TrainingConfiguration(Section):
     motion_weight: float = Field(0.0, ge=0)
     """Of the mean apparent motion between renders and refined images, in pixels; not in pre-training."""
     correspondence: Literal["none", "cycle", "contrast"] = "none"
-    """What else ties refined images to their renders: the way back of CycleGAN, or the contrast of places of CUT; see
-    refiner.training.methods.cyclegan and refiner.training.methods.cut. With either, self_regularization_weight may be 0."""
+    """What else ties refined images to their renders: the way back of CycleGAN, or the contrast of places of CUT. With
+    either, self_regularization_weight may be 0."""
     correspondence_weight: float = Field(1.0, ge=0)
     """Of it; CycleGAN takes 10, CUT 1."""
     objective: Literal["cross_entropy", "minimax", "least_squares", "hinge", "wasserstein"] = "cross_entropy"
@@ -64,7 +64,7 @@ class TrainingConfiguration(Section):
     sample_every: int = Field(200, ge=1)
     """Steps between two sample sheets."""
     score_every: int = Field(0, ge=0)
-    """Steps between two label-free scores (refiner.training.selection), a multiple of log_every; the refiner file then holds the
+    """Steps between two label-free scores a multiple of log_every; the refiner file then holds the
     weights that scored best. 0 scores nothing and keeps the last."""
     checkpoint_every: int = Field(200, ge=1)
     """Steps between two checkpoints: what a kill can cost."""

@@ -7,13 +7,12 @@ that mends it, complete: crop, size and equalisation of a data set stand in one 
 import math
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from refiner.images.arrays import EQUALIZED_BELOW, MAX_SQUEEZE, equalization, to_grey
 from refiner.images.io import Image
-from refiner.inspection.facts import Finding
+from refiner.inspection.facts import Appearance, Finding
 from refiner.inspection.irises import IrisScale, Reading, find_iris, iris_scale
 
 HISTOGRAM_GAP = 0.6
@@ -27,36 +26,6 @@ IRIS_GAP = 0.15
 
 SAMPLE = 400
 """Images that are enough to judge a data set's looks, at 1 to 2 ms each for the iris."""
-
-
-@dataclass(frozen=True)
-class Appearance:
-    """How the images of a data set look, as far as another data set has to match it.
-
-    Attributes:
-        count: images looked at.
-        size: median (height, width) in pixels.
-        equalization: median of :func:`refiner.images.arrays.equalization`.
-        equalized_share: share of the images that are equalised, each judged by itself.
-        histogram: shares of 32 bins of grey levels.
-        mean_level: mean luma, of 1.
-        iris: how large the iris is by the estimate, when the images look like eyes.
-        outline: the same by the labels, where there are any.
-    """
-
-    count: int
-    size: tuple[int, int]
-    equalization: float
-    equalized_share: float
-    histogram: tuple[float, ...]
-    mean_level: float
-    iris: IrisScale | None = None
-    outline: IrisScale | None = None
-
-    @property
-    def equalized(self) -> bool:
-        """Whether the data set counts as histogram-equalised."""
-        return self.equalization < EQUALIZED_BELOW
 
 
 class AppearanceMeter:

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from refiner.images.arrays import EQUALIZED_BELOW
-from refiner.inspection.facts import DatasetFacts, Finding
-from refiner.inspection.fit import Appearance, histogram_gap, iris_shares
+from refiner.inspection.facts import Appearance, DatasetFacts, Finding
+from refiner.inspection.fit import histogram_gap, iris_shares
 from refiner.inspection.irises import IrisScale
 from refiner.inspection.labels import LabelFacts, Range, Values
 from refiner.inspection.runs import RefinerFacts, RunFacts

@@ -1,6 +1,6 @@
 """Checkpoints of a run: the complete state, written atomically, the newest two kept; loading never unpickles.
 
-Source of the habit: what has state is listed once, by name (see :meth:`refiner.training.methods.simgan.Game.state_dict`).
+Source of the habit: what has state is listed once, by name (see ``Game.state_dict``).
 """
 
 import io

@@ -9,8 +9,8 @@ import numpy as np
 
 from refiner.data.domains import ImageDomain
 from refiner.images.io import Image
-from refiner.inspection.facts import Finding
-from refiner.inspection.fit import SAMPLE, Appearance, AppearanceMeter, compare
+from refiner.inspection.facts import Appearance, Finding
+from refiner.inspection.fit import SAMPLE, AppearanceMeter, compare
 
 
 def compare_domains(renders: ImageDomain, photographs: ImageDomain, *, batch_size: int) -> list[Finding]:

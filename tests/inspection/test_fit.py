@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from refiner.inspection.fit import Appearance, AppearanceMeter, compare, histogram_gap, iris_shares
+from refiner.inspection.facts import Appearance
+from refiner.inspection.fit import AppearanceMeter, compare, histogram_gap, iris_shares
 from refiner.inspection.irises import IrisScale
 
 PLACES = (("renders", "r-fitted"), ("my photos", "p-fitted"))
