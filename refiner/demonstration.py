@@ -26,7 +26,7 @@ from refiner.data.output.records_writer import write_folder
 from refiner.eyes import EyeParameters, StandInCamera, stand_in_parameters
 from refiner.eyes.scene.parameters import LightRanges, OpticsRanges, SkinRanges
 from refiner.eyes.unityeyes_writer import rendered_records
-from refiner.gaze.estimation import fit_estimator, predict_gaze
+from refiner.gaze.networks.fit import fit_estimator, predict_gaze
 from refiner.images.arrays import contact_sheet, grey_levels, to_planes
 from refiner.images.io import Image, write_image
 from refiner.images.registration import measure_drift

@@ -9,7 +9,7 @@ import pytest
 
 from refiner.config.training import TrainingConfiguration
 from refiner.data.labels.tables import write_labels
-from refiner.gaze.configuration import GazeConfiguration
+from refiner.gaze.config import GazeConfiguration
 from refiner.images.io import write_image
 from refiner.metrics.two_sample import told_apart
 

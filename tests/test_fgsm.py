@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from refiner.gaze.configuration import GazeConfiguration
+from refiner.gaze.config import GazeConfiguration
 from refiner.gaze.training import train_estimator
 
 TOOLS = Path(__file__).parents[1] / "tools"

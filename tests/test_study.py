@@ -43,7 +43,7 @@ from refiner.core.rng import numpy_generator  # noqa: E402
 from refiner.eyes import EyeParameters  # noqa: E402
 from refiner.eyes.calibration import Fit  # noqa: E402
 from refiner.gaze.data import Patches, load_patches  # noqa: E402
-from refiner.gaze.estimator_files import load_estimator  # noqa: E402
+from refiner.gaze.networks.file import load_estimator  # noqa: E402
 from refiner.gaze.prediction import GazeEstimator  # noqa: E402
 from refiner.images.arrays import EQUALIZED_BELOW, equalization  # noqa: E402
 

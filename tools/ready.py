@@ -14,7 +14,7 @@ from refiner.commands import main as refiner_command
 from refiner.config.training import TrainingConfiguration
 from refiner.config.yaml_files import read_configuration
 from refiner.evaluation.features import ready_estimator
-from refiner.gaze.configuration import GazeConfiguration
+from refiner.gaze.config import GazeConfiguration
 from refiner.gaze.training import train_estimator
 from refiner.models.lookup import READY
 from refiner.training.loop import train

@@ -61,7 +61,7 @@ def train(
       refiner gaze train configs/gaze.yaml --set "data.train=[renders, refined]" --seed 1 --run runs/gaze-1
     """
     from refiner.config.yaml_files import read_configuration, write_configuration
-    from refiner.gaze.configuration import GazeConfiguration
+    from refiner.gaze.config import GazeConfiguration
 
     if seed is not None:
         overrides = (*overrides, f"seed={seed}")
@@ -196,7 +196,7 @@ def centre(estimator: Path, photographs: Path, destination: Path, device: str, a
     Example:
       refiner gaze centre runs/gaze photographs centred.safetensors
     """
-    from refiner.gaze.centring import centre_estimator
+    from refiner.gaze.bias_correction import centre_estimator
 
     with progress("estimating") as advance:
         centring = centre_estimator(

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from refiner.gaze.accuracy import Accuracy
-    from refiner.gaze.evaluation import Test
+    from refiner.gaze.evaluation import Accuracy, Test
 
 
 def test_figures(test: "Test", paths: Sequence[Path], digests: Sequence[str], data: Path) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from torch.nn import functional
 
 from refiner.data.labels.regions import PUPIL, LabelRegion, are_points
 from refiner.evaluation.samples import Sample
-from refiner.gaze.estimator_files import load_estimator
-from refiner.gaze.estimators import GazeNetwork
+from refiner.gaze.networks.estimators import GazeNetwork
+from refiner.gaze.networks.file import load_estimator
 from refiner.models.lookup import READY
 from refiner.models.regressor import SmallRegressor, fit_regressor
 

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from refiner.data.labels.angles import Angles, angular_error_degrees
 from refiner.evaluation.figures import Figure
-from refiner.gaze.accuracy import mean_predictor_error
-from refiner.gaze.estimation import fit_estimator, predict_gaze
+from refiner.gaze.evaluation import mean_predictor_error
+from refiner.gaze.networks.fit import fit_estimator, predict_gaze
 from refiner.metrics.intervals import bootstrap_interval, seed_interval
 
 SEEDS = (0, 1, 2)

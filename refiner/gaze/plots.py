@@ -8,8 +8,7 @@ import numpy as np
 
 from refiner.core.files import write_text
 from refiner.data.labels.angles import angular_error_degrees
-from refiner.gaze.accuracy import LIMITS
-from refiner.gaze.evaluation import Test
+from refiner.gaze.evaluation import LIMITS, Test
 
 WIDTH, HEIGHT = 420, 420
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 16, 36, 48

@@ -17,7 +17,7 @@ from refiner.data.labels.angles import Angles
 from refiner.data.labels.records import PAIRS
 from refiner.data.labels.tables import write_rejected, write_table
 from refiner.gaze.data import LabelledPatches, Patches, eye_patch, read_labelled, to_levels
-from refiner.gaze.estimator_files import EstimatorFile, load_estimator
+from refiner.gaze.networks.file import EstimatorFile, load_estimator
 from refiner.images.io import Image, read_image
 
 BATCH = 32

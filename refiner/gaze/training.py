@@ -21,11 +21,10 @@ from refiner.core.sampler import Sampler
 from refiner.core.signals import Interruption
 from refiner.data.augmentation import Augmentation
 from refiner.gaze.augmentation import strong_augmentation
-from refiner.gaze.baseline import fit_neighbours
-from refiner.gaze.configuration import GazeConfiguration
+from refiner.gaze.config import GazeConfiguration
 from refiner.gaze.data import LabelledPatches, load_patches, split_held_out, to_levels
 from refiner.gaze.learner import Learner, architecture, trial_of
-from refiner.gaze.saving import held_out_error, save_trained
+from refiner.gaze.saving import fit_neighbours, held_out_error, save_trained
 from refiner.runs.checkpoints import load_checkpoint, save_checkpoint
 from refiner.runs.distributed import process_count
 from refiner.runs.folder import RunFolder, open_run

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from refiner.config.training import TrainingConfiguration
-from refiner.consistency import FrozenEstimator, load_frozen_estimator
 from refiner.core.errors import ConfigurationError, DataError
 from refiner.data.augmentation import Augmentation
 from refiner.data.domains import ImageDomain, load_domain
+from refiner.gaze.networks.frozen import FrozenEstimator, load_frozen_estimator
 from refiner.models.refiner_file import RefinerFile, load_refiner
 from refiner.runs.health import PAGE
 from refiner.training.preflight import compare_domains, compare_with_estimator

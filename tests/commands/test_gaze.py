@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 
 from refiner.commands import main
 from refiner.config.yaml_files import write_configuration
-from refiner.gaze.configuration import GazeConfiguration
+from refiner.gaze.config import GazeConfiguration
 
 
 def run(*arguments: object) -> Result:

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from refiner.gaze.accuracy import mean_predictor_error, measure_accuracy
+from refiner.gaze.evaluation import mean_predictor_error, measure_accuracy
 from refiner.metrics.intervals import Interval, bootstrap_interval, seed_interval
 
 

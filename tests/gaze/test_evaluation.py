@@ -8,9 +8,9 @@ from refiner.core.errors import DataError
 from refiner.data.labels.angles import angular_error_degrees
 from refiner.data.labels.tables import read_labels, write_labels
 from refiner.gaze.data import LabelledPatches, load_patches
-from refiner.gaze.estimator_files import EstimatorFile
-from refiner.gaze.estimators import GazeNetwork, HeadPose
 from refiner.gaze.evaluation import evaluate_estimators
+from refiner.gaze.networks.estimators import GazeNetwork, HeadPose
+from refiner.gaze.networks.file import EstimatorFile
 from refiner.gaze.plots import write_plots
 from refiner.gaze.prediction import GazeEstimator
 from refiner.metrics.intervals import bootstrap_interval, seed_interval

@@ -12,9 +12,9 @@ from click.testing import CliRunner
 from refiner.commands import main
 from refiner.data.formats.registry import open_dataset
 from refiner.data.labels.tables import read_labels, write_labels
-from refiner.gaze.estimator_files import save_estimator
-from refiner.gaze.estimators import GazeNetwork
 from refiner.gaze.matching import draw_like
+from refiner.gaze.networks.estimators import GazeNetwork
+from refiner.gaze.networks.file import save_estimator
 
 
 def test_what_is_drawn_is_spread_like_the_photographs() -> None:

@@ -9,8 +9,8 @@ import torch
 import refiner
 from refiner.core.errors import DataError, ImageError, OutputError
 from refiner.data.labels.tables import read_labels, write_labels
-from refiner.gaze.estimator_files import EstimatorFile
-from refiner.gaze.estimators import GazeNetwork, HeadPose
+from refiner.gaze.networks.estimators import GazeNetwork, HeadPose
+from refiner.gaze.networks.file import EstimatorFile
 from refiner.gaze.prediction import GazeEstimator, predict_dataset, predict_image
 from refiner.images.arrays import to_planes
 from refiner.images.io import read_image, write_image

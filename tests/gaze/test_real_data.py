@@ -8,10 +8,9 @@ from refiner.data.labels.angles import angular_error_degrees
 from refiner.data.output.records_writer import write_folder
 from refiner.eyes import EyeParameters
 from refiner.eyes.unityeyes_writer import rendered_records
-from refiner.gaze.accuracy import mean_predictor_error
-from refiner.gaze.configuration import GazeConfiguration
+from refiner.gaze.config import GazeConfiguration
 from refiner.gaze.data import LabelledPatches, load_patches
-from refiner.gaze.evaluation import evaluate_estimators
+from refiner.gaze.evaluation import evaluate_estimators, mean_predictor_error
 from refiner.gaze.prediction import GazeEstimator
 from refiner.gaze.training import GazeTraining, train_estimator
 from refiner.runs.folder import open_run

@@ -14,9 +14,9 @@ from refiner.core.errors import ConfigurationError, DataError, RunError, Trainin
 from refiner.data.labels.angles import angular_error_degrees
 from refiner.data.labels.tables import read_labels, write_labels
 from refiner.gaze import training
-from refiner.gaze.configuration import GazeConfiguration
+from refiner.gaze.config import GazeConfiguration
 from refiner.gaze.data import load_patches
-from refiner.gaze.estimator_files import load_estimator
+from refiner.gaze.networks.file import load_estimator
 from refiner.gaze.prediction import GazeEstimator
 from refiner.gaze.training import train_estimator
 from refiner.runs.checkpoints import list_checkpoints

@@ -11,7 +11,7 @@ from refiner.config.training import TrainingConfiguration
 from refiner.data.labels.tables import write_labels
 from refiner.eyes import EyeParameters
 from refiner.eyes.unityeyes_writer import rendered_records
-from refiner.gaze.configuration import GazeConfiguration
+from refiner.gaze.config import GazeConfiguration
 from refiner.gaze.prediction import GazeEstimator
 from refiner.gaze.training import train_estimator
 from refiner.images.io import read_image, write_image

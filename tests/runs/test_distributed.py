@@ -15,7 +15,7 @@ from refiner.config.training import TrainingConfiguration
 from refiner.config.yaml_files import write_configuration
 from refiner.core.errors import ConfigurationError, RunError
 from refiner.core.rng import Rows
-from refiner.gaze.configuration import GazeConfiguration
+from refiner.gaze.config import GazeConfiguration
 from refiner.gaze.training import train_estimator
 from refiner.runs.checkpoints import list_checkpoints
 from refiner.runs.distributed import Processes

@@ -19,8 +19,8 @@ from refiner.core.errors import DataError, RunError, TrainingError
 from refiner.core.files import locked
 from refiner.data import domains as data
 from refiner.data.convert import Conversion, convert
-from refiner.gaze.estimator_files import load_estimator, save_estimator
-from refiner.gaze.estimators import GazeNetwork
+from refiner.gaze.networks.estimators import GazeNetwork
+from refiner.gaze.networks.file import load_estimator, save_estimator
 from refiner.images.io import write_image
 from refiner.models.refiner_file import load_refiner
 from refiner.runs.checkpoints import list_checkpoints

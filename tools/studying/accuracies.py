@@ -11,8 +11,8 @@ from studying.stores import IMAGES_FILE
 
 from refiner.core.errors import DataError
 from refiner.data.labels.angles import Angles, angular_error_degrees
-from refiner.gaze.accuracy import mean_predictor_error, measure_accuracy
 from refiner.gaze.data import LabelledPatches, load_patches
+from refiner.gaze.evaluation import mean_predictor_error, measure_accuracy
 from refiner.gaze.prediction import GazeEstimator
 
 

@@ -14,7 +14,7 @@ from refiner.config.training import Section, TrainingConfiguration
 from refiner.config.yaml_files import read_configuration, write_configuration
 from refiner.core.errors import ConfigurationError
 from refiner.eyes import EyeParameters
-from refiner.gaze.configuration import GazeConfiguration
+from refiner.gaze.config import GazeConfiguration
 
 Protocol = Literal["transductive", "inductive"]
 """transductive: the photographs are all of the target's images, which are tested on, too. inductive: photographs from

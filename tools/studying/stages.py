@@ -38,11 +38,11 @@ from refiner.data.labels.records import Record
 from refiner.data.output.records_writer import write_store as write_renders
 from refiner.eyes import EyeParameters
 from refiner.eyes.unityeyes_writer import rendered_records
-from refiner.gaze.centring import save_centred
-from refiner.gaze.configuration import GazeConfiguration
+from refiner.gaze.bias_correction import save_centred
+from refiner.gaze.config import GazeConfiguration
 from refiner.gaze.data import LabelledPatches, load_patches
-from refiner.gaze.estimator_files import load_estimator
 from refiner.gaze.matching import draw_like, known_angles
+from refiner.gaze.networks.file import load_estimator
 from refiner.gaze.prediction import GazeEstimator
 from refiner.gaze.training import train_estimator
 from refiner.images.arrays import equalize

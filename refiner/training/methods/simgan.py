@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from refiner.config.training import TrainingConfiguration
-from refiner.consistency import FrozenEstimator
 from refiner.core.errors import RunError, TrainingError
 from refiner.core.rng import Rows
+from refiner.gaze.networks.frozen import FrozenEstimator
 from refiner.losses.adversarial import OBJECTIVES
 from refiner.losses.motion import motion_loss
 from refiner.losses.penalties import gradient_penalty, r1_penalty

@@ -4,7 +4,7 @@ import pytest
 
 from refiner.config.yaml_files import read_configuration, write_configuration
 from refiner.core.errors import ConfigurationError
-from refiner.gaze.configuration import GazeConfiguration
+from refiner.gaze.config import GazeConfiguration
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ import torch
 
 from refiner.core.errors import DataError, OutputError
 from refiner.data.labels.tables import read_labels, write_labels
-from refiner.gaze.centring import centre_estimator
-from refiner.gaze.configuration import GazeConfiguration
-from refiner.gaze.estimator_files import load_estimator, save_estimator
-from refiner.gaze.estimators import GazeNetwork, HeadPose
+from refiner.gaze.bias_correction import centre_estimator
+from refiner.gaze.config import GazeConfiguration
+from refiner.gaze.networks.estimators import GazeNetwork, HeadPose
+from refiner.gaze.networks.file import load_estimator, save_estimator
 from refiner.gaze.prediction import GazeEstimator, predict_all
 from refiner.gaze.training import train_estimator
 

@@ -52,7 +52,7 @@ class GazeAugmentationSection(Section):
 
 
 class NeighboursSection(Section):
-    """The k-nearest-neighbour baseline; see refiner.gaze.neighbours."""
+    """The k-nearest-neighbour baseline; see refiner.gaze.networks.knn."""
 
     count: int = Field(50, ge=1)
     """Neighbours whose gaze is averaged."""
@@ -66,7 +66,7 @@ class GazeConfiguration(Section):
     seed: int = Field(0, ge=0)
     """Every random choice follows from it."""
     network: Literal["small", "resnet", "lenet", "paper", "knn"] = "small"
-    """By its name in refiner.gaze.estimators.ESTIMATORS, or knn: nearest neighbours, which need no steps."""
+    """By its name in refiner.gaze.networks.estimators.ESTIMATORS, or knn: nearest neighbours, which need no steps."""
     size: tuple[int, int] = (36, 60)
     """Height and width of the images; others of nearly the same shape are resized to it."""
     head_pose: Literal[False, True, "yaw"] = False
@@ -83,7 +83,7 @@ class GazeConfiguration(Section):
     batch_size: int = Field(64, ge=1)
     """Images in an update."""
     loss: Literal["angular", "smooth_l1"] = "angular"
-    """By its name in refiner.gaze.losses.LOSSES."""
+    """By its name in refiner.gaze.learner.LOSSES."""
     ema_decay: float = Field(0.99, ge=0, lt=1)
     """Decay of a running mean of the weights, which is then what is judged and saved; 0 takes the weights."""
     patience: int = Field(0, ge=0)

@@ -6,8 +6,8 @@ import safetensors.torch
 import torch
 
 from refiner.core.errors import DataError
-from refiner.gaze.estimator_files import load_estimator, save_estimator
-from refiner.gaze.estimators import GazeNetwork
+from refiner.gaze.networks.estimators import GazeNetwork
+from refiner.gaze.networks.file import load_estimator, save_estimator
 
 DESIGN = {"network": "small", "size": [16, 24], "head_pose": False, "standardize": True}
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from refiner.gaze.neighbours import NearestNeighbours
+from refiner.gaze.networks.knn import NearestNeighbours
 from refiner.models.regressor import SmallRegressor
 
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from refiner.core.errors import DataError
-from refiner.gaze.estimator_files import EstimatorFile, load_estimator
-from refiner.gaze.estimators import GazeNetwork
+from refiner.gaze.networks.estimators import GazeNetwork
+from refiner.gaze.networks.file import EstimatorFile, load_estimator
 from refiner.images.arrays import LUMA
 
 

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from refiner.data.labels.angles import Angles
-from refiner.gaze.estimators import ESTIMATORS
+from refiner.gaze.networks.estimators import ESTIMATORS
 from refiner.models.regressor import fit_regressor, predict
 
 
@@ -22,7 +22,7 @@ def fit_estimator(
         gaze: (N, 2), pitch and yaw in radians.
         steps: updates, each on 64 images.
         seed: everything follows from it.
-        network: a name in :data:`refiner.gaze.estimators.ESTIMATORS`.
+        network: a name in :data:`refiner.gaze.networks.estimators.ESTIMATORS`.
 
     Returns:
         The network in evaluation mode; its outputs are (N, 2), pitch and yaw in radians.

@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from refiner.data.labels.angles import angular_error_degrees
-from refiner.gaze.estimation import fit_estimator, predict_gaze
-from refiner.gaze.estimators import ESTIMATORS, GazeNetwork, LeNetEstimator, PaperEstimator, build_estimator
+from refiner.gaze.networks.estimators import ESTIMATORS, GazeNetwork, LeNetEstimator, PaperEstimator, build_estimator
+from refiner.gaze.networks.fit import fit_estimator, predict_gaze
 from refiner.models.refiner import parameter_count
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from refiner.gaze.neighbours import NearestNeighbours
+from refiner.gaze.networks.knn import NearestNeighbours
 
 
 def test_against_plain_arithmetic() -> None:

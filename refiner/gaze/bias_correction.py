@@ -15,7 +15,7 @@ import torch
 from refiner.core.errors import DataError, OutputError
 from refiner.core.files import check_apart
 from refiner.data.labels.angles import Angles
-from refiner.gaze.estimator_files import EstimatorFile, load_estimator, save_estimator
+from refiner.gaze.networks.file import EstimatorFile, load_estimator, save_estimator
 from refiner.gaze.prediction import GazeEstimator, predict_all
 
 

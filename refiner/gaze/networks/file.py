@@ -15,8 +15,8 @@ import torch
 
 from refiner.core.errors import DataError
 from refiner.core.files import check_regular, write_bytes
-from refiner.gaze.estimators import GazeNetwork, build_estimator
-from refiner.gaze.neighbours import NearestNeighbours
+from refiner.gaze.networks.estimators import GazeNetwork, build_estimator
+from refiner.gaze.networks.knn import NearestNeighbours
 from refiner.runs.folder import ESTIMATOR_FILE
 
 FORMAT_VERSION = 1
@@ -56,7 +56,7 @@ def save_estimator(
     Args:
         path: the file, usually ``estimator.safetensors``.
         weights: state of the network.
-        architecture: the arguments of :func:`refiner.gaze.estimators.build_estimator`.
+        architecture: the arguments of :func:`refiner.gaze.networks.estimators.build_estimator`.
         equalize: whether images are equalised before the network sees them.
         mean_gaze: of the training labels, pitch and yaw in radians: the baseline of every test.
         training: summary of the training: settings and steps, no clock times.

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from refiner.config.training import TrainingConfiguration
-from refiner.consistency import FrozenEstimator, load_frozen_estimator
 from refiner.core.errors import DataError
 from refiner.core.rng import torch_generator
-from refiner.gaze.estimator_files import load_estimator, save_estimator
-from refiner.gaze.estimators import GazeNetwork, HeadPose
+from refiner.gaze.networks.estimators import GazeNetwork, HeadPose
+from refiner.gaze.networks.file import load_estimator, save_estimator
+from refiner.gaze.networks.frozen import FrozenEstimator, load_frozen_estimator
 from refiner.losses.self_regularization import consistency_loss
 from refiner.training.methods.simgan import Game
 

@@ -1,0 +1,1 @@
+"""Gaze networks, the estimator file, and estimators that are fitted in seconds."""
