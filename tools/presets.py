@@ -14,8 +14,8 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from refiner.benchmark_work import PLAIN, network_work
-from refiner.benchmarking import compare
+from refiner.benchmark.benchmark import compare
+from refiner.benchmark.workloads import PLAIN, network_work
 from refiner.config.training import TrainingConfiguration
 from refiner.config.yaml_files import read_configuration
 from refiner.core.environment import environment

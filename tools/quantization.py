@@ -17,7 +17,7 @@ import click
 import numpy as np
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-from refiner.benchmarking import compare
+from refiner.benchmark.benchmark import compare
 from refiner.core.devices import computes_bf16, default_threads
 from refiner.core.environment import environment
 from refiner.core.files import write_text

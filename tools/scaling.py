@@ -17,8 +17,8 @@ from typing import Any
 import click
 import numpy as np
 
-from refiner.benchmark_work import run_refine
-from refiner.benchmarking import compare
+from refiner.benchmark.benchmark import compare
+from refiner.benchmark.workloads import run_refine
 from refiner.core.environment import environment, processor
 from refiner.core.files import write_text
 from refiner.data.convert import Conversion, convert

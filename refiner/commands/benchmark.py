@@ -37,7 +37,7 @@ def command(
       refiner benchmark --device cuda --json > speed.json
       refiner benchmark --profile
     """
-    from refiner.benchmarking import benchmark
+    from refiner.benchmark.benchmark import benchmark
     from refiner.core.environment import environment
 
     if profile:
@@ -65,10 +65,10 @@ def command(
 
 def _profile(size: tuple[int, int], device: str, as_json: bool) -> None:
     """Operations of the networks by PyTorch, and of a step of training."""
-    from refiner.benchmark_work import network_work, own_networks, training_work
+    from refiner.benchmark.baseline import plain_work
+    from refiner.benchmark.profiling import profile_work
+    from refiner.benchmark.workloads import network_work, own_networks, training_work
     from refiner.core.devices import resolve_device
-    from refiner.plain_network import plain_work
-    from refiner.profiling import profile_work
 
     device = resolve_device(device)
     networks = network_work(device, size, own_networks(), plain=plain_work)[0]

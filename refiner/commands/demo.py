@@ -54,7 +54,7 @@ def _run_eyes(out: Path, *, long: bool, **options: Any) -> tuple[dict[str, Any],
     """The scale, what came out, and the rows of the table."""
     from dataclasses import asdict
 
-    from refiner.demonstration import LONG, SEEDS, SHORT, run_demo, table
+    from refiner.demos.eyes import LONG, SEEDS, SHORT, run_demo, table
 
     scale, outcome = LONG if long else SHORT, run_demo(out, long=long, **options)
     note = (
@@ -68,7 +68,7 @@ def _run_hands(out: Path, *, long: bool, **options: Any) -> tuple[dict[str, Any]
     """The same for hands."""
     from dataclasses import asdict
 
-    from refiner.hands.demonstration import SEEDS, HandScale, hand_table, run_hand_demo
+    from refiner.demos.hands import SEEDS, HandScale, hand_table, run_hand_demo
 
     scale, outcome = HandScale(), run_hand_demo(out, **options)
     note = (

@@ -12,7 +12,7 @@ from refiner.commands.options import EXISTING_PATH, REFINER_PATH, REFUSED_STATUS
 from refiner.commands.reporting import print_json, progress
 
 if TYPE_CHECKING:
-    from refiner.evaluation.evaluation import Evaluation, Settings
+    from refiner.evaluation.evaluate import Evaluation, Settings
 
 
 @click.command()
@@ -35,7 +35,7 @@ def command(renders: Path, refined: Path, photographs: Path, gate: bool, as_json
       refiner evaluate --renders renders --refined refined --photographs photographs
       refiner evaluate --renders renders --refined runs/eyes --photographs photographs --gate
     """
-    from refiner.evaluation.evaluation import evaluate
+    from refiner.evaluation.evaluate import evaluate
 
     with progress("evaluating") as advance:
         found = evaluate(

@@ -33,12 +33,12 @@ OPTIONS = (
 
 
 def evaluation_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command these options, as one argument ``settings``: :class:`refiner.evaluation.evaluation.Settings`."""
+    """Give a command these options, as one argument ``settings``: :class:`refiner.evaluation.evaluate.Settings`."""
 
     @functools.wraps(command)
     def wrapped(*, points: str | None, mask: Path | None, **options: Any) -> None:
         from refiner.data.labels.regions import LabelRegion
-        from refiner.evaluation.evaluation import Settings
+        from refiner.evaluation.evaluate import Settings
 
         names = ("labelled", "estimators", "group", "most", "seed", "device")
         chosen = {name: options.pop(name) for name in names}

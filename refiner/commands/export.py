@@ -30,10 +30,10 @@ def command(refiner: Path, out: Path, card: bool, verdict: Path | None, overwrit
       refiner export runs/eyes eyes.onnx
       refiner export runs/eyes shared/refiner.safetensors --card --verdict verdict.json
     """
-    from refiner.cards import card_place, model_card, read_verdict
     from refiner.core.files import write_text
     from refiner.inference.backends.export import export_refiner
     from refiner.models.refiner_file import load_refiner
+    from refiner.report.model_card import card_place, model_card, read_verdict
 
     if verdict is not None and not card:
         raise click.UsageError("--verdict goes into the card; add --card")

@@ -123,7 +123,7 @@ def evaluate(
             loaded, data, cluster=cluster, by=by, seed=seed, report=lambda done, total: advance(done, total, "")
         )
     if plots:
-        from refiner.gaze.plots import write_plots
+        from refiner.report.gaze_plots import write_plots
 
         for file in write_plots(plots, test):
             click.echo(f"{file}: written", err=True)

@@ -10,7 +10,7 @@ from refiner.commands.options import ANY_PATH, EXISTING_PATH, REFINER_PATH
 from refiner.commands.reporting import progress
 
 if TYPE_CHECKING:
-    from refiner.evaluation.evaluation import Settings
+    from refiner.evaluation.evaluate import Settings
 
 
 @click.command()

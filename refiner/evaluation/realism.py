@@ -8,7 +8,7 @@ from torch import Tensor
 
 from refiner.core.errors import DataError
 from refiner.core.rng import derived_seed, numpy_generator
-from refiner.evaluation.figures import Figure
+from refiner.evaluation.measurement import Figure
 from refiner.evaluation.samples import halves
 from refiner.metrics.distances import diversity, kernel_distance, sliced_wasserstein, spectrum_distance
 from refiner.metrics.intervals import Interval, seed_interval

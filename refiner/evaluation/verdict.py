@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from refiner.data.labels.drift import LabelDrift
-from refiner.evaluation.figures import Figure
+from refiner.evaluation.measurement import Figure
 
 Decision = Literal["use", "use with rejection", "do not use"]
 

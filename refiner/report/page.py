@@ -13,7 +13,7 @@ import torch
 from refiner.core.environment import environment
 from refiner.core.files import write_text
 from refiner.core.rng import numpy_generator
-from refiner.evaluation.evaluation import Evaluation
+from refiner.evaluation.evaluate import Evaluation
 from refiner.metrics.memorization import nearest
 from refiner.report.curves import training_curves
 from refiner.report.pictures import Pair, difference_uri, grey_uri

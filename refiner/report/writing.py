@@ -8,7 +8,7 @@ from refiner.config.training import TrainingConfiguration
 from refiner.config.yaml_files import read_configuration
 from refiner.core.errors import DataError
 from refiner.core.files import read_json_lines
-from refiner.evaluation.evaluation import Settings, evaluate
+from refiner.evaluation.evaluate import Settings, evaluate
 from refiner.models.lookup import find_refiner
 from refiner.models.refiner_file import load_refiner
 from refiner.report.page import Origin, write_report, write_turing_test
@@ -33,7 +33,7 @@ def report_on(
         run: a run folder, a refiner file, or the name of a ready refiner.
         out: folder of the pages; None takes the run, or where the work is done.
         renders, photographs: data sets; None takes those of the run.
-        settings, report: see :func:`refiner.evaluation.evaluation.evaluate`.
+        settings, report: see :func:`refiner.evaluation.evaluate.evaluate`.
         trials: guesses of the Turing test.
 
     Returns:

@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from refiner import demonstration
 from refiner.commands import main
-from refiner.demonstration import Scale
+from refiner.demos import eyes as demonstration
+from refiner.demos.eyes import Scale
 
 SMALL = Scale(renders=160, photographs=80, test_photographs=40, training_steps=4, estimator_steps=6)
 

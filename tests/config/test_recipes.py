@@ -10,7 +10,7 @@ import yaml
 from refiner.config.training import TrainingConfiguration
 from refiner.config.yaml_files import read_configuration
 from refiner.core.files import read_json_lines
-from refiner.demonstration import RECIPE, SHORT
+from refiner.demos.eyes import RECIPE, SHORT
 from refiner.gaze.config import GazeConfiguration
 from refiner.gaze.learner import build_network
 from refiner.losses.self_regularization import self_regularization_loss

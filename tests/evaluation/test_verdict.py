@@ -3,7 +3,7 @@
 import pytest
 
 from refiner.data.labels.drift import LabelDrift
-from refiner.evaluation.figures import Figure
+from refiner.evaluation.measurement import Figure
 from refiner.evaluation.verdict import Decision, judge
 from refiner.metrics.intervals import Interval
 

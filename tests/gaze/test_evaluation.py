@@ -11,9 +11,9 @@ from refiner.gaze.data import LabelledPatches, load_patches
 from refiner.gaze.evaluation import evaluate_estimators
 from refiner.gaze.networks.estimators import GazeNetwork, HeadPose
 from refiner.gaze.networks.file import EstimatorFile
-from refiner.gaze.plots import write_plots
 from refiner.gaze.prediction import GazeEstimator
 from refiner.metrics.intervals import bootstrap_interval, seed_interval
+from refiner.report.gaze_plots import write_plots
 
 
 class Known:

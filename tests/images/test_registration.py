@@ -9,7 +9,7 @@ from torch import Tensor
 
 from refiner.config.training import TrainingConfiguration
 from refiner.data.output.records_writer import write_folder
-from refiner.demonstration import RECIPE
+from refiner.demos.eyes import RECIPE
 from refiner.eyes import EyeParameters, StandInCamera, render_eyes, stand_in_parameters
 from refiner.eyes.scene.parameters import PlacementRanges
 from refiner.eyes.unityeyes_writer import rendered_records

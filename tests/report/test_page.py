@@ -14,8 +14,8 @@ from torch.nn import functional
 from refiner.core.errors import OutputError
 from refiner.core.rng import torch_generator
 from refiner.data.labels.drift import LabelDrift
-from refiner.evaluation.evaluation import Evaluation
-from refiner.evaluation.figures import Figure
+from refiner.evaluation.evaluate import Evaluation
+from refiner.evaluation.measurement import Figure
 from refiner.evaluation.verdict import Verdict
 from refiner.metrics.intervals import Interval
 from refiner.report.page import SHOWN, Origin, write_report, write_turing_test

@@ -6,8 +6,8 @@ import pytest
 import yaml
 
 from refiner.core.errors import OutputError
+from refiner.demos.hands import RECIPE, SEEDS, HandScale, hand_table, run_hand_demo
 from refiner.hands import demonstration
-from refiner.hands.demonstration import RECIPE, SEEDS, HandScale, hand_table, run_hand_demo
 from refiner.images.io import read_image
 
 SCALE = HandScale(renders=70, photographs=130, test_photographs=20, training_steps=2, estimator_steps=2)

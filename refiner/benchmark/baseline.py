@@ -25,7 +25,7 @@ class PlainNetwork:
     """
 
     def __init__(self, shape: tuple[int, ...], device: str) -> None:
-        command = [sys.executable, "-m", "refiner.plain_network", device, *map(str, shape)]
+        command = [sys.executable, "-m", "refiner.benchmark.baseline", device, *map(str, shape)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def __call__(self) -> int:

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 import pytest
 from click.testing import CliRunner
 
-from refiner import benchmark_work, benchmarking
-from refiner.benchmark_work import NETWORKS, PLAIN, network_work
-from refiner.benchmarking import Benchmark, benchmark
+from refiner.benchmark import benchmark as benchmarking
+from refiner.benchmark import workloads as benchmark_work
+from refiner.benchmark.baseline import PlainNetwork
+from refiner.benchmark.benchmark import Benchmark, benchmark
+from refiner.benchmark.workloads import NETWORKS, PLAIN, network_work
 from refiner.commands import main
 from refiner.core.errors import OutputError
 from refiner.inference.backends.base import Backend
@@ -17,7 +19,6 @@ from refiner.inference.backends.torch_backend import is_compiled
 from refiner.models.architecture import RefinerArchitecture
 from refiner.models.refiner import RefinerNetwork
 from refiner.models.refiner_file import RefinerFile
-from refiner.plain_network import PlainNetwork
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from refiner.data.labels.records import Labels
-from refiner.evaluation.preservation import measure_preservation
+from refiner.evaluation.label_preservation import measure_preservation
 from refiner.eyes import EyeParameters, render_eyes
 
 

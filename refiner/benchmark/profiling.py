@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from torch.profiler import ProfilerActivity, profile
 
-from refiner.benchmark_work import Work
+from refiner.benchmark.workloads import Work
 
 REPEATS = 3
 
@@ -27,7 +27,7 @@ def profile_work(work: Work, *, device: str) -> dict[str, list[Operation]]:
     """The operations of each, those that take most first.
 
     Args:
-        work: by name, see :mod:`refiner.benchmark_work`; only what PyTorch computes is seen.
+        work: by name, see :mod:`refiner.benchmark.workloads`; only what PyTorch computes is seen.
         device: ``cpu`` or ``cuda``, whose time is told.
     """
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device == "cuda" else [])]

@@ -13,7 +13,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from refiner.data.labels.angles import Angles, angular_error_degrees
-from refiner.evaluation.figures import Figure
+from refiner.evaluation.measurement import Figure
 from refiner.gaze.evaluation import mean_predictor_error
 from refiner.gaze.networks.fit import fit_estimator, predict_gaze
 from refiner.metrics.intervals import bootstrap_interval, seed_interval

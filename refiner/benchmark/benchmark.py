@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from refiner.benchmark_work import (
+from refiner.benchmark.workloads import (
     NETWORKS,
     PLAIN,
     Work,
@@ -60,7 +60,7 @@ class Benchmark:
         size: (height, width) of the images.
         rates: of networks, of whole jobs and of training.
         absent: backends that were not measured, and why.
-        job_mib: largest memory of all processes of a whole job, in MiB; see :class:`refiner.memory.PeakMemory`.
+        job_mib: largest memory of all processes of a whole job, in MiB; see :mod:`refiner.benchmark.peak_memory`.
         card_mib: largest memory on the card, where that is the device.
     """
 

@@ -15,11 +15,11 @@ from refiner.data.labels.drift import LabelDrift, measure_label_drift
 from refiner.data.labels.records import column_values
 from refiner.data.labels.regions import ANYTHING, LabelRegion
 from refiner.evaluation.features import load_features
-from refiner.evaluation.figures import Figure
-from refiner.evaluation.preservation import measure_preservation
+from refiner.evaluation.label_preservation import measure_preservation
+from refiner.evaluation.measurement import Figure
 from refiner.evaluation.realism import measure_realism
 from refiner.evaluation.samples import Sample, read_sample
-from refiner.evaluation.usefulness import measure_disagreement, measure_error, train_estimators
+from refiner.evaluation.utility import measure_disagreement, measure_error, train_estimators
 from refiner.evaluation.verdict import Verdict, judge
 from refiner.gaze.data import eye_patch, to_levels
 from refiner.images.arrays import resize

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from refiner.evaluation.usefulness import Estimators, measure_disagreement, measure_error, train_estimators
+from refiner.evaluation.utility import Estimators, measure_disagreement, measure_error, train_estimators
 from refiner.eyes import EyeParameters, render_eyes
 
 

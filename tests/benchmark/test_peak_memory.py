@@ -4,7 +4,7 @@ import subprocess
 import sys
 import time
 
-from refiner.memory import INTERVAL, PeakMemory
+from refiner.benchmark.peak_memory import INTERVAL, PeakMemory
 
 MIB = 2**20
 TAKES_300 = [sys.executable, "-c", f"import time; taken = b'x' * {300 * MIB}; time.sleep(1)"]

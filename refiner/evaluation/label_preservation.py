@@ -16,7 +16,7 @@ from refiner.data.labels.angles import angular_error_degrees
 from refiner.data.labels.drift import LabelDrift, measure_label_drift
 from refiner.data.labels.records import Labels
 from refiner.data.labels.regions import MASK, PUPIL
-from refiner.evaluation.figures import Figure
+from refiner.evaluation.measurement import Figure
 from refiner.metrics.intervals import Interval, bootstrap_interval
 
 Estimate = Callable[[Tensor], Any]

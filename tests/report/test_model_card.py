@@ -8,11 +8,11 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from refiner.cards import model_card
 from refiner.commands import main
 from refiner.config.training import TrainingConfiguration
 from refiner.data.convert import Conversion, convert
 from refiner.models.refiner_file import load_refiner
+from refiner.report.model_card import model_card
 from refiner.training.loop import train
 
 VERDICT: dict[str, Any] = {

@@ -12,6 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from refiner.benchmark.baseline import PlainNetwork
+from refiner.benchmark.peak_memory import PeakMemory
 from refiner.config.training import TrainingConfiguration
 from refiner.core.devices import choose_precision, keep_freed_memory
 from refiner.core.errors import DeviceError, OutputError
@@ -24,11 +26,9 @@ from refiner.images.io import write_image
 from refiner.inference.backends.base import Array
 from refiner.inference.backends.batching import batch_size
 from refiner.inference.backends.registry import BACKENDS, open_backend
-from refiner.memory import PeakMemory
 from refiner.models.lookup import ready_refiners
 from refiner.models.refiner import RefinerNetwork
 from refiner.models.refiner_file import RefinerFile, load_refiner, save_refiner
-from refiner.plain_network import PlainNetwork
 from refiner.training.methods.build import training_trial
 from refiner.training.methods.simgan import Game
 

@@ -15,8 +15,8 @@ from refiner.core.errors import DataError
 from refiner.core.rng import torch_generator
 from refiner.data.output.records_writer import write_folder
 from refiner.evaluation import evaluation
-from refiner.evaluation.evaluation import Evaluation, Settings, evaluate
-from refiner.evaluation.usefulness import train_estimators
+from refiner.evaluation.evaluate import Evaluation, Settings, evaluate
+from refiner.evaluation.utility import train_estimators
 from refiner.eyes import EyeParameters, StandInCamera, stand_in_parameters
 from refiner.eyes.unityeyes_writer import rendered_records
 from refiner.images.arrays import grey_levels

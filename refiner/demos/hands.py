@@ -15,8 +15,8 @@ from refiner.core.files import write_text
 from refiner.data.labels.records import column_values
 from refiner.data.labels.regions import LabelRegion
 from refiner.data.labels.tables import LABELS_FILE, read_labels
-from refiner.demonstration import Report, claim, read_all, write_records, write_sheet
-from refiner.evaluation.evaluation import Settings, evaluate
+from refiner.demos.eyes import Report, claim, read_all, write_records, write_sheet
+from refiner.evaluation.evaluate import Settings, evaluate
 from refiner.hands.joint_estimator import find_joints, fit_joints, share_within
 from refiner.hands.rendering import rendered_hands
 from refiner.hands.skeleton import HandRanges, stand_in_hands

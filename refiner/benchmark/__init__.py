@@ -1,0 +1,1 @@
+"""How fast this machine refines and trains."""

@@ -1,0 +1,1 @@
+"""The demos: everything at once on rendered eyes and hands."""
