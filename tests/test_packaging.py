@@ -70,5 +70,5 @@ def test_what_is_no_code_is_installed_too() -> None:
     patterns = ["py.typed", *settings["package-data"]["refiner"]]  # setuptools takes py.typed by itself
     files = [path.relative_to(ROOT / "refiner") for path in (ROOT / "refiner").rglob("*") if path.is_file()]
     others = [path for path in files if path.suffix not in (".py", ".pyc")]
-    assert Path("ready/stand-in.refiner.safetensors") in others
+    assert Path("pretrained/demo.refiner.safetensors") in others
     assert [path for path in others if not any(path.match(pattern) for pattern in patterns)] == []

@@ -28,7 +28,7 @@ from refiner.inference.backends.base import Array
 from refiner.inference.backends.export import to_onnx
 from refiner.inference.backends.openvino_backend import run_requests
 from refiner.inference.backends.registry import open_backend
-from refiner.models.lookup import ready_refiners
+from refiner.models.lookup import pretrained_refiners
 from refiner.models.refiner_file import RefinerFile, load_refiner
 
 SIZE, BATCH, BATCHES = (36, 60), 64, 8
@@ -45,7 +45,7 @@ Run = Callable[[Array], Array]
 @click.option("--seconds", type=click.FloatRange(0), default=1.0, help="Least time of a measurement.")
 def main(out: Path, repeats: int, seconds: float) -> None:
     """Measure, and write OUT."""
-    refiner = load_refiner(ready_refiners()["stand-in"])
+    refiner = load_refiner(pretrained_refiners()["demo"])
     renders = rendered_records(EyeParameters(), 2 * BATCH * BATCHES, seed=9, size=SIZE)
     batches = np.split(np.stack([to_planes(render.image, 1) for render in renders]), 2 * BATCHES)
     known, unseen = batches[:BATCHES], batches[BATCHES:]  # scales are from the first

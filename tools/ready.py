@@ -2,7 +2,7 @@
 
 A refiner of the stand-in camera to try, and the gaze estimator that ``refiner evaluate`` looks through. Both know our
 own renders and our own stand-in photographs alone, so that the files carry nobody's licence. Some ten minutes on two
-cores; the same command again goes on. ``refiner/ready`` holds what this wrote.
+cores; the same command again goes on. ``refiner/pretrained`` holds what this wrote.
 """
 
 import shutil
@@ -13,10 +13,10 @@ import click
 from refiner.commands import main as refiner_command
 from refiner.config.training import TrainingConfiguration
 from refiner.config.yaml_files import read_configuration
-from refiner.evaluation.features import ready_estimator
+from refiner.evaluation.features import pretrained_estimator
 from refiner.gaze.config import GazeConfiguration
 from refiner.gaze.training import train_estimator
-from refiner.models.lookup import READY
+from refiner.models.lookup import PRETRAINED
 from refiner.training.loop import train
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -29,14 +29,14 @@ def main(out: Path) -> None:
     data = {"renders": out / "renders.h5", "photographs": out / "photographs.h5"}
     _render(data["renders"], "--count", "8000", "--seed", "100")
     _render(data["photographs"], "--count", "4000", "--seed", "101", "--stand-in")
-    READY.mkdir(exist_ok=True)
+    PRETRAINED.mkdir(exist_ok=True)
     settings = [f"data.{name}={path}" for name, path in data.items()]
     refiner = read_configuration(CONFIGS / "eyes.yaml", TrainingConfiguration, overrides=settings)
-    shutil.copyfile(train(refiner, out / "run"), READY / "stand-in.refiner.safetensors")
+    shutil.copyfile(train(refiner, out / "run"), PRETRAINED / "demo.refiner.safetensors")
     # Standardized, since it is to look at images of any exposure.
     settings = [f"data.train=[{data['renders']}]", "equalize=false", "standardize=true"]
     estimator = read_configuration(CONFIGS / "gaze.yaml", GazeConfiguration, overrides=settings)
-    shutil.copyfile(train_estimator(estimator, out / "estimator"), ready_estimator())
+    shutil.copyfile(train_estimator(estimator, out / "estimator"), pretrained_estimator())
 
 
 def _render(store: Path, *options: str) -> None:

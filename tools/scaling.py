@@ -32,7 +32,7 @@ from refiner.inference.backends.autoselect import backend_for
 from refiner.inference.backends.base import Array, Backend
 from refiner.inference.backends.registry import open_backend
 from refiner.inference.plan import job_extent
-from refiner.models.lookup import ready_refiners
+from refiner.models.lookup import pretrained_refiners
 from refiner.models.refiner_file import RefinerFile, load_refiner
 
 SIZE = (36, 60)
@@ -52,7 +52,7 @@ REPEATS = 5
 @click.option("--seconds", type=click.FloatRange(0), default=0.5, help="Least time of each batch size, in each turn.")
 def main(out: Path, largest: int, pixels: int, distinct: int, seconds: float) -> None:
     """Measure, and write OUT."""
-    refiner = load_refiner(ready_refiners()["stand-in"])
+    refiner = load_refiner(pretrained_refiners()["demo"])
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         stores = _Stores(folder, distinct)
@@ -119,7 +119,7 @@ class _Stores:
 def _job(folder: Path, source: Path, backend: str, workers: int | None = None) -> dict[str, float]:
     """Seconds and memory of a whole job, store to store, by the command from its start to its end."""
     out = folder / f"refined-{time.monotonic_ns()}.h5"
-    options = ["--refiner", "stand-in", "--device", "cpu", "--backend", backend]
+    options = ["--refiner", "demo", "--device", "cpu", "--backend", backend]
     start = time.perf_counter()
     mib = run_refine(source, out, *options, *([] if workers is None else ["--workers", str(workers)]))
     seconds = time.perf_counter() - start

@@ -34,10 +34,10 @@ from refiner.inference.folder import TASK_IMAGES
 from refiner.inference.folder_worker import FileRefinement, FileTask
 from refiner.inference.plan import job_extent
 from refiner.inference.refiner import RefinerSource
-from refiner.models.lookup import ready_refiners
+from refiner.models.lookup import pretrained_refiners
 from refiner.models.refiner_file import load_refiner, refiner_digest
 
-READY = ready_refiners()["stand-in"]
+PRETRAINED = pretrained_refiners()["demo"]
 WHOLE = "all of it, as one process does it"
 OWN = "the command's own process"
 
@@ -53,8 +53,8 @@ def main(out: Path, images: int, repeats: int) -> None:
         renders = folder / "renders"
         records = rendered_records(EyeParameters(), images, seed=0)
         write_folder(renders, records, images, labelled=True, report=lambda done, total: None)
-        backend = backend_for(job_extent(renders), load_refiner(READY), device="cpu")
-        work = _Work(renders, RefinerSource(READY, refiner_digest(READY), "cpu", backend, 1))
+        backend = backend_for(job_extent(renders), load_refiner(PRETRAINED), device="cpu")
+        work = _Work(renders, RefinerSource(PRETRAINED, refiner_digest(PRETRAINED), "cpu", backend, 1))
         found: dict[str, list[float]] = {}
         for repeat in range(repeats + 1):  # the first warms up
             for stage, seconds in work.once(folder / str(repeat)).items():
@@ -136,7 +136,7 @@ class _Work:
 
     def _command(self, out: Path) -> float:
         """Seconds of a processor that the command takes itself, while its workers refine."""
-        options = ["--refiner", "stand-in", "--device", "cpu", "--backend", self.source.backend, "--workers", "2"]
+        options = ["--refiner", "demo", "--device", "cpu", "--backend", self.source.backend, "--workers", "2"]
         command = [sys.executable, "-m", "refiner", "--quiet", "refine", str(self.renders), str(out), *options]
         job = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         _, status, usage = os.wait4(job.pid, 0)

@@ -52,7 +52,7 @@ def main(page: Path, seed: int) -> None:
     """Measure, and write the page's tables and the picture beside it."""
     batch = render_eyes(EyeParameters(images_per_person=1), range(COUNT), seed=seed)
     renders, pupils = batch.images, batch.pupil
-    refined = Refiner.load("stand-in", device="cpu")(renders)
+    refined = Refiner.load("demo", device="cpu")(renders)
     rows, columns = torch.arange(renders.shape[2]).view(-1, 1), torch.arange(renders.shape[3])
     near = torch.hypot(columns - pupils[:, 0].view(-1, 1, 1), rows - pupils[:, 1].view(-1, 1, 1))[:, None] < 7
     lines = ["| planted | area under the ROC, labelled | rejected at 1 | area, no labels | rejected at 1 |"]

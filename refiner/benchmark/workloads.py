@@ -26,15 +26,15 @@ from refiner.images.io import write_image
 from refiner.inference.backends.base import Array
 from refiner.inference.backends.batching import batch_size
 from refiner.inference.backends.registry import BACKENDS, open_backend
-from refiner.models.lookup import ready_refiners
+from refiner.models.lookup import pretrained_refiners
 from refiner.models.refiner import RefinerNetwork
 from refiner.models.refiner_file import RefinerFile, load_refiner, save_refiner
 from refiner.training.methods.build import training_trial
 from refiner.training.methods.simgan import Game
 
-PAPER, READY = "paper's network, ", "ready refiner, "
+PAPER, PRETRAINED = "paper's network, ", "pretrained refiner, "
 
-NETWORKS = (PAPER, READY)
+NETWORKS = (PAPER, PRETRAINED)
 """How the names of measurements begin, by network."""
 
 PLAIN = f"{PAPER}plain fp32"
@@ -92,7 +92,7 @@ def _batch(network: RefinerFile, device: str, size: tuple[int, int]) -> Array:
 
 
 def _refiner(title: str) -> RefinerFile:
-    return load_refiner(ready_refiners()["stand-in"]) if title == READY else RefinerFile.of(RefinerNetwork())
+    return load_refiner(pretrained_refiners()["demo"]) if title == PRETRAINED else RefinerFile.of(RefinerNetwork())
 
 
 def _run(compute: Callable[[Array], Array], images: Array) -> int:
@@ -175,7 +175,7 @@ def start_work() -> dict[str, Callable[[], int]]:
         with tempfile.TemporaryDirectory() as folder:
             render = Path(folder) / "eye.png"
             write_image(render, np.zeros((36, 60), np.uint8))
-            return run("-m", "refiner", "refine", str(render), str(render.with_name("r.png")), "--refiner", "stand-in")
+            return run("-m", "refiner", "refine", str(render), str(render.with_name("r.png")), "--refiner", "demo")
 
     return {"importing torch": partial(run, "-c", "import torch"), "refining one image, from a cold shell": refine_one}
 

@@ -57,12 +57,12 @@ class RefinerPath(click.Path):
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
         """The path, or the name as it is."""
         from refiner.models.hub import fetch_refiner, is_address
-        from refiner.models.lookup import ready_refiners
+        from refiner.models.lookup import pretrained_refiners
 
         if is_address(str(value)):
             return fetch_refiner(str(value))
         if not Path(value).exists():
-            names = ready_refiners()
+            names = pretrained_refiners()
             if str(value) in names:
                 return Path(value)
             known = f"the name of a ready refiner ({', '.join(names)}), nor an address hf://OWNER/NAME"

@@ -17,11 +17,11 @@ from refiner.data.labels.regions import PUPIL, LabelRegion, are_points
 from refiner.evaluation.samples import Sample
 from refiner.gaze.networks.estimators import GazeNetwork
 from refiner.gaze.networks.file import load_estimator
-from refiner.models.lookup import READY
+from refiner.models.lookup import PRETRAINED
 from refiner.models.regressor import SmallRegressor, fit_regressor
 
 EYES = "eyes.estimator.safetensors"
-"""The gaze estimator that comes with the package, below :data:`refiner.models.lookup.READY`."""
+"""The gaze estimator that comes with the package, below :data:`refiner.models.lookup.PRETRAINED`."""
 
 STEPS = 400
 """Updates of a network that is trained on the user's renders."""
@@ -33,9 +33,9 @@ Estimate = Callable[[Tensor], Any]
 """(N, 1, H, W) in [-1, 1] to (N, 2), pitch and yaw in radians."""
 
 
-def ready_estimator() -> Path:
+def pretrained_estimator() -> Path:
     """The file of the gaze estimator that comes with the package."""
-    return READY / EYES
+    return PRETRAINED / EYES
 
 
 def load_features(renders: Sample, *, region: LabelRegion, seed: int) -> tuple[Features, Estimate | None]:
@@ -53,7 +53,7 @@ def load_features(renders: Sample, *, region: LabelRegion, seed: int) -> tuple[F
     point = next((name for name in names if all(are_points(row.get(name)) for row in renders.labels)), None)
     if point is not None and not any("gaze" in row for row in renders.labels):
         return _trained(renders, point, seed), None
-    network = load_estimator(ready_estimator()).network
+    network = load_estimator(pretrained_estimator()).network
     assert isinstance(network, GazeNetwork)
     trunk = network.trunk
     assert isinstance(trunk, nn.Module)

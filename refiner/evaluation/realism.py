@@ -9,11 +9,10 @@ from torch import Tensor
 from refiner.core.errors import DataError
 from refiner.core.rng import derived_seed, numpy_generator
 from refiner.evaluation.measurement import Figure
-from refiner.evaluation.samples import halves
 from refiner.metrics.distances import diversity, kernel_distance, sliced_wasserstein, spectrum_distance
 from refiner.metrics.intervals import Interval, seed_interval
 from refiner.metrics.memorization import copied
-from refiner.metrics.two_sample import Share, told_apart
+from refiner.metrics.two_sample import Share, halves, told_apart
 
 BLOCKS = 8
 """Disjoint parts of the samples; intervals are over them."""

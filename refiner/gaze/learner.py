@@ -15,7 +15,6 @@ from refiner.data.labels.angles import angular_error_degrees
 from refiner.gaze.config import GazeConfiguration
 from refiner.gaze.networks.estimators import GazeNetwork
 
-
 _ROUNDING = 0.01
 """Radians within which the angular loss is round rather than a cone (0.6 degrees)."""
 

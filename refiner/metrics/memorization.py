@@ -8,8 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from refiner.core.rng import numpy_generator
-from refiner.evaluation.samples import halves
-from refiner.metrics.two_sample import Share
+from refiner.metrics.two_sample import Share, halves
 
 NEAR = 0.01
 """Share of photographs that are nearer than this limit to a photograph of other people or days."""

@@ -5,7 +5,7 @@ Source: Lopez-Paz and Oquab 2017, arXiv:1610.06545.
 
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,8 +13,9 @@ from scipy import stats
 from torch import Tensor
 
 from refiner.core.rng import numpy_generator
-from refiner.evaluation.samples import halves
 from refiner.models.regressor import SmallRegressor, fit_regressor, predict
+
+Indices = np.ndarray[Any, np.dtype[np.int64]]
 
 
 class Share(NamedTuple):
@@ -84,3 +85,23 @@ def told_apart(
 def _as_many(sides: Sequence[Tensor], most: int) -> list[Tensor]:
     count = min(most, *map(len, sides))
     return [side[:count] for side in sides]
+
+
+def halves(count: int, groups: Sequence[str] | None, rng: np.random.Generator) -> tuple[Indices, Indices]:
+    """Indices of two halves of a data set in random order.
+
+    Args:
+        count: of images.
+        groups: person or day of each image, kept whole; None makes each its own.
+        rng: what the order is drawn from.
+
+    Raises:
+        ValueError: fewer than four images, or one group alone.
+    """
+    names = np.arange(count) if groups is None else np.asarray(groups)
+    order = rng.permutation(np.unique(names))
+    if count < 4 or len(order) < 2:
+        raise ValueError(f"{count} images of {len(order)} groups cannot be halved; expected four images of two groups")
+    first = np.isin(names, order[: len(order) // 2])
+    shuffled = rng.permutation(count)
+    return shuffled[first[shuffled]], shuffled[~first[shuffled]]

@@ -10,15 +10,15 @@ from refiner.core.errors import DataError
 REFINER_FILE = "refiner.safetensors"
 """Name of the refiner file in a run folder."""
 
-READY = Path(__file__).parent / "ready"
+PRETRAINED = Path(__file__).parents[1] / "pretrained"
 """What comes with the package, trained on procedural eyes alone: ``NAME.refiner.safetensors``, refiners to try."""
 
-_READY_SUFFIX = ".refiner.safetensors"
+_SUFFIX = ".refiner.safetensors"
 
 
-def ready_refiners() -> dict[str, Path]:
+def pretrained_refiners() -> dict[str, Path]:
     """Files of the refiners that come with the package, by name."""
-    return {file.name.removesuffix(_READY_SUFFIX): file for file in sorted(READY.glob(f"*{_READY_SUFFIX}"))}
+    return {file.name.removesuffix(_SUFFIX): file for file in sorted(PRETRAINED.glob(f"*{_SUFFIX}"))}
 
 
 def find_refiner(path: Path) -> Path:
@@ -28,7 +28,7 @@ def find_refiner(path: Path) -> Path:
         DataError: a folder without one.
     """
     if not path.exists():
-        return ready_refiners().get(str(path), path)
+        return pretrained_refiners().get(str(path), path)
     if path.is_dir():
         if not (path / REFINER_FILE).exists():
             raise DataError(f"{path}: holds no {REFINER_FILE}; expected a refiner file or the folder of a run")

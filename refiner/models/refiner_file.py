@@ -7,27 +7,23 @@ range and a summary of the training without clock times: equal runs give equal f
 import dataclasses
 import hashlib
 import itertools
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
-import safetensors
-import safetensors.numpy
-
 from refiner.core.errors import DataError
-from refiner.core.files import check_regular, write_bytes
 from refiner.models.architecture import RefinerArchitecture
 from refiner.models.lookup import find_refiner
+from refiner.models.weights_file import Array, read_weights, weights_digest, write_weights
 
 if TYPE_CHECKING:
     from refiner.models.refiner import RefinerNetwork
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
-Array = np.ndarray[Any, Any]
+KIND = "refiner"
+"""Name of the metadata entry."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +59,7 @@ class RefinerFile:
 
     def digest(self) -> str:
         """SHA-256 of the weights."""
-        total = hashlib.sha256()
-        for name, values in sorted(self.weights.items()):
-            total.update(name.encode() + values.tobytes())
-        return total.hexdigest()
+        return weights_digest(self.weights)
 
 
 def refiner_digest(path: Path) -> str:
@@ -88,9 +81,7 @@ def save_refiner(path: Path, network: "RefinerNetwork", *, training: dict[str, A
         "value_range": [-1, 1],
         "training": training,
     }
-    # One entry only: safetensors writes several in an order that varies from process to process.
-    entries = {"refiner": json.dumps(metadata, sort_keys=True)}
-    write_bytes(path, safetensors.numpy.save(_weights(network), entries), durable=True)
+    write_weights(path, KIND, _weights(network), metadata)
 
 
 def load_refiner(path: Path) -> RefinerFile:
@@ -100,27 +91,44 @@ def load_refiner(path: Path) -> RefinerFile:
         DataError: there is none, it is damaged, no refiner, or of a newer format.
     """
     path = find_refiner(path)
+    weights, metadata = read_weights(path, KIND, format_version=FORMAT_VERSION)
     try:
-        check_regular(path)
-        with safetensors.safe_open(path, framework="numpy") as file:
-            entry = (file.metadata() or {}).get("refiner")
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
-    except (OSError, TypeError, safetensors.SafetensorError) as error:
-        raise DataError(f"{path}: cannot be read as a refiner file ({error})") from error
-    if entry is None:
-        raise DataError(f"{path}: is a safetensors file, but no refiner; expected one written by refiner train")
-    try:
-        metadata = json.loads(entry)
-        if metadata["format_version"] > FORMAT_VERSION:
-            version = metadata["format_version"]
-            raise DataError(f"{path}: has format version {version}, newer than {FORMAT_VERSION}; update simgan-refiner")
+        metadata = upgrade_metadata(metadata)
         architecture = RefinerArchitecture(**metadata["architecture"])
         _check_shapes(architecture, weights)
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path}: its weights do not fit its architecture ({error})") from error
-    if not all(np.isfinite(values).all() for values in weights.values()):
-        raise DataError(f"{path}: holds weights that are not finite; its training went wrong, take another checkpoint")
     return RefinerFile(architecture, weights, metadata)
+
+
+_METHODS = {"none": "simgan", "cycle": "cyclegan", "contrast": "cut"}  # by the words of version 1
+
+
+def upgrade_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Bring the metadata of an older refiner file to this version; weights and architecture have not changed.
+
+    Version 1 called the method ``correspondence``, and the domains ``renders`` and ``photographs``.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is no such metadata.
+    """
+    if metadata["format_version"] == FORMAT_VERSION:
+        return metadata
+    training = dict(metadata["training"])
+    if "configuration" in training:
+        settings = dict(training["configuration"])
+        method = _METHODS[settings.pop("correspondence", "none")]
+        weight = settings.pop("correspondence_weight", 1.0)
+        settings["method"] = method
+        if method == "cyclegan":
+            settings["cyclegan"] = {"cycle_weight": weight, "identity_weight": 0.5}
+        elif method == "cut":
+            settings["cut"] = {"patch_nce_weight": weight}
+        if "augmentation" in settings:
+            old = settings["augmentation"]
+            settings["augmentation"] = {"synthetic": old.get("renders", []), "real": old.get("photographs", [])}
+        training["configuration"] = settings
+    return {**metadata, "format_version": FORMAT_VERSION, "training": training}
 
 
 def _check_shapes(architecture: RefinerArchitecture, weights: Mapping[str, Array]) -> None:

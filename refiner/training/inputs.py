@@ -8,10 +8,10 @@ from refiner.config.training import TrainingConfiguration
 from refiner.core.errors import ConfigurationError, DataError
 from refiner.data.augmentation import Augmentation
 from refiner.data.domains import ImageDomain, load_domain
-from refiner.gaze.networks.frozen import FrozenEstimator, load_frozen_estimator
 from refiner.models.refiner_file import RefinerFile, load_refiner
 from refiner.runs.health import PAGE
 from refiner.training.preflight import compare_domains, compare_with_estimator
+from refiner.training.task_network import TaskNetwork, load_task_network
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ class Materials(NamedTuple):
 
     domains: dict[str, ImageDomain]
     augmentations: dict[str, Augmentation]
-    task: FrozenEstimator | None = None
+    task: TaskNetwork | None = None
     weights: RefinerFile | None = None
 
     def rejected(self, configuration: TrainingConfiguration) -> dict[str, str]:
@@ -80,7 +80,7 @@ def _check_batch(configuration: TrainingConfiguration, processes: int) -> None:
         )
 
 
-def _load_domains(configuration: TrainingConfiguration, task: FrozenEstimator | None) -> dict[str, ImageDomain]:
+def _load_domains(configuration: TrainingConfiguration, task: TaskNetwork | None) -> dict[str, ImageDomain]:
     """Renders and photographs, after the pre-flight.
 
     Raises:
@@ -108,14 +108,14 @@ def _load_domains(configuration: TrainingConfiguration, task: FrozenEstimator | 
     return domains
 
 
-def _load_task(configuration: TrainingConfiguration) -> FrozenEstimator | None:
+def _load_task(configuration: TrainingConfiguration) -> TaskNetwork | None:
     """The gaze estimator whose answers should stay.
 
     Raises:
         DataError: it cannot be used.
     """
     path = configuration.data.estimator
-    return None if path is None else load_frozen_estimator(path, key="data.estimator", size=configuration.size)
+    return None if path is None else load_task_network(path, key="data.estimator", size=configuration.size)
 
 
 def _build_augmentations(

@@ -52,7 +52,7 @@ def test_unityeyes_layout_is_read_back_with_the_same_labels(tmp_path: Path) -> N
 def test_stand_in_photographs_have_no_labels(tmp_path: Path) -> None:
     result = run(tmp_path / "photographs", "--stand-in", "--count", 3)
     assert result.exit_code == 0
-    assert "stand-in" in result.stdout
+    assert "demo" in result.stdout
     assert sorted(path.suffix for path in (tmp_path / "photographs").iterdir()) == [".png"] * 3
 
 

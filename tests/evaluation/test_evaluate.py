@@ -60,7 +60,7 @@ def shifted(images: Tensor, rows: int) -> Tensor:
 def planted(name: str, data: Path) -> Tensor:
     """What a refiner of some kind makes of the renders."""
     renders = pictures(data / "renders")
-    refined = Refiner.load("stand-in", device="cpu")(renders)
+    refined = Refiner.load("demo", device="cpu")(renders)
     noise = 0.02 * torch.randn(renders.shape, generator=torch_generator(0, "noise"))
     return {
         "good": refined,
@@ -122,7 +122,7 @@ def test_a_refiner_of_rgb_is_judged_by_the_luma_of_what_it_makes(
 
 
 def test_a_good_refiner_passes_by_its_file_as_by_its_images(data: Path, tmp_path: Path) -> None:
-    found = judged(data, Path("stand-in"))
+    found = judged(data, Path("demo"))
     assert found.verdict.decision == "use"
     figures = {figure.key: figure for figure in found.figures}
     assert figures["sliced_wasserstein"].gain is not None
@@ -150,14 +150,14 @@ def test_estimators_are_trained_where_they_are_asked_for(
     monkeypatch.setattr(evaluation, "measure_realism", lambda *images, **options: [])  # tested above; takes its time
     plain = write(tmp_path / "plain", pictures(data / "photographs")[:5])
     with pytest.raises(DataError, match="plain: none of 5 images has a gaze; name labelled photographs"):
-        judged(data, Path("stand-in"), most=200, labelled=plain)
+        judged(data, Path("demo"), most=200, labelled=plain)
     asked: tuple[tuple[dict[str, object], set[str]], ...] = (
         ({}, set()),
         ({"estimators": True}, {"disagreement"}),
         ({"labelled": data / "renders"}, {"gaze_error", "disagreement"}),
     )
     for options, wanted in asked:
-        figures = judged(data, Path("stand-in"), most=200, **options).figures
+        figures = judged(data, Path("demo"), most=200, **options).figures
         assert {figure.key for figure in figures if figure.family == "usefulness"} == wanted
         assert all(figure.gain is not None for figure in figures if figure.family == "usefulness")
 

@@ -53,7 +53,7 @@ def test_roll_turns_in_the_image() -> None:
     assert np.allclose(np.ptp(up.joints, axis=0)[[1, 0]], np.ptp(aside.joints, axis=0)[:2])
 
 
-@pytest.mark.parametrize("ranges", [HandRanges(), stand_in_hands()], ids=["renders", "stand-in"])
+@pytest.mark.parametrize("ranges", [HandRanges(), stand_in_hands()], ids=["renders", "target"])
 def test_every_joint_but_the_palm_s_and_the_wrist_s_ends_a_bone(ranges: HandRanges) -> None:
     for hand in drawn(ranges, 5):
         ends = np.concatenate([hand.starts, hand.ends])

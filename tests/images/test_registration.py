@@ -128,7 +128,7 @@ def test_pupils_survive_a_refiner_of_the_demo_s_recipe(eyes: tuple, tmp_path: Pa
 
 def test_pupils_survive_the_ready_refiner(eyes: tuple) -> None:
     """And what it makes is as soft as the stand-in's photographs, where renders are sharper."""
-    refiner = Refiner.load("stand-in", device="cpu")
+    refiner = Refiner.load("demo", device="cpu")
     assert_pupils_survive(refiner, *eyes)
     images = render_eyes(PEOPLE, range(300), seed=73).images
     photographs = photographed(render_eyes(stand_in_parameters(), range(300), seed=74).images)

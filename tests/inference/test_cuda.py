@@ -17,7 +17,7 @@ from refiner.gaze.training import train_estimator
 from refiner.images.io import read_image, write_image
 from refiner.inference.refine import Summary, refine_path
 from refiner.inference.refiner import Refiner
-from refiner.models.lookup import ready_refiners
+from refiner.models.lookup import pretrained_refiners
 from refiner.models.refiner import RefinerNetwork
 from refiner.models.refiner_file import RefinerFile, load_refiner
 from refiner.training.loop import train
@@ -81,7 +81,7 @@ def test_refines_as_the_processor_does_but_for_rounding(shape: tuple[int, int], 
 
 
 def test_a_folder_refined_by_worker_processes_on_the_card_is_the_same(eyes: Path, tmp_path: Path) -> None:
-    ready = ready_refiners()["stand-in"]
+    ready = pretrained_refiners()["demo"]
     for workers in (1, 2):
         refine_path(eyes, tmp_path / str(workers), ready, device="cuda", workers=workers)
     for one in (tmp_path / "1").glob("*.png"):
@@ -89,7 +89,7 @@ def test_a_folder_refined_by_worker_processes_on_the_card_is_the_same(eyes: Path
 
 
 def test_a_folder_is_finished_by_the_device_that_began_it(eyes: Path, tmp_path: Path) -> None:
-    ready = ready_refiners()["stand-in"]
+    ready = pretrained_refiners()["demo"]
     count = len(list(eyes.glob("*.png")))
     assert refine_path(eyes, tmp_path / "out", ready, device="cuda") == Summary(count, 0, 0)
     assert refine_path(eyes, tmp_path / "out", ready, device="cuda") == Summary(0, count, 0)

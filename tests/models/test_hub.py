@@ -83,4 +83,4 @@ def test_without_the_extra_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_paths_are_no_addresses() -> None:
     assert is_address("hf://a/b")
-    assert not any(map(is_address, ("runs/eyes", "stand-in", "hf/a.safetensors", "")))
+    assert not any(map(is_address, ("runs/eyes", "demo", "hf/a.safetensors", "")))

@@ -15,7 +15,7 @@ from refiner.core.errors import DataError
 from refiner.inference.backends.export import export_refiner
 from refiner.inference.refiner import Refiner
 from refiner.models.architecture import RefinerArchitecture
-from refiner.models.lookup import REFINER_FILE, find_refiner, ready_refiners
+from refiner.models.lookup import REFINER_FILE, find_refiner, pretrained_refiners
 from refiner.models.refiner import RefinerNetwork
 from refiner.models.refiner_file import FORMAT_VERSION, load_refiner, save_refiner
 
@@ -170,11 +170,11 @@ def test_a_ready_refiner_goes_by_its_name(
 ) -> None:
     """Unless something of that name lies here."""
     monkeypatch.chdir(tmp_path)
-    assert find_refiner(Path("stand-in")) == ready_refiners()["stand-in"]
-    assert load_refiner(Path("stand-in")).metadata["training"]["step"] > 1000
-    save_refiner(Path("stand-in"), network, training={"step": 7})
-    assert find_refiner(Path("stand-in")) == Path("stand-in")
-    assert load_refiner(Path("stand-in")).metadata["training"] == {"step": 7}
+    assert find_refiner(Path("demo")) == pretrained_refiners()["demo"]
+    assert load_refiner(Path("demo")).metadata["training"]["step"] > 1000
+    save_refiner(Path("demo"), network, training={"step": 7})
+    assert find_refiner(Path("demo")) == Path("demo")
+    assert load_refiner(Path("demo")).metadata["training"] == {"step": 7}
 
 
 def test_a_file_of_an_older_release_loads_and_refines(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def board() -> ScoreBoard:
 
 
 def test_what_is_better_scores_lower(board: ScoreBoard) -> None:
-    refined = Refiner.load("stand-in", device="cpu")(board.renders)
+    refined = Refiner.load("demo", device="cpu")(board.renders)
     images = {
         "good": refined,
         "moving": refined.roll(2, dims=2),

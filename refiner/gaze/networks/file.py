@@ -4,22 +4,22 @@ Its metadata has one entry, ``estimator``, a JSON object with the format version
 images before the network sees them, and a summary of the training without clock times: equal runs give equal files.
 """
 
-import hashlib
-import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import safetensors
-import safetensors.torch
 import torch
 
 from refiner.core.errors import DataError
-from refiner.core.files import check_regular, write_bytes
 from refiner.gaze.networks.estimators import GazeNetwork, build_estimator
 from refiner.gaze.networks.knn import NearestNeighbours
+from refiner.models.weights_file import Array, read_weights, weights_digest, write_weights
 from refiner.runs.folder import ESTIMATOR_FILE
 
 FORMAT_VERSION = 1
+
+KIND = "estimator"
+"""Name of the metadata entry."""
 
 
 class EstimatorFile(NamedTuple):
@@ -36,10 +36,7 @@ class EstimatorFile(NamedTuple):
 
     def digest(self) -> str:
         """SHA-256 of the weights."""
-        total = hashlib.sha256()
-        for name, tensor in sorted(self.network.state_dict().items()):
-            total.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
-        return total.hexdigest()
+        return weights_digest(to_arrays(self.network.state_dict()))
 
 
 def save_estimator(
@@ -61,7 +58,6 @@ def save_estimator(
         mean_gaze: of the training labels, pitch and yaw in radians: the baseline of every test.
         training: summary of the training: settings and steps, no clock times.
     """
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     metadata = {
         "format_version": FORMAT_VERSION,
         "architecture": architecture,
@@ -69,9 +65,12 @@ def save_estimator(
         "mean_gaze": list(mean_gaze),
         "training": training,
     }
-    # One entry only: safetensors writes several in an order that varies from process to process.
-    whole = safetensors.torch.save(tensors, {"estimator": json.dumps(metadata, sort_keys=True)})
-    write_bytes(path, whole, durable=True)
+    write_weights(path, KIND, to_arrays(weights), metadata)
+
+
+def to_arrays(weights: Mapping[str, torch.Tensor]) -> dict[str, Array]:
+    """Return weights as contiguous arrays in the processor's memory."""
+    return {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in weights.items()}
 
 
 def load_estimator(path: Path) -> EstimatorFile:
@@ -84,20 +83,8 @@ def load_estimator(path: Path) -> EstimatorFile:
         if not (path / ESTIMATOR_FILE).exists():
             raise DataError(f"{path}: holds no {ESTIMATOR_FILE}; expected an estimator file or the folder of a run")
         path = path / ESTIMATOR_FILE
+    weights, metadata = read_weights(path, KIND, format_version=FORMAT_VERSION)
     try:
-        check_regular(path)
-        with safetensors.safe_open(path, framework="pt") as file:
-            entry = (file.metadata() or {}).get("estimator")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
-    except (OSError, safetensors.SafetensorError) as error:
-        raise DataError(f"{path}: cannot be read as an estimator file ({error})") from error
-    if entry is None:
-        raise DataError(f"{path}: is a safetensors file, but no estimator; expected one of refiner gaze train")
-    try:
-        metadata = json.loads(entry)
-        if metadata["format_version"] > FORMAT_VERSION:
-            version = metadata["format_version"]
-            raise DataError(f"{path}: has format version {version}, newer than {FORMAT_VERSION}; update simgan-refiner")
         metadata = {
             **metadata,
             "equalize": bool(metadata["equalize"]),
@@ -106,9 +93,9 @@ def load_estimator(path: Path) -> EstimatorFile:
         }
         with torch.device("meta"):  # sizes in the file must not make us allocate what its weights do not fill
             network = build_estimator(metadata["architecture"])
-        network.load_state_dict(tensors, assign=True)
+        network.load_state_dict({name: torch.from_numpy(values) for name, values in weights.items()}, assign=True)
     except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise DataError(f"{path}: its weights do not fit its architecture ({error})") from error
-    if len(metadata["mean_gaze"]) != 2 or not all(tensor.isfinite().all() for tensor in tensors.values()):
-        raise DataError(f"{path}: holds weights that are not finite; its training went wrong, take another")
+    if len(metadata["mean_gaze"]) != 2:
+        raise DataError(f"{path}: its mean_gaze has {len(metadata['mean_gaze'])} numbers, expected pitch and yaw")
     return EstimatorFile(network.eval().requires_grad_(False), metadata)

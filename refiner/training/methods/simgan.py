@@ -16,7 +16,6 @@ from torch import Tensor
 from refiner.config.training import TrainingConfiguration
 from refiner.core.errors import RunError, TrainingError
 from refiner.core.rng import Rows
-from refiner.gaze.networks.frozen import FrozenEstimator
 from refiner.losses.adversarial import OBJECTIVES
 from refiner.losses.motion import motion_loss
 from refiner.losses.penalties import gradient_penalty, r1_penalty
@@ -28,6 +27,7 @@ from refiner.runs.health import discriminator_figures, refiner_figures
 from refiner.training.methods.build import CONDITIONS, Player, architecture, build_networks, make_optimizer
 from refiner.training.methods.diffaugment import augment
 from refiner.training.methods.image_history import ImageHistory
+from refiner.training.task_network import TaskNetwork
 
 LARGEST_GAZE = 0.5
 """In radians; what is 1 to a discriminator that is told it."""
@@ -57,7 +57,7 @@ class Game:
         *,
         device: str,
         precision: str,
-        task: FrozenEstimator | None = None,
+        task: TaskNetwork | None = None,
         processes: Processes | None = None,
         purpose: str = "",
     ) -> None:

@@ -200,7 +200,7 @@ def planted() -> dict[str, tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
     torch.set_num_threads(1)
     batch = render_eyes(EyeParameters(images_per_person=1), range(300), seed=171)
     renders, pupils = batch.images, batch.pupil
-    refined = Refiner.load("stand-in", device="cpu")(renders)
+    refined = Refiner.load("demo", device="cpu")(renders)
     torch.set_num_threads(threads)
     rows, columns = torch.arange(36).view(-1, 1), torch.arange(60)
     near = torch.hypot(columns - pupils[:, 0].view(-1, 1, 1), rows - pupils[:, 1].view(-1, 1, 1))[:, None] < 7

@@ -26,7 +26,7 @@ from refiner.inference.backends.export import to_onnx, to_openvino
 from refiner.inference.backends.registry import BACKENDS, ON_CARDS, open_backend
 from refiner.inference.refiner import Refiner
 from refiner.models.architecture import RefinerArchitecture
-from refiner.models.lookup import ready_refiners
+from refiner.models.lookup import pretrained_refiners
 from refiner.models.refiner import RefinerNetwork
 from refiner.models.refiner_file import RefinerFile, save_refiner
 
@@ -66,7 +66,7 @@ def test_they_agree_with_torch_at_any_number_and_size(backend: str, name: str) -
 @pytest.mark.skipif(not NATIVE, reason="this processor only emulates bf16")
 @pytest.mark.parametrize("backend", HALVED)
 def test_bf16_stays_within_a_grey_level(backend: str) -> None:
-    ready = ready_refiners()["stand-in"]
+    ready = pretrained_refiners()["demo"]
     exact, halved = (Refiner.load(ready, device="cpu", backend=name) for name in ("torch", backend))
     images = [record.image for record in rendered_records(EyeParameters(), 20, seed=5, size=(36, 60))]
     differences = np.array(exact(images), int) - np.array(halved(images), int)
@@ -147,7 +147,7 @@ def test_exported_files_say_what_they_are_and_run(tmp_path: Path) -> None:
     compiled = openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     assert np.allclose(compiled({"images": images.numpy()})["refined"], expected, atol=2e-6)
     assert json.loads(model.get_rt_info("refiner").astype(str))["architecture"] == asdict(network.architecture)
-    assert CliRunner().invoke(main, ["export", "stand-in", str(tmp_path / "eyes.txt")]).exit_code == 1
+    assert CliRunner().invoke(main, ["export", "demo", str(tmp_path / "eyes.txt")]).exit_code == 1
 
 
 def test_where_torch_cannot_compile_it_is_said_before_there_is_work(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,8 +180,8 @@ def test_a_signal_finds_its_stack_after_several_backends_have_gone() -> None:
         "import os, signal\n"
         "from refiner.inference.backends.base import open_backend\n"
         "from refiner.models.refiner_file import load_refiner\n"
-        "from refiner.models.lookup import ready_refiners\n"
-        "ready = load_refiner(ready_refiners()['stand-in'])\n"
+        "from refiner.models.lookup import pretrained_refiners\n"
+        "ready = load_refiner(pretrained_refiners()['demo'])\n"
         "signal.signal(signal.SIGTERM, lambda *_: print('told'))\n"
         "opened = [open_backend('openvino', ready, device='cpu', threads=threads) for threads in (1, 2)]\n"
         "while opened: opened.pop(0)\n"

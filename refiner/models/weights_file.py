@@ -1,0 +1,88 @@
+"""Safetensors files that say what they hold: weights, and one JSON object of metadata.
+
+The object stands under the name of the file's kind: ``refiner``, or ``estimator``. Loading never unpickles anything,
+and needs no torch. Equal weights and metadata give equal files, byte for byte.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from refiner.core.errors import DataError
+from refiner.core.files import check_regular, write_bytes
+
+Array = np.ndarray[Any, Any]
+
+
+def write_weights(path: Path, kind: str, weights: Mapping[str, Array], metadata: Mapping[str, Any]) -> None:
+    """Write a weights file atomically.
+
+    Args:
+        path: the file.
+        kind: name of its metadata entry.
+        weights: contiguous arrays by name.
+        metadata: plain values; no clock times, so that equal runs give equal files.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    # One entry only: safetensors writes several in an order that varies from process to process.
+    entry = {kind: json.dumps(metadata, sort_keys=True)}
+    write_bytes(path, safetensors.numpy.save(dict(weights), entry), durable=True)
+
+
+def read_weights(path: Path, kind: str, *, format_version: int) -> tuple[dict[str, Array], dict[str, Any]]:
+    """Read the weights and the metadata of a weights file.
+
+    Args:
+        path: the file.
+        kind: name of its metadata entry.
+        format_version: the newest version that can be read.
+
+    Raises:
+        DataError: the file is missing, damaged, of another kind, or of a newer format version.
+    """
+    try:
+        check_regular(path)
+        with safetensors.safe_open(path, framework="numpy") as file:
+            entry = (file.metadata() or {}).get(kind)
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
+    except (OSError, TypeError, safetensors.SafetensorError) as error:
+        article = "an" if kind[0] in "aeiou" else "a"
+        raise DataError(f"{path} cannot be read as {article} {kind} file: {error}") from error
+    if entry is None:
+        raise DataError(f"{path} is a safetensors file, but holds no {kind}; expected a file that refiner has written")
+    try:
+        metadata = dict(json.loads(entry))
+        version = int(metadata["format_version"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path} says nothing readable of its {kind}: {error}") from error
+    if version > format_version:
+        raise DataError(f"{path} has format version {version}, newer than {format_version}; update simgan-refiner")
+    if not all(np.isfinite(values).all() for values in weights.values()):
+        raise DataError(f"{path} holds weights that are not finite; its training went wrong, take another checkpoint")
+    return weights, metadata
+
+
+def read_kind(path: Path) -> str | None:
+    """Return the kind of a weights file, or None for a file that has none or cannot be read."""
+    try:
+        check_regular(path)
+        with safetensors.safe_open(path, framework="numpy") as file:
+            return next(iter(file.metadata() or {}), None)
+    except (OSError, TypeError, safetensors.SafetensorError):
+        return None
+
+
+def weights_digest(weights: Mapping[str, Array]) -> str:
+    """Return the SHA-256 of weights, by name and value."""
+    total = hashlib.sha256()
+    for name, values in sorted(weights.items()):
+        total.update(name.encode() + values.tobytes())
+    return total.hexdigest()

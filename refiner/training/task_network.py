@@ -1,0 +1,59 @@
+"""The frozen network of the downstream task whose answers refining should not change.
+
+Training knows it by the protocol below alone. The file says its kind, and ``LOADERS`` says who loads that kind: the
+gaze package for gaze estimators.
+"""
+
+import importlib
+from pathlib import Path
+from typing import Protocol, Self
+
+import torch
+from torch import Tensor
+
+from refiner.core.errors import DataError
+from refiner.models.weights_file import read_kind
+
+LOADERS = {"estimator": "refiner.gaze.networks.frozen:load_frozen_estimator"}
+"""Loader of each kind of weights file, as ``module:function``; imported on use."""
+
+
+class TaskNetwork(Protocol):
+    """A frozen network that gradients pass through.
+
+    Attributes:
+        digest: SHA-256 of its weights.
+        equalize: whether it was trained on histogram-equalised images.
+    """
+
+    digest: str
+    equalize: bool
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Answer for images (N, C, H, W) in [-1, 1]: (N, K) numbers."""
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return the last feature map, (N, F, h, w): a learnt psi (arXiv:1612.07828, section 2.1)."""
+
+    def to(self, device: torch.device) -> Self:
+        """Move the weights to a device."""
+
+
+def load_task_network(path: Path, *, key: str, size: tuple[int, int]) -> TaskNetwork:
+    """Load a task network from its file or from the run folder that holds it.
+
+    Args:
+        path: the file or the folder.
+        key: configuration key, named in errors.
+        size: (height, width) of the images that the refiner is trained on.
+
+    Raises:
+        DataError: there is no such network, or it cannot judge images of that size.
+    """
+    file = next((path / f"{kind}.safetensors" for kind in LOADERS if (path / f"{kind}.safetensors").exists()), path)
+    kind = read_kind(file)
+    if kind is not None and kind not in LOADERS:
+        raise DataError(f"{key}: {path} holds a {kind}, expected one of {', '.join(LOADERS)}")
+    module, _, function = LOADERS[kind or next(iter(LOADERS))].partition(":")  # who loads it says what is wrong
+    network: TaskNetwork = getattr(importlib.import_module(module), function)(path, key=key, size=size)
+    return network
