@@ -11,7 +11,7 @@ from refiner.config.training import TrainingConfiguration
 from refiner.data.labels.tables import write_labels
 from refiner.gaze.config import GazeConfiguration
 from refiner.images.io import write_image
-from refiner.metrics.two_sample import told_apart
+from refiner.metrics.two_sample import c2st_accuracy
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
@@ -49,26 +49,26 @@ def _write_eyes(folder: Path, count: int, *, seed: int, blur: bool) -> Path:
 
 
 @pytest.fixture
-def renders(tmp_path: Path) -> Path:
+def synthetic(tmp_path: Path) -> Path:
     """Twenty small renders."""
-    return _write_eyes(tmp_path / "renders", 20, seed=1, blur=False)
+    return _write_eyes(tmp_path / "synthetic", 20, seed=1, blur=False)
 
 
 @pytest.fixture
-def photographs(tmp_path: Path) -> Path:
+def real(tmp_path: Path) -> Path:
     """Seventeen small photographs."""
-    return _write_eyes(tmp_path / "photographs", 17, seed=2, blur=True)
+    return _write_eyes(tmp_path / "real", 17, seed=2, blur=True)
 
 
 @pytest.fixture
 def quick_judgement(monkeypatch: pytest.MonkeyPatch) -> None:
     """Evaluations whose networks learn for a moment: for tests of what stands around them."""
     monkeypatch.setattr("refiner.evaluation.features.STEPS", 5)
-    monkeypatch.setattr("refiner.evaluation.realism.told_apart", partial(told_apart, steps=5))
+    monkeypatch.setattr("refiner.evaluation.realism.c2st_accuracy", partial(c2st_accuracy, steps=5))
 
 
 @pytest.fixture
-def tiny(renders: Path, photographs: Path) -> TrainingConfiguration:
+def tiny(synthetic: Path, real: Path) -> TrainingConfiguration:
     """A configuration that trains all three phases in a second."""
     return TrainingConfiguration.model_validate(
         {
@@ -81,7 +81,7 @@ def tiny(renders: Path, photographs: Path) -> TrainingConfiguration:
             "checkpoint_every": 3,
             "ema_decay": 0.5,
             "precision": "fp32",
-            "data": {"renders": renders, "photographs": photographs},
+            "data": {"synthetic": synthetic, "real": real},
             "refiner": {"features": 4, "blocks": 1},
             "discriminator": {"width": 0.25},
             "pretraining": {"refiner_steps": 3, "discriminator_steps": 2},

@@ -18,7 +18,7 @@ from refiner.images.io import write_image
 from refiner.losses.adversarial import OBJECTIVES
 from refiner.losses.self_regularization import SELF_REGULARIZATIONS
 from refiner.training.methods.build import CONDITIONS
-from refiner.training.methods.registry import GAMES
+from refiner.training.methods.registry import METHODS
 
 ROOT = Path(__file__).parents[1]
 GUIDE = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")
@@ -29,7 +29,7 @@ def test_the_site_is_built_and_every_docstring_role_is_turned_into_code(tmp_path
     built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stderr
     reference = (tmp_path / "site" / "api" / "index.html").read_text(encoding="utf-8")
-    for name in ("refine_planes", "self_regularization_weight", "get_transform_init_args_names"):
+    for name in ("refine_batch", "self_regularization_weight", "get_transform_init_args_names"):
         assert name in reference
     assert not re.search(r":(mod|func|class):", reference)
 
@@ -43,7 +43,7 @@ def test_links_outside_the_site_lead_somewhere(page: str) -> None:
 
 def test_every_method_is_on_its_page() -> None:
     page = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
-    names = [*OBJECTIVES, *SELF_REGULARIZATIONS, *GAMES, *CONDITIONS, "features"]
+    names = [*OBJECTIVES, *SELF_REGULARIZATIONS, *METHODS, *CONDITIONS, "features"]
     assert [name for name in names if name != "none" and f"{name}`" not in page] == []
     for section in (DiscriminatorSection, RefinerSection):
         switched = [name for name, field in section.model_fields.items() if field.annotation is bool]
@@ -76,9 +76,9 @@ def draw(folder: Path, count: int, *, seed: int, photographed: bool) -> dict[str
 def test_the_guide_leads_from_two_folders_to_a_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "configs").symlink_to(ROOT / "configs")
-    corners = draw(tmp_path / "renders", 80, seed=1, photographed=False)
-    write_labels(tmp_path / "renders" / "labels.csv", {name: {"corner": corner} for name, corner in corners.items()})
-    draw(tmp_path / "photographs", 130, seed=2, photographed=True)
+    corners = draw(tmp_path / "synthetic", 80, seed=1, photographed=False)
+    write_labels(tmp_path / "synthetic" / "labels.csv", {name: {"corner": corner} for name, corner in corners.items()})
+    draw(tmp_path / "real", 130, seed=2, photographed=True)
     names = []
     for line in guide_commands():
         words = shlex.split(line)[1:]

@@ -31,13 +31,15 @@ def test_the_program_tells_how_errors_rise(tiny_gaze: GazeConfiguration, gazes: 
         train_estimator(tiny_gaze.model_copy(update={"seed": seed}), run, device="cpu")
     out = tmp_path / "fgsm.json"
     program = [sys.executable, str(TOOLS / "fgsm.py"), str(tmp_path / "models"), "--out", str(out)]
-    done = subprocess.run([*program, "--data", str(gazes), "--arms", "raw", "--levels", "4,16"], text=True, check=True)
+    done = subprocess.run(
+        [*program, "--data", str(gazes), "--variants", "raw", "--levels", "4,16"], text=True, check=True
+    )
     assert done.returncode == 0
     found = json.loads(out.read_text())["errors"]["raw"]
     means = [found[step]["mean"] for step in ("0", "4", "16")]
     assert means == sorted(means)
     assert means[2] > means[0]
     assert np.isfinite([found["4"]["low"], found["4"]["high"]]).all()
-    other = subprocess.run([*program, "--data", str(gazes), "--arms", "refined"], capture_output=True, text=True)
+    other = subprocess.run([*program, "--data", str(gazes), "--variants", "refined"], capture_output=True, text=True)
     assert other.returncode == 1
     assert "holds no model of refined" in other.stderr

@@ -52,7 +52,7 @@ def test_the_three_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     run([*report, "--trials", "10"])
     assert {path.name for path in (tmp_path / "runs" / "eyes").glob("*.html")} == {"report.html", "turing.html"}
     run([*train_gaze, "--set", "steps=2"])
-    run([*evaluate_gaze[:-1], "renders"])
+    run([*evaluate_gaze[:-1], "synthetic"])
     run(["render", "unityeyes", "--layout", "unityeyes", "--count", "3", "--size", "72x120", "--colour"])
     run([*convert[:2], "patches", *convert[3:]])
     assert len(list((tmp_path / "patches").glob("*.png"))) == 3

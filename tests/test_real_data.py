@@ -32,7 +32,7 @@ def patches(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def train(patches: Path, real_data: Path, run: Path) -> list[str]:
     config = Path(__file__).parents[1] / "configs" / "eyes.yaml"
-    data = [f"data.renders={patches}", f"data.photographs={real_data / 'mpiigaze_unlabelled' / 'crops_60x36'}"]
+    data = [f"data.synthetic={patches}", f"data.real={real_data / 'mpiigaze_unlabelled' / 'crops_60x36'}"]
     command = [sys.executable, "-m", "refiner", "train", str(config), "--run", str(run)]
     return [*command, *(word for setting in data for word in ("--set", setting)), *SETTINGS]
 

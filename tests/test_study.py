@@ -25,7 +25,7 @@ from study import main  # noqa: E402
 from studying import stages  # noqa: E402
 from studying.adaptations import matched_images  # noqa: E402
 from studying.configuration import Study, StudyConfiguration, read_study  # noqa: E402
-from studying.figures import error_dots, photograph_curve  # noqa: E402
+from studying.metrics import error_dots, photograph_curve  # noqa: E402
 from studying.outcomes import read_outcomes  # noqa: E402
 from studying.pages import PROBE, fill_tables, write_page  # noqa: E402
 from studying.plans import Plan, part_numbers, target_digest  # noqa: E402
@@ -47,11 +47,11 @@ from refiner.gaze.networks.file import load_estimator  # noqa: E402
 from refiner.gaze.prediction import GazeEstimator  # noqa: E402
 from refiner.images.arrays import EQUALIZED_BELOW, equalization  # noqa: E402
 
-ARMS: dict[str, Any] = {
+VARIANTS: dict[str, Any] = {
     "raw": {"against": []},
     "refined": {"adaptation": "ours", "augmented": True},
     "matched": {"adaptation": "histogram"},
-    "few": {"adaptation": "histogram", "photographs": 10, "protocols": ["inductive"], "seeds": [1]},
+    "few": {"adaptation": "histogram", "real": 10, "protocols": ["inductive"], "seeds": [1]},
     "permuted": {"labels": "permuted"},
     "real": {"labels": "real"},
 }
@@ -67,7 +67,7 @@ def values(gazes: Path) -> dict[str, Any]:
     return {
         "target": {"data": str(gazes), "group": "subject", "slices": {"straight": {"P": [0]}, "none": {"P": [7]}}},
         "size": [16, 24],
-        "renders": 40,
+        "synthetic": 40,
         "seeds": [0, 1],
         "against": ["raw"],
         "refiner": {"base": str(CONFIGS / "eyes.yaml"), "overrides": {**few, **networks, **pretraining}},
@@ -78,7 +78,7 @@ def values(gazes: Path) -> dict[str, Any]:
             "ours": {},
             "histogram": {"method": "histogram_matching"},
         },
-        "arms": ARMS,
+        "variants": VARIANTS,
     }
 
 
@@ -91,11 +91,11 @@ def place_of(study: Study, out: Path) -> Place:
     return Place(study.name, study.digest(), study.target(), out, out / "results", "cpu")
 
 
-def run(study: Study, out: Path, arms: list[str], seeds: list[int] | None = None) -> tuple[Plan, Place, int]:
+def run(study: Study, out: Path, variants: list[str], seeds: list[int] | None = None) -> tuple[Plan, Place, int]:
     """Everything in this process; gives the number of tasks that were done."""
     plan, place = Plan(study, target_digest(study.target())), place_of(study, out)
     write_overview(study, plan, place.results)
-    tasks = missing_tasks(plan.results(arms, seeds), lambda task: is_finished(task, place))
+    tasks = missing_tasks(plan.results(variants, seeds), lambda task: is_finished(task, place))
     said: list[float | str] = []
     assert run_tasks(tasks, place, workers=0, report=lambda task, outcome: said.append(outcome)) == 0, said
     return plan, place, len(tasks)
@@ -114,13 +114,13 @@ def test_every_configuration_reads_and_every_arm_of_it_resolves(file: Path) -> N
     study = read_study(file)
     results = list(Plan(study, "").results())
     assert len({task.digest for task in results}) == len(results)
-    assert {task.settings["arm"] for task in results} == set(study.configuration.arms)
+    assert {task.settings["variant"] for task in results} == set(study.configuration.variants)
 
 
 def test_short_study_compares_its_arms_by_three_seeds() -> None:
     results = [task.settings for task in Plan(read_study(CONFIGS / "study" / "short.yaml"), "").results()]
     refined = {"refined", "refined_augmented", "matched_augmented"}
-    assert {settings["arm"] for settings in results} == {"raw", "augmented", "fourier_augmented", *refined}
+    assert {settings["variant"] for settings in results} == {"raw", "augmented", "fourier_augmented", *refined}
     assert {settings["seed"] for settings in results} == {0, 1, 2}
     assert {settings["protocol"] for settings in results} == {"transductive"}
 
@@ -136,7 +136,7 @@ def test_short_study_compares_its_arms_by_three_seeds() -> None:
 def test_a_name_that_is_not_there_is_an_error(
     values: dict[str, Any], tmp_path: Path, key: str, value: Any, said: str
 ) -> None:
-    values["arms"] = {**ARMS, "raw": {key: value}}
+    values["variants"] = {**VARIANTS, "raw": {key: value}}
     file = tmp_path / "study.yaml"
     file.write_text(yaml.safe_dump(values))
     with pytest.raises(ConfigurationError, match=said):
@@ -156,10 +156,10 @@ def test_seeds_come_one_after_another_and_arms_share_what_is_equal(study: Study)
     plan = Plan(study, "")
     results = list(plan.results())
     assert [task.settings["seed"] for task in results] == sorted(task.settings["seed"] for task in results)
-    assert ("few", 0) not in {(task.settings["arm"], task.settings["seed"]) for task in results}
+    assert ("few", 0) not in {(task.settings["variant"], task.settings["seed"]) for task in results}
     wanted = missing_tasks(plan.results(["raw", "permuted"], [3]), lambda task: False)
     stages = [task.stage for task in wanted]
-    assert stages.count("renders") == 1
+    assert stages.count("synthetic") == 1
     assert stages.count("estimator") == 2  # the same in both protocols
     assert stages.count("result") == 4
     places = {task.digest: number for number, task in enumerate(wanted)}
@@ -173,7 +173,7 @@ def test_labels_of_photographs_reach_tests_and_the_ceiling_alone(study: Study) -
         for task in result.inputs["estimator"].ancestors().values():
             assert task.stage != "labelled"
             if "target" in task.inputs:
-                assert task.stage == "photographs"
+                assert task.stage == "real"
                 assert task.settings["part"] == "first"
         assert result.settings["tests"] == {"estimator": "second"}
 
@@ -182,11 +182,11 @@ def test_a_calibrated_renderer_knows_the_photographs_of_its_protocol_alone(
     values: dict[str, Any], tmp_path: Path
 ) -> None:
     values["renderers"]["calibrated"] = {"calibrate": True}
-    values["arms"] = {"raw": {"renderer": "calibrated", "photographs": 5}}
+    values["variants"] = {"raw": {"renderer": "calibrated", "real": 5}}
     study = Study("tiny", tmp_path, StudyConfiguration.model_validate(values))
-    ancestors = Plan(study, "").result("raw", 4, "inductive").inputs["renders"].ancestors().values()
-    photographs = next(task for task in ancestors if task.stage == "photographs")
-    assert photographs.settings == {"part": "first", "count": 5, "seed": 4, "group": "subject"}
+    ancestors = Plan(study, "").result("raw", 4, "inductive").inputs["synthetic"].ancestors().values()
+    real = next(task for task in ancestors if task.stage == "real")
+    assert real.settings == {"part": "first", "count": 5, "seed": 4, "group": "subject"}
 
 
 def test_design_leaves_out_the_seed_and_nothing_else(study: Study, values: dict[str, Any], tmp_path: Path) -> None:
@@ -202,15 +202,15 @@ def test_design_leaves_out_the_seed_and_nothing_else(study: Study, values: dict[
 
 def test_an_arm_changes_the_estimator_of_the_study(values: dict[str, Any], tmp_path: Path) -> None:
     values["estimator"]["overrides"] |= {"head_pose": True, "standardize": True}
-    values["arms"] = {"raw": {}, "yaw": {"estimator": {"head_pose": "yaw", "data": {"held_out": 0.2}}}}
+    values["variants"] = {"raw": {}, "yaw": {"estimator": {"head_pose": "yaw", "data": {"held_out": 0.2}}}}
     study = Study("tiny", tmp_path, StudyConfiguration.model_validate(values))
-    raw, yaw = (study.estimator(arm, 0) for arm in study.configuration.arms.values())
+    raw, yaw = (study.estimator(variant, 0) for variant in study.configuration.variants.values())
     assert (raw.head_pose, raw.data.held_out) == (True, 0.3)
     assert (yaw.head_pose, yaw.data.held_out, yaw.standardize) == ("yaw", 0.2, True)
     plan = Plan(study, "")
     first, second = (plan.result(name, 0, "inductive") for name in ("raw", "yaw"))
     assert first.inputs["estimator"].digest != second.inputs["estimator"].digest
-    assert first.inputs["renders"].digest == second.inputs["renders"].digest
+    assert first.inputs["synthetic"].digest == second.inputs["synthetic"].digest
     assert plan.design("raw", "inductive") != plan.design("yaw", "inductive")
     assert plan.family("raw") != plan.family("yaw")
     assert second.inputs["estimator"].settings["configuration"]["head_pose"] == "yaw"
@@ -226,7 +226,7 @@ def test_an_arm_changes_the_estimator_of_the_study(values: dict[str, Any], tmp_p
 )
 def test_what_an_arm_cannot_change_of_the_estimator(values: dict[str, Any], changes: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        StudyConfiguration.model_validate({**values, "arms": {"raw": {"estimator": changes}}})
+        StudyConfiguration.model_validate({**values, "variants": {"raw": {"estimator": changes}}})
 
 
 def test_halves_take_every_other_group() -> None:
@@ -247,13 +247,13 @@ def _noise(count: int, low: int, high: int, seed: int) -> Patches:
     [("histogram_matching", {"blend_ratio": (0.5, 1)}), ("fourier", {"beta_limit": (0.2, 0.4)})],
 )
 def test_matching_follows_from_seed_and_number(method: str, arguments: dict[str, Any]) -> None:
-    renders, photographs = _noise(6, 0, 100, 1), _noise(5, 150, 255, 2)
+    synthetic, real = _noise(6, 0, 100, 1), _noise(5, 150, 255, 2)
 
     def matched(count: int, seed: int) -> Patches:
-        return matched_images(renders[:count], photographs, method=method, arguments=arguments, seed=seed)
+        return matched_images(synthetic[:count], real, method=method, arguments=arguments, seed=seed)
 
-    assert matched(6, 3).shape == renders.shape
-    assert matched(6, 3).mean() > renders.mean() + 20  # towards the brighter photographs
+    assert matched(6, 3).shape == synthetic.shape
+    assert matched(6, 3).mean() > synthetic.mean() + 20  # towards the brighter photographs
     assert np.array_equal(matched(6, 3)[:2], matched(2, 3))
     assert not np.array_equal(matched(6, 3), matched(6, 4))
 
@@ -261,14 +261,14 @@ def test_matching_follows_from_seed_and_number(method: str, arguments: dict[str,
 def test_one_adaptation_after_another(values: dict[str, Any], tmp_path: Path) -> None:
     fourier = {"method": "fourier", "arguments": {"beta_limit": [0.3, 0.3]}}
     values["adaptations"] |= {"fourier": fourier, "both": {**fourier, "after": "ours"}}
-    values["arms"] = {name: {"adaptation": name} for name in ("ours", "fourier", "both")} | {"raw": {}}
+    values["variants"] = {name: {"adaptation": name} for name in ("ours", "fourier", "both")} | {"raw": {}}
     study = Study("after", tmp_path, StudyConfiguration.model_validate(values))
     plan, place, _ = run(study, tmp_path / "out", ["ours", "fourier", "both"], [0])
     adapted = {}
     for result in plan.results(["ours", "fourier", "both"], [0]):
-        adapted[result.settings["arm"]] = result.inputs["adapted"]
+        adapted[result.settings["variant"]] = result.inputs["adapted"]
     assert adapted["both"].stage == "matched"
-    assert adapted["both"].inputs["renders"].digest == adapted["ours"].digest
+    assert adapted["both"].inputs["synthetic"].digest == adapted["ours"].digest
     pixels = {name: read_pixels(task.folder(place.out)) for name, task in adapted.items()}
     assert not np.array_equal(pixels["both"], pixels["ours"])
     values["adaptations"]["more"] = {"after": "both"}
@@ -279,7 +279,7 @@ def test_one_adaptation_after_another(values: dict[str, Any], tmp_path: Path) ->
 def test_a_consistent_refiner_keeps_the_answers_of_another_estimator(values: dict[str, Any], tmp_path: Path) -> None:
     values["adaptations"]["ours"] = {"consistent": True}
     values["estimator"]["overrides"]["head_pose"] = "yaw"
-    values["arms"] = {"raw": {}, "refined": {"adaptation": "ours", "protocols": ["transductive"]}}
+    values["variants"] = {"raw": {}, "refined": {"adaptation": "ours", "protocols": ["transductive"]}}
     consistent = Study("consistent", tmp_path, StudyConfiguration.model_validate(values))
     plan, place, _ = run(consistent, tmp_path / "out", ["refined"], [0])
     (result,) = plan.results(["refined"], [0])
@@ -287,7 +287,7 @@ def test_a_consistent_refiner_keeps_the_answers_of_another_estimator(values: dic
     refiner = tested.inputs["images"].inputs["refiner"]
     judge = refiner.inputs["estimator"]
     assert judge.settings["configuration"]["seed"] != tested.settings["configuration"].get("seed", 0)
-    assert judge.inputs["images"] == refiner.inputs["renders"]
+    assert judge.inputs["images"] == refiner.inputs["synthetic"]
     configuration = yaml.safe_load((refiner.folder(place.out) / "run" / "config.yaml").read_text())
     assert configuration["data"]["estimator"] == str((judge.folder(place.out) / "run").resolve())
     assert load_estimator(judge.folder(place.out) / "run").network.head_pose is False
@@ -298,29 +298,29 @@ def test_a_gaze_matched_refiner_sees_renders_of_the_photographs_gaze_and_refines
 ) -> None:
     values["adaptations"]["ours"] = {"gaze_matched": True}
     values["estimator"]["overrides"]["head_pose"] = "yaw"
-    values["arms"] = {"raw": {}, "refined": {"adaptation": "ours", "protocols": ["transductive"]}}
+    values["variants"] = {"raw": {}, "refined": {"adaptation": "ours", "protocols": ["transductive"]}}
     matched = Study("matched", tmp_path, StudyConfiguration.model_validate(values))
     plan, place, _ = run(matched, tmp_path / "out", ["refined"], [0])
     (result,) = plan.results(["refined"], [0])
     refined = result.inputs["adapted"]
-    drawn = refined.inputs["refiner"].inputs["renders"]
-    assert drawn.inputs["renders"] == refined.inputs["renders"]
+    drawn = refined.inputs["refiner"].inputs["synthetic"]
+    assert drawn.inputs["synthetic"] == refined.inputs["synthetic"]
     estimators = [task.inputs["estimator"].settings["configuration"].get("seed", 0) for task in (drawn, result)]
     assert estimators[0] != estimators[1]
-    some, every = (open_images(task.folder(place.out)) for task in (drawn, refined.inputs["renders"]))
+    some, every = (open_images(task.folder(place.out)) for task in (drawn, refined.inputs["synthetic"]))
     assert 0 < len(some.ids) < len(every.ids) == len(open_images(refined.folder(place.out)).ids)
     assert set(some.ids) < set(every.ids)
 
 
 def test_centred_answers_have_the_mean_of_the_labels_learnt(values: dict[str, Any], tmp_path: Path) -> None:
     values["estimator"]["overrides"]["head_pose"] = "yaw"
-    values["arms"] = {"raw": {}, "centred": {"centred": True, "protocols": ["transductive"]}}
+    values["variants"] = {"raw": {}, "centred": {"centred": True, "protocols": ["transductive"]}}
     tiny = Study("centred", tmp_path, StudyConfiguration.model_validate(values))
     plan, place = Plan(tiny, target_digest(tiny.target())), place_of(tiny, tmp_path / "out")
     (result,) = plan.results(["centred"], [1])
     assert run_tasks(missing_tasks([result], lambda task: False), place, workers=0, report=lambda *_: None) == 0
-    centred = result.inputs["estimator"]
-    moved, plain = (task.folder(place.out) / "run" for task in (centred, centred.inputs["estimator"]))
+    corrected = result.inputs["estimator"]
+    moved, plain = (task.folder(place.out) / "run" for task in (corrected, corrected.inputs["estimator"]))
     store = result.inputs["target"].folder(place.out) / "images.h5"
     patches = load_patches([store], size=tiny.configuration.size, equalize=False, head_pose=True, key="target")
     answers = {run: GazeEstimator.load(run).predict(patches) for run in (moved, plain)}
@@ -332,7 +332,7 @@ def test_centred_answers_have_the_mean_of_the_labels_learnt(values: dict[str, An
     with pytest.raises(ValueError, match=r"adaptations\.histogram: consistent and gaze_matched are of refiners"):
         StudyConfiguration.model_validate(values)
     del values["adaptations"]["histogram"]["consistent"]
-    values["arms"]["centred"]["labels"] = "real"
+    values["variants"]["centred"]["labels"] = "real"
     with pytest.raises(ValueError, match="real labels need no centring"):
         StudyConfiguration.model_validate(values)
 
@@ -364,25 +364,25 @@ def test_drift_is_that_of_the_pupils() -> None:
     y, x = np.mgrid[:36, :60]
     centres = numpy_generator(0, "test").uniform((24, 14), (36, 22), (12, 2))
     discs = np.stack([np.hypot(x - cx, y - cy) < 5 for cx, cy in centres])
-    renders = np.where(discs, 40, 180).astype(np.uint8)[:, None]
-    moved = np.roll(renders, (1, 2), axis=(2, 3))
-    scores = measure_scores(renders, moved, renders, centres, steps=1, images=24, seed=0)
+    synthetic = np.where(discs, 40, 180).astype(np.uint8)[:, None]
+    moved = np.roll(synthetic, (1, 2), axis=(2, 3))
+    scores = measure_scores(synthetic, moved, synthetic, centres, steps=1, images=24, seed=0)
     assert scores.drift == pytest.approx((2, 1), abs=0.05)
     assert scores.drift_distance == pytest.approx(math.sqrt(5), abs=0.05)
-    assert measure_scores(renders, moved, renders, None, steps=1, images=24, seed=0).drift is None
+    assert measure_scores(synthetic, moved, synthetic, None, steps=1, images=24, seed=0).drift is None
 
 
 # --- a whole study -------------------------------------------------------------------------------------------------
 
 
 def test_a_study_from_renders_to_its_page(study: Study, tmp_path: Path) -> None:
-    _, place, done = run(study, tmp_path / "out", list(ARMS))
+    _, place, done = run(study, tmp_path / "out", list(VARIANTS))
     assert done > 50
     result = read(place, "refined-0-inductive")
     assert result["images"] == sum(count for count, _ in result["groups"].values())
-    assert result["photographs"] + result["images"] == 60
+    assert result["real"] + result["images"] == 60
     assert set(result["slices"]) == {"straight"}  # no image has P 7
-    assert 0 <= result["scores"]["told_apart"] <= 1
+    assert 0 <= result["scores"]["c2st_accuracy"] <= 1
     assert result["scores"]["distance"] > 0
     assert read(place, "raw-0-inductive")["scores"]["distance"] == result["scores"]["renders_distance"]
     assert [len(line.split()) for line in result["answers"].values()] == [result["images"]] * 2
@@ -391,8 +391,8 @@ def test_a_study_from_renders_to_its_page(study: Study, tmp_path: Path) -> None:
     models = place.out / "models" / "refined-0-inductive"
     assert {path.name for path in models.iterdir()} == {"estimator.safetensors", "refiner.safetensors"}
     assert GazeEstimator.load(models / "estimator.safetensors").equalize
-    assert read(place, "raw-0-transductive")["photographs"] == 0
-    assert read(place, "few-1-inductive")["photographs"] == 10
+    assert read(place, "raw-0-transductive")["real"] == 0
+    assert read(place, "few-1-inductive")["real"] == 10
     assert read(place, "real-0-transductive")["images"] == 60  # each half by the other's estimator
 
     page = tmp_path / "results.md"
@@ -435,10 +435,10 @@ def test_training_on_shuffled_labels_has_the_same_labels_in_another_order(study:
 def test_photographs_carry_no_labels_and_everything_is_equalised(study: Study, tmp_path: Path) -> None:
     plan, place, _ = run(study, tmp_path / "out", ["refined"], [0])
     result = plan.result("refined", 0, "inductive")
-    with h5py.File(result.inputs["photographs"].folder(place.out) / "images.h5") as file:
+    with h5py.File(result.inputs["real"].folder(place.out) / "images.h5") as file:
         assert list(file["labels"]) == []
         assert "subjects" not in file
-    for role in ("target", "photographs", "renders", "adapted"):
+    for role in ("target", "real", "synthetic", "adapted"):
         images = read_pixels(result.inputs[role].folder(place.out))[:, 0]
         assert np.median([equalization(image) for image in images]) < EQUALIZED_BELOW
 
@@ -447,10 +447,10 @@ def test_an_estimator_is_told_the_yaw_of_heads_on_renders_and_photographs(
     values: dict[str, Any], tmp_path: Path
 ) -> None:
     yaw = {"estimator": {"head_pose": "yaw"}, "against": []}
-    values["arms"] = {"raw": {}, "yaw": yaw, "real": {"labels": "real"}, "real_yaw": {"labels": "real", **yaw}}
-    values["arms"]["matched_yaw"] = {**yaw, "adaptation": "histogram"}
+    values["variants"] = {"raw": {}, "yaw": yaw, "real": {"labels": "real"}, "real_yaw": {"labels": "real", **yaw}}
+    values["variants"]["matched_yaw"] = {**yaw, "adaptation": "histogram"}
     study = Study("tiny", tmp_path, StudyConfiguration.model_validate(values))
-    plan, place, _ = run(study, tmp_path / "out", list(values["arms"]), [0])
+    plan, place, _ = run(study, tmp_path / "out", list(values["variants"]), [0])
     for name in ("yaw", "real_yaw", "matched_yaw"):
         result = read(place, f"{name}-0-inductive")
         assert result["settings"]["estimator"]["configuration"]["head_pose"] == "yaw"
@@ -470,8 +470,8 @@ def test_calibration_is_asked_for_with_the_photographs(
 ) -> None:
     asked = []
 
-    def calibrate(photographs: Patches, base: EyeParameters, *, keep: list[str]) -> Fit:
-        asked.append(len(photographs))
+    def calibrate(real: Patches, base: EyeParameters, *, keep: list[str]) -> Fit:
+        asked.append(len(real))
         assert keep == ["gaze.yaw_degrees"]  # what is stated
         assert base.gaze.yaw_degrees == (-5, 5)
         return Fit(base.model_copy(update={"images_per_person": 7}), (0.9,))
@@ -481,13 +481,13 @@ def test_calibration_is_asked_for_with_the_photographs(
         "calibrate": True,
         "parameters": {"images_per_person": 4, "gaze": {"yaw_degrees": [-5, 5]}},
     }
-    values["arms"] = {"raw": {"renderer": "calibrated"}}
+    values["variants"] = {"raw": {"renderer": "calibrated"}}
     _, place, _ = run(
         Study("tiny", tmp_path, StudyConfiguration.model_validate(values)), tmp_path / "out", ["raw"], [0, 1]
     )
     result = read(place, "raw-0-transductive")
-    assert result["settings"]["renders"]["parameters"] == {"images_per_person": 7, "gaze": {"yaw_degrees": [-5, 5]}}
-    assert sorted(asked) == sorted([60, read(place, "raw-0-inductive")["photographs"]])  # once for both seeds
+    assert result["settings"]["synthetic"]["parameters"] == {"images_per_person": 7, "gaze": {"yaw_degrees": [-5, 5]}}
+    assert sorted(asked) == sorted([60, read(place, "raw-0-inductive")["real"]])  # once for both seeds
 
 
 # --- faults --------------------------------------------------------------------------------------------------------
@@ -507,11 +507,11 @@ def test_a_task_that_fails_stops_only_what_needs_it(
     assert said["refiner"] == ["the loss is not finite"] * 2
     assert said["refined"] == ["not begun, for what it needs has failed"] * 2
     assert failures == 2 + 2 + 2 + 2 + 2  # refiner, refined, scores, estimator, result
-    assert read(place, "raw-0-inductive")["arm"] == "raw"
+    assert read(place, "raw-0-inductive")["variant"] == "raw"
 
 
 def test_killed_it_goes_on(values: dict[str, Any], tmp_path: Path) -> None:
-    values["arms"] = {"refined": {"adaptation": "ours", "protocols": ["transductive"], "against": []}}
+    values["variants"] = {"refined": {"adaptation": "ours", "protocols": ["transductive"], "against": []}}
     values["against"] = []
     values["refiner"]["overrides"] |= {"steps": 200, "checkpoint_every": 20}
     file, out = tmp_path / "study.yaml", tmp_path / "out"
@@ -527,7 +527,7 @@ def test_killed_it_goes_on(values: dict[str, Any], tmp_path: Path) -> None:
     rendered = [path.stat().st_mtime_ns for path in out.glob("renders/*/done.json")]
     again = subprocess.run(command, capture_output=True, text=True, check=True)
     assert json.loads(again.stdout)["count"] == 1
-    assert "renders" not in again.stderr
+    assert "synthetic" not in again.stderr
     assert [path.stat().st_mtime_ns for path in out.glob("renders/*/done.json")] == rendered
     assert [path.name for path in out.glob("results/refined*.json")] == ["refined-0-transductive.json"]
     assert not (folder / "checkpoints").exists()
@@ -541,20 +541,22 @@ def test_the_program_lists_refuses_and_reports(values: dict[str, Any], tmp_path:
     def call(*arguments: str) -> Result:
         return CliRunner().invoke(main, arguments)
 
-    listed = call("list", *options, "--arms", "few,raw")
+    listed = call("list", *options, "--variants", "few,raw")
     assert "few" in listed.output
     assert "0? 1?" in listed.output
     assert "refined" not in listed.output
-    assert call("run", *options, "--arms", "unknown").exit_code == 2
+    assert call("run", *options, "--variants", "unknown").exit_code == 2
     assert call("run", *options, "--seeds", "one").exit_code == 2
     with locked(out / "lock", refusal=""):
         second = call("run", *options)
     assert second.exit_code == 1
     assert "another process works there" in second.output
-    done = call("run", *options, "--arms", "permuted", "--seeds", "5", "--workers", "0")
+    done = call("run", *options, "--variants", "permuted", "--seeds", "5", "--workers", "0")
     assert done.exit_code == 0, done.output
-    assert "?" not in call("list", *options, "--arms", "permuted", "--seeds", "5").output
-    assert call("run", *options, "--arms", "permuted", "--seeds", "5").output.startswith("2 results wanted, nothing")
+    assert "?" not in call("list", *options, "--variants", "permuted", "--seeds", "5").output
+    assert call("run", *options, "--variants", "permuted", "--seeds", "5").output.startswith(
+        "2 results wanted, nothing"
+    )
     reported = call("report", str(outcomes))
     assert str(outcomes.with_suffix(".md")) in reported.output
 
@@ -583,26 +585,30 @@ def _is_free(lock: Path) -> bool:
 def outcomes(tmp_path: Path) -> Path:
     """Results as they would be committed: three seeds of two arms, one of a third, none of a fourth."""
     folder = tmp_path / "results"
-    arms = {
-        "raw": {"against": [], "photographs": None},
-        "refined": {"against": ["raw"], "photographs": None},
-        "few": {"against": ["raw"], "photographs": 25},
-        "later": {"against": ["raw"], "photographs": None},
+    variants = {
+        "raw": {"against": [], "real": None},
+        "refined": {"against": ["raw"], "real": None},
+        "few": {"against": ["raw"], "real": 25},
+        "later": {"against": ["raw"], "real": None},
     }
-    for name, arm in arms.items():
-        arm |= {"about": f"arm {name}", "family": "refined" if name == "few" else name, "designs": {"inductive": name}}
-    overview = {"format_version": 1, "study": "eyes", "slices": ["straight"], "arms": arms}
+    for name, variant in variants.items():
+        variant |= {
+            "about": f"arm {name}",
+            "family": "refined" if name == "few" else name,
+            "designs": {"inductive": name},
+        }
+    overview = {"format_version": 1, "study": "eyes", "slices": ["straight"], "variants": variants}
     (folder / "eyes").mkdir(parents=True)
     (folder / "eyes" / "study.json").write_text(json.dumps(overview))
     errors = {"raw": [9.0, 10.0, 11.0], "refined": [8.0, 9.1, 9.9], "few": [9.5]}
-    for arm, by_seed in errors.items():
+    for variant, by_seed in errors.items():
         for seed, error in enumerate(by_seed):
-            _write_result(folder / "eyes", arm, seed, error)
+            _write_result(folder / "eyes", variant, seed, error)
     return folder
 
 
-def _write_result(folder: Path, arm: str, seed: int, error: float, design: str | None = None) -> None:
-    figures = {
+def _write_result(folder: Path, variant: str, seed: int, error: float, design: str | None = None) -> None:
+    metrics = {
         "images": 40,
         "error": {"mean": error, "low": error - 1, "high": error + 1},
         "median": error - 0.5,
@@ -615,14 +621,14 @@ def _write_result(folder: Path, arm: str, seed: int, error: float, design: str |
     }
     result = {
         "format_version": 1,
-        **{"arm": arm, "seed": seed, "protocol": "inductive", "design": design or arm},
-        **figures,
-        "slices": {"straight": {**figures, "error": {"mean": error / 2, "low": 0, "high": 1}}},
-        "scores": {"told_apart": 0.8, "drift": [0.1, -0.2], "drift_distance": 0.3},
-        "photographs": 25 if arm == "few" else 700,
-        "seconds": {"renders": 20.0, "refiner": 100.0 + seed, "refined": 5.0, "estimator": 30.0},
+        **{"variant": variant, "seed": seed, "protocol": "inductive", "design": design or variant},
+        **metrics,
+        "slices": {"straight": {**metrics, "error": {"mean": error / 2, "low": 0, "high": 1}}},
+        "scores": {"c2st_accuracy": 0.8, "drift": [0.1, -0.2], "drift_distance": 0.3},
+        "real": 25 if variant == "few" else 700,
+        "seconds": {"synthetic": 20.0, "refiner": 100.0 + seed, "refined": 5.0, "estimator": 30.0},
     }
-    (folder / f"{arm}-{seed}-inductive.json").write_text(json.dumps(result))
+    (folder / f"{variant}-{seed}-inductive.json").write_text(json.dumps(result))
 
 
 def row(table: str, start: str) -> list[str]:
@@ -675,31 +681,31 @@ def test_rank_correlation_is_of_the_order_alone() -> None:
 
 def test_proxies_are_ranked_over_arms_without_the_control(tmp_path: Path) -> None:
     names = ["a", "b", "c", "d", "e", "permuted"]
-    arms = {name: {"about": "", "against": [], "photographs": None, "family": name, "designs": {"inductive": name}}
+    variants = {name: {"about": "", "against": [], "real": None, "family": name, "designs": {"inductive": name}}
             for name in names}  # fmt: skip
     (tmp_path / "eyes").mkdir()
-    overview = {"format_version": 1, "study": "eyes", "slices": [], "arms": arms}
+    overview = {"format_version": 1, "study": "eyes", "slices": [], "variants": variants}
     (tmp_path / "eyes" / "study.json").write_text(json.dumps(overview))
     for number, name in enumerate(names):
         _write_result(tmp_path / "eyes", name, 0, 5.0 + number)
         path = tmp_path / "eyes" / f"{name}-0-inductive.json"
-        scores = {"told_apart": 0.9 - 0.1 * number, "drift": None, "drift_distance": None, "distance": float(number)}
+        scores = {"c2st_accuracy": 0.9 - 0.1 * number, "drift": None, "drift_distance": None, "distance": float(number)}
         path.write_text(json.dumps({**json.loads(path.read_text()), "scores": scores}))
     found = {proxy.name: proxy for proxy in measured_proxies(read_outcomes(tmp_path)[0], "inductive")}
     assert set(found) == {"told from photographs", "distance to photographs"}
-    assert [proxy.arms for proxy in found.values()] == [5, 5]
+    assert [proxy.variants for proxy in found.values()] == [5, 5]
     assert found["distance to photographs"].correlation.mean == pytest.approx(1)
     assert found["told from photographs"].correlation.mean == pytest.approx(-1)
 
 
 def test_the_score_chooses_among_checkpoints_of_one_training(tmp_path: Path) -> None:
-    arms = {
-        name: {"about": "", "against": [], "photographs": None, "family": name, "designs": {"inductive": name},
+    variants = {
+        name: {"about": "", "against": [], "real": None, "family": name, "designs": {"inductive": name},
                "steps": steps, "trajectory": trajectory}
         for name, steps, trajectory in (("a", 250, "x"), ("b", 500, "x"), ("c", 1500, "x"), ("other", 500, "y"))
     }  # fmt: skip
     (tmp_path / "eyes").mkdir()
-    overview = {"format_version": 1, "study": "eyes", "slices": [], "arms": arms}
+    overview = {"format_version": 1, "study": "eyes", "slices": [], "variants": variants}
     (tmp_path / "eyes" / "study.json").write_text(json.dumps(overview))
     for name, error, score in (("a", 8.0, 0.9), ("b", 7.0, 0.8), ("c", 6.8, 0.85), ("other", 1.0, 0.1)):
         _write_result(tmp_path / "eyes", name, 3, error)
@@ -718,11 +724,11 @@ def test_arms_that_differ_in_steps_alone_are_one_training(values: dict[str, Any]
         "longer": {"overrides": {"steps": 4}},
         "other": {"overrides": {"steps": 4, "self_regularization_weight": 7}},
     }
-    arms = {name: {"adaptation": name} for name in ("ours", "longer", "other", "histogram")}
-    values["arms"] = {"raw": {}, **arms}
+    variants = {name: {"adaptation": name} for name in ("ours", "longer", "other", "histogram")}
+    values["variants"] = {"raw": {}, **variants}
     plan = Plan(Study("tiny", tmp_path, StudyConfiguration.model_validate(values)), "target")
     assert plan.trajectory("ours") == plan.trajectory("longer") != plan.trajectory("other")
-    assert [plan.steps(name) for name in values["arms"]] == [None, 2, 4, 4, None]
+    assert [plan.steps(name) for name in values["variants"]] == [None, 2, 4, 4, None]
     assert plan.trajectory("raw") is plan.trajectory("histogram") is None
 
 
@@ -741,14 +747,14 @@ def test_hurting_and_unresolved_differences_are_said(outcomes: Path) -> None:
     for seed, error in enumerate([8.0, 12.0, 10.0]):
         _write_result(outcomes / "eyes", "few", seed, error)
     (outcome,) = read_outcomes(outcomes)
-    said = [outcome.difference(arm, "raw", "inductive") for arm in ("refined", "few")]
+    said = [outcome.difference(variant, "raw", "inductive") for variant in ("refined", "few")]
     assert [difference and difference.verdict for difference in said] == ["hurts", "not resolved"]
 
 
 def test_pictures_show_every_arm_that_was_run(outcomes: Path) -> None:
     (outcome,) = read_outcomes(outcomes)
     dots, curve = error_dots(outcome, "inductive"), photograph_curve(outcome, "inductive")
-    assert all(f">{arm}</text>" in dots for arm in ("raw", "refined", "few"))
+    assert all(f">{variant}</text>" in dots for variant in ("raw", "refined", "few"))
     assert "later" not in dots
     assert dots.count('r="2"') == 7
     assert dots.count("<path") == 3  # raw's interval goes on at both ends, refined's at the lower

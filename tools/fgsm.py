@@ -30,23 +30,25 @@ BATCH = 256
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.argument("models", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--data", type=click.Path(exists=True, path_type=Path), required=True, help="Labelled photographs.")
-@click.option("--arms", default="raw,augmented,refined,refined_augmented", help="Whose models, of every seed there is.")
+@click.option(
+    "--variants", default="raw,augmented,refined,refined_augmented", help="Whose models, of every seed there is."
+)
 @click.option("--levels", default="1,2,4", help="Grey levels of 255 that pixels move by.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="JSON.")
-def main(models: Path, data: Path, arms: str, levels: str, out: Path) -> None:
+def main(models: Path, data: Path, variants: str, levels: str, out: Path) -> None:
     """Probe the estimators of some arms."""
     steps = [0, *map(int, levels.split(","))]
     found: dict[str, Any] = {}
-    for arm in arms.split(","):
-        files = sorted(models.glob(f"{arm}-[0-9]*-transductive/{ESTIMATOR_FILE}"))
+    for variant in variants.split(","):
+        files = sorted(models.glob(f"{variant}-[0-9]*-transductive/{ESTIMATOR_FILE}"))
         if not files:
-            raise click.ClickException(f"{models}: holds no model of {arm}")
+            raise click.ClickException(f"{models}: holds no model of {variant}")
         errors = np.array([probe(file, data, steps) for file in files])  # (seeds, steps)
-        found[arm] = {
+        found[variant] = {
             str(step): seed_interval(column.tolist())._asdict() for step, column in zip(steps, errors.T, strict=True)
         }
         said = ", ".join(f"{step} levels {np.mean(column):.2f}" for step, column in zip(steps, errors.T, strict=True))
-        click.echo(f"{arm}, {len(files)} seeds: {said} degrees")
+        click.echo(f"{variant}, {len(files)} seeds: {said} degrees")
     write_text(out, json.dumps({"command": "fgsm", "levels": steps, "errors": found}, indent=1) + "\n")
 
 

@@ -61,7 +61,7 @@ def make_sources(work: Path) -> tuple[dict[str, Source], Path]:
     store.mkdir()
     convert(SAMPLES / "folder", store / "eyes.h5", Conversion())
     (run / "checkpoints").mkdir(parents=True)
-    configuration = TrainingConfiguration.model_validate({"data": {"renders": "in", "photographs": "in"}})
+    configuration = TrainingConfiguration.model_validate({"data": {"synthetic": "in", "real": "in"}})
     (run / "config.yaml").write_text(write_configuration(configuration))
     (run / "environment.json").write_text(json.dumps({"precision": "fp32", "threads": 1, "versions": {"torch": "2"}}))
     rows = [{"step": step, "phase": "refine", "refiner_loss": 0.5 / step, "seconds": 1.5} for step in range(1, 4)]

@@ -119,8 +119,8 @@ def precision_table(found: dict[str, Any]) -> str:
         "| at the end of the game | fp32, mean [least, largest seed] | bf16 |",
         "| --- | --- | --- |",
     ]
-    for name, figures in found["figures"].items():
-        cells = (f"{sum(v) / len(v):.3f} [{min(v):.3f}, {max(v):.3f}]" for v in (figures["fp32"], figures["bf16"]))
+    for name, metrics in found["metrics"].items():
+        cells = (f"{sum(v) / len(v):.3f} [{min(v):.3f}, {max(v):.3f}]" for v in (metrics["fp32"], metrics["bf16"]))
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -20,7 +20,7 @@ from refiner.config.training import TrainingConfiguration
 from refiner.core.environment import environment
 from refiner.core.files import read_json_lines, write_text
 from refiner.data.output.records_writer import write_folder
-from refiner.eyes import EyeParameters, StandInCamera, stand_in_parameters
+from refiner.eyes import EyeParameters, TargetCamera, target_parameters
 from refiner.eyes.unityeyes_writer import rendered_records
 from refiner.training.loop import train
 
@@ -40,8 +40,8 @@ def main(out: Path, seeds: int, images: int, steps: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for domain, parameters, camera in (
-            ("renders", EyeParameters(), None),
-            ("photographs", stand_in_parameters(), StandInCamera(1)),
+            ("synthetic", EyeParameters(), None),
+            ("real", target_parameters(), TargetCamera(1)),
         ):
             records = rendered_records(parameters, images, seed=5, camera=camera)
             write_folder(folder / domain, records, images, labelled=False, report=lambda done, total: None)
@@ -67,7 +67,7 @@ def _curve(folder: Path, name: str, seed: int, steps: int) -> list[dict[str, flo
             "sample_every": 10_000,
             "checkpoint_every": 10_000,
             "pretraining": {"refiner_steps": steps, "discriminator_steps": steps // 5},
-            "data": {"renders": folder / "renders", "photographs": folder / "photographs", "preflight": "skip"},
+            "data": {"synthetic": folder / "synthetic", "real": folder / "real", "preflight": "skip"},
         }
     )
     run = folder / f"{name}-{seed}"
@@ -86,10 +86,10 @@ def _compared(curves: dict[str, list[list[dict[str, float]]]], steps: int) -> di
         for name in ("bf16", CONTROL)
     }
     last = {precision: [rows[-1] for rows in curves[precision]] for precision in PRECISIONS}
-    figures = {
+    metrics = {
         name: {precision: [row[name] for row in last[precision]] for precision in PRECISIONS} for name in FIGURES
     }
-    return {"pretraining_differences": differences, "figures": figures}
+    return {"pretraining_differences": differences, "metrics": metrics}
 
 
 def _ratios(exact: Array, other: Array) -> dict[str, Array]:

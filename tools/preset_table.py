@@ -49,7 +49,7 @@ def _quality(name: str, study: Outcome | None) -> list[str]:
 
 
 def _told(scores: dict[str, Any]) -> float:
-    return float(scores["told_apart"])
+    return float(scores["c2st_accuracy"])
 
 
 def _mean(results: dict[int, dict[str, Any]], value: Callable[[dict[str, Any]], float], form: str) -> str:

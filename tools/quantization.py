@@ -46,8 +46,8 @@ Run = Callable[[Array], Array]
 def main(out: Path, repeats: int, seconds: float) -> None:
     """Measure, and write OUT."""
     refiner = load_refiner(pretrained_refiners()["demo"])
-    renders = rendered_records(EyeParameters(), 2 * BATCH * BATCHES, seed=9, size=SIZE)
-    batches = np.split(np.stack([to_planes(render.image, 1) for render in renders]), 2 * BATCHES)
+    synthetic = rendered_records(EyeParameters(), 2 * BATCH * BATCHES, seed=9, size=SIZE)
+    batches = np.split(np.stack([to_planes(render.image, 1) for render in synthetic]), 2 * BATCHES)
     known, unseen = batches[:BATCHES], batches[BATCHES:]  # scales are from the first
     names = ["openvino", *(["openvino-bf16"] if computes_bf16("cpu") else [])]
     runs: dict[str, Run] = {name: open_backend(name, refiner, device="cpu").run for name in names}

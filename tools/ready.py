@@ -26,15 +26,15 @@ CONFIGS = Path(__file__).parent.parent / "configs"
 @click.argument("out", type=click.Path(path_type=Path), default=Path("runs/ready"))
 def main(out: Path) -> None:
     """Render, train, and put both files where the package finds them."""
-    data = {"renders": out / "renders.h5", "photographs": out / "photographs.h5"}
-    _render(data["renders"], "--count", "8000", "--seed", "100")
-    _render(data["photographs"], "--count", "4000", "--seed", "101", "--stand-in")
+    data = {"synthetic": out / "renders.h5", "real": out / "photographs.h5"}
+    _render(data["synthetic"], "--count", "8000", "--seed", "100")
+    _render(data["real"], "--count", "4000", "--seed", "101", "--stand-in")
     PRETRAINED.mkdir(exist_ok=True)
     settings = [f"data.{name}={path}" for name, path in data.items()]
     refiner = read_configuration(CONFIGS / "eyes.yaml", TrainingConfiguration, overrides=settings)
     shutil.copyfile(train(refiner, out / "run"), PRETRAINED / "demo.refiner.safetensors")
     # Standardized, since it is to look at images of any exposure.
-    settings = [f"data.train=[{data['renders']}]", "equalize=false", "standardize=true"]
+    settings = [f"data.train=[{data['synthetic']}]", "equalize=false", "standardize=true"]
     estimator = read_configuration(CONFIGS / "gaze.yaml", GazeConfiguration, overrides=settings)
     shutil.copyfile(train_estimator(estimator, out / "estimator"), pretrained_estimator())
 

@@ -98,11 +98,11 @@ class _Stores:
 
     def _write(self, path: Path, count: int, size: tuple[int, int]) -> None:
         few = max(1, min(self.distinct, 25_000_000 // (size[0] * size[1])))
-        renders, base = self.folder / f"few-{size[0]}", self.folder / f"few-{size[0]}.h5"
+        synthetic, base = self.folder / f"few-{size[0]}", self.folder / f"few-{size[0]}.h5"
         if not base.exists():
             records = rendered_records(EyeParameters(), few, seed=0, size=size)
-            write_folder(renders, records, few, labelled=True, report=lambda done, total: None)
-            convert(renders, base, Conversion())
+            write_folder(synthetic, records, few, labelled=True, report=lambda done, total: None)
+            convert(synthetic, base, Conversion())
         store = Store(base)
         pixels, pupils = store.images[:], store.file["labels"]["pupil"][:]
         numbers = np.arange(count) % len(pixels)

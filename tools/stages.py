@@ -50,11 +50,11 @@ def main(out: Path, images: int, repeats: int) -> None:
     """Measure, and write OUT."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        renders = folder / "renders"
+        synthetic = folder / "synthetic"
         records = rendered_records(EyeParameters(), images, seed=0)
-        write_folder(renders, records, images, labelled=True, report=lambda done, total: None)
-        backend = backend_for(job_extent(renders), load_refiner(PRETRAINED), device="cpu")
-        work = _Work(renders, RefinerSource(PRETRAINED, refiner_digest(PRETRAINED), "cpu", backend, 1))
+        write_folder(synthetic, records, images, labelled=True, report=lambda done, total: None)
+        backend = backend_for(job_extent(synthetic), load_refiner(PRETRAINED), device="cpu")
+        work = _Work(synthetic, RefinerSource(PRETRAINED, refiner_digest(PRETRAINED), "cpu", backend, 1))
         found: dict[str, list[float]] = {}
         for repeat in range(repeats + 1):  # the first warms up
             for stage, seconds in work.once(folder / str(repeat)).items():
@@ -77,10 +77,10 @@ def main(out: Path, images: int, repeats: int) -> None:
 class _Work:
     """A folder of renders, and how it is refined."""
 
-    def __init__(self, renders: Path, source: RefinerSource) -> None:
-        self.renders, self.source, self.refiner = renders, source, source.open()
-        self.names = [name for name in list_files(renders) if name.endswith(".png")]
-        self.table = LabelTable(renders / LABELS_FILE)
+    def __init__(self, synthetic: Path, source: RefinerSource) -> None:
+        self.synthetic, self.source, self.refiner = synthetic, source, source.open()
+        self.names = [name for name in list_files(synthetic) if name.endswith(".png")]
+        self.table = LabelTable(synthetic / LABELS_FILE)
 
     def once(self, out: Path) -> dict[str, float]:
         """Seconds of every stage."""
@@ -93,15 +93,15 @@ class _Work:
             return result
 
         labels = timed("labels", self._labels)
-        images = timed("reading and decoding PNG", lambda: [read_image(self.renders / name) for name in self.names])
+        images = timed("reading and decoding PNG", lambda: [read_image(self.synthetic / name) for name in self.names])
         batches = [images[start : start + self._batch] for start in range(0, len(images), self._batch)]
         planes = timed("into floats", lambda: [to_batch(batch, 1) for batch in batches])
-        refined = timed("network", lambda: [self.refiner.refine_planes(batch) for batch in planes])
+        refined = timed("network", lambda: [self.refiner.refine_batch(batch) for batch in planes])
         timed("drift", lambda: self._drift(planes, refined, labels))
         levels = timed("into levels", lambda: [from_batch(*pair) for pair in zip(refined, batches, strict=True)])
         pictures = [image for batch in levels for image in batch]
         timed("encoding and writing PNG", lambda: self._write(out / "stage", pictures))
-        work = FileRefinement(self.source, self.renders, out / "whole", None, 95, NO_LIMIT, ANYTHING, self.refiner)
+        work = FileRefinement(self.source, self.synthetic, out / "whole", None, 95, NO_LIMIT, ANYTHING, self.refiner)
         timed(WHOLE, lambda: [work(task) for task in self._tasks()])
         seconds[OWN] = self._command(out / "command")
         return seconds
@@ -114,7 +114,7 @@ class _Work:
         """As the command gives them out."""
         parts = [self.names[start : start + TASK_IMAGES] for start in range(0, len(self.names), TASK_IMAGES)]
         return [
-            FileTask({name: stamp(self.renders / name) for name in part}, self.table.only(part, ANYTHING.names))
+            FileTask({name: stamp(self.synthetic / name) for name in part}, self.table.only(part, ANYTHING.names))
             for part in parts
         ]
 
@@ -137,7 +137,7 @@ class _Work:
     def _command(self, out: Path) -> float:
         """Seconds of a processor that the command takes itself, while its workers refine."""
         options = ["--refiner", "demo", "--device", "cpu", "--backend", self.source.backend, "--workers", "2"]
-        command = [sys.executable, "-m", "refiner", "--quiet", "refine", str(self.renders), str(out), *options]
+        command = [sys.executable, "-m", "refiner", "--quiet", "refine", str(self.synthetic), str(out), *options]
         job = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         _, status, usage = os.wait4(job.pid, 0)
         if status:

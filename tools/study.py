@@ -29,7 +29,7 @@ CONFIGURATION = click.argument(
 )
 OUT = click.option("--out", type=click.Path(path_type=Path), help="Products and models.  [default: runs/study/NAME]")
 RESULTS = click.option("--results", type=click.Path(path_type=Path), help="Results.  [default: OUT/results]")
-ARMS = click.option("--arms", metavar="A,B", help="These arms alone.")
+VARIANTS = click.option("--variants", metavar="A,B", help="These arms alone.")
 SEEDS = click.option("--seeds", metavar="0,1", help="These seeds, for every arm, instead of those of CONFIG.")
 
 
@@ -42,7 +42,7 @@ def main() -> None:
 @CONFIGURATION
 @OUT
 @RESULTS
-@ARMS
+@VARIANTS
 @SEEDS
 @click.option("--workers", type=click.IntRange(0), help="Processes, of one thread each.  [default: cores]")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="cpu", show_default=True)
@@ -50,7 +50,7 @@ def run(
     configuration: Path,
     out: Path | None,
     results: Path | None,
-    arms: str | None,
+    variants: str | None,
     seeds: str | None,
     workers: int | None,
     device: str,
@@ -66,7 +66,7 @@ def run(
         from refiner.core.files import locked
 
         study, plan, place = _open(configuration, out, results, device)
-        wanted = _wanted(plan, arms, seeds)
+        wanted = _wanted(plan, variants, seeds)
         count = processor()["cores"] if workers is None else workers
         with locked(place.out / "lock", refusal=f"{place.out}: another process works there; wait for it"):
             write_overview(study, plan, place.results)
@@ -85,10 +85,10 @@ def run(
 @CONFIGURATION
 @OUT
 @RESULTS
-@ARMS
+@VARIANTS
 @SEEDS
 def list_results(
-    configuration: Path, out: Path | None, results: Path | None, arms: str | None, seeds: str | None
+    configuration: Path, out: Path | None, results: Path | None, variants: str | None, seeds: str | None
 ) -> None:
     """Say what a study would do, and what of it is finished."""
     with _errors():
@@ -96,14 +96,14 @@ def list_results(
         from studying.tasks import missing_tasks
 
         _, plan, place = _open(configuration, out, results, "cpu")
-        wanted = _wanted(plan, arms, seeds)
+        wanted = _wanted(plan, variants, seeds)
         table: dict[tuple[str, str], list[str]] = {}
         for task in wanted:
             mark = "" if is_finished(task, place) else "?"
-            key = task.settings["arm"], task.settings["protocol"]
+            key = task.settings["variant"], task.settings["protocol"]
             table.setdefault(key, []).append(f"{task.settings['seed']}{mark}")
-        for (arm, protocol), done in table.items():
-            click.echo(f"{arm:32} {protocol:14} {' '.join(done)}")
+        for (variant, protocol), done in table.items():
+            click.echo(f"{variant:32} {protocol:14} {' '.join(done)}")
         tasks = missing_tasks(wanted, lambda task: is_finished(task, place))
         click.echo(f"seeds with a question mark are to be done: {_left(tasks)}")
 
@@ -163,13 +163,13 @@ def _open(configuration: Path, out: Path | None, results: Path | None, device: s
     return study, Plan(study, target_digest(target)), place
 
 
-def _wanted(plan: "Plan", arms: str | None, seeds: str | None) -> Sequence["Task"]:
+def _wanted(plan: "Plan", variants: str | None, seeds: str | None) -> Sequence["Task"]:
     """The results that are asked for."""
-    chosen = arms.split(",") if arms else None
+    chosen = variants.split(",") if variants else None
     for name in chosen or []:
-        if name not in plan.configuration.arms:
-            known = ", ".join(plan.configuration.arms)
-            raise click.BadParameter(f"{name} is no arm; known: {known}", param_hint="--arms")
+        if name not in plan.configuration.variants:
+            known = ", ".join(plan.configuration.variants)
+            raise click.BadParameter(f"{name} is no arm; known: {known}", param_hint="--variants")
     try:
         numbers = [int(seed) for seed in seeds.split(",")] if seeds else None
     except ValueError as error:

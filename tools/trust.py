@@ -27,8 +27,8 @@ from refiner.eyes import EyeParameters, render_eyes
 from refiner.images.registration import score_drift
 from refiner.inference.refiner import Refiner
 from refiner.models.refiner import RefinerNetwork
-from refiner.training.methods.simgan import Game
-from refiner.training.selection import IMAGES, ScoreBoard
+from refiner.training.methods.simgan import SimGAN
+from refiner.training.selection import IMAGES, CheckpointSelector
 
 ROOT = Path(__file__).parent.parent
 COUNT = 2000
@@ -51,23 +51,23 @@ PLANTED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 def main(page: Path, seed: int) -> None:
     """Measure, and write the page's tables and the picture beside it."""
     batch = render_eyes(EyeParameters(images_per_person=1), range(COUNT), seed=seed)
-    renders, pupils = batch.images, batch.pupil
-    refined = Refiner.load("demo", device="cpu")(renders)
-    rows, columns = torch.arange(renders.shape[2]).view(-1, 1), torch.arange(renders.shape[3])
+    synthetic, pupils = batch.images, batch.pupil
+    refined = Refiner.load("demo", device="cpu")(synthetic)
+    rows, columns = torch.arange(synthetic.shape[2]).view(-1, 1), torch.arange(synthetic.shape[3])
     near = torch.hypot(columns - pupils[:, 0].view(-1, 1, 1), rows - pupils[:, 1].view(-1, 1, 1))[:, None] < 7
     lines = ["| planted | area under the ROC, labelled | rejected at 1 | area, no labels | rejected at 1 |"]
     lines.append("| --- | --- | --- | --- | --- |")
-    sound = [_scores(renders, refined, points) for points in (pupils[:, None], None)]
+    sound = [_scores(synthetic, refined, points) for points in (pupils[:, None], None)]
     lines.append(_row("nothing: the ready refiner", sound, sound))
     curves = {}
     for name, plant in PLANTED.items():
-        broken = [_scores(renders, plant(refined, near), points) for points in (pupils[:, None], None)]
+        broken = [_scores(synthetic, plant(refined, near), points) for points in (pupils[:, None], None)]
         lines.append(_row(name, sound, broken))
         curves[name] = roc(sound[0], broken[0])
     tables = {
         "planted": "\n".join(lines),
-        "cost": _cost(renders, refined, pupils),
-        "score": _score_cost(renders, refined),
+        "cost": _cost(synthetic, refined, pupils),
+        "score": _score_cost(synthetic, refined),
     }
     text, _ = fill_tables(page.read_text(encoding="utf-8"), tables, str(page))
     write_text(page, text)
@@ -75,8 +75,8 @@ def main(page: Path, seed: int) -> None:
     print(f"{page}: written")
 
 
-def _scores(renders: Tensor, images: Tensor, points: Tensor | None) -> np.ndarray:
-    return score_drift(renders, images, points=points).scores
+def _scores(synthetic: Tensor, images: Tensor, points: Tensor | None) -> np.ndarray:
+    return score_drift(synthetic, images, points=points).scores
 
 
 def roc(sound: np.ndarray, broken: np.ndarray) -> list[tuple[float, float]]:
@@ -100,10 +100,10 @@ def _row(name: str, sound: list[np.ndarray], broken: list[np.ndarray]) -> str:
     return f"| {name} | " + " | ".join(cells) + " |"
 
 
-def _cost(renders: Tensor, refined: Tensor, pupils: Tensor) -> str:
+def _cost(synthetic: Tensor, refined: Tensor, pupils: Tensor) -> str:
     """Time of the score as a share of the paper network's in plain fp32, both in turns."""
     network = RefinerNetwork().eval()
-    images, after, points = renders[:64], refined[:64], pupils[:64, None]
+    images, after, points = synthetic[:64], refined[:64], pupils[:64, None]
     with torch.inference_mode():
         ratios = _in_turns(
             {
@@ -117,19 +117,19 @@ def _cost(renders: Tensor, refined: Tensor, pupils: Tensor) -> str:
     return "\n".join([*lines, f"\n64 patches of 36x60{_circumstances()}"])
 
 
-def _score_cost(renders: Tensor, photographs: Tensor) -> str:
+def _score_cost(synthetic: Tensor, real: Tensor) -> str:
     """Time of a score as a share of that of the training steps between two, both in turns."""
     configuration = read_configuration(ROOT / "configs" / "eyes.yaml", TrainingConfiguration)
-    game = Game(configuration, device="cpu", precision="fp32", task=None)
-    board = ScoreBoard({"renders": renders[:IMAGES], "photographs": photographs[:IMAGES]}, seed=0)
-    synthetic, real = renders[: configuration.batch_size], photographs[: configuration.batch_size]
+    method = SimGAN(configuration, device="cpu", precision="fp32", task=None)
+    board = CheckpointSelector({"synthetic": synthetic[:IMAGES], "real": real[:IMAGES]}, seed=0)
+    synthetic_batch, real_batch = synthetic[: configuration.batch_size], real[: configuration.batch_size]
     generator = torch.Generator().manual_seed(0)
 
     def step() -> None:
-        game.update_refiner(synthetic, generator, adversarial=True)
-        game.update_discriminator(synthetic, real, generator, penalize=False)
+        method.update_refiner(synthetic_batch, generator, adversarial=True)
+        method.update_discriminator(synthetic_batch, real_batch, generator, penalize=False)
 
-    ratios = _in_turns({"step": step, "score": lambda: board.judge(game.refine(board.renders), {}, step=0)})
+    ratios = _in_turns({"step": step, "score": lambda: board.judge(method.refine(board.synthetic), {}, step=0)})
     shares = [ratio / BETWEEN for ratio in ratios["score"]]
     return f"{_spread(shares)} of the training's time, scored every {BETWEEN} steps of `eyes.yaml`{_circumstances()}"
 

@@ -30,7 +30,7 @@ from refiner.models.lookup import pretrained_refiners
 from refiner.models.refiner import RefinerNetwork
 from refiner.models.refiner_file import RefinerFile, load_refiner, save_refiner
 from refiner.training.methods.build import training_trial
-from refiner.training.methods.simgan import Game
+from refiner.training.methods.simgan import SimGAN
 
 PAPER, PRETRAINED = "paper's network, ", "pretrained refiner, "
 
@@ -127,14 +127,14 @@ def job_work(
         return images
 
     jobs: dict[str, Job] = {}
-    renders, store = folder / "renders", folder / "renders.h5"
-    _render(renders, images, size)
-    convert(renders, store, Conversion())
+    synthetic, store = folder / "synthetic", folder / "renders.h5"
+    _render(synthetic, images, size)
+    convert(synthetic, store, Conversion())
     for title in NETWORKS:
         refiner = folder / f"{title.split()[0]}.safetensors"
         save_refiner(refiner, _refiner(title).network(), training={})
         options = ["--refiner", str(refiner), "--device", device, "--backend", backends[title]]
-        for name, source in (("folder to folder", renders), ("store to store", store)):
+        for name, source in (("folder to folder", synthetic), ("store to store", store)):
             mib: list[float] = []
             jobs[title + name] = Job(partial(refine, source, options, mib), title, mib)
     return jobs
@@ -191,14 +191,14 @@ def training_work(device: str, size: tuple[int, int]) -> dict[str, Callable[[], 
 
 
 def _step(configuration: TrainingConfiguration, device: str, precision: str) -> Callable[[], int]:
-    game = Game(configuration, device=device, precision=precision)
+    method = SimGAN(configuration, device=device, precision=precision)
     generator = torch_generator(0, "benchmark")
     shape = (configuration.batch_size, configuration.channels, *configuration.size)
-    renders, photographs = (torch.rand(shape, generator=generator) * 2 - 1 for _ in range(2))
+    synthetic, real = (torch.rand(shape, generator=generator) * 2 - 1 for _ in range(2))
 
     def step() -> int:
-        game.update_refiner(renders, generator)
-        game.update_discriminator(renders, photographs, generator)
+        method.update_refiner(synthetic, generator)
+        method.update_discriminator(synthetic, real, generator)
         if device == "cuda":
             torch.cuda.synchronize()
         return 1

@@ -43,8 +43,8 @@ def command(out: Path | None, long: bool, hands: bool, seed: int, device: str, a
         print_json("demo", seed=seed, scale=scale, outcome=outcome)
         return
     width = max(40, *(len(what) for what, _ in rows))
-    for what, figure in rows:
-        click.echo(f"{what:<{width}} {figure}")
+    for what, metric in rows:
+        click.echo(f"{what:<{width}} {metric}")
     gain = outcome["gain"]
     verdict = "helps" if gain.low > 0 else "does not help" if gain.high < 0 else "is not resolved"
     click.echo(f"\nrefining {verdict} here; see {out / 'before_after.png'} ({time.monotonic() - start:.0f} s)")
@@ -58,7 +58,7 @@ def _run_eyes(out: Path, *, long: bool, **options: Any) -> tuple[dict[str, Any],
 
     scale, outcome = LONG if long else SHORT, run_demo(out, long=long, **options)
     note = (
-        f"{scale.test_photographs} photographs of the stand-in camera, people not seen; "
+        f"{scale.test_images} photographs of the stand-in camera, people not seen; "
         f"{len(SEEDS)} estimator seeds, 95 % intervals"
     )
     return asdict(scale), asdict(outcome), table(outcome, note)
@@ -72,7 +72,7 @@ def _run_hands(out: Path, *, long: bool, **options: Any) -> tuple[dict[str, Any]
 
     scale, outcome = HandScale(), run_hand_demo(out, **options)
     note = (
-        f"{scale.test_photographs} images of the stand-in sensor, hands not seen; "
+        f"{scale.test_images} images of the stand-in sensor, hands not seen; "
         f"{len(SEEDS)} estimator seeds, 95 % intervals"
     )
     return asdict(scale), asdict(outcome), hand_table(outcome, note)

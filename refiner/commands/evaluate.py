@@ -16,15 +16,17 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--renders", type=EXISTING_PATH, required=True, metavar="DATA", help="Renders, with labels where known.")
+@click.option(
+    "--synthetic", type=EXISTING_PATH, required=True, metavar="DATA", help="Renders, with labels where known."
+)
 @click.option(
     "--refined", type=REFINER_PATH, required=True, metavar="DATA_OR_REFINER", help="The same refined, or a refiner."
 )
-@click.option("--photographs", type=EXISTING_PATH, required=True, metavar="DATA", help="What they should look like.")
+@click.option("--real", type=EXISTING_PATH, required=True, metavar="DATA", help="What they should look like.")
 @evaluation_options
 @click.option("--gate", is_flag=True, help="Exit with status 3 when the verdict is: do not use.")
 @json_option
-def command(renders: Path, refined: Path, photographs: Path, gate: bool, as_json: bool, settings: "Settings") -> None:
+def command(synthetic: Path, refined: Path, real: Path, gate: bool, as_json: bool, settings: "Settings") -> None:
     """Judge a refiner: realism, label preservation, usefulness, each with an interval, and a verdict.
 
     Beside each figure stands its floor, the same of photographs against other photographs or of labels that nothing
@@ -32,21 +34,21 @@ def command(renders: Path, refined: Path, photographs: Path, gate: bool, as_json
 
     \b
     Example:
-      refiner evaluate --renders renders --refined refined --photographs photographs
-      refiner evaluate --renders renders --refined runs/eyes --photographs photographs --gate
+      refiner evaluate --synthetic renders --refined refined --real photographs
+      refiner evaluate --synthetic renders --refined runs/eyes --real photographs --gate
     """
     from refiner.evaluation.evaluate import evaluate
 
     with progress("evaluating") as advance:
         found = evaluate(
-            renders,
+            synthetic,
             refined,
-            photographs,
+            real,
             settings,
             report=lambda stage, done, total: advance(done, total, stage),
         )
     if as_json:
-        print_json("evaluate", **_figures(found))
+        print_json("evaluate", **_metrics(found))
     else:
         for line in _lines(found):
             click.echo(line)
@@ -54,18 +56,18 @@ def command(renders: Path, refined: Path, photographs: Path, gate: bool, as_json
         sys.exit(REFUSED_STATUS)
 
 
-def _figures(found: "Evaluation") -> dict[str, Any]:
+def _metrics(found: "Evaluation") -> dict[str, Any]:
     return {
         "verdict": asdict(found.verdict),
-        "figures": [
+        "metrics": [
             {
-                **{key: getattr(figure, key) for key in ("key", "name", "family", "unit", "is_resolved")},
+                **{key: getattr(metric, key) for key in ("key", "name", "family", "unit", "is_resolved")},
                 **{
-                    key: None if (interval := getattr(figure, key)) is None else interval._asdict()
-                    for key in ("value", "floor", "ceiling", "gain")
+                    key: None if (interval := getattr(metric, key)) is None else interval._asdict()
+                    for key in ("value", "reference", "baseline", "gain")
                 },
             }
-            for figure in found.figures
+            for metric in found.metrics
         ],
         "images": len(found.drifts),
         "rejected": found.rejected,
@@ -75,10 +77,10 @@ def _figures(found: "Evaluation") -> dict[str, Any]:
 def _lines(found: "Evaluation") -> list[str]:
     """The verdict, its reasons, and a table."""
     lines = [f"verdict: {found.verdict.decision}", *(f"  {reason}" for reason in found.verdict.reasons), ""]
-    width = max(len(figure.name) for figure in found.figures)
-    lines.append(f"{'':{width}}  {'refined':24}  {'floor':24}  {'renders':24}")
-    for figure in found.figures:
-        cells = [figure.text(interval) for interval in (figure.value, figure.floor, figure.ceiling)]
-        note = "" if figure.is_resolved else "  too wide to say: give more images"
-        lines.append(f"{figure.name:{width}}  " + "  ".join(f"{cell:24}" for cell in cells).rstrip() + note)
+    width = max(len(metric.name) for metric in found.metrics)
+    lines.append(f"{'':{width}}  {'refined':24}  {'reference':24}  {'synthetic':24}")
+    for metric in found.metrics:
+        cells = [metric.text(interval) for interval in (metric.value, metric.reference, metric.baseline)]
+        note = "" if metric.is_resolved else "  too wide to say: give more images"
+        lines.append(f"{metric.name:{width}}  " + "  ".join(f"{cell:24}" for cell in cells).rstrip() + note)
     return lines

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from refiner.commands.gaze_text import test_figures, test_lines
+from refiner.commands.gaze_text import test_lines, test_metrics
 from refiner.commands.options import (
     ANY_PATH,
     EXISTING_PATH,
@@ -128,7 +128,7 @@ def evaluate(
         for file in write_plots(plots, test):
             click.echo(f"{file}: written", err=True)
     if as_json:
-        print_json("gaze evaluate", **test_figures(test, paths, [estimator.digest for estimator in loaded], data))
+        print_json("gaze evaluate", **test_metrics(test, paths, [estimator.digest for estimator in loaded], data))
     else:
         for line in test_lines(test, paths):
             click.echo(line)
@@ -182,11 +182,11 @@ def predict(estimator: Path, source: Path, destination: Path | None, device: str
 
 @command.command()
 @click.argument("estimator", type=EXISTING_PATH, metavar="ESTIMATOR")
-@click.argument("photographs", type=EXISTING_PATH, metavar="PHOTOGRAPHS")
+@click.argument("real", type=EXISTING_PATH, metavar="PHOTOGRAPHS")
 @click.argument("destination", type=ANY_PATH, metavar="OUT.safetensors")
 @device_option
 @json_option
-def centre(estimator: Path, photographs: Path, destination: Path, device: str, as_json: bool) -> None:
+def centre(estimator: Path, real: Path, destination: Path, device: str, as_json: bool) -> None:
     """Move an estimator's answers by a constant: over PHOTOGRAPHS their mean becomes that of its training labels.
 
     No label of PHOTOGRAPHS is read. It helps where people look, in the mean, where the renders do, and harms where they
@@ -196,30 +196,30 @@ def centre(estimator: Path, photographs: Path, destination: Path, device: str, a
     Example:
       refiner gaze centre runs/gaze photographs centred.safetensors
     """
-    from refiner.gaze.bias_correction import centre_estimator
+    from refiner.gaze.bias_correction import correct_bias
 
     with progress("estimating") as advance:
-        centring = centre_estimator(
-            estimator, photographs, destination, device=device, report=lambda done, total: advance(done, total, "")
+        correction = correct_bias(
+            estimator, real, destination, device=device, report=lambda done, total: advance(done, total, "")
         )
-    pitch, yaw = (math.degrees(angle) for angle in centring.moved)
+    pitch, yaw = (math.degrees(angle) for angle in correction.moved)
     if as_json:
         print_json(
             "gaze centre",
             estimator=str(destination),
-            photographs=centring.photographs,
-            rejected=centring.rejected,
+            real=correction.real,
+            rejected=correction.rejected,
             moved_degrees=[pitch, yaw],
         )
     else:
         click.echo(f"{destination}: pitch moved by {pitch:+.2f}, yaw by {yaw:+.2f} degrees")
-    _say_rejected(centring.rejected)
+    _say_rejected(correction.rejected)
 
 
 @command.command()
 @click.argument("estimator", type=EXISTING_PATH, metavar="ESTIMATOR")
-@click.argument("renders", type=EXISTING_PATH, metavar="RENDERS")
-@click.argument("photographs", type=EXISTING_PATH, metavar="PHOTOGRAPHS")
+@click.argument("synthetic", type=EXISTING_PATH, metavar="RENDERS")
+@click.argument("real", type=EXISTING_PATH, metavar="PHOTOGRAPHS")
 @click.argument("destination", type=ANY_PATH, metavar="OUT")
 @seed_option
 @device_option
@@ -227,8 +227,8 @@ def centre(estimator: Path, photographs: Path, destination: Path, device: str, a
 @json_option
 def match(
     estimator: Path,
-    renders: Path,
-    photographs: Path,
+    synthetic: Path,
+    real: Path,
     destination: Path,
     seed: int,
     device: str,
@@ -245,15 +245,15 @@ def match(
     Example:
       refiner gaze train configs/gaze.yaml --set data.train=renders
       refiner gaze match runs/gaze renders photographs drawn.h5
-      refiner train configs/eyes.yaml --set data.renders=drawn.h5 --set data.photographs=photographs
+      refiner train configs/eyes.yaml --set data.synthetic=drawn.h5 --set data.real=photographs
     """
-    from refiner.gaze.matching import match_renders
+    from refiner.gaze.matching import match_synthetic
 
     with progress("matching") as advance:
-        found = match_renders(
+        found = match_synthetic(
             estimator,
-            renders,
-            photographs,
+            synthetic,
+            real,
             destination,
             seed=seed,
             device=device,
@@ -264,7 +264,7 @@ def match(
         print_json("gaze match", out=str(destination), **found._asdict())
     else:
         click.echo(
-            f"{destination}: {found.taken} of {found.renders} renders, like the gaze of {found.photographs} photographs"
+            f"{destination}: {found.taken} of {found.synthetic} renders, like the gaze of {found.real} photographs"
         )
     _say_rejected(found.rejected)
 

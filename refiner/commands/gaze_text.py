@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from refiner.gaze.evaluation import Accuracy, Test
 
 
-def test_figures(test: "Test", paths: Sequence[Path], digests: Sequence[str], data: Path) -> dict[str, Any]:
+def test_metrics(test: "Test", paths: Sequence[Path], digests: Sequence[str], data: Path) -> dict[str, Any]:
     """The test as plain values; bounds that are not known are null."""
-    figures: dict[str, Any] = _plain(
+    metrics: dict[str, Any] = _plain(
         {
             "data": str(data),
             "images": test.images,
@@ -29,7 +29,7 @@ def test_figures(test: "Test", paths: Sequence[Path], digests: Sequence[str], da
             "tables": {column: [asdict(row) for row in rows] for column, rows in test.tables.items()},
         }
     )
-    return figures
+    return metrics
 
 
 def _plain(value: Any) -> Any:
@@ -44,7 +44,7 @@ def test_lines(test: "Test", paths: Sequence[Path]) -> list[str]:
     """The test as text."""
     lines: list[str] = []
     for path, accuracy in zip(paths, test.estimators, strict=True):
-        lines += [str(path), *(f"  {what:<38} {figure}" for what, figure in _accuracy_lines(accuracy)), ""]
+        lines += [str(path), *(f"  {what:<38} {metric}" for what, metric in _accuracy_lines(accuracy)), ""]
     if len(paths) > 1:
         lines += [f"{'mean error over estimators':<40} {test.error} degrees (95 % over {len(paths)} estimators)"]
     lines += [

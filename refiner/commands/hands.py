@@ -34,9 +34,9 @@ def command(out: Path, count: int, size: tuple[int, int], stand_in: bool, seed: 
     """
     from refiner.data.output.records_writer import write_folder, write_store
     from refiner.data.store.store_names import is_store_name
-    from refiner.hands import HandRanges, StandInSensor, rendered_hands, stand_in_hands
+    from refiner.hands import HandRanges, TargetSensor, rendered_hands, target_hands
 
-    ranges, sensor = (stand_in_hands(), StandInSensor(seed)) if stand_in else (HandRanges(), None)
+    ranges, sensor = (target_hands(), TargetSensor(seed)) if stand_in else (HandRanges(), None)
 
     def records(first: int, end: int) -> Iterator["Record"]:
         return rendered_hands(ranges, end, seed=seed, size=size, sensor=sensor, first=first)

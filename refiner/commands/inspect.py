@@ -86,9 +86,9 @@ def _report_datasets(
         places = [(str(place), f"{place.name or 'data'}-fitted") for place in (path, other)]
         fit = compare(reports[0][0].appearance, reports[1][0].appearance, places=places)
     if as_json:
-        first, *rest = [_dataset_figures(dataclasses.asdict(facts), findings) for facts, findings in reports]
-        figures = {"other": rest[0], "fit": [dataclasses.asdict(finding) for finding in fit or ()]} if rest else {}
-        print_json("inspect", kind="data set", **first, **figures)
+        first, *rest = [_dataset_metrics(dataclasses.asdict(facts), findings) for facts, findings in reports]
+        metrics = {"other": rest[0], "fit": [dataclasses.asdict(finding) for finding in fit or ()]} if rest else {}
+        print_json("inspect", kind="data set", **first, **metrics)
         return
     for facts, findings in reports:
         _print([*dataset_lines(facts, findings), ""])
@@ -130,7 +130,7 @@ def _padded(picture: np.ndarray[Any, Any], datasets: list[Dataset]) -> np.ndarra
     return np.pad(picture, ((0, 0), (0, missing), (0, 0)), constant_values=255) if len(datasets) > 1 else picture
 
 
-def _dataset_figures(facts: dict[str, Any], findings: Iterable[Any]) -> dict[str, Any]:
+def _dataset_metrics(facts: dict[str, Any], findings: Iterable[Any]) -> dict[str, Any]:
     """Plain values; the angles of single images are left out."""
     facts.pop("angles")
     return {**_plain(facts), "findings": [dataclasses.asdict(finding) for finding in findings]}

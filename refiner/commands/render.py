@@ -37,7 +37,7 @@ from refiner.commands.reporting import progress
 @set_option
 @click.option(
     "--calibrate",
-    "photographs",
+    "real",
     type=click.Path(exists=True, path_type=Path),
     metavar="PHOTOGRAPHS",
     help="Shrink the ranges that you do not set to what these unlabelled images show; writes them to OUT.yaml.",
@@ -53,7 +53,7 @@ def command(
     stand_in: bool,
     config: Path | None,
     overrides: tuple[str, ...],
-    photographs: Path | None,
+    real: Path | None,
     overwrite: bool,
 ) -> None:
     """Render labelled procedural eyes, in the camera of MPIIGaze's normalised patches.
@@ -77,19 +77,19 @@ def command(
     from refiner.data.labels.records import Record
     from refiner.data.output.records_writer import write_folder, write_store
     from refiner.data.store.store_names import is_store_name
-    from refiner.eyes import EyeParameters, StandInCamera, stand_in_parameters
+    from refiner.eyes import EyeParameters, TargetCamera, target_parameters
     from refiner.eyes.unityeyes_writer import rendered_records, write_unityeyes
 
-    if stand_in and (config or overrides or photographs or layout != "folder"):
+    if stand_in and (config or overrides or real or layout != "folder"):
         raise ConfigurationError(
             "--stand-in has parameters of its own and no labels; leave out --config, --set, --calibrate, --layout"
         )
     parameters = read_configuration(config, EyeParameters, overrides=overrides)
-    if photographs is not None:
-        parameters = _calibrated(parameters, photographs, size, out)
+    if real is not None:
+        parameters = _calibrated(parameters, real, size, out)
     if stand_in:
-        parameters = stand_in_parameters()
-    camera = StandInCamera(seed) if stand_in else None
+        parameters = target_parameters()
+    camera = TargetCamera(seed) if stand_in else None
     drawn = partial(rendered_records, parameters, seed=seed, size=size, channels=3 if colour else 1, camera=camera)
     with progress("rendering") as advance:
 
@@ -107,10 +107,10 @@ def command(
             write_store(out, records, count, job=job, overwrite=overwrite, report=report)
         else:
             write_folder(out, drawn(count), count, labelled=not stand_in, report=report)
-    click.echo(f"{count} {'photographs of the stand-in camera' if stand_in else 'labelled eyes'} in {out}")
+    click.echo(f"{count} {'real of the stand-in camera' if stand_in else 'labelled eyes'} in {out}")
 
 
-def _calibrated(base: "EyeParameters", photographs: Path, size: tuple[int, int], out: Path) -> "EyeParameters":
+def _calibrated(base: "EyeParameters", real: Path, size: tuple[int, int], out: Path) -> "EyeParameters":
     """Ranges shrunken to the photographs, kept beside ``out`` for other runs with ``--config``."""
     import numpy as np
 
@@ -118,13 +118,13 @@ def _calibrated(base: "EyeParameters", photographs: Path, size: tuple[int, int],
     from refiner.core.files import write_text
     from refiner.data.domains import load_domain
     from refiner.eyes.calibration import calibrate, evenly, stated
-    from refiner.images.arrays import grey_levels
+    from refiner.images.arrays import to_uint8
 
-    domain = load_domain(photographs, key="--calibrate", size=size, channels=1)
+    domain = load_domain(real, key="--calibrate", size=size, channels=1)
     seen = domain.batch(evenly(len(domain))).numpy()
     with progress("calibrating") as advance:
         fit = calibrate(
-            np.stack([grey_levels(planes)[None] for planes in seen]),
+            np.stack([to_uint8(planes)[None] for planes in seen]),
             base,
             keep=stated(base),
             report=lambda done, total: advance(done, total, ""),

@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("run", type=REFINER_PATH, metavar="RUN")
 @click.option("--out", type=ANY_PATH, metavar="DIR", help="Where the pages go.  [default: RUN]")
-@click.option("--renders", type=EXISTING_PATH, metavar="DATA", help="Renders.  [default: those of the run]")
-@click.option("--photographs", type=EXISTING_PATH, metavar="DATA", help="Photographs.  [default: those of the run]")
+@click.option("--synthetic", type=EXISTING_PATH, metavar="DATA", help="Renders.  [default: those of the run]")
+@click.option("--real", type=EXISTING_PATH, metavar="DATA", help="Photographs.  [default: those of the run]")
 @evaluation_options
 @click.option("--trials", type=click.IntRange(2), default=100, show_default=True, help="Guesses of the Turing test.")
 def command(
     run: Path,
     out: Path | None,
-    renders: Path | None,
-    photographs: Path | None,
+    synthetic: Path | None,
+    real: Path | None,
     trials: int,
     settings: "Settings",
 ) -> None:
@@ -37,7 +37,7 @@ def command(
     \b
     Example:
       refiner report runs/eyes
-      refiner report stand-in --renders renders --photographs photographs --out report
+      refiner report stand-in --synthetic renders --real photographs --out report
     """
     from refiner.report.writing import report_on
 
@@ -45,8 +45,8 @@ def command(
         pages = report_on(
             run,
             out=out,
-            renders=renders,
-            photographs=photographs,
+            synthetic=synthetic,
+            real=real,
             settings=settings,
             trials=trials,
             report=lambda stage, done, total: advance(done, total, stage),

@@ -97,11 +97,11 @@ class _Pace:
         return (done - self._first) / max(time.monotonic() - self._start, 1e-9)
 
 
-def print_json(command: str, **figures: Any) -> None:
+def print_json(command: str, **metrics: Any) -> None:
     """One JSON object with the command, the version, the environment and the figures."""
     facts = environment()
     click.echo(
         json.dumps(
-            {"command": command, "version": facts["versions"].get("simgan-refiner"), "environment": facts, **figures}
+            {"command": command, "version": facts["versions"].get("simgan-refiner"), "environment": facts, **metrics}
         )
     )

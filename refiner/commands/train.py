@@ -38,7 +38,7 @@ def command(
 
     \b
     Example:
-      refiner train configs/eyes.yaml --set data.renders=renders --set data.photographs=photographs
+      refiner train configs/eyes.yaml --set data.synthetic=renders --set data.real=photographs
     """
     from refiner.config.training import TrainingConfiguration
     from refiner.config.yaml_files import read_configuration, write_configuration
@@ -51,7 +51,7 @@ def command(
         return
     for line in write_configuration(resolved).splitlines():
         log.info("%s", line)
-    from refiner.runs.distributed import end_at_once, is_first_process
+    from refiner.runs.distributed import end_at_once, is_main_process
     from refiner.training.loop import train
 
     with progress("training") as advance:
@@ -63,6 +63,6 @@ def command(
 
         folder = run or Path("runs") / configuration.stem
         file = train(resolved, folder, device=device, new=new, start_from=start_from, report=report)
-    if is_first_process():
+    if is_main_process():
         click.echo(file)
     end_at_once(0)

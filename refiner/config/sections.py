@@ -11,9 +11,9 @@ from refiner.config.networks import Section as Section  # for other configuratio
 class DataSection(Section):
     """Where the two domains come from."""
 
-    renders: Path | None = None
+    synthetic: Path | None = None
     """Labelled synthetic images: a folder, searched recursively. Labels are not used for training the refiner."""
-    photographs: Path | None = None
+    real: Path | None = None
     """Unlabelled real images: a folder, searched recursively."""
     estimator: Path | None = None
     """A gaze estimator that sees the image alone, file or run folder: refining should leave its answers as they are."""
@@ -23,7 +23,7 @@ class DataSection(Section):
     preflight: Literal["refuse", "warn", "skip"] = "warn"
     """What to do when the two domains do not fit each other: stop, say so, or not look."""
 
-    @field_validator("renders", "photographs", "estimator", "mask")
+    @field_validator("synthetic", "real", "estimator", "mask")
     @classmethod
     def _home_is_known(cls, path: Path | None) -> Path | None:
         return path.expanduser() if path else None
@@ -60,15 +60,15 @@ AugmentationStep = dict[str, dict[str, Any]]
 class AugmentationSection(Section):
     """Random changes of the training images: lists of albumentations transforms, in order.
 
-    For example ``renders: [{HorizontalFlip: {p: 0.5}}, {GaussNoise: {std_range: [0.01, 0.05], p: 0.3}}]``.
+    For example ``synthetic: [{HorizontalFlip: {p: 0.5}}, {GaussNoise: {std_range: [0.01, 0.05], p: 0.3}}]``.
     """
 
-    renders: list[AugmentationStep] = Field([])
+    synthetic: list[AugmentationStep] = Field([])
     """What is done to renders before the refiner sees them; size, channels and depth must stay."""
-    photographs: list[AugmentationStep] = Field([])
+    real: list[AugmentationStep] = Field([])
     """What is done to photographs before the discriminator sees them."""
 
-    @field_validator("renders", "photographs", mode="before")
+    @field_validator("synthetic", "real", mode="before")
     @classmethod
     def _is_a_list_of_transforms(cls, value: Any, info: ValidationInfo) -> list[AugmentationStep]:
         return augmentation_steps(value, f"augmentation.{info.field_name}")

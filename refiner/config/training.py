@@ -148,8 +148,8 @@ class TrainingConfiguration(Section):
     def _check_labels(self) -> None:
         """Refuse what needs labels, masks or an estimator that are not there, or that would not fit."""
         for key, value in (("discriminator.condition", self.discriminator.condition), ("data.mask", self.data.mask)):
-            if value not in (None, "none") and self.augmentation.renders:
-                raise ValueError(f"augmentation.renders may move pixels, and {key} would stay; leave one out")
+            if value not in (None, "none") and self.augmentation.synthetic:
+                raise ValueError(f"augmentation.synthetic may move pixels, and {key} would stay; leave one out")
         if self.discriminator.condition == "gaze" and self.data.estimator is None:
             raise ValueError(
                 "discriminator.condition is gaze, but photographs have no labels; set data.estimator, which guesses"

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 
-class Rows(NamedTuple):
+class BatchSlice(NamedTuple):
     """Some rows of a batch for which random choices are drawn as a whole.
 
     Attributes:

@@ -39,7 +39,7 @@ class Augmentation:
         steps: one ``{name: {argument: value}}`` per transform, with albumentations' names.
         key: where they stand in the configuration, for messages.
         seed: of the run.
-        purpose: what the images are, such as ``renders``: two purposes draw differently.
+        purpose: what the images are, such as ``synthetic``: two purposes draw differently.
         shape: (H, W) or (H, W, C) of the images.
         dtype: uint8 or uint16; 16-bit images keep their depth, and transforms that compute in 8 bits are refused.
         labelled: whether labels go along; then geometry is restricted to what they can follow.
@@ -51,7 +51,7 @@ class Augmentation:
     Examples:
         >>> flips = Augmentation(
         ...     [{"HorizontalFlip": {"p": 1.0}}],
-        ...     key="augmentation.renders",
+        ...     key="augmentation.synthetic",
         ...     seed=0,
         ...     purpose="renders",
         ...     shape=(1, 3),

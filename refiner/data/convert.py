@@ -20,8 +20,8 @@ from refiner.data.convert_summary import Summary, Tally
 from refiner.data.formats.folder import list_files
 from refiner.data.formats.registry import Dataset, open_dataset
 from refiner.data.labels.records import Labels, Record
-from refiner.data.output.chunks import PartFiles, Parts, fingerprint, write_part
-from refiner.data.output.destinations import Target, open_folder, open_store
+from refiner.data.output.chunks import ChunkFiles, Chunks, fingerprint, write_chunk
+from refiner.data.output.destinations import Destination, open_folder, open_store
 from refiner.data.splits import names_subjects, split_samples
 from refiner.data.store.reader import Store
 from refiner.data.store.store_names import is_store_name
@@ -30,7 +30,7 @@ from refiner.images.io import Image
 
 log = logging.getLogger(__name__)
 
-PART = 1024
+CHUNK = 1024
 """Most samples in a part: what a kill costs on each worker."""
 
 Report = Callable[[int, int], None]
@@ -164,7 +164,7 @@ def convert(
             else open_folder(source, place, grey=conversion.grey or _is_grey(dataset), overwrite=overwrite)
         )
         with opened as target:
-            maker = _PartMaker(source, format, conversion, stop_on_error)
+            maker = _ChunkMaker(source, format, conversion, stop_on_error)
             summaries[name] = _convert_into(
                 target,
                 selected,
@@ -197,9 +197,9 @@ def place_of(destination: Path, part: str) -> Path:
 
 
 def _convert_into(
-    target: Target,
+    target: Destination,
     ids: Sequence[str],
-    maker: "_PartMaker",
+    maker: "_ChunkMaker",
     *,
     job: str,
     workers: int,
@@ -211,9 +211,9 @@ def _convert_into(
     if not overwrite and (before := target.finished(job)):
         report(len(ids))
         return Summary(**{**json.loads(before), "finished_before": True})
-    size = max(32, min(PART, len(ids) // 32))
+    size = max(32, min(CHUNK, len(ids) // 32))
     starts = range(0, len(ids), size)
-    parts = Parts(target.parts_folder, job=job, count=len(starts))
+    parts = Chunks(target.chunks_folder, job=job, count=len(starts))
     names = target.names(ids)
     target.claim(names)
     todo = parts.unfinished()
@@ -258,7 +258,7 @@ class _Block(NamedTuple):
     """A part to be made: (id, output name) of its samples, and where it goes."""
 
     samples: list[tuple[str, str]]
-    files: PartFiles
+    files: ChunkFiles
 
 
 class _Made(NamedTuple):
@@ -269,7 +269,7 @@ class _Made(NamedTuple):
     squeezed: int
 
 
-class _PartMaker:
+class _ChunkMaker:
     """Makes one part after another, in whatever process it finds itself."""
 
     def __init__(self, source: Path, format: str | None, conversion: Conversion, stop_on_error: bool) -> None:
@@ -286,7 +286,7 @@ class _PartMaker:
             cv2.setNumThreads(1)  # the processes share the cores
         self._squeezed = 0
         samples = ((sample, name, partial(self._record, sample)) for sample, name in block.samples)
-        lines = write_part(block.files, samples, stop_on_error=self.stop_on_error)
+        lines = write_chunk(block.files, samples, stop_on_error=self.stop_on_error)
         return _Made(len(lines), Counter(line.kind for line in lines if line.name), self._squeezed)
 
     def _record(self, sample: str) -> Record:

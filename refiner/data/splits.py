@@ -30,7 +30,7 @@ def parse_split(text: str) -> dict[str, float]:
     return shares
 
 
-def part_of(key: str, shares: Mapping[str, float]) -> str:
+def split_of(key: str, shares: Mapping[str, float]) -> str:
     """The name of the part that a key belongs to: its SHA-256, as a number from 0 to 1, falls into one share."""
     position = int.from_bytes(hashlib.sha256(key.encode(errors="surrogateescape")).digest()[:8], "big") / 2**64
     for name, share in shares.items():
@@ -64,7 +64,7 @@ def split_samples(
         if key is None:
             raise DataError(f"{dataset.root}: {sample} names no subject; split with --by id, or name the subjects")
         keys.add(key)
-        parts[part_of(key, shares)].append(sample)
+        parts[split_of(key, shares)].append(sample)
     empty = [name for name, samples in parts.items() if not samples]
     if empty:
         raise DataError(

@@ -23,11 +23,11 @@ from refiner.data.labels.angles import angular_error_degrees
 from refiner.data.labels.records import Record, column_values
 from refiner.data.labels.tables import LABELS_FILE, read_labels
 from refiner.data.output.records_writer import write_folder
-from refiner.eyes import EyeParameters, StandInCamera, stand_in_parameters
+from refiner.eyes import EyeParameters, TargetCamera, target_parameters
 from refiner.eyes.scene.parameters import LightRanges, OpticsRanges, SkinRanges
 from refiner.eyes.unityeyes_writer import rendered_records
 from refiner.gaze.networks.fit import fit_estimator, predict_gaze
-from refiner.images.arrays import contact_sheet, grey_levels, to_planes
+from refiner.images.arrays import contact_sheet, to_planes, to_uint8
 from refiner.images.io import Image, write_image
 from refiner.images.registration import measure_drift
 from refiner.inference.refine import refine_path
@@ -51,15 +51,15 @@ VIEWS = 4
 class Scale:
     """How much work a demo is."""
 
-    renders: int
-    photographs: int
-    test_photographs: int
+    synthetic: int
+    real: int
+    test_images: int
     training_steps: int
     estimator_steps: int
 
 
-SHORT = Scale(renders=3000, photographs=1500, test_photographs=1000, training_steps=700, estimator_steps=400)
-LONG = Scale(renders=8000, photographs=4000, test_photographs=2000, training_steps=3000, estimator_steps=1000)
+SHORT = Scale(synthetic=3000, real=1500, test_images=1000, training_steps=700, estimator_steps=400)
+LONG = Scale(synthetic=8000, real=4000, test_images=2000, training_steps=3000, estimator_steps=1000)
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def demo_configuration(out: Path, scale: Scale, seed: int) -> TrainingConfigurat
             "seed": seed,
             "steps": scale.training_steps,
             # The gap in exposure, which the pre-flight would name, is what the demo is about.
-            "data": {"renders": out / "renders", "photographs": out / "photographs", "preflight": "skip"},
+            "data": {"synthetic": out / "synthetic", "real": out / "real", "preflight": "skip"},
         }
     )
 
@@ -140,15 +140,15 @@ def run_demo(out: Path, *, long: bool, seed: int, device: str, report: Report) -
     """
     scale = LONG if long else SHORT
     claim(out, {"seed": seed, **asdict(scale)})
-    camera = StandInCamera(seed)
-    eyes, people = clean_renderer(), stand_in_parameters().model_copy(update={"images_per_person": VIEWS})
-    _render(out / "renders", eyes, scale.renders, 3 * seed, None, report)
-    _render(out / "photographs", people, scale.photographs, 3 * seed + 1, camera, report)
-    _render(out / "test", people, scale.test_photographs, 3 * seed + 2, camera, report)
+    camera = TargetCamera(seed)
+    eyes, people = clean_renderer(), target_parameters().model_copy(update={"images_per_person": VIEWS})
+    _render(out / "synthetic", eyes, scale.synthetic, 3 * seed, None, report)
+    _render(out / "real", people, scale.real, 3 * seed + 1, camera, report)
+    _render(out / "test", people, scale.test_images, 3 * seed + 2, camera, report)
     configuration = demo_configuration(out, scale, seed)
     train(configuration, out / "run", device=device, report=lambda step, steps, _: report("training", step, steps))
     refine_path(
-        out / "renders",
+        out / "synthetic",
         out / "refined",
         out / "run",
         device=device,
@@ -177,7 +177,7 @@ def claim(out: Path, settings: dict[str, Any]) -> None:
 
 
 def _render(
-    folder: Path, eyes: EyeParameters, count: int, seed: int, camera: StandInCamera | None, report: Report
+    folder: Path, eyes: EyeParameters, count: int, seed: int, camera: TargetCamera | None, report: Report
 ) -> None:
     records = rendered_records(eyes, count, seed=seed, camera=camera)
     write_records(folder, records, count, "rendering" if camera is None else "photographing", report)
@@ -203,40 +203,40 @@ def write_sheet(
         columns, pairs: images in a row, and rows of renders.
         views: images of one person, of which one is shown.
     """
-    renders, refined, photographs = (read_all(out / name, size) for name in ("renders", "refined", "photographs"))
+    synthetic, refined, real = (read_all(out / name, size) for name in ("synthetic", "refined", "real"))
     rows: list[list[Image]] = []
     for pair in range(pairs):
         chosen = slice(pair * columns * views, (pair + 1) * columns * views, views)
-        rows += [[grey_levels(image) for image in images[chosen].numpy()] for images in (renders, refined)]
+        rows += [[to_uint8(image) for image in images[chosen].numpy()] for images in (synthetic, refined)]
     for row in range(2):
         chosen = slice(row * columns * views, (row + 1) * columns * views, views)
-        rows.append([grey_levels(image) for image in photographs[chosen].numpy()])
+        rows.append([to_uint8(image) for image in real[chosen].numpy()])
     path = out / "before_after.png"
     write_image(path, contact_sheet(rows, scale=2))
     return path
 
 
-def measure(out: Path, scale: Scale, camera: StandInCamera, report: Report) -> Outcome:
+def measure(out: Path, scale: Scale, camera: TargetCamera, report: Report) -> Outcome:
     """Train gaze estimators on raw and on refined renders, test them on the stand-in's photographs."""
-    images = {name: read_all(out / name, SIZE) for name in ("renders", "refined", "test")}
-    labels = {name: read_labels(out / name / LABELS_FILE) for name in ("renders", "test")}
+    images = {name: read_all(out / name, SIZE) for name in ("synthetic", "refined", "test")}
+    labels = {name: read_labels(out / name / LABELS_FILE) for name in ("synthetic", "test")}
     gaze = {name: _column(labels[name].values(), "gaze") for name in labels}
-    errors: dict[str, list[float]] = {"renders": [], "refined": []}
+    errors: dict[str, list[float]] = {"synthetic": [], "refined": []}
     for done, seed in enumerate(SEEDS):
         for name in errors:
             report("estimating", 2 * done + (name == "refined"), 2 * len(SEEDS))
-            estimator = fit_estimator(images[name], gaze["renders"], steps=scale.estimator_steps, seed=seed)
+            estimator = fit_estimator(images[name], gaze["synthetic"], steps=scale.estimator_steps, seed=seed)
             predicted = predict_gaze(estimator, images["test"])
             errors[name].append(float(angular_error_degrees(predicted, gaze["test"]).mean()))
     report("estimating", 2 * len(SEEDS), 2 * len(SEEDS))
-    mean = np.broadcast_to(gaze["renders"].mean(axis=0), gaze["test"].shape)
-    pupils = _column(labels["renders"].values(), "pupil")
-    drift = measure_drift(images["renders"], images["refined"], pupils)
-    still = measure_drift(images["renders"], _photographed(images["renders"], camera), pupils)
+    mean = np.broadcast_to(gaze["synthetic"].mean(axis=0), gaze["test"].shape)
+    pupils = _column(labels["synthetic"].values(), "pupil")
+    drift = measure_drift(images["synthetic"], images["refined"], pupils)
+    still = measure_drift(images["synthetic"], _photographed(images["synthetic"], camera), pupils)
     return Outcome(
-        raw=seed_interval(errors["renders"]),
+        raw=seed_interval(errors["synthetic"]),
         refined=seed_interval(errors["refined"]),
-        gain=seed_interval([a - b for a, b in zip(errors["renders"], errors["refined"], strict=True)]),
+        gain=seed_interval([a - b for a, b in zip(errors["synthetic"], errors["refined"], strict=True)]),
         baseline=float(angular_error_degrees(mean, gaze["test"]).mean()),
         pupil_vector=drift.vector,
         pupil_distance=drift.distance,
@@ -244,9 +244,9 @@ def measure(out: Path, scale: Scale, camera: StandInCamera, report: Report) -> O
     )
 
 
-def _photographed(images: Tensor, camera: StandInCamera) -> Tensor:
+def _photographed(images: Tensor, camera: TargetCamera) -> Tensor:
     """Each image through the stand-in camera, which moves nothing."""
-    taken = [to_planes(camera(grey_levels(image), number), 1) for number, image in enumerate(images.numpy())]
+    taken = [to_planes(camera(to_uint8(image), number), 1) for number, image in enumerate(images.numpy())]
     return torch.from_numpy(np.stack(taken))
 
 

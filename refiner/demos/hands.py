@@ -19,8 +19,8 @@ from refiner.demos.eyes import Report, claim, read_all, write_records, write_she
 from refiner.evaluation.evaluate import Settings, evaluate
 from refiner.hands.joint_estimator import find_joints, fit_joints, share_within
 from refiner.hands.rendering import rendered_hands
-from refiner.hands.skeleton import HandRanges, stand_in_hands
-from refiner.hands.target_sensor import StandInSensor
+from refiner.hands.skeleton import HandRanges, target_hands
+from refiner.hands.target_sensor import TargetSensor
 from refiner.images.registration import score_drift
 from refiner.inference.refine import refine_path
 from refiner.metrics.intervals import Interval, seed_interval
@@ -43,9 +43,9 @@ WITHIN = 3.0
 class HandScale:
     """How much work the demo is."""
 
-    renders: int = 3000
-    photographs: int = 1500
-    test_photographs: int = 800
+    synthetic: int = 3000
+    real: int = 1500
+    test_images: int = 800
     training_steps: int = 600
     estimator_steps: int = 400
 
@@ -104,13 +104,13 @@ def run_hand_demo(out: Path, *, seed: int, device: str, report: Report, scale: H
         OutputError: ``out`` holds something else, or a demo with other settings.
     """
     claim(out, {"hands": True, "seed": seed, **asdict(scale)})
-    sensor = StandInSensor(seed)
+    sensor = TargetSensor(seed)
     for number, (name, ranges, count, seen_by) in enumerate(
         (
-            ("renders", HandRanges(), scale.renders, None),
-            ("photographs", stand_in_hands(), scale.photographs, sensor),
-            ("labelled", stand_in_hands(), scale.renders, sensor),
-            ("test", stand_in_hands(), scale.test_photographs, sensor),
+            ("synthetic", HandRanges(), scale.synthetic, None),
+            ("real", target_hands(), scale.real, sensor),
+            ("labelled", target_hands(), scale.synthetic, sensor),
+            ("test", target_hands(), scale.test_images, sensor),
         )
     ):
         hands = rendered_hands(ranges, count, seed=4 * seed + number, size=SIZE, sensor=seen_by)
@@ -118,7 +118,7 @@ def run_hand_demo(out: Path, *, seed: int, device: str, report: Report, scale: H
     configuration = demo_configuration(out, scale, seed)
     train(configuration, out / "run", device=device, report=lambda step, steps, _: report("training", step, steps))
     region = LabelRegion("joints")
-    refine_path(out / "renders", out / "refined", out / "run", device=device, region=region)
+    refine_path(out / "synthetic", out / "refined", out / "run", device=device, region=region)
     write_sheet(out, SIZE, views=1)
     outcome = measure(out, scale, seed, region, report)
     write_text(out / "outcome.json", json.dumps(asdict(outcome) | {"seed": seed, "scale": asdict(scale)}, indent=2))
@@ -127,16 +127,16 @@ def run_hand_demo(out: Path, *, seed: int, device: str, report: Report, scale: H
 
 def demo_configuration(out: Path, scale: HandScale, seed: int) -> TrainingConfiguration:
     """The recipe of the demo."""
-    data = {"renders": out / "renders", "photographs": out / "photographs", "preflight": "skip"}
+    data = {"synthetic": out / "synthetic", "real": out / "real", "preflight": "skip"}
     return TrainingConfiguration.model_validate({**RECIPE, "seed": seed, "steps": scale.training_steps, "data": data})
 
 
 def measure(out: Path, scale: HandScale, seed: int, region: LabelRegion, report: Report) -> HandOutcome:
     """Train estimators, test them on the sensor's images, and judge the refiner by its joints."""
-    images = {name: read_all(out / name, SIZE) for name in ("renders", "refined", "labelled", "test")}
-    joints = {name: _joints(out / name) for name in ("renders", "labelled", "test")}
-    joints["refined"] = joints["renders"]
-    shares: dict[str, list[float]] = {"renders": [], "refined": [], "labelled": []}
+    images = {name: read_all(out / name, SIZE) for name in ("synthetic", "refined", "labelled", "test")}
+    joints = {name: _joints(out / name) for name in ("synthetic", "labelled", "test")}
+    joints["refined"] = joints["synthetic"]
+    shares: dict[str, list[float]] = {"synthetic": [], "refined": [], "labelled": []}
     for round_, estimator_seed in enumerate(SEEDS):
         for place, name in enumerate(shares):
             report("estimating", len(shares) * round_ + place, len(shares) * len(SEEDS))
@@ -144,15 +144,15 @@ def measure(out: Path, scale: HandScale, seed: int, region: LabelRegion, report:
             shares[name].append(share_within(find_joints(estimator, images["test"]), joints["test"], WITHIN))
     report("judging", 0, 1)
     settings = Settings(region=region, seed=seed, device="cpu", most=JUDGED)
-    judged = evaluate(out / "renders", out / "refined", out / "photographs", settings).verdict
+    judged = evaluate(out / "synthetic", out / "refined", out / "real", settings).verdict
     taken = _taken(out, scale, seed)
     return HandOutcome(
-        raw=seed_interval(shares["renders"]),
+        raw=seed_interval(shares["synthetic"]),
         refined=seed_interval(shares["refined"]),
         real=seed_interval(shares["labelled"]),
-        gain=seed_interval([b - a for a, b in zip(shares["renders"], shares["refined"], strict=True)]),
-        joints_distance=_moved(images["renders"], images["refined"], joints["renders"]),
-        joints_noise=_moved(images["renders"], taken, joints["renders"]),
+        gain=seed_interval([b - a for a, b in zip(shares["synthetic"], shares["refined"], strict=True)]),
+        joints_distance=_moved(images["synthetic"], images["refined"], joints["synthetic"]),
+        joints_noise=_moved(images["synthetic"], taken, joints["synthetic"]),
         verdict=f"{judged.decision}: {judged.reasons[0]}",
     )
 
@@ -163,7 +163,7 @@ def _moved(before: Tensor, after: Tensor, joints: np.ndarray[Any, Any]) -> float
 
 def _taken(out: Path, scale: HandScale, seed: int) -> Tensor:
     """The renders through the sensor, which moves nothing."""
-    hands = rendered_hands(HandRanges(), scale.renders, seed=4 * seed, size=SIZE, sensor=StandInSensor(seed + 1))
+    hands = rendered_hands(HandRanges(), scale.synthetic, seed=4 * seed, size=SIZE, sensor=TargetSensor(seed + 1))
     levels = np.stack([record.image for record in hands])
     return torch.from_numpy(levels.astype(np.float32) / np.float32(32767.5) - 1)[:, None]
 

@@ -16,12 +16,12 @@ from refiner.data.labels.records import column_values
 from refiner.data.labels.regions import ANYTHING, LabelRegion
 from refiner.evaluation.features import load_features
 from refiner.evaluation.label_preservation import measure_preservation
-from refiner.evaluation.measurement import Figure
+from refiner.evaluation.measurement import Metric
 from refiner.evaluation.realism import measure_realism
 from refiner.evaluation.samples import Sample, read_sample
 from refiner.evaluation.utility import measure_disagreement, measure_error, train_estimators
 from refiner.evaluation.verdict import Verdict, judge
-from refiner.gaze.data import eye_patch, to_levels
+from refiner.gaze.data import eye_patch, to_float
 from refiner.images.arrays import resize
 from refiner.inference.refiner import Refiner
 from refiner.models.lookup import is_refiner
@@ -46,13 +46,13 @@ class Evaluation:
             order of ``drifts``.
     """
 
-    figures: list[Figure]
+    metrics: list[Metric]
     verdict: Verdict
     drifts: dict[str, LabelDrift]
     rejected: dict[str, str]
-    renders: Tensor
+    synthetic: Tensor
     refined: Tensor
-    photographs: Tensor
+    real: Tensor
 
 
 @dataclass(frozen=True)
@@ -79,9 +79,9 @@ class Settings:
 
 
 def evaluate(
-    renders: Path,
+    synthetic: Path,
     refined: Path,
-    photographs: Path,
+    real: Path,
     settings: Settings,
     *,
     report: Report = lambda stage, done, total: None,
@@ -99,40 +99,40 @@ def evaluate(
         DataError: a data set cannot be used, or is too small.
     """
     most, seed, region = settings.most, settings.seed, settings.region
-    raw = read_sample(renders, size=None, most=most, seed=seed)
+    raw = read_sample(synthetic, size=None, most=most, seed=seed)
     size = (raw.images.shape[2], raw.images.shape[3])
-    raw, images = _refined(renders, raw, refined, size, settings.device)
-    region.check(renders, sorted({name for row in raw.labels for name in row}))
+    raw, images = _refined(synthetic, raw, refined, size, settings.device)
+    region.check(synthetic, sorted({name for row in raw.labels for name in row}))
     try:
         watched = [region.watched(name, row, size) for name, row in zip(raw.ids, raw.labels, strict=True)]
     except ImageError as error:
         raise DataError(f"{error}; give every render a mask") from error
-    real = read_sample(photographs, size=size, most=most, seed=seed)
+    real_sample = read_sample(real, size=size, most=most, seed=seed)
     report("looking", 0, 3)
     features, estimate = load_features(raw, region=region, seed=seed)
-    figures = measure_realism(
-        raw.images, images, real.images, features=features, groups=real.groups(settings.group), seed=seed
+    metrics = measure_realism(
+        raw.images, images, real_sample.images, features=features, groups=real_sample.groups(settings.group), seed=seed
     )
     report("looking", 1, 3)
-    figures += measure_preservation(raw.images, images, watched, estimate=estimate, seed=seed)
+    metrics += measure_preservation(raw.images, images, watched, estimate=estimate, seed=seed)
     report("looking", 2, 3)
-    rejected = {str(renders / name): reason for name, reason in raw.rejected.items()}
-    rejected |= {str(photographs / name): reason for name, reason in real.rejected.items()}
+    rejected = {str(synthetic / name): reason for name, reason in raw.rejected.items()}
+    rejected |= {str(real / name): reason for name, reason in real_sample.rejected.items()}
     if settings.labelled is not None or settings.estimators:
-        figures += _usefulness(raw, images, real.images, settings, report)
+        metrics += _utility(raw, images, real_sample.images, settings, report)
     drifts = measure_label_drift(raw.images.numpy(), images.numpy(), watched)
     change = 127.5 * float((images - raw.images).abs().mean())
     report("looking", 3, 3)
-    verdict = judge(figures, drifts, change=change)
+    verdict = judge(metrics, drifts, change=change)
     by_name = dict(zip(raw.ids, drifts, strict=True))
-    return Evaluation(figures, verdict, by_name, rejected, raw.images, images, real.images)
+    return Evaluation(metrics, verdict, by_name, rejected, raw.images, images, real_sample.images)
 
 
-def _refined(renders: Path, raw: Sample, refined: Path, size: tuple[int, int], device: str) -> tuple[Sample, Tensor]:
+def _refined(synthetic: Path, raw: Sample, refined: Path, size: tuple[int, int], device: str) -> tuple[Sample, Tensor]:
     """Renders and their refined images, pair by pair; a pair of which one cannot be read is left out."""
     if is_refiner(refined):
         refiner = Refiner.load(refined, device=device)
-        return raw, refiner(raw.images) if refiner.channels == 1 else _refined_in_colour(renders, raw, size, refiner)
+        return raw, refiner(raw.images) if refiner.channels == 1 else _refined_in_colour(synthetic, raw, size, refiner)
     other = read_sample(refined, size=size, most=0, seed=0, ids=raw.ids)
     there = set(other.ids)
     kept = [number for number, name in enumerate(raw.ids) if name in there]
@@ -140,17 +140,17 @@ def _refined(renders: Path, raw: Sample, refined: Path, size: tuple[int, int], d
     return Sample(raw.images[torch.tensor(kept)], ids, labels, raw.rejected | other.rejected), other.images
 
 
-def _refined_in_colour(renders: Path, raw: Sample, size: tuple[int, int], refiner: Refiner) -> Tensor:
+def _refined_in_colour(synthetic: Path, raw: Sample, size: tuple[int, int], refiner: Refiner) -> Tensor:
     """The luma of renders that were refined in RGB, (N, 1, H, W); as many at a time as memory does not feel."""
-    dataset, patches = open_dataset(renders, size=size), []
+    dataset, patches = open_dataset(synthetic, size=size), []
     for start in range(0, len(raw.ids), COLOURED):
         names = raw.ids[start : start + COLOURED]
         refined = refiner([resize(dataset.read_image(name), size) for name in names])
         patches += [eye_patch(image, size, equalize=False, name=name) for image, name in zip(refined, names)]
-    return to_levels(torch.from_numpy(np.stack(patches)))
+    return to_float(torch.from_numpy(np.stack(patches)))
 
 
-def _usefulness(raw: Sample, images: Tensor, photographs: Tensor, settings: Settings, report: Report) -> list[Figure]:
+def _utility(raw: Sample, images: Tensor, real: Tensor, settings: Settings, report: Report) -> list[Metric]:
     gaze = column_values(raw.labels, "gaze")
     if gaze is None:
         raise DataError(
@@ -158,8 +158,8 @@ def _usefulness(raw: Sample, images: Tensor, photographs: Tensor, settings: Sett
         )
     tested = None if settings.labelled is None else _labelled(settings.labelled, raw, settings)
     trained = train_estimators(raw.images, images, gaze, report=lambda done, total: report("estimating", done, total))
-    figures = [] if tested is None else [measure_error(trained, gaze, *tested)]
-    return [*figures, measure_disagreement(trained, photographs)]
+    metrics = [] if tested is None else [measure_error(trained, gaze, *tested)]
+    return [*metrics, measure_disagreement(trained, real)]
 
 
 def _labelled(path: Path, raw: Sample, settings: Settings) -> tuple[Tensor, Angles]:

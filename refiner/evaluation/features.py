@@ -38,7 +38,7 @@ def pretrained_estimator() -> Path:
     return PRETRAINED / EYES
 
 
-def load_features(renders: Sample, *, region: LabelRegion, seed: int) -> tuple[Features, Estimate | None]:
+def load_features(synthetic: Sample, *, region: LabelRegion, seed: int) -> tuple[Features, Estimate | None]:
     """A frozen network for these renders.
 
     Args:
@@ -50,14 +50,14 @@ def load_features(renders: Sample, *, region: LabelRegion, seed: int) -> tuple[F
         Its features, and its gaze where images are eyes.
     """
     names = [name for name in region.names if name != PUPIL]
-    point = next((name for name in names if all(are_points(row.get(name)) for row in renders.labels)), None)
-    if point is not None and not any("gaze" in row for row in renders.labels):
-        return _trained(renders, point, seed), None
+    point = next((name for name in names if all(are_points(row.get(name)) for row in synthetic.labels)), None)
+    if point is not None and not any("gaze" in row for row in synthetic.labels):
+        return _trained(synthetic, point, seed), None
     network = load_estimator(pretrained_estimator()).network
     assert isinstance(network, GazeNetwork)
     trunk = network.trunk
     assert isinstance(trunk, nn.Module)
-    eyes = any("gaze" in row or "pupil" in row for row in renders.labels)
+    eyes = any("gaze" in row or "pupil" in row for row in synthetic.labels)
 
     def estimate(images: Tensor) -> Any:
         return _by_parts(network, _resized(images, network.size)).numpy().astype(np.float64)
@@ -68,12 +68,12 @@ def load_features(renders: Sample, *, region: LabelRegion, seed: int) -> tuple[F
     return features, estimate if eyes else None
 
 
-def _trained(renders: Sample, point: str, seed: int) -> Features:
-    width = renders.images.shape[3]
-    points = np.stack([np.asarray(row[point], np.float64).reshape(-1) for row in renders.labels])
+def _trained(synthetic: Sample, point: str, seed: int) -> Features:
+    width = synthetic.images.shape[3]
+    points = np.stack([np.asarray(row[point], np.float64).reshape(-1) for row in synthetic.labels])
     targets = points / width - 0.5
     network = fit_regressor(
-        lambda size: SmallRegressor(size, outputs=targets.shape[1]), renders.images, targets, steps=STEPS, seed=seed
+        lambda size: SmallRegressor(size, outputs=targets.shape[1]), synthetic.images, targets, steps=STEPS, seed=seed
     )
     assert isinstance(network, SmallRegressor)
     look = nn.Sequential(network.trunk, *list(network.head)[:-1])

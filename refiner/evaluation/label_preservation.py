@@ -16,7 +16,7 @@ from refiner.data.labels.angles import angular_error_degrees
 from refiner.data.labels.drift import LabelDrift, measure_label_drift
 from refiner.data.labels.records import Labels
 from refiner.data.labels.regions import MASK, PUPIL
-from refiner.evaluation.measurement import Figure
+from refiner.evaluation.measurement import Metric
 from refiner.metrics.intervals import Interval, bootstrap_interval
 
 Estimate = Callable[[Tensor], Any]
@@ -27,8 +27,8 @@ REGION = 0.06
 
 
 def measure_preservation(
-    renders: Tensor, refined: Tensor, watched: Sequence[Labels], *, estimate: Estimate | None, seed: int
-) -> list[Figure]:
+    synthetic: Tensor, refined: Tensor, watched: Sequence[Labels], *, estimate: Estimate | None, seed: int
+) -> list[Metric]:
     """All figures of label preservation.
 
     Args:
@@ -37,45 +37,47 @@ def measure_preservation(
         estimate: a frozen gaze network that was trained on renders; None where images are no eyes.
         seed: of the noise.
     """
-    noisy = _noisy(renders, refined, seed)
+    noisy = _noisy(synthetic, refined, seed)
     kinds = {next(iter(row), None) for row in watched}
     kind = kinds.pop() if len(kinds) == 1 else None
     what = {PUPIL: "pupil", MASK: "masked region", None: "image"}.get(kind, "worst point")
-    drifts, noise = (measure_label_drift(renders, images, watched) for images in (refined, noisy))
-    figures = [
+    drifts, noise = (measure_label_drift(synthetic, images, watched) for images in (refined, noisy))
+    metrics = [
         _mean("moved", f"{what} moved by", "px", [drift.pixels for drift in drifts], [drift.pixels for drift in noise]),
         _mean("score", "drift score", "px", [drift.score for drift in drifts], [drift.score for drift in noise]),
         _common_shift(drifts, noise),
-        _mean("edges", "correlation of edges", "", _edge_agreement(renders, refined), _edge_agreement(renders, noisy)),
+        _mean(
+            "edges", "correlation of edges", "", _edge_agreement(synthetic, refined), _edge_agreement(synthetic, noisy)
+        ),
     ]
     if kind is not None:
-        changes = [_region_change(renders, images, [row[kind] for row in watched]) for images in (refined, noisy)]
+        changes = [_region_change(synthetic, images, [row[kind] for row in watched]) for images in (refined, noisy)]
         where = "in" if kind == MASK else "around"
-        figures.append(_mean("region", f"largest change {where} the {what}", "levels", *changes))
+        metrics.append(_mean("region", f"largest change {where} the {what}", "levels", *changes))
     if estimate is not None:
-        answers = estimate(renders)
+        answers = estimate(synthetic)
         shifts = [angular_error_degrees(estimate(images), answers) for images in (refined, noisy)]
-        figures.append(_mean("gaze_shift", "gaze of a frozen network moved by", "°", *shifts))
-    return figures
+        metrics.append(_mean("gaze_shift", "gaze of a frozen network moved by", "°", *shifts))
+    return metrics
 
 
-def _mean(key: str, name: str, unit: str, values: Any, floor: Any) -> Figure:
-    value, beside = (bootstrap_interval(np.asarray(numbers, np.float64)) for numbers in (values, floor))
-    return Figure(key, name, "labels", unit, value, floor=beside)
+def _mean(key: str, name: str, unit: str, values: Any, reference: Any) -> Metric:
+    value, beside = (bootstrap_interval(np.asarray(numbers, np.float64)) for numbers in (values, reference))
+    return Metric(key, name, "labels", unit, value, reference=beside)
 
 
-def _noisy(renders: Tensor, refined: Tensor, seed: int) -> Tensor:
+def _noisy(synthetic: Tensor, refined: Tensor, seed: int) -> Tensor:
     """Renders with Gaussian noise whose mean absolute size, image by image, is that of the refiner's change."""
-    size = (refined - renders).abs().mean(dim=(1, 2, 3), keepdim=True)
-    noise = torch.randn(renders.shape, generator=torch_generator(seed, "noise"))
-    noisy: Tensor = (renders + noise * size * (torch.pi / 2) ** 0.5).clamp(-1, 1)
+    size = (refined - synthetic).abs().mean(dim=(1, 2, 3), keepdim=True)
+    noise = torch.randn(synthetic.shape, generator=torch_generator(seed, "noise"))
+    noisy: Tensor = (synthetic + noise * size * (torch.pi / 2) ** 0.5).clamp(-1, 1)
     return noisy
 
 
-def _common_shift(drifts: Sequence[LabelDrift], beside: Sequence[LabelDrift]) -> Figure:
+def _common_shift(drifts: Sequence[LabelDrift], beside: Sequence[LabelDrift]) -> Metric:
     """Length of the mean shift: what all images have in common biases whatever is trained on them."""
-    value, floor = (_along_the_mean(np.array([[drift.x, drift.y] for drift in some])) for some in (drifts, beside))
-    return Figure("common_shift", "shift in common", "labels", "px", value, floor=floor)
+    value, reference = (_along_the_mean(np.array([[drift.x, drift.y] for drift in some])) for some in (drifts, beside))
+    return Metric("common_shift", "shift in common", "labels", "px", value, reference=reference)
 
 
 def _along_the_mean(shifts: Any) -> Interval:
@@ -84,10 +86,10 @@ def _along_the_mean(shifts: Any) -> Interval:
     return bootstrap_interval(shifts @ (mean / max(length, 1e-9)))
 
 
-def _edge_agreement(renders: Tensor, images: Tensor) -> Any:
+def _edge_agreement(synthetic: Tensor, images: Tensor) -> Any:
     """(N,), correlation of the strengths of edges, 1 where all stay where they were."""
     strengths = []
-    for side in (renders, images):
+    for side in (synthetic, images):
         smooth = functional.avg_pool2d(side.mean(dim=1, keepdim=True), 3, stride=1, padding=1, count_include_pad=False)
         across, down = torch.gradient(smooth, dim=(-1, -2))
         strength = torch.hypot(across, down).flatten(1)
@@ -95,10 +97,10 @@ def _edge_agreement(renders: Tensor, images: Tensor) -> Any:
     return (strengths[0] * strengths[1]).sum(dim=1).numpy()
 
 
-def _region_change(renders: Tensor, images: Tensor, regions: Sequence[Any]) -> Any:
+def _region_change(synthetic: Tensor, images: Tensor, regions: Sequence[Any]) -> Any:
     """(N,), largest change of a pixel around the labelled points, or where a mask is, in grey levels of 0 to 255."""
     changes = []
-    for render, image, region in zip(renders, images, regions, strict=True):
+    for render, image, region in zip(synthetic, images, regions, strict=True):
         change = (image - render).abs().amax(dim=0)[_inside(region, render.shape[1], render.shape[2])]
         changes.append(127.5 * float(change.max()) if len(change) else 0.0)
     return changes

@@ -8,11 +8,11 @@ from typing import Literal
 
 from refiner.metrics.intervals import Interval
 
-Family = Literal["realism", "labels", "usefulness"]
+Family = Literal["realism", "labels", "utility"]
 
 
 @dataclass(frozen=True)
-class Figure:
+class Metric:
     """One measurement.
 
     Attributes:
@@ -31,16 +31,16 @@ class Figure:
     family: Family
     unit: str
     value: Interval
-    floor: Interval | None = None
-    ceiling: Interval | None = None
+    reference: Interval | None = None
+    baseline: Interval | None = None
     gain: Interval | None = None
 
     @property
     def is_resolved(self) -> bool:
         """Whether the interval is narrower than the way from floor to ceiling, so that the value says something."""
-        if self.floor is None or self.ceiling is None:
+        if self.reference is None or self.baseline is None:
             return True
-        return self.value.high - self.value.low < abs(self.ceiling.mean - self.floor.mean)
+        return self.value.high - self.value.low < abs(self.baseline.mean - self.reference.mean)
 
     def text(self, interval: Interval | None) -> str:
         """An interval in this figure's unit, for a table."""

@@ -8,11 +8,11 @@ from torch import Tensor
 
 from refiner.core.errors import DataError
 from refiner.core.rng import derived_seed, numpy_generator
-from refiner.evaluation.measurement import Figure
+from refiner.evaluation.measurement import Metric
 from refiner.metrics.distances import diversity, kernel_distance, sliced_wasserstein, spectrum_distance
 from refiner.metrics.intervals import Interval, seed_interval
 from refiner.metrics.memorization import copied
-from refiner.metrics.two_sample import Share, halves, told_apart
+from refiner.metrics.two_sample import Share, c2st_accuracy, halves
 
 BLOCKS = 8
 """Disjoint parts of the samples; intervals are over them."""
@@ -25,14 +25,14 @@ Distance = Callable[[Tensor, Tensor, int], float]
 
 
 def measure_realism(
-    renders: Tensor,
+    synthetic: Tensor,
     refined: Tensor,
-    photographs: Tensor,
+    real: Tensor,
     *,
     features: Callable[[Tensor], Tensor],
     groups: Sequence[str] | None,
     seed: int,
-) -> list[Figure]:
+) -> list[Metric]:
     """All figures of realism.
 
     Args:
@@ -52,36 +52,37 @@ def measure_realism(
         "kernel": lambda one, other, block: kernel_distance(features(one), features(other)),
         "spectrum": lambda one, other, block: spectrum_distance(one, other),
     }
-    parts = _Parts(renders, refined, photographs, groups, seed)
-    figures = [_told_apart(renders, refined, photographs, groups, seed)]
-    figures += [_blockwise(key, distance, parts) for key, distance in distances.items()]
-    figures.append(_diversity(parts))
-    share = copied(refined, photographs, groups=groups, seed=seed)
-    plain = copied(renders, photographs, groups=groups, seed=seed)
-    figures.append(Figure("copies", "copies of photographs", "realism", "", _interval(share), ceiling=_interval(plain)))
-    return figures
+    parts = _Parts(synthetic, refined, real, groups, seed)
+    metrics = [_c2st(synthetic, refined, real, groups, seed)]
+    metrics += [_blockwise(key, distance, parts) for key, distance in distances.items()]
+    metrics.append(_diversity(parts))
+    share = copied(refined, real, groups=groups, seed=seed)
+    plain = copied(synthetic, real, groups=groups, seed=seed)
+    metrics.append(
+        Metric("copies", "copies of photographs", "realism", "", _interval(share), baseline=_interval(plain))
+    )
+    return metrics
 
 
 class _Parts:
     """Blocks of equal size: two disjoint halves of the photographs, renders and refined images pair by pair."""
 
     def __init__(
-        self, renders: Tensor, refined: Tensor, photographs: Tensor, groups: Sequence[str] | None, seed: int
+        self, synthetic: Tensor, refined: Tensor, real: Tensor, groups: Sequence[str] | None, seed: int
     ) -> None:
         first, second = (
-            photographs[torch.from_numpy(part)]
-            for part in halves(len(photographs), groups, numpy_generator(seed, "photographs"))
+            real[torch.from_numpy(part)] for part in halves(len(real), groups, numpy_generator(seed, "photographs"))
         )
-        size = min(len(first), len(second), len(renders)) // BLOCKS
+        size = min(len(first), len(second), len(synthetic)) // BLOCKS
         if size < LEAST:
             needed = BLOCKS * LEAST
             raise DataError(
-                f"{len(renders)} renders and {len(photographs)} photographs are too few for an interval; give at least "
+                f"{len(synthetic)} renders and {len(real)} photographs are too few for an interval; give at least "
                 f"{needed} renders and {2 * needed} photographs"
             )
-        order = torch.from_numpy(numpy_generator(seed, "renders").permutation(len(renders)))
-        self.others, self.photographs = (self._cut(half, size) for half in (first, second))
-        self.renders, self.refined = (self._cut(images[order], size) for images in (renders, refined))
+        order = torch.from_numpy(numpy_generator(seed, "renders").permutation(len(synthetic)))
+        self.others, self.real = (self._cut(half, size) for half in (first, second))
+        self.synthetic, self.refined = (self._cut(images[order], size) for images in (synthetic, refined))
 
     @staticmethod
     def _cut(images: Tensor, size: int) -> Sequence[Tensor]:
@@ -97,38 +98,36 @@ NAMES = {
 """Distances to photographs, by key."""
 
 
-def _blockwise(key: str, distance: Distance, parts: _Parts) -> Figure:
-    refined, floor, ceiling = (
-        [distance(one, other, block) for block, (one, other) in enumerate(zip(side, parts.photographs, strict=True))]
-        for side in (parts.refined, parts.others, parts.renders)
+def _blockwise(key: str, distance: Distance, parts: _Parts) -> Metric:
+    refined, reference, baseline = (
+        [distance(one, other, block) for block, (one, other) in enumerate(zip(side, parts.real, strict=True))]
+        for side in (parts.refined, parts.others, parts.synthetic)
     )
-    gain = [high - low for high, low in zip(ceiling, refined, strict=True)]
-    return Figure(key, NAMES[key], "realism", "", *map(seed_interval, (refined, floor, ceiling, gain)))
+    gain = [high - low for high, low in zip(baseline, refined, strict=True)]
+    return Metric(key, NAMES[key], "realism", "", *map(seed_interval, (refined, reference, baseline, gain)))
 
 
-def _diversity(parts: _Parts) -> Figure:
+def _diversity(parts: _Parts) -> Metric:
     """Of the refined images, as a share of the photographs'."""
-    values, floor, ceiling = (
-        [diversity(one, other) for one, other in zip(side, parts.photographs, strict=True)]
-        for side in (parts.refined, parts.others, parts.renders)
+    values, reference, baseline = (
+        [diversity(one, other) for one, other in zip(side, parts.real, strict=True)]
+        for side in (parts.refined, parts.others, parts.synthetic)
     )
     name = "diversity, share of the photographs'"
-    return Figure("diversity", name, "realism", "", *map(seed_interval, (values, floor, ceiling)))
+    return Metric("diversity", name, "realism", "", *map(seed_interval, (values, reference, baseline)))
 
 
-def _told_apart(
-    renders: Tensor, refined: Tensor, photographs: Tensor, groups: Sequence[str] | None, seed: int
-) -> Figure:
+def _c2st(synthetic: Tensor, refined: Tensor, real: Tensor, groups: Sequence[str] | None, seed: int) -> Metric:
     """Share that a network tells from photographs; photographs are told from one another by people that differ."""
-    tell = partial(told_apart, seed=seed)
-    first, second = (
-        torch.from_numpy(part) for part in halves(len(photographs), groups, numpy_generator(seed, "photographs"))
-    )
+    tell = partial(c2st_accuracy, seed=seed)
+    first, second = (torch.from_numpy(part) for part in halves(len(real), groups, numpy_generator(seed, "photographs")))
     names = None if groups is None else [[groups[number] for number in part.tolist()] for part in (first, second)]
-    value, ceiling = (tell(images, photographs, groups=(None, groups)) for images in (refined, renders))
+    value, baseline = (tell(images, real, groups=(None, groups)) for images in (refined, synthetic))
     sides = (None, None) if names is None else (names[0], names[1])
-    floor = tell(photographs[first], photographs[second], groups=sides)
-    return Figure("told_apart", "told from photographs", "realism", "", *map(_interval, (value, floor, ceiling)))
+    reference = tell(real[first], real[second], groups=sides)
+    return Metric(
+        "c2st_accuracy", "told from photographs", "realism", "", *map(_interval, (value, reference, baseline))
+    )
 
 
 def _interval(share: Share) -> Interval:

@@ -15,7 +15,7 @@ from refiner.core.errors import DataError, ImageError
 from refiner.core.rng import numpy_generator
 from refiner.data.formats.registry import open_dataset
 from refiner.data.labels.records import Labels
-from refiner.gaze.data import eye_patch, to_levels
+from refiner.gaze.data import eye_patch, to_float
 
 log = logging.getLogger(__name__)
 
@@ -97,5 +97,5 @@ def read_sample(
         log.warning("%s: left out %s: %s", path, sample, reason)
     if not well:
         raise DataError(f"{path}: none of {len(chosen)} images can be read; the first {next(iter(rejected.values()))}")
-    images = to_levels(torch.from_numpy(np.stack([image for image, _ in well.values()])))
+    images = to_float(torch.from_numpy(np.stack([image for image, _ in well.values()])))
     return Sample(images, list(well), [labels for _, labels in well.values()], rejected)

@@ -13,7 +13,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from refiner.data.labels.angles import Angles, angular_error_degrees
-from refiner.evaluation.measurement import Figure
+from refiner.evaluation.measurement import Metric
 from refiner.gaze.evaluation import mean_predictor_error
 from refiner.gaze.networks.fit import fit_estimator, predict_gaze
 from refiner.metrics.intervals import bootstrap_interval, seed_interval
@@ -33,7 +33,7 @@ class Estimators(NamedTuple):
 
 
 def train_estimators(
-    renders: Tensor,
+    synthetic: Tensor,
     refined: Tensor,
     gaze: Angles,
     *,
@@ -50,14 +50,14 @@ def train_estimators(
     """
     trained = Estimators([], [])
     for place, seed in enumerate(SEEDS):
-        for step, (images, several) in enumerate(((renders, trained.raw), (refined, trained.refined))):
+        for step, (images, several) in enumerate(((synthetic, trained.raw), (refined, trained.refined))):
             report(2 * place + step, 2 * len(SEEDS))
             several.append(fit_estimator(images, gaze, steps=steps, seed=seed))
     report(2 * len(SEEDS), 2 * len(SEEDS))
     return trained
 
 
-def measure_error(trained: Estimators, gaze: Angles, photographs: Tensor, true: Angles) -> Figure:
+def measure_error(trained: Estimators, gaze: Angles, real: Tensor, true: Angles) -> Metric:
     """Mean angular error on real labels, over seeds.
 
     Args:
@@ -65,31 +65,30 @@ def measure_error(trained: Estimators, gaze: Angles, photographs: Tensor, true: 
         photographs: (M, 1, H, W), in [-1, 1]; ``true`` (M, 2) is their gaze.
     """
     raw, refined = (
-        [float(angular_error_degrees(predict_gaze(one, photographs), true).mean()) for one in several]
-        for several in trained
+        [float(angular_error_degrees(predict_gaze(one, real), true).mean()) for one in several] for several in trained
     )
     guess = mean_predictor_error(np.asarray(gaze).mean(axis=0), true)
-    return Figure(
+    return Metric(
         "gaze_error",
         f"gaze error on real labels (saying the mean: {guess:.1f}°)",
-        "usefulness",
+        "utility",
         "°",
         seed_interval(refined),
-        ceiling=seed_interval(raw),
+        baseline=seed_interval(raw),
         gain=seed_interval([before - after for before, after in zip(raw, refined, strict=True)]),
     )
 
 
-def measure_disagreement(trained: Estimators, photographs: Tensor) -> Figure:
+def measure_disagreement(trained: Estimators, real: Tensor) -> Metric:
     """Mean angle between the answers of two seeds on photographs (M, 1, H, W), whose labels are not asked for."""
-    raw, refined = (_disagreement([predict_gaze(one, photographs) for one in several]) for several in trained)
-    return Figure(
+    raw, refined = (_disagreement([predict_gaze(one, real) for one in several]) for several in trained)
+    return Metric(
         "disagreement",
         "estimators of other seeds disagree by",
-        "usefulness",
+        "utility",
         "°",
         bootstrap_interval(refined),
-        ceiling=bootstrap_interval(raw),
+        baseline=bootstrap_interval(raw),
         gain=bootstrap_interval(raw - refined),
     )
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from refiner.data.labels.drift import LabelDrift
-from refiner.evaluation.measurement import Figure
+from refiner.evaluation.measurement import Metric
 
 Decision = Literal["use", "use with rejection", "do not use"]
 
@@ -47,7 +47,7 @@ class Verdict:
     reasons: list[str]
 
 
-def judge(figures: Sequence[Figure], drifts: Sequence[LabelDrift], *, change: float) -> Verdict:
+def judge(metrics: Sequence[Metric], drifts: Sequence[LabelDrift], *, change: float) -> Verdict:
     """Weigh all figures.
 
     Args:
@@ -55,7 +55,7 @@ def judge(figures: Sequence[Figure], drifts: Sequence[LabelDrift], *, change: fl
         drifts: of each image.
         change: mean absolute change of a pixel, in grey levels.
     """
-    by_key = {figure.key: figure for figure in figures}
+    by_key = {metric.key: metric for metric in metrics}
     against = [reason for rule in RULES if (reason := rule(by_key, drifts, change)) is not None]
     if against:
         return Verdict("do not use", against)
@@ -71,77 +71,77 @@ def _doubtful(drifts: Sequence[LabelDrift]) -> float:
     return sum(drift.score > MAX_DRIFT for drift in drifts) / max(1, len(drifts))
 
 
-def _praise(figures: Mapping[str, Figure]) -> list[str]:
+def _praise(metrics: Mapping[str, Metric]) -> list[str]:
     """What speaks for the refiner."""
     said = [
-        f"the {figures[key].name} to photographs fell by {figures[key].gain} from {_mean(figures[key])}"
+        f"the {metrics[key].name} to photographs fell by {metrics[key].gain} from {_mean(metrics[key])}"
         for key in DISTANCES
-        if key in figures and _is_nearer(figures[key])
+        if key in metrics and _is_nearer(metrics[key])
     ]
-    error = figures.get("gaze_error")
+    error = metrics.get("gaze_error")
     if error is not None and error.gain is not None:
         helps = "helps" if error.gain.low > 0 else "is not resolved"
         said.insert(0, f"on real labels refining {helps}: the error falls by {error.gain}°")
     return said
 
 
-def _mean(figure: Figure) -> str:
-    return "?" if figure.ceiling is None else f"{figure.ceiling.mean:.2f}"
+def _mean(metric: Metric) -> str:
+    return "?" if metric.baseline is None else f"{metric.baseline.mean:.2f}"
 
 
-def _is_nearer(figure: Figure) -> bool:
-    return figure.gain is not None and figure.gain.low > 0
+def _is_nearer(metric: Metric) -> bool:
+    return metric.gain is not None and metric.gain.low > 0
 
 
-Rule = Callable[[Mapping[str, Figure], Sequence[LabelDrift], float], str | None]
+Rule = Callable[[Mapping[str, Metric], Sequence[LabelDrift], float], str | None]
 """A reason against the refiner, or None."""
 
 
-def _changes_nothing(figures: Mapping[str, Figure], drifts: Sequence[LabelDrift], change: float) -> str | None:
+def _changes_nothing(metrics: Mapping[str, Metric], drifts: Sequence[LabelDrift], change: float) -> str | None:
     if change >= NOTHING:
         return None
     return f"it changes nothing: pixels move by {change:.2f} grey levels in the mean; lower self_regularization_weight"
 
 
-def _is_no_nearer(figures: Mapping[str, Figure], drifts: Sequence[LabelDrift], change: float) -> str | None:
-    found = [figures[key] for key in DISTANCES if key in figures]
+def _is_no_nearer(metrics: Mapping[str, Metric], drifts: Sequence[LabelDrift], change: float) -> str | None:
+    found = [metrics[key] for key in DISTANCES if key in metrics]
     if not found or any(map(_is_nearer, found)):
         return None
-    gains = "; ".join(f"{figure.name}: gain {figure.gain}" for figure in found)
+    gains = "; ".join(f"{metric.name}: gain {metric.gain}" for metric in found)
     return f"refined images are no nearer to the photographs than renders are ({gains})"
 
 
-def _collapses(figures: Mapping[str, Figure], drifts: Sequence[LabelDrift], change: float) -> str | None:
-    figure = figures.get("diversity")
-    if figure is None or figure.ceiling is None or figure.value.high >= COLLAPSE * min(1, figure.ceiling.mean):
+def _collapses(metrics: Mapping[str, Metric], drifts: Sequence[LabelDrift], change: float) -> str | None:
+    metric = metrics.get("diversity")
+    if metric is None or metric.baseline is None or metric.value.high >= COLLAPSE * min(1, metric.baseline.mean):
         return None
     return (
-        f"its outputs collapse: their spread is {figure.value} of the photographs', that of the renders "
-        f"{figure.ceiling.mean:.2f}; a history buffer and a larger self_regularization_weight are the first remedies"
+        f"its outputs collapse: their spread is {metric.value} of the photographs', that of the renders "
+        f"{metric.baseline.mean:.2f}; a history buffer and a larger self_regularization_weight are the first remedies"
     )
 
 
-def _copies(figures: Mapping[str, Figure], drifts: Sequence[LabelDrift], change: float) -> str | None:
-    figure = figures.get("copies")
-    if figure is None or figure.value.low < COPIES:
+def _copies(metrics: Mapping[str, Metric], drifts: Sequence[LabelDrift], change: float) -> str | None:
+    metric = metrics.get("copies")
+    if metric is None or metric.value.low < COPIES:
         return None
-    return f"it pastes photographs: {figure.value.mean:.0%} of its images are nearer to one than photographs ever are"
+    return f"it pastes photographs: {metric.value.mean:.0%} of its images are nearer to one than photographs ever are"
 
 
-def _moves_labels(figures: Mapping[str, Figure], drifts: Sequence[LabelDrift], change: float) -> str | None:
-    share, figure = _doubtful(drifts), figures.get("common_shift")
-    if figure is not None and figure.value.low > COMMON_SHIFT:
-        return f"it moves what labels describe, in all images the same way, by {figure.value} px; raise motion_weight"
+def _moves_labels(metrics: Mapping[str, Metric], drifts: Sequence[LabelDrift], change: float) -> str | None:
+    share, metric = _doubtful(drifts), metrics.get("common_shift")
+    if metric is not None and metric.value.low > COMMON_SHIFT:
+        return f"it moves what labels describe, in all images the same way, by {metric.value} px; raise motion_weight"
     if share > MANY:
         return f"labels of {share:.0%} of its images are to be doubted (drift score above {MAX_DRIFT:g})"
     return None
 
 
-def _harms(figures: Mapping[str, Figure], drifts: Sequence[LabelDrift], change: float) -> str | None:
-    figure = figures.get("gaze_error")
-    if figure is None or figure.gain is None or figure.gain.high >= 0:
+def _harms(metrics: Mapping[str, Metric], drifts: Sequence[LabelDrift], change: float) -> str | None:
+    metric = metrics.get("gaze_error")
+    if metric is None or metric.gain is None or metric.gain.high >= 0:
         return None
-    return f"on real labels refining hurts: the error rises by {-figure.gain.mean:.2f}°, gain {figure.gain}°"
+    return f"on real labels refining hurts: the error rises by {-metric.gain.mean:.2f}°, gain {metric.gain}°"
 
 
 RULES: tuple[Rule, ...] = (_changes_nothing, _harms, _moves_labels, _copies, _collapses, _is_no_nearer)

@@ -2,6 +2,6 @@
 
 from refiner.eyes.rendering import EyeBatch, render_eyes
 from refiner.eyes.scene.parameters import EyeParameters
-from refiner.eyes.target_camera import StandInCamera, stand_in_parameters
+from refiner.eyes.target_camera import TargetCamera, target_parameters
 
-__all__ = ["EyeBatch", "EyeParameters", "StandInCamera", "render_eyes", "stand_in_parameters"]
+__all__ = ["EyeBatch", "EyeParameters", "TargetCamera", "render_eyes", "target_parameters"]

@@ -17,7 +17,7 @@ from refiner.core.errors import DataError
 from refiner.eyes.rendering import render_eyes
 from refiner.eyes.scene.parameters import EyeParameters
 from refiner.eyes.scene.sampling import SKEWED, Draws, draw_values
-from refiner.images.arrays import grey_levels
+from refiner.images.arrays import to_uint8
 
 POOL = 8000
 """Renders of a round."""
@@ -60,7 +60,7 @@ class Fit:
 
 
 def calibrate(
-    photographs: Patches,
+    real: Patches,
     base: EyeParameters,
     *,
     keep: Collection[str] = (),
@@ -85,10 +85,10 @@ def calibrate(
         raise DataError(
             "--calibrate: all ranges of the eyes are stated (a file that it wrote states all); leave out those to fit"
         )
-    if len(photographs) < LEAST:
-        raise DataError(f"{len(photographs)} photographs are too few to calibrate on; give {LEAST} or more")
+    if len(real) < LEAST:
+        raise DataError(f"{len(real)} photographs are too few to calibrate on; give {LEAST} or more")
     pool = pool or POOL
-    seen = photographs[evenly(len(photographs)), 0]
+    seen = real[evenly(len(real)), 0]
     height, width = seen.shape[1:]
     size = max(4, round(60 * height / width)), 60
     wanted = _features(seen)
@@ -98,7 +98,7 @@ def calibrate(
         glances = []
         for start in range(0, pool, _CHUNK):
             batch = render_eyes(lonely, range(start, min(start + _CHUNK, pool)), seed=seed + number, size=size)
-            glances.append(_features(np.stack([grey_levels(planes) for planes in batch.images.numpy()])))
+            glances.append(_features(np.stack([to_uint8(planes) for planes in batch.images.numpy()])))
             report(number * pool + min(start + _CHUNK, pool), ROUNDS * pool)
         nearest, alike = _nearest(wanted, np.concatenate(glances))
         parameters = _shrunken(parameters, draw_values(lonely, range(pool), seed=seed + number), nearest, keep)

@@ -1,6 +1,6 @@
 """The stand-in camera: turns clean pictures into softer, noisier, unevenly lit ones, geometry untouched.
 
-Together with :func:`stand_in_parameters` it makes the "photographs" of the demo and the tests: a second domain
+Together with :func:`target_parameters` it makes the "photographs" of the demo and the tests: a second domain
 that differs from the renders in the people as well as in the camera, free of any licence.
 """
 
@@ -25,11 +25,11 @@ from refiner.eyes.scene.parameters import (
 from refiner.images.arrays import to_grey
 
 
-class StandInCamera:
+class TargetCamera:
     """Blur, uneven light, exposure, gamma, sensor noise and JPEG, each image its own draw.
 
     Examples:
-        >>> photograph = StandInCamera(7)(np.full((36, 60), 128, np.uint8), 0)
+        >>> photograph = TargetCamera(7)(np.full((36, 60), 128, np.uint8), 0)
         >>> photograph.shape, photograph.dtype
         ((36, 60), dtype('uint8'))
     """
@@ -81,7 +81,7 @@ def _pipeline() -> Any:
     )
 
 
-def stand_in_parameters() -> EyeParameters:
+def target_parameters() -> EyeParameters:
     """Other people under other light: overlaps the default ranges, clearly shifted.
 
     Darker and more mottled skin, heavier lids, stronger lashes and lower brows, deeper set eyes, darker irises,

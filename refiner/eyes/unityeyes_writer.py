@@ -14,8 +14,8 @@ from refiner.data.labels.records import Labels, Record
 from refiner.data.output.records_writer import CHUNK, Report, check_empty, written_ahead
 from refiner.eyes.rendering import EyeBatch, render_eyes
 from refiner.eyes.scene.parameters import EyeParameters
-from refiner.eyes.target_camera import StandInCamera
-from refiner.images.arrays import grey_levels
+from refiner.eyes.target_camera import TargetCamera
+from refiner.images.arrays import to_uint8
 from refiner.images.io import write_image
 
 DETAILS = {
@@ -34,7 +34,7 @@ def rendered_records(
     seed: int,
     size: tuple[int, int] = (36, 60),
     channels: int = 1,
-    camera: StandInCamera | None = None,
+    camera: TargetCamera | None = None,
     first: int = 0,
 ) -> Iterator[Record]:
     """Labelled eyes, 8 bits, one after another; ids count from ``000000.png`` on.
@@ -49,7 +49,7 @@ def rendered_records(
             parameters, range(start, min(start + CHUNK, count)), seed=seed, size=size, channels=channels
         )
         for offset, planes in enumerate(batch.images.numpy()):
-            image = grey_levels(planes)
+            image = to_uint8(planes)
             if camera is not None:
                 image = camera(image, start + offset)
             yield Record(f"{start + offset:06d}.png", image, _labels(batch, offset))

@@ -19,7 +19,7 @@ from refiner.gaze.networks.file import EstimatorFile, load_estimator, save_estim
 from refiner.gaze.prediction import GazeEstimator, predict_all
 
 
-class Centring(NamedTuple):
+class BiasCorrection(NamedTuple):
     """What was done.
 
     Attributes:
@@ -28,19 +28,19 @@ class Centring(NamedTuple):
         moved: by what all answers are moved, (2,), pitch and yaw in radians.
     """
 
-    photographs: int
+    real: int
     rejected: dict[str, str]
     moved: Angles
 
 
-def centre_estimator(
+def correct_bias(
     path: Path,
-    photographs: Path,
+    real: Path,
     destination: Path,
     *,
     device: str = "auto",
     report: Callable[[int, int], None] = lambda done, total: None,
-) -> Centring:
+) -> BiasCorrection:
     """Write the centred estimator beside the one there is.
 
     Args:
@@ -54,18 +54,18 @@ def centre_estimator(
         DataError: the estimator or the photographs cannot be used.
         OutputError: the file cannot be written there.
     """
-    check_apart(photographs, destination)
+    check_apart(real, destination)
     check_apart(path, destination)
     if destination.suffix != ".safetensors":
         raise OutputError(f"{destination}: the centred estimator is a file; end its name with .safetensors")
     if destination.is_dir():
         raise OutputError(f"{destination}: is a folder; name a file for the centred estimator")
     file = load_estimator(path)
-    found = predict_all(GazeEstimator(file, device=device), photographs, report=report)
-    return Centring(len(found.ids), found.rejected, save_centred(destination, file, found.gaze))
+    found = predict_all(GazeEstimator(file, device=device), real, report=report)
+    return BiasCorrection(len(found.ids), found.rejected, save_corrected(destination, file, found.gaze))
 
 
-def save_centred(destination: Path, file: EstimatorFile, answers: Angles) -> Angles:
+def save_corrected(destination: Path, file: EstimatorFile, answers: Angles) -> Angles:
     """Write ``file`` with its last constant moved so that ``answers``, (N, 2), would have had the mean of its labels.
 
     Returns:
@@ -85,6 +85,6 @@ def save_centred(destination: Path, file: EstimatorFile, answers: Angles) -> Ang
         architecture=file.metadata["architecture"],
         equalize=file.metadata["equalize"],
         mean_gaze=tuple(file.metadata["mean_gaze"]),
-        training={**training, "centred_by": (moved + training.get("centred_by", 0)).tolist()},
+        training={**training, "bias_correction": (moved + training.get("bias_correction", 0)).tolist()},
     )
     return moved

@@ -19,7 +19,7 @@ from refiner.data.domains import MAX_BYTES
 from refiner.data.formats.registry import Dataset, open_dataset
 from refiner.data.labels.angles import Angles
 from refiner.data.labels.records import PAIRS, Labels
-from refiner.data.splits import part_of
+from refiner.data.splits import split_of
 from refiner.data.store.columns import to_text
 from refiner.data.store.hdf5 import to_label_name
 from refiner.data.store.reader import Store
@@ -107,7 +107,7 @@ def eye_patch(image: Image, size: tuple[int, int], *, equalize: bool, name: str)
     return np.asarray(cv2.equalizeHist(grey) if equalize else grey, np.uint8)[None]
 
 
-def to_levels(images: Tensor) -> Tensor:
+def to_float(images: Tensor) -> Tensor:
     """float32 in [-1, 1] of uint8 images."""
     return images.float().div_(127.5).sub_(1)
 
@@ -273,7 +273,7 @@ def split_held_out(patches: LabelledPatches, share: float, key: str) -> tuple[La
     for keys in (named, patches.ids):
         sides: Mapping[str, list[int]] = {"train": [], "held_out": []}
         for number, name in enumerate(keys):
-            sides[part_of(name, {"held_out": share, "train": 1 - share})].append(number)
+            sides[split_of(name, {"held_out": share, "train": 1 - share})].append(number)
         if all(sides.values()):
             return patches.take(sides["train"]), patches.take(sides["held_out"])
     raise DataError(f"{key} is {share}, which leaves one side of {len(patches)} images empty; choose another, or 0")

@@ -37,16 +37,16 @@ class Matching(NamedTuple):
         rejected: path and reason of each image that could not be used.
     """
 
-    renders: int
+    synthetic: int
     taken: int
-    photographs: int
+    real: int
     rejected: dict[str, str]
 
 
-def match_renders(
+def match_synthetic(
     path: Path,
-    renders: Path,
-    photographs: Path,
+    synthetic: Path,
+    real: Path,
     destination: Path,
     *,
     seed: int = 0,
@@ -69,30 +69,30 @@ def match_renders(
     Raises:
         RefinerError: the estimator, a data set or the destination cannot be used.
     """
-    for source in (path, renders, photographs):
+    for source in (path, synthetic, real):
         check_apart(source, destination)
     estimator = GazeEstimator.load(path, device=device)
     posed = bool(estimator.head_pose)
-    known = load_patches([renders], size=estimator.size, equalize=False, head_pose=posed, key="RENDERS")
-    found = predict_all(estimator, photographs, report=report)
+    known = load_patches([synthetic], size=estimator.size, equalize=False, head_pose=posed, key="RENDERS")
+    found = predict_all(estimator, real, report=report)
     taken = draw_like(
         known_angles(estimator, known.gaze, known.head_pose),
         known_angles(estimator, found.gaze, found.head_pose),
         numpy_generator(seed, "matching"),
     )
     convert(
-        renders,
+        synthetic,
         destination,
         Conversion(),
         only={known.ids[number] for number in taken},
         overwrite=overwrite,
         report=report,
     )
-    rejected = {str(photographs / sample): reason for sample, reason in found.rejected.items()}
+    rejected = {str(real / sample): reason for sample, reason in found.rejected.items()}
     return Matching(len(known), len(taken), len(found.ids), {**known.rejected, **rejected})
 
 
-def draw_like(renders: Angles, photographs: Angles, rng: np.random.Generator) -> np.ndarray[Any, np.dtype[np.int64]]:
+def draw_like(synthetic: Angles, real: Angles, rng: np.random.Generator) -> np.ndarray[Any, np.dtype[np.int64]]:
     """Numbers of renders, drawn so that their angles are distributed like those of photographs.
 
     A render is taken with a probability in proportion to the ratio of the two densities at its angles. Where
@@ -105,9 +105,9 @@ def draw_like(renders: Angles, photographs: Angles, rng: np.random.Generator) ->
     Returns:
         (K,), ascending; K is some share of N, at least 1.
     """
-    ratio = _density(photographs, renders) / _density(renders, renders)
+    ratio = _density(real, synthetic) / _density(synthetic, synthetic)
     wanted = np.quantile(ratio, _MOST_WANTED)
-    taken = np.flatnonzero(rng.random(len(renders)) * wanted < ratio)
+    taken = np.flatnonzero(rng.random(len(synthetic)) * wanted < ratio)
     return taken if len(taken) else np.array([int(ratio.argmax())])
 
 

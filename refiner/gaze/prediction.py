@@ -16,7 +16,7 @@ from refiner.data.formats.registry import open_dataset
 from refiner.data.labels.angles import Angles
 from refiner.data.labels.records import PAIRS
 from refiner.data.labels.tables import write_rejected, write_table
-from refiner.gaze.data import LabelledPatches, Patches, eye_patch, read_labelled, to_levels
+from refiner.gaze.data import LabelledPatches, Patches, eye_patch, read_labelled, to_float
 from refiner.gaze.networks.file import EstimatorFile, load_estimator
 from refiner.images.io import Image, read_image
 
@@ -79,7 +79,7 @@ class GazeEstimator:
             if any(image.dtype not in (np.uint8, np.uint16) for image in listed):
                 raise ValueError("an image is neither uint8 nor uint16; floats in [-1, 1] come as a tensor")
             patches = [eye_patch(v, self.size, equalize=self.equalize, name=f"image {i}") for i, v in enumerate(listed)]
-            planes = to_levels(torch.from_numpy(np.stack(patches))) if patches else torch.zeros(0, 1, *self.size)
+            planes = to_float(torch.from_numpy(np.stack(patches))) if patches else torch.zeros(0, 1, *self.size)
         return self._predict(planes, head_pose)
 
     def predict_patches(self, patches: Patches, head_pose: Angles | None = None) -> Angles:
@@ -87,7 +87,7 @@ class GazeEstimator:
         blocks = range(0, len(patches), _TABLE_BLOCK)
         parts = [
             self._predict(
-                to_levels(torch.from_numpy(patches[start : start + _TABLE_BLOCK])),
+                to_float(torch.from_numpy(patches[start : start + _TABLE_BLOCK])),
                 None if head_pose is None else head_pose[start : start + _TABLE_BLOCK],
             )
             for start in blocks
@@ -110,7 +110,7 @@ class GazeEstimator:
             return torch.zeros(0, 1, *self.size)
         grey = [level[..., 0] if level.shape[2] == 1 else level for level in levels]
         patches = [eye_patch(v, self.size, equalize=self.equalize, name=f"image {i}") for i, v in enumerate(grey)]
-        return to_levels(torch.from_numpy(np.stack(patches)))
+        return to_float(torch.from_numpy(np.stack(patches)))
 
     @torch.inference_mode()
     def _predict(self, planes: Tensor, head_pose: Any) -> Angles:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from refiner.data.labels.angles import angular_error_degrees
 from refiner.gaze.config import GazeConfiguration
-from refiner.gaze.data import LabelledPatches, to_levels
+from refiner.gaze.data import LabelledPatches, to_float
 from refiner.gaze.networks.file import save_estimator
 from refiner.gaze.networks.knn import NearestNeighbours
 from refiner.runs.folder import RunFolder
@@ -24,7 +24,7 @@ def held_out_error(network: nn.Module, patches: LabelledPatches, device: str) ->
     parts = []
     for start in range(0, len(images), BATCH):
         part = slice(start, start + BATCH)
-        batch = to_levels(images[part]).to(device, memory_format=torch.channels_last)
+        batch = to_float(images[part]).to(device, memory_format=torch.channels_last)
         pose = None if head_pose is None else head_pose[part].to(device)
         parts.append(network(batch, pose).double().cpu().numpy())
     return float(angular_error_degrees(np.concatenate(parts), patches.gaze).mean())
@@ -78,12 +78,12 @@ def fit_neighbours(
     images, gaze, _ = training.tensors()
     for start in range(0, len(images), BATCH):
         part = slice(start, start + BATCH)
-        network.remember(start, to_levels(images[part]), gaze[part])
+        network.remember(start, to_float(images[part]), gaze[part])
     error = held_out_error(network, held_out, "cpu") if held_out else None
-    figures = {} if error is None else {"held_out_degrees": error}
+    metrics = {} if error is None else {"held_out_degrees": error}
     folder.cut_metrics(0)
-    folder.log_metrics({"step": 1, **figures})
+    folder.log_metrics({"step": 1, **metrics})
     design = {"network": "knn", "size": list(configuration.size), **arguments}
     chosen = {"steps": 0, "step": 0, "precision": "fp32"}
     save_trained(configuration, folder, network.state_dict(), design, training, error, chosen)
-    return figures
+    return metrics

@@ -22,7 +22,7 @@ from refiner.core.signals import Interruption
 from refiner.data.augmentation import Augmentation
 from refiner.gaze.augmentation import strong_augmentation
 from refiner.gaze.config import GazeConfiguration
-from refiner.gaze.data import LabelledPatches, load_patches, split_held_out, to_levels
+from refiner.gaze.data import LabelledPatches, load_patches, split_held_out, to_float
 from refiner.gaze.learner import Learner, architecture, trial_of
 from refiner.gaze.saving import fit_neighbours, held_out_error, save_trained
 from refiner.runs.checkpoints import load_checkpoint, save_checkpoint
@@ -181,13 +181,13 @@ class GazeTraining:
         while not self.is_finished:
             self.take_step()
             self.step += 1
-            stopping, figures = interruption.requested, dict[str, float]()
+            stopping, metrics = interruption.requested, dict[str, float]()
             if self.held_out and (self.step == total or self.step % configuration.evaluate_every == 0):
-                figures["held_out_degrees"] = self.look()
-            if self.is_finished or self.step % configuration.log_every == 0 or figures:
+                metrics["held_out_degrees"] = self.look()
+            if self.is_finished or self.step % configuration.log_every == 0 or metrics:
                 rate = (self.step - first) * configuration.batch_size / (time.perf_counter() - start)
                 clock = {"seconds": time.perf_counter() - start, "images_per_second": rate}
-                means = {**means, **self._log(tracker, figures, clock)}
+                means = {**means, **self._log(tracker, metrics, clock)}
             if self.is_finished or self.step % configuration.checkpoint_every == 0 or stopping:
                 save_checkpoint(self.folder.checkpoints, self.step, self.state_dict())
             report(self.step, total, means)
@@ -204,8 +204,8 @@ class GazeTraining:
         Raises:
             TrainingError: the loss is not finite.
         """
-        figures = self.learner.update(*self.batch(self.step), step=self.step)
-        for name, value in figures.items():
+        metrics = self.learner.update(*self.batch(self.step), step=self.step)
+        for name, value in metrics.items():
             self.sums[name] = self.sums[name] + value if name in self.sums else value
         self.count += 1
 
@@ -221,7 +221,7 @@ class GazeTraining:
             pixels, gaze = torch.from_numpy(changed)[:, None], torch.from_numpy(labels["gaze"])
             head_pose = None if head_pose is None else torch.from_numpy(labels["head_pose"])
         strength, seed = self.configuration.augmentation.strong, self.configuration.seed
-        images = strong_augmentation(to_levels(pixels), strength=strength, seed=seed, step=step)
+        images = strong_augmentation(to_float(pixels), strength=strength, seed=seed, step=step)
         device = self.learner.device
         images = images.to(device, memory_format=torch.channels_last)
         return images, gaze.to(device), None if head_pose is None else head_pose.to(device)
@@ -240,9 +240,9 @@ class GazeTraining:
     def _best(self) -> tuple[float, int]:
         return self.best["error"], self.best["step"]
 
-    def _log(self, tracker: TensorBoardTracker, figures: dict[str, float], clock: dict[str, float]) -> dict[str, float]:
+    def _log(self, tracker: TensorBoardTracker, metrics: dict[str, float], clock: dict[str, float]) -> dict[str, float]:
         """Write the means since the last log line."""
-        means = {name: float(total) / self.count for name, total in self.sums.items()} | figures
+        means = {name: float(total) / self.count for name, total in self.sums.items()} | metrics
         self.sums, self.count = {}, 0
         rounded = {name: float(f"{value:.6g}") for name, value in {**means, **clock}.items()}
         self.folder.log_metrics({"step": self.step, **rounded})

@@ -12,7 +12,7 @@ from refiner.core.rng import numpy_generator
 from refiner.data.formats.nyu_hand import BACKGROUND, CUBE_MM, FAR_LEVEL
 from refiner.data.labels.records import Labels, Record
 from refiner.hands.skeleton import Hand, HandRanges, draw_hand
-from refiner.hands.target_sensor import StandInSensor
+from refiner.hands.target_sensor import TargetSensor
 from refiner.images.io import Image
 
 
@@ -22,7 +22,7 @@ def rendered_hands(
     *,
     seed: int,
     size: tuple[int, int] = (64, 64),
-    sensor: StandInSensor | None = None,
+    sensor: TargetSensor | None = None,
     first: int = 0,
 ) -> Iterator[Record]:
     """Labelled hands, 16-bit depth, one after another; ids count from ``000000.png`` on.

@@ -47,7 +47,7 @@ class HandRanges:
     distance_mm: Range = (500.0, 750.0)
 
 
-def stand_in_hands() -> HandRanges:
+def target_hands() -> HandRanges:
     """Of the people before the stand-in sensor: other proportions, and less turned."""
     return replace(HandRanges(), size=(0.8, 1.0), thickness=(0.95, 1.3), roll=(-45.0, 45.0), yaw=(-35.0, 35.0))
 

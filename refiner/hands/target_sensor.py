@@ -19,7 +19,7 @@ from refiner.images.io import Image
 
 
 @dataclass(frozen=True)
-class StandInSensor:
+class TargetSensor:
     """Takes depth images as a sensor would; the same number, the same noise.
 
     Attributes:

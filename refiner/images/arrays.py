@@ -65,13 +65,13 @@ def from_planes(planes: Planes, original: Image) -> Image:
     scale = np.float32(highest / 2)
     if original.ndim == 2:
         grey = planes[0] if len(planes) == 1 else np.tensordot(LUMA, planes, axes=1)
-        return _to_levels((grey + 1) * scale, highest, original.dtype)
+        return _to_integers((grey + 1) * scale, highest, original.dtype)
     if len(planes) == 1:
         change = (planes[0] - to_planes(original, 1)[0]) * scale
         colour = original[..., :3].astype(np.float32) + change[..., None]
     else:
         colour = (np.ascontiguousarray(planes.transpose(1, 2, 0)) + 1) * scale  # in the order of a decoded image
-    levels = _to_levels(colour, highest, original.dtype)
+    levels = _to_integers(colour, highest, original.dtype)
     return levels if original.shape[2] == 3 else np.concatenate([levels, original[..., 3:]], axis=2)
 
 
@@ -90,7 +90,7 @@ def from_batch(planes: Planes, originals: Sequence[Image]) -> list[Image]:
     if not _are_grey(originals) or planes.shape[1] != 1:
         return [from_planes(plane, original) for plane, original in zip(planes, originals, strict=True)]
     highest = highest_level(originals[0])
-    return list(_to_levels((planes[:, 0] + 1) * np.float32(highest / 2), highest, originals[0].dtype))
+    return list(_to_integers((planes[:, 0] + 1) * np.float32(highest / 2), highest, originals[0].dtype))
 
 
 def _are_grey(images: Sequence[Image]) -> bool:
@@ -98,13 +98,13 @@ def _are_grey(images: Sequence[Image]) -> bool:
     return all(image.ndim == 2 and image.dtype == images[0].dtype for image in images)
 
 
-def grey_levels(planes: Planes) -> Image:
+def to_uint8(planes: Planes) -> Image:
     """(C, H, W) in [-1, 1] as 8-bit (H, W) or (H, W, 3)."""
-    levels = _to_levels((planes + 1) * np.float32(127.5), 255, np.dtype(np.uint8))
+    levels = _to_integers((planes + 1) * np.float32(127.5), 255, np.dtype(np.uint8))
     return levels[0] if len(levels) == 1 else np.ascontiguousarray(levels.transpose(1, 2, 0))
 
 
-def _to_levels(values: Planes, highest: float, dtype: np.dtype[Any]) -> Image:
+def _to_integers(values: Planes, highest: float, dtype: np.dtype[Any]) -> Image:
     return np.clip(np.rint(values), 0, highest).astype(dtype)
 
 
@@ -112,7 +112,7 @@ def to_grey(image: Image) -> Image:
     """The luma of a colour image, in its own depth; grey is returned as it is."""
     if image.ndim == 2:
         return image
-    return _to_levels(image[..., :3].astype(np.float32) @ LUMA, highest_level(image), image.dtype)
+    return _to_integers(image[..., :3].astype(np.float32) @ LUMA, highest_level(image), image.dtype)
 
 
 def resize(image: Image, size: tuple[int, int]) -> Image:

@@ -114,7 +114,7 @@ class FileRefinement:
         originals = [read.image for read in batch]
         planes = to_batch(originals, refiner.channels)
         try:
-            refined = refiner.refine_planes(planes)
+            refined = refiner.refine_batch(planes)
         except (RuntimeError, MemoryError) as error:  # memory: one large image must not stop the others
             reason = f"the network failed on it ({str(error)[:100]})"
             yield from (Outcome(read.name, task.stamps[read.name], None, "refine", reason) for read in batch)

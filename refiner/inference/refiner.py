@@ -110,12 +110,12 @@ class Refiner:
         refined = list(images)
         for numbers in self._by_size(images):
             some = [images[i] for i in numbers]
-            planes = self.refine_planes(to_batch(some, self.channels))
+            planes = self.refine_batch(to_batch(some, self.channels))
             for i, image in zip(numbers, from_batch(planes, some), strict=True):
                 refined[i] = image
         return refined
 
-    def refine_planes(self, planes: Array) -> Array:
+    def refine_batch(self, planes: Array) -> Array:
         """Refine up to one batch, (N, C, H, W), float32, in [-1, 1]: filled up to the shape that all batches have."""
         count, full = len(planes), self.batch_size(planes.shape[2], planes.shape[3])
         batch = np.zeros((full, *planes.shape[1:]), np.float32)
@@ -131,7 +131,7 @@ class Refiner:
             found = f"{tuple(images.shape)} {images.dtype}"
             raise ValueError(f"images are {found}, expected (N, {self.channels}, H, W) of floats in [-1, 1]")
         parts = images.split(self.batch_size(images.shape[2], images.shape[3])) if len(images) else ()
-        refined = [torch.from_numpy(self.refine_planes(part.detach().float().cpu().numpy())) for part in parts]
+        refined = [torch.from_numpy(self.refine_batch(part.detach().float().cpu().numpy())) for part in parts]
         return torch.cat(refined).to(images.device) if refined else images.float()
 
     def _by_size(self, images: Sequence[Image]) -> Iterator[list[int]]:

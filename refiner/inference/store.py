@@ -17,8 +17,8 @@ from refiner.data.labels.drift import DriftLimit, LabelDrift, drift_columns, mea
 from refiner.data.labels.records import Labels
 from refiner.data.labels.regions import LabelRegion
 from refiner.data.labels.tables import write_rejected
-from refiner.data.output.chunks import Line, Parts, fingerprint, write_lines
-from refiner.data.output.destinations import StoreTarget, open_store
+from refiner.data.output.chunks import Chunks, Line, fingerprint, write_lines
+from refiner.data.output.destinations import StoreDestination, open_store
 from refiner.data.store.hdf5 import ImageKind, hdf5_errors, new_file, write_attributes
 from refiner.data.store.reader import Store
 from refiner.data.store.writer import ImageWriter, copy_store, join_images, write_numbers
@@ -26,13 +26,13 @@ from refiner.images.arrays import from_batch, to_batch
 from refiner.inference.backends.batching import batch_size
 from refiner.inference.refiner import Refiner, RefinerSource
 
-PART, PART_PIXELS, PART_WORK = 1024, 2**22, 2 * 10**11
+CHUNK, CHUNK_PIXELS, CHUNK_WORK = 1024, 2**22, 2 * 10**11
 """Images in a part, and pixels, or multiplications of a processor, from which on there are fewer.
 
 A part is what a kill costs on each worker, and what all but the last to finish wait for in the end.
 """
 
-_SMALLEST_PART = 16
+_SMALLEST_CHUNK = 16
 
 
 def refine_store(
@@ -72,9 +72,9 @@ def refine_store(
         if (summary := target.finished(job)) is not None:
             report(count, count)
             return 0, count, int(summary or 0)
-        size = _part_size(store.kind, refiner)
-        parts = Parts(target.parts_folder, job=f"{job} by {size}", count=-(-count // size), shared=shard is not None)
-        made, before = _make_parts(parts, PartRefinement(refiner, store, parts, size, region), engine, shard, report)
+        size = _chunk_size(store.kind, refiner)
+        parts = Chunks(target.chunks_folder, job=f"{job} by {size}", count=-(-count // size), shared=shard is not None)
+        made, before = _make_chunks(parts, ChunkRefinement(refiner, store, parts, size, region), engine, shard, report)
         if shard is not None:
             return made, before, 0
         rejected = _finish(store, target, parts, {**facts, "job": job}, limit)
@@ -82,18 +82,18 @@ def refine_store(
     return made, before, rejected
 
 
-def _part_size(kind: ImageKind, refiner: RefinerSource) -> int:
+def _chunk_size(kind: ImageKind, refiner: RefinerSource) -> int:
     """Images in a part: whole batches, where there are several."""
     pixels = kind.height * kind.width
-    size = min(PART, PART_PIXELS // pixels)
+    size = min(CHUNK, CHUNK_PIXELS // pixels)
     if refiner.device == "cpu":
-        size = min(size, PART_WORK // max(1, refiner.architecture.multiplications(pixels)))
+        size = min(size, CHUNK_WORK // max(1, refiner.architecture.multiplications(pixels)))
     size -= size % min(max(1, size), batch_size(refiner.architecture, kind.height, kind.width, refiner.device))
-    return max(_SMALLEST_PART, size)
+    return max(_SMALLEST_CHUNK, size)
 
 
-def _make_parts(
-    parts: Parts, work: "PartRefinement", engine: Engine, shard: Shard | None, report: Callable[[int, int], None]
+def _make_chunks(
+    parts: Chunks, work: "ChunkRefinement", engine: Engine, shard: Shard | None, report: Callable[[int, int], None]
 ) -> tuple[int, int]:
     """Make those that are missing; gives the images that were refined now, and before."""
     ours = [number for number in range(parts.count) if shard is None or shard.takes_part(number)]
@@ -108,7 +108,7 @@ def _make_parts(
 
 
 @dataclass
-class PartRefinement:
+class ChunkRefinement:
     """Makes one part of a store after another, in whatever process it finds itself.
 
     Attributes:
@@ -121,7 +121,7 @@ class PartRefinement:
 
     source: RefinerSource
     store: Store
-    parts: Parts
+    parts: Chunks
     size: int
     region: LabelRegion
     refiner: Refiner | None = field(default=None, repr=False)
@@ -162,7 +162,7 @@ class PartRefinement:
     ) -> tuple[list[Any], list[LabelDrift]]:
         images = self.store.read_range(chosen)
         before = to_batch(images, refiner.channels)
-        planes = refiner.refine_planes(before)
+        planes = refiner.refine_batch(before)
         size = (self.store.kind.height, self.store.kind.width)
         watched = [self.region.watched(name, row, size) for name, row in zip(names, labels, strict=True)]
         drifts = measure_label_drift(before, planes, watched)
@@ -180,7 +180,9 @@ def _points(store: Store, chosen: range, names: Sequence[str]) -> list[Labels]:
     return labels
 
 
-def _finish(store: Store, target: StoreTarget, parts: Parts, attributes: dict[str, str], limit: DriftLimit) -> int:
+def _finish(
+    store: Store, target: StoreDestination, parts: Chunks, attributes: dict[str, str], limit: DriftLimit
+) -> int:
     """Join the parts, and list the rejects beside the store; gives their number."""
     drifts, passing = np.empty((len(store.images), 4)), np.ones(len(store.images), bool)
     rejected = []
@@ -204,7 +206,7 @@ def _finish(store: Store, target: StoreTarget, parts: Parts, attributes: dict[st
     return len(rejected)
 
 
-def _join(store: Store, path: Path, parts: Parts, attributes: dict[str, str], drifts: Any, chosen: Any) -> None:
+def _join(store: Store, path: Path, parts: Chunks, attributes: dict[str, str], drifts: Any, chosen: Any) -> None:
     """Write a store of the chosen images, a boolean array, last of all under its name."""
     temporary = parts.folder / "store.h5"
     with hdf5_errors(path):

@@ -73,7 +73,7 @@ class AppearanceMeter:
 
 
 def compare(
-    renders: Appearance, photographs: Appearance, *, places: Sequence[tuple[str, str]] = (("DIR", "OUT"),) * 2
+    synthetic: Appearance, real: Appearance, *, places: Sequence[tuple[str, str]] = (("DIR", "OUT"),) * 2
 ) -> list[Finding]:
     """What does not fit, most harmful first; empty when the two can be trained on as they are.
 
@@ -81,8 +81,8 @@ def compare(
         renders, photographs: the two data sets.
         places: for each, where it is and where a mended copy of it would go, for the commands.
     """
-    pair = (renders, photographs)
-    crops = _crops(renders, photographs)
+    pair = (synthetic, real)
+    crops = _crops(synthetic, real)
     commands = [_command(pair, crops, index, *places[index]) for index in (0, 1)]
     findings = [_equalized_finding(pair, commands) or _histogram_finding(pair, commands)]
     findings += [_shape_finding(pair, commands), _iris_finding(pair, commands)]
@@ -94,13 +94,13 @@ def histogram_gap(first: Appearance, second: Appearance) -> float:
     return float(np.abs(np.subtract(first.histogram, second.histogram)).sum() / 2)
 
 
-def iris_shares(renders: Appearance, photographs: Appearance) -> tuple[float, float] | None:
+def iris_shares(synthetic: Appearance, real: Appearance) -> tuple[float, float] | None:
     """Iris diameter as a share of the width in each, once both have one shape; None where it cannot be told.
 
     Estimates are compared with estimates, since they err alike; a label stands in for an estimate that failed.
     """
     shares = []
-    for look, other in ((renders, photographs), (photographs, renders)):
+    for look, other in ((synthetic, real), (real, synthetic)):
         iris = look.iris if look.iris and look.iris.reliable else look.outline
         if iris is None:
             return None
@@ -116,7 +116,7 @@ def _iris_ratio(pair: "_Pair") -> float | None:
     return shares[1] / shares[0]
 
 
-_NAMES = ("renders", "photographs")
+_NAMES = ("synthetic", "real")
 _Pair = tuple[Appearance, Appearance]
 
 
@@ -189,10 +189,10 @@ def _one_shape(look: Appearance, other: Appearance) -> tuple[int, int]:
     return min(height, round(width * aspect)), min(width, round(height / aspect))
 
 
-def _crops(renders: Appearance, photographs: Appearance) -> list[tuple[int, int] | None]:
+def _crops(synthetic: Appearance, real: Appearance) -> list[tuple[int, int] | None]:
     """What has to be cut from each: one shape first, then one iris scale; None leaves it whole."""
-    pair = (renders, photographs)
-    shapes = [_one_shape(renders, photographs), _one_shape(photographs, renders)]
+    pair = (synthetic, real)
+    shapes = [_one_shape(synthetic, real), _one_shape(real, synthetic)]
     ratio = _iris_ratio(pair)
     if ratio is not None:
         smaller = 0 if ratio > 1 else 1

@@ -5,11 +5,15 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from refiner.core.rng import Rows
+from refiner.core.rng import BatchSlice
 
 
 def r1_penalty(
-    discriminator: Callable[[Tensor], Tensor], real: Tensor, generator: torch.Generator, *, rows: Rows | None = None
+    discriminator: Callable[[Tensor], Tensor],
+    real: Tensor,
+    generator: torch.Generator,
+    *,
+    rows: BatchSlice | None = None,
 ) -> Tensor:
     """Mean, over images and patches, of the squared norm of a real patch's logit's gradient with respect to the image.
 
@@ -32,7 +36,7 @@ def r1_penalty(
     """
     real = real.detach().requires_grad_()
     logits = discriminator(real)
-    rows = rows or Rows(0, len(real), len(real))
+    rows = rows or BatchSlice(0, len(real), len(real))
     drawn = torch.randint(2, (rows.batch, *logits.shape[1:]), generator=generator)[rows.slice]
     signs = 2.0 * drawn.to(logits.device) - 1
     (gradient,) = torch.autograd.grad((signs * logits).sum(), real, create_graph=True)
@@ -45,7 +49,7 @@ def gradient_penalty(
     real: Tensor,
     generator: torch.Generator,
     *,
-    rows: Rows | None = None,
+    rows: BatchSlice | None = None,
 ) -> Tensor:
     """Mean squared distance from 1 of the slope of a critic, between refined images and photographs.
 
@@ -63,7 +67,7 @@ def gradient_penalty(
     Source:
         Gulrajani et al. 2017, arXiv:1704.00028, equation 3.
     """
-    rows = rows or Rows(0, len(real), len(real))
+    rows = rows or BatchSlice(0, len(real), len(real))
     share = torch.rand(rows.batch, generator=generator)[rows.slice].to(real.device)[:, None, None, None]
     mixed = (share * real + (1 - share) * refined).detach().requires_grad_()
     judgement = discriminator(mixed).flatten(1).mean(dim=1)

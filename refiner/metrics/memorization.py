@@ -28,14 +28,14 @@ class Neighbours(NamedTuple):
     distances: Tensor
 
 
-def nearest(images: Tensor, photographs: Tensor) -> Neighbours:
+def nearest(images: Tensor, real: Tensor) -> Neighbours:
     """Find the nearest photograph of each image.
 
     Args:
         images, photographs: (N, C, H, W) and (M, C, H, W); each is compared without its own mean and spread, at half of
             its size, so that noise is none of the likeness.
     """
-    ours, theirs = _described(images), _described(photographs)
+    ours, theirs = _described(images), _described(real)
     likeness = [(part @ theirs.T).max(dim=1) for part in ours.split(_BLOCK)]
     values, numbers = (torch.cat([part[which] for part in likeness]) for which in (0, 1))
     return Neighbours(numbers, (2 - 2 * values).clamp(min=0).sqrt())
@@ -48,7 +48,7 @@ def _described(images: Tensor) -> Tensor:
     return functional.normalize(flat - flat.mean(dim=1, keepdim=True), dim=1)
 
 
-def copied(refined: Tensor, photographs: Tensor, *, seed: int, groups: Sequence[str] | None = None) -> Share:
+def copied(refined: Tensor, real: Tensor, *, seed: int, groups: Sequence[str] | None = None) -> Share:
     """Share of refined images that are nearer to a photograph than photographs of other people or days ever are.
 
     Args:
@@ -63,9 +63,8 @@ def copied(refined: Tensor, photographs: Tensor, *, seed: int, groups: Sequence[
         ValueError: fewer than four photographs, or all of one group.
     """
     first, second = (
-        photographs[torch.from_numpy(part)]
-        for part in halves(len(photographs), groups, numpy_generator(seed, "memorization"))
+        real[torch.from_numpy(part)] for part in halves(len(real), groups, numpy_generator(seed, "memorization"))
     )
     limit = nearest(first, second).distances.quantile(NEAR)
-    near = nearest(refined, photographs).distances < limit
+    near = nearest(refined, real).distances < limit
     return Share.of(int(near.sum()), len(near))

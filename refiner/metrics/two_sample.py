@@ -42,7 +42,7 @@ class Share(NamedTuple):
         return f"{self.value:.1%} [{self.low:.1%}, {self.high:.1%}]"
 
 
-def told_apart(
+def c2st_accuracy(
     first: Tensor,
     second: Tensor,
     *,

@@ -107,7 +107,7 @@ _METHODS = {"none": "simgan", "cycle": "cyclegan", "contrast": "cut"}  # by the 
 def upgrade_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
     """Bring the metadata of an older refiner file to this version; weights and architecture have not changed.
 
-    Version 1 called the method ``correspondence``, and the domains ``renders`` and ``photographs``.
+    Version 1 called the method ``correspondence``, and the domains ``synthetic`` and ``real``.
 
     Raises:
         KeyError, TypeError, ValueError: it is no such metadata.
@@ -117,7 +117,7 @@ def upgrade_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
     training = dict(metadata["training"])
     if "configuration" in training:
         settings = dict(training["configuration"])
-        method = _METHODS[settings.pop("correspondence", "none")]
+        method = _METHODS[settings.pop("method", "none")]
         weight = settings.pop("correspondence_weight", 1.0)
         settings["method"] = method
         if method == "cyclegan":
@@ -126,7 +126,7 @@ def upgrade_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
             settings["cut"] = {"patch_nce_weight": weight}
         if "augmentation" in settings:
             old = settings["augmentation"]
-            settings["augmentation"] = {"synthetic": old.get("renders", []), "real": old.get("photographs", [])}
+            settings["augmentation"] = {"synthetic": old.get("synthetic", []), "real": old.get("real", [])}
         training["configuration"] = settings
     return {**metadata, "format_version": FORMAT_VERSION, "training": training}
 

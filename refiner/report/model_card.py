@@ -18,7 +18,7 @@ _USE = """Give it renders like those it has learnt from: the same kind of image,
 meant for training, beside the labels of the renders. It is not meant for showing people something that was not
 photographed, and no figure here says anything about other renderers, other cameras or other tasks."""
 
-_NOT_JUDGED = """Not judged. `refiner evaluate --renders DATA --refined REFINER --photographs DATA --json` judges it,
+_NOT_JUDGED = """Not judged. `refiner evaluate --synthetic DATA --refined REFINER --real DATA --json` judges it,
 and `refiner export --card --verdict FILE` puts its answer here."""
 
 
@@ -111,7 +111,7 @@ def _data(path: Path) -> str:
         return "Not known: the card was made from a refiner file alone, not from its run."
     data = read_configuration(path / CONFIG_FILE, TrainingConfiguration).data
     lines = ["| | data set | images | licence |", "| --- | --- | --- | --- |"]
-    for role, place in (("renders", data.renders), ("photographs", data.photographs)):
+    for role, place in (("synthetic", data.synthetic), ("real", data.real)):
         if place is not None:
             lines.append(f"| {role} | {place.name} | {' | '.join(_facts(place))} |")
     limits = "The weights follow from these images: what their licences forbid is forbidden with the weights, too."
@@ -130,10 +130,10 @@ def _judgement(verdict: Mapping[str, Any]) -> str:
     said = verdict["verdict"]
     lines = [f"**{said['decision']}**", "", *(f"- {reason}" for reason in said["reasons"]), ""]
     lines += ["| | refined | floor | renders as they are |", "| --- | --- | --- | --- |"]
-    for figure in verdict["figures"]:
-        cells = (_interval(figure[key]) for key in ("value", "floor", "ceiling"))
-        unit = f", {figure['unit']}" if figure["unit"] else ""
-        lines.append(f"| {figure['name']}{unit} | {' | '.join(cells)} |")
+    for metric in verdict["metrics"]:
+        cells = (_interval(metric[key]) for key in ("value", "reference", "baseline"))
+        unit = f", {metric['unit']}" if metric["unit"] else ""
+        lines.append(f"| {metric['name']}{unit} | {' | '.join(cells)} |")
     images = f"{verdict['images']:,} renders"
     lines += ["", f"By `refiner evaluate` on {images}; the floor is of photographs, or of labels that nothing moved."]
     return "\n".join(lines)

@@ -42,8 +42,8 @@ class Origin:
     """
 
     title: str
-    renders: str
-    photographs: str
+    synthetic: str
+    real: str
     seed: int
     metrics: Sequence[Mapping[str, float]]
     facts: Mapping[str, str]
@@ -64,8 +64,8 @@ def write_report(path: Path, found: Evaluation, origin: Origin) -> None:
     text = _render(
         "report",
         title=origin.title,
-        renders=origin.renders,
-        photographs=origin.photographs,
+        synthetic=origin.synthetic,
+        real=origin.real,
         seed=origin.seed,
         count=len(found.drifts),
         version=versions.get("simgan-refiner"),
@@ -73,7 +73,7 @@ def write_report(path: Path, found: Evaluation, origin: Origin) -> None:
         verdict_class=CLASSES[found.verdict.decision],
         shown=drawn[0],
         galleries=galleries,
-        figures=found.figures,
+        metrics=found.metrics,
         curves=training_curves(origin.metrics),
         facts={**origin.facts, "versions": json.dumps(versions, indent=1)},
         data=_embedded([[_shown(pair) for pair in pairs] for pairs in (worst, drawn)]),
@@ -91,14 +91,14 @@ def _galleries(found: Evaluation, seed: int) -> tuple[list[Pair], list[Pair]]:
 
 def _pairs(found: Evaluation, numbers: Sequence[int]) -> list[Pair]:
     names, drifts = list(found.drifts), list(found.drifts.values())
-    likest = nearest(found.refined[numbers], found.photographs)
+    likest = nearest(found.refined[numbers], found.real)
     return [
         Pair(
             names[number],
-            grey_uri(found.renders[number]),
+            grey_uri(found.synthetic[number]),
             grey_uri(found.refined[number]),
-            difference_uri(found.renders[number], found.refined[number]),
-            grey_uri(found.photographs[int(likest.numbers[place])]),
+            difference_uri(found.synthetic[number], found.refined[number]),
+            grey_uri(found.real[int(likest.numbers[place])]),
             drifts[number],
             float(likest.distances[place]),
         )
@@ -127,7 +127,7 @@ def write_turing_test(path: Path, found: Evaluation, *, trials: int, seed: int) 
     rng = numpy_generator(seed, "turing-test")
     sides = {
         name: [grey_uri(images[number]) for number in rng.permutation(len(images))[: EXAMPLES + trials]]
-        for name, images in (("photograph", found.photographs), ("refined", found.refined))
+        for name, images in (("photograph", found.real), ("refined", found.refined))
     }
     each = min(trials // 2, *(len(pictures) - EXAMPLES for pictures in sides.values()))
     order = [
@@ -139,7 +139,7 @@ def write_turing_test(path: Path, found: Evaluation, *, trials: int, seed: int) 
     text = _render(
         "turing",
         trials=len(shuffled),
-        photographs=sides["photograph"][:EXAMPLES],
+        real=sides["photograph"][:EXAMPLES],
         refined=sides["refined"][:EXAMPLES],
         data=_embedded({"id": hashlib.sha256(json.dumps(shuffled).encode()).hexdigest()[:16], "trials": shuffled}),
     )

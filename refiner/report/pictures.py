@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from refiner.data.labels.drift import LabelDrift
-from refiner.images.arrays import grey_levels
+from refiner.images.arrays import to_uint8
 
 FULL_CHANGE = 0.5
 """Change, in units of [-1, 1], that is shown in full colour."""
@@ -44,7 +44,7 @@ def data_uri(image: np.ndarray[Any, np.dtype[np.uint8]]) -> str:
 
 def grey_uri(image: Tensor) -> str:
     """Of (1, H, W) in [-1, 1]."""
-    return data_uri(grey_levels(image.numpy()))
+    return data_uri(to_uint8(image.numpy()))
 
 
 def difference_uri(before: Tensor, after: Tensor) -> str:

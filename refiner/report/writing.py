@@ -21,8 +21,8 @@ def report_on(
     run: Path,
     *,
     out: Path | None,
-    renders: Path | None,
-    photographs: Path | None,
+    synthetic: Path | None,
+    real: Path | None,
     settings: Settings,
     trials: int,
     report: Callable[[str, int, int], None] = lambda stage, done, total: None,
@@ -47,24 +47,24 @@ def report_on(
     facts: dict[str, str] = {}
     if configured.is_file():
         data = read_configuration(configured, TrainingConfiguration).data
-        renders, photographs = renders or data.renders, photographs or data.photographs
+        synthetic, real = synthetic or data.synthetic, real or data.real
         facts["configuration"] = configured.read_text(encoding="utf-8")
-    if renders is None or photographs is None:
-        raise DataError(f"{run}: is no run that knows its data; name them with --renders and --photographs")
+    if synthetic is None or real is None:
+        raise DataError(f"{run}: is no run that knows its data; name them with --synthetic and --real")
     metadata = load_refiner(run).metadata
     facts["refiner file"] = json.dumps({"path": str(find_refiner(run)), **metadata}, indent=1)
     if (run / "environment.json").is_file():
         facts["environment of the training"] = (run / "environment.json").read_text(encoding="utf-8")
     metrics = list(read_json_lines(run / "metrics.jsonl")) if run.is_dir() else []
     found = evaluate(
-        renders,
+        synthetic,
         run,
-        photographs,
+        real,
         settings,
         report=report,
     )
     folder = out or (run if run.is_dir() else Path())
-    origin = Origin(f"Report on {run.name}", str(renders), str(photographs), settings.seed, metrics, facts)
+    origin = Origin(f"Report on {run.name}", str(synthetic), str(real), settings.seed, metrics, facts)
     write_report(folder / REPORT_FILE, found, origin)
     write_turing_test(folder / TURING_FILE, found, trials=trials, seed=settings.seed)
     return [folder / REPORT_FILE, folder / TURING_FILE]

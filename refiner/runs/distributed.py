@@ -16,12 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from refiner.core.errors import RefinerError, RunError
-from refiner.core.rng import Rows
+from refiner.core.rng import BatchSlice
 
 Result = TypeVar("Result")
 
 
-def is_first_process() -> bool:
+def is_main_process() -> bool:
     """Whether this is the process that speaks and writes for all."""
     return os.environ.get("RANK", "0") == "0"
 
@@ -65,20 +65,20 @@ class Processes:
         """Until every process has come as far as this."""
         self.any(False)
 
-    def leave(self) -> None:
+    def end_training(self) -> None:
         """Part from the others; without it a process that ends first makes the others crash."""
         if self.count > 1 and torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
 
     @property
-    def is_first(self) -> bool:
+    def is_main_process(self) -> bool:
         """Whether this one writes."""
         return self.rank == 0
 
-    def rows(self, batch: int) -> Rows:
+    def rows(self, batch: int) -> BatchSlice:
         """The share that this one has of a batch, which the number of processes divides."""
         share = batch // self.count
-        return Rows(self.rank * share, share, batch)
+        return BatchSlice(self.rank * share, share, batch)
 
     # --- figures and gradients -------------------------------------------------------------------------------------
 
@@ -116,7 +116,7 @@ class Processes:
     # --- errors ----------------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def together(self) -> Iterator[None]:
+    def errors_of_any_process(self) -> Iterator[None]:
         """A block that every process gets through, or none.
 
         Raises:
@@ -139,7 +139,7 @@ class Processes:
             if message is not None:
                 self._end(error if rank == self.rank and error else RunError(f"process {rank}: {message}"))
 
-    def in_turn(self, work: Callable[[], Result]) -> Result:
+    def main_process_first(self, work: Callable[[], Result]) -> Result:
         """What ``work`` gives: the first process does it, then the others.
 
         Raises:
@@ -147,7 +147,7 @@ class Processes:
         """
         result: list[Result] = []
         error: RefinerError | None = None
-        if self.is_first:
+        if self.is_main_process:
             try:
                 result.append(work())
             except RefinerError as raised:
@@ -157,7 +157,7 @@ class Processes:
         return result[0] if result else work()
 
     @contextlib.contextmanager
-    def one_voice(self, shared: Iterable[type[RefinerError]]) -> Iterator[None]:
+    def errors_of_main_process(self, shared: Iterable[type[RefinerError]]) -> Iterator[None]:
         """A block whose errors of these types meet every process, and are told by the first."""
         try:
             yield
@@ -165,6 +165,6 @@ class Processes:
             self._end(error)
 
     def _end(self, error: RefinerError) -> None:
-        if self.is_first:
+        if self.is_main_process:
             raise error
         end_at_once(1)

@@ -19,7 +19,7 @@ PATIENCE = 8
 
 
 @torch.no_grad()
-def refiner_figures(synthetic: Tensor, refined: Tensor) -> dict[str, Tensor]:
+def refiner_metrics(synthetic: Tensor, refined: Tensor) -> dict[str, Tensor]:
     """How much the refiner changes, and how different its outputs still are.
 
     Args:
@@ -39,7 +39,7 @@ def refiner_figures(synthetic: Tensor, refined: Tensor) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def discriminator_figures(refined_logits: Tensor, real_logits: Tensor) -> dict[str, Tensor]:
+def discriminator_metrics(refined_logits: Tensor, real_logits: Tensor) -> dict[str, Tensor]:
     """Share of patches judged rightly on each side, and the mean probability of *refined* given to each.
 
     Args:

@@ -16,11 +16,11 @@ from refiner.training.task_network import TaskNetwork, load_task_network
 log = logging.getLogger(__name__)
 
 
-class Materials(NamedTuple):
+class TrainingInputs(NamedTuple):
     """What a training starts from.
 
     Attributes:
-        domains: ``renders`` and ``photographs``.
+        domains: ``synthetic`` and ``real``.
         augmentations: of those domains that have one.
         task: the estimator whose answers should stay.
         weights: the refiner whose weights a new run starts from.
@@ -46,9 +46,9 @@ class Materials(NamedTuple):
         return {**digests, "--from": self.weights.digest() if self.weights else "nothing"}
 
 
-def load_materials(
+def load_inputs(
     configuration: TrainingConfiguration, *, start_from: Path | None = None, processes: int = 1
-) -> Materials:
+) -> TrainingInputs:
     """Read and check everything.
 
     Args:
@@ -64,7 +64,7 @@ def load_materials(
     task = _load_task(configuration)
     domains = _load_domains(configuration, task)
     weights = None if start_from is None else load_refiner(start_from)
-    return Materials(domains, _build_augmentations(configuration, domains), task, weights)
+    return TrainingInputs(domains, _build_augmentations(configuration, domains), task, weights)
 
 
 def _check_batch(configuration: TrainingConfiguration, processes: int) -> None:
@@ -87,10 +87,10 @@ def _load_domains(configuration: TrainingConfiguration, task: TaskNetwork | None
         DataError: one of them cannot be used, or they do not fit and the configuration refuses that.
     """
     domains = {}
-    for name in ("renders", "photographs"):
+    for name in ("synthetic", "real"):
         path = getattr(configuration.data, name)
         beside: dict[str, Any] = {}
-        if name == "renders":
+        if name == "synthetic":
             beside = {"gaze": configuration.discriminator.condition == "gaze", "mask": configuration.data.mask}
         domain = load_domain(
             path, key=f"data.{name}", size=configuration.size, channels=configuration.channels, **beside
@@ -98,9 +98,9 @@ def _load_domains(configuration: TrainingConfiguration, task: TaskNetwork | None
         log.info("%s: %d images%s", name, len(domain), f", {len(domain.rejected)} left out" if domain.rejected else "")
         domains[name] = domain
     if configuration.data.preflight != "skip":
-        findings = compare_domains(domains["renders"], domains["photographs"], batch_size=configuration.batch_size)
+        findings = compare_domains(domains["synthetic"], domains["real"], batch_size=configuration.batch_size)
         if task is not None:
-            findings += compare_with_estimator(domains["renders"], equalize=task.equalize)
+            findings += compare_with_estimator(domains["synthetic"], equalize=task.equalize)
         for finding in findings:
             log.warning("pre-flight: %s; %s (%s#preflight)", finding.message, finding.remedy, PAGE)
         if findings and configuration.data.preflight == "refuse":

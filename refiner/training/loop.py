@@ -26,16 +26,16 @@ from refiner.core.errors import RunError, TrainingError
 from refiner.core.rng import capture_globals, restore_globals, seed_globals, torch_generator
 from refiner.core.sampler import Sampler
 from refiner.core.signals import Interruption
-from refiner.images.arrays import contact_sheet, grey_levels
+from refiner.images.arrays import contact_sheet, to_uint8
 from refiner.images.io import write_image
 from refiner.runs.checkpoints import load_checkpoint, save_checkpoint
 from refiner.runs.distributed import Processes
 from refiner.runs.folder import RunFolder, open_run
 from refiner.runs.health import PAGE, Monitor
-from refiner.training.inputs import Materials, load_materials
+from refiner.training.inputs import TrainingInputs, load_inputs
 from refiner.training.methods.build import training_trial
-from refiner.training.methods.registry import open_game
-from refiner.training.selection import ScoreBoard, scored_images
+from refiner.training.methods.registry import build_method
+from refiner.training.selection import CheckpointSelector, scored_images
 
 log = logging.getLogger(__name__)
 
@@ -79,22 +79,22 @@ def train(
     keep_freed_memory()
     processes = Processes(resolve_device(device))
     with contextlib.ExitStack() as stack:
-        stack.callback(processes.leave)
-        with processes.together():  # before the run folder is touched: a typo must cost nothing
-            materials = load_materials(configuration, start_from=start_from, processes=processes.count)
-        with processes.together():  # the first process alone writes
+        stack.callback(processes.end_training)
+        with processes.errors_of_any_process():  # before the run folder is touched: a typo must cost nothing
+            materials = load_inputs(configuration, start_from=start_from, processes=processes.count)
+        with processes.errors_of_any_process():  # the first process alone writes
             folder = RunFolder(run)
-            if processes.is_first:
+            if processes.is_main_process:
                 folder = stack.enter_context(open_run(run, configuration, new=new))
                 folder.write_rejected(materials.rejected(configuration))
-        with processes.together():
-            state = processes.in_turn(lambda: load_checkpoint(folder.checkpoints))
+        with processes.errors_of_any_process():
+            state = processes.main_process_first(lambda: load_checkpoint(folder.checkpoints))
             training = Training(configuration, folder, materials, device=device, processes=processes)
             if state is not None:
                 training.load_state_dict(state)
                 log.info("going on from step %d of %d", training.step, configuration.total_steps)
         interruption = stack.enter_context(Interruption())
-        with processes.one_voice((TrainingError, RunError)):
+        with processes.errors_of_main_process((TrainingError, RunError)):
             training.run(report, interruption)
         processes.wait()
     return folder.refiner
@@ -118,7 +118,7 @@ class Training:
         self,
         configuration: TrainingConfiguration,
         folder: RunFolder,
-        materials: Materials,
+        materials: TrainingInputs,
         *,
         device: str,
         processes: Processes | None = None,
@@ -133,18 +133,18 @@ class Training:
         }
         if configuration.correspondence != "none":  # photographs that the refiner's updates look at
             self.samplers[TIED] = Sampler(
-                len(self.domains["photographs"]), configuration.batch_size, seed=configuration.seed, purpose=TIED
+                len(self.domains["real"]), configuration.batch_size, seed=configuration.seed, purpose=TIED
             )
         seed_globals(configuration.seed)
         task, inputs = materials.task, materials.digests()
-        device, precision = self.processes.in_turn(
+        device, precision = self.processes.main_process_first(
             lambda: folder.settle_environment(device, inputs, self._choose_precision, processes=self.processes.count)
         )
-        self.game = open_game(configuration, device=device, precision=precision, task=task, processes=processes)
+        self.method = build_method(configuration, device=device, precision=precision, task=task, processes=processes)
         if materials.weights is not None:
-            self.game.take_weights(materials.weights)
+            self.method.take_weights(materials.weights)
         scored = scored_images(self.domains, configuration.seed) if configuration.score_every else None
-        self.scores = None if scored is None else ScoreBoard(scored, seed=configuration.seed)
+        self.scores = None if scored is None else CheckpointSelector(scored, seed=configuration.seed)
         self.step = 0
         self.drawn = dict.fromkeys(self.samplers, 0)  # batches taken so far: the position in the data
         self.sums: dict[str, Tensor] = {}
@@ -161,7 +161,7 @@ class Training:
             "drawn": dict(self.drawn),
             "sums": self.sums,
             "counts": self.counts,
-            "game": self.game.state_dict(),
+            "method": self.method.state_dict(),
             "scores": None if self.scores is None else self.scores.state_dict(),
             "randomness": capture_globals(),
         }
@@ -170,7 +170,7 @@ class Training:
         """Go on from :meth:`state_dict`."""
         self.step, self.drawn = state["step"], dict(state["drawn"])
         self.sums, self.counts = dict(state["sums"]), dict(state["counts"])
-        self.game.load_state_dict(state["game"])
+        self.method.load_state_dict(state["method"])
         if self.scores is not None:
             self.scores.load_state_dict(state["scores"])
         restore_globals(state["randomness"])
@@ -180,7 +180,7 @@ class Training:
         configuration, total = self.configuration, self.configuration.total_steps
         tracker = self._open_logs()
         monitor, means, start, first = (
-            Monitor(self.game.objective.ignorance),
+            Monitor(self.method.objective.ignorance),
             dict[str, float](),
             time.perf_counter(),
             self.step,
@@ -219,7 +219,7 @@ class Training:
 
     def _open_logs(self) -> TensorBoardTracker | None:
         """The metrics, cut back to this step; none in another process than the first."""
-        if not self.processes.is_first:
+        if not self.processes.is_main_process:
             return None
         self.folder.cut_metrics(self.step)
         tracker = TensorBoardTracker("", str(self.folder.path), purge_step=self.step + 1)
@@ -240,17 +240,17 @@ class Training:
                 update()
 
     def _update_refiner(self, *, adversarial: bool = True) -> None:
-        synthetic, beside = self._draw("renders")
-        generator = torch_generator(self.configuration.seed, "update_refiner", self.drawn["renders"])
-        real = self._draw("photographs", TIED)[0] if adversarial and self.game.needs_photographs else None
-        self._add(self.game.update_refiner(synthetic, generator, adversarial=adversarial, real=real, **beside))
+        synthetic, beside = self._draw("synthetic")
+        generator = torch_generator(self.configuration.seed, "update_refiner", self.drawn["synthetic"])
+        real = self._draw("real", TIED)[0] if adversarial and self.method.needs_real else None
+        self._add(self.method.update_refiner(synthetic, generator, adversarial=adversarial, real=real, **beside))
 
     def _update_discriminator(self) -> None:
-        (synthetic, beside), (real, _) = self._draw("renders"), self._draw("photographs")
-        generator = torch_generator(self.configuration.seed, "history", self.drawn["photographs"])
-        penalize = self.drawn["photographs"] % self.configuration.discriminator.r1_every == 0
+        (synthetic, beside), (real, _) = self._draw("synthetic"), self._draw("real")
+        generator = torch_generator(self.configuration.seed, "history", self.drawn["real"])
+        penalize = self.drawn["real"] % self.configuration.discriminator.r1_every == 0
         gaze = beside.get("gaze")
-        self._add(self.game.update_discriminator(synthetic, real, generator, penalize=penalize, gaze=gaze))
+        self._add(self.method.update_discriminator(synthetic, real, generator, penalize=penalize, gaze=gaze))
 
     def _draw(self, name: str, order: str = "") -> tuple[Tensor, dict[str, Tensor]]:
         """Of the next batch, in the domain's own order or another, the rows of this process, and what lies beside."""
@@ -262,8 +262,8 @@ class Training:
         self.drawn[order] += 1
         return batch, beside
 
-    def _add(self, figures: dict[str, Tensor]) -> None:
-        for name, value in figures.items():
+    def _add(self, metrics: dict[str, Tensor]) -> None:
+        for name, value in metrics.items():
             value = value.detach().double().cpu()
             self.sums[name] = self.sums[name] + value if name in self.sums else value
             self.counts[name] = self.counts.get(name, 0) + 1
@@ -275,8 +275,8 @@ class Training:
         if tracker is None:
             return means
         if self.scores is not None and self._is_scored():
-            refined = self.game.refine(self.scores.renders)
-            means |= self.scores.judge(refined, self.game.saved_network.state_dict(), step=self.step)
+            refined = self.method.refine(self.scores.synthetic)
+            means |= self.scores.judge(refined, self.method.saved_network.state_dict(), step=self.step)
         rounded = {name: float(f"{value:.6g}") for name, value in {**means, **clock}.items()}
         self.folder.log_metrics({"step": self.step, **rounded})
         tracker.log(means, step=self.step)
@@ -289,27 +289,26 @@ class Training:
 
     def save(self) -> None:
         """Write a checkpoint and the refiner file."""
-        if self.processes.is_first:
+        if self.processes.is_main_process:
             save_checkpoint(self.folder.checkpoints, self.step, self.state_dict())
         self._save_refiner()
 
     def _save_refiner(self) -> None:
         """The best weights where they are scored, else the present ones."""
-        if not self.processes.is_first:
+        if not self.processes.is_main_process:
             return
         if self.scores is not None and self.scores.weights:
-            self.game.save(self.folder.refiner, step=self.scores.step, weights=self.scores.weights)
+            self.method.save(self.folder.refiner, step=self.scores.step, weights=self.scores.weights)
         else:
-            self.game.save(self.folder.refiner, step=self.step)
+            self.method.save(self.folder.refiner, step=self.step)
 
     def write_samples(self) -> None:
         """A sheet of the same renders every time, refined below them, photographs at the bottom."""
-        if not self.processes.is_first:
+        if not self.processes.is_main_process:
             return
         synthetic, real = (d.batch(range(min(SHEET_COLUMNS, len(d)))) for d in self.domains.values())
         rows = [
-            [grey_levels(image) for image in images.numpy()]
-            for images in (synthetic, self.game.refine(synthetic), real)
+            [to_uint8(image) for image in images.numpy()] for images in (synthetic, self.method.refine(synthetic), real)
         ]
         scale = max(1, math.ceil(72 / self.configuration.size[0]))
         write_image(self.folder.samples / f"step-{self.step:08d}.png", contact_sheet(rows, scale=scale))

@@ -13,11 +13,11 @@ from refiner.inspection.facts import Appearance, Finding
 from refiner.inspection.fit import SAMPLE, AppearanceMeter, compare
 
 
-def compare_domains(renders: ImageDomain, photographs: ImageDomain, *, batch_size: int) -> list[Finding]:
+def compare_domains(synthetic: ImageDomain, real: ImageDomain, *, batch_size: int) -> list[Finding]:
     """What does not fit, most harmful first; empty when the domains can be trained on as they are."""
-    samples = _sample(renders), _sample(photographs)
-    findings = compare(_appearance(renders, samples[0]), _appearance(photographs, samples[1]))
-    for name, domain, images in zip(("renders", "photographs"), (renders, photographs), samples):
+    samples = _sample(synthetic), _sample(real)
+    findings = compare(_appearance(synthetic, samples[0]), _appearance(real, samples[1]))
+    for name, domain, images in zip(("synthetic", "real"), (synthetic, real), samples):
         if len(domain) < batch_size:
             findings.append(
                 Finding(
@@ -31,14 +31,14 @@ def compare_domains(renders: ImageDomain, photographs: ImageDomain, *, batch_siz
     return findings
 
 
-def compare_with_estimator(renders: ImageDomain, *, equalize: bool) -> list[Finding]:
+def compare_with_estimator(synthetic: ImageDomain, *, equalize: bool) -> list[Finding]:
     """Whether the estimator that a refiner is held to has seen such renders.
 
     Args:
         renders: as training sees them.
         equalize: whether the estimator equalises images first, which training leaves out.
     """
-    if not equalize or _appearance(renders, _sample(renders)).equalized:
+    if not equalize or _appearance(synthetic, _sample(synthetic)).equalized:
         return []
     what = "data.estimator has learnt on equalised images, and the renders are not equalised"
     return [Finding("estimator", what, "refiner convert DIR OUT --equalize, or train one with equalize: false")]

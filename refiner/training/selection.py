@@ -17,7 +17,7 @@ IMAGES = 256
 Weights = dict[str, Tensor]
 
 
-class ScoreBoard:
+class CheckpointSelector:
     """Scores the same renders against the same photographs, and keeps the weights of the lowest score.
 
     The score is the sliced Wasserstein distance to the photographs as a share of that of the raw renders, plus the mean
@@ -26,7 +26,7 @@ class ScoreBoard:
     matters little.
 
     Args:
-        images: ``renders`` and ``photographs``, (N, C, H, W), float32, in [-1, 1], equally many.
+        images: ``synthetic`` and ``real``, (N, C, H, W), float32, in [-1, 1], equally many.
         seed: of the patches that are compared.
 
     Attributes:
@@ -35,7 +35,7 @@ class ScoreBoard:
     """
 
     def __init__(self, images: Mapping[str, Tensor], *, seed: int) -> None:
-        self.renders, self.photographs, self.seed = images["renders"], images["photographs"], seed
+        self.synthetic, self.real, self.seed = images["synthetic"], images["real"], seed
         self.step, self.score = -1, float("inf")
         self.weights: Weights = {}
         self._plain: float | None = None
@@ -44,7 +44,7 @@ class ScoreBoard:
         """Score refined images of the renders, and keep the weights if nothing was better.
 
         Args:
-            refined: of ``renders``.
+            refined: of ``synthetic``.
             weights: that made them; copied.
             step: at which.
 
@@ -52,16 +52,16 @@ class ScoreBoard:
             ``score``, ``score_distance`` and ``score_drift``, whose sum it is; lower is better.
         """
         if self._plain is None:
-            self._plain = self._distance(self.renders)
+            self._plain = self._distance(self.synthetic)
         distance = self._distance(refined) / max(self._plain, 1e-6)
-        drift = float(np.square(score_drift(self.renders, refined).scores).mean())
+        drift = float(np.square(score_drift(self.synthetic, refined).scores).mean())
         if distance + drift < self.score:
             self.step, self.score = step, distance + drift
             self.weights = {name: value.detach().cpu().clone() for name, value in weights.items()}
         return {"score": distance + drift, "score_distance": distance, "score_drift": drift}
 
     def _distance(self, images: Tensor) -> float:
-        return sliced_wasserstein(images, self.photographs, seed=self.seed)
+        return sliced_wasserstein(images, self.real, seed=self.seed)
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs; images and their distance follow from the data."""

@@ -8,7 +8,7 @@ from refiner.commands import main
 from refiner.demos import eyes as demonstration
 from refiner.demos.eyes import Scale
 
-SMALL = Scale(renders=160, photographs=80, test_photographs=40, training_steps=4, estimator_steps=6)
+SMALL = Scale(synthetic=160, real=80, test_images=40, training_steps=4, estimator_steps=6)
 
 
 @pytest.fixture
@@ -26,13 +26,13 @@ def test_demo_makes_everything_and_goes_on(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     for line in ("trained on raw renders", "trained on refined renders", "stand-in camera", "pupil moved"):
         assert line in result.stdout
-    assert {"renders", "photographs", "test", "run", "refined", "before_after.png"} <= {p.name for p in out.iterdir()}
+    assert {"synthetic", "real", "test", "run", "refined", "before_after.png"} <= {p.name for p in out.iterdir()}
     assert len(list((out / "refined").glob("*.png"))) == 160
-    assert (out / "refined" / "labels.csv").read_bytes() == (out / "renders" / "labels.csv").read_bytes()
+    assert (out / "refined" / "labels.csv").read_bytes() == (out / "synthetic" / "labels.csv").read_bytes()
     first = json.loads((out / "outcome.json").read_text())
     again = CliRunner().invoke(main, ["demo", str(out), "--device", "cpu", "--json"])
-    figures = json.loads(again.stdout)
-    assert figures["outcome"]["raw"] == first["raw"]
+    metrics = json.loads(again.stdout)
+    assert metrics["outcome"]["raw"] == first["raw"]
     other = CliRunner().invoke(main, ["demo", str(out), "--seed", "5"])
     assert other.exit_code == 1
     assert "another folder" in other.stderr

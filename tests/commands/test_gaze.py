@@ -110,14 +110,14 @@ def test_predict_a_folder_and_an_image(trained: Path, other_gazes: Path, tmp_pat
     assert "predictions.rejected.csv" in rejecting.stderr
 
 
-def test_each_mistake_is_one_line(trained: Path, config: Path, gazes: Path, renders: Path, tmp_path: Path) -> None:
+def test_each_mistake_is_one_line(trained: Path, config: Path, gazes: Path, synthetic: Path, tmp_path: Path) -> None:
     for arguments, status, words in [
         (["train", config, "--set", "netwrok=small"], 1, "did you mean network?"),
         (["train", config, "--set", "data.train=absent", "--run", tmp_path / "x"], 1, "absent: does not exist"),
         (["train", tmp_path / "absent.yaml"], 2, "absent.yaml"),
         (["evaluate", gazes], 2, "name at least one estimator"),
         (["evaluate", gazes, gazes], 1, "holds no estimator.safetensors"),
-        (["evaluate", trained, renders], 1, "none of 20 images has a gaze"),
+        (["evaluate", trained, synthetic], 1, "none of 20 images has a gaze"),
         (["evaluate", trained, gazes, "--by", "colour"], 1, "has no column colour"),
         (["predict", trained, gazes], 2, "needs OUT.csv"),
         (["predict", trained, gazes / "000.png", tmp_path / "out.csv"], 2, "leave OUT.csv out"),
@@ -134,7 +134,7 @@ def test_centre_says_by_how_much(trained: Path, other_gazes: Path, tmp_path: Pat
     assert result.exit_code == 4
     assert "broken.png" in result.stderr
     said = json.loads(result.stdout)
-    assert (said["photographs"], list(said["rejected"])) == (40, ["broken.png"])
+    assert (said["real"], list(said["rejected"])) == (40, ["broken.png"])
     (other_gazes / "broken.png").unlink()
     again = run("centre", out, other_gazes, tmp_path / "again.safetensors", "--device", "cpu")
     assert again.exit_code == 0, again.output

@@ -50,9 +50,9 @@ def test_a_sample_says_so(eyes: Path) -> None:
     assert "looked at" not in inspect(eyes, "--sample", 0).stdout
 
 
-def test_faults_leave_the_exit_status(renders: Path) -> None:
-    (renders / "bad.png").touch()
-    result = inspect(renders)
+def test_faults_leave_the_exit_status(synthetic: Path) -> None:
+    (synthetic / "bad.png").touch()
+    result = inspect(synthetic)
     assert result.exit_code == 0
     assert (
         "looks wrong (1)\n  1. 1 of 21 images cannot be used; most often: is empty (1)\n     -> look at"
@@ -60,30 +60,30 @@ def test_faults_leave_the_exit_status(renders: Path) -> None:
     )
 
 
-def test_two_data_sets_are_compared(eyes: Path, renders: Path) -> None:
-    result = inspect(eyes, renders)
+def test_two_data_sets_are_compared(eyes: Path, synthetic: Path) -> None:
+    result = inspect(eyes, synthetic)
     assert result.exit_code == 0
     assert "fit of renders and photographs\n  size          36x60 against 8x12\n" in result.stdout
     assert f"refiner convert {eyes} eyes-fitted --size 8x12" in result.stdout
 
 
-def test_json_is_one_object(eyes: Path, renders: Path) -> None:
-    figures = json.loads(inspect(eyes, "--json").stdout)
-    assert (figures["command"], figures["kind"], figures["images"], figures["findings"]) == (
+def test_json_is_one_object(eyes: Path, synthetic: Path) -> None:
+    metrics = json.loads(inspect(eyes, "--json").stdout)
+    assert (metrics["command"], metrics["kind"], metrics["images"], metrics["findings"]) == (
         *("inspect", "data set"),
         *(30, []),
     )
-    assert figures["labels"]["gaze"]["ranges"][1]["name"] == "yaw"
-    assert "angles" not in figures
-    both = json.loads(inspect(eyes, renders, "--json").stdout)
+    assert metrics["labels"]["gaze"]["ranges"][1]["name"] == "yaw"
+    assert "angles" not in metrics
+    both = json.loads(inspect(eyes, synthetic, "--json").stdout)
     assert both["other"]["sizes"] == {"8x12": 20}
     assert both["fit"][0].keys() == {"key", "message", "remedy"}
 
 
-def test_a_sheet_is_written(eyes: Path, renders: Path, tmp_path: Path) -> None:
+def test_a_sheet_is_written(eyes: Path, synthetic: Path, tmp_path: Path) -> None:
     result = inspect(eyes, "--sheet", tmp_path / "one.png")
     assert "one.png: sheet of images" in result.stderr
-    inspect(eyes, renders, "--sheet", tmp_path / "two.png")
+    inspect(eyes, synthetic, "--sheet", tmp_path / "two.png")
     one, two = (read_image(tmp_path / name) for name in ("one.png", "two.png"))
     assert one.shape[1] == two.shape[1]
     assert two.shape[0] > one.shape[0]
@@ -95,8 +95,8 @@ def test_a_run_and_its_refiner(tiny: TrainingConfiguration, tmp_path: Path) -> N
     assert result.exit_code == 0
     assert "  steps         11 of 11 (100%), 5 pre-training" in result.stdout
     assert "nothing looks wrong" in result.stdout
-    figures = json.loads(inspect(tmp_path / "run", "--json").stdout)
-    assert (figures["kind"], figures["steps_done"], figures["environment"]["platform"] is not None) == ("run", 11, True)
+    metrics = json.loads(inspect(tmp_path / "run", "--json").stdout)
+    assert (metrics["kind"], metrics["steps_done"], metrics["environment"]["platform"] is not None) == ("run", 11, True)
     refiner = inspect(tmp_path / "run" / "refiner.safetensors")
     assert "  digest        " in refiner.stdout
     assert json.loads(inspect(tmp_path / "run" / "refiner.safetensors", "--json").stdout)["kind"] == "refiner"
@@ -130,14 +130,14 @@ def test_data_sets_need_no_torch(eyes: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("renders", "photographs", "words"),
+    ("synthetic", "real", "words"),
     [
         ("unityeyes/deepmetis", "mpiigaze_p00_dev", "deepmetis-fitted --equalize"),
         ("mpiigaze_p00_dev", "columbia_dev/images", "they fit"),
         ("mpiigaze_p00_dev", "webcam_dev", "webcam_dev-fitted --crop 50x83 --size 36x60 --equalize"),
     ],
 )
-def test_real_pairs(real_data: Path, renders: str, photographs: str, words: str) -> None:
-    result = inspect(real_data / renders, real_data / photographs, "--sample", 300)
+def test_real_pairs(real_data: Path, synthetic: str, real: str, words: str) -> None:
+    result = inspect(real_data / synthetic, real_data / real, "--sample", 300)
     assert result.exit_code == 0
     assert words in result.stdout

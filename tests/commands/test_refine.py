@@ -53,11 +53,11 @@ def test_a_folder_is_refined_and_counted(tmp_path: Path, folder: Path, identity:
 
 def test_json_is_one_object_on_standard_output(tmp_path: Path, folder: Path, identity: Path) -> None:
     result = refine(folder, tmp_path / "out", "--refiner", identity, "--json")
-    figures = json.loads(result.stdout)
-    assert figures["command"] == "refine"
-    assert (figures["refined"], figures["skipped"], figures["rejected"]) == (3, 0, 0)
-    assert figures["version"]
-    assert figures["environment"]["processor"]["name"]
+    metrics = json.loads(result.stdout)
+    assert metrics["command"] == "refine"
+    assert (metrics["refined"], metrics["skipped"], metrics["rejected"]) == (3, 0, 0)
+    assert metrics["version"]
+    assert metrics["environment"]["processor"]["name"]
 
 
 def test_a_rejected_image_is_exit_status_4(tmp_path: Path, folder: Path, identity: Path) -> None:

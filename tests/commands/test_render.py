@@ -8,10 +8,10 @@ from click.testing import CliRunner, Result
 from refiner.commands import main
 from refiner.data.formats.registry import open_dataset
 from refiner.data.labels.tables import read_labels
-from refiner.data.output.chunks import PartFiles
+from refiner.data.output.chunks import ChunkFiles
 from refiner.data.store.reader import Store
 from refiner.eyes import EyeParameters, render_eyes, writing
-from refiner.images.arrays import grey_levels
+from refiner.images.arrays import to_uint8
 from refiner.images.io import read_image
 
 
@@ -20,14 +20,14 @@ def run(*arguments: object) -> Result:
 
 
 def test_folder_with_labels(tmp_path: Path) -> None:
-    out = tmp_path / "renders"
+    out = tmp_path / "synthetic"
     result = run(out, "--count", 5, "--seed", 3, "--size", "35x55")
     assert result.exit_code == 0, result.output
     labels = read_labels(out / "labels.csv")
     eyes = render_eyes(EyeParameters(), range(5), seed=3, size=(35, 55))
     assert list(labels) == [f"{i:06d}.png" for i in range(5)]
     for number, (name, row) in enumerate(labels.items()):
-        assert np.array_equal(read_image(out / name), grey_levels(eyes.images[number].numpy()))
+        assert np.array_equal(read_image(out / name), to_uint8(eyes.images[number].numpy()))
         for label in ("gaze", "head_pose", "pupil"):
             assert row[label] == pytest.approx(getattr(eyes, label)[number].numpy(), abs=1e-5)
         assert row["iris_outline"].shape == (32, 2)
@@ -50,10 +50,10 @@ def test_unityeyes_layout_is_read_back_with_the_same_labels(tmp_path: Path) -> N
 
 
 def test_stand_in_photographs_have_no_labels(tmp_path: Path) -> None:
-    result = run(tmp_path / "photographs", "--stand-in", "--count", 3)
+    result = run(tmp_path / "real", "--stand-in", "--count", 3)
     assert result.exit_code == 0
     assert "demo" in result.stdout
-    assert sorted(path.suffix for path in (tmp_path / "photographs").iterdir()) == [".png"] * 3
+    assert sorted(path.suffix for path in (tmp_path / "real").iterdir()) == [".png"] * 3
 
 
 def test_ranges_can_be_set(tmp_path: Path) -> None:
@@ -136,20 +136,20 @@ def test_a_store_is_made_once_and_another_is_refused(tmp_path: Path) -> None:
 
 def test_a_killed_store_goes_on_from_its_finished_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts of several batches, and the last one not full: the images are those of one go."""
-    monkeypatch.setattr(writing, "PART", 5)
+    monkeypatch.setattr(writing, "CHUNK", 5)
     monkeypatch.setattr(writing, "CHUNK", 2)
     arguments = ["--count", 12, "--size", "9x15"]
     assert run(tmp_path / "whole.h5", *arguments).exit_code == 0
     made: list[str] = []
-    original = writing.write_part
+    original = writing.write_chunk
 
-    def killed(files: PartFiles, samples: object) -> object:
+    def killed(files: ChunkFiles, samples: object) -> object:
         made.append(files.lines.name)
         if len(made) == 2:
             raise KeyboardInterrupt
         return original(files, samples)
 
-    monkeypatch.setattr(writing, "write_part", killed)
+    monkeypatch.setattr(writing, "write_chunk", killed)
     assert run(tmp_path / "a.h5", *arguments).exit_code != 0
     assert not (tmp_path / "a.h5").exists()
     assert run(tmp_path / "a.h5", *arguments).exit_code == 0
@@ -159,4 +159,4 @@ def test_a_killed_store_goes_on_from_its_finished_parts(tmp_path: Path, monkeypa
     assert np.array_equal(images, whole[0])
     assert [row["gaze"].tolist() for row in labels] == [row["gaze"].tolist() for row in whole[1]]
     eyes = render_eyes(EyeParameters(), range(12), seed=0, size=(9, 15))
-    assert np.array_equal(images, [grey_levels(planes.numpy()) for planes in eyes.images])
+    assert np.array_equal(images, [to_uint8(planes.numpy()) for planes in eyes.images])

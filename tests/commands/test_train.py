@@ -54,7 +54,7 @@ def test_dry_run_prints_what_would_be_done_and_does_nothing(config: Path, tmp_pa
     ("arguments", "status", "words"),
     [
         (["--set", "batch=3"], 1, "unknown key batch; did you mean batch_size?"),
-        (["--set", "data.renders=absent"], 1, "absent: does not exist"),
+        (["--set", "data.synthetic=absent"], 1, "absent: does not exist"),
         (["--device", "tpu"], 2, "'tpu' is not one of"),
         (["--from", "absent.safetensors"], 2, "absent.safetensors"),
         (["--colour"], 2, "No such option"),

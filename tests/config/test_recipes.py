@@ -66,10 +66,10 @@ def test_demo_recipe_is_the_demo_s() -> None:
 
 
 @pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)
-def test_trains_twenty_steps(file: Path, renders: Path, photographs: Path, tmp_path: Path) -> None:
+def test_trains_twenty_steps(file: Path, synthetic: Path, real: Path, tmp_path: Path) -> None:
     few = ["steps=14", "pretraining.refiner_steps=3", "pretraining.discriminator_steps=3", "batch_size=4"]
     small = ["size=[16, 24]", "refiner.features=8", "discriminator.width=0.25", "data.preflight=skip", "score_every=0"]
-    overrides = [f"data.renders={renders}", f"data.photographs={photographs}", *small, *few]
+    overrides = [f"data.synthetic={synthetic}", f"data.real={real}", *small, *few]
     configuration = read_configuration(file, TrainingConfiguration, overrides=overrides)
     run = tmp_path / "run"
     assert train(configuration, run, device="cpu").exists()

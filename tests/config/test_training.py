@@ -13,7 +13,7 @@ from refiner.losses.self_regularization import SELF_REGULARIZATIONS
 from refiner.models.discriminators import DISCRIMINATORS
 from refiner.training.methods.build import CONDITIONS
 from refiner.training.methods.diffaugment import augment
-from refiner.training.methods.registry import GAMES
+from refiner.training.methods.registry import METHODS
 
 
 def read(text: str, tmp_path: Path, *overrides: str) -> TrainingConfiguration:
@@ -36,13 +36,13 @@ def test_sections_and_overrides(tmp_path: Path) -> None:
         tmp_path,
         "refiner.features=8",
         "refiner_optimizer.learning_rate=1e-3",
-        "data.renders=some folder",
+        "data.synthetic=some folder",
         "size=[35, 55]",
     )
     assert configuration.batch_size == 32
     assert configuration.refiner.features == 8
     assert configuration.refiner_optimizer.learning_rate == pytest.approx(1e-3)
-    assert configuration.data.renders == Path("some folder")
+    assert configuration.data.synthetic == Path("some folder")
     assert configuration.size == (35, 55)
 
 
@@ -84,10 +84,10 @@ def test_sections_and_overrides(tmp_path: Path) -> None:
         ("self_regularization: feelings", "self_regularization is 'feelings'"),
         ("self_regularization: features", "features, those of an estimator; set data.estimator"),
         ("{self_regularization: features, data: {estimator: e, mask: m}}", "data.mask weighs pixels"),
-        ("{augmentation: {renders: [HorizontalFlip]}, data: {mask: m}}", "and data.mask would stay"),
+        ("{augmentation: {synthetic: [HorizontalFlip]}, data: {mask: m}}", "and data.mask would stay"),
         ("discriminator: {condition: gaze}", "photographs have no labels; set data.estimator"),
         (
-            "{discriminator: {condition: gaze}, data: {estimator: e}, augmentation: {renders: [HorizontalFlip]}}",
+            "{discriminator: {condition: gaze}, data: {estimator: e}, augmentation: {synthetic: [HorizontalFlip]}}",
             "and discriminator.condition would stay",
         ),
         (
@@ -114,7 +114,7 @@ def test_what_names_a_function_is_in_its_table() -> None:
     fields = TrainingConfiguration.model_fields
     assert get_args(fields["objective"].annotation) == (*OBJECTIVES,)
     assert get_args(fields["self_regularization"].annotation) == (*SELF_REGULARIZATIONS, "features")
-    assert get_args(fields["correspondence"].annotation) == (*GAMES,)
+    assert get_args(fields["method"].annotation) == (*METHODS,)
     assert get_args(DiscriminatorSection.model_fields["condition"].annotation) == (*CONDITIONS,)
     assert get_args(DiscriminatorSection.model_fields["scope"].annotation) == (*DISCRIMINATORS,)
     assert set(DiscriminatorAugmentationSection.model_fields) <= inspect.signature(augment).parameters.keys()
@@ -176,9 +176,9 @@ def test_changes_are_named() -> None:
 
 def test_paths_are_taken_as_they_stand(tmp_path: Path) -> None:
     for text in ("/data/run #2", "2024-05-01", "123"):
-        assert read("", tmp_path, f"data.renders={text}").data.renders == Path(text)
-    assert read("", tmp_path, "data.photographs=~/eyes").data.photographs == Path.home() / "eyes"
+        assert read("", tmp_path, f"data.synthetic={text}").data.synthetic == Path(text)
+    assert read("", tmp_path, "data.real=~/eyes").data.real == Path.home() / "eyes"
 
 
 def test_a_section_of_comments_alone_is_its_defaults(tmp_path: Path) -> None:
-    assert read("data:\n  # renders: here\n", tmp_path, "data.renders=x").data.renders == Path("x")
+    assert read("data:\n  # renders: here\n", tmp_path, "data.synthetic=x").data.synthetic == Path("x")

@@ -34,7 +34,7 @@ MIXTURE = [
 
 def augmentation(steps: list[Any], shape: tuple[int, ...] = (8, 12), **options: Any) -> Augmentation:
     return Augmentation(
-        steps, **{"key": "augmentation.renders", "seed": 3, "purpose": "renders", **options}, shape=shape
+        steps, **{"key": "augmentation.synthetic", "seed": 3, "purpose": "synthetic", **options}, shape=shape
     )
 
 
@@ -181,7 +181,7 @@ def test_a_draw_depends_on_seed_purpose_and_position_alone() -> None:
     np.random.default_rng(1).random(3)
     again = augmentation(MIXTURE)
     assert all(np.array_equal(again(image, position=(5, i))[0], first[i]) for i in reversed(range(30)))
-    for other in (augmentation(MIXTURE, seed=4), augmentation(MIXTURE, purpose="photographs")):
+    for other in (augmentation(MIXTURE, seed=4), augmentation(MIXTURE, purpose="real")):
         assert sum(np.array_equal(other(image, position=(5, i))[0], first[i]) for i in range(30)) < 15
     assert sum(np.array_equal(mixture(image, position=(6, i))[0], first[i]) for i in range(30)) < 15
 
@@ -317,7 +317,7 @@ def test_sixteen_bits_stay_sixteen() -> None:
 def test_a_mistake_is_named_before_the_first_image(step: Any, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message) as caught:
         augmentation([step], **options)
-    assert str(caught.value).startswith("augmentation.renders[0]")
+    assert str(caught.value).startswith("augmentation.synthetic[0]")
     assert "\n" not in str(caught.value)
 
 
@@ -349,8 +349,8 @@ def test_the_configuration_holds_it_and_travels(tmp_path: Path) -> None:
         "augmentation:\n  renders:\n    - HorizontalFlip: {p: 0.5}\n    - GaussNoise:\n    - CLAHE\n  photographs:\n"
     )
     configuration = read_configuration(file, TrainingConfiguration)
-    assert configuration.augmentation.renders == [{"HorizontalFlip": {"p": 0.5}}, {"GaussNoise": {}}, {"CLAHE": {}}]
-    assert configuration.augmentation.photographs == []
+    assert configuration.augmentation.synthetic == [{"HorizontalFlip": {"p": 0.5}}, {"GaussNoise": {}}, {"CLAHE": {}}]
+    assert configuration.augmentation.real == []
     file.write_text(write_configuration(configuration))
     assert read_configuration(file, TrainingConfiguration) == configuration
 
@@ -358,10 +358,10 @@ def test_the_configuration_holds_it_and_travels(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("renders: 3", "eyes.yaml: augmentation.renders is 3, expected a list of transforms such as"),
-        ("renders: [{A: {}, B: {}}]", "augmentation.renders[0] is {'A': {}, 'B': {}}, expected one transform"),
-        ("photographs: [{A: 3}]", "augmentation.photographs[0] is {'A': 3}, expected one transform such as"),
-        ("photos: []", "unknown key augmentation.photos; did you mean augmentation.photographs?"),
+        ("renders: 3", "eyes.yaml: augmentation.synthetic is 3, expected a list of transforms such as"),
+        ("renders: [{A: {}, B: {}}]", "augmentation.synthetic[0] is {'A': {}, 'B': {}}, expected one transform"),
+        ("photographs: [{A: 3}]", "augmentation.real[0] is {'A': 3}, expected one transform such as"),
+        ("photos: []", "unknown key augmentation.photos; did you mean augmentation.real?"),
     ],
 )
 def test_a_list_of_another_form_is_refused(text: str, message: str, tmp_path: Path) -> None:
@@ -385,7 +385,7 @@ class Killed(BaseException):
 def test_an_augmented_run_killed_and_resumed_equals_uninterrupted(
     at: int, tiny: TrainingConfiguration, tmp_path: Path
 ) -> None:
-    configuration = augmented(tiny, renders=MIXTURE, photographs=[{"RandomBrightnessContrast": {"p": 0.5}}])
+    configuration = augmented(tiny, synthetic=MIXTURE, real=[{"RandomBrightnessContrast": {"p": 0.5}}])
     train(configuration, tmp_path / "whole", device="cpu")
 
     def kill(step: int, steps: int, means: dict[str, float]) -> None:
@@ -402,16 +402,16 @@ def test_an_augmented_run_killed_and_resumed_equals_uninterrupted(
         for name in ("whole", "broken")
     ]
     for player in ("refiner", "discriminator", "history"):
-        first, second = (state["game"][player] for state in states)
+        first, second = (state["method"][player] for state in states)
         assert all(torch.equal(torch.as_tensor(first[key]), torch.as_tensor(second[key])) for key in first)
 
 
 def test_training_sees_the_augmented_images(tiny: TrainingConfiguration, tmp_path: Path) -> None:
     plain = train(tiny, tmp_path / "plain", device="cpu").read_bytes()
-    nothing = train(augmented(tiny, renders=["NoOp"]), tmp_path / "nothing", device="cpu")
-    flipped = train(augmented(tiny, renders=[FLIP]), tmp_path / "flipped", device="cpu")
+    nothing = train(augmented(tiny, synthetic=["NoOp"]), tmp_path / "nothing", device="cpu")
+    flipped = train(augmented(tiny, synthetic=[FLIP]), tmp_path / "flipped", device="cpu")
     weights = [
-        torch.load(list_checkpoints(run / "checkpoints")[-1], weights_only=True)["game"]["refiner"]
+        torch.load(list_checkpoints(run / "checkpoints")[-1], weights_only=True)["method"]["refiner"]
         for run in (tmp_path / "plain", nothing.parent, flipped.parent)
     ]
     assert plain
@@ -423,11 +423,11 @@ def test_a_mistake_or_a_change_costs_no_run(tiny: TrainingConfiguration, tmp_pat
     with pytest.raises(
         ConfigurationError, match=r"augmentation\.photographs\[0\]: albumentations has no transform Blr"
     ):
-        train(augmented(tiny, photographs=["Blr"]), tmp_path / "run", device="cpu")
+        train(augmented(tiny, real=["Blr"]), tmp_path / "run", device="cpu")
     assert not (tmp_path / "run").exists()
     train(tiny, tmp_path / "run", device="cpu")
     with pytest.raises(RunError, match=r"augmentation\.renders: \[\] -> \[\{'Blur'"):
-        train(augmented(tiny, renders=["Blur"]), tmp_path / "run", device="cpu")
+        train(augmented(tiny, synthetic=["Blur"]), tmp_path / "run", device="cpu")
 
 
 def test_albumentations_stays_out_of_a_run_without_augmentation(tiny: TrainingConfiguration, tmp_path: Path) -> None:

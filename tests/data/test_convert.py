@@ -23,7 +23,7 @@ from refiner.data import convert as conversion
 from refiner.data.convert import Conversion, convert
 from refiner.data.labels.records import Record
 from refiner.data.labels.tables import read_labels
-from refiner.data.output.chunks import PartFiles, write_part
+from refiner.data.output.chunks import ChunkFiles, write_chunk
 from refiner.data.output.folder import open_output
 from refiner.data.store.hdf5 import FORMAT, FORMAT_VERSION
 from refiner.data.store.reader import Store
@@ -344,12 +344,12 @@ def test_a_kill_in_the_middle_and_the_same_command_give_the_same_content(
 
     made: list[Path] = []
 
-    def counted(files: PartFiles, *arguments: Any, **options: Any) -> Any:
+    def counted(files: ChunkFiles, *arguments: Any, **options: Any) -> Any:
         made.append(files.lines)
-        return write_part(files, *arguments, **options)
+        return write_chunk(files, *arguments, **options)
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(conversion, "write_part", counted)
+    monkeypatch.setattr(conversion, "write_chunk", counted)
     assert counts(Path("in"), Path("new", out), Conversion(size=(30, 40))) == (400, 1)
     assert len(made) == 13 - len(finished)
     assert not set(made) & set(finished)
@@ -541,7 +541,7 @@ def test_the_same_command_again_reads_nothing(tmp_path: Path, monkeypatch: pytes
     first = convert(tmp_path / "in", tmp_path / out, Conversion())[""]
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.png")}
     rejects = tmp_path / ("out/rejected.csv" if out == "out" else "out.rejected.csv")
-    monkeypatch.setattr(conversion, "write_part", None)
+    monkeypatch.setattr(conversion, "write_chunk", None)
     again = convert(tmp_path / "in", tmp_path / out, Conversion())[""]
     assert again.finished_before
     assert (again.written, again.rejected, again.kinds, again.reasons) == (5, 1, first.kinds, first.reasons)

@@ -22,7 +22,7 @@ EYE = (np.arange(8 * 12) * 2).reshape(8, 12).astype(np.uint8)
 
 
 def load(folder: Path, *, channels: int = 1, size: tuple[int, int] = (8, 12)) -> ImageDomain:
-    return load_domain(folder, key="data.renders", size=size, channels=channels)
+    return load_domain(folder, key="data.synthetic", size=size, channels=channels)
 
 
 def test_images_are_loaded_in_the_order_of_their_names(tmp_path: Path) -> None:
@@ -83,14 +83,14 @@ def test_bad_images_are_left_out_by_name_and_reason(tmp_path: Path, caplog: pyte
     assert domain.rejected["empty.png"] == "is empty"
     assert domain.rejected["text.png"].startswith("is not an image of a type that is read here")
     assert len(domain.rejected) == 2
-    assert "data.renders: left out empty.png: is empty" in caplog.text
+    assert "data.synthetic: left out empty.png: is empty" in caplog.text
 
 
 def test_nothing_usable_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(
-        DataError, match=r"data.renders is not set; name a folder of images with --set data.renders=DIR"
+        DataError, match=r"data.synthetic is not set; name a folder of images with --set data.synthetic=DIR"
     ):
-        load_domain(None, key="data.renders", size=(8, 12), channels=1)
+        load_domain(None, key="data.synthetic", size=(8, 12), channels=1)
     with pytest.raises(DataError, match="does not exist"):
         load(tmp_path / "missing")
     with pytest.raises(DataError, match="holds no images"):
@@ -135,7 +135,7 @@ def test_a_store_is_the_same_data_as_the_folder(
     assert store.images.dtype == folder.images.dtype
     assert store.stored_size == folder.stored_size
     assert store.digest() == folder.digest()
-    for indices in ([3], [10, 0, 3, 3], Sampler(11, 5, seed=1, purpose="renders").batch(4)):
+    for indices in ([3], [10, 0, 3, 3], Sampler(11, 5, seed=1, purpose="synthetic").batch(4)):
         assert torch.equal(store.batch(indices), folder.batch(indices))
 
 
@@ -176,7 +176,7 @@ def test_a_store_that_is_read_lazily_is_checked_too(
 @given(count=st.integers(1, 40), batch_size=st.integers(1, 50), seed=st.integers(0, 5))
 @settings(max_examples=100, deadline=None)
 def test_every_image_comes_once_an_epoch(count: int, batch_size: int, seed: int) -> None:
-    sampler = Sampler(count, batch_size, seed=seed, purpose="renders")
+    sampler = Sampler(count, batch_size, seed=seed, purpose="synthetic")
     batches = [sampler.batch(position) for position in range(-(-3 * count // batch_size))]
     assert all(len(batch) == batch_size for batch in batches)
     stream = np.concatenate(batches)
@@ -187,9 +187,9 @@ def test_every_image_comes_once_an_epoch(count: int, batch_size: int, seed: int)
 @given(positions=st.lists(st.integers(0, 30), min_size=1, max_size=8))
 @settings(deadline=None)
 def test_a_batch_does_not_depend_on_the_batches_before(positions: list[int]) -> None:
-    sampler = Sampler(7, 5, seed=3, purpose="renders")
+    sampler = Sampler(7, 5, seed=3, purpose="synthetic")
     for position in positions:
-        fresh = Sampler(7, 5, seed=3, purpose="renders")
+        fresh = Sampler(7, 5, seed=3, purpose="synthetic")
         assert np.array_equal(sampler.batch(position), fresh.batch(position))
 
 
@@ -197,7 +197,7 @@ def test_order_differs_by_epoch_seed_and_purpose() -> None:
     def first(seed: int, purpose: str, position: int = 0) -> tuple[int, ...]:
         return tuple(Sampler(50, 50, seed=seed, purpose=purpose).batch(position).tolist())
 
-    orders = [first(0, "renders"), first(1, "renders"), first(0, "photographs"), first(0, "renders", 1)]
+    orders = [first(0, "synthetic"), first(1, "synthetic"), first(0, "real"), first(0, "synthetic", 1)]
     assert len(set(orders)) == 4
     assert all(Counter(order) == Counter(range(50)) for order in orders)
     assert tuple(range(50)) not in orders
@@ -213,34 +213,34 @@ def labelled(folder: Path) -> Path:
 
 @pytest.mark.parametrize("stored", [False, True])
 def test_gaze_comes_along_and_images_without_are_left_out(stored: bool, tmp_path: Path) -> None:
-    source = labelled(tmp_path / "renders")
+    source = labelled(tmp_path / "synthetic")
     if stored:
         convert(source, tmp_path / "renders.h5", Conversion())
         source = tmp_path / "renders.h5"
-    domain = load_domain(source, key="data.renders", size=(8, 12), channels=1, gaze=True)
+    domain = load_domain(source, key="data.synthetic", size=(8, 12), channels=1, gaze=True)
     assert list(domain.rejected) == ["2.png"]
     assert "has no label gaze" in domain.rejected["2.png"]
     found = domain.beside([2, 0])["gaze"]
     assert found.dtype == torch.float32
     assert np.allclose(found, [[0.3, -0.2], [0.0, -0.2]])
-    assert domain.digest() != load_domain(source, key="data.renders", size=(8, 12), channels=1).digest()
+    assert domain.digest() != load_domain(source, key="data.synthetic", size=(8, 12), channels=1).digest()
 
 
 def test_masks_are_of_each_image_or_of_all(tmp_path: Path) -> None:
-    source = labelled(tmp_path / "renders")
+    source = labelled(tmp_path / "synthetic")
     mask = np.zeros((16, 24), np.uint8)  # twice as large as the images
     mask[:8] = 255
     write_image(tmp_path / "mask.png", mask)
     write_image(tmp_path / "masks" / "3.png", np.full((8, 12), 51, np.uint8))
     write_image(tmp_path / "masks" / "0.png", mask)
-    domain = load_domain(source, key="data.renders", size=(8, 12), channels=1, mask=tmp_path / "mask.png")
+    domain = load_domain(source, key="data.synthetic", size=(8, 12), channels=1, mask=tmp_path / "mask.png")
     found = domain.beside([0, 3])["mask"]
     assert found.shape == (2, 1, 8, 12)
     assert torch.equal(found[1, 0], torch.cat([torch.ones(4, 12), torch.zeros(4, 12)]))
-    domain = load_domain(source, key="data.renders", size=(8, 12), channels=1, mask=tmp_path / "masks")
+    domain = load_domain(source, key="data.synthetic", size=(8, 12), channels=1, mask=tmp_path / "masks")
     assert list(domain.rejected) == ["1.png", "2.png"]
     assert domain.beside([1])["mask"].unique().tolist() == pytest.approx([0.2])
 
 
 def test_nothing_lies_beside_unless_asked_for(tmp_path: Path) -> None:
-    assert load(labelled(tmp_path / "renders")).beside([0, 1]) == {}
+    assert load(labelled(tmp_path / "synthetic")).beside([0, 1]) == {}

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refiner.core.errors import DataError, ImageError
-from refiner.data.splits import names_subjects, parse_split, part_of, split_samples
+from refiner.data.splits import names_subjects, parse_split, split_of, split_samples
 
 SHARES = {"train": 0.8, "test": 0.2}
 
@@ -64,7 +64,7 @@ def test_anything_else_is_refused(text: str) -> None:
 
 
 def test_shares_are_kept_about() -> None:
-    counts = Counter(part_of(f"{number}.png", {"a": 0.7, "b": 0.2, "c": 0.1}) for number in range(5000))
+    counts = Counter(split_of(f"{number}.png", {"a": 0.7, "b": 0.2, "c": 0.1}) for number in range(5000))
     assert counts["a"] == pytest.approx(3500, abs=120)
     assert counts["b"] == pytest.approx(1000, abs=100)
     assert counts["c"] == pytest.approx(500, abs=80)
@@ -72,9 +72,9 @@ def test_shares_are_kept_about() -> None:
 
 def test_the_same_key_goes_to_the_same_part_for_ever() -> None:
     """Written down: another release must not move a sample from training to test."""
-    parts = "".join(part_of(f"{number:06d}.png", SHARES)[1] for number in range(24))
+    parts = "".join(split_of(f"{number:06d}.png", SHARES)[1] for number in range(24))
     assert parts == "errrrrrrerrerrrererrrerr"
-    assert part_of("b\udce4d.png", {"all": 1.0}) == "all"
+    assert split_of("b\udce4d.png", {"all": 1.0}) == "all"
 
 
 @given(st.sets(st.sampled_from(IDS), min_size=60), st.sampled_from(["id", "subject"]))

@@ -10,7 +10,7 @@ from refiner.demos.hands import RECIPE, SEEDS, HandScale, hand_table, run_hand_d
 from refiner.hands import demonstration
 from refiner.images.io import read_image
 
-SCALE = HandScale(renders=70, photographs=130, test_photographs=20, training_steps=2, estimator_steps=2)
+SCALE = HandScale(synthetic=70, real=130, test_images=20, training_steps=2, estimator_steps=2)
 
 
 def heard(stage: str, done: int, total: int) -> None:
@@ -28,9 +28,9 @@ def test_it_runs_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         patch.setattr(demonstration, "refine_path", broken)
         with pytest.raises(KeyboardInterrupt):
             run_hand_demo(out, seed=0, device="cpu", report=heard, scale=SCALE)
-    made = (out / "renders" / "000007.png").stat().st_mtime_ns
+    made = (out / "synthetic" / "000007.png").stat().st_mtime_ns
     outcome = run_hand_demo(out, seed=0, device="cpu", report=heard, scale=SCALE)
-    assert (out / "renders" / "000007.png").stat().st_mtime_ns == made
+    assert (out / "synthetic" / "000007.png").stat().st_mtime_ns == made
     assert read_image(out / "refined" / "000007.png").dtype == "uint16"
     assert (out / "before_after.png").exists()
     assert outcome.verdict.startswith("do not use: it changes nothing")  # two steps

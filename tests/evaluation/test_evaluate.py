@@ -17,9 +17,9 @@ from refiner.data.output.records_writer import write_folder
 from refiner.evaluation import evaluation
 from refiner.evaluation.evaluate import Evaluation, Settings, evaluate
 from refiner.evaluation.utility import train_estimators
-from refiner.eyes import EyeParameters, StandInCamera, stand_in_parameters
+from refiner.eyes import EyeParameters, TargetCamera, target_parameters
 from refiner.eyes.unityeyes_writer import rendered_records
-from refiner.images.arrays import grey_levels
+from refiner.images.arrays import to_uint8
 from refiner.images.io import read_image, write_image
 from refiner.inference.refine import refine_path
 from refiner.inference.refiner import Refiner
@@ -27,19 +27,19 @@ from refiner.models.architecture import RefinerArchitecture
 from refiner.models.refiner import RefinerNetwork
 from refiner.models.refiner_file import save_refiner
 
-RENDERS, PHOTOGRAPHS = 200, 400
+SYNTHETIC, REAL = 200, 400
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folders ``renders``, labelled, and ``photographs`` of the stand-in camera with subjects alone."""
+    """Folders ``synthetic``, labelled, and ``real`` of the stand-in camera with subjects alone."""
     root = tmp_path_factory.mktemp("evaluation")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as the function-scoped fixture does
     try:
         for name, count, parameters, camera in (
-            ("renders", RENDERS, EyeParameters(), None),
-            ("photographs", PHOTOGRAPHS, stand_in_parameters(), StandInCamera(1)),
+            ("synthetic", SYNTHETIC, EyeParameters(), None),
+            ("real", REAL, target_parameters(), TargetCamera(1)),
         ):
             records = rendered_records(parameters, count, seed=len(name), camera=camera)
             write_folder(root / name, records, count, labelled=True, report=lambda done, total: None)
@@ -59,27 +59,27 @@ def shifted(images: Tensor, rows: int) -> Tensor:
 
 def planted(name: str, data: Path) -> Tensor:
     """What a refiner of some kind makes of the renders."""
-    renders = pictures(data / "renders")
-    refined = Refiner.load("demo", device="cpu")(renders)
-    noise = 0.02 * torch.randn(renders.shape, generator=torch_generator(0, "noise"))
+    synthetic = pictures(data / "synthetic")
+    refined = Refiner.load("demo", device="cpu")(synthetic)
+    noise = 0.02 * torch.randn(synthetic.shape, generator=torch_generator(0, "noise"))
     return {
         "good": refined,
-        "identity": renders,
+        "identity": synthetic,
         "collapsed": refined[:1] + noise,
         "moving": shifted(refined, 2),
-        "memorizing": pictures(data / "photographs")[:RENDERS],
+        "memorizing": pictures(data / "real")[:SYNTHETIC],
         "half-swapped": torch.cat([refined[:30].roll(1, dims=0), refined[30:]]),
     }[name]
 
 
 def write(folder: Path, images: Tensor) -> Path:
     for number, image in enumerate(images.numpy()):
-        write_image(folder / f"{number:06d}.png", grey_levels(image))
+        write_image(folder / f"{number:06d}.png", to_uint8(image))
     return folder
 
 
 def judged(data: Path, refined: Path, **options: object) -> Evaluation:
-    return evaluate(data / "renders", refined, data / "photographs", Settings(device="cpu", **options))
+    return evaluate(data / "synthetic", refined, data / "real", Settings(device="cpu", **options))
 
 
 @pytest.mark.parametrize(
@@ -109,36 +109,36 @@ def test_a_refiner_of_rgb_is_judged_by_the_luma_of_what_it_makes(
     save_refiner(tmp_path / "rgb.safetensors", network, training={})
     monkeypatch.setattr(evaluation, "COLOURED", 96)
     colours = tmp_path / "colours"
-    records = rendered_records(EyeParameters(), RENDERS, seed=1, channels=3)
-    write_folder(colours, records, RENDERS, labelled=True, report=lambda done, total: None)
+    records = rendered_records(EyeParameters(), SYNTHETIC, seed=1, channels=3)
+    write_folder(colours, records, SYNTHETIC, labelled=True, report=lambda done, total: None)
     refine_path(colours, tmp_path / "refined", tmp_path / "rgb.safetensors", device="cpu")
     found = [
-        evaluate(colours, refined, data / "photographs", Settings(device="cpu"))
+        evaluate(colours, refined, data / "real", Settings(device="cpu"))
         for refined in (tmp_path / "rgb.safetensors", tmp_path / "refined")
     ]
     assert torch.equal(found[0].refined, found[1].refined)
-    assert not torch.equal(found[0].refined, found[0].renders)
+    assert not torch.equal(found[0].refined, found[0].synthetic)
     assert found[0].drifts == found[1].drifts
 
 
 def test_a_good_refiner_passes_by_its_file_as_by_its_images(data: Path, tmp_path: Path) -> None:
     found = judged(data, Path("demo"))
     assert found.verdict.decision == "use"
-    figures = {figure.key: figure for figure in found.figures}
-    assert figures["sliced_wasserstein"].gain is not None
-    assert figures["sliced_wasserstein"].gain.low > 0
-    assert figures["moved"].value.mean < 0.5
-    told = figures["told_apart"]
-    assert told.floor is not None
-    assert told.floor.low < 0.5 < told.floor.high  # photographs against photographs of other people
+    metrics = {metric.key: metric for metric in found.metrics}
+    assert metrics["sliced_wasserstein"].gain is not None
+    assert metrics["sliced_wasserstein"].gain.low > 0
+    assert metrics["moved"].value.mean < 0.5
+    told = metrics["c2st_accuracy"]
+    assert told.reference is not None
+    assert told.reference.low < 0.5 < told.reference.high  # photographs against photographs of other people
     by_images = judged(data, write(tmp_path / "good", planted("good", data)))
     assert by_images.verdict.decision == "use"
     assert by_images.drifts.keys() == found.drifts.keys()
 
 
 def test_the_gate_exits_with_3(data: Path) -> None:
-    arguments = [f"--renders={data / 'renders'}", f"--photographs={data / 'photographs'}", "--device=cpu", "--json"]
-    result = CliRunner().invoke(main, ["evaluate", *arguments, f"--refined={data / 'renders'}", "--gate"])
+    arguments = [f"--synthetic={data / 'synthetic'}", f"--real={data / 'real'}", "--device=cpu", "--json"]
+    result = CliRunner().invoke(main, ["evaluate", *arguments, f"--refined={data / 'synthetic'}", "--gate"])
     assert result.exit_code == 3, result.output
     assert '"decision": "do not use"' in result.stdout
 
@@ -148,23 +148,23 @@ def test_estimators_are_trained_where_they_are_asked_for(
 ) -> None:
     monkeypatch.setattr(evaluation, "train_estimators", functools.partial(train_estimators, steps=2))
     monkeypatch.setattr(evaluation, "measure_realism", lambda *images, **options: [])  # tested above; takes its time
-    plain = write(tmp_path / "plain", pictures(data / "photographs")[:5])
+    plain = write(tmp_path / "plain", pictures(data / "real")[:5])
     with pytest.raises(DataError, match="plain: none of 5 images has a gaze; name labelled photographs"):
         judged(data, Path("demo"), most=200, labelled=plain)
     asked: tuple[tuple[dict[str, object], set[str]], ...] = (
         ({}, set()),
         ({"estimators": True}, {"disagreement"}),
-        ({"labelled": data / "renders"}, {"gaze_error", "disagreement"}),
+        ({"labelled": data / "synthetic"}, {"gaze_error", "disagreement"}),
     )
     for options, wanted in asked:
-        figures = judged(data, Path("demo"), most=200, **options).figures
-        assert {figure.key for figure in figures if figure.family == "usefulness"} == wanted
-        assert all(figure.gain is not None for figure in figures if figure.family == "usefulness")
+        metrics = judged(data, Path("demo"), most=200, **options).metrics
+        assert {metric.key for metric in metrics if metric.family == "utility"} == wanted
+        assert all(metric.gain is not None for metric in metrics if metric.family == "utility")
 
 
 def test_what_is_missing_is_named(data: Path, tmp_path: Path) -> None:
-    few = write(tmp_path / "few", pictures(data / "renders")[:50])
+    few = write(tmp_path / "few", pictures(data / "synthetic")[:50])
     with pytest.raises(DataError, match=r"few: holds no 000050\.png, nor 149 others"):
         judged(data, few)
     with pytest.raises(DataError, match="are too few for an interval; give at least 64 renders and 128 photographs"):
-        judged(data, data / "renders", most=60)
+        judged(data, data / "synthetic", most=60)

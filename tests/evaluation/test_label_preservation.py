@@ -27,63 +27,63 @@ def estimate(images: torch.Tensor) -> np.ndarray:
 
 
 def test_a_shift_is_seen_by_every_figure(eyes: tuple) -> None:
-    renders, labels = eyes
-    moved = renders.roll(2, dims=3)
-    figures = {f.key: f for f in measure_preservation(renders, moved, labels, estimate=estimate, seed=0)}
-    assert figures["moved"].name == "pupil moved by"
-    assert figures["moved"].value.mean == pytest.approx(2, abs=0.2)
-    assert figures["common_shift"].value.mean == pytest.approx(2, abs=0.2)
-    assert figures["score"].value.mean == pytest.approx(figures["moved"].value.mean, abs=0.05)  # all of it is there
-    assert figures["gaze_shift"].value.low > 0.1
-    assert figures["edges"].value.mean < 0.85
+    synthetic, labels = eyes
+    moved = synthetic.roll(2, dims=3)
+    metrics = {f.key: f for f in measure_preservation(synthetic, moved, labels, estimate=estimate, seed=0)}
+    assert metrics["moved"].name == "pupil moved by"
+    assert metrics["moved"].value.mean == pytest.approx(2, abs=0.2)
+    assert metrics["common_shift"].value.mean == pytest.approx(2, abs=0.2)
+    assert metrics["score"].value.mean == pytest.approx(metrics["moved"].value.mean, abs=0.05)  # all of it is there
+    assert metrics["gaze_shift"].value.low > 0.1
+    assert metrics["edges"].value.mean < 0.85
 
 
 def test_light_moves_nothing(eyes: tuple) -> None:
-    renders, labels = eyes
-    figures = {f.key: f for f in measure_preservation(renders, 0.7 * renders + 0.1, labels, estimate=None, seed=0)}
-    assert figures["moved"].value.mean < 0.15
-    assert figures["common_shift"].value.high < 0.1
-    assert figures["edges"].value.mean == pytest.approx(1, abs=1e-4)
-    assert "gaze_shift" not in figures
+    synthetic, labels = eyes
+    metrics = {f.key: f for f in measure_preservation(synthetic, 0.7 * synthetic + 0.1, labels, estimate=None, seed=0)}
+    assert metrics["moved"].value.mean < 0.15
+    assert metrics["common_shift"].value.high < 0.1
+    assert metrics["edges"].value.mean == pytest.approx(1, abs=1e-4)
+    assert "gaze_shift" not in metrics
 
 
 def test_noise_of_the_same_size_stands_beside(eyes: tuple) -> None:
     """A refiner that adds noise alone is as good as its control."""
-    renders, labels = eyes
-    noise = 0.1 * torch.randn(renders.shape, generator=torch.Generator().manual_seed(1))
-    noisy = (renders + noise).clamp(-1, 1)
-    for figure in measure_preservation(renders, noisy, labels, estimate=estimate, seed=0):
-        assert figure.floor is not None
-        assert figure.value.mean == pytest.approx(figure.floor.mean, rel=0.3, abs=0.06), figure.key
+    synthetic, labels = eyes
+    noise = 0.1 * torch.randn(synthetic.shape, generator=torch.Generator().manual_seed(1))
+    noisy = (synthetic + noise).clamp(-1, 1)
+    for metric in measure_preservation(synthetic, noisy, labels, estimate=estimate, seed=0):
+        assert metric.reference is not None
+        assert metric.value.mean == pytest.approx(metric.reference.mean, rel=0.3, abs=0.06), metric.key
 
 
 def test_without_labels_the_image_is_looked_at(eyes: tuple) -> None:
-    renders, _ = eyes
-    found = measure_preservation(renders, renders.roll(1, dims=2), [{}] * len(renders), estimate=None, seed=0)
-    figures = {figure.key: figure for figure in found}
-    assert figures["moved"].name == "image moved by"
-    assert figures["moved"].value.mean == pytest.approx(1, abs=0.15)
-    assert "region" not in figures
+    synthetic, _ = eyes
+    found = measure_preservation(synthetic, synthetic.roll(1, dims=2), [{}] * len(synthetic), estimate=None, seed=0)
+    metrics = {metric.key: metric for metric in found}
+    assert metrics["moved"].name == "image moved by"
+    assert metrics["moved"].value.mean == pytest.approx(1, abs=0.15)
+    assert "region" not in metrics
 
 
 def test_the_largest_change_is_that_of_the_region(eyes: tuple) -> None:
-    renders, labels = eyes
-    spoilt = renders.clone()
+    synthetic, labels = eyes
+    spoilt = synthetic.clone()
     spoilt[:, :, :4, :4] = 1  # a corner, far from every pupil
-    figures = {f.key: f for f in measure_preservation(renders, spoilt, labels, estimate=None, seed=0)}
-    assert figures["region"].value.mean == 0
+    metrics = {f.key: f for f in measure_preservation(synthetic, spoilt, labels, estimate=None, seed=0)}
+    assert metrics["region"].value.mean == 0
 
 
 def test_a_mask_is_looked_at_instead_of_points(eyes: tuple) -> None:
-    renders, _ = eyes
-    spoilt = renders.clone()
+    synthetic, _ = eyes
+    spoilt = synthetic.clone()
     spoilt[:, :, :4, :4] = 1
-    mask = np.zeros((len(renders), *renders.shape[2:]), np.float32)
+    mask = np.zeros((len(synthetic), *synthetic.shape[2:]), np.float32)
     for where, changed in ((np.s_[:, 10:, 20:], False), (np.s_[:, :12, :20], True)):
         masks = mask.copy()
         masks[where] = 1
         watched = [{"mask": one} for one in masks]
-        figures = {f.key: f for f in measure_preservation(renders, spoilt, watched, estimate=None, seed=0)}
-        assert figures["moved"].name == "masked region moved by"
-        assert figures["region"].name == "largest change in the masked region"
-        assert (figures["region"].value.mean > 20) == changed
+        metrics = {f.key: f for f in measure_preservation(synthetic, spoilt, watched, estimate=None, seed=0)}
+        assert metrics["moved"].name == "masked region moved by"
+        assert metrics["region"].name == "largest change in the masked region"
+        assert (metrics["region"].value.mean > 20) == changed

@@ -21,16 +21,16 @@ def features(batch: torch.Tensor) -> torch.Tensor:
 def test_one_source_lies_on_its_floor() -> None:
     """Refined images drawn as photographs are: intervals overlap those of photographs against photographs."""
     found = measure_realism(images(0) + 0.5, images(1), images(2, 800), features=features, groups=None, seed=0)
-    for figure in found:
-        if figure.floor is not None:
-            assert figure.value.low <= figure.floor.high, figure.key
-            assert figure.floor.low <= figure.value.high, figure.key
-    told = next(figure for figure in found if figure.key == "told_apart")
+    for metric in found:
+        if metric.reference is not None:
+            assert metric.value.low <= metric.reference.high, metric.key
+            assert metric.reference.low <= metric.value.high, metric.key
+    told = next(metric for metric in found if metric.key == "c2st_accuracy")
     assert told.value.low <= 0.5 <= told.value.high
     for key in ("sliced_wasserstein", "kernel"):
-        figure = next(figure for figure in found if figure.key == key)
-        assert figure.gain is not None
-        assert figure.gain.low > 0  # renders are brighter
+        metric = next(metric for metric in found if metric.key == key)
+        assert metric.gain is not None
+        assert metric.gain.low > 0  # renders are brighter
 
 
 def test_the_same_seed_gives_the_same_figures() -> None:

@@ -24,15 +24,15 @@ class Saying(nn.Module):
 def test_error_and_disagreement_of_known_answers() -> None:
     raw = [Saying(0, 4), Saying(0, 6), Saying(0, 8)]
     refined = [Saying(0, 1), Saying(0, 2), Saying(0, 3)]
-    trained, photographs = Estimators(raw, refined), torch.zeros(5, 1, 6, 9)
-    error = measure_error(trained, np.radians([[0, 9.0], [0, 11.0]]), photographs, np.zeros((5, 2)))
+    trained, real = Estimators(raw, refined), torch.zeros(5, 1, 6, 9)
+    error = measure_error(trained, np.radians([[0, 9.0], [0, 11.0]]), real, np.zeros((5, 2)))
     assert error.value.mean == pytest.approx(2)
-    assert error.ceiling is not None
-    assert error.ceiling.mean == pytest.approx(6)
+    assert error.baseline is not None
+    assert error.baseline.mean == pytest.approx(6)
     assert error.gain is not None
     assert error.gain.mean == pytest.approx(4)
     assert "saying the mean: 10.0°" in error.name
-    disagreement = measure_disagreement(trained, photographs)
+    disagreement = measure_disagreement(trained, real)
     assert disagreement.value == pytest.approx((4 / 3, 4 / 3, 4 / 3))  # of 1, 1 and 2 degrees
     assert disagreement.gain is not None
     assert disagreement.gain.mean == pytest.approx(4 / 3)

@@ -3,7 +3,7 @@
 import pytest
 
 from refiner.data.labels.drift import LabelDrift
-from refiner.evaluation.measurement import Figure
+from refiner.evaluation.measurement import Metric
 from refiner.evaluation.verdict import Decision, judge
 from refiner.metrics.intervals import Interval
 
@@ -12,28 +12,28 @@ def around(mean: float, half: float) -> Interval:
     return Interval(mean, mean - half, mean + half)
 
 
-def figures(**changes: Figure | None) -> list[Figure]:
+def metrics(**changes: Metric | None) -> list[Metric]:
     """Of a good refiner, some of them others."""
-    good: dict[str, Figure | None] = {
-        "sliced_wasserstein": Figure(
+    good: dict[str, Metric | None] = {
+        "sliced_wasserstein": Metric(
             "sliced_wasserstein", "SWD", "realism", "", around(5, 1), around(4, 1), around(9, 1), around(4, 1)
         ),
-        "kernel": Figure("kernel", "kernel", "realism", "", around(1, 1), around(0, 1), around(2, 1), around(1, 2)),
-        "diversity": Figure(
+        "kernel": Metric("kernel", "kernel", "realism", "", around(1, 1), around(0, 1), around(2, 1), around(1, 2)),
+        "diversity": Metric(
             "diversity", "diversity", "realism", "", around(0.9, 0.1), around(1, 0.1), around(1.2, 0.1)
         ),
-        "copies": Figure("copies", "copies", "realism", "", around(0.01, 0.01), None, around(0.01, 0.01)),
-        "common_shift": Figure("common_shift", "shift", "labels", "px", around(0.1, 0.05), around(0.1, 0.05)),
+        "copies": Metric("copies", "copies", "realism", "", around(0.01, 0.01), None, around(0.01, 0.01)),
+        "common_shift": Metric("common_shift", "shift", "labels", "px", around(0.1, 0.05), around(0.1, 0.05)),
     }
-    return [figure for figure in (good | changes).values() if figure is not None]
+    return [metric for metric in (good | changes).values() if metric is not None]
 
 
 def drifts(bad: int, count: int = 100) -> list[LabelDrift]:
     return [LabelDrift(0.1, 0.0, 0.3, 3.0 if number < bad else 0.2) for number in range(count)]
 
 
-def changed(key: str, value: Interval, *, ceiling: Interval | None = None, gain: Interval | None = None) -> Figure:
-    return Figure(key, key, "realism", "", value, None, ceiling, gain)
+def changed(key: str, value: Interval, *, baseline: Interval | None = None, gain: Interval | None = None) -> Metric:
+    return Metric(key, key, "realism", "", value, None, baseline, gain)
 
 
 @pytest.mark.parametrize(
@@ -41,49 +41,49 @@ def changed(key: str, value: Interval, *, ceiling: Interval | None = None, gain:
     [(0, "use"), (2, "use"), (3, "use with rejection"), (50, "use with rejection"), (51, "do not use")],
 )
 def test_doubtful_labels_decide_by_their_share(bad: int, decision: Decision) -> None:
-    assert judge(figures(), drifts(bad), change=10).decision == decision
+    assert judge(metrics(), drifts(bad), change=10).decision == decision
 
 
 @pytest.mark.parametrize(
-    ("key", "figure", "reason"),
+    ("key", "metric", "reason"),
     [
         ("common_shift", changed("common_shift", around(0.8, 0.1)), "in all images the same way"),
         ("copies", changed("copies", around(0.3, 0.05)), "pastes photographs: 30%"),
-        ("diversity", changed("diversity", around(0.3, 0.05), ceiling=around(1.2, 0.1)), "collapse"),
+        ("diversity", changed("diversity", around(0.3, 0.05), baseline=around(1.2, 0.1)), "collapse"),
         (
             "sliced_wasserstein",
-            changed("sliced_wasserstein", around(9, 1), ceiling=around(9, 1), gain=around(0, 1)),
+            changed("sliced_wasserstein", around(9, 1), baseline=around(9, 1), gain=around(0, 1)),
             "no nearer to the photographs",
         ),
         ("gaze_error", changed("gaze_error", around(9, 1), gain=around(-1, 0.5)), "refining hurts"),
     ],
 )
-def test_one_thing_wrong_is_enough(key: str, figure: Figure, reason: str) -> None:
-    verdict = judge(figures(**{key: figure}), drifts(0), change=10)
+def test_one_thing_wrong_is_enough(key: str, metric: Metric, reason: str) -> None:
+    verdict = judge(metrics(**{key: metric}), drifts(0), change=10)
     assert verdict.decision == "do not use"
     assert len(verdict.reasons) == 1
     assert reason in verdict.reasons[0]
 
 
 @pytest.mark.parametrize(
-    "figure",
+    "metric",
     [
         changed("common_shift", around(0.8, 0.4)),
         changed("copies", around(0.12, 0.05)),
-        changed("diversity", around(0.4, 0.3), ceiling=around(1.2, 0.1)),
+        changed("diversity", around(0.4, 0.3), baseline=around(1.2, 0.1)),
         changed("gaze_error", around(9, 1), gain=around(-1, 2)),
     ],
 )
-def test_what_an_interval_does_not_resolve_refuses_nothing(figure: Figure) -> None:
-    verdict = judge(figures(**{figure.key: figure}), drifts(0), change=10)
+def test_what_an_interval_does_not_resolve_refuses_nothing(metric: Metric) -> None:
+    verdict = judge(metrics(**{metric.key: metric}), drifts(0), change=10)
     assert verdict.decision == "use"
-    if figure.key == "gaze_error":
+    if metric.key == "gaze_error":
         assert "not resolved" in verdict.reasons[0]
 
 
 def test_a_refiner_that_changes_nothing_is_said_to_first() -> None:
-    still = changed("sliced_wasserstein", around(9, 1), ceiling=around(9, 1), gain=around(0, 0))
-    verdict = judge(figures(sliced_wasserstein=still), drifts(0), change=0.2)
+    still = changed("sliced_wasserstein", around(9, 1), baseline=around(9, 1), gain=around(0, 0))
+    verdict = judge(metrics(sliced_wasserstein=still), drifts(0), change=0.2)
     assert verdict.decision == "do not use"
     assert verdict.reasons[0].startswith("it changes nothing: pixels move by 0.20 grey levels")
     assert len(verdict.reasons) == 2
@@ -91,6 +91,6 @@ def test_a_refiner_that_changes_nothing_is_said_to_first() -> None:
 
 def test_what_helps_is_praised_first() -> None:
     helps = changed("gaze_error", around(5, 1), gain=around(1, 0.5))
-    verdict = judge(figures(gaze_error=helps), drifts(0), change=10)
+    verdict = judge(metrics(gaze_error=helps), drifts(0), change=10)
     assert verdict.decision == "use"
     assert verdict.reasons[0] == "on real labels refining helps: the error falls by 1.00 [0.50, 1.50]°"

@@ -14,7 +14,7 @@ from refiner.eyes import EyeParameters
 from refiner.eyes.calibration import RANGES, Fit, Patches, calibrate, evenly, stated
 from refiner.eyes.rendering import render_eyes
 from refiner.eyes.scene.parameters import GazeRanges, PlacementRanges
-from refiner.images.arrays import grey_levels
+from refiner.images.arrays import to_uint8
 
 POOL = 600
 WIDE = EyeParameters(placement=PlacementRanges(down_mm=(-1.3, 2.4)))
@@ -22,7 +22,7 @@ WIDE = EyeParameters(placement=PlacementRanges(down_mm=(-1.3, 2.4)))
 
 def photographed(parameters: EyeParameters, count: int = 60, size: tuple[int, int] = (36, 60)) -> Patches:
     batch = render_eyes(parameters, range(count), seed=99, size=size)
-    return np.stack([grey_levels(planes)[None] for planes in batch.images.numpy()])
+    return np.stack([to_uint8(planes)[None] for planes in batch.images.numpy()])
 
 
 @cache
@@ -74,13 +74,13 @@ def test_photographs_of_the_whole_ranges_leave_them_nearly_whole() -> None:
 def test_what_is_stated_stays() -> None:
     base = EyeParameters(gaze=GazeRanges(pitch_degrees=(-20, 5)))
     assert stated(base) == ["gaze.pitch_degrees"]
-    photographs = photographed(EyeParameters(images_per_person=1), 20)
-    fitted = calibrate(photographs, base, keep=stated(base), pool=300).parameters
+    real = photographed(EyeParameters(images_per_person=1), 20)
+    fitted = calibrate(real, base, keep=stated(base), pool=300).parameters
     assert fitted.gaze.pitch_degrees == (-20, 5)
     assert fitted.gaze.yaw_degrees != base.gaze.yaw_degrees
-    assert calibrate(photographs, base, pool=300).parameters.gaze.pitch_degrees != (-20, 5)
+    assert calibrate(real, base, pool=300).parameters.gaze.pitch_degrees != (-20, 5)
     with pytest.raises(DataError, match="all ranges of the eyes are stated"):
-        calibrate(photographs, base, keep=RANGES)
+        calibrate(real, base, keep=RANGES)
 
 
 def test_glasses_and_fixed_values_are_not_fitted() -> None:
@@ -111,15 +111,13 @@ def test_render_calibrates_and_keeps_the_ranges(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr("refiner.eyes.calibration.POOL", 300)
     run = CliRunner().invoke
     arguments = ["--count", "12", "--seed", "4", "--set", "gaze.yaw_degrees=[10, 12]"]
-    assert run(main, ["render", str(tmp_path / "photographs"), *arguments]).exit_code == 0
-    result = run(
-        main, ["render", str(tmp_path / "eyes.h5"), "--count", "8", "--calibrate", str(tmp_path / "photographs")]
-    )
+    assert run(main, ["render", str(tmp_path / "real"), *arguments]).exit_code == 0
+    result = run(main, ["render", str(tmp_path / "eyes.h5"), "--count", "8", "--calibrate", str(tmp_path / "real")])
     assert result.exit_code == 0, result.output
     assert "calibrated on 12 photographs" in result.output
     kept = read_configuration(tmp_path / "eyes.h5.yaml", EyeParameters)
     assert middle(kept.gaze.yaw_degrees) > 3
-    told = ["--set", "gaze.yaw_degrees=[-5, 12]", "--calibrate", str(tmp_path / "photographs")]
+    told = ["--set", "gaze.yaw_degrees=[-5, 12]", "--calibrate", str(tmp_path / "real")]
     assert run(main, ["render", str(tmp_path / "told"), "--count", "2", *told]).exit_code == 0
     assert read_configuration(tmp_path / "told.yaml", EyeParameters).gaze.yaw_degrees == (-5, 12)
     again = run(
@@ -127,7 +125,7 @@ def test_render_calibrates_and_keeps_the_ranges(tmp_path: Path, monkeypatch: pyt
     )
     assert again.exit_code == 0, again.output
     assert (tmp_path / "eyes2.h5").stat().st_size == (tmp_path / "eyes.h5").stat().st_size
-    refused = run(main, ["render", str(tmp_path / "x"), "--stand-in", "--calibrate", str(tmp_path / "photographs")])
+    refused = run(main, ["render", str(tmp_path / "x"), "--stand-in", "--calibrate", str(tmp_path / "real")])
     assert refused.exit_code != 0
     assert isinstance(refused.exception, ConfigurationError | SystemExit)
     assert "leave out --config, --set, --calibrate" in refused.output + str(refused.exception)

@@ -7,7 +7,7 @@ import pytest
 from refiner.core.errors import DataError, ImageError
 from refiner.data.convert import Conversion, convert
 from refiner.data.labels.tables import read_labels, write_labels
-from refiner.gaze.data import eye_patch, load_patches, split_held_out, to_levels
+from refiner.gaze.data import eye_patch, load_patches, split_held_out, to_float
 from refiner.images.arrays import to_planes
 from refiner.images.io import read_image, write_image
 
@@ -60,7 +60,7 @@ def test_levels_are_those_of_every_other_network() -> None:
     import torch
 
     levels = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    assert np.allclose(to_levels(torch.from_numpy(levels)[None]).numpy(), to_planes(levels, 1), atol=1e-6)
+    assert np.allclose(to_float(torch.from_numpy(levels)[None]).numpy(), to_planes(levels, 1), atol=1e-6)
 
 
 def test_what_cannot_be_used_is_left_out_and_said(gazes: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -73,11 +73,11 @@ def test_what_cannot_be_used_is_left_out_and_said(gazes: Path, caplog: pytest.Lo
     assert "1 images without gaze are left out" in caplog.text
 
 
-def test_each_mistake_is_named(gazes: Path, renders: Path) -> None:
+def test_each_mistake_is_named(gazes: Path, synthetic: Path) -> None:
     with pytest.raises(DataError, match=r"data\.train is not set"):
         load()
     with pytest.raises(DataError, match="none of 20 images has a gaze"):
-        load(renders)
+        load(synthetic)
     labels = read_labels(gazes / "labels.csv")
     del labels["005.png"]["head_pose"]
     write_labels(gazes / "labels.csv", labels)

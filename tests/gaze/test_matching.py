@@ -19,27 +19,27 @@ from refiner.gaze.networks.file import save_estimator
 
 def test_what_is_drawn_is_spread_like_the_photographs() -> None:
     rng = np.random.default_rng(0)
-    renders = rng.uniform(-0.6, 0.6, (8000, 3))
-    photographs = rng.normal((0.1, -0.05, 0.0), (0.12, 0.15, 0.2), (1000, 3))
-    drawn = renders[draw_like(renders, photographs, np.random.default_rng(1))]
+    synthetic = rng.uniform(-0.6, 0.6, (8000, 3))
+    real = rng.normal((0.1, -0.05, 0.0), (0.12, 0.15, 0.2), (1000, 3))
+    drawn = synthetic[draw_like(synthetic, real, np.random.default_rng(1))]
     assert len(drawn) > 500
-    assert np.abs(drawn.mean(axis=0) - photographs.mean(axis=0)).max() < 0.03
+    assert np.abs(drawn.mean(axis=0) - real.mean(axis=0)).max() < 0.03
     # Kernels widen, and the share taken flattens: not as narrow as the photographs, but most of the way.
-    wider = (drawn.std(axis=0) - photographs.std(axis=0)) / (renders.std(axis=0) - photographs.std(axis=0))
+    wider = (drawn.std(axis=0) - real.std(axis=0)) / (synthetic.std(axis=0) - real.std(axis=0))
     assert (wider < 0.4).all()
 
 
 def test_alike_already_most_are_taken_and_their_spread_stays() -> None:
     rng = np.random.default_rng(2)
-    renders, photographs = rng.normal(0, 0.2, (4000, 2)), rng.normal(0, 0.2, (2000, 2))
-    numbers = draw_like(renders, photographs, np.random.default_rng(3))
+    synthetic, real = rng.normal(0, 0.2, (4000, 2)), rng.normal(0, 0.2, (2000, 2))
+    numbers = draw_like(synthetic, real, np.random.default_rng(3))
     assert len(numbers) > 2000
-    assert renders[numbers].std(axis=0) == pytest.approx(renders.std(axis=0), rel=0.1)
+    assert synthetic[numbers].std(axis=0) == pytest.approx(synthetic.std(axis=0), rel=0.1)
 
 
 def test_numbers_ascend_and_follow_from_the_generator() -> None:
-    renders, photographs = np.random.default_rng(4).uniform(-1, 1, (2, 300, 2))
-    first, second, other = (draw_like(renders, photographs, np.random.default_rng(seed)) for seed in (5, 5, 6))
+    synthetic, real = np.random.default_rng(4).uniform(-1, 1, (2, 300, 2))
+    first, second, other = (draw_like(synthetic, real, np.random.default_rng(seed)) for seed in (5, 5, 6))
     assert (np.diff(first) > 0).all()
     assert np.array_equal(first, second)
     assert not np.array_equal(first, other)
@@ -74,7 +74,7 @@ def match(*arguments: str | Path) -> Any:
 def test_renders_are_written_with_their_labels(judge: Path, gazes: Path, tmp_path: Path, out: str) -> None:
     found = match(judge, gazes, gazes, tmp_path / out)
     every, some = open_dataset(gazes), open_dataset(tmp_path / out)
-    assert found["renders"] == found["photographs"] == len(every.ids)
+    assert found["synthetic"] == found["real"] == len(every.ids)
     assert found["taken"] == len(some.ids)
     assert 0 < len(some.ids) < len(every.ids)
     for sample in some.ids:
@@ -88,17 +88,17 @@ def test_labels_of_the_photographs_do_not_matter_but_those_of_renders_are_needed
     judge: Path, gazes: Path, tmp_path: Path
 ) -> None:
     found = match(judge, gazes, gazes, tmp_path / "first")
-    photographs = tmp_path / "photographs"
-    shutil.copytree(gazes, photographs)
-    labels = read_labels(photographs / "labels.csv")
+    real = tmp_path / "real"
+    shutil.copytree(gazes, real)
+    labels = read_labels(real / "labels.csv")
     posed = {name: {"head_pose": row["head_pose"]} for name, row in labels.items()}
-    write_labels(photographs / "labels.csv", posed)
-    assert match(judge, gazes, photographs, tmp_path / "second")["taken"] == found["taken"]
-    refused = match(judge, photographs, gazes, tmp_path / "third")
+    write_labels(real / "labels.csv", posed)
+    assert match(judge, gazes, real, tmp_path / "second")["taken"] == found["taken"]
+    refused = match(judge, real, gazes, tmp_path / "third")
     assert refused.exit_code == 1
     assert "gaze" in refused.stderr
-    (photographs / "labels.csv").unlink()
-    refused = match(judge, gazes, photographs, tmp_path / "third")
+    (real / "labels.csv").unlink()
+    refused = match(judge, gazes, real, tmp_path / "third")
     assert refused.exit_code == 1
     assert "has no head pose, which this estimator is told" in refused.stderr
     assert not (tmp_path / "third").exists()

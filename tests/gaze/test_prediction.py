@@ -111,7 +111,7 @@ def test_the_yaw_of_the_labels_counts_and_their_pitch_does_not(gazes: Path, tmp_
     assert all(turned[sample] != found[sample] for sample in labels)
 
 
-def test_old_rejects_go_and_nothing_usable_is_an_error(gazes: Path, renders: Path, tmp_path: Path) -> None:
+def test_old_rejects_go_and_nothing_usable_is_an_error(gazes: Path, synthetic: Path, tmp_path: Path) -> None:
     out = tmp_path / "predictions.csv"
     (gazes / "003.png").write_bytes(b"")
     predict_dataset(estimator(), gazes, out)
@@ -121,7 +121,7 @@ def test_old_rejects_go_and_nothing_usable_is_an_error(gazes: Path, renders: Pat
     with pytest.raises(OutputError, match="lie inside one another"):
         predict_dataset(estimator(), gazes, gazes / "predictions.csv")
     with pytest.raises(DataError, match="none of 20 images can be used"):
-        predict_dataset(estimator(head_pose=True), renders, out)
+        predict_dataset(estimator(head_pose=True), synthetic, out)
 
 
 def test_a_single_image(gazes: Path) -> None:

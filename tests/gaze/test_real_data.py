@@ -54,9 +54,11 @@ def test_real_labels_of_half_the_days(permuted: bool, one_person: LabelledPatche
 
 def test_renders_teach_something_about_real_eyes(real_data, tmp_path) -> None:
     """Nearest neighbours of a thousand renders beat the mean of their labels, and that of the test's."""
-    renders = tmp_path / "renders"
-    write_folder(renders, rendered_records(EyeParameters(), 1000, seed=1), 1000, labelled=True, report=lambda *_: None)
-    configuration = GazeConfiguration.model_validate({**SETTINGS, "network": "knn", "data": {"train": renders}})
+    synthetic = tmp_path / "synthetic"
+    write_folder(
+        synthetic, rendered_records(EyeParameters(), 1000, seed=1), 1000, labelled=True, report=lambda *_: None
+    )
+    configuration = GazeConfiguration.model_validate({**SETTINGS, "network": "knn", "data": {"train": synthetic}})
     estimator = GazeEstimator.load(train_estimator(configuration, tmp_path / "run"), device="cpu")
     test = evaluate_estimators([estimator], real_data / "mpiigaze_p00_dev")
     assert test.clusters == (20, "day")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from refiner.core.rng import numpy_generator
-from refiner.hands.skeleton import JOINTS, Hand, HandRanges, draw_hand, stand_in_hands
+from refiner.hands.skeleton import JOINTS, Hand, HandRanges, draw_hand, target_hands
 
 FLAT = HandRanges(size=(1, 1), thickness=(1, 1), curl=(0, 0), spread=(0, 0), roll=(0, 0), pitch=(0, 0), yaw=(0, 0))
 
@@ -53,7 +53,7 @@ def test_roll_turns_in_the_image() -> None:
     assert np.allclose(np.ptp(up.joints, axis=0)[[1, 0]], np.ptp(aside.joints, axis=0)[:2])
 
 
-@pytest.mark.parametrize("ranges", [HandRanges(), stand_in_hands()], ids=["renders", "target"])
+@pytest.mark.parametrize("ranges", [HandRanges(), target_hands()], ids=["synthetic", "target"])
 def test_every_joint_but_the_palm_s_and_the_wrist_s_ends_a_bone(ranges: HandRanges) -> None:
     for hand in drawn(ranges, 5):
         ends = np.concatenate([hand.starts, hand.ends])
@@ -63,4 +63,4 @@ def test_every_joint_but_the_palm_s_and_the_wrist_s_ends_a_bone(ranges: HandRang
 
 
 def test_the_stand_in_s_hands_are_others() -> None:
-    assert stand_in_hands() != HandRanges()
+    assert target_hands() != HandRanges()

@@ -13,11 +13,11 @@ from refiner.images.arrays import (
     equalization,
     equalize,
     from_planes,
-    grey_levels,
     highest_level,
     resize,
     to_grey,
     to_planes,
+    to_uint8,
 )
 from refiner.images.io import read_image
 
@@ -103,8 +103,8 @@ def test_values_out_of_range_are_clipped_and_never_wrap(image: np.ndarray, plane
 
 def test_grey_levels_are_8_bits_of_the_whole_range() -> None:
     planes = np.array([[[-1, 0, 1, 2, -2]]], np.float32)
-    assert grey_levels(planes).tolist() == [[0, 128, 255, 255, 0]]
-    assert grey_levels(np.repeat(planes, 3, axis=0)).shape == (1, 5, 3)
+    assert to_uint8(planes).tolist() == [[0, 128, 255, 255, 0]]
+    assert to_uint8(np.repeat(planes, 3, axis=0)).shape == (1, 5, 3)
 
 
 @given(image=IMAGES, size=st.tuples(st.integers(1, 9), st.integers(1, 9)))

@@ -10,10 +10,10 @@ from torch import Tensor
 from refiner.config.training import TrainingConfiguration
 from refiner.data.output.records_writer import write_folder
 from refiner.demos.eyes import RECIPE
-from refiner.eyes import EyeParameters, StandInCamera, render_eyes, stand_in_parameters
+from refiner.eyes import EyeParameters, TargetCamera, render_eyes, target_parameters
 from refiner.eyes.scene.parameters import PlacementRanges
 from refiner.eyes.unityeyes_writer import rendered_records
-from refiner.images.arrays import grey_levels, to_planes
+from refiner.images.arrays import to_planes, to_uint8
 from refiner.images.registration import measure_drift
 from refiner.inference.refiner import Refiner
 from refiner.training.loop import train
@@ -29,8 +29,8 @@ def eyes() -> tuple[Tensor, Tensor]:
 
 
 def photographed(images: Tensor) -> Tensor:
-    camera = StandInCamera(9)
-    return torch.from_numpy(np.stack([to_planes(camera(grey_levels(x), i), 1) for i, x in enumerate(images.numpy())]))
+    camera = TargetCamera(9)
+    return torch.from_numpy(np.stack([to_planes(camera(to_uint8(x), i), 1) for i, x in enumerate(images.numpy())]))
 
 
 def test_nothing_moved(eyes: tuple) -> None:
@@ -116,11 +116,11 @@ def assert_pupils_survive(refiner: Refiner, images: Tensor, pupils: Tensor) -> N
 
 
 def test_pupils_survive_a_refiner_of_the_demo_s_recipe(eyes: tuple, tmp_path: Path) -> None:
-    people = stand_in_parameters().model_copy(update={"images_per_person": 4})
-    for name, parameters, camera in (("renders", PEOPLE, None), ("photographs", people, StandInCamera(1))):
+    people = target_parameters().model_copy(update={"images_per_person": 4})
+    for name, parameters, camera in (("synthetic", PEOPLE, None), ("real", people, TargetCamera(1))):
         records = rendered_records(parameters, 800, seed=72, camera=camera)
         write_folder(tmp_path / name, records, 800, labelled=False, report=lambda done, total: None)
-    data = {"renders": tmp_path / "renders", "photographs": tmp_path / "photographs"}
+    data = {"synthetic": tmp_path / "synthetic", "real": tmp_path / "real"}
     configuration = TrainingConfiguration.model_validate({**RECIPE, "steps": 300, "data": data})
     refiner = Refiner.load(train(configuration, tmp_path / "run", device="cpu"))
     assert_pupils_survive(refiner, *eyes)
@@ -131,6 +131,6 @@ def test_pupils_survive_the_ready_refiner(eyes: tuple) -> None:
     refiner = Refiner.load("demo", device="cpu")
     assert_pupils_survive(refiner, *eyes)
     images = render_eyes(PEOPLE, range(300), seed=73).images
-    photographs = photographed(render_eyes(stand_in_parameters(), range(300), seed=74).images)
-    spread = [float(batch.std(dim=(1, 2, 3)).mean()) for batch in (images, refiner(images), photographs)]
+    real = photographed(render_eyes(target_parameters(), range(300), seed=74).images)
+    spread = [float(batch.std(dim=(1, 2, 3)).mean()) for batch in (images, refiner(images), real)]
     assert abs(spread[1] - spread[2]) < 0.5 * abs(spread[0] - spread[2])

@@ -39,7 +39,7 @@ def eyes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def refiner_configuration(eyes: Path, steps: int) -> TrainingConfiguration:
     return TrainingConfiguration.model_validate(
         {
-            "data": {"renders": str(eyes), "photographs": str(eyes), "preflight": "skip"},
+            "data": {"synthetic": str(eyes), "real": str(eyes), "preflight": "skip"},
             "size": [36, 60],
             "steps": steps,
             "batch_size": 8,
@@ -58,8 +58,8 @@ def test_training_learns_and_its_file_is_for_any_device(eyes: Path, tmp_path: Pa
     run = tmp_path / "run"
     file = train(refiner_configuration(eyes, 8), run, device="cuda")
     assert json.loads((run / "environment.json").read_text())["device"] == "cuda"
-    figures = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    assert all(np.isfinite(value) for row in figures for value in row.values() if isinstance(value, float))
+    metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert all(np.isfinite(value) for row in metrics for value in row.values() if isinstance(value, float))
     there, here = (Refiner.load(file, device=device) for device in ("cuda", "cpu"))
     assert np.abs(load_refiner(file).weights["head.weight"]).sum() > 0  # it starts at 0
     images = list(np.random.default_rng(0).integers(0, 256, (5, 36, 60), dtype=np.uint8))

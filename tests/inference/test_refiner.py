@@ -185,9 +185,9 @@ def test_the_batch_depends_on_size_and_device_and_is_never_empty(
 def test_an_image_is_refined_alike_whatever_it_is_batched_with(random_refiner: Path) -> None:
     refiner = Refiner.load(random_refiner, device="cpu")
     images = [noise((8, 12), seed=i) for i in range(70)]
-    together = refiner(images)
+    errors_of_any_process = refiner(images)
     for number in (0, 1, 63, 64, 69):
-        assert np.array_equal(refiner(images[number]), together[number])
+        assert np.array_equal(refiner(images[number]), errors_of_any_process[number])
 
 
 def test_the_network_sees_one_batch_shape_for_a_size(random_refiner: Path) -> None:

@@ -83,7 +83,7 @@ def images(path: Path) -> np.ndarray:
 def test_a_store_is_refined_to_the_pixels_of_the_folder(
     tmp_path: Path, refiner: Path, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...], dtype: str
 ) -> None:
-    monkeypatch.setattr(store_refinement, "PART", 16)
+    monkeypatch.setattr(store_refinement, "CHUNK", 16)
     source = make(tmp_path, shape, dtype)
     assert refine_path(tmp_path / "in", tmp_path / "out", refiner, device="cpu") == Summary(COUNT, 0, 0)
     assert refine_path(source, tmp_path / "out.h5", refiner, device="cpu") == Summary(COUNT, 0, 0)
@@ -113,7 +113,7 @@ def test_a_part_is_bounded_in_images_pixels_and_work(
 ) -> None:
     file = RefinerFile(RefinerArchitecture(**settings), {}, {})
     source = RefinerSource(Path("r.safetensors"), "", device, "torch", loaded=file)
-    assert store_refinement._part_size(ImageKind(*size, 1, 8), source) == images
+    assert store_refinement._chunk_size(ImageKind(*size, 1, 8), source) == images
 
 
 def test_labels_groups_and_attributes_are_carried_over(tmp_path: Path, refiner: Path, source: Path) -> None:
@@ -176,8 +176,8 @@ refine_path(Path("in.h5"), Path("out.h5"), Path("refiner.safetensors"), device="
 def test_a_kill_in_the_middle_and_the_same_command_give_the_same_store(
     tmp_path: Path, refiner: Path, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_refinement, "PART", 4)
-    monkeypatch.setattr(store_refinement, "_SMALLEST_PART", 4)
+    monkeypatch.setattr(store_refinement, "CHUNK", 4)
+    monkeypatch.setattr(store_refinement, "_SMALLEST_CHUNK", 4)
     monkeypatch.chdir(tmp_path)
     process = subprocess.Popen([sys.executable, "-c", PROGRAM], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -234,7 +234,7 @@ def test_a_network_that_fails_is_not_taken_for_a_full_disk(
     def fail(*_: object) -> None:
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(Refiner, "refine_planes", fail)
+    monkeypatch.setattr(Refiner, "refine_batch", fail)
     with pytest.raises(RuntimeError, match="out of memory"):
         refine_path(source, tmp_path / "out.h5", refiner, device="cpu")
 
@@ -243,7 +243,7 @@ def test_a_network_that_fails_is_not_taken_for_a_full_disk(
 def test_a_full_disk_is_one_line_and_the_same_command_goes_on(
     tmp_path: Path, refiner: Path, source: Path, monkeypatch: pytest.MonkeyPatch, full_at: str
 ) -> None:
-    monkeypatch.setattr(store_refinement, "PART", 16)
+    monkeypatch.setattr(store_refinement, "CHUNK", 16)
     original = Path.replace
 
     def full(path: Path, target: Path) -> Any:

@@ -71,10 +71,10 @@ def test_albumentations_keeps_a_channel_axis_batches_and_labels(path: Path) -> N
     alone = pipeline(image=images[0], mask=mask)
     assert alone["image"].shape == (8, 12, 1)
     assert np.array_equal(alone["mask"], mask)
-    together = RefineImages(path, device="cpu")(images=images)["images"]
-    assert np.array_equal(together[0], alone["image"])
+    errors_of_any_process = RefineImages(path, device="cpu")(images=images)["images"]
+    assert np.array_equal(errors_of_any_process[0], alone["image"])
     expected = Refiner.load(path, device="cpu")([image[..., 0] for image in images])
-    assert np.array_equal(together[..., 0], expected)
+    assert np.array_equal(errors_of_any_process[..., 0], expected)
 
 
 def test_albumentations_probability_and_seed(path: Path) -> None:

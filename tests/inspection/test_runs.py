@@ -23,12 +23,12 @@ def run(tiny: TrainingConfiguration, tmp_path: Path) -> Path:
 def test_a_finished_run(run: Path, tiny: TrainingConfiguration) -> None:
     facts = inspect_run(run)
     assert is_run(run)
-    assert not is_run(tiny.data.renders)  # type: ignore[arg-type]
+    assert not is_run(tiny.data.synthetic)  # type: ignore[arg-type]
     assert (facts.steps_done, facts.steps, facts.pretraining_steps) == (11, 11, 5)
     assert facts.metrics == list(read_json_lines(run / "metrics.jsonl"))[-1]
     assert facts.checkpoints == ("step-00000009.pt", "step-00000011.pt")
     assert facts.started_on["precision"] == "fp32"
-    assert facts.data == {"renders": str(tiny.data.renders), "photographs": str(tiny.data.photographs)}
+    assert facts.data == {"synthetic": str(tiny.data.synthetic), "real": str(tiny.data.real)}
     assert facts.refiner is not None
     assert (facts.findings, facts.warnings) == ([], ())
     assert facts.started.endswith("+00:00")
@@ -38,8 +38,8 @@ def test_an_unfinished_run_without_its_data(run: Path, tiny: TrainingConfigurati
     lines = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
     (run / "metrics.jsonl").write_text("".join(lines[:3]))
     (run / "refiner.safetensors").unlink()
-    assert tiny.data.renders is not None
-    tiny.data.renders.rename(tiny.data.renders.with_name("moved"))
+    assert tiny.data.synthetic is not None
+    tiny.data.synthetic.rename(tiny.data.synthetic.with_name("moved"))
     facts = inspect_run(run)
     assert facts.steps_done == 6
     assert [finding.key for finding in facts.findings] == ["unfinished", "no refiner", "renders gone"]

@@ -9,7 +9,7 @@ from torch.nn import functional
 from refiner.config.training import TrainingConfiguration
 from refiner.core.rng import torch_generator
 from refiner.losses.motion import apparent_motion, motion_loss
-from refiner.training.methods.simgan import Game
+from refiner.training.methods.simgan import SimGAN
 
 SIZE = (24, 40)
 
@@ -78,10 +78,10 @@ def test_the_gradient_is_that_of_the_other_terms_plus_the_weighted_one(tiny: Tra
     images = torch.rand(6, 1, 8, 12, generator=torch_generator(0, "images")) * 2 - 1
 
     def gradient(weight: float, *, adversarial: bool = True) -> torch.Tensor:
-        game = Game(tiny.model_copy(update={"motion_weight": weight}), device="cpu", precision="fp32")
-        figures = game.update_refiner(images, torch_generator(0, "draws"), adversarial=adversarial)
-        assert ("motion" in figures) == (weight > 0 and adversarial)
-        return torch.cat([parameter.grad.flatten() for parameter in game.refiner.parameters()])
+        method = SimGAN(tiny.model_copy(update={"motion_weight": weight}), device="cpu", precision="fp32")
+        metrics = method.update_refiner(images, torch_generator(0, "draws"), adversarial=adversarial)
+        assert ("motion" in metrics) == (weight > 0 and adversarial)
+        return torch.cat([parameter.grad.flatten() for parameter in method.refiner.parameters()])
 
     without, one = gradient(0.0), gradient(1.0)
     assert not torch.allclose(one, without, atol=1e-6)
@@ -91,9 +91,9 @@ def test_the_gradient_is_that_of_the_other_terms_plus_the_weighted_one(tiny: Tra
 
 def test_motion_is_measured_in_fp32(tiny: TrainingConfiguration) -> None:
     images = torch.rand(6, 1, 8, 12, generator=torch_generator(0, "images")) * 2 - 1
-    game = Game(tiny.model_copy(update={"motion_weight": 1.0}), device="cpu", precision="bf16")
-    with game.autocast(), torch.no_grad():
-        refined = game.refiner(images)
-    found = game.update_refiner(images, torch_generator(0, "draws"))["motion"]
+    method = SimGAN(tiny.model_copy(update={"motion_weight": 1.0}), device="cpu", precision="bf16")
+    with method.autocast(), torch.no_grad():
+        refined = method.refiner(images)
+    found = method.update_refiner(images, torch_generator(0, "draws"))["motion"]
     assert found.dtype == torch.float32
     assert found.item() == pytest.approx(motion_loss(refined.float(), images).item(), rel=1e-5)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from refiner.core.rng import Rows, torch_generator
+from refiner.core.rng import BatchSlice, torch_generator
 from refiner.losses.adversarial import cross_entropy_discriminator_loss, cross_entropy_refiner_loss
 from refiner.losses.penalties import gradient_penalty, r1_penalty
 from refiner.losses.self_regularization import (
@@ -175,7 +175,7 @@ def test_penalties_of_rows_are_those_of_the_batch() -> None:
     torch.manual_seed(0)
     network = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.Tanh(), torch.nn.Conv2d(4, 1, 3))
     refined, real = torch.randn(2, 6, 1, 7, 8)
-    halves = [Rows(0, 3, 6), Rows(3, 3, 6)]
+    halves = [BatchSlice(0, 3, 6), BatchSlice(3, 3, 6)]
 
     def mean(penalty: Any) -> float:
         return sum(penalty(rows).item() for rows in halves) / 2

@@ -16,20 +16,20 @@ def images(seed: int, count: int = 300) -> torch.Tensor:
 
 
 def test_the_nearest_photograph_is_found_under_other_light() -> None:
-    photographs = images(0)
-    found = nearest(0.5 * photographs[[7, 3]] + 0.2, photographs)
+    real = images(0)
+    found = nearest(0.5 * real[[7, 3]] + 0.2, real)
     assert found.numbers.tolist() == [7, 3]
     assert found.distances.tolist() == pytest.approx([0, 0], abs=2e-3)
-    assert nearest(-photographs[:5], photographs[:5]).distances.min() > 0.5
+    assert nearest(-real[:5], real[:5]).distances.min() > 0.5
 
 
 def test_pasted_photographs_are_copies_and_others_are_not() -> None:
-    photographs = images(0)
-    noise = 0.02 * torch.randn(photographs.shape, generator=torch_generator(1, "noise"))
-    assert copied(photographs.roll(5, dims=0) + noise, photographs, seed=0).low > 0.9
-    assert copied(images(2), photographs, seed=0).value < 0.05
-    half = torch.cat([photographs[:150], images(2)[:150]])
-    assert copied(half, photographs, seed=0).value == pytest.approx(0.5, abs=0.05)
+    real = images(0)
+    noise = 0.02 * torch.randn(real.shape, generator=torch_generator(1, "noise"))
+    assert copied(real.roll(5, dims=0) + noise, real, seed=0).low > 0.9
+    assert copied(images(2), real, seed=0).value < 0.05
+    half = torch.cat([real[:150], images(2)[:150]])
+    assert copied(half, real, seed=0).value == pytest.approx(0.5, abs=0.05)
 
 
 def test_pictures_of_one_person_set_no_limit() -> None:

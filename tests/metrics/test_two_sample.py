@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional
 
 from refiner.core.rng import torch_generator
-from refiner.metrics.two_sample import Share, told_apart
+from refiner.metrics.two_sample import Share, c2st_accuracy
 
 SIZE = (12, 20)
 
@@ -18,13 +18,13 @@ def images(seed: int, count: int = 400) -> torch.Tensor:
 
 def test_one_source_is_told_by_chance() -> None:
     """The intervals of ten repeats hold 1/2, but for one or two."""
-    shares = [told_apart(images(2 * seed), images(2 * seed + 1), seed=seed, steps=60) for seed in range(10)]
+    shares = [c2st_accuracy(images(2 * seed), images(2 * seed + 1), seed=seed, steps=60) for seed in range(10)]
     assert sum(share.low <= 0.5 <= share.high for share in shares) >= 8
     assert 0.45 < np.mean([share.value for share in shares]) < 0.55
 
 
 def test_two_sources_are_told_apart() -> None:
-    share = told_apart(images(0), (images(1) + 0.4).clamp(-1, 1), seed=0, steps=100)
+    share = c2st_accuracy(images(0), (images(1) + 0.4).clamp(-1, 1), seed=0, steps=100)
     assert share.low > 0.9
     assert share.images == 400
 
@@ -35,18 +35,18 @@ def test_a_face_seen_in_training_does_not_help() -> None:
     noise = torch_generator(3, "noise")
     people = [some + 0.05 * torch.randn(some.shape, generator=noise) for some in people]
     names = [str(number // 10) for number in range(400)]
-    leaking = told_apart(*people, seed=0, steps=150)
-    apart = told_apart(*people, seed=0, steps=150, groups=(names, names))
+    leaking = c2st_accuracy(*people, seed=0, steps=150)
+    apart = c2st_accuracy(*people, seed=0, steps=150, groups=(names, names))
     assert leaking.value > 0.75
     assert apart.value < 0.65
 
 
 def test_the_smaller_side_sets_the_count() -> None:
-    assert told_apart(images(0, 30), images(1, 400), seed=0, steps=5).images == 30
+    assert c2st_accuracy(images(0, 30), images(1, 400), seed=0, steps=5).images == 30
     with pytest.raises(ValueError, match="3 images of 3 groups cannot be halved"):
-        told_apart(images(0, 3), images(1), seed=0)
+        c2st_accuracy(images(0, 3), images(1), seed=0)
     with pytest.raises(ValueError, match="400 images of 1 groups"):
-        told_apart(images(0), images(1), seed=0, groups=(None, ["a"] * 400))
+        c2st_accuracy(images(0), images(1), seed=0, groups=(None, ["a"] * 400))
 
 
 def test_a_share_has_the_interval_of_wilson() -> None:

@@ -56,10 +56,10 @@ def test_discriminator_is_not_linear() -> None:
     network.trunk = nn.Sequential(*(m for m in network.trunk if not isinstance(m, nn.MaxPool2d)))
     a, b = torch.randn(2, 1, 1, 20, 28)
 
-    def centred(images: Tensor) -> Tensor:
+    def corrected(images: Tensor) -> Tensor:
         return network(images) - network(torch.zeros_like(images))
 
-    assert not torch.allclose(centred(a + b), centred(a) + centred(b), atol=1e-4)
+    assert not torch.allclose(corrected(a + b), corrected(a) + corrected(b), atol=1e-4)
 
 
 @pytest.mark.parametrize(("layers", "count"), [("gaze", 85_154), ("hand", 187_298)])

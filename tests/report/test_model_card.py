@@ -18,13 +18,13 @@ from refiner.training.loop import train
 VERDICT: dict[str, Any] = {
     "command": "evaluate",
     "verdict": {"decision": "use with rejection", "reasons": ["labels of 3.0% of the images are to be doubted"]},
-    "figures": [
+    "metrics": [
         {
             "name": "drift of the pupil",
             "unit": "px",
             "value": {"mean": 0.25, "low": 0.2, "high": 0.3},
-            "floor": {"mean": 0.0, "low": 0.0, "high": 0.0},
-            "ceiling": None,
+            "reference": {"mean": 0.0, "low": 0.0, "high": 0.0},
+            "baseline": None,
         }
     ],
     "images": 1200,
@@ -32,9 +32,9 @@ VERDICT: dict[str, Any] = {
 
 
 @pytest.fixture
-def run(tiny: TrainingConfiguration, photographs: Path, tmp_path: Path) -> Path:
-    convert(photographs, tmp_path / "photos.h5", Conversion())
-    data = tiny.data.model_copy(update={"photographs": tmp_path / "photos.h5"})
+def run(tiny: TrainingConfiguration, real: Path, tmp_path: Path) -> Path:
+    convert(real, tmp_path / "photos.h5", Conversion())
+    data = tiny.data.model_copy(update={"real": tmp_path / "photos.h5"})
     train(tiny.model_copy(update={"data": data}), tmp_path / "run", device="cpu")
     return tmp_path / "run"
 

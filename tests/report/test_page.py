@@ -15,7 +15,7 @@ from refiner.core.errors import OutputError
 from refiner.core.rng import torch_generator
 from refiner.data.labels.drift import LabelDrift
 from refiner.evaluation.evaluate import Evaluation
-from refiner.evaluation.measurement import Figure
+from refiner.evaluation.measurement import Metric
 from refiner.evaluation.verdict import Verdict
 from refiner.metrics.intervals import Interval
 from refiner.report.page import SHOWN, Origin, write_report, write_turing_test
@@ -32,16 +32,16 @@ def scenes(seed: int) -> torch.Tensor:
 def found() -> Evaluation:
     """An evaluation whose image number n has a drift of n pixels, under names that would break a careless page."""
     name = "</script><b>{:03d}&'\".png"
-    figures = [
-        Figure("kernel", "kernel distance", "realism", "", Interval(2, 1, 3), Interval(0, -1, 1), Interval(9, 8, 10)),
-        Figure("moved", "pupil moved by", "labels", "px", Interval(0.2, -9, 9), Interval(0, 0, 0), Interval(1, 1, 1)),
+    metrics = [
+        Metric("kernel", "kernel distance", "realism", "", Interval(2, 1, 3), Interval(0, -1, 1), Interval(9, 8, 10)),
+        Metric("moved", "pupil moved by", "labels", "px", Interval(0.2, -9, 9), Interval(0, 0, 0), Interval(1, 1, 1)),
     ]
     drifts = {
         name.format(number): LabelDrift(float(number), 0.0, 3.0 * number, float(number)) for number in range(COUNT)
     }
     verdict = Verdict("use with rejection", ["labels of <half> are to be doubted"])
-    renders = scenes(0)
-    return Evaluation(figures, verdict, drifts, {}, renders, 0.8 * renders, scenes(1))
+    synthetic = scenes(0)
+    return Evaluation(metrics, verdict, drifts, {}, synthetic, 0.8 * synthetic, scenes(1))
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def pages(found: Evaluation, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of both pages."""
     folder = tmp_path_factory.mktemp("report")
     metrics = [{"step": step, "adversarial": 1 / step, "change": float("nan")} for step in range(1, 9)]
-    write_report(folder / "report.html", found, Origin("Report", "renders", "photographs", 0, metrics, {"a": "<b>"}))
+    write_report(folder / "report.html", found, Origin("Report", "synthetic", "real", 0, metrics, {"a": "<b>"}))
     write_turing_test(folder / "turing.html", found, trials=40, seed=3)
     return folder
 

@@ -14,12 +14,12 @@ import torch
 from refiner.config.training import TrainingConfiguration
 from refiner.config.yaml_files import write_configuration
 from refiner.core.errors import ConfigurationError, RunError
-from refiner.core.rng import Rows
+from refiner.core.rng import BatchSlice
 from refiner.gaze.config import GazeConfiguration
 from refiner.gaze.training import train_estimator
 from refiner.runs.checkpoints import list_checkpoints
 from refiner.runs.distributed import Processes
-from refiner.training.inputs import load_materials
+from refiner.training.inputs import load_inputs
 from refiner.training.loop import train
 from refiner.training.methods.build import build_networks
 
@@ -33,8 +33,8 @@ EVERYTHING = {
     "checkpoint_every": 5,
     "score_every": 2,
     "motion_weight": 1.0,
-    "correspondence": "cycle",
-    "augmentation": {"renders": [{"GaussNoise": {"p": 0.8}}], "photographs": [{"HorizontalFlip": {"p": 0.5}}]},
+    "method": "cycle",
+    "augmentation": {"synthetic": [{"GaussNoise": {"p": 0.8}}], "real": [{"HorizontalFlip": {"p": 0.5}}]},
     "discriminator": {
         "width": 0.25,
         "r1_weight": 1.0,
@@ -81,7 +81,7 @@ def test_ten_steps_agree_with_one_process_and_so_does_the_history(tiny: Training
     printed, said = finish(process)
     assert printed == f"{tmp_path / 'two' / 'refiner.safetensors'}\n"
     assert said.count("INFO: renders: 20 images") == 1  # one speaks for both
-    one, two = (tensors(state(tmp_path / name)["game"]) for name in ("one", "two"))
+    one, two = (tensors(state(tmp_path / name)["method"]) for name in ("one", "two"))
     assert one.keys() == two.keys()
     for name in one:
         assert torch.allclose(one[name], two[name], atol=1e-5), name
@@ -142,13 +142,13 @@ def test_what_one_process_refuses_ends_both_and_is_said_once(tiny: TrainingConfi
 def test_one_process_has_everything() -> None:
     alone = Processes("cpu")
     values = torch.tensor([1.0, 2.0])
-    assert (alone.count, alone.is_first, alone.rows(6)) == (1, True, Rows(0, 6, 6))
+    assert (alone.count, alone.is_main_process, alone.rows(6)) == (1, True, BatchSlice(0, 6, 6))
     assert torch.equal(alone.gather(values), values)
     assert torch.equal(alone.mean(values), values)
     assert alone.any(True)
     assert not alone.any(False)
-    assert alone.in_turn(lambda: 7) == 7
-    with pytest.raises(RunError, match="mine"), alone.together():
+    assert alone.main_process_first(lambda: 7) == 7
+    with pytest.raises(RunError, match="mine"), alone.errors_of_any_process():
         raise RunError("mine")
 
 
@@ -164,7 +164,7 @@ def test_shares_cover_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_batch_that_cannot_be_shared_is_refused(tiny: TrainingConfiguration) -> None:
     with pytest.raises(ConfigurationError, match="batch_size is 6, and 4 processes share each batch equally"):
-        load_materials(tiny, processes=4)
+        load_inputs(tiny, processes=4)
 
 
 def test_gaze_training_is_the_work_of_one_process(

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from refiner.runs.health import PATIENCE, Monitor, discriminator_figures, refiner_figures
+from refiner.runs.health import PATIENCE, Monitor, discriminator_metrics, refiner_metrics
 
 HEALTHY = {
     "adversarial": 0.7,
@@ -16,23 +16,23 @@ HEALTHY = {
 }
 
 
-def warnings_after(intervals: int, **figures: float) -> list[str]:
+def warnings_after(intervals: int, **metrics: float) -> list[str]:
     monitor = Monitor()
-    return [warning for _ in range(intervals) for warning in monitor.warnings({**HEALTHY, **figures})]
+    return [warning for _ in range(intervals) for warning in monitor.warnings({**HEALTHY, **metrics})]
 
 
 def test_discriminator_figures_by_an_independent_formula() -> None:
     refined = torch.tensor([[[[1.0, -1.0, 2.0, 3.0]]]])
     real = torch.tensor([[[[1.0, -1.0, -2.0, 5.0]]]])
-    figures = discriminator_figures(refined, real)
-    assert float(figures["accuracy_refined"]) == 0.75
-    assert float(figures["accuracy_real"]) == 0.5
-    assert float(figures["probability_real"]) == pytest.approx(float((1 / (1 + torch.exp(-real))).mean()))
+    metrics = discriminator_metrics(refined, real)
+    assert float(metrics["accuracy_refined"]) == 0.75
+    assert float(metrics["accuracy_real"]) == 0.5
+    assert float(metrics["probability_real"]) == pytest.approx(float((1 / (1 + torch.exp(-real))).mean()))
 
 
 def test_a_perfect_and_an_inverted_discriminator() -> None:
     yes, no = torch.full((2, 1, 3, 4), 2.0), torch.full((2, 1, 3, 4), -2.0)
-    perfect, inverted = discriminator_figures(yes, no), discriminator_figures(no, yes)
+    perfect, inverted = discriminator_metrics(yes, no), discriminator_metrics(no, yes)
     assert (float(perfect["accuracy_refined"]), float(perfect["accuracy_real"])) == (1, 1)
     assert (float(inverted["accuracy_refined"]), float(inverted["accuracy_real"])) == (0, 0)
 
@@ -40,16 +40,16 @@ def test_a_perfect_and_an_inverted_discriminator() -> None:
 def test_refiner_figures_by_hand() -> None:
     synthetic = torch.rand(6, 1, 5, 8) - 0.5
     collapsed = synthetic[:1].expand(6, 1, 5, 8) + 0.25
-    figures = refiner_figures(synthetic, collapsed)
-    assert float(figures["diversity"]) == pytest.approx(0, abs=1e-6)
-    same = refiner_figures(synthetic, synthetic)
+    metrics = refiner_metrics(synthetic, collapsed)
+    assert float(metrics["diversity"]) == pytest.approx(0, abs=1e-6)
+    same = refiner_metrics(synthetic, synthetic)
     assert (float(same["change"]), float(same["saturated"])) == (0, 0)
     assert float(same["diversity"]) == pytest.approx(1)
-    assert float(refiner_figures(synthetic, torch.ones_like(synthetic))["saturated"]) == 1
+    assert float(refiner_metrics(synthetic, torch.ones_like(synthetic))["saturated"]) == 1
 
 
 @pytest.mark.parametrize(
-    ("figures", "words"),
+    ("metrics", "words"),
     [
         ({"accuracy_refined": 0.99, "accuracy_real": 0.99}, "the discriminator wins"),
         ({"discriminator_loss": 0.001}, "saturated"),
@@ -58,9 +58,9 @@ def test_refiner_figures_by_hand() -> None:
         ({"saturated": 0.3}, "black or white"),
     ],
 )
-def test_each_symptom_is_named_once_it_lasts(figures: dict, words: str) -> None:
-    assert warnings_after(PATIENCE - 1, **figures) == []
-    found = warnings_after(PATIENCE + 3, **figures)
+def test_each_symptom_is_named_once_it_lasts(metrics: dict, words: str) -> None:
+    assert warnings_after(PATIENCE - 1, **metrics) == []
+    found = warnings_after(PATIENCE + 3, **metrics)
     assert len(found) == 1
     assert words in found[0]
     assert "First remedy" in found[0]

@@ -27,7 +27,7 @@ from refiner.runs.checkpoints import list_checkpoints
 from refiner.runs.folder import CLOCK_COLUMNS
 from refiner.training import loop as training
 from refiner.training.loop import train
-from refiner.training.methods.simgan import Game
+from refiner.training.methods.simgan import SimGAN
 
 
 def metrics(run: Path) -> list[dict[str, Any]]:
@@ -90,8 +90,8 @@ def test_killed_after_any_step_and_resumed_equals_uninterrupted(
         {"self_regularization": "blurred"},
         {"self_regularization": "channel_mean", "channels": 3},
         {"history_size": 0, "self_regularization_weight": 0.0},
-        {"correspondence": "cycle", "augmentation": {"photographs": ["HorizontalFlip"]}},
-        {"correspondence": "contrast", "objective": "least_squares"},
+        {"method": "cycle", "augmentation": {"real": ["HorizontalFlip"]}},
+        {"method": "contrast", "objective": "least_squares"},
         {"discriminator": {"batch_norm": True}},
     ],
     ids=str,
@@ -133,7 +133,7 @@ def test_a_run_that_reads_labels_and_a_mask_resumes_to_the_same_bits(
     mask = np.zeros((16, 24), np.uint8)
     mask[4:12, 6:18] = 255
     write_image(tmp_path / "mask.png", mask)
-    data = {"renders": gazes, "photographs": other_gazes, "mask": tmp_path / "mask.png" if psi == "pixels" else None}
+    data = {"synthetic": gazes, "real": other_gazes, "mask": tmp_path / "mask.png" if psi == "pixels" else None}
     data["estimator"] = write_estimator(tmp_path / "estimator.safetensors", (16, 24))
     changes = {"size": [16, 24], "self_regularization": psi, "data": data}
     changes["discriminator"] = {"width": 0.25, "condition": "gaze" if psi == "pixels" else "none"}
@@ -150,7 +150,7 @@ def test_a_run_that_reads_labels_and_a_mask_resumes_to_the_same_bits(
     assert_same_run(tmp_path / "whole", tmp_path / "broken")
     write_image(tmp_path / "mask.png", 255 - mask)
     if psi == "pixels":
-        with pytest.raises(RunError, match="renders"):
+        with pytest.raises(RunError, match="synthetic"):
             train(configuration, tmp_path / "whole", device="cpu")
 
 
@@ -251,7 +251,7 @@ def test_phases_follow_the_schedule(tiny: TrainingConfiguration, tmp_path: Path)
         [(False, False)] * 3 + [(False, True)] * 2 + [(True, True)] * 6
     )
     drawn = final_state(tmp_path / "run")["drawn"]
-    assert drawn == {"renders": 3 + 2 + 6 * 5, "photographs": 2 + 6 * 2}
+    assert drawn == {"synthetic": 3 + 2 + 6 * 5, "real": 2 + 6 * 2}
 
 
 def test_logged_means_are_the_means_of_the_steps(tiny: TrainingConfiguration, tmp_path: Path) -> None:
@@ -312,7 +312,7 @@ def test_nan_stops_with_the_step_and_the_cause(
 
 
 def test_missing_data_is_named(tiny: TrainingConfiguration, tmp_path: Path) -> None:
-    unset = tiny.model_copy(update={"data": tiny.data.model_copy(update={"photographs": None})})
+    unset = tiny.model_copy(update={"data": tiny.data.model_copy(update={"real": None})})
     with pytest.raises(DataError, match=r"data\.photographs is not set.*--set data\.photographs=DIR"):
         train(unset, tmp_path / "run", device="cpu")
 
@@ -345,14 +345,14 @@ def test_killed_between_checkpoint_and_refiner_file(
 ) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     train(tiny, whole, device="cpu")
-    save = Game.save
+    save = SimGAN.save
 
-    def killed(self: Game, path: Path, *, step: int, weights: Any = None) -> None:
+    def killed(self: SimGAN, path: Path, *, step: int, weights: Any = None) -> None:
         if step == tiny.total_steps:
             raise Killed
         save(self, path, step=step, weights=weights)
 
-    monkeypatch.setattr(Game, "save", killed)
+    monkeypatch.setattr(SimGAN, "save", killed)
     with pytest.raises(Killed):
         train(tiny, broken, device="cpu")
     monkeypatch.undo()
@@ -363,7 +363,7 @@ def test_killed_between_checkpoint_and_refiner_file(
 def test_a_mistake_costs_nothing(tiny: TrainingConfiguration, tmp_path: Path) -> None:
     """Neither a run that is there with --new, nor the right command after a wrong one."""
     run = tmp_path / "run"
-    wrong = tiny.model_copy(update={"data": tiny.data.model_copy(update={"renders": tmp_path / "rendres"})})
+    wrong = tiny.model_copy(update={"data": tiny.data.model_copy(update={"synthetic": tmp_path / "rendres"})})
     with pytest.raises(DataError, match="rendres"):
         train(wrong, run, device="cpu")
     file = train(tiny, run, device="cpu")
@@ -380,13 +380,13 @@ def test_other_data_or_other_weights_are_refused(tiny: TrainingConfiguration, tm
         train(tiny, run, device="cpu", report=_kill)
     with pytest.raises(RunError, match="was started on other --from"):
         train(tiny, run, device="cpu", start_from=first)
-    (tiny.data.renders / "000.png").unlink()
+    (tiny.data.synthetic / "000.png").unlink()
     with pytest.raises(RunError, match="was started on other renders"):
         train(tiny, run, device="cpu")
 
 
 def test_faulty_labels_do_not_stop_training(tiny: TrainingConfiguration, tmp_path: Path) -> None:
-    (tiny.data.renders / "labels.csv").write_text("no,header\n1,2\n", encoding="utf-8")
+    (tiny.data.synthetic / "labels.csv").write_text("no,header\n1,2\n", encoding="utf-8")
     assert train(tiny, tmp_path / "run", device="cpu").exists()
 
 
@@ -395,7 +395,7 @@ def test_a_store_trains_the_refiner_that_its_folder_trains(
     tiny: TrainingConfiguration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int
 ) -> None:
     """Held in memory or read batch by batch."""
-    folders = tiny.data.model_dump(include={"renders", "photographs"})
+    folders = tiny.data.model_dump(include={"synthetic", "real"})
     for name, folder in folders.items():
         convert(folder, tmp_path / f"{name}.h5", Conversion())
     train(tiny, tmp_path / "folder", device="cpu")

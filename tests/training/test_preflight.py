@@ -24,8 +24,8 @@ def flat(count: int = 30, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).permuted(np.tile(levels, (count, 1)), axis=1).reshape(count, 8, 12)
 
 
-def keys(renders: np.ndarray, photographs: np.ndarray, *, batch_size: int = 8) -> list[str]:
-    return [finding.key for finding in compare_domains(domain(renders), domain(photographs), batch_size=batch_size)]
+def keys(synthetic: np.ndarray, real: np.ndarray, *, batch_size: int = 8) -> list[str]:
+    return [finding.key for finding in compare_domains(domain(synthetic), domain(real), batch_size=batch_size)]
 
 
 def test_alike_domains_give_nothing_to_say() -> None:
@@ -34,8 +34,8 @@ def test_alike_domains_give_nothing_to_say() -> None:
 
 
 def test_one_equalised_domain_is_found_whichever_it_is() -> None:
-    for renders, photographs, other in ((natural(), flat(), "renders"), (flat(), natural(), "photographs")):
-        (finding,) = compare_domains(domain(renders), domain(photographs), batch_size=8)
+    for synthetic, real, other in ((natural(), flat(), "synthetic"), (flat(), natural(), "real")):
+        (finding,) = compare_domains(domain(synthetic), domain(real), batch_size=8)
         assert finding.key == "equalised"
         assert f"the {other} are not" in finding.message
         assert f"equalise the {other} too" in finding.remedy
@@ -85,19 +85,19 @@ def test_what_stands_at_the_end_of_a_large_domain_is_seen_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("renders", "photographs", "expected"),
+    ("synthetic", "real", "expected"),
     [
         ("columbia_dev/images_raw", "mpiigaze_p00_dev/images", ["equalised"]),
         ("columbia_dev/images", "mpiigaze_p00_dev/images", []),
         ("unityeyes/deepmetis", "columbia_dev/images", ["equalised"]),
     ],
 )
-def test_real_domains(real_data: Path, tmp_path: Path, renders: str, photographs: str, expected: list[str]) -> None:
+def test_real_domains(real_data: Path, tmp_path: Path, synthetic: str, real: str, expected: list[str]) -> None:
     def sample(name: str) -> ImageDomain:
         (tmp_path / name).mkdir(parents=True)
         for file in sorted((real_data / name).iterdir())[:80]:
             (tmp_path / name / file.name).symlink_to(file)
         return load_domain(tmp_path / name, key=name, size=(36, 60), channels=1)
 
-    findings = compare_domains(sample(renders), sample(photographs), batch_size=8)
+    findings = compare_domains(sample(synthetic), sample(real), batch_size=8)
     assert [finding.key for finding in findings] == expected

@@ -9,31 +9,31 @@ import torch
 
 from refiner.config.training import TrainingConfiguration
 from refiner.core.errors import ConfigurationError
-from refiner.eyes import EyeParameters, StandInCamera, render_eyes, stand_in_parameters
-from refiner.images.arrays import grey_levels
+from refiner.eyes import EyeParameters, TargetCamera, render_eyes, target_parameters
+from refiner.images.arrays import to_uint8
 from refiner.inference.refiner import Refiner
 from refiner.models.refiner_file import load_refiner
 from refiner.training.loop import train
-from refiner.training.selection import ScoreBoard
+from refiner.training.selection import CheckpointSelector
 
 
 @pytest.fixture
-def board() -> ScoreBoard:
-    camera = StandInCamera(3)
-    renders = render_eyes(EyeParameters(images_per_person=1), range(128), seed=11).images
-    people = render_eyes(stand_in_parameters(), range(128), seed=12).images
-    taken = [torch.from_numpy(camera(grey_levels(image), n)) for n, image in enumerate(people.numpy())]
-    photographs = torch.stack(taken)[:, None].float() / 127.5 - 1
-    return ScoreBoard({"renders": renders, "photographs": photographs}, seed=0)
+def board() -> CheckpointSelector:
+    camera = TargetCamera(3)
+    synthetic = render_eyes(EyeParameters(images_per_person=1), range(128), seed=11).images
+    people = render_eyes(target_parameters(), range(128), seed=12).images
+    taken = [torch.from_numpy(camera(to_uint8(image), n)) for n, image in enumerate(people.numpy())]
+    real = torch.stack(taken)[:, None].float() / 127.5 - 1
+    return CheckpointSelector({"synthetic": synthetic, "real": real}, seed=0)
 
 
-def test_what_is_better_scores_lower(board: ScoreBoard) -> None:
-    refined = Refiner.load("demo", device="cpu")(board.renders)
+def test_what_is_better_scores_lower(board: CheckpointSelector) -> None:
+    refined = Refiner.load("demo", device="cpu")(board.synthetic)
     images = {
         "good": refined,
         "moving": refined.roll(2, dims=2),
-        "identity": board.renders,
-        "pasting": board.photographs,
+        "identity": board.synthetic,
+        "pasting": board.real,
     }
     scores = {name: board.judge(batch, {}, step=1)["score"] for name, batch in images.items()}
     assert scores["identity"] == pytest.approx(1, abs=0.01)
@@ -42,15 +42,15 @@ def test_what_is_better_scores_lower(board: ScoreBoard) -> None:
     assert scores["pasting"] > scores["identity"] < scores["moving"]
 
 
-def test_the_best_weights_are_kept_as_they_were(board: ScoreBoard) -> None:
-    good, weights = 0.5 * board.renders - 0.4, {"w": torch.tensor([1.0])}
+def test_the_best_weights_are_kept_as_they_were(board: CheckpointSelector) -> None:
+    good, weights = 0.5 * board.synthetic - 0.4, {"w": torch.tensor([1.0])}
     board.judge(good, weights, step=10)
     weights["w"] += 1
-    board.judge(board.renders, weights, step=20)
+    board.judge(board.synthetic, weights, step=20)
     assert (board.step, board.weights["w"].item()) == (10, 1.0)
-    again = ScoreBoard({"renders": board.renders, "photographs": board.photographs}, seed=0)
+    again = CheckpointSelector({"synthetic": board.synthetic, "real": board.real}, seed=0)
     again.load_state_dict(board.state_dict())
-    again.judge(board.renders, weights, step=30)
+    again.judge(board.synthetic, weights, step=30)
     assert again.step == 10
 
 

@@ -18,12 +18,12 @@ _HELD_IN = {".h5": ("store", "mpiigaze-hdf5", "gaze-hdf5"), ".mat": ("mpiigaze",
 
 def result_problems(case: Case, result: Result) -> Iterator[str]:
     """What is wrong with the result of a command that ended well, or with its ending badly."""
-    figures: dict[str, Any] = {}
+    metrics: dict[str, Any] = {}
     if case.command == "inspect" and not result.stdout.startswith("{"):
         return
     if result.exit_code in (0, 4):
         try:
-            figures = json.loads(result.stdout, parse_constant=_refuse)
+            metrics = json.loads(result.stdout, parse_constant=_refuse)
         except ValueError as error:
             yield f"no JSON on standard output ({error}): {result.stdout[:80]!r}"
             return
@@ -31,9 +31,9 @@ def result_problems(case: Case, result: Result) -> Iterator[str]:
         if case.command == "inspect":
             return
         if case.command == "refine":
-            yield from refined_problems(case, result, figures)
+            yield from refined_problems(case, result, metrics)
         else:
-            yield from converted_problems(case, result, figures)
+            yield from converted_problems(case, result, metrics)
     except Exception as error:  # whatever the result makes the readers raise is what is looked for
         yield f"the result cannot be read: {type(error).__name__} {str(error)[:200]}"
 
@@ -42,7 +42,7 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no JSON")
 
 
-def converted_problems(case: Case, result: Result, figures: dict[str, Any]) -> Iterator[str]:
+def converted_problems(case: Case, result: Result, metrics: dict[str, Any]) -> Iterator[str]:
     """Losses of a conversion."""
     ids = case.expected()
     sound = set() if case.options or case.odd_output or ids is None else sound_samples(case, ids)
@@ -51,10 +51,10 @@ def converted_problems(case: Case, result: Result, figures: dict[str, Any]) -> I
         if sound and "holds images of one size" not in line:
             yield f"{len(sound)} sound samples lost: {line[:300]}"
         return
-    if not figures or ids is None or case.odd_output:
+    if not metrics or ids is None or case.odd_output:
         return
     ids = ids[:2] if "--limit" in case.options else ids
-    summary = figures["parts"][""]
+    summary = metrics["parts"][""]
     written, rejected = outputs_of(case.out), rejects_of(case.out)
     if (len(written), len(rejected)) != (summary["written"], summary["rejected"]):
         said = f"{summary['written']} and {summary['rejected']}"
@@ -86,9 +86,9 @@ def sound_samples(case: Case, ids: list[str]) -> set[str]:
     )
 
 
-def refined_problems(case: Case, result: Result, figures: dict[str, Any]) -> Iterator[str]:
+def refined_problems(case: Case, result: Result, metrics: dict[str, Any]) -> Iterator[str]:
     """Losses of a refinement."""
-    if not figures or case.odd_output:
+    if not metrics or case.odd_output:
         return
     if case.out.suffix == ".h5" or not case.path.is_dir():
         if case.out.suffix == ".h5" and open_dataset(case.out).ids != open_dataset(case.path).ids:
@@ -106,8 +106,8 @@ def refined_problems(case: Case, result: Result, figures: dict[str, Any]) -> Ite
             keeps = before.shape == after.shape or name.lower().endswith(".webp")  # which has no grey, no opaque alpha
             if not keeps or before.shape[:2] != after.shape[:2] or before.dtype != after.dtype:
                 yield f"{name} was {before.shape} {before.dtype}, is {after.shape} {after.dtype}"
-    if len(rejected) != figures["rejected"]:
-        yield f"{len(rejected)} in rejected.csv, said {figures['rejected']}"
+    if len(rejected) != metrics["rejected"]:
+        yield f"{len(rejected)} in rejected.csv, said {metrics['rejected']}"
 
 
 def outputs_of(out: Path) -> dict[str, str]:

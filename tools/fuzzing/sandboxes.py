@@ -60,7 +60,7 @@ class Case:
         self.path = sandbox / "in" / self.source.file
         self.refiner = refiner
         if self.command == "refine" and self.source.name == "run":
-            self.path, self.refiner = sandbox / "renders", self.path
+            self.path, self.refiner = sandbox / "synthetic", self.path
             shutil.copytree(sources["folder"].folder, self.path)
         self.out = sandbox / ("out.h5" if self.command == "store" else "out")
         if self.command == "refine" and self.source.name == "store":

@@ -55,7 +55,7 @@ def group_column(patches: LabelledPatches, group: str) -> list[str]:
     return patches.columns[group]
 
 
-def accuracy_figures(
+def accuracy_metrics(
     patches: LabelledPatches,
     predicted: Angles,
     constant: Angles,
@@ -75,8 +75,8 @@ def accuracy_figures(
     groups = np.asarray(group_column(patches, group))
     errors = angular_error_degrees(predicted, patches.gaze)
     whole = np.ones(len(patches), bool)
-    figures = _figures(patches.gaze, predicted, constant, groups, whole)
-    figures["slices"] = {}
+    metrics = _metrics(patches.gaze, predicted, constant, groups, whole)
+    metrics["slices"] = {}
     for name, wanted in slices.items():
         chosen = whole.copy()
         for column, values in wanted.items():
@@ -84,15 +84,15 @@ def accuracy_figures(
                 raise DataError(f"target.slices: the images have no column {column}")
             chosen &= np.isin(patches.columns[column], [str(value) for value in values])
         if chosen.any():
-            figures["slices"][name] = _figures(patches.gaze, predicted, constant, groups, chosen)
+            metrics["slices"][name] = _metrics(patches.gaze, predicted, constant, groups, chosen)
     members = {name: groups == name for name in sorted(set(groups))}
-    figures["groups"] = {
+    metrics["groups"] = {
         str(name): [int(chosen.sum()), float(errors[chosen].mean())] for name, chosen in members.items()
     }
-    return figures
+    return metrics
 
 
-def _figures(true: Angles, predicted: Angles, constant: Angles, groups: Any, chosen: Any) -> dict[str, Any]:
+def _metrics(true: Angles, predicted: Angles, constant: Angles, groups: Any, chosen: Any) -> dict[str, Any]:
     accuracy = asdict(measure_accuracy(predicted[chosen], true[chosen], groups[chosen]))
     accuracy["error"] = dict(zip(("mean", "low", "high"), accuracy["error"], strict=True))
     return {

@@ -17,15 +17,13 @@ TRANSFORMS = {"histogram_matching": ("HistogramMatching", "hm_metadata"), "fouri
 """Method, the albumentations transform that does it, and under which name it takes the photographs."""
 
 
-def refined_images(renders: Patches, refiner: Path, *, device: str) -> Patches:
+def refined_images(synthetic: Patches, refiner: Path, *, device: str) -> Patches:
     """Renders (N, 1, H, W), uint8, through a refiner file or run."""
     refine = Refiner.load(refiner, device=device)
-    return np.stack(refine(list(renders[:, 0])))[:, None]
+    return np.stack(refine(list(synthetic[:, 0])))[:, None]
 
 
-def matched_images(
-    renders: Patches, photographs: Patches, *, method: str, arguments: dict[str, Any], seed: int
-) -> Patches:
+def matched_images(synthetic: Patches, real: Patches, *, method: str, arguments: dict[str, Any], seed: int) -> Patches:
     """Each render matched to a photograph that is drawn for it.
 
     Args:
@@ -35,7 +33,7 @@ def matched_images(
         seed: the draws follow from it and the number of the render.
 
     Returns:
-        Same shape and type as ``renders``.
+        Same shape and type as ``synthetic``.
 
     Raises:
         ConfigurationError: albumentations refuses an argument.
@@ -48,9 +46,9 @@ def matched_images(
         transform = getattr(albumentations, name)(**{"p": 1.0, **arguments})
     except (TypeError, ValueError) as error:
         raise ConfigurationError(f"albumentations' {name} refuses {arguments}: {error}") from error
-    references = [image[0] for image in photographs]
-    matched = np.empty_like(renders)
-    for number, image in enumerate(renders[:, 0]):
+    references = [image[0] for image in real]
+    matched = np.empty_like(synthetic)
+    for number, image in enumerate(synthetic[:, 0]):
         drawn = derived_seed(seed, method, number)
         transform.set_random_state(np.random.default_rng(drawn), random.Random(drawn))
         matched[number, 0] = transform(image=image, **{key: references})["image"]

@@ -71,7 +71,7 @@ class AdaptationSection(Section):
     seed has it, which has learnt on all renders with augmentation. All renders are refined."""
 
 
-class ArmSection(Section):
+class VariantSection(Section):
     """One way to train an estimator."""
 
     about: str = ""
@@ -84,15 +84,15 @@ class ArmSection(Section):
     """Whether the estimator's training is augmented as its configuration says; otherwise not at all."""
     estimator: dict[str, Any] = Field({})
     """Changes of the estimator's configuration, after the study's own, such as ``{head_pose: yaw}``."""
-    renders: int = Field(1, ge=1)
+    synthetic: int = Field(1, ge=1)
     """Factor on the number of renders."""
-    centred: bool = False
+    corrected: bool = False
     """Move the estimator's answers by a constant, so that over the photographs they have the mean of the labels that
     it learnt from: no label is read, but people are assumed to look, in the mean, where the renders do."""
-    labels: Literal["renders", "permuted", "real"] = "renders"
+    labels: Literal["synthetic", "permuted", "real"] = "synthetic"
     """permuted: the renders' labels, shuffled, a control; real: no renders at all, but photographs of the other half
     with their labels, a ceiling."""
-    photographs: int | None = Field(None, ge=2)
+    real: int | None = Field(None, ge=2)
     """How many photographs are known, drawn by the seed; None takes all."""
     equalize: bool = True
     """Equalise the histogram of renders, of photographs, of adapted renders once more, and of test images."""
@@ -119,7 +119,7 @@ class StudyConfiguration(Section):
     target: TargetSection
     size: tuple[int, int] = (36, 60)
     """Height and width of all images."""
-    renders: int = Field(12000, ge=8)
+    synthetic: int = Field(12000, ge=8)
     """Labelled renders of an arm."""
     seeds: list[int] = Field([0, 1, 2])
     """Renders, photographs drawn, refiner and estimator follow from them."""
@@ -131,7 +131,7 @@ class StudyConfiguration(Section):
     estimator: BaseSection
     renderers: dict[str, RendererSection] = Field({"default": RendererSection()})
     adaptations: dict[str, AdaptationSection] = Field({})
-    arms: dict[str, ArmSection]
+    variants: dict[str, VariantSection]
     scores: ScoresSection = ScoresSection()
 
     @model_validator(mode="after")
@@ -143,22 +143,22 @@ class StudyConfiguration(Section):
                 _check(f"adaptations.{name}.after", adaptation.after, self.adaptations)
                 if self.adaptations[adaptation.after].after is not None:
                     raise ValueError(f"adaptations.{name}.after: {adaptation.after} comes after another already")
-        for name, arm in self.arms.items():
+        for name, variant in self.variants.items():
             if not name.replace("_", "").isalnum():
                 raise ValueError(f"arms.{name}: a name is made of letters, digits and underscores")
-            _check(f"arms.{name}.renderer", arm.renderer, self.renderers)
-            if arm.adaptation is not None:
-                _check(f"arms.{name}.adaptation", arm.adaptation, self.adaptations)
-            if arm.centred and arm.labels == "real":
+            _check(f"arms.{name}.renderer", variant.renderer, self.renderers)
+            if variant.adaptation is not None:
+                _check(f"arms.{name}.adaptation", variant.adaptation, self.adaptations)
+            if variant.corrected and variant.labels == "real":
                 raise ValueError(f"arms.{name}.centred: real labels need no centring; leave it out")
-            for key in arm.estimator:
-                if key in _SET_ELSEWHERE or (key == "augmentation" and not arm.augmented):
+            for key in variant.estimator:
+                if key in _SET_ELSEWHERE or (key == "augmentation" and not variant.augmented):
                     place = _SET_ELSEWHERE.get(key, f"arms.{name}.augmented, which is false")
                     raise ValueError(f"arms.{name}.estimator.{key} would have no effect: it follows from {place}")
-            for other in arm.against or []:
-                _check(f"arms.{name}.against", other, self.arms)
+            for other in variant.against or []:
+                _check(f"arms.{name}.against", other, self.variants)
         for other in self.against:
-            _check("against", other, self.arms)
+            _check("against", other, self.variants)
         return self
 
 
@@ -209,12 +209,12 @@ class Study:
             self.folder / (adaptation.base or study.refiner.base), TrainingConfiguration, overrides=settings
         )
 
-    def estimator(self, arm: ArmSection, seed: int) -> GazeConfiguration:
+    def estimator(self, variant: VariantSection, seed: int) -> GazeConfiguration:
         """Of the estimator that an arm trains, without its data."""
         section = self.configuration.estimator
-        overrides = [*_assignments(section.overrides), *_assignments(arm.estimator)]
-        settings = [*overrides, *self._common(seed), f"equalize={json.dumps(arm.equalize)}"]
-        if not arm.augmented:
+        overrides = [*_assignments(section.overrides), *_assignments(variant.estimator)]
+        settings = [*overrides, *self._common(seed), f"equalize={json.dumps(variant.equalize)}"]
+        if not variant.augmented:
             settings += ["augmentation.strong=0", "augmentation.transforms=[]"]
         return read_configuration(self.folder / section.base, GazeConfiguration, overrides=settings)
 

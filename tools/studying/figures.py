@@ -13,21 +13,21 @@ _RIGHT, _TOP, _BOTTOM, _ROW = 24, 40, 48, 22
 
 def error_dots(outcome: Outcome, protocol: str) -> str:
     """Each arm's mean error with its interval over seeds, and each seed as a small dot, as an SVG."""
-    arms = [arm for arm in outcome.arms_of(protocol) if outcome.of(arm, protocol)]
-    errors = {arm: list(outcome.errors(arm, protocol).values()) for arm in arms}
+    variants = [variant for variant in outcome.variants_of(protocol) if outcome.of(variant, protocol)]
+    errors = {variant: list(outcome.errors(variant, protocol).values()) for variant in variants}
     mean = outcome.baseline(protocol, "test_mean_error")
     values = [value for some in errors.values() for value in some] + ([] if mean is None else [mean])
-    width, left = 760, 24 + 7 * max(map(len, arms))
-    height = _TOP + _ROW * len(arms) + _BOTTOM
+    width, left = 760, 24 + 7 * max(map(len, variants))
+    height = _TOP + _ROW * len(variants) + _BOTTOM
     low, high = min(values), max(values)
     axis = Axis(low - 0.1 * (high - low) - 0.1, high + 0.1 * (high - low) + 0.1, left, width - _RIGHT)
     marks = [draw_grid(axis, tick, _TOP, height - _BOTTOM) for tick in ticks(axis.low, axis.high)]
     if mean is not None:
         marks.append(draw_line(axis.at(mean), _TOP, axis.at(mean), height - _BOTTOM, GREY, dashes="5 4"))
         marks.append(draw_text(axis.at(mean), _TOP - 6, "test labels' mean", anchor="middle", colour=GREY))
-    for row, (arm, some) in enumerate(errors.items()):
+    for row, (variant, some) in enumerate(errors.items()):
         y = _TOP + _ROW * (row + 0.5)
-        marks.append(draw_text(left - 8, y + 4, arm, anchor="end"))
+        marks.append(draw_text(left - 8, y + 4, variant, anchor="end"))
         marks += [draw_dot(axis.at(value), y, 2, GREY) for value in some]
         marks += _arrows(seed_interval(some), axis, y)
         interval = _clipped(seed_interval(some), axis)
@@ -64,7 +64,7 @@ def photograph_curve(outcome: Outcome, protocol: str) -> str:
         # Above the intervals that the name would cross.
         top = min(up.at(_clipped(interval, up).high) for count, _, interval in points if count >= counts[-1] / 4)
         marks.append(draw_text(places[-1][0], top - 8, points[-1][1], anchor="end", colour=colour))
-    marks.append(draw_text((left + width - _RIGHT) / 2, height - 10, "photographs", anchor="middle"))
+    marks.append(draw_text((left + width - _RIGHT) / 2, height - 10, "real", anchor="middle"))
     return draw_picture(width, height, f"{outcome.name}, {protocol}: error, degrees", marks)
 
 
@@ -74,7 +74,7 @@ def _points(outcome: Outcome, protocol: str, names: Sequence[str]) -> list[tuple
     for name in names:
         results = outcome.of(name, protocol)
         if results:
-            known = max(result["photographs"] for result in results.values())
+            known = max(result["real"] for result in results.values())
             points.append((known, name, seed_interval(list(outcome.errors(name, protocol).values()))))
     return points
 

@@ -74,50 +74,52 @@ class Outcome:
     name: str
     folder: Path
     slices: Sequence[str]
-    arms: dict[str, dict[str, Any]]
+    variants: dict[str, dict[str, Any]]
     results: dict[tuple[str, str], Results]
 
     @property
     def protocols(self) -> list[str]:
         """By which any arm is run."""
-        return list(dict.fromkeys(protocol for arm in self.arms.values() for protocol in arm["designs"]))
+        return list(dict.fromkeys(protocol for variant in self.variants.values() for protocol in variant["designs"]))
 
-    def of(self, arm: str, protocol: str) -> Results:
+    def of(self, variant: str, protocol: str) -> Results:
         """Results of an arm; an arm that is run by the other protocol alone has none."""
-        return self.results.get((arm, protocol), {})
+        return self.results.get((variant, protocol), {})
 
-    def arms_of(self, protocol: str) -> list[str]:
+    def variants_of(self, protocol: str) -> list[str]:
         """Arms that are to be run by a protocol."""
-        return [name for name, arm in self.arms.items() if protocol in arm["designs"]]
+        return [name for name, variant in self.variants.items() if protocol in variant["designs"]]
 
-    def errors(self, arm: str, protocol: str, part: str | None = None, *, unbiased: bool = False) -> dict[int, float]:
+    def errors(
+        self, variant: str, protocol: str, part: str | None = None, *, unbiased: bool = False
+    ) -> dict[int, float]:
         """Mean error in degrees by seed, of all test images or of a slice; as it is, or with its bias removed."""
-        found = {seed: figures(result, part) for seed, result in self.of(arm, protocol).items()}
+        found = {seed: metrics(result, part) for seed, result in self.of(variant, protocol).items()}
         return {
             seed: entry["unbiased"] if unbiased else entry["error"]["mean"] for seed, entry in found.items() if entry
         }
 
     def difference(
-        self, arm: str, other: str, protocol: str, part: str | None = None, *, unbiased: bool = False
+        self, variant: str, other: str, protocol: str, part: str | None = None, *, unbiased: bool = False
     ) -> Difference | None:
         """An arm against another over the seeds that both have; None without any."""
-        first, second = (self.errors(name, protocol, part, unbiased=unbiased) for name in (arm, other))
+        first, second = (self.errors(name, protocol, part, unbiased=unbiased) for name in (variant, other))
         seeds = sorted(set(first) & set(second))
         if not seeds:
             return None
         degrees = seed_interval([first[seed] - second[seed] for seed in seeds])
         return Difference(degrees, degrees.mean / float(np.mean([second[seed] for seed in seeds])), len(seeds))
 
-    def disagreement(self, arm: str, protocol: str) -> float | None:
+    def disagreement(self, variant: str, protocol: str) -> float | None:
         """Mean angle between the answers of two seeds, in degrees, over all pairs; None without two."""
-        answers = [_answers(found) for found in self.of(arm, protocol).values() if "answers" in found]
+        answers = [_answers(found) for found in self.of(variant, protocol).values() if "answers" in found]
         angles = [angular_error_degrees(*pair).mean() for pair in combinations(answers, 2)]
         return float(np.mean(angles)) if angles else None
 
     def baseline(self, protocol: str, key: str, part: str | None = None) -> float | None:
         """Error of a constant answer, from the first arm that has a result."""
-        for arm in self.arms_of(protocol):
-            values = [entry[key] for result in self.of(arm, protocol).values() if (entry := figures(result, part))]
+        for variant in self.variants_of(protocol):
+            values = [entry[key] for result in self.of(variant, protocol).values() if (entry := metrics(result, part))]
             if values:
                 return float(np.mean(values))
         return None
@@ -125,12 +127,12 @@ class Outcome:
     def choices(self, protocol: str) -> Iterator[Choice]:
         """What the score chooses among arms whose refiners are checkpoints of one training, seed by seed."""
         trainings: dict[tuple[str, int], list[tuple[float, float, int]]] = {}
-        for name in self.arms_of(protocol):
-            arm = self.arms[name]
+        for name in self.variants_of(protocol):
+            variant = self.variants[name]
             for seed, result in self.of(name, protocol).items():
-                if arm.get("trajectory") and "score" in result["scores"]:
-                    found = result["scores"]["score"], result["error"]["mean"], arm["steps"]
-                    trainings.setdefault((arm["trajectory"], seed), []).append(found)
+                if variant.get("trajectory") and "score" in result["scores"]:
+                    found = result["scores"]["score"], result["error"]["mean"], variant["steps"]
+                    trainings.setdefault((variant["trajectory"], seed), []).append(found)
         for (_, seed), found in trainings.items():
             if len(found) > 1:
                 chosen, best = min(found), min(found, key=lambda one: one[1])
@@ -139,11 +141,11 @@ class Outcome:
     def curves(self, protocol: str) -> Iterator[list[str]]:
         """Groups of arms that differ in the number of their photographs alone, fewest first."""
         families: dict[str, list[str]] = {}
-        for name in self.arms_of(protocol):
-            families.setdefault(self.arms[name]["family"], []).append(name)
+        for name in self.variants_of(protocol):
+            families.setdefault(self.variants[name]["family"], []).append(name)
         for names in families.values():
-            if len({self.arms[name]["photographs"] for name in names}) > 1:
-                yield sorted(names, key=lambda name: self.arms[name]["photographs"] or np.inf)
+            if len({self.variants[name]["real"] for name in names}) > 1:
+                yield sorted(names, key=lambda name: self.variants[name]["real"] or np.inf)
 
 
 def _answers(result: dict[str, Any]) -> Angles:
@@ -152,7 +154,7 @@ def _answers(result: dict[str, Any]) -> Angles:
     return np.radians(np.array(lines).T)
 
 
-def figures(result: dict[str, Any], part: str | None) -> dict[str, Any]:
+def metrics(result: dict[str, Any], part: str | None) -> dict[str, Any]:
     """The figures of all test images, or of a slice, empty where no image is in it."""
     return result if part is None else result["slices"].get(part, {})
 
@@ -179,10 +181,10 @@ def _read(path: Path) -> Outcome:
     results: dict[tuple[str, str], Results] = {}
     for file in sorted(path.parent.glob("*.json")):
         result = read_result(file) if file != path else None
-        if result is None or result["arm"] not in overview["arms"]:
+        if result is None or result["variant"] not in overview["variants"]:
             continue
         protocol = result["protocol"]
-        if overview["arms"][result["arm"]]["designs"].get(protocol) == result["design"]:
-            results.setdefault((result["arm"], protocol), {})[result["seed"]] = result
+        if overview["variants"][result["variant"]]["designs"].get(protocol) == result["design"]:
+            results.setdefault((result["variant"], protocol), {})[result["seed"]] = result
     ordered = {key: dict(sorted(by_seed.items())) for key, by_seed in results.items()}
-    return Outcome(overview["study"], path.parent, overview["slices"], overview["arms"], ordered)
+    return Outcome(overview["study"], path.parent, overview["slices"], overview["variants"], ordered)

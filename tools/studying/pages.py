@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from studying.figures import error_dots, photograph_curve
+from studying.metrics import error_dots, photograph_curve
 from studying.outcomes import Outcome, read_outcomes
 from studying.tables import all_tables, probe_table
 
@@ -78,7 +78,7 @@ def write_figures(outcome: Outcome) -> list[Path]:
     """Write ``PROTOCOL.svg`` and, where there is a curve, ``PROTOCOL-photographs.svg``."""
     pictures = {}
     for protocol in outcome.protocols:
-        if any(outcome.of(arm, protocol) for arm in outcome.arms):
+        if any(outcome.of(variant, protocol) for variant in outcome.variants):
             pictures[protocol] = error_dots(outcome, protocol)
         if any(outcome.of(name, protocol) for names in outcome.curves(protocol) for name in names):
             pictures[f"{protocol}-photographs"] = photograph_curve(outcome, protocol)

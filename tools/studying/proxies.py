@@ -27,16 +27,18 @@ class Proxy(NamedTuple):
     """
 
     name: str
-    arms: int
+    variants: int
     correlation: Interval
 
 
 def measured_proxies(outcome: Outcome, protocol: str) -> Iterator[Proxy]:
     """Each label-free score that arms enough of a study have; controls and ceilings left out."""
-    arms = [arm for arm in outcome.arms_of(protocol) if _scores(outcome, arm, protocol)]
-    errors = {arm: float(np.mean(list(outcome.errors(arm, protocol).values()))) for arm in arms}
+    variants = [variant for variant in outcome.variants_of(protocol) if _scores(outcome, variant, protocol)]
+    errors = {variant: float(np.mean(list(outcome.errors(variant, protocol).values()))) for variant in variants}
     for name, score in PROXIES.items():
-        pairs = [(value, errors[arm]) for arm in arms if (value := score(outcome, arm, protocol)) is not None]
+        pairs = [
+            (value, errors[variant]) for variant in variants if (value := score(outcome, variant, protocol)) is not None
+        ]
         if len(pairs) >= FEWEST:
             yield Proxy(name, len(pairs), rank_correlation(np.array(pairs)))
 
@@ -56,23 +58,23 @@ def _spearman(pairs: np.ndarray[Any, np.dtype[np.float64]]) -> float:
     return float(np.corrcoef(ranks.T)[0, 1]) if spread.all() else float("nan")
 
 
-def _scores(outcome: Outcome, arm: str, protocol: str) -> list[dict[str, Any]]:
+def _scores(outcome: Outcome, variant: str, protocol: str) -> list[dict[str, Any]]:
     """Of every seed; none of controls, which learnt from no sound label of a render."""
-    if arm == "permuted":
+    if variant == "permuted":
         return []
-    return [result["scores"] for result in outcome.of(arm, protocol).values() if result["scores"]]
+    return [result["scores"] for result in outcome.of(variant, protocol).values() if result["scores"]]
 
 
 def _mean_score(key: str) -> Callable[[Outcome, str, str], float | None]:
-    def score(outcome: Outcome, arm: str, protocol: str) -> float | None:
-        values = [scores.get(key) for scores in _scores(outcome, arm, protocol)]
+    def score(outcome: Outcome, variant: str, protocol: str) -> float | None:
+        values = [scores.get(key) for scores in _scores(outcome, variant, protocol)]
         return None if None in values else float(np.mean(values))
 
     return score
 
 
 PROXIES: dict[str, Callable[[Outcome, str, str], float | None]] = {
-    "told from photographs": _mean_score("told_apart"),
+    "told from photographs": _mean_score("c2st_accuracy"),
     "distance to photographs": _mean_score("distance"),
     "pupil drift, length": _mean_score("drift_distance"),
     "disagreement of estimators": Outcome.disagreement,

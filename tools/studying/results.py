@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from studying.accuracies import accuracy_figures, predictions
+from studying.accuracies import accuracy_metrics, predictions
 from studying.configuration import Study
 from studying.plans import Plan
 from studying.tasks import Place, Task, read_done
@@ -28,7 +28,7 @@ OVERVIEW_FILE = "study.json"
 
 FORMAT_VERSION = 1
 
-SCORES = ("told_apart", "drift", "drift_distance", "distance", "renders_distance", "score")
+SCORES = ("c2st_accuracy", "drift", "drift_distance", "distance", "renders_distance", "score")
 
 ANSWERS = 100
 """Tested images whose answers are kept, spread evenly: enough to say how much estimators disagree."""
@@ -59,24 +59,24 @@ def read_result(path: Path) -> dict[str, Any] | None:
 def write_overview(study: Study, plan: Plan, results: Path) -> None:
     """Write what the study is made of beside its results, so that tables can show what was not run, and what is old."""
     configuration = study.configuration
-    arms = {
+    variants = {
         name: {
-            "about": arm.about,
-            "against": configuration.against if arm.against is None else arm.against,
-            "photographs": arm.photographs,
+            "about": variant.about,
+            "against": configuration.against if variant.against is None else variant.against,
+            "real": variant.real,
             "family": plan.family(name),
             "steps": plan.steps(name),
             "trajectory": plan.trajectory(name),
             "designs": {protocol: plan.design(name, protocol) for protocol in plan.protocols(name)},
         }
-        for name, arm in configuration.arms.items()
+        for name, variant in configuration.variants.items()
     }
     overview = {
         "format_version": FORMAT_VERSION,
         "study": study.name,
         "configuration": study.digest(),
         "slices": list(configuration.target.slices),
-        "arms": arms,
+        "variants": variants,
     }
     write_text(results / OVERVIEW_FILE, json.dumps(overview, indent=1) + "\n")
 
@@ -92,12 +92,12 @@ def write_result(task: Task, place: Place) -> dict[str, Any]:
     result = {
         "format_version": FORMAT_VERSION,
         "study": place.study,
-        **{key: settings[key] for key in ("arm", "seed", "protocol")},
+        **{key: settings[key] for key in ("variant", "seed", "protocol")},
         "digest": task.digest,
         "design": settings["design"],
         "configuration": place.configuration,
-        **accuracy_figures(patches, predicted, constant, group=group, slices=settings["slices"]),
-        "photographs": _noted(task, place, "photographs").get("images", 0),
+        **accuracy_metrics(patches, predicted, constant, group=group, slices=settings["slices"]),
+        "real": _noted(task, place, "real").get("images", 0),
         "scores": {key: scores[key] for key in SCORES if key in scores},
         "answers": _answers(predicted),
         "seconds": _seconds(task, place),
@@ -145,10 +145,10 @@ def _seconds(task: Task, place: Place) -> dict[str, float]:
 def _settings(task: Task, folders: Mapping[str, Path]) -> dict[str, Any]:
     """Settings of every stage; of the renderer only what differs from its own ranges, calibrated or not."""
     settings = {needed.stage: dict(needed.settings) for needed in task.ancestors().values()}
-    if "renders" in folders:
-        text = (folders["renders"] / PARAMETERS_FILE).read_text(encoding="utf-8")
+    if "synthetic" in folders:
+        text = (folders["synthetic"] / PARAMETERS_FILE).read_text(encoding="utf-8")
         parameters = EyeParameters.model_validate_json(text).model_dump(mode="json", exclude_defaults=True)
-        settings["renders"]["parameters"] = parameters
+        settings["synthetic"]["parameters"] = parameters
         settings.pop("calibration", None)
     return settings
 

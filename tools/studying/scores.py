@@ -9,11 +9,11 @@ import numpy as np
 import torch
 
 from refiner.core.rng import numpy_generator
-from refiner.gaze.data import Patches, to_levels
+from refiner.gaze.data import Patches, to_float
 from refiner.images.registration import measure_drift
 from refiner.metrics.distances import sliced_wasserstein
 from refiner.models.regressor import SmallRegressor, fit_regressor, predict
-from refiner.training.selection import IMAGES, ScoreBoard
+from refiner.training.selection import IMAGES, CheckpointSelector
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,10 @@ class Scores:
         drift_distance: mean length of that shift.
         distance: sliced Wasserstein distance of the adapted renders to the photographs.
         renders_distance: the same of the renders before.
-        score: by which training chooses among its checkpoints, see :class:`refiner.training.selection.ScoreBoard`.
+        score: by which training chooses among its checkpoints, see :mod:`refiner.training.selection`.
     """
 
-    told_apart: float
+    c2st_accuracy: float
     drift: tuple[float, float] | None
     drift_distance: float | None
     distance: float
@@ -39,7 +39,7 @@ class Scores:
 
 
 def measure_scores(
-    renders: Patches, adapted: Patches, photographs: Patches, pupils: Any, *, steps: int, images: int, seed: int
+    synthetic: Patches, adapted: Patches, real: Patches, pupils: Any, *, steps: int, images: int, seed: int
 ) -> Scores:
     """Judge adapted renders.
 
@@ -50,18 +50,18 @@ def measure_scores(
         steps, images: see ``studying.configuration.ScoresSection``.
         seed: everything follows from it.
     """
-    told_apart = two_sample_accuracy(adapted, photographs, steps=steps, images=images, seed=seed)
-    count = min(len(renders), len(photographs), images)
-    after, before = (to_levels(torch.from_numpy(pixels[:count])) for pixels in (adapted, renders))
-    real = to_levels(torch.from_numpy(photographs[np.linspace(0, len(photographs) - 1, count).astype(int)]))
-    figures = [sliced_wasserstein(pixels, real, seed=seed) for pixels in (after, before)]
-    few = {"renders": before[:IMAGES], "photographs": real[numpy_generator(seed, "few").permutation(count)[:IMAGES]]}
-    figures.append(ScoreBoard(few, seed=seed).judge(after[:IMAGES], {}, step=0)["score"])
+    c2st_accuracy = two_sample_accuracy(adapted, real, steps=steps, images=images, seed=seed)
+    count = min(len(synthetic), len(real), images)
+    after, before = (to_float(torch.from_numpy(pixels[:count])) for pixels in (adapted, synthetic))
+    real_levels = to_float(torch.from_numpy(real[np.linspace(0, len(real) - 1, count).astype(int)]))
+    metrics = [sliced_wasserstein(pixels, real_levels, seed=seed) for pixels in (after, before)]
+    few = {"synthetic": before[:IMAGES], "real": real_levels[numpy_generator(seed, "few").permutation(count)[:IMAGES]]}
+    metrics.append(CheckpointSelector(few, seed=seed).judge(after[:IMAGES], {}, step=0)["score"])
     if pupils is None:
-        return Scores(told_apart, None, None, *figures)
-    before, after, points = (torch.from_numpy(values[: images // 2]) for values in (renders, adapted, pupils))
-    drift = measure_drift(to_levels(before), to_levels(after), points.float())
-    return Scores(told_apart, drift.vector, drift.distance, *figures)
+        return Scores(c2st_accuracy, None, None, *metrics)
+    before, after, points = (torch.from_numpy(values[: images // 2]) for values in (synthetic, adapted, pupils))
+    drift = measure_drift(to_float(before), to_float(after), points.float())
+    return Scores(c2st_accuracy, drift.vector, drift.distance, *metrics)
 
 
 def two_sample_accuracy(first: Patches, second: Patches, *, steps: int, images: int, seed: int) -> float:
@@ -71,7 +71,7 @@ def two_sample_accuracy(first: Patches, second: Patches, *, steps: int, images: 
     """
     count = min(len(first), len(second), images) // 2 * 2
     rng = numpy_generator(seed, "two-sample")
-    samples = [to_levels(torch.from_numpy(pixels[rng.permutation(len(pixels))[:count]])) for pixels in (first, second)]
+    samples = [to_float(torch.from_numpy(pixels[rng.permutation(len(pixels))[:count]])) for pixels in (first, second)]
     sides = np.repeat([-1.0, 1.0], count // 2)
     known, unseen = (_joined(samples, part) for part in (slice(None, count // 2), slice(count // 2, None)))
     build = partial(SmallRegressor, outputs=1)

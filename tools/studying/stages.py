@@ -35,10 +35,10 @@ from refiner.core.rng import numpy_generator
 from refiner.data.convert import Conversion
 from refiner.data.formats.registry import open_dataset
 from refiner.data.labels.records import Record
-from refiner.data.output.records_writer import write_store as write_renders
+from refiner.data.output.records_writer import write_store as write_synthetic
 from refiner.eyes import EyeParameters
 from refiner.eyes.unityeyes_writer import rendered_records
-from refiner.gaze.bias_correction import save_centred
+from refiner.gaze.bias_correction import save_corrected
 from refiner.gaze.config import GazeConfiguration
 from refiner.gaze.data import LabelledPatches, load_patches
 from refiner.gaze.matching import draw_like, known_angles
@@ -49,15 +49,15 @@ from refiner.images.arrays import equalize
 from refiner.runs.folder import ESTIMATOR_FILE
 from refiner.training.loop import train
 
-Figures = dict[str, Any]
+Metrics = dict[str, Any]
 
 
 def perform(task: Task, place: Place) -> float:
     """Make a product, and note that it is done; gives the seconds it took."""
     start = time.perf_counter()
-    figures = STAGES[task.stage](task, place)
+    metrics = STAGES[task.stage](task, place)
     seconds = time.perf_counter() - start
-    write_done(task, place.out, figures, seconds)
+    write_done(task, place.out, metrics, seconds)
     shutil.rmtree(task.folder(place.out) / "run" / "checkpoints", ignore_errors=True)  # tens of megabytes
     return seconds
 
@@ -69,7 +69,7 @@ def _inputs(task: Task, place: Place) -> dict[str, Path]:
 # --- photographs ---------------------------------------------------------------------------------------------------
 
 
-def make_target(task: Task, place: Place) -> Figures:
+def make_target(task: Task, place: Place) -> Metrics:
     """All labelled images of the target, at the study's size; images without a gaze are left out."""
     dataset = open_dataset(place.target)
     height, width = task.settings["size"]
@@ -83,15 +83,15 @@ def make_target(task: Task, place: Place) -> Figures:
     return {"images": len(records)}
 
 
-def make_photographs(task: Task, place: Place) -> Figures:
+def make_real(task: Task, place: Place) -> Metrics:
     """Images of the target without their labels: what adaptation and calibration may see."""
-    photographs = _photographs(task, place)
-    records = [Record(name, image[0]) for name, image in zip(photographs.ids, photographs.images, strict=True)]
+    real = _real(task, place)
+    records = [Record(name, image[0]) for name, image in zip(real.ids, real.images, strict=True)]
     write_store(task.folder(place.out), records, source=place.target.name)
     return {"images": len(records)}
 
 
-def _photographs(task: Task, place: Place, *, head_pose: bool = False) -> LabelledPatches:
+def _real(task: Task, place: Place, *, head_pose: bool = False) -> LabelledPatches:
     """The part of the target that adaptation may see, or as many images of it as are asked for."""
     patches, numbers = _part(task, place, head_pose=head_pose)
     count = task.settings.get("count", len(numbers))
@@ -103,7 +103,7 @@ def _photographs(task: Task, place: Place, *, head_pose: bool = False) -> Labell
     return patches.take(numbers)
 
 
-def make_labelled(task: Task, place: Place) -> Figures:
+def make_labelled(task: Task, place: Place) -> Metrics:
     """Images of the target with their labels, to train the ceiling on."""
     patches, numbers = _part(task, place)
     columns = {name: patches.columns[name] for name in ("subject",) if name in patches.columns}
@@ -132,18 +132,18 @@ def _part(task: Task, place: Place, *, head_pose: bool = False) -> tuple[Labelle
 # --- renders -------------------------------------------------------------------------------------------------------
 
 
-def make_calibration(task: Task, place: Place) -> Figures:
+def make_calibration(task: Task, place: Place) -> Metrics:
     """The renderer's ranges, matched to photographs."""
     from refiner.eyes.calibration import calibrate
 
     base = EyeParameters.model_validate(task.settings["parameters"])
-    photographs = read_pixels(_inputs(task, place)["photographs"])
-    fit = calibrate(photographs, base, keep=task.settings["keep"])
+    real = read_pixels(_inputs(task, place)["real"])
+    fit = calibrate(real, base, keep=task.settings["keep"])
     write_text(task.folder(place.out) / PARAMETERS_FILE, fit.parameters.model_dump_json(indent=1) + "\n")
     return {"likeness": fit.likeness}
 
 
-def make_renders(task: Task, place: Place) -> Figures:
+def make_synthetic(task: Task, place: Place) -> Metrics:
     """Labelled eyes, equalised where the photographs are."""
     settings, folder = task.settings, task.folder(place.out)
     values = settings.get("parameters")
@@ -156,7 +156,7 @@ def make_renders(task: Task, place: Place) -> Figures:
         for record in rendered_records(parameters, end, seed=settings["seed"], size=(height, width), first=first):
             yield replace(record, image=equalize(record.image)) if settings["equalize"] else record
 
-    write_renders(
+    write_synthetic(
         folder / IMAGES_FILE,
         records,
         settings["count"],
@@ -168,28 +168,28 @@ def make_renders(task: Task, place: Place) -> Figures:
     return {}
 
 
-def make_drawn(task: Task, place: Place) -> Figures:
+def make_drawn(task: Task, place: Place) -> Metrics:
     """Renders whose gaze, and pose of the head where the estimator is told it, are like the photographs'."""
     inputs, seed = _inputs(task, place), task.settings["draw"]
     estimator = GazeEstimator.load(inputs["estimator"] / "run", device=place.device)
-    photographs = _photographs(task, place, head_pose=bool(estimator.head_pose))
-    renders = open_images(inputs["renders"])
+    real = _real(task, place, head_pose=bool(estimator.head_pose))
+    synthetic = open_images(inputs["synthetic"])
     taken = draw_like(
-        known_angles(estimator, *(read_label(inputs["renders"], name) for name in ("gaze", "head_pose"))),
-        known_angles(estimator, estimator.predict(photographs), photographs.head_pose),
+        known_angles(estimator, *(read_label(inputs["synthetic"], name) for name in ("gaze", "head_pose"))),
+        known_angles(estimator, estimator.predict(real), real.head_pose),
         numpy_generator(seed, "drawn"),
     )
-    write_store(task.folder(place.out), [renders.read(renders.ids[number]) for number in taken], source="renders")
+    write_store(task.folder(place.out), [synthetic.read(synthetic.ids[number]) for number in taken], source="synthetic")
     return {"images": len(taken)}
 
 
 # --- adaptation ----------------------------------------------------------------------------------------------------
 
 
-def make_refiner(task: Task, place: Place) -> Figures:
+def make_refiner(task: Task, place: Place) -> Metrics:
     """A refiner, in a run folder; goes on from its checkpoint."""
     inputs = _inputs(task, place)
-    data = {name: str((inputs[name] / IMAGES_FILE).resolve()) for name in ("renders", "photographs")}
+    data = {name: str((inputs[name] / IMAGES_FILE).resolve()) for name in ("synthetic", "real")}
     if "estimator" in inputs:
         data["estimator"] = str((inputs["estimator"] / "run").resolve())
     configuration = TrainingConfiguration.model_validate({**task.settings["configuration"], "data": data})
@@ -198,20 +198,20 @@ def make_refiner(task: Task, place: Place) -> Figures:
     return {"steps": configuration.total_steps}
 
 
-def make_refined(task: Task, place: Place) -> Figures:
+def make_refined(task: Task, place: Place) -> Metrics:
     """Renders through the refiner that was trained on them."""
     inputs = _inputs(task, place)
-    images = refined_images(read_pixels(inputs["renders"]), inputs["refiner"] / "run", device=place.device)
+    images = refined_images(read_pixels(inputs["synthetic"]), inputs["refiner"] / "run", device=place.device)
     _write_adapted(task, place, images)
     return {}
 
 
-def make_matched(task: Task, place: Place) -> Figures:
+def make_matched(task: Task, place: Place) -> Metrics:
     """Renders matched one by one to photographs."""
     inputs, settings = _inputs(task, place), task.settings
     images = matched_images(
-        read_pixels(inputs["renders"]),
-        read_pixels(inputs["photographs"]),
+        read_pixels(inputs["synthetic"]),
+        read_pixels(inputs["real"]),
         method=settings["method"],
         arguments=settings["arguments"],
         seed=settings["seed"],
@@ -223,10 +223,10 @@ def make_matched(task: Task, place: Place) -> Figures:
 def _write_adapted(task: Task, place: Place, images: Any) -> None:
     """Write the renders with other pixels, equalised again where everything is: test images are, too."""
     changed = equalized_images(images) if task.settings["equalize"] else images
-    write_changed(task.folder(place.out), _inputs(task, place)["renders"], changed)
+    write_changed(task.folder(place.out), _inputs(task, place)["synthetic"], changed)
 
 
-def make_permuted(task: Task, place: Place) -> Figures:
+def make_permuted(task: Task, place: Place) -> Metrics:
     """Images with each other's gaze, from which nothing can be learnt but the mean."""
     rng = numpy_generator(task.settings["seed"], "permuted-labels")
     write_permuted(task.folder(place.out), _inputs(task, place)["images"], rng)
@@ -236,7 +236,7 @@ def make_permuted(task: Task, place: Place) -> Figures:
 # --- estimator, scores, result -------------------------------------------------------------------------------------
 
 
-def make_estimator(task: Task, place: Place) -> Figures:
+def make_estimator(task: Task, place: Place) -> Metrics:
     """A gaze estimator, in a run folder; goes on from its checkpoint."""
     settings = task.settings["configuration"]
     images = (_inputs(task, place)["images"] / IMAGES_FILE).resolve()
@@ -246,37 +246,37 @@ def make_estimator(task: Task, place: Place) -> Figures:
     return {}
 
 
-def make_centred(task: Task, place: Place) -> Figures:
+def make_corrected(task: Task, place: Place) -> Metrics:
     """An estimator whose answers over photographs have the mean of the labels that it learnt from."""
     run = task.folder(place.out) / "run"
     run.mkdir(parents=True, exist_ok=True)
     file = load_estimator(_inputs(task, place)["estimator"] / "run")
     estimator = GazeEstimator(file, device=place.device)
-    answers = estimator.predict(_photographs(task, place, head_pose=bool(estimator.head_pose)))
-    return {"moved_degrees": np.degrees(save_centred(run / ESTIMATOR_FILE, file, answers)).tolist()}
+    answers = estimator.predict(_real(task, place, head_pose=bool(estimator.head_pose)))
+    return {"moved_degrees": np.degrees(save_corrected(run / ESTIMATOR_FILE, file, answers)).tolist()}
 
 
-def make_scores(task: Task, place: Place) -> Figures:
+def make_scores(task: Task, place: Place) -> Metrics:
     """Label-free scores of adapted renders."""
     inputs = _inputs(task, place)
-    renders, adapted, photographs = (read_pixels(inputs[name]) for name in ("renders", "adapted", "photographs"))
-    scores = measure_scores(renders, adapted, photographs, read_label(inputs["renders"], "pupil"), **task.settings)
+    synthetic, adapted, real = (read_pixels(inputs[name]) for name in ("synthetic", "adapted", "real"))
+    scores = measure_scores(synthetic, adapted, real, read_label(inputs["synthetic"], "pupil"), **task.settings)
     return asdict(scores)
 
 
-STAGES: dict[str, Callable[[Task, Place], Figures]] = {
+STAGES: dict[str, Callable[[Task, Place], Metrics]] = {
     "target": make_target,
-    "photographs": make_photographs,
+    "real": make_real,
     "labelled": make_labelled,
     "calibration": make_calibration,
-    "renders": make_renders,
+    "synthetic": make_synthetic,
     "drawn": make_drawn,
     "refiner": make_refiner,
     "refined": make_refined,
     "matched": make_matched,
     "permuted": make_permuted,
     "estimator": make_estimator,
-    "centred": make_centred,
+    "centred": make_corrected,
     "scores": make_scores,
     "result": write_result,
 }

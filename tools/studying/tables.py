@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from studying.outcomes import Choice, Outcome, Results, figures
+from studying.outcomes import Choice, Outcome, Results, metrics
 from studying.proxies import Proxy, measured_proxies
 
 from refiner.metrics.intervals import Interval, seed_interval
@@ -37,12 +37,12 @@ def all_tables(outcome: Outcome) -> Iterator[tuple[str, str]]:
 
 def error_table(outcome: Outcome, protocol: str) -> str:
     """All arms, over all test images."""
-    head = ["arm", "seeds", "error, °", "median, °", "within 5°", "within 10°", "bias removed, °"]
+    head = ["variant", "seeds", "error, °", "median, °", "within 5°", "within 10°", "bias removed, °"]
     head += ["bias pitch / yaw, °", "correlation pitch / yaw"]
     rows = []
-    for arm in outcome.arms_of(protocol):
-        results = outcome.of(arm, protocol)
-        row = [_title(outcome, arm), str(len(results) or NOT_RUN)]
+    for variant in outcome.variants_of(protocol):
+        results = outcome.of(variant, protocol)
+        row = [_title(outcome, variant), str(len(results) or NOT_RUN)]
         if results:
             row += [
                 str(seed_interval([result["error"]["mean"] for result in results.values()])),
@@ -65,32 +65,44 @@ def error_table(outcome: Outcome, protocol: str) -> str:
 
 def difference_table(outcome: Outcome, protocol: str, part: str | None = None) -> str:
     """Arms against those that they are compared with, paired by seed, on all test images or a slice."""
-    head = ("arm", "against", "pairs", "difference, °", "share", "verdict", "bias removed: difference, °", "verdict")
+    head = (
+        "variant",
+        "against",
+        "pairs",
+        "difference, °",
+        "share",
+        "verdict",
+        "bias removed: difference, °",
+        "verdict",
+    )
     rows = []
-    for arm in outcome.arms_of(protocol):
-        for other in outcome.arms[arm]["against"]:
-            if other == arm or other not in outcome.arms_of(protocol):
+    for variant in outcome.variants_of(protocol):
+        for other in outcome.variants[variant]["against"]:
+            if other == variant or other not in outcome.variants_of(protocol):
                 continue
-            difference = outcome.difference(arm, other, protocol, part)
-            unbiased = outcome.difference(arm, other, protocol, part, unbiased=True)
+            difference = outcome.difference(variant, other, protocol, part)
+            unbiased = outcome.difference(variant, other, protocol, part, unbiased=True)
             if difference is None or unbiased is None:
                 continue  # the table of errors says what was not run
             cells = [str(difference.seeds), str(difference.degrees), f"{difference.share:+.0%}", difference.verdict]
             cells += [str(unbiased.degrees), unbiased.verdict]
-            rows.append([f"`{arm}`", f"`{other}`", *cells])
+            rows.append([f"`{variant}`", f"`{other}`", *cells])
     return _markdown(head, rows)
 
 
 def slice_table(outcome: Outcome, protocol: str) -> str:
     """Error and correlations on each part of the test images."""
-    head = ["arm", *(f"{part}: {what}" for part in outcome.slices for what in ("error, °", "correlation pitch / yaw"))]
+    head = [
+        "variant",
+        *(f"{part}: {what}" for part in outcome.slices for what in ("error, °", "correlation pitch / yaw")),
+    ]
     rows = []
-    for arm in filter(lambda name: outcome.of(name, protocol), outcome.arms_of(protocol)):
-        row = [f"`{arm}`"]
+    for variant in filter(lambda name: outcome.of(name, protocol), outcome.variants_of(protocol)):
+        row = [f"`{variant}`"]
         for part in outcome.slices:
-            errors = outcome.errors(arm, protocol, part)
+            errors = outcome.errors(variant, protocol, part)
             row += [str(seed_interval(list(errors.values()))) if errors else NOT_RUN]
-            results = {seed: found for seed, r in outcome.of(arm, protocol).items() if (found := figures(r, part))}
+            results = {seed: found for seed, r in outcome.of(variant, protocol).items() if (found := metrics(r, part))}
             row += [_pair(results, lambda result: result["correlation"], "{:.2f}") if results else ""]
         rows.append(row)
     means = [outcome.baseline(protocol, "test_mean_error", part) for part in outcome.slices]
@@ -100,31 +112,31 @@ def slice_table(outcome: Outcome, protocol: str) -> str:
 
 def score_table(outcome: Outcome, protocol: str) -> str:
     """What is said of adapted renders without a label of any photograph, beside the error."""
-    head = ("arm", "told from photographs", "pupil drift x / y, px", "pupil drift, length, px")
+    head = ("variant", "told from photographs", "pupil drift x / y, px", "pupil drift, length, px")
     head += ("distance to photographs", "estimators disagree by, °", "error, °")
     rows = []
-    for arm in outcome.arms_of(protocol):
-        results = {seed: found["scores"] for seed, found in outcome.of(arm, protocol).items() if found["scores"]}
+    for variant in outcome.variants_of(protocol):
+        results = {seed: found["scores"] for seed, found in outcome.of(variant, protocol).items() if found["scores"]}
         if not results:
             continue  # it was not run, or has no renders
-        row = [f"`{arm}`", f"{_mean(results, lambda scores: scores['told_apart']):.0%}"]
+        row = [f"`{variant}`", f"{_mean(results, lambda scores: scores['c2st_accuracy']):.0%}"]
         row.append(_pair(results, lambda scores: scores["drift"] or (None, None), "{:+.2f}"))
         row.append(_number(_mean(results, lambda scores: scores["drift_distance"])))
         row.append(_number(_mean(results, lambda scores: scores.get("distance")), "{:.0f}"))
-        row.append(_number(outcome.disagreement(arm, protocol)))
-        rows.append([*row, str(seed_interval(list(outcome.errors(arm, protocol).values())))])
+        row.append(_number(outcome.disagreement(variant, protocol)))
+        rows.append([*row, str(seed_interval(list(outcome.errors(variant, protocol).values())))])
     return _markdown(head, rows)
 
 
 def cost_table(outcome: Outcome, protocol: str) -> str:
     """What a result takes when nothing is there yet, on one core; several arms share renders, refiners and scores."""
-    head = ("arm", "adaptation, s", "estimators, s", "all stages, s")
+    head = ("variant", "adaptation, s", "estimators, s", "all stages, s")
     rows = []
-    for arm in outcome.arms_of(protocol):
-        results = [result["seconds"] for result in outcome.of(arm, protocol).values()]
+    for variant in outcome.variants_of(protocol):
+        results = [result["seconds"] for result in outcome.of(variant, protocol).values()]
         if results:
             parts = [_median_seconds(results, stages) for stages in (ADAPTING, ("estimator",), None)]
-            rows.append([f"`{arm}`", *parts])
+            rows.append([f"`{variant}`", *parts])
     return _markdown(head, rows)
 
 
@@ -137,8 +149,8 @@ def _median_seconds(results: Sequence[dict[str, float]], stages: Sequence[str] |
 
 def proxy_table(proxies: Sequence[Proxy]) -> str:
     """How well scores order the arms by their error."""
-    head = ("lower is better", "arms", "rank correlation with the error")
-    return _markdown(head, [[name, str(arms), str(value)] for name, arms, value in proxies])
+    head = ("lower is better", "variants", "rank correlation with the error")
+    return _markdown(head, [[name, str(variants), str(value)] for name, variants, value in proxies])
 
 
 def choice_table(choices: Sequence[Choice]) -> str:
@@ -153,14 +165,12 @@ def choice_table(choices: Sequence[Choice]) -> str:
 
 def photograph_table(outcome: Outcome, protocol: str) -> str:
     """Error by the number of photographs that the arm knows."""
-    head = ("photographs", "arm", "seeds", "error, °")
+    head = ("real", "variant", "seeds", "error, °")
     rows = []
     for names in outcome.curves(protocol):
         for name in names:
             results, errors = outcome.of(name, protocol), outcome.errors(name, protocol)
-            known = outcome.arms[name]["photographs"] or max(
-                (r["photographs"] for r in results.values()), default="all"
-            )
+            known = outcome.variants[name]["real"] or max((r["real"] for r in results.values()), default="all")
             interval = str(seed_interval(list(errors.values()))) if errors else NOT_RUN
             rows.append([str(known), f"`{name}`", str(len(errors)), interval])
     return _markdown(head, rows)
@@ -170,14 +180,15 @@ def probe_table(probe: dict[str, Any]) -> str:
     """Of ``tools/fgsm.py``: the error of each arm's estimators where pixels move against them."""
     levels = [str(level) for level in probe["levels"]]
     rows = [
-        [f"`{arm}`", *(str(Interval(**errors[level])) for level in levels)] for arm, errors in probe["errors"].items()
+        [f"`{variant}`", *(str(Interval(**errors[level])) for level in levels)]
+        for variant, errors in probe["errors"].items()
     ]
-    return _markdown(["arm", *(f"by {level} levels, °" for level in levels)], rows)
+    return _markdown(["variant", *(f"by {level} levels, °" for level in levels)], rows)
 
 
-def _title(outcome: Outcome, arm: str) -> str:
-    about = outcome.arms[arm]["about"]
-    return f"`{arm}`: {about}" if about else f"`{arm}`"
+def _title(outcome: Outcome, variant: str) -> str:
+    about = outcome.variants[variant]["about"]
+    return f"`{variant}`: {about}" if about else f"`{variant}`"
 
 
 def _mean(results: Results, value: Callable[[dict[str, Any]], Any]) -> Any:

@@ -82,9 +82,9 @@ def read_done(task: Task, out: Path) -> dict[str, Any] | None:
     return done if isinstance(done, dict) else None
 
 
-def write_done(task: Task, out: Path, figures: dict[str, Any], seconds: float) -> None:
+def write_done(task: Task, out: Path, metrics: dict[str, Any], seconds: float) -> None:
     """Finish a product."""
-    note = {"name": task.name, "seconds": round(seconds, 2), "settings": task.settings, **figures}
+    note = {"name": task.name, "seconds": round(seconds, 2), "settings": task.settings, **metrics}
     write_text(task.folder(out) / DONE_FILE, json.dumps(note, indent=1) + "\n")
 
 

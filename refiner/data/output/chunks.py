@@ -42,11 +42,11 @@ class Line(NamedTuple):
     reason: str = ""
 
 
-class PartFiles(NamedTuple):
+class ChunkFiles(NamedTuple):
     """Where one part goes.
 
     Attributes:
-        lines, images: of :class:`Parts`.
+        lines, images: of :class:`Chunks`.
         folder: where image files go; None gathers the images in ``images``.
     """
 
@@ -55,7 +55,7 @@ class PartFiles(NamedTuple):
     folder: Path | None
 
 
-class Parts:
+class Chunks:
     """The parts of one batch, in a folder of their own.
 
     Args:
@@ -96,9 +96,9 @@ class Parts:
         """The images of a part of a store."""
         return self.folder / f"{number:06d}.h5"
 
-    def files(self, number: int, folder: Path | None) -> PartFiles:
-        """Where part ``number`` goes; ``folder`` as in :class:`PartFiles`."""
-        return PartFiles(self.lines_path(number), self.images_path(number), folder)
+    def files(self, number: int, folder: Path | None) -> ChunkFiles:
+        """Where part ``number`` goes; ``folder`` as in :class:`ChunkFiles`."""
+        return ChunkFiles(self.lines_path(number), self.images_path(number), folder)
 
     def lines(self) -> Iterator[Line]:
         """What became of all samples, in order, read as they are asked for."""
@@ -131,8 +131,8 @@ def write_lines(path: Path, lines: Iterable[Line]) -> None:
             stream.write(json.dumps(row).encode() + b"\n")
 
 
-def write_part(
-    files: PartFiles, samples: Iterable[tuple[str, str, Callable[[], Record]]], *, stop_on_error: bool = False
+def write_chunk(
+    files: ChunkFiles, samples: Iterable[tuple[str, str, Callable[[], Record]]], *, stop_on_error: bool = False
 ) -> list[Line]:
     """Make one part.
 

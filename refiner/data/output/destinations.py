@@ -15,7 +15,7 @@ from refiner.core.errors import OutputError
 from refiner.core.files import check_apart, read_regular, remove_file
 from refiner.core.parallel.shards import Shard
 from refiner.data.labels.tables import LABELS_FILE, REJECTED_COLUMNS, REJECTED_FILE, write_rejected, write_table
-from refiner.data.output.chunks import Parts
+from refiner.data.output.chunks import Chunks
 from refiner.data.output.folder import (
     SHARDS_FOLDER,
     STATE_FOLDER,
@@ -40,7 +40,7 @@ def rejects_list(place: Path) -> Path:
     return place.with_suffix(f".{REJECTED_FILE}") if is_store_name(place) else place / REJECTED_FILE
 
 
-class Target(Protocol):
+class Destination(Protocol):
     """The place a conversion writes to, locked against other processes.
 
     Attributes:
@@ -48,7 +48,7 @@ class Target(Protocol):
         images_folder: where a part writes image files; None where it writes stores.
     """
 
-    parts_folder: Path
+    chunks_folder: Path
     images_folder: Path | None
 
     def finished(self, job: str) -> str | None:
@@ -68,24 +68,24 @@ class Target(Protocol):
             OutputError: something would be.
         """
 
-    def finish(self, parts: Parts, job: str, summary: str) -> None:
+    def finish(self, parts: Chunks, job: str, summary: str) -> None:
         """Bring the parts together and remove them."""
 
 
 @contextlib.contextmanager
-def open_folder(source: Path, root: Path, *, grey: bool, overwrite: bool) -> Iterator["FolderTarget"]:
+def open_folder(source: Path, root: Path, *, grey: bool, overwrite: bool) -> Iterator["FolderDestination"]:
     """Open a folder to convert into; see :func:`refiner.data.output.folder.open_output`."""
     with open_output(source, root, job="", overwrite=overwrite) as output:
-        yield FolderTarget(output, grey=grey)
+        yield FolderDestination(output, grey=grey)
 
 
-class FolderTarget:
-    """A folder of lossless images with ``labels.csv``; see :class:`Target`."""
+class FolderDestination:
+    """A folder of lossless images with ``labels.csv``; see :class:`Destination`."""
 
     def __init__(self, output: OutputFolder, *, grey: bool) -> None:
         self.output, self.grey = output, grey
         self.images_folder: Path | None = output.root
-        self.parts_folder = output.root / STATE_FOLDER / "parts"
+        self.chunks_folder = output.root / STATE_FOLDER / "parts"
 
     def finished(self, job: str) -> str | None:
         """The summary of the same job, when all its files are still there."""
@@ -98,7 +98,7 @@ class FolderTarget:
         except (OSError, ValueError, TypeError, KeyError, RecursionError):
             return None
         self.output.rejected_stands = True
-        shutil.rmtree(self.parts_folder, ignore_errors=True)  # a run was killed while it removed them
+        shutil.rmtree(self.chunks_folder, ignore_errors=True)  # a run was killed while it removed them
         return summary
 
     def names(self, ids: Sequence[str]) -> Sequence[str]:
@@ -116,7 +116,7 @@ class FolderTarget:
         for stale in (f"{STATE_FOLDER}/{DONE_FILE}", LABELS_FILE):
             remove_file(self.output.root / stale)
 
-    def finish(self, parts: Parts, job: str, summary: str) -> None:
+    def finish(self, parts: Chunks, job: str, summary: str) -> None:
         """Write ``labels.csv`` and the rejects, and remove what older conversions left here."""
         columns = dict.fromkeys(column for line in parts.lines() for column in line.cells)
         made = {line.name for line in parts.lines() if line.name}
@@ -143,7 +143,7 @@ def _lossless_name(sample: str, *, grey: bool) -> str:
 @contextlib.contextmanager
 def open_store(
     source: Path | None, path: Path, *, attributes: Mapping[str, str], overwrite: bool, shard: Shard | None = None
-) -> Iterator["StoreTarget"]:
+) -> Iterator["StoreDestination"]:
     """Open a store to write, alone, or beside other shards; ``source`` is what is read for it, if anything.
 
     Raises:
@@ -157,7 +157,7 @@ def open_store(
     refusal = f"{path}: another process is writing it; wait for it, or choose another name"
     with locked_output(state, refusal, shard):
         try:
-            yield StoreTarget(path, state / "parts", attributes=attributes, overwrite=overwrite)
+            yield StoreDestination(path, state / "parts", attributes=attributes, overwrite=overwrite)
         finally:
             if shard is None and not (state / "parts").exists():
                 shutil.rmtree(state / SHARDS_FOLDER, ignore_errors=True)
@@ -166,13 +166,13 @@ def open_store(
                     state.rmdir()
 
 
-class StoreTarget:
-    """A store of our own; see :class:`Target`."""
+class StoreDestination:
+    """A store of our own; see :class:`Destination`."""
 
     images_folder: Path | None = None
 
-    def __init__(self, path: Path, parts_folder: Path, *, attributes: Mapping[str, str], overwrite: bool) -> None:
-        self.path, self.parts_folder = path, parts_folder
+    def __init__(self, path: Path, chunks_folder: Path, *, attributes: Mapping[str, str], overwrite: bool) -> None:
+        self.path, self.chunks_folder = path, chunks_folder
         self.attributes, self.overwrite = attributes, overwrite
         self.rejected_path = rejects_list(path)
 
@@ -184,7 +184,7 @@ class StoreTarget:
             with h5py.File(self.path, "r") as file:
                 if str(file.attrs.get("job")) == job:
                     summary = str(file.attrs["summary"])
-                    shutil.rmtree(self.parts_folder, ignore_errors=True)  # a run was killed while it removed them
+                    shutil.rmtree(self.chunks_folder, ignore_errors=True)  # a run was killed while it removed them
                     return summary
         except (OSError, RuntimeError, KeyError):
             pass
@@ -208,7 +208,7 @@ class StoreTarget:
                 "store, or replace it with --overwrite"
             )
 
-    def finish(self, parts: Parts, job: str, summary: str) -> None:
+    def finish(self, parts: Chunks, job: str, summary: str) -> None:
         """Join the parts into one file, move it into place, and list the rejects beside it."""
         rejected = [(line.source, "read", line.reason) for line in parts.lines() if line.reason]
         if rejected:
@@ -221,7 +221,7 @@ class StoreTarget:
                 self._join(parts, ImageKind.parse(kind), {**self.attributes, "job": job, "summary": summary})
         parts.remove()
 
-    def _join(self, parts: Parts, kind: ImageKind, attributes: Mapping[str, str]) -> None:
+    def _join(self, parts: Chunks, kind: ImageKind, attributes: Mapping[str, str]) -> None:
         suffixes = Counter(PurePosixPath(line.source).suffix.lower() for line in parts.lines() if line.name)
         columns = find_columns(line.cells for line in parts.lines() if line.name)
         temporary = parts.folder / "store.h5"

@@ -9,14 +9,14 @@ from typing import Any
 from refiner.core.errors import OutputError
 from refiner.data.labels.records import Labels, Record
 from refiner.data.labels.tables import LABELS_FILE, write_labels
-from refiner.data.output.chunks import Parts, fingerprint, write_part
+from refiner.data.output.chunks import Chunks, fingerprint, write_chunk
 from refiner.data.output.destinations import open_store
 from refiner.images.io import write_image
 
 CHUNK = 256
 """Images rendered between two writes."""
 
-PART = 1024
+CHUNK = 1024
 """Images in a part of a store: what a kill costs."""
 
 Report = Callable[[int, int], None]
@@ -59,14 +59,14 @@ def write_store(
         if target.finished(fingerprint(job)) is not None:
             report(count, count)
             return
-        parts = Parts(target.parts_folder, job=fingerprint(job), count=-(-count // PART))
+        parts = Chunks(target.chunks_folder, job=fingerprint(job), count=-(-count // CHUNK))
         unfinished = set(parts.unfinished())
         report(0, count)
         for number in range(parts.count):
-            end = min((number + 1) * PART, count)
+            end = min((number + 1) * CHUNK, count)
             if number in unfinished:
-                samples = ((r.id, r.id, partial(_given, r)) for r in records(number * PART, end))
-                write_part(parts.files(number, None), samples)
+                samples = ((r.id, r.id, partial(_given, r)) for r in records(number * CHUNK, end))
+                write_chunk(parts.files(number, None), samples)
             report(end, count)
         target.finish(parts, fingerprint(job), "")
 

@@ -16,13 +16,13 @@ from refiner.core.rng import derived_seed
 from refiner.losses.patch_nce import PLACES, ContrastHeads, contrastive_loss
 from refiner.models.refiner import RefinerNetwork
 from refiner.training.methods.build import Player, make_optimizer
-from refiner.training.methods.simgan import Figures, Game
+from refiner.training.methods.simgan import Metrics, SimGAN
 
 
-class ContrastGame(Game):
-    """The game with contrast; see :class:`refiner.training.methods.simgan.Game`."""
+class CUT(SimGAN):
+    """The game with contrast; see :class:`refiner.training.methods.simgan.SimGAN`."""
 
-    needs_photographs = True
+    needs_real = True
 
     def __init__(self, configuration: TrainingConfiguration, **options: Any) -> None:
         super().__init__(configuration, **options)
@@ -32,9 +32,9 @@ class ContrastGame(Game):
         heads = heads.to(self.processes.device)
         self.heads = Player(heads, make_optimizer(heads, configuration.refiner_optimizer))
 
-    def tie(
+    def extra_losses(
         self, refined: Tensor, synthetic: Tensor, real: Tensor | None, generator: torch.Generator
-    ) -> tuple[Tensor, Figures]:
+    ) -> tuple[Tensor, Metrics]:
         """Contrast between renders and refined images, and between photographs and what refining makes of them."""
         assert real is not None
         refiner = self.refiner

@@ -14,27 +14,29 @@ from torch import Tensor
 
 from refiner.config.training import TrainingConfiguration
 from refiner.training.methods.build import Player
-from refiner.training.methods.simgan import Figures, Game
+from refiner.training.methods.simgan import Metrics, SimGAN
 
 IDENTITY = 0.5
 """Weight of the identity loss, as a share of the cycle's."""
 
 
-class CycleGame(Game):
-    """Both directions; see :class:`refiner.training.methods.simgan.Game`."""
+class CycleGAN(SimGAN):
+    """Both directions; see :class:`refiner.training.methods.simgan.SimGAN`."""
 
-    needs_photographs = True
+    needs_real = True
 
     def __init__(self, configuration: TrainingConfiguration, **options: Any) -> None:
         super().__init__(configuration, **options)
         untold = configuration.discriminator.model_copy(update={"condition": "none"})
         plain = {"ema_decay": 0.0, "discriminator": untold, "self_regularization": "pixels"}  # it has no estimator
         back = configuration.model_copy(update=plain)
-        self.back = Game(back, device=self.device, precision=self.precision, processes=self.processes, purpose="back, ")
+        self.back = SimGAN(
+            back, device=self.device, precision=self.precision, processes=self.processes, purpose="back, "
+        )
 
-    def tie(
+    def extra_losses(
         self, refined: Tensor, synthetic: Tensor, real: Tensor | None, generator: torch.Generator
-    ) -> tuple[Tensor, Figures]:
+    ) -> tuple[Tensor, Metrics]:
         """The cycle, both ways round, what each leaves of the other domain, and the wish of the way back to fool."""
         assert real is not None
         back = self.back
@@ -44,7 +46,7 @@ class CycleGame(Game):
         terms = {
             "cycle": torch.stack([(there - here).abs().mean() for there, here in apart]).sum(),
             "identity": torch.stack([(there - here).abs().mean() for there, here in same]).sum(),
-            "adversarial_back": back.fooling(rendered, generator),
+            "adversarial_back": back.adversarial_loss(rendered, generator),
         }
         weight = self.configuration.correspondence_weight
         return weight * (terms["cycle"] + IDENTITY * terms["identity"]) + terms["adversarial_back"], terms
@@ -62,11 +64,11 @@ class CycleGame(Game):
         *,
         penalize: bool = True,
         gaze: Tensor | None = None,
-    ) -> Figures:
+    ) -> Metrics:
         """One step of each discriminator; the one of the way back is told no gaze."""
-        figures = super().update_discriminator(synthetic, real, generator, penalize=penalize, gaze=gaze)
+        metrics = super().update_discriminator(synthetic, real, generator, penalize=penalize, gaze=gaze)
         back = self.back.update_discriminator(real, synthetic, generator, penalize=penalize)
-        return figures | {"discriminator_loss_back": back["discriminator_loss"]}
+        return metrics | {"discriminator_loss_back": back["discriminator_loss"]}
 
     def state_dict(self) -> dict[str, Any]:
         """Of both games."""

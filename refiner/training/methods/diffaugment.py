@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from refiner.core.rng import Rows
+from refiner.core.rng import BatchSlice
 from refiner.images.blur import blur as blur_images
 
 _SHARP = 0.05
@@ -33,7 +33,7 @@ def augment(
     brightness: float = 0.0,
     contrast: float = 0.0,
     blur: float = 0.0,
-    rows: Rows | None = None,
+    rows: BatchSlice | None = None,
 ) -> Tensor:
     """Change each image at random: sharpness, brightness, contrast, place, and a rectangle cut out, in this order.
 
@@ -52,7 +52,7 @@ def augment(
         The same shape, beyond [-1, 1] where brightness or contrast lead there; ``images`` itself when every
         strength is 0.
     """
-    rows = rows or Rows(0, len(images), len(images))
+    rows = rows or BatchSlice(0, len(images), len(images))
     batch, own = rows.batch, rows.slice
     if blur:
         deviations = (blur * torch.rand(batch, generator=generator)[own]).clamp(min=_SHARP)

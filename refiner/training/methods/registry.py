@@ -3,14 +3,14 @@
 from typing import Any
 
 from refiner.config.training import TrainingConfiguration
-from refiner.training.methods.cut import ContrastGame
-from refiner.training.methods.cyclegan import CycleGame
-from refiner.training.methods.simgan import Game
+from refiner.training.methods.cut import CUT
+from refiner.training.methods.cyclegan import CycleGAN
+from refiner.training.methods.simgan import SimGAN
 
-GAMES: dict[str, type[Game]] = {"none": Game, "cycle": CycleGame, "contrast": ContrastGame}
+METHODS: dict[str, type[SimGAN]] = {"none": SimGAN, "cycle": CycleGAN, "contrast": CUT}
 """By the correspondence that a configuration names."""
 
 
-def open_game(configuration: TrainingConfiguration, **options: Any) -> Game:
-    """The game of a configuration; see :class:`refiner.training.methods.simgan.Game` for the options."""
-    return GAMES[configuration.correspondence](configuration, **options)
+def build_method(configuration: TrainingConfiguration, **options: Any) -> SimGAN:
+    """The game of a configuration; see :class:`refiner.training.methods.simgan.SimGAN` for the options."""
+    return METHODS[configuration.correspondence](configuration, **options)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from refiner.config.training import TrainingConfiguration
 from refiner.core.errors import RunError, TrainingError
-from refiner.core.rng import Rows
+from refiner.core.rng import BatchSlice
 from refiner.losses.adversarial import OBJECTIVES
 from refiner.losses.motion import motion_loss
 from refiner.losses.penalties import gradient_penalty, r1_penalty
@@ -23,7 +23,7 @@ from refiner.losses.self_regularization import SELF_REGULARIZATIONS, consistency
 from refiner.models.refiner import RefinerNetwork
 from refiner.models.refiner_file import RefinerFile, save_refiner
 from refiner.runs.distributed import Processes
-from refiner.runs.health import discriminator_figures, refiner_figures
+from refiner.runs.health import discriminator_metrics, refiner_metrics
 from refiner.training.methods.build import CONDITIONS, Player, architecture, build_networks, make_optimizer
 from refiner.training.methods.diffaugment import augment
 from refiner.training.methods.image_history import ImageHistory
@@ -32,11 +32,11 @@ from refiner.training.task_network import TaskNetwork
 LARGEST_GAZE = 0.5
 """In radians; what is 1 to a discriminator that is told it."""
 
-Figures = dict[str, Tensor]
+Metrics = dict[str, Tensor]
 """Scalars that one update measured, by name."""
 
 
-class Game:
+class SimGAN:
     """Both networks and everything that moves them.
 
     Args:
@@ -48,7 +48,7 @@ class Game:
         purpose: of its networks, where there are two games: their first weights differ by it.
     """
 
-    needs_photographs = False
+    needs_real = False
     """Whether the refiner's updates look at photographs, too."""
 
     def __init__(
@@ -89,7 +89,7 @@ class Game:
         real: Tensor | None = None,
         gaze: Tensor | None = None,
         mask: Tensor | None = None,
-    ) -> Figures:
+    ) -> Metrics:
         """One step of the refiner: fool the discriminator and stay near the render, or only the latter.
 
         Near in pixels (or features), and beside an adversary also in place and in the answers of the task network.
@@ -114,9 +114,11 @@ class Game:
             # Pre-training keeps lambda, as equation 3 has it: plain SGD feels the scale.
             loss = regularization * (self.configuration.self_regularization_weight or float(not adversarial))
             if adversarial:
-                terms["adversarial"] = self.fooling(refined, generator, gaze)
+                terms["adversarial"] = self.adversarial_loss(refined, generator, gaze)
                 loss = loss + terms["adversarial"]
-                tied, ties = self.tie(refined, synthetic, None if real is None else self._place(real), generator)
+                tied, ties = self.extra_losses(
+                    refined, synthetic, None if real is None else self._place(real), generator
+                )
                 loss, terms = loss + tied, terms | ties
         if adversarial and self.task is not None:  # in fp32: small differences of angles
             terms["consistency"] = consistency_loss(refined.float(), synthetic, self.task)
@@ -127,7 +129,7 @@ class Game:
         partners = self.partners if adversarial else ()
         terms = self._descend(loss, terms, Player(self.refiner, self.refiner_optimizer), *partners)
         self._update_average()
-        return terms | refiner_figures(*map(self.processes.gather, (synthetic, refined)))
+        return terms | refiner_metrics(*map(self.processes.gather, (synthetic, refined)))
 
     def update_discriminator(
         self,
@@ -137,7 +139,7 @@ class Game:
         *,
         penalize: bool = True,
         gaze: Tensor | None = None,
-    ) -> Figures:
+    ) -> Metrics:
         """One step of the discriminator on refined images, fresh and of the history, and on photographs.
 
         Args:
@@ -174,9 +176,9 @@ class Game:
         terms = self._descend(loss, terms, Player(self.discriminator, self.discriminator_optimizer))
         # The monitors look at fresh images alone: the history is easier to tell.
         refined_logits, real_logits = map(self.processes.gather, (refined_logits, real_logits))
-        return terms | discriminator_figures(refined_logits[: rows.batch - rows.batch // 2], real_logits)
+        return terms | discriminator_metrics(refined_logits[: rows.batch - rows.batch // 2], real_logits)
 
-    def fooling(self, refined: Tensor, generator: torch.Generator, gaze: Tensor | None = None) -> Tensor:
+    def adversarial_loss(self, refined: Tensor, generator: torch.Generator, gaze: Tensor | None = None) -> Tensor:
         """What the refiner loses where the discriminator tells its images; the discriminator stands still."""
         self.discriminator.requires_grad_(False).eval()  # differentiable, but frozen, spectral norms too
         seen = self._told(self._augment(refined, generator), gaze)
@@ -184,9 +186,9 @@ class Game:
         self.discriminator.requires_grad_(True).train()
         return loss
 
-    def tie(
+    def extra_losses(
         self, refined: Tensor, synthetic: Tensor, real: Tensor | None, generator: torch.Generator
-    ) -> tuple[Tensor, Figures]:
+    ) -> tuple[Tensor, Metrics]:
         """What else ties refined images to their renders, weighed, and its terms: nothing here, for rivals to fill."""
         return refined.new_zeros(()), {}
 
@@ -219,14 +221,14 @@ class Game:
         planes = (gaze.to(images) / LARGEST_GAZE)[:, :, None, None]
         return torch.cat([images, planes.expand(-1, -1, *images.shape[2:])], dim=1)
 
-    def _rows(self, count: int) -> Rows:
+    def _rows(self, count: int) -> BatchSlice:
         """Which of the batch this process has."""
         return self.processes.rows(count * self.processes.count)
 
     def _place(self, images: Tensor) -> Tensor:
         return images.to(self.processes.device, memory_format=torch.channels_last)
 
-    def _descend(self, loss: Tensor, terms: Figures, *players: Player) -> Figures:
+    def _descend(self, loss: Tensor, terms: Metrics, *players: Player) -> Metrics:
         """One step of each player; the terms of the loss, as the means over processes that they are."""
         total, *means = self.processes.mean(torch.stack([loss, *terms.values()]))
         terms = dict(zip(terms, means, strict=True))

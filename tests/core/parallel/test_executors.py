@@ -167,7 +167,7 @@ def alive(pid: int) -> bool:
 def test_shards_and_a_run_that_gathers_make_the_bytes_of_one_run(
     place: Path, tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("refiner.inference.store.PART", 16)
+    monkeypatch.setattr("refiner.inference.store.CHUNK", 16)
     out = tmp_path / f"out{suffix}"
     shares = [refine(place, f"in{suffix}", out, shard=Shard(number, 3)) for number in (1, 3, 2)]
     assert sum(share.refined for share in shares) == COUNT

@@ -45,11 +45,11 @@ def shifting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, eyes: Path) -> Pat
     save_refiner(tmp_path / "r", RefinerNetwork(RefinerArchitecture(**architecture)), training={})
     moved = [read_image(eyes / f"{number:06d}.png").tobytes() for number in MOVED]
 
-    def refine_planes(_: Refiner, planes: Any) -> np.ndarray:
+    def refine_batch(_: Refiner, planes: Any) -> np.ndarray:
         levels = [np.rint((plane + 1) * 127.5).astype(np.uint8) for plane in planes]
         return np.stack([np.roll(p, 2, axis=1) if v.tobytes() in moved else p for p, v in zip(planes, levels)])
 
-    monkeypatch.setattr(Refiner, "refine_planes", refine_planes)
+    monkeypatch.setattr(Refiner, "refine_batch", refine_batch)
     return tmp_path / "r"
 
 
@@ -199,8 +199,8 @@ def planted() -> dict[str, tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     batch = render_eyes(EyeParameters(images_per_person=1), range(300), seed=171)
-    renders, pupils = batch.images, batch.pupil
-    refined = Refiner.load("demo", device="cpu")(renders)
+    synthetic, pupils = batch.images, batch.pupil
+    refined = Refiner.load("demo", device="cpu")(synthetic)
     torch.set_num_threads(threads)
     rows, columns = torch.arange(36).view(-1, 1), torch.arange(60)
     near = torch.hypot(columns - pupils[:, 0].view(-1, 1, 1), rows - pupils[:, 1].view(-1, 1, 1))[:, None] < 7
@@ -211,7 +211,7 @@ def planted() -> dict[str, tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
         "swapped": refined.roll(1, dims=0),
         "collapsed": refined[:1].expand_as(refined),
     }
-    return {name: (renders, images, pupils[:, None]) for name, images in cases.items()}
+    return {name: (synthetic, images, pupils[:, None]) for name, images in cases.items()}
 
 
 @pytest.mark.parametrize("labelled", [True, False])
@@ -219,8 +219,8 @@ def planted() -> dict[str, tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
 def test_what_breaks_labels_scores_above_what_does_not(planted: dict, name: str, labelled: bool) -> None:
     """Area under the ROC curve: the share of pairs in which the broken label scores higher."""
     good, bad = (
-        score_drift(renders, images, points=points if labelled else None).scores
-        for renders, images, points in (planted["good"], planted[name])
+        score_drift(synthetic, images, points=points if labelled else None).scores
+        for synthetic, images, points in (planted["good"], planted[name])
     )
     assert (bad[:, None] > good).mean() > (0.9 if name == "erased" and not labelled else 0.98)
 

@@ -15,8 +15,8 @@ from refiner.core.errors import ImageError, OutputError
 from refiner.data.convert import Conversion, convert
 from refiner.data.labels.records import Record
 from refiner.data.labels.tables import read_labels
-from refiner.data.output.chunks import Parts, write_part
-from refiner.data.output.destinations import FolderTarget, StoreTarget, open_folder, open_store
+from refiner.data.output.chunks import Chunks, write_chunk
+from refiner.data.output.destinations import FolderDestination, StoreDestination, open_folder, open_store
 from refiner.data.store.reader import Store
 from refiner.images.io import write_image
 
@@ -29,13 +29,13 @@ def record(name: str) -> Record:
     return Record(name, EYE, {"subject": "p00"})
 
 
-def make(target: FolderTarget | StoreTarget, ids: list[str], *, job: str = "job") -> None:
+def make(target: FolderDestination | StoreDestination, ids: list[str], *, job: str = "job") -> None:
     """Finish a conversion of some samples in one part."""
-    parts = Parts(target.parts_folder, job=job, count=1)
+    parts = Chunks(target.chunks_folder, job=job, count=1)
     names = target.names(ids)
     target.claim(names)
     samples = [(sample, name, partial(record, sample)) for sample, name in zip(ids, names)]
-    write_part(parts.files(0, target.images_folder), samples)
+    write_chunk(parts.files(0, target.images_folder), samples)
     target.finish(parts, job, "summary")
 
 
@@ -221,7 +221,7 @@ def test_a_disk_that_is_full_at_the_end_costs_nothing_but_the_end(
             store(tmp_path, "a.png")
     assert not (tmp_path / "a.h5").exists()
     with open_store(tmp_path / "in", tmp_path / "a.h5", attributes={}, overwrite=False) as target:
-        parts = Parts(target.parts_folder, job="job", count=1)
+        parts = Chunks(target.chunks_folder, job="job", count=1)
         assert parts.unfinished() == []
         target.finish(parts, "job", "summary")
     with h5py.File(tmp_path / "a.h5") as file:

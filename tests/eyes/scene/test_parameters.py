@@ -3,7 +3,7 @@
 import pydantic
 import pytest
 
-from refiner.eyes import EyeParameters, stand_in_parameters
+from refiner.eyes import EyeParameters, target_parameters
 from refiner.eyes.scene.sampling import PERSON_SECTIONS, VIEW_SECTIONS
 
 
@@ -26,12 +26,12 @@ def test_every_field_is_documented_and_drawn():
 
 
 def test_parameters_travel_through_json():
-    parameters = stand_in_parameters()
+    parameters = target_parameters()
     assert EyeParameters.model_validate_json(parameters.model_dump_json()) == parameters
 
 
 def test_stand_in_people_are_others_but_overlap():
-    usual, other = EyeParameters().model_dump(), stand_in_parameters().model_dump()
+    usual, other = EyeParameters().model_dump(), target_parameters().model_dump()
     shifted = [
         (section, field)
         for section in PERSON_SECTIONS

@@ -12,7 +12,7 @@ from refiner.gaze.networks.estimators import GazeNetwork, HeadPose
 from refiner.gaze.networks.file import load_estimator, save_estimator
 from refiner.gaze.networks.frozen import FrozenEstimator, load_frozen_estimator
 from refiner.losses.self_regularization import consistency_loss
-from refiner.training.methods.simgan import Game
+from refiner.training.methods.simgan import SimGAN
 
 SIZE = (8, 12)
 
@@ -79,11 +79,11 @@ def test_features_are_the_last_map_that_the_estimator_looks_at(tiny: TrainingCon
     assert torch.equal(task.network.last(task.network.hidden(maps)), task(images()))
     assert torch.allclose(task.features(images().expand(-1, 3, -1, -1)), maps, atol=1e-5)
     configuration = tiny.model_copy(update={"self_regularization": "features"})
-    game = Game(configuration, device="cpu", precision="fp32", task=task)
+    method = SimGAN(configuration, device="cpu", precision="fp32", task=task)
     with torch.no_grad():
-        expected = (task.features(game.refiner(images())) - maps).abs().mean()
-    figures = game.update_refiner(images(), torch_generator(0, "draws"), adversarial=False)
-    assert figures["self_regularization"].item() == pytest.approx(expected.item(), rel=1e-5)
+        expected = (task.features(method.refiner(images())) - maps).abs().mean()
+    metrics = method.update_refiner(images(), torch_generator(0, "draws"), adversarial=False)
+    assert metrics["self_regularization"].item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_a_heavy_weight_keeps_the_answers(tiny: TrainingConfiguration, estimator: Path) -> None:
@@ -94,10 +94,10 @@ def test_a_heavy_weight_keeps_the_answers(tiny: TrainingConfiguration, estimator
     for weight in (0.0, 500.0):
         task = load_frozen_estimator(estimator, key="data.estimator", size=SIZE)
         configuration = tiny.model_copy(update={**changes, "consistency_weight": weight})
-        game = Game(configuration, device="cpu", precision="fp32", task=task)
+        method = SimGAN(configuration, device="cpu", precision="fp32", task=task)
         for step in range(40):
-            figures = game.update_refiner(images(seed=step % 3), torch_generator(0, "draws"))
-        shifts.append(figures["consistency"].item())
+            metrics = method.update_refiner(images(seed=step % 3), torch_generator(0, "draws"))
+        shifts.append(metrics["consistency"].item())
     assert shifts[1] < 0.5 * shifts[0]
 
 
@@ -106,9 +106,11 @@ def test_the_gradient_is_that_of_the_other_terms_plus_the_weighted_one(
 ) -> None:
     def gradient(weight: float) -> torch.Tensor:
         task = load_frozen_estimator(estimator, key="data.estimator", size=SIZE)
-        game = Game(tiny.model_copy(update={"consistency_weight": weight}), device="cpu", precision="fp32", task=task)
-        game.update_refiner(images(), torch_generator(0, "draws"))
-        return torch.cat([parameter.grad.flatten() for parameter in game.refiner.parameters()])
+        method = SimGAN(
+            tiny.model_copy(update={"consistency_weight": weight}), device="cpu", precision="fp32", task=task
+        )
+        method.update_refiner(images(), torch_generator(0, "draws"))
+        return torch.cat([parameter.grad.flatten() for parameter in method.refiner.parameters()])
 
     without, one = gradient(0.0), gradient(1.0)
     assert not torch.allclose(one, without, atol=1e-6)
@@ -118,10 +120,10 @@ def test_the_gradient_is_that_of_the_other_terms_plus_the_weighted_one(
 def test_the_answers_are_compared_in_fp32(tiny: TrainingConfiguration, estimator: Path) -> None:
     """In bf16 most small changes of an answer round to none, without a gradient."""
     task = load_frozen_estimator(estimator, key="data.estimator", size=SIZE)
-    game = Game(tiny, device="cpu", precision="bf16", task=task)
-    with game.autocast(), torch.no_grad():
-        refined = game.refiner(images())
-    found = game.update_refiner(images(), torch_generator(0, "draws"))["consistency"]
+    method = SimGAN(tiny, device="cpu", precision="bf16", task=task)
+    with method.autocast(), torch.no_grad():
+        refined = method.refiner(images())
+    found = method.update_refiner(images(), torch_generator(0, "draws"))["consistency"]
     assert found.dtype == torch.float32
     assert found.item() == pytest.approx(consistency_loss(refined.float(), images(), task).item(), rel=1e-6)
 

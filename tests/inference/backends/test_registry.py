@@ -85,11 +85,11 @@ def test_emulated_bf16_is_refused(backend: str, monkeypatch: pytest.MonkeyPatch)
 def test_an_image_is_refined_as_by_torch_whatever_comes_with_it(backend: str) -> None:
     plain, refiner = (Refiner(refiner_of("half"), device="cpu", backend=name) for name in ("torch", backend))
     images = list(np.random.default_rng(1).integers(0, 256, (refiner.batch_size(36, 60) + 3, 36, 60), np.uint8))
-    together = refiner(images)
+    errors_of_any_process = refiner(images)
     for number in (0, 17, len(images) - 1):
-        assert np.array_equal(refiner(images[number]), together[number])
+        assert np.array_equal(refiner(images[number]), errors_of_any_process[number])
     images.append(images[0][:35, :55])
-    for one, other in zip(plain(images), [*together, refiner(images[-1])], strict=True):
+    for one, other in zip(plain(images), [*errors_of_any_process, refiner(images[-1])], strict=True):
         assert np.abs(one.astype(int) - other).max() <= (2 if backend in HALVED else 1)
 
 

@@ -9,7 +9,7 @@ import torch
 from refiner.config.training import TrainingConfiguration
 from refiner.core.rng import torch_generator
 from refiner.losses.patch_nce import TEMPERATURE, ContrastHeads, contrastive_loss
-from refiner.training.methods.cut import ContrastGame
+from refiner.training.methods.cut import CUT
 
 
 def images(seed: int = 0) -> torch.Tensor:
@@ -22,8 +22,8 @@ def unit(seed: int) -> torch.Tensor:
 
 
 @pytest.fixture
-def game(tiny: TrainingConfiguration) -> ContrastGame:
-    return ContrastGame(tiny.model_copy(update={"correspondence": "contrast"}), device="cpu", precision="fp32")
+def method(tiny: TrainingConfiguration) -> CUT:
+    return CUT(tiny.model_copy(update={"method": "contrast"}), device="cpu", precision="fp32")
 
 
 def test_loss_and_gradient_follow_the_formula() -> None:
@@ -63,19 +63,19 @@ def test_heads_take_the_same_places_of_every_layer() -> None:
     assert torch.equal(again[0][:, 1], first[:, 1])
 
 
-def test_heads_move_with_the_refiner_and_not_with_the_discriminator(game: ContrastGame) -> None:
-    before = [weight.clone() for weight in game.heads.network.parameters()]
-    game.update_discriminator(images(), images(1), torch_generator(0, "d"))
-    assert all(torch.equal(*pair) for pair in zip(before, game.heads.network.parameters(), strict=True))
-    figures = game.update_refiner(images(), torch_generator(0, "r"), real=images(1))
-    assert not any(torch.equal(*pair) for pair in zip(before, game.heads.network.parameters(), strict=True))
-    assert figures["contrast"] > 0
-    assert figures["contrast_real"] > 0
+def test_heads_move_with_the_refiner_and_not_with_the_discriminator(method: CUT) -> None:
+    before = [weight.clone() for weight in method.heads.network.parameters()]
+    method.update_discriminator(images(), images(1), torch_generator(0, "d"))
+    assert all(torch.equal(*pair) for pair in zip(before, method.heads.network.parameters(), strict=True))
+    metrics = method.update_refiner(images(), torch_generator(0, "r"), real=images(1))
+    assert not any(torch.equal(*pair) for pair in zip(before, method.heads.network.parameters(), strict=True))
+    assert metrics["contrast"] > 0
+    assert metrics["contrast_real"] > 0
 
 
-def test_keys_send_no_gradient(game: ContrastGame, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keys_send_no_gradient(method: CUT, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     monkeypatch.setattr("refiner.losses.patch_nce.contrastive_loss", lambda q, k: seen.append((q, k)) or q.sum())
-    game.tie(game.refiner(images()), images(), images(1), torch_generator(0, "r"))
+    method.extra_losses(method.refiner(images()), images(), images(1), torch_generator(0, "r"))
     assert seen
     assert all(query.requires_grad and not key.requires_grad for query, key in seen)

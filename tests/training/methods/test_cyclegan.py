@@ -5,13 +5,13 @@ import torch
 
 from refiner.config.training import TrainingConfiguration
 from refiner.core.rng import torch_generator
-from refiner.training.methods.cyclegan import IDENTITY, CycleGame
+from refiner.training.methods.cyclegan import IDENTITY, CycleGAN
 
 
 @pytest.fixture
-def game(tiny: TrainingConfiguration) -> CycleGame:
-    cyclic = tiny.model_copy(update={"correspondence": "cycle", "correspondence_weight": 10.0})
-    return CycleGame(cyclic, device="cpu", precision="fp32")
+def method(tiny: TrainingConfiguration) -> CycleGAN:
+    cyclic = tiny.model_copy(update={"method": "cycle", "correspondence_weight": 10.0})
+    return CycleGAN(cyclic, device="cpu", precision="fp32")
 
 
 def images(seed: int = 0) -> torch.Tensor:
@@ -22,73 +22,73 @@ def weights(network: torch.nn.Module) -> torch.Tensor:
     return torch.cat([parameter.detach().flatten().clone() for parameter in network.parameters()])
 
 
-def players(game: CycleGame) -> list[torch.Tensor]:
-    networks = (game.refiner, game.back.refiner, game.discriminator, game.back.discriminator)
+def players(method: CycleGAN) -> list[torch.Tensor]:
+    networks = (method.refiner, method.back.refiner, method.discriminator, method.back.discriminator)
     return [weights(network) for network in networks]
 
 
-def moved(game: CycleGame, before: list[torch.Tensor]) -> list[bool]:
-    return [not torch.equal(*pair) for pair in zip(before, players(game), strict=True)]
+def moved(method: CycleGAN, before: list[torch.Tensor]) -> list[bool]:
+    return [not torch.equal(*pair) for pair in zip(before, players(method), strict=True)]
 
 
-def test_both_refiners_move_together_and_both_discriminators(game: CycleGame) -> None:
-    before = players(game)
-    game.update_refiner(images(), torch_generator(0, "r"), real=images(1))
-    assert moved(game, before) == [True, True, False, False]
-    before = players(game)
-    game.update_discriminator(images(), images(1), torch_generator(0, "d"))
-    assert moved(game, before) == [False, False, True, True]
+def test_both_refiners_move_together_and_both_discriminators(method: CycleGAN) -> None:
+    before = players(method)
+    method.update_refiner(images(), torch_generator(0, "r"), real=images(1))
+    assert moved(method, before) == [True, True, False, False]
+    before = players(method)
+    method.update_discriminator(images(), images(1), torch_generator(0, "d"))
+    assert moved(method, before) == [False, False, True, True]
 
 
-def test_the_four_networks_begin_apart(game: CycleGame) -> None:
-    forth, back, forth_judge, back_judge = players(game)
+def test_the_four_networks_begin_apart(method: CycleGAN) -> None:
+    forth, back, forth_judge, back_judge = players(method)
     assert not torch.equal(forth, back)
     assert not torch.equal(forth_judge, back_judge)
 
 
-def test_terms_are_those_of_the_formulas(game: CycleGame) -> None:
+def test_terms_are_those_of_the_formulas(method: CycleGAN) -> None:
     x, y = images(), images(1)
     with torch.no_grad():
-        g, f = game.refiner, game.back.refiner
+        g, f = method.refiner, method.back.refiner
         cycle = (f(g(x)) - x).abs().mean() + (g(f(y)) - y).abs().mean()
         identity = (g(y) - y).abs().mean() + (f(x) - x).abs().mean()
-        fooling = torch.nn.functional.softplus(game.back.discriminator(f(y))).mean()
-        loss, terms = game.tie(g(x), x, y, torch_generator(0, "r"))
+        adversarial_loss = torch.nn.functional.softplus(method.back.discriminator(f(y))).mean()
+        loss, terms = method.extra_losses(g(x), x, y, torch_generator(0, "r"))
     assert terms["cycle"].item() == pytest.approx(cycle.item(), rel=1e-5)
     assert terms["identity"].item() == pytest.approx(identity.item(), rel=1e-5)
-    assert terms["adversarial_back"].item() == pytest.approx(fooling.item(), rel=1e-5)
-    assert loss.item() == pytest.approx((10 * (cycle + IDENTITY * identity) + fooling).item(), rel=1e-5)
+    assert terms["adversarial_back"].item() == pytest.approx(adversarial_loss.item(), rel=1e-5)
+    assert loss.item() == pytest.approx((10 * (cycle + IDENTITY * identity) + adversarial_loss).item(), rel=1e-5)
 
 
-def test_the_way_back_keeps_a_history_of_its_own(game: CycleGame) -> None:
+def test_the_way_back_keeps_a_history_of_its_own(method: CycleGAN) -> None:
     for step in range(2):
-        game.update_discriminator(images(step), images(step + 5), torch_generator(0, "d", step))
-    assert len(game.history) == len(game.back.history) > 0
-    assert not torch.equal(game.history.images, game.back.history.images)  # type: ignore[arg-type]
+        method.update_discriminator(images(step), images(step + 5), torch_generator(0, "d", step))
+    assert len(method.history) == len(method.back.history) > 0
+    assert not torch.equal(method.history.images, method.back.history.images)  # type: ignore[arg-type]
 
 
-def test_pretraining_leaves_the_way_back_alone(game: CycleGame) -> None:
-    before = players(game)
-    game.update_refiner(images(), torch_generator(0, "r"), adversarial=False)
-    assert moved(game, before) == [True, False, False, False]
+def test_pretraining_leaves_the_way_back_alone(method: CycleGAN) -> None:
+    before = players(method)
+    method.update_refiner(images(), torch_generator(0, "r"), adversarial=False)
+    assert moved(method, before) == [True, False, False, False]
 
 
 def test_the_way_back_needs_neither_labels_nor_an_estimator(tiny: TrainingConfiguration) -> None:
     """Whatever the way there is told or compares."""
     section = tiny.discriminator.model_copy(update={"condition": "gaze"})
-    changes = {"correspondence": "cycle", "discriminator": section, "self_regularization": "features"}
+    changes = {"method": "cycle", "discriminator": section, "self_regularization": "features"}
 
     class Task(torch.nn.Module):
-        def forward(self, photographs: torch.Tensor) -> torch.Tensor:
-            return photographs[:, 0, 0, :2]
+        def forward(self, real: torch.Tensor) -> torch.Tensor:
+            return real[:, 0, 0, :2]
 
-        def features(self, photographs: torch.Tensor) -> torch.Tensor:
-            return photographs[..., ::2]
+        def features(self, real: torch.Tensor) -> torch.Tensor:
+            return real[..., ::2]
 
-    game = CycleGame(tiny.model_copy(update=changes), device="cpu", precision="fp32", task=Task())  # type: ignore[arg-type]
+    method = CycleGAN(tiny.model_copy(update=changes), device="cpu", precision="fp32", task=Task())  # type: ignore[arg-type]
     gaze = torch.zeros(6, 2)
-    assert game.update_refiner(images(), torch_generator(0, "r"), real=images(1), gaze=gaze)["cycle"] > 0
-    game.update_discriminator(images(), images(1), torch_generator(0, "d"), gaze=gaze)
-    assert game.history.images is not None
-    assert game.back.history.images is not None
-    assert (game.history.images.shape[1], game.back.history.images.shape[1]) == (3, 1)
+    assert method.update_refiner(images(), torch_generator(0, "r"), real=images(1), gaze=gaze)["cycle"] > 0
+    method.update_discriminator(images(), images(1), torch_generator(0, "d"), gaze=gaze)
+    assert method.history.images is not None
+    assert method.back.history.images is not None
+    assert (method.history.images.shape[1], method.back.history.images.shape[1]) == (3, 1)
