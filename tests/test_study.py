@@ -40,8 +40,8 @@ from studying.tasks import Place, Task, missing_tasks  # noqa: E402
 from refiner.core.errors import ConfigurationError, DataError, TrainingError  # noqa: E402
 from refiner.core.files import locked  # noqa: E402
 from refiner.core.rng import numpy_generator  # noqa: E402
-from refiner.eyes import EyeParameters  # noqa: E402
 from refiner.eyes.calibration import Fit  # noqa: E402
+from refiner.eyes.scene.parameters import EyeParameters  # noqa: E402
 from refiner.gaze.data import Patches, load_patches  # noqa: E402
 from refiner.gaze.networks.file import load_estimator  # noqa: E402
 from refiner.gaze.prediction import GazeEstimator  # noqa: E402

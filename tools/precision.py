@@ -20,8 +20,9 @@ from refiner.config.training import TrainingConfiguration
 from refiner.core.environment import environment
 from refiner.core.files import read_json_lines, write_text
 from refiner.data.output.records_writer import write_folder
-from refiner.eyes import EyeParameters, TargetCamera, target_parameters
-from refiner.eyes.unityeyes_writer import rendered_records
+from refiner.eyes.records import rendered_records
+from refiner.eyes.scene.parameters import EyeParameters
+from refiner.eyes.target_camera import TargetCamera, target_parameters
 from refiner.training.loop import train
 
 PRECISIONS = ("fp32", "bf16")

@@ -21,8 +21,8 @@ from refiner.benchmark.benchmark import compare
 from refiner.core.devices import computes_bf16, default_threads
 from refiner.core.environment import environment
 from refiner.core.files import write_text
-from refiner.eyes import EyeParameters
-from refiner.eyes.unityeyes_writer import rendered_records
+from refiner.eyes.records import rendered_records
+from refiner.eyes.scene.parameters import EyeParameters
 from refiner.images.arrays import to_planes
 from refiner.inference.backends.base import Array
 from refiner.inference.backends.export import to_onnx

@@ -18,8 +18,9 @@ from scipy.spatial.transform import Rotation
 from refiner.data.labels.angles import to_vectors
 from refiner.data.labels.records import Record
 from refiner.data.output.records_writer import write_folder
-from refiner.eyes import EyeParameters
-from refiner.eyes.unityeyes_writer import rendered_records, write_unityeyes
+from refiner.eyes.records import rendered_records
+from refiner.eyes.scene.parameters import EyeParameters
+from refiner.eyes.unityeyes_writer import write_unityeyes
 from refiner.images.io import write_image
 
 

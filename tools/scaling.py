@@ -26,8 +26,8 @@ from refiner.data.output.records_writer import write_folder
 from refiner.data.store.hdf5 import new_file
 from refiner.data.store.reader import Store
 from refiner.data.store.writer import create_images, write_columns
-from refiner.eyes import EyeParameters
-from refiner.eyes.unityeyes_writer import rendered_records
+from refiner.eyes.records import rendered_records
+from refiner.eyes.scene.parameters import EyeParameters
 from refiner.inference.backends.autoselect import backend_for
 from refiner.inference.backends.base import Array, Backend
 from refiner.inference.backends.registry import open_backend

@@ -25,8 +25,8 @@ from refiner.data.labels.drift import NO_LIMIT, measure_label_drift
 from refiner.data.labels.regions import ANYTHING
 from refiner.data.labels.tables import LABELS_FILE, LabelTable
 from refiner.data.output.records_writer import write_folder
-from refiner.eyes import EyeParameters
-from refiner.eyes.unityeyes_writer import rendered_records
+from refiner.eyes.records import rendered_records
+from refiner.eyes.scene.parameters import EyeParameters
 from refiner.images.arrays import from_batch, to_batch
 from refiner.images.io import read_image, write_image
 from refiner.inference.backends.autoselect import backend_for

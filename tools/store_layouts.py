@@ -18,8 +18,8 @@ import numpy as np
 
 from refiner.core.environment import environment
 from refiner.data.formats.registry import open_dataset
-from refiner.eyes import EyeParameters
-from refiner.eyes.unityeyes_writer import rendered_records
+from refiner.eyes.records import rendered_records
+from refiner.eyes.scene.parameters import EyeParameters
 
 CHUNKS = (1, 4, 16, 64)
 FILTERS: dict[str, dict[str, Any]] = {

@@ -20,8 +20,8 @@ from refiner.core.errors import DeviceError, OutputError
 from refiner.core.rng import torch_generator
 from refiner.data.convert import Conversion, convert
 from refiner.data.output.records_writer import write_folder
-from refiner.eyes import EyeParameters
-from refiner.eyes.unityeyes_writer import rendered_records
+from refiner.eyes.records import rendered_records
+from refiner.eyes.scene.parameters import EyeParameters
 from refiner.images.io import write_image
 from refiner.inference.backends.base import Array
 from refiner.inference.backends.batching import batch_size

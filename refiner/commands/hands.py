@@ -34,7 +34,9 @@ def command(out: Path, count: int, size: tuple[int, int], stand_in: bool, seed: 
     """
     from refiner.data.output.records_writer import write_folder, write_store
     from refiner.data.store.store_names import is_store_name
-    from refiner.hands import HandRanges, TargetSensor, rendered_hands, target_hands
+    from refiner.hands.rendering import rendered_hands
+    from refiner.hands.skeleton import HandRanges, target_hands
+    from refiner.hands.target_sensor import TargetSensor
 
     ranges, sensor = (target_hands(), TargetSensor(seed)) if stand_in else (HandRanges(), None)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from refiner.eyes import EyeParameters
+    from refiner.eyes.scene.parameters import EyeParameters
 from refiner.commands.options import ANY_PATH, Size, seed_option, set_option
 from refiner.commands.reporting import progress
 
@@ -77,8 +77,10 @@ def command(
     from refiner.data.labels.records import Record
     from refiner.data.output.records_writer import write_folder, write_store
     from refiner.data.store.store_names import is_store_name
-    from refiner.eyes import EyeParameters, TargetCamera, target_parameters
-    from refiner.eyes.unityeyes_writer import rendered_records, write_unityeyes
+    from refiner.eyes.records import rendered_records
+    from refiner.eyes.scene.parameters import EyeParameters
+    from refiner.eyes.target_camera import TargetCamera, target_parameters
+    from refiner.eyes.unityeyes_writer import write_unityeyes
 
     if stand_in and (config or overrides or real or layout != "folder"):
         raise ConfigurationError(

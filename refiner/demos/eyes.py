@@ -23,9 +23,9 @@ from refiner.data.labels.angles import angular_error_degrees
 from refiner.data.labels.records import Record, column_values
 from refiner.data.labels.tables import LABELS_FILE, read_labels
 from refiner.data.output.records_writer import write_folder
-from refiner.eyes import EyeParameters, TargetCamera, target_parameters
-from refiner.eyes.scene.parameters import LightRanges, OpticsRanges, SkinRanges
-from refiner.eyes.unityeyes_writer import rendered_records
+from refiner.eyes.records import rendered_records
+from refiner.eyes.scene.parameters import EyeParameters, LightRanges, OpticsRanges, SkinRanges
+from refiner.eyes.target_camera import TargetCamera, target_parameters
 from refiner.gaze.networks.fit import fit_estimator, predict_gaze
 from refiner.images.arrays import contact_sheet, to_planes, to_uint8
 from refiner.images.io import Image, write_image

@@ -1,4 +1,4 @@
-"""Rendered eyes on disk: a folder with ``labels.csv``, or UnityEyes' layout of jpg and json."""
+"""Write rendered eyes in UnityEyes' layout: a JPEG and a JSON file for each image."""
 
 import json
 import math
@@ -10,56 +10,22 @@ from typing import Any
 import numpy as np
 
 from refiner.core.files import write_text
-from refiner.data.labels.records import Labels, Record
-from refiner.data.output.records_writer import CHUNK, Report, check_empty, written_ahead
-from refiner.eyes.rendering import EyeBatch, render_eyes
-from refiner.eyes.scene.parameters import EyeParameters
-from refiner.eyes.target_camera import TargetCamera
-from refiner.images.arrays import to_uint8
+from refiner.data.labels.records import Record
+from refiner.data.output.records_writer import Report, check_empty, written_ahead
 from refiner.images.io import write_image
-
-DETAILS = {
-    "pupil_radius_mm": "iris.pupil_radius_mm",
-    "iris_radius_mm": "geometry.iris_radius_mm",
-    "ambient_light": "light.ambient",
-    "direct_light": "light.direct",
-}
-"""Drawn values that are written as labels, and what they are called in :class:`EyeBatch`."""
-
-
-def rendered_records(
-    parameters: EyeParameters,
-    count: int,
-    *,
-    seed: int,
-    size: tuple[int, int] = (36, 60),
-    channels: int = 1,
-    camera: TargetCamera | None = None,
-    first: int = 0,
-) -> Iterator[Record]:
-    """Labelled eyes, 8 bits, one after another; ids count from ``000000.png`` on.
-
-    Args:
-        parameters, seed, size, channels: see :func:`refiner.eyes.render_eyes`.
-        count: how many there are; ``first`` is the number of the first that is wanted.
-        camera: takes each image through the stand-in camera; labels stay valid.
-    """
-    for start in range(first, count, CHUNK):
-        batch = render_eyes(
-            parameters, range(start, min(start + CHUNK, count)), seed=seed, size=size, channels=channels
-        )
-        for offset, planes in enumerate(batch.images.numpy()):
-            image = to_uint8(planes)
-            if camera is not None:
-                image = camera(image, start + offset)
-            yield Record(f"{start + offset:06d}.png", image, _labels(batch, offset))
 
 
 def write_unityeyes(out: Path, records: Iterator[Record], count: int, *, report: Report) -> None:
-    """Write records as UnityEyes does: ``1.jpg`` beside ``1.json``, every leaf a string, y counted from the bottom.
+    """Write records as UnityEyes does: ``1.jpg`` with ``1.json``, all values strings, y counted from the bottom.
+
+    Args:
+        out: new or empty folder.
+        records: labelled eyes, as from :func:`refiner.eyes.records.rendered_records`.
+        count: number of records, for the progress report.
+        report: called with the number of finished records and ``count``.
 
     Raises:
-        OutputError: the folder holds something already, or cannot be written.
+        OutputError: the folder is not empty or cannot be written.
     """
     check_empty(out)
 
@@ -74,7 +40,7 @@ def write_unityeyes(out: Path, records: Iterator[Record], count: int, *, report:
 
 
 def unityeyes_scene(record: Record) -> dict[str, Any]:
-    """The JSON object of a frame, with UnityEyes' keys and string-valued vectors."""
+    """Return the JSON object of an image, with UnityEyes' keys and with vectors as strings."""
     height, labels = record.image.shape[0], record.labels
     pitch, yaw = labels["gaze"]
     look = (-math.cos(pitch) * math.sin(yaw), math.sin(pitch), -math.cos(pitch) * math.cos(yaw), 0.0)
@@ -105,22 +71,16 @@ def unityeyes_scene(record: Record) -> dict[str, Any]:
 
 
 def _camera_angles(pitch: float, yaw: float) -> tuple[float, float, float]:
-    """Euler angles in degrees, 0 to 360, of UnityEyes' camera that sees a head of (pitch, yaw) in radians."""
+    """Return the Euler angles of UnityEyes' camera, 0 to 360 degrees, for a head of (pitch, yaw) in radians."""
     aside = math.asin(-math.cos(pitch) * math.sin(yaw))
     down = math.atan2(-math.sin(pitch), math.cos(pitch) * math.cos(yaw))
     return math.degrees(down) % 360, (math.degrees(aside) + 180) % 360, 0.0
 
 
-def _labels(batch: EyeBatch, index: int) -> Labels:
-    pairs = ("gaze", "head_pose", "pupil", "iris_outline", "lid_outline", "caruncle")
-    labels: Labels = {name: getattr(batch, name)[index].double().numpy() for name in pairs}
-    labels |= {name: float(batch.details[field][index]) for name, field in DETAILS.items()}
-    return {**labels, "subject": str(int(batch.subjects[index])), "mirrored": 0}
-
-
 def _points(points: np.ndarray[Any, Any], height: int) -> list[str]:
+    # UnityEyes counts y from the bottom of the image.
     return [_vector((x, height - y, 0.0)) for x, y in points]
 
 
-def _vector(parts: Sequence[float]) -> str:
-    return f"({', '.join(f'{part:.4f}' for part in parts)})"
+def _vector(values: Sequence[float]) -> str:
+    return f"({', '.join(f'{value:.4f}' for value in values)})"

@@ -11,8 +11,8 @@ from click.testing import CliRunner, Result
 from refiner.commands import main
 from refiner.config.training import TrainingConfiguration
 from refiner.data.output.records_writer import write_folder
-from refiner.eyes import EyeParameters
-from refiner.eyes.unityeyes_writer import rendered_records
+from refiner.eyes.records import rendered_records
+from refiner.eyes.scene.parameters import EyeParameters
 from refiner.images.io import read_image
 from refiner.training.loop import train
 

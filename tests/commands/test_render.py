@@ -8,9 +8,12 @@ from click.testing import CliRunner, Result
 from refiner.commands import main
 from refiner.data.formats.registry import open_dataset
 from refiner.data.labels.tables import read_labels
+from refiner.data.output import records_writer
 from refiner.data.output.chunks import ChunkFiles
 from refiner.data.store.reader import Store
-from refiner.eyes import EyeParameters, render_eyes, writing
+from refiner.eyes import records
+from refiner.eyes.rendering import render_eyes
+from refiner.eyes.scene.parameters import EyeParameters
 from refiner.images.arrays import to_uint8
 from refiner.images.io import read_image
 
@@ -136,12 +139,12 @@ def test_a_store_is_made_once_and_another_is_refused(tmp_path: Path) -> None:
 
 def test_a_killed_store_goes_on_from_its_finished_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts of several batches, and the last one not full: the images are those of one go."""
-    monkeypatch.setattr(writing, "CHUNK", 5)
-    monkeypatch.setattr(writing, "CHUNK", 2)
+    monkeypatch.setattr(records_writer, "CHUNK", 5)
+    monkeypatch.setattr(records, "BATCH", 2)
     arguments = ["--count", 12, "--size", "9x15"]
     assert run(tmp_path / "whole.h5", *arguments).exit_code == 0
     made: list[str] = []
-    original = writing.write_chunk
+    original = records_writer.write_chunk
 
     def killed(files: ChunkFiles, samples: object) -> object:
         made.append(files.lines.name)
@@ -149,7 +152,7 @@ def test_a_killed_store_goes_on_from_its_finished_parts(tmp_path: Path, monkeypa
             raise KeyboardInterrupt
         return original(files, samples)
 
-    monkeypatch.setattr(writing, "write_chunk", killed)
+    monkeypatch.setattr(records_writer, "write_chunk", killed)
     assert run(tmp_path / "a.h5", *arguments).exit_code != 0
     assert not (tmp_path / "a.h5").exists()
     assert run(tmp_path / "a.h5", *arguments).exit_code == 0

@@ -6,8 +6,8 @@ import pytest
 import yaml
 
 from refiner.core.errors import OutputError
+from refiner.demos import hands as demo
 from refiner.demos.hands import RECIPE, SEEDS, HandScale, hand_table, run_hand_demo
-from refiner.hands import demonstration
 from refiner.images.io import read_image
 
 SCALE = HandScale(synthetic=70, real=130, test_images=20, training_steps=2, estimator_steps=2)
@@ -25,7 +25,7 @@ def test_it_runs_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(demonstration, "refine_path", broken)
+        patch.setattr(demo, "refine_path", broken)
         with pytest.raises(KeyboardInterrupt):
             run_hand_demo(out, seed=0, device="cpu", report=heard, scale=SCALE)
     made = (out / "synthetic" / "000007.png").stat().st_mtime_ns

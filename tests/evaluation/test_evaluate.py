@@ -17,8 +17,9 @@ from refiner.data.output.records_writer import write_folder
 from refiner.evaluation import evaluation
 from refiner.evaluation.evaluate import Evaluation, Settings, evaluate
 from refiner.evaluation.utility import train_estimators
-from refiner.eyes import EyeParameters, TargetCamera, target_parameters
-from refiner.eyes.unityeyes_writer import rendered_records
+from refiner.eyes.records import rendered_records
+from refiner.eyes.scene.parameters import EyeParameters
+from refiner.eyes.target_camera import TargetCamera, target_parameters
 from refiner.images.arrays import to_uint8
 from refiner.images.io import read_image, write_image
 from refiner.inference.refine import refine_path

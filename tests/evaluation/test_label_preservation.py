@@ -6,7 +6,8 @@ import torch
 
 from refiner.data.labels.records import Labels
 from refiner.evaluation.label_preservation import measure_preservation
-from refiner.eyes import EyeParameters, render_eyes
+from refiner.eyes.rendering import render_eyes
+from refiner.eyes.scene.parameters import EyeParameters
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,8 @@ from torch import nn
 from torch.nn import functional
 
 from refiner.evaluation.utility import Estimators, measure_disagreement, measure_error, train_estimators
-from refiner.eyes import EyeParameters, render_eyes
+from refiner.eyes.rendering import render_eyes
+from refiner.eyes.scene.parameters import EyeParameters
 
 
 class Saying(nn.Module):

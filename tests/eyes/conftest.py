@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 
-from refiner.eyes import EyeParameters
 from refiner.eyes.scene.parameters import (
     ExpressionRanges,
+    EyeParameters,
     GazeRanges,
     GeometryRanges,
     HeadRanges,

@@ -10,10 +10,9 @@ from click.testing import CliRunner
 from refiner.commands import main
 from refiner.config.yaml_files import read_configuration
 from refiner.core.errors import ConfigurationError, DataError
-from refiner.eyes import EyeParameters
 from refiner.eyes.calibration import RANGES, Fit, Patches, calibrate, evenly, stated
 from refiner.eyes.rendering import render_eyes
-from refiner.eyes.scene.parameters import GazeRanges, PlacementRanges
+from refiner.eyes.scene.parameters import EyeParameters, GazeRanges, PlacementRanges
 from refiner.images.arrays import to_uint8
 
 POOL = 600

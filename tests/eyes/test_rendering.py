@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from refiner.eyes import EyeParameters, render_eyes
-from refiner.eyes.scene.parameters import GlassesRanges
+from refiner.eyes.rendering import render_eyes
+from refiner.eyes.scene.parameters import EyeParameters, GlassesRanges
 
 PERSON = ("geometry", "lids", "hair", "skin", "iris", "sclera", "glasses")
 

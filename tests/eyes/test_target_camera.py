@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from refiner.eyes import EyeParameters, TargetCamera, render_eyes, target_parameters
+from refiner.eyes.rendering import render_eyes
+from refiner.eyes.scene.parameters import EyeParameters
+from refiner.eyes.target_camera import TargetCamera, target_parameters
 
 
 def _real(parameters: EyeParameters, count: int) -> np.ndarray:

@@ -6,8 +6,8 @@ import pytest
 from refiner.core.signals import Interruption
 from refiner.data.labels.angles import angular_error_degrees
 from refiner.data.output.records_writer import write_folder
-from refiner.eyes import EyeParameters
-from refiner.eyes.unityeyes_writer import rendered_records
+from refiner.eyes.records import rendered_records
+from refiner.eyes.scene.parameters import EyeParameters
 from refiner.gaze.config import GazeConfiguration
 from refiner.gaze.data import LabelledPatches, load_patches
 from refiner.gaze.evaluation import evaluate_estimators, mean_predictor_error

@@ -10,9 +10,10 @@ from torch import Tensor
 from refiner.config.training import TrainingConfiguration
 from refiner.data.output.records_writer import write_folder
 from refiner.demos.eyes import RECIPE
-from refiner.eyes import EyeParameters, TargetCamera, render_eyes, target_parameters
-from refiner.eyes.scene.parameters import PlacementRanges
-from refiner.eyes.unityeyes_writer import rendered_records
+from refiner.eyes.records import rendered_records
+from refiner.eyes.rendering import render_eyes
+from refiner.eyes.scene.parameters import EyeParameters, PlacementRanges
+from refiner.eyes.target_camera import TargetCamera, target_parameters
 from refiner.images.arrays import to_planes, to_uint8
 from refiner.images.registration import measure_drift
 from refiner.inference.refiner import Refiner

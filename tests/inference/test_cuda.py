@@ -9,8 +9,8 @@ import torch
 
 from refiner.config.training import TrainingConfiguration
 from refiner.data.labels.tables import write_labels
-from refiner.eyes import EyeParameters
-from refiner.eyes.unityeyes_writer import rendered_records
+from refiner.eyes.records import rendered_records
+from refiner.eyes.scene.parameters import EyeParameters
 from refiner.gaze.config import GazeConfiguration
 from refiner.gaze.prediction import GazeEstimator
 from refiner.gaze.training import train_estimator

@@ -11,8 +11,8 @@ from refiner.core.errors import DataError
 from refiner.data.formats.registry import open_dataset
 from refiner.data.labels.records import Record
 from refiner.data.labels.tables import write_labels
-from refiner.eyes import EyeParameters
-from refiner.eyes.unityeyes_writer import rendered_records
+from refiner.eyes.records import rendered_records
+from refiner.eyes.scene.parameters import EyeParameters
 from refiner.images.io import write_image
 from refiner.inspection.datasets import inspect_dataset, spread
 from refiner.inspection.facts import DatasetFacts, Finding

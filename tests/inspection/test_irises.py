@@ -8,8 +8,8 @@ import pytest
 
 from refiner.data.formats.registry import open_dataset
 from refiner.data.labels.records import Record
-from refiner.eyes import EyeParameters
-from refiner.eyes.unityeyes_writer import rendered_records
+from refiner.eyes.records import rendered_records
+from refiner.eyes.scene.parameters import EyeParameters
 from refiner.images.arrays import equalize
 from refiner.inspection.irises import MIN_COUNT, find_iris, iris_scale
 

@@ -9,7 +9,9 @@ import torch
 
 from refiner.config.training import TrainingConfiguration
 from refiner.core.errors import ConfigurationError
-from refiner.eyes import EyeParameters, TargetCamera, render_eyes, target_parameters
+from refiner.eyes.rendering import render_eyes
+from refiner.eyes.scene.parameters import EyeParameters
+from refiner.eyes.target_camera import TargetCamera, target_parameters
 from refiner.images.arrays import to_uint8
 from refiner.inference.refiner import Refiner
 from refiner.models.refiner_file import load_refiner

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from refiner.config.training import Section, TrainingConfiguration
 from refiner.config.yaml_files import read_configuration, write_configuration
 from refiner.core.errors import ConfigurationError
-from refiner.eyes import EyeParameters
+from refiner.eyes.scene.parameters import EyeParameters
 from refiner.gaze.config import GazeConfiguration
 
 Protocol = Literal["transductive", "inductive"]

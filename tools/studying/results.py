@@ -16,7 +16,7 @@ from refiner.core.devices import resolve_device
 from refiner.core.environment import environment
 from refiner.core.files import write_text
 from refiner.data.labels.angles import Angles
-from refiner.eyes import EyeParameters
+from refiner.eyes.scene.parameters import EyeParameters
 from refiner.models.lookup import REFINER_FILE
 from refiner.runs.folder import ESTIMATOR_FILE
 

@@ -36,8 +36,8 @@ from refiner.data.convert import Conversion
 from refiner.data.formats.registry import open_dataset
 from refiner.data.labels.records import Record
 from refiner.data.output.records_writer import write_store as write_synthetic
-from refiner.eyes import EyeParameters
-from refiner.eyes.unityeyes_writer import rendered_records
+from refiner.eyes.records import rendered_records
+from refiner.eyes.scene.parameters import EyeParameters
 from refiner.gaze.bias_correction import save_corrected
 from refiner.gaze.config import GazeConfiguration
 from refiner.gaze.data import LabelledPatches, load_patches

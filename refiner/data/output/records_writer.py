@@ -13,8 +13,8 @@ from refiner.data.output.chunks import Chunks, fingerprint, write_chunk
 from refiner.data.output.destinations import open_store
 from refiner.images.io import write_image
 
-CHUNK = 256
-"""Images rendered between two writes."""
+WRITE_AHEAD = 256
+"""Images that wait to be written, at most."""
 
 CHUNK = 1024
 """Images in a part of a store: what a kill costs."""
@@ -92,7 +92,7 @@ def written_ahead(
     pending: list[tuple[Any, Any]] = []
     for item in items:
         pending.append((item, pool.submit(write, item)))
-        if len(pending) >= CHUNK:
+        if len(pending) >= WRITE_AHEAD:
             first, future = pending.pop(0)
             yield first, future.result()
     for first, future in pending:

@@ -17,8 +17,9 @@ from refiner.data.convert import Conversion, convert
 from refiner.data.labels.drift import DriftLimit, LabelDrift, measure_label_drift
 from refiner.data.output.records_writer import write_folder
 from refiner.data.store.reader import Store
-from refiner.eyes import EyeParameters, render_eyes
-from refiner.eyes.unityeyes_writer import rendered_records
+from refiner.eyes.records import rendered_records
+from refiner.eyes.rendering import render_eyes
+from refiner.eyes.scene.parameters import EyeParameters
 from refiner.images.io import read_image
 from refiner.images.registration import degrees_of_gaze, score_drift
 from refiner.inference.refine import Summary, refine_path

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from refiner.eyes import EyeParameters, render_eyes
+from refiner.eyes.rendering import render_eyes
 from refiner.eyes.scene.geometry import direction, head_axes
+from refiner.eyes.scene.parameters import EyeParameters
 
 PIXEL_MM = 37.5 / 60
 LIMBUS_DEPTH_MM = math.sqrt(12.0**2 - 5.85**2)

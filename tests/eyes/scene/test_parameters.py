@@ -3,8 +3,9 @@
 import pydantic
 import pytest
 
-from refiner.eyes import EyeParameters, target_parameters
+from refiner.eyes.scene.parameters import EyeParameters
 from refiner.eyes.scene.sampling import PERSON_SECTIONS, VIEW_SECTIONS
+from refiner.eyes.target_camera import target_parameters
 
 
 def test_unknown_names_and_reversed_ranges_are_errors():

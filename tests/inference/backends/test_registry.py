@@ -18,8 +18,8 @@ from torch._dynamo.exc import TorchDynamoException
 from refiner.commands import main
 from refiner.core.devices import computes_bf16
 from refiner.core.errors import DeviceError
-from refiner.eyes import EyeParameters
-from refiner.eyes.unityeyes_writer import rendered_records
+from refiner.eyes.records import rendered_records
+from refiner.eyes.scene.parameters import EyeParameters
 from refiner.images.io import read_image, write_image
 from refiner.inference.backends import base as backends
 from refiner.inference.backends.export import to_onnx, to_openvino
