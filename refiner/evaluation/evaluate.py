@@ -21,8 +21,7 @@ from refiner.evaluation.realism import measure_realism
 from refiner.evaluation.samples import Sample, read_sample
 from refiner.evaluation.utility import measure_disagreement, measure_error, train_estimators
 from refiner.evaluation.verdict import Verdict, judge
-from refiner.gaze.data import eye_patch, to_float
-from refiner.images.arrays import resize
+from refiner.images.arrays import eye_patch, resize, to_float
 from refiner.inference.refiner import Refiner
 from refiner.models.lookup import is_refiner
 

@@ -15,7 +15,7 @@ from refiner.core.errors import DataError, ImageError
 from refiner.core.rng import numpy_generator
 from refiner.data.formats.registry import open_dataset
 from refiner.data.labels.records import Labels
-from refiner.gaze.data import eye_patch, to_float
+from refiner.images.arrays import eye_patch, to_float
 
 log = logging.getLogger(__name__)
 

@@ -2,14 +2,12 @@
 
 import hashlib
 import logging
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -23,7 +21,8 @@ from refiner.data.splits import split_of
 from refiner.data.store.columns import to_text
 from refiner.data.store.hdf5 import to_label_name
 from refiner.data.store.reader import Store
-from refiner.images.arrays import MAX_SQUEEZE, resize, to_grey
+from refiner.images.arrays import eye_patch
+from refiner.images.arrays import to_float as to_float
 from refiner.images.io import Image
 
 log = logging.getLogger(__name__)
@@ -81,35 +80,6 @@ class LabelledPatches:
         """Images as uint8, gaze and head pose as float32, for drawing batches from."""
         head_pose = None if self.head_pose is None else torch.from_numpy(self.head_pose.astype(np.float32))
         return torch.from_numpy(self.images), torch.from_numpy(self.gaze.astype(np.float32)), head_pose
-
-
-def eye_patch(image: Image, size: tuple[int, int], *, equalize: bool, name: str) -> Patches:
-    """One stored image as an estimator is fed with it.
-
-    Args:
-        image: uint8 or uint16, grey, RGB or RGBA.
-        size: (height, width) it is resized to.
-        equalize: whether its histogram is equalised then.
-        name: of the image, for the message.
-
-    Returns:
-        (1, H, W), uint8: the luma.
-
-    Raises:
-        ImageError: it is of too different a shape.
-    """
-    height, width = image.shape[:2]
-    if abs(math.log(height * size[1] / (width * size[0]))) > MAX_SQUEEZE:
-        raise ImageError(name, f"is {height}x{width}, too far from the shape of {size[0]}x{size[1]}; crop it")
-    grey = to_grey(resize(image, size))
-    if grey.dtype == np.uint16:
-        grey = np.rint(grey / np.float32(257)).astype(np.uint8)
-    return np.asarray(cv2.equalizeHist(grey) if equalize else grey, np.uint8)[None]
-
-
-def to_float(images: Tensor) -> Tensor:
-    """float32 in [-1, 1] of uint8 images."""
-    return images.float().div_(127.5).sub_(1)
 
 
 def load_patches(

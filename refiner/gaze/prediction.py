@@ -16,8 +16,9 @@ from refiner.data.formats.registry import open_dataset
 from refiner.data.labels.angles import Angles
 from refiner.data.labels.records import PAIRS
 from refiner.data.labels.tables import write_rejected, write_table
-from refiner.gaze.data import LabelledPatches, Patches, eye_patch, read_labelled, to_float
+from refiner.gaze.data import LabelledPatches, Patches, read_labelled
 from refiner.gaze.networks.file import EstimatorFile, load_estimator
+from refiner.images.arrays import eye_patch, to_float
 from refiner.images.io import Image, read_image
 
 BATCH = 32

@@ -8,9 +8,10 @@ from torch import Tensor, nn
 
 from refiner.data.labels.angles import angular_error_degrees
 from refiner.gaze.config import GazeConfiguration
-from refiner.gaze.data import LabelledPatches, to_float
+from refiner.gaze.data import LabelledPatches
 from refiner.gaze.networks.file import save_estimator
 from refiner.gaze.networks.knn import NearestNeighbours
+from refiner.images.arrays import to_float
 from refiner.runs.folder import RunFolder
 
 BATCH = 256

@@ -4,14 +4,18 @@ Stored images are uint8 or uint16, (H, W), (H, W, 3) RGB or (H, W, 4) RGBA; netw
 [-1, 1], (C, H, W). Level 0 is -1, the highest level of the type is 1; nothing is ever stretched per image.
 """
 
+import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
 from refiner.core.errors import ImageError
 from refiner.images.io import Image
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MAX_SQUEEZE = 0.12
 """Largest difference of aspect ratio that resizing passes over: 36x60 and 35x55 differ by 0.06."""
@@ -188,3 +192,32 @@ def contact_sheet(rows: Sequence[Sequence[Image]], *, scale: int = 2, gap: int =
             enlarged = rgb.repeat(scale, axis=0).repeat(scale, axis=1)
             sheet[top : top + height * scale, left : left + width * scale] = enlarged
     return sheet if colour else np.ascontiguousarray(sheet[..., 0])
+
+
+def eye_patch(image: Image, size: tuple[int, int], *, equalize: bool, name: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Return a stored image as a grey 8-bit patch, the input of a task network.
+
+    Args:
+        image: uint8 or uint16, (H, W), (H, W, 3) or (H, W, 4).
+        size: (height, width) of the patch.
+        equalize: whether the histogram is equalised after resizing.
+        name: of the image, for the error message.
+
+    Returns:
+        (1, height, width), uint8: the luma.
+
+    Raises:
+        ImageError: the aspect ratio of the image differs too much from that of ``size``.
+    """
+    height, width = image.shape[:2]
+    if abs(math.log(height * size[1] / (width * size[0]))) > MAX_SQUEEZE:
+        raise ImageError(name, f"is {height}x{width}, too far from the shape of {size[0]}x{size[1]}; crop it")
+    grey = to_grey(resize(image, size))
+    if grey.dtype == np.uint16:
+        grey = np.rint(grey / np.float32(257)).astype(np.uint8)
+    return np.asarray(cv2.equalizeHist(grey) if equalize else grey, np.uint8)[None]
+
+
+def to_float(images: "Tensor") -> "Tensor":
+    """Return uint8 images as float32 in [-1, 1], in a new tensor of the same shape."""
+    return images.float().div_(127.5).sub_(1)

@@ -2,19 +2,24 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from refiner.core.errors import ImageError
 from refiner.images.arrays import (
     contact_sheet,
     equalization,
     equalize,
+    eye_patch,
     from_planes,
     highest_level,
     resize,
+    to_float,
     to_grey,
     to_planes,
     to_uint8,
@@ -199,3 +204,19 @@ def test_colour_comes_back_in_the_order_of_a_decoded_image() -> None:
     back = from_planes(to_planes(image, 3), image)
     assert back.flags.c_contiguous
     assert np.array_equal(back, image)
+
+
+def test_an_eye_patch_is_the_grey_8_bit_image_of_any_kind() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (16, 24)).astype(np.uint8)
+    assert np.array_equal(eye_patch(image, (16, 24), equalize=True, name="x")[0], cv2.equalizeHist(image))
+    deep = eye_patch(image.astype(np.uint16) * 257, (16, 24), equalize=False, name="x")
+    assert np.array_equal(deep[0], image)
+    colour = eye_patch(np.dstack([image] * 3 + [image // 2]), (16, 24), equalize=False, name="x")
+    assert np.array_equal(colour[0], image)
+    with pytest.raises(ImageError, match="is 16x24, too far from the shape of 24x16"):
+        eye_patch(image, (24, 16), equalize=False, name="x")
+
+
+def test_to_float_agrees_with_to_planes() -> None:
+    levels = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    assert np.allclose(to_float(torch.from_numpy(levels)[None]).numpy(), to_planes(levels, 1), atol=1e-6)
