@@ -1,27 +1,23 @@
-"""``refiner train``: train a refiner, or go on where it was stopped."""
+"""``refiner train``: train a refiner, or resume a run."""
 
-import logging
 from pathlib import Path
 
 import click
 
-from refiner.commands.options import ANY_PATH, REFINER_PATH, device_option, set_option
+from refiner.commands.options import EXISTING_PATH, REFINER_PATH
 from refiner.commands.reporting import progress
-
-log = logging.getLogger(__name__)
+from refiner.commands.training_options import print_configuration, read_recipe, run_folder, training_options
 
 
 @click.command()
-@click.argument("configuration", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="CONFIG")
-@click.option("--run", type=ANY_PATH, metavar="DIR", help="Run folder.  [default: runs/<name of CONFIG>]")
-@set_option
-@device_option
-@click.option("--seed", type=click.IntRange(0), help="Short for --set seed=SEED.")
-@click.option("--new", is_flag=True, help="Throw away the run that is there, and start over.")
+@training_options("train")
+@click.option("--synthetic", type=EXISTING_PATH, metavar="DATA", help="Renders: a folder or a store (.h5).")
+@click.option("--real", type=EXISTING_PATH, metavar="DATA", help="Unlabelled real images: a folder or a store (.h5).")
 @click.option("--from", "start_from", type=REFINER_PATH, metavar="FILE", help="Start from another refiner's weights.")
-@click.option("--dry-run", is_flag=True, help="Print the resolved configuration, and stop.")
 def command(
-    configuration: Path,
+    recipe: str,
+    synthetic: Path | None,
+    real: Path | None,
     run: Path | None,
     overrides: tuple[str, ...],
     device: str,
@@ -30,30 +26,29 @@ def command(
     start_from: Path | None,
     dry_run: bool,
 ) -> None:
-    """Train a refiner, or go on where it was stopped.
+    """Train a refiner, or resume a run.
 
-    CONFIG is a YAML file; configs/ holds some to begin with. Everything is written to the run folder: metrics,
-    sample sheets, checkpoints and refiner.safetensors. The same command again goes on where the run was stopped,
-    to the same bits.
+    RECIPE_OR_FILE is the name of a recipe (see --list) or a YAML file. The run folder receives metrics, sample sheets,
+    checkpoints and refiner.safetensors. The same command resumes an interrupted run and ends with the same bits. A
+    finished run continues if --set steps=N asks for more steps.
 
     \b
     Example:
-      refiner train configs/eyes.yaml --set data.synthetic=renders --set data.real=photographs
+      refiner train eyes --synthetic renders --real photographs
+      refiner train my.yaml --run runs/mine --set batch_size=32
     """
     from refiner.config.training import TrainingConfiguration
-    from refiner.config.yaml_files import read_configuration, write_configuration
 
-    if seed is not None:
-        overrides = (*overrides, f"seed={seed}")
-    resolved = read_configuration(configuration, TrainingConfiguration, overrides=overrides)
+    values = {"data.synthetic": synthetic, "data.real": real}
+    configuration = read_recipe(recipe, "train", TrainingConfiguration, overrides=overrides, seed=seed, values=values)
+    print_configuration(configuration, dry_run=dry_run)
     if dry_run:
-        click.echo(write_configuration(resolved), nl=False)
         return
-    for line in write_configuration(resolved).splitlines():
-        log.info("%s", line)
+    from refiner.core.devices import keep_freed_memory
     from refiner.runs.distributed import end_at_once, is_main_process
     from refiner.training.loop import train
 
+    keep_freed_memory()
     with progress("training") as advance:
 
         def report(step: int, steps: int, means: dict[str, float]) -> None:
@@ -61,8 +56,8 @@ def command(
             note = " ".join(f"{short} {means[name]:.3f}" for name, short in shown.items() if name in means)
             advance(step, steps, note)
 
-        folder = run or Path("runs") / configuration.stem
-        file = train(resolved, folder, device=device, new=new, start_from=start_from, report=report)
+        folder = run_folder(run, recipe)
+        file = train(configuration, folder, device=device, new=new, start_from=start_from, report=report)
     if is_main_process():
         click.echo(file)
     end_at_once(0)

@@ -1,56 +1,76 @@
-"""Sections of a training configuration: data, pre-training, optimizers, augmentation."""
+"""Sections of a training configuration: data, baselines, pre-training, optimizers, augmentation."""
 
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from refiner.config.networks import Section as Section  # for other configurations
+
+class Section(BaseModel):
+    """A frozen group of settings that refuses unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class DataSection(Section):
-    """Where the two domains come from."""
+    """The two image domains, and optional inputs."""
 
     synthetic: Path | None = None
-    """Labelled synthetic images: a folder, searched recursively. Labels are not used for training the refiner."""
+    """Renders: a folder (searched recursively) or a store. Training the refiner does not use their labels."""
     real: Path | None = None
-    """Unlabelled real images: a folder, searched recursively."""
+    """Unlabelled real images: a folder (searched recursively) or a store."""
     estimator: Path | None = None
-    """A gaze estimator that sees the image alone, file or run folder: refining should leave its answers as they are."""
+    """A gaze estimator, file or run folder, that sees only the image. Refining should not change its answers."""
     mask: Path | None = None
-    """What of a render self-regularization counts: an image whose bright pixels count in every one, or a folder of such
-    images, by the renders' names."""
+    """Weight of each pixel in self-regularization: one image for all renders, or a folder of images named as the
+    renders are. Bright pixels count."""
     preflight: Literal["refuse", "warn", "skip"] = "warn"
-    """What to do when the two domains do not fit each other: stop, say so, or not look."""
+    """Reaction to two domains that do not fit each other: refuse to train, warn, or skip the comparison."""
 
     @field_validator("synthetic", "real", "estimator", "mask")
     @classmethod
-    def _home_is_known(cls, path: Path | None) -> Path | None:
+    def _expand_home(cls, path: Path | None) -> Path | None:
         return path.expanduser() if path else None
 
 
+class CycleGANSection(Section):
+    """Weights of ``method: cyclegan`` (arXiv:1703.10593)."""
+
+    cycle_weight: float = Field(10.0, ge=0)
+    """Lambda: weight of cycle consistency in both directions."""
+    identity_weight: float = Field(0.5, ge=0)
+    """Weight of the identity loss, as a share of cycle_weight."""
+
+
+class CUTSection(Section):
+    """Weights of ``method: cut`` (arXiv:2007.15651)."""
+
+    patch_nce_weight: float = Field(1.0, ge=0)
+    """Weight of the PatchNCE loss of renders and of real images."""
+
+
 class PretrainingSection(Section):
-    """Steps before the two networks meet."""
+    """Steps of each network before the adversarial steps."""
 
     refiner_steps: int = Field(1000, ge=0)
-    """Steps of the refiner on self-regularization alone, until it is near the identity."""
+    """Steps of the refiner on self-regularization only, until it is close to the identity."""
     discriminator_steps: int = Field(200, ge=0)
-    """Steps of the discriminator on refined and real images, with the refiner held still."""
+    """Steps of the discriminator on refined and real images, with the refiner frozen."""
 
 
 class OptimizerSection(Section):
-    """How one network is optimized."""
+    """The optimizer of one network."""
 
     name: Literal["adam", "sgd"] = "adam"
-    """adam, or plain sgd as in the paper."""
+    """Adam, or plain SGD as in the paper."""
     learning_rate: float = Field(2e-4, gt=0)
-    """Constant learning rate, for losses that are means (see refiner.losses.self_regularization)."""
+    """Constant learning rate, for losses that are means."""
     beta1: float = Field(0.5, ge=0, lt=1)
-    """Momentum of adam; unused by sgd."""
+    """Momentum of Adam; SGD ignores it."""
     beta2: float = Field(0.999, ge=0, lt=1)
-    """Decay of adam's second moment; unused by sgd."""
+    """Decay of Adam's second moment; SGD ignores it."""
     momentum: float = Field(0.0, ge=0, lt=1)
-    """Momentum of sgd; unused by adam."""
+    """Momentum of SGD; Adam ignores it."""
 
 
 AugmentationStep = dict[str, dict[str, Any]]
@@ -58,15 +78,15 @@ AugmentationStep = dict[str, dict[str, Any]]
 
 
 class AugmentationSection(Section):
-    """Random changes of the training images: lists of albumentations transforms, in order.
+    """Random changes of the training images: lists of albumentations transforms, applied in order.
 
     For example ``synthetic: [{HorizontalFlip: {p: 0.5}}, {GaussNoise: {std_range: [0.01, 0.05], p: 0.3}}]``.
     """
 
     synthetic: list[AugmentationStep] = Field([])
-    """What is done to renders before the refiner sees them; size, channels and depth must stay."""
+    """Transforms of renders before the refiner sees them; size, channels and depth must not change."""
     real: list[AugmentationStep] = Field([])
-    """What is done to photographs before the discriminator sees them."""
+    """Transforms of real images before the discriminator sees them."""
 
     @field_validator("synthetic", "real", mode="before")
     @classmethod
@@ -75,12 +95,12 @@ class AugmentationSection(Section):
 
 
 def augmentation_steps(value: Any, key: str) -> list[AugmentationStep]:
-    """A list of transforms as it stands in YAML; names and arguments themselves are checked where it is used.
+    """Parse a list of transforms as it is written in YAML.
 
-    A name alone, or with nothing after it, takes the arguments' defaults.
+    A transform without arguments takes their defaults. Names and arguments are checked when the transforms are built.
 
     Raises:
-        ValueError: it is no such list; the message names ``key`` and the place in the list.
+        ValueError: the value is not such a list; the message names ``key`` and the position in the list.
     """
     if value is not None and not isinstance(value, list | tuple):
         raise ValueError(f"{key} is {value!r}, expected a list of transforms such as [{{HorizontalFlip: {{p: 0.5}}}}]")

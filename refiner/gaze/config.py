@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from refiner.config.sections import AugmentationStep, augmentation_steps
-from refiner.config.training import Section
+from refiner.config.sections import Section
 
 
 class GazeDataSection(Section):
