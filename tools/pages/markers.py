@@ -1,0 +1,39 @@
+"""Generated tables on a hand-written page, between marker comments."""
+
+import re
+from collections.abc import Mapping
+
+from refiner.core.errors import DataError
+
+_TABLE = re.compile(r"<!-- table: (?P<name>[^>]*?) -->\n(?P<text>.*?)<!-- end -->", re.DOTALL)
+
+
+def fill_tables(text: str, tables: Mapping[str, str], source: str) -> tuple[str, set[str]]:
+    """Put each table between its markers.
+
+    Args:
+        text: of the page.
+        tables: by name.
+        source: of the text, for messages.
+
+    Returns:
+        The page, and the names of the tables on it.
+
+    Raises:
+        DataError: a marker names no table, or is not ended.
+    """
+    used: set[str] = set()
+
+    def fill(match: re.Match[str]) -> str:
+        name = match["name"]
+        if name not in tables:
+            raise DataError(f"{source}: asks for the table {name}; there are {', '.join(tables)}")
+        if "<!-- table:" in match["text"]:
+            raise DataError(f"{source}: the table {name} is not ended; write <!-- end --> after it")
+        used.add(name)
+        return f"<!-- table: {name} -->\n{tables[name]}\n<!-- end -->"
+
+    filled = _TABLE.sub(fill, text)
+    if filled.count("<!-- table:") != filled.count("<!-- end -->"):
+        raise DataError(f"{source}: has tables that are not ended; write <!-- end --> after each")
+    return filled, used

@@ -1,0 +1,137 @@
+"""Tables and pictures of docs/performance.md from what was measured: python tools/performance.py.
+
+Each file docs/performance/NAME.json, of ``refiner benchmark --json``, ``tools/scaling.py``, ``tools/stages.py``,
+``tools/precision.py``, ``tools/quantization.py`` or ``tools/presets.py``, becomes the table NAME between its markers.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from refiner.core.files import write_text
+from refiner.metrics.intervals import seed_interval
+from tools.pages.markers import fill_tables
+from tools.pages.preset_table import preset_picture, preset_table, read_study
+from tools.pages.scaling_plots import scaling_pictures, scaling_table
+
+ROOT = Path(__file__).parents[2]
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.option("--page", type=click.Path(path_type=Path), default=ROOT / "docs/performance.md", help="To be filled.")
+@click.option("--results", type=click.Path(path_type=Path), default=ROOT / "docs/results", help="Of the studies.")
+def main(page: Path, results: Path) -> None:
+    """Write the tables into the page, and pictures beside the measurements."""
+    found = sorted(page.with_suffix("").glob("*.json"))
+    tables, study = {}, read_study(results)
+    for file in found:
+        facts = json.loads(file.read_text(encoding="utf-8"))
+        pictures: dict[str, str | None] = {}
+        if facts["command"] == "presets":
+            tables[file.stem], pictures["quality"] = preset_table(facts, study), preset_picture(facts, study)
+        elif facts["command"] == "scaling":
+            tables[file.stem], pictures = scaling_table(facts), dict(scaling_pictures(facts))
+        else:
+            by_command = {"precision": precision_table, "int8": int8_table, "stages": stages_table}
+            table = by_command.get(facts["command"], benchmark_table)
+            tables[file.stem] = table(facts)
+        for name, picture in pictures.items():
+            if picture is not None:
+                write_text(file.with_name(f"{file.stem}-{name}.svg"), picture)
+    text, _ = fill_tables(page.read_text(encoding="utf-8"), tables, str(page))
+    write_text(page, text)
+    print(f"{page}: written")
+
+
+def benchmark_table(benchmark: dict[str, Any]) -> str:
+    """One benchmark as a Markdown table, with the machine in its first line."""
+    environment = benchmark["environment"]
+    machine = f"{environment['processor']['name']}, {' '.join(environment['processor']['features'])}"
+    if benchmark["device"] == "cuda":
+        machine = f"{environment['devices'][0]} ({environment['processor']['cores']} cores of an {machine})"
+    else:
+        machine += f", {environment['threads']} threads"
+    height, width = benchmark["size"]
+    lines = [
+        f"{machine}; images of {height}x{width}; torch {environment['versions']['torch']}; {_memory(benchmark)}.",
+        "",
+        "| | images (steps) a second | ratio | of |",
+        "| --- | --- | --- | --- |",
+    ]
+    for rate in benchmark["rates"]:
+        median, low, high = (_digits(rate[key]) for key in ("median", "low", "high"))
+        lines.append(f"| {rate['name']} | {median} [{low}, {high}] | {rate['ratio']:.2f} | {rate['against']} |")
+    return "\n".join(lines)
+
+
+def int8_table(facts: dict[str, Any]) -> str:
+    """Speed, and grey levels from fp32."""
+    processor = facts["environment"]["processor"]
+    lines = [
+        f"{processor['name']}, {' '.join(processor['features'])}, {facts['environment']['threads']} threads.",
+        "",
+        "| ready refiner | images a second | ratio | grey levels from fp32 | largest | pixels beyond one |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, run in facts["runs"].items():
+        rate = f"{run['rate']:,.0f} [{run['low']:,.0f}, {run['high']:,.0f}]"
+        apart = f"{run['mean']:.2f} | {run['largest']:.0f} | {run['beyond_one']:.1%}"
+        lines.append(f"| {name} | {rate} | {run['ratio']:.2f} | {apart} |")
+    return "\n".join(lines)
+
+
+def stages_table(facts: dict[str, Any]) -> str:
+    """What each image of a job costs a core, by stage."""
+    processor = facts["environment"]["processor"]
+    lines = [
+        f"{processor['name']}, {' '.join(processor['features'])}; backend {facts['backend']}, one thread; "
+        f"{facts['images']:,} images of 36x60.",
+        "",
+        "| ready refiner, folder to folder | microseconds of a core for each image |",
+        "| --- | --- |",
+    ]
+    for stage, some in facts["microseconds"].items():
+        lines.append(f"| {stage} | {some['median']:.0f} [{some['low']:.0f}, {some['high']:.0f}] |")
+    return "\n".join(lines)
+
+
+def precision_table(found: dict[str, Any]) -> str:
+    """Both precisions beside one another, with the spread of the seeds."""
+    processor, differences = found["environment"]["processor"], found["pretraining_differences"]
+    lines = [
+        f"{processor['name']}, {' '.join(processor['features'])}; {found['seeds']} seeds, "
+        f"{found['steps']} steps of pre-training.",
+        "",
+        f"| curve of pre-training against fp32's, mean [95 % interval over seeds] | {' | '.join(differences)} |",
+        f"| --- |{' --- |' * len(differences)}",
+    ]
+    for part in next(iter(differences.values())):
+        found_here = [seed_interval(ratios[part]) for ratios in differences.values()]
+        cells = (f"{some.mean:.1%} [{some.low:.1%}, {some.high:.1%}]" for some in found_here)
+        lines.append(f"| {part} | {' | '.join(cells)} |")
+    lines += [
+        "",
+        "| at the end of the game | fp32, mean [least, largest seed] | bf16 |",
+        "| --- | --- | --- |",
+    ]
+    for name, metrics in found["metrics"].items():
+        cells = (f"{sum(v) / len(v):.3f} [{min(v):.3f}, {max(v):.3f}]" for v in (metrics["fp32"], metrics["bf16"]))
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _memory(benchmark: dict[str, Any]) -> str:
+    if benchmark.get("card_mib"):
+        return f"largest memory on the card {benchmark['card_mib']:,.0f} MiB"
+    return f"largest memory with a whole job running {benchmark['job_mib']:,.0f} MiB"
+
+
+def _digits(rate: float) -> str:
+    """Three digits, or all before the point."""
+    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,282 @@
+"""How each product is made. A stage writes into the folder of its product and gives figures to note there.
+
+Training and rendering go on where a kill stopped them; the other stages take seconds and start over.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from refiner.config.training import TrainingConfiguration
+from refiner.core.errors import DataError
+from refiner.core.files import write_text
+from refiner.core.rng import numpy_generator
+from refiner.data.convert import Conversion
+from refiner.data.formats.registry import open_dataset
+from refiner.data.labels.records import Record
+from refiner.data.output.records_writer import write_store as write_synthetic
+from refiner.eyes.records import rendered_records
+from refiner.eyes.scene.parameters import EyeParameters
+from refiner.gaze.bias_correction import save_corrected
+from refiner.gaze.config import GazeConfiguration
+from refiner.gaze.data import LabelledPatches, load_patches
+from refiner.gaze.matching import draw_like, known_angles
+from refiner.gaze.networks.file import load_estimator
+from refiner.gaze.prediction import GazeEstimator
+from refiner.gaze.training import train_estimator
+from refiner.images.arrays import equalize
+from refiner.runs.folder import ESTIMATOR_FILE
+from refiner.training.loop import train
+from tools.study.plan import part_numbers
+from tools.study.products.accuracy import group_column
+from tools.study.products.adaptations import equalized_images, matched_images, refined_images
+from tools.study.products.scores import measure_scores
+from tools.study.products.stores import (
+    IMAGES_FILE,
+    open_images,
+    read_label,
+    read_pixels,
+    write_changed,
+    write_permuted,
+    write_store,
+)
+from tools.study.results import PARAMETERS_FILE, write_result
+from tools.study.tasks import Place, Task, write_done
+
+Metrics = dict[str, Any]
+
+
+def perform(task: Task, place: Place) -> float:
+    """Make a product, and note that it is done; gives the seconds it took."""
+    start = time.perf_counter()
+    metrics = STAGES[task.stage](task, place)
+    seconds = time.perf_counter() - start
+    write_done(task, place.out, metrics, seconds)
+    shutil.rmtree(task.folder(place.out) / "run" / "checkpoints", ignore_errors=True)  # tens of megabytes
+    return seconds
+
+
+def _inputs(task: Task, place: Place) -> dict[str, Path]:
+    return {role: needed.folder(place.out) for role, needed in task.inputs.items()}
+
+
+# --- photographs ---------------------------------------------------------------------------------------------------
+
+
+def make_target(task: Task, place: Place) -> Metrics:
+    """All labelled images of the target, at the study's size; images without a gaze are left out."""
+    dataset = open_dataset(place.target)
+    height, width = task.settings["size"]
+    conversion = Conversion(size=(height, width), grey=True, equalized=task.settings["equalize"])
+    records = [conversion.apply(record) for record in map(dataset.read, dataset.ids) if "gaze" in record.labels]
+    if not records:
+        raise DataError(
+            f"{place.target}: none of {len(dataset.ids)} images has a gaze; name a labelled folder or store"
+        )
+    write_store(task.folder(place.out), records, source=place.target.name)
+    return {"images": len(records)}
+
+
+def make_real(task: Task, place: Place) -> Metrics:
+    """Images of the target without their labels: what adaptation and calibration may see."""
+    real = _real(task, place)
+    records = [Record(name, image[0]) for name, image in zip(real.ids, real.images, strict=True)]
+    write_store(task.folder(place.out), records, source=place.target.name)
+    return {"images": len(records)}
+
+
+def _real(task: Task, place: Place, *, head_pose: bool = False) -> LabelledPatches:
+    """The part of the target that adaptation may see, or as many images of it as are asked for."""
+    patches, numbers = _part(task, place, head_pose=head_pose)
+    count = task.settings.get("count", len(numbers))
+    if count > len(numbers):
+        raise DataError(f"photographs: {count} are asked for, but only {len(numbers)} are there; ask for fewer")
+    if "count" in task.settings:
+        rng = numpy_generator(task.settings["seed"], "photographs")
+        numbers = sorted(rng.choice(numbers, size=count, replace=False).tolist())
+    return patches.take(numbers)
+
+
+def make_labelled(task: Task, place: Place) -> Metrics:
+    """Images of the target with their labels, to train the ceiling on."""
+    patches, numbers = _part(task, place)
+    columns = {name: patches.columns[name] for name in ("subject",) if name in patches.columns}
+    angles = {"gaze": patches.gaze} | ({} if patches.head_pose is None else {"head_pose": patches.head_pose})
+    records = [
+        Record(
+            patches.ids[number],
+            patches.images[number, 0],
+            {name: values[number] for name, values in (*angles.items(), *columns.items())},
+        )
+        for number in numbers
+    ]
+    write_store(task.folder(place.out), records, source=place.target.name)
+    return {"images": len(records)}
+
+
+def _part(task: Task, place: Place, *, head_pose: bool = False) -> tuple[LabelledPatches, list[int]]:
+    """The target, and the numbers of the images in one part of it."""
+    store, target = _inputs(task, place)["target"] / IMAGES_FILE, task.inputs["target"].settings
+    height, width = target["size"]
+    posed = head_pose or task.settings.get("head_pose", False)
+    patches = load_patches([store], size=(height, width), equalize=False, head_pose=posed, key="target")
+    return patches, part_numbers(group_column(patches, task.settings["group"]))[task.settings["part"]]
+
+
+# --- renders -------------------------------------------------------------------------------------------------------
+
+
+def make_calibration(task: Task, place: Place) -> Metrics:
+    """The renderer's ranges, matched to photographs."""
+    from refiner.eyes.calibration import calibrate
+
+    base = EyeParameters.model_validate(task.settings["parameters"])
+    real = read_pixels(_inputs(task, place)["real"])
+    fit = calibrate(real, base, keep=task.settings["keep"])
+    write_text(task.folder(place.out) / PARAMETERS_FILE, fit.parameters.model_dump_json(indent=1) + "\n")
+    return {"likeness": fit.likeness}
+
+
+def make_synthetic(task: Task, place: Place) -> Metrics:
+    """Labelled eyes, equalised where the photographs are."""
+    settings, folder = task.settings, task.folder(place.out)
+    values = settings.get("parameters")
+    if values is None:
+        values = json.loads((_inputs(task, place)["calibration"] / PARAMETERS_FILE).read_text(encoding="utf-8"))
+    parameters = EyeParameters.model_validate(values)
+    height, width = settings["size"]
+
+    def records(first: int, end: int) -> Any:
+        for record in rendered_records(parameters, end, seed=settings["seed"], size=(height, width), first=first):
+            yield replace(record, image=equalize(record.image)) if settings["equalize"] else record
+
+    write_synthetic(
+        folder / IMAGES_FILE,
+        records,
+        settings["count"],
+        job=task.digest,
+        overwrite=False,
+        report=lambda done, total: None,
+    )
+    write_text(folder / PARAMETERS_FILE, parameters.model_dump_json(indent=1) + "\n")
+    return {}
+
+
+def make_drawn(task: Task, place: Place) -> Metrics:
+    """Renders whose gaze, and pose of the head where the estimator is told it, are like the photographs'."""
+    inputs, seed = _inputs(task, place), task.settings["draw"]
+    estimator = GazeEstimator.load(inputs["estimator"] / "run", device=place.device)
+    real = _real(task, place, head_pose=bool(estimator.head_pose))
+    synthetic = open_images(inputs["synthetic"])
+    taken = draw_like(
+        known_angles(estimator, *(read_label(inputs["synthetic"], name) for name in ("gaze", "head_pose"))),
+        known_angles(estimator, estimator.predict(real), real.head_pose),
+        numpy_generator(seed, "drawn"),
+    )
+    write_store(task.folder(place.out), [synthetic.read(synthetic.ids[number]) for number in taken], source="synthetic")
+    return {"images": len(taken)}
+
+
+# --- adaptation ----------------------------------------------------------------------------------------------------
+
+
+def make_refiner(task: Task, place: Place) -> Metrics:
+    """A refiner, in a run folder; goes on from its checkpoint."""
+    inputs = _inputs(task, place)
+    data = {name: str((inputs[name] / IMAGES_FILE).resolve()) for name in ("synthetic", "real")}
+    if "estimator" in inputs:
+        data["estimator"] = str((inputs["estimator"] / "run").resolve())
+    configuration = TrainingConfiguration.model_validate({**task.settings["configuration"], "data": data})
+    run = task.folder(place.out) / "run"
+    train(configuration, run, device=place.device)
+    return {"steps": configuration.total_steps}
+
+
+def make_refined(task: Task, place: Place) -> Metrics:
+    """Renders through the refiner that was trained on them."""
+    inputs = _inputs(task, place)
+    images = refined_images(read_pixels(inputs["synthetic"]), inputs["refiner"] / "run", device=place.device)
+    _write_adapted(task, place, images)
+    return {}
+
+
+def make_matched(task: Task, place: Place) -> Metrics:
+    """Renders matched one by one to photographs."""
+    inputs, settings = _inputs(task, place), task.settings
+    images = matched_images(
+        read_pixels(inputs["synthetic"]),
+        read_pixels(inputs["real"]),
+        method=settings["method"],
+        arguments=settings["arguments"],
+        seed=settings["seed"],
+    )
+    _write_adapted(task, place, images)
+    return {}
+
+
+def _write_adapted(task: Task, place: Place, images: Any) -> None:
+    """Write the renders with other pixels, equalised again where everything is: test images are, too."""
+    changed = equalized_images(images) if task.settings["equalize"] else images
+    write_changed(task.folder(place.out), _inputs(task, place)["synthetic"], changed)
+
+
+def make_permuted(task: Task, place: Place) -> Metrics:
+    """Images with each other's gaze, from which nothing can be learnt but the mean."""
+    rng = numpy_generator(task.settings["seed"], "permuted-labels")
+    write_permuted(task.folder(place.out), _inputs(task, place)["images"], rng)
+    return {}
+
+
+# --- estimator, scores, result -------------------------------------------------------------------------------------
+
+
+def make_estimator(task: Task, place: Place) -> Metrics:
+    """A gaze estimator, in a run folder; goes on from its checkpoint."""
+    settings = task.settings["configuration"]
+    images = (_inputs(task, place)["images"] / IMAGES_FILE).resolve()
+    data = {**settings.get("data", {}), "train": [str(images)]}
+    run = task.folder(place.out) / "run"
+    train_estimator(GazeConfiguration.model_validate({**settings, "data": data}), run, device=place.device)
+    return {}
+
+
+def make_corrected(task: Task, place: Place) -> Metrics:
+    """An estimator whose answers over photographs have the mean of the labels that it learnt from."""
+    run = task.folder(place.out) / "run"
+    run.mkdir(parents=True, exist_ok=True)
+    file = load_estimator(_inputs(task, place)["estimator"] / "run")
+    estimator = GazeEstimator(file, device=place.device)
+    answers = estimator.predict(_real(task, place, head_pose=bool(estimator.head_pose)))
+    return {"moved_degrees": np.degrees(save_corrected(run / ESTIMATOR_FILE, file, answers)).tolist()}
+
+
+def make_scores(task: Task, place: Place) -> Metrics:
+    """Label-free scores of adapted renders."""
+    inputs = _inputs(task, place)
+    synthetic, adapted, real = (read_pixels(inputs[name]) for name in ("synthetic", "adapted", "real"))
+    scores = measure_scores(synthetic, adapted, real, read_label(inputs["synthetic"], "pupil"), **task.settings)
+    return asdict(scores)
+
+
+STAGES: dict[str, Callable[[Task, Place], Metrics]] = {
+    "target": make_target,
+    "real": make_real,
+    "labelled": make_labelled,
+    "calibration": make_calibration,
+    "synthetic": make_synthetic,
+    "drawn": make_drawn,
+    "refiner": make_refiner,
+    "refined": make_refined,
+    "matched": make_matched,
+    "permuted": make_permuted,
+    "estimator": make_estimator,
+    "centred": make_corrected,
+    "scores": make_scores,
+    "result": write_result,
+}

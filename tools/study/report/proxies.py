@@ -1,0 +1,82 @@
+"""How far label-free scores are to be believed: do arms that score better err less on real labels?"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from refiner.core.rng import numpy_generator
+from refiner.metrics.intervals import Interval
+from tools.study.report.outcomes import Outcome
+
+FEWEST = 5
+"""Arms; a rank correlation of fewer says nothing."""
+
+RESAMPLES = 2000
+"""Of the arms, for the interval."""
+
+
+class Proxy(NamedTuple):
+    """A label-free score, lower is better, and how well it orders arms by their error.
+
+    Attributes:
+        name: for people.
+        arms: that have it.
+        correlation: Spearman's, over arms, with a 95 % bootstrap interval; 1 orders as the error does.
+    """
+
+    name: str
+    variants: int
+    correlation: Interval
+
+
+def measured_proxies(outcome: Outcome, protocol: str) -> Iterator[Proxy]:
+    """Each label-free score that arms enough of a study have; controls and ceilings left out."""
+    variants = [variant for variant in outcome.variants_of(protocol) if _scores(outcome, variant, protocol)]
+    errors = {variant: float(np.mean(list(outcome.errors(variant, protocol).values()))) for variant in variants}
+    for name, score in PROXIES.items():
+        pairs = [
+            (value, errors[variant]) for variant in variants if (value := score(outcome, variant, protocol)) is not None
+        ]
+        if len(pairs) >= FEWEST:
+            yield Proxy(name, len(pairs), rank_correlation(np.array(pairs)))
+
+
+def rank_correlation(pairs: np.ndarray[Any, np.dtype[np.float64]]) -> Interval:
+    """Spearman's correlation of pairs (N, 2), with a 95 % bootstrap interval over them."""
+    rng = numpy_generator(0, "rank-correlation")
+    drawn = [_spearman(pairs[rng.integers(len(pairs), size=len(pairs))]) for _ in range(RESAMPLES)]
+    low, high = np.nanpercentile(drawn, [2.5, 97.5])
+    return Interval(_spearman(pairs), float(low), float(high))
+
+
+def _spearman(pairs: np.ndarray[Any, np.dtype[np.float64]]) -> float:
+    """Pearson's of the ranks; NaN where one side is all alike."""
+    ranks = stats.rankdata(pairs, axis=0)
+    spread = ranks.std(axis=0)
+    return float(np.corrcoef(ranks.T)[0, 1]) if spread.all() else float("nan")
+
+
+def _scores(outcome: Outcome, variant: str, protocol: str) -> list[dict[str, Any]]:
+    """Of every seed; none of controls, which learnt from no sound label of a render."""
+    if variant == "permuted":
+        return []
+    return [result["scores"] for result in outcome.of(variant, protocol).values() if result["scores"]]
+
+
+def _mean_score(key: str) -> Callable[[Outcome, str, str], float | None]:
+    def score(outcome: Outcome, variant: str, protocol: str) -> float | None:
+        values = [scores.get(key) for scores in _scores(outcome, variant, protocol)]
+        return None if None in values else float(np.mean(values))
+
+    return score
+
+
+PROXIES: dict[str, Callable[[Outcome, str, str], float | None]] = {
+    "told from photographs": _mean_score("c2st_accuracy"),
+    "distance to photographs": _mean_score("distance"),
+    "pupil drift, length": _mean_score("drift_distance"),
+    "disagreement of estimators": Outcome.disagreement,
+}
+"""By the name of their rows."""

@@ -1,0 +1,214 @@
+"""Tables of results in Markdown."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from refiner.metrics.intervals import Interval, seed_interval
+from tools.study.report.outcomes import Choice, Outcome, Results, metrics
+from tools.study.report.proxies import Proxy, measured_proxies
+
+NOT_RUN = "not run"
+
+ADAPTING = ("drawn", "refiner", "refined", "matched")
+"""Stages that adapt renders to photographs."""
+
+
+def all_tables(outcome: Outcome) -> Iterator[tuple[str, str]]:
+    """Name and text of each table of a study."""
+    for protocol in outcome.protocols:
+        name = f"{outcome.name} {protocol}"
+        yield name, error_table(outcome, protocol)
+        yield f"{name} differences", difference_table(outcome, protocol)
+        yield f"{name} scores", score_table(outcome, protocol)
+        yield f"{name} cost", cost_table(outcome, protocol)
+        if choices := list(outcome.choices(protocol)):
+            yield f"{name} checkpoints", choice_table(choices)
+        if proxies := list(measured_proxies(outcome, protocol)):
+            yield f"{name} proxies", proxy_table(proxies)
+        if outcome.slices:
+            yield f"{name} slices", slice_table(outcome, protocol)
+        for part in outcome.slices:
+            yield f"{name} {part} differences", difference_table(outcome, protocol, part)
+        if any(outcome.curves(protocol)):
+            yield f"{name} photographs", photograph_table(outcome, protocol)
+
+
+def error_table(outcome: Outcome, protocol: str) -> str:
+    """All arms, over all test images."""
+    head = ["variant", "seeds", "error, °", "median, °", "within 5°", "within 10°", "bias removed, °"]
+    head += ["bias pitch / yaw, °", "correlation pitch / yaw"]
+    rows = []
+    for variant in outcome.variants_of(protocol):
+        results = outcome.of(variant, protocol)
+        row = [_title(outcome, variant), str(len(results) or NOT_RUN)]
+        if results:
+            row += [
+                str(seed_interval([result["error"]["mean"] for result in results.values()])),
+                f"{_mean(results, lambda result: result['median']):.2f}",
+                f"{_mean(results, lambda result: result['within']['5']):.0%}",
+                f"{_mean(results, lambda result: result['within']['10']):.0%}",
+                f"{_mean(results, lambda result: result['unbiased']):.2f}",
+                _pair(results, lambda result: result["bias"], "{:+.1f}"),
+                _pair(results, lambda result: result["correlation"], "{:.2f}"),
+            ]
+        rows.append(row)
+    for key, title in (
+        ("training_mean_error", "the training labels' mean"),
+        ("test_mean_error", "the test labels' mean"),
+    ):
+        value = outcome.baseline(protocol, key)
+        rows.append([f"always saying {title}", "", NOT_RUN if value is None else f"{value:.2f}"])
+    return _markdown(head, rows)
+
+
+def difference_table(outcome: Outcome, protocol: str, part: str | None = None) -> str:
+    """Arms against those that they are compared with, paired by seed, on all test images or a slice."""
+    head = (
+        "variant",
+        "against",
+        "pairs",
+        "difference, °",
+        "share",
+        "verdict",
+        "bias removed: difference, °",
+        "verdict",
+    )
+    rows = []
+    for variant in outcome.variants_of(protocol):
+        for other in outcome.variants[variant]["against"]:
+            if other == variant or other not in outcome.variants_of(protocol):
+                continue
+            difference = outcome.difference(variant, other, protocol, part)
+            unbiased = outcome.difference(variant, other, protocol, part, unbiased=True)
+            if difference is None or unbiased is None:
+                continue  # the table of errors says what was not run
+            cells = [str(difference.seeds), str(difference.degrees), f"{difference.share:+.0%}", difference.verdict]
+            cells += [str(unbiased.degrees), unbiased.verdict]
+            rows.append([f"`{variant}`", f"`{other}`", *cells])
+    return _markdown(head, rows)
+
+
+def slice_table(outcome: Outcome, protocol: str) -> str:
+    """Error and correlations on each part of the test images."""
+    head = [
+        "variant",
+        *(f"{part}: {what}" for part in outcome.slices for what in ("error, °", "correlation pitch / yaw")),
+    ]
+    rows = []
+    for variant in filter(lambda name: outcome.of(name, protocol), outcome.variants_of(protocol)):
+        row = [f"`{variant}`"]
+        for part in outcome.slices:
+            errors = outcome.errors(variant, protocol, part)
+            row += [str(seed_interval(list(errors.values()))) if errors else NOT_RUN]
+            results = {seed: found for seed, r in outcome.of(variant, protocol).items() if (found := metrics(r, part))}
+            row += [_pair(results, lambda result: result["correlation"], "{:.2f}") if results else ""]
+        rows.append(row)
+    means = [outcome.baseline(protocol, "test_mean_error", part) for part in outcome.slices]
+    cells = [cell for mean in means for cell in (NOT_RUN if mean is None else f"{mean:.2f}", "")]
+    return _markdown(head, [*rows, ["always saying the test labels' mean", *cells]])
+
+
+def score_table(outcome: Outcome, protocol: str) -> str:
+    """What is said of adapted renders without a label of any photograph, beside the error."""
+    head = ("variant", "told from photographs", "pupil drift x / y, px", "pupil drift, length, px")
+    head += ("distance to photographs", "estimators disagree by, °", "error, °")
+    rows = []
+    for variant in outcome.variants_of(protocol):
+        results = {seed: found["scores"] for seed, found in outcome.of(variant, protocol).items() if found["scores"]}
+        if not results:
+            continue  # it was not run, or has no renders
+        row = [f"`{variant}`", f"{_mean(results, lambda scores: scores['c2st_accuracy']):.0%}"]
+        row.append(_pair(results, lambda scores: scores["drift"] or (None, None), "{:+.2f}"))
+        row.append(_number(_mean(results, lambda scores: scores["drift_distance"])))
+        row.append(_number(_mean(results, lambda scores: scores.get("distance")), "{:.0f}"))
+        row.append(_number(outcome.disagreement(variant, protocol)))
+        rows.append([*row, str(seed_interval(list(outcome.errors(variant, protocol).values())))])
+    return _markdown(head, rows)
+
+
+def cost_table(outcome: Outcome, protocol: str) -> str:
+    """What a result takes when nothing is there yet, on one core; several arms share renders, refiners and scores."""
+    head = ("variant", "adaptation, s", "estimators, s", "all stages, s")
+    rows = []
+    for variant in outcome.variants_of(protocol):
+        results = [result["seconds"] for result in outcome.of(variant, protocol).values()]
+        if results:
+            parts = [_median_seconds(results, stages) for stages in (ADAPTING, ("estimator",), None)]
+            rows.append([f"`{variant}`", *parts])
+    return _markdown(head, rows)
+
+
+def _median_seconds(results: Sequence[dict[str, float]], stages: Sequence[str] | None) -> str:
+    """Median over results, and the range where there are several, of what some stages took; None takes all."""
+    totals = [sum(value for stage, value in one.items() if stages is None or stage in stages) for one in results]
+    spread = f" [{min(totals):.0f}, {max(totals):.0f}]" if len(totals) > 1 else ""
+    return f"{np.median(totals):.0f}{spread}"
+
+
+def proxy_table(proxies: Sequence[Proxy]) -> str:
+    """How well scores order the arms by their error."""
+    head = ("lower is better", "variants", "rank correlation with the error")
+    return _markdown(head, [[name, str(variants), str(value)] for name, variants, value in proxies])
+
+
+def choice_table(choices: Sequence[Choice]) -> str:
+    """The checkpoint that the score chooses, beside the best on real labels."""
+    head = ("seed", "chosen, steps", "its error, °", "best, steps", "its error, °", "above the best")
+    rows = []
+    for one in choices:
+        row = [str(one.seed), str(one.chosen), f"{one.error:.2f}", str(one.best), f"{one.least:.2f}"]
+        rows.append([*row, f"{one.error / one.least - 1:+.0%}"])
+    return _markdown(head, rows)
+
+
+def photograph_table(outcome: Outcome, protocol: str) -> str:
+    """Error by the number of photographs that the arm knows."""
+    head = ("real", "variant", "seeds", "error, °")
+    rows = []
+    for names in outcome.curves(protocol):
+        for name in names:
+            results, errors = outcome.of(name, protocol), outcome.errors(name, protocol)
+            known = outcome.variants[name]["real"] or max((r["real"] for r in results.values()), default="all")
+            interval = str(seed_interval(list(errors.values()))) if errors else NOT_RUN
+            rows.append([str(known), f"`{name}`", str(len(errors)), interval])
+    return _markdown(head, rows)
+
+
+def probe_table(probe: dict[str, Any]) -> str:
+    """Of ``tools/fgsm.py``: the error of each arm's estimators where pixels move against them."""
+    levels = [str(level) for level in probe["levels"]]
+    rows = [
+        [f"`{variant}`", *(str(Interval(**errors[level])) for level in levels)]
+        for variant, errors in probe["errors"].items()
+    ]
+    return _markdown(["variant", *(f"by {level} levels, °" for level in levels)], rows)
+
+
+def _title(outcome: Outcome, variant: str) -> str:
+    about = outcome.variants[variant]["about"]
+    return f"`{variant}`: {about}" if about else f"`{variant}`"
+
+
+def _mean(results: Results, value: Callable[[dict[str, Any]], Any]) -> Any:
+    """Over seeds; None where a seed has none."""
+    values = [value(result) for result in results.values()]
+    return None if None in values else float(np.mean(values))
+
+
+def _number(value: float | None, form: str = "{:.2f}") -> str:
+    return "–" if value is None else form.format(value)
+
+
+def _pair(results: Results, values: Callable[[dict[str, Any]], Sequence[float | None]], form: str) -> str:
+    """Two means over seeds."""
+    means = [_mean(results, lambda result, place=place: values(result)[place]) for place in (0, 1)]  # type: ignore[misc]
+    return " / ".join(_number(mean, form) for mean in means)
+
+
+def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table; rows that are too short are filled up."""
+    filled = [[*row, *[""] * (len(head) - len(row))] for row in rows]
+    lines = [head, ["---"] * len(head), *filled]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
