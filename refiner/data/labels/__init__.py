@@ -1,1 +1,1 @@
-"""Labels: one record an image, tables, angles, geometry, regions, drift."""
+"""Labels of images: records, tables, gaze angles, geometry, regions and drift."""

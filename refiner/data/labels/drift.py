@@ -1,4 +1,8 @@
-"""What drift says of the labels at hand: in which units it is told, and when it rejects."""
+"""Label drift of refined images: how far a label may have moved, in pixels and degrees, and when it rejects.
+
+Label drift is the shift between a synthetic image and its refined version, measured by registration. The label is
+copied from the synthetic image, so it is off by this shift. See :mod:`refiner.images.registration`.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,16 +18,18 @@ from refiner.data.labels.tables import write_table
 from refiner.images.registration import degrees_of_gaze, score_drift
 
 DRIFT_FILE = "drift.csv"
+"""Name of the table of drift in a folder of refined images."""
+
 DRIFT_COLUMNS = ("file", "drift_px", "drift_deg", "score")
 
 
 class LabelDrift(NamedTuple):
-    """How far the label of one image may have moved.
+    """Estimated shift of one image's label.
 
     Attributes:
-        x, y: shift in pixels of the labelled point, of the worst of several, or of the whole image.
-        degrees: what that is in gaze, where the point is a pupil; else None.
-        score: length of the shift, plus what is lost of the structure; see ``DriftScores``.
+        x, y: shift in pixels, of the labelled point, of the worst of several points, or of the whole image.
+        degrees: the same shift as an angle of gaze, in degrees, if the point is a pupil; otherwise None.
+        score: length of the shift plus the loss of structure; see :class:`refiner.images.registration.DriftScores`.
     """
 
     x: float
@@ -33,73 +39,77 @@ class LabelDrift(NamedTuple):
 
     @property
     def pixels(self) -> float:
-        """Length of the shift."""
+        """Length of the shift, in pixels."""
         return math.hypot(self.x, self.y)
 
     @property
     def numbers(self) -> tuple[float, float, float, float]:
-        """All four, NaN where there is no gaze."""
+        """The tuple (x, y, degrees, score), with NaN for degrees that are None."""
         return self.x, self.y, math.nan if self.degrees is None else self.degrees, self.score
 
     def cells(self) -> dict[str, str]:
-        """Cells of a row of ``drift.csv``, but for the file."""
+        """Return the cells of a row of ``drift.csv``, without the column ``file``."""
         degrees = "" if self.degrees is None else f"{self.degrees:.2f}"
         return {"drift_px": f"{self.pixels:.3f}", "drift_deg": degrees, "score": f"{self.score:.3f}"}
 
     def to_line(self) -> dict[str, str]:
-        """Texts that :meth:`from_line` reads, exactly."""
+        """Return the fields as texts, from which :meth:`from_line` restores them exactly."""
         return {name: repr(value) for name, value in self._asdict().items() if value is not None}
 
     @classmethod
     def from_line(cls, cells: Mapping[str, str]) -> "LabelDrift":
-        """From the texts of :meth:`to_line`."""
+        """Build a drift from the texts of :meth:`to_line`."""
         degrees = cells.get("degrees")
-        numbers = (float(cells[name]) for name in ("x", "y", "score"))
-        x, y, score = numbers
+        x, y, score = (float(cells[name]) for name in ("x", "y", "score"))
         return cls(x, y, None if degrees is None else float(degrees), score)
 
     def sentence(self) -> str:
-        """In words, for a reason."""
+        """Describe the drift in words, for the reason of a rejection."""
         if self.degrees is None:
-            return f"what it shows moved by about {self.pixels:.1f} px"
-        return f"the pupil moved by about {self.pixels:.1f} px, gaze by about {self.degrees:.0f}°"
+            return f"the image content moved by about {self.pixels:.1f} px"
+        return f"the pupil moved by about {self.pixels:.1f} px, the gaze by about {self.degrees:.0f}°"
 
 
 @dataclass(frozen=True)
 class DriftLimit:
-    """When a refined image is rejected because its label is to be doubted.
+    """Limit on the drift score, above which a refined image is rejected.
 
     Attributes:
-        score: the largest that passes; None lets everything pass.
-        keep: folder or store that refined images go to that do not pass; None drops them.
+        score: the largest score that passes; None lets every image pass.
+        keep: folder or store for the rejected refined images; None drops them.
     """
 
     score: float | None = None
     keep: Path | None = None
 
     def rejects(self, drift: LabelDrift) -> bool:
-        """Whether an image is to be left out."""
+        """Return whether an image with this drift is rejected."""
         return self.score is not None and drift.score > self.score
 
     def reason(self, drift: LabelDrift) -> str:
-        """For the table of rejects."""
-        return f"{drift.sentence()}: drift score {drift.score:.2f}, the limit is {self.score:g}"
+        """Return the reason of a rejection, for ``rejected.csv``."""
+        return f"{drift.sentence()} (drift score {drift.score:.2f}, limit {self.score:g})"
 
 
 NO_LIMIT = DriftLimit()
+"""The limit that rejects no image."""
 
 
 def measure_label_drift(before: Any, after: Any, watched: Sequence[Labels]) -> list[LabelDrift]:
-    """Score pairs of one size.
+    """Measure the label drift of pairs of images.
 
     Args:
-        before, after: (N, C, H, W), in [-1, 1].
-        watched: what must stay in each image, see :meth:`refiner.data.labels.regions.LabelRegion.watched`; an image of
-            which nothing is known is scored as a whole.
+        before, after: synthetic and refined images, (N, C, H, W), float32, in [-1, 1].
+        watched: the points or the mask that must not move in each image, from
+            :meth:`refiner.data.labels.regions.LabelRegion.watched`. An image with an empty entry is scored as a whole.
+
+    Returns:
+        One drift for each image, in order.
     """
     synthetic, refined = (np.asarray(planes, np.float32) for planes in (before, after))
     kinds = [next(iter(row), None) for row in watched]
     found: list[LabelDrift | None] = [None] * len(watched)
+    # Score images with the same kind of label together, in one registration.
     for kind in dict.fromkeys(kinds):
         numbers = [number for number, other in enumerate(kinds) if other == kind]
         values = [] if kind is None else [watched[number][kind] for number in numbers]
@@ -114,7 +124,7 @@ def measure_label_drift(before: Any, after: Any, watched: Sequence[Labels]) -> l
 
 
 def _stacked(points: Sequence[Any]) -> np.ndarray[Any, Any]:
-    """(N, K, 2) of points of each image, filled up with NaN where one has fewer."""
+    """Points of each image as one array (N, K, 2), padded with NaN."""
     arrays = [np.asarray(values, np.float32).reshape(-1, 2) for values in points]
     stacked = np.full((len(arrays), max(map(len, arrays)), 2), np.nan, np.float32)
     for number, values in enumerate(arrays):
@@ -123,11 +133,26 @@ def _stacked(points: Sequence[Any]) -> np.ndarray[Any, Any]:
 
 
 def write_drift(path: Path, rows: Mapping[str, LabelDrift]) -> None:
-    """Write ``drift.csv``, a row for each image by its name."""
+    """Write ``drift.csv`` with one row for each image.
+
+    Args:
+        path: the table.
+        rows: drift by file name.
+
+    Raises:
+        OutputError: the table cannot be written.
+    """
     write_table(path, DRIFT_COLUMNS, ({"file": name, **drift.cells()} for name, drift in rows.items()))
 
 
 def drift_columns(drifts: Any) -> dict[str, Any]:
-    """The same as labels of a store, (N,), by their names there, from :attr:`LabelDrift.numbers` as (N, 4)."""
+    """Return drift as labels of a store.
+
+    Args:
+        drifts: (N, 4), a row of :attr:`LabelDrift.numbers` for each image.
+
+    Returns:
+        Arrays (N,) by label name: ``drift_px`` in pixels, ``drift_deg`` in degrees, ``drift_score``.
+    """
     x, y, degrees, score = drifts.T
     return {"drift_px": np.hypot(x, y), "drift_deg": degrees, "drift_score": score}

@@ -1,8 +1,8 @@
-"""One labelled image, and its labels as the cells of a table.
+"""Records: one labelled image each, and the conversion of labels to and from the cells of a table.
 
-Gaze and head pose are (pitch, yaw) in radians, the pupil (x, y) in pixels with the centre of the top-left pixel at
-(0, 0). Each number of these has a column of its own. Arrays beyond these stand in one cell as JSON; other columns are
-carried along.
+Gaze and head pose are (pitch, yaw) in radians. The pupil is (x, y) in pixels, with the centre of the top-left pixel
+at (0, 0). Each of these numbers has its own column. Any other array is one cell of JSON. Other columns are kept as
+text.
 """
 
 import json
@@ -17,25 +17,28 @@ from refiner.core.errors import DataError
 from refiner.images.io import Image
 
 Labels = dict[str, Any]
-"""Label values by name: ``gaze``, ``head_pose`` and ``pupil`` are float64 arrays (2,), outlines (K, 2) in pixels,
-``subject`` is text, ``mirrored`` 0 or 1; further names are carried along."""
+"""Label values by name.
+
+``gaze`` and ``head_pose`` are float64 arrays (2,) in radians, ``pupil`` is a float64 array (2,) in pixels, outlines
+are arrays (K, 2) in pixels, ``subject`` is text, and ``mirrored`` is 0 or 1. Other names are kept as they are.
+"""
 
 PAIRS = {
     "gaze": ("gaze_pitch_rad", "gaze_yaw_rad"),
     "head_pose": ("head_pitch_rad", "head_yaw_rad"),
     "pupil": ("pupil_x", "pupil_y"),
 }
-"""Labels of two numbers, and the columns they stand in."""
+"""Names of the two columns of each label that is a pair of numbers."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """An image with what is known about it.
+    """An image with its labels.
 
     Attributes:
-        id: path relative to the root of its data set, with suffix.
-        image: uint8 or uint16, (H, W), (H, W, 3) or (H, W, 4).
-        labels: see :data:`Labels`; empty when there are none.
+        id: path relative to the root of its data set, with suffix and forward slashes.
+        image: uint8 or uint16, (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA.
+        labels: see :data:`Labels`; empty if there are none.
     """
 
     id: str
@@ -44,7 +47,10 @@ class Record:
 
 
 def to_cells(labels: Labels) -> dict[str, str]:
-    """Labels as the cells of a table row, by column."""
+    """Return labels as the cells of a table row, by column.
+
+    Pairs are written with nine significant digits, other arrays as JSON with three decimals.
+    """
     cells: dict[str, str] = {}
     for name, value in labels.items():
         if name in PAIRS:
@@ -62,20 +68,27 @@ def _number(value: float) -> str:
 
 
 def from_cells(row: Mapping[str, str], where: str) -> Labels:
-    """Labels from the cells of a table row; ``where`` is for messages.
+    """Return labels from the cells of a table row.
+
+    Args:
+        row: cells by column; empty cells and the column ``file`` are ignored.
+        where: name of the row, for messages.
 
     Raises:
-        DataError: a cell is faulty.
+        DataError: a cell is not UTF-8 text, is not a finite number where one is expected, or is not a JSON array.
     """
     labels: Labels = {}
     cells = {key: value for key, value in row.items() if key != "file" and value}
+    # Refuse bytes that were no UTF-8: they were read as surrogates.
     for name, text in cells.items():
         if not text.isascii() and any("\udc80" <= character <= "\udcff" for character in text):
-            raise DataError(f"{where}: {name} is no UTF-8 text; save the table as UTF-8")
+            raise DataError(f"{where}: {name} is not UTF-8 text; save the table as UTF-8")
+    # Join the two columns of each pair.
     for name, columns in PAIRS.items():
         found = [cells.pop(column) for column in columns if column in cells]
         if len(found) == 2:
             labels[name] = np.array([_finite(text, f"{where}: {name}") for text in found])
+    # Read the other columns: pairs in one cell, arrays, the flag, and text.
     for name, text in cells.items():
         if name in PAIRS:
             labels[name] = _pair(text, f"{where}: {name}")
@@ -83,7 +96,7 @@ def from_cells(row: Mapping[str, str], where: str) -> Labels:
             labels[name] = _array(text, f"{where}: {name}")
         elif name == "mirrored":
             if text not in ("0", "1"):
-                raise DataError(f"{where}: mirrored is {text!r}, expected 0 or 1")
+                raise DataError(f"{where}: mirrored is {text!r}; expected 0 or 1")
             labels["mirrored"] = int(text)
         else:
             labels[name] = text
@@ -94,16 +107,16 @@ def _array(text: str, where: str) -> np.ndarray[Any, np.dtype[np.float64]]:
     try:
         values = np.array(json.loads(text), float)
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
-        raise DataError(f"{where} holds no JSON array of numbers") from error
+        raise DataError(f"{where} is not a JSON array of numbers") from error
     if not np.isfinite(values).all():
-        raise DataError(f"{where} holds numbers that are not finite")
+        raise DataError(f"{where} contains numbers that are not finite")
     return values
 
 
 def _pair(text: str, where: str) -> np.ndarray[Any, np.dtype[np.float64]]:
     values = _array(text, where)
     if values.shape != (2,):
-        raise DataError(f"{where} is {text[:40]!r}, expected two numbers, as in [0.1, -0.2]")
+        raise DataError(f"{where} is {text[:40]!r}; expected two numbers, as in [0.1, -0.2]")
     return values
 
 
@@ -113,11 +126,11 @@ def _finite(text: str, where: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise DataError(f"{where} is {text!r}, expected a finite number")
+        raise DataError(f"{where} is {text!r}; expected a finite number")
     return value
 
 
 def column_values(labels: Iterable[Labels], name: str) -> np.ndarray[Any, np.dtype[np.float64]] | None:
-    """One label of many images as an array (N, ...), or None when any image lacks it."""
+    """Return one label of many images as a float64 array (N, ...), or None if any image lacks it."""
     values = [row.get(name) for row in labels]
     return None if not values or any(value is None for value in values) else np.array(values, np.float64)

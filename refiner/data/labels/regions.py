@@ -1,4 +1,4 @@
-"""What of an image its label describes, and must not move: a labelled point, several, or a masked region."""
+"""The region of an image that its label describes, and where drift is measured: labelled points, or a mask."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -20,20 +20,20 @@ log = logging.getLogger(__name__)
 PUPIL = "pupil"
 
 POINTS = (PUPIL, "joints")
-"""Labels of one or several points, (2,) or (K, 2) in pixels, in the order in which they are looked for."""
+"""Labels of one or several points, (2,) or (K, 2) in pixels; the first that an image has is used."""
 
 MASK = "mask"
-"""Under which a region stands among what is watched, (H, W), weights from 0 to 1."""
+"""Name of a mask in the result of :meth:`LabelRegion.watched`: (H, W), float32, weights in [0, 1]."""
 
 
 @dataclass(frozen=True)
 class LabelRegion:
-    """Where drift is read.
+    """The region in which drift is measured.
 
     Attributes:
         points: name of a label of one or several points; None takes the first of :data:`POINTS` that an image has.
-        mask: an image whose bright pixels are the region in every image, or a folder of such, of the images' names;
-            None reads points.
+        mask: an image whose bright pixels are the region in every image, or a folder with one mask for each image,
+            of the same name; None uses points.
     """
 
     points: str | None = None
@@ -41,28 +41,29 @@ class LabelRegion:
 
     @property
     def names(self) -> Sequence[str]:
-        """Of the labels that are looked for, in this order."""
+        """Names of the labels to use, in order of preference."""
         return POINTS if self.points is None else (self.points,)
 
     @property
     def job(self) -> Mapping[str, str]:
-        """What a finished drift follows from, beside the images; empty without a choice."""
+        """The choices that a measured drift depends on besides the images, for resuming; empty for the defaults."""
         chosen = {} if self.points is None else {"points": self.points}
         return chosen if self.mask is None else {**chosen, "mask": f"{self.mask} {stamp(self.mask)}"}
 
     def watched(self, name: str, labels: Labels, size: tuple[int, int]) -> Labels:
-        """What must stay in an image: one entry, the name of a label and its points, or :data:`MASK` and weights.
+        """Return the points or the mask that must not move in an image.
 
         Args:
-            name: of the image, for its mask.
-            labels: of the image.
-            size: (height, width), to which a mask is brought.
+            name: file name of the image, which is also that of its mask.
+            labels: labels of the image.
+            size: (height, width) to which a mask is resized.
 
         Returns:
-            Nothing where nothing is known: the whole image is what must stay.
+            One entry: a label's name and its points (2,) or (K, 2) in pixels, or :data:`MASK` and weights (H, W). It
+            is empty if the image has no such label; the whole image is then measured.
 
         Raises:
-            ImageError: it has no mask, or none that can be used.
+            ImageError: the mask of the image is missing, unreadable or black.
         """
         if self.mask is not None:
             return {MASK: self._weights(self.mask, name, size)}
@@ -70,18 +71,18 @@ class LabelRegion:
         return {} if found is None else {found: labels[found]}
 
     def check(self, source: Path, labels: Sequence[str]) -> None:
-        """Refuse a name that no image has.
+        """Check that the images have the label ``points``.
 
         Args:
-            source: of the images, for the message.
-            labels: names of their labels.
+            source: the data set, for the message.
+            labels: names of its labels.
 
         Raises:
-            DataError: ``points`` is not among them.
+            DataError: ``points`` is set and is not among the labels.
         """
         if self.points is not None and self.points not in labels:
             known = ", ".join(labels) or "none"
-            raise DataError(f"{source}: has no label {self.points!r} to read points from; its labels: {known}")
+            raise DataError(f"{source} has no label {self.points!r} to read points from; its labels: {known}")
 
     def _weights(self, mask: Path, name: str, size: tuple[int, int]) -> Any:
         path = mask / name if mask.is_dir() else mask
@@ -91,26 +92,30 @@ class LabelRegion:
             raise ImageError(name, f"its mask {path} {error.reason}") from error
         weights = resize(to_grey(image), size).astype(np.float32) / highest_level(image)
         if not weights.any():
-            raise ImageError(name, f"its mask {path} is black: nothing is to stay")
+            raise ImageError(name, f"its mask {path} is black; expected bright pixels in the region to measure")
         return weights
 
 
 ANYTHING = LabelRegion()
-"""The points that an image has, or else the whole of it."""
+"""The default region: the points that an image has, otherwise the whole image."""
 
 
 def are_points(values: Any) -> bool:
-    """Whether a label is (2,) or (K, 2) numbers, rather than anything else under that name."""
+    """Return whether a label value is an array of points, (2,) or (K, 2) numbers."""
     return (
         isinstance(values, np.ndarray) and values.dtype.kind in "fiu" and values.shape[-1:] == (2,) and values.size > 0
     )
 
 
 def source_labels(source: Path) -> LabelTable | None:
-    """The label table of a folder of images; None without one, or where it cannot be read, which is logged."""
+    """Open the label table of a folder of images.
+
+    Returns:
+        The table, or None if there is none or it cannot be read. A table that cannot be read is logged.
+    """
     path = source / LABELS_FILE
     try:
         return LabelTable(path) if path.is_file() else None
     except DataError as error:
-        log.warning("%s; drift is that of whole images", error)
+        log.warning("%s; drift is measured on whole images", error)
         return None

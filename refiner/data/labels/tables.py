@@ -1,7 +1,7 @@
-"""Tables beside a folder of images: ``labels.csv`` with what is known of each, ``rejected.csv`` with what was left out.
+"""CSV tables in a folder of images: ``labels.csv`` with the labels, ``rejected.csv`` with the images left out.
 
-``labels.csv`` has a header row and one row per image, keyed by ``file``: the path below the folder, with suffix; see
-:mod:`refiner.data.labels.records` for the other columns.
+``labels.csv`` has a header row and one row per image. Its column ``file`` is the path below the folder, with suffix.
+See :mod:`refiner.data.labels.records` for the other columns.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ REJECTED_FILE = "rejected.csv"
 
 REJECTED_COLUMNS = ("file", "stage", "reason")
 
-csv.field_size_limit(2**24)  # of characters in a cell; more than the standard's 131,072, which an array can have
+csv.field_size_limit(2**24)  # characters in a cell; an array can exceed the default of 131,072
 
 
 def write_labels(path: Path, labels: Mapping[str, Labels]) -> None:
@@ -30,19 +30,31 @@ def write_labels(path: Path, labels: Mapping[str, Labels]) -> None:
     Args:
         path: the table, usually ``labels.csv`` in the folder of the images.
         labels: labels by sample id.
+
+    Raises:
+        OutputError: the table cannot be written.
     """
     rows = [{"file": sample, **to_cells(values)} for sample, values in labels.items()]
     write_table(path, list(dict.fromkeys(column for row in rows for column in row)) or ["file"], rows)
 
 
 def write_rejected(path: Path, rejected: Iterable[tuple[str, str, str]]) -> None:
-    """Write ``rejected.csv``: file, stage and reason of each input that was left out, sorted."""
+    """Write ``rejected.csv``, sorted: one (file, stage, reason) for each input that was left out."""
     columns = REJECTED_COLUMNS
     write_table(path, columns, (dict(zip(columns, row, strict=True)) for row in sorted(rejected)))
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> None:
-    """Write a CSV table with a header row atomically, row by row; a cell that a row lacks is empty."""
+    """Write a CSV table with a header row, atomically and row by row.
+
+    Args:
+        path: the table.
+        columns: the header.
+        rows: cells by column; a missing cell is written as empty.
+
+    Raises:
+        OutputError: the table cannot be written.
+    """
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
         writer = csv.DictWriter(_UnixLines(stream), columns, restval="", lineterminator="\r\n")
         writer.writeheader()
@@ -50,28 +62,29 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, 
 
 
 class _UnixLines:
-    """Ends the rows of a CSV writer with a line feed alone.
+    """Stream for a CSV writer that ends rows with a line feed only.
 
-    The writer itself has to believe in both characters: before Python 3.13 it quotes a carriage return in a cell
-    only then, and unquoted it would end the line when it is read.
+    The writer itself must be set to end rows with CR LF. Before Python 3.13 it quotes a carriage return in a cell
+    only then, and an unquoted one would end the row when it is read.
     """
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
 
     def write(self, row: str) -> int:
-        """Write one row; the parts of file names that are no UTF-8 come out as they are."""
+        """Write one row; bytes of file names that are not UTF-8 are written unchanged."""
         return self._stream.write(row.removesuffix("\r\n").encode(errors="surrogateescape") + b"\n")
 
 
 def read_labels(path: Path) -> dict[str, Labels]:
-    """Read a whole label table; for one that may be large or faulty see :class:`LabelTable`.
+    """Read a whole label table. :class:`LabelTable` reads one that may be large or faulty.
 
     Returns:
         Labels by sample id; a label whose cells are empty is left out.
 
     Raises:
-        DataError: there is no column ``file``, a row has none or stands twice, or a number is none (NaN included).
+        DataError: the column ``file`` is missing, a row names no file or one that has a row already, or a number is
+            not finite.
     """
     table = LabelTable(path)
     if table.problems:
@@ -83,13 +96,15 @@ def read_labels(path: Path) -> dict[str, Labels]:
 
 
 class LabelTable(Mapping[str, Labels]):
-    """A label table that is read row by row: a million rows cost their ids, a faulty row only itself.
+    """A label table whose rows are read from disk one by one.
+
+    Only the ids are held in memory, and a faulty row affects only its own image.
 
     Args:
         path: the table.
 
     Attributes:
-        problems: rows that name no image, or one that has a row already; one sentence each.
+        problems: one sentence for each row that names no image, or an image that has a row already.
 
     Raises:
         DataError: the table cannot be read, or has no column ``file``.
@@ -98,9 +113,9 @@ class LabelTable(Mapping[str, Labels]):
     def __init__(self, path: Path) -> None:
         self.path = path
         self.problems: list[str] = []
-        self._positions: dict[str, tuple[int, int]] = {}  # byte at which a row begins, line at which it ends
+        self._positions: dict[str, tuple[int, int]] = {}  # byte where the row begins, number of its last line
         self._faulty: dict[str, str] = {}
-        self._wanted: frozenset[str] | None = None  # columns; None reads all
+        self._wanted: frozenset[str] | None = None  # columns to read; None reads all
         try:
             check_regular(path)
             with path.open("rb") as stream:
@@ -109,31 +124,33 @@ class LabelTable(Mapping[str, Labels]):
             raise self._unreadable(error) from error
 
     def _index(self, lines: "_Lines") -> None:
+        # Read the header.
         rows = csv.reader(lines)
         self._columns = next(rows, [])
-        "".join(self._columns).encode()  # names of labels are UTF-8
+        "".join(self._columns).encode()  # raises UnicodeError: label names must be UTF-8
         if "file" not in self._columns:
             expected = "expected a header row with file, gaze_pitch_rad, ..."
-            raise DataError(f"{self.path}: has no column 'file'; {expected}")
+            raise DataError(f"{self.path} has no column 'file'; {expected}")
         column = self._columns.index("file")
+        # Note where each row begins, without keeping its cells.
         start = lines.position
         for row in rows:
             sample = row[column] if column < len(row) else ""
             where = f"{self.path}: line {rows.line_num}"
             if not sample and row:
-                self.problems.append(f"{where}: has no file; expected a path below the folder")
+                self.problems.append(f"{where} has no file; expected a path below the folder")
             elif sample in self._positions:
-                self._faulty[sample] = f"{where}: {sample} stands twice; keep one row per image"
+                self._faulty[sample] = f"{where} is the second row of {sample}; keep one row per image"
                 self.problems.append(self._faulty[sample])
             elif sample:
                 self._positions[sample] = (start, rows.line_num)
             start = lines.position
 
     def __getitem__(self, sample: str) -> Labels:
-        """Labels of one image.
+        """Return the labels of one image.
 
         Raises:
-            KeyError: it has no row.
+            KeyError: the image has no row.
             ImageError: its row is faulty.
         """
         if sample not in self._positions:
@@ -142,7 +159,7 @@ class LabelTable(Mapping[str, Labels]):
             return self._read(stream, sample)
 
     def sound_rows(self) -> dict[str, Labels]:
-        """Labels of all images whose row is sound, read in one go."""
+        """Return the labels of all images whose row has no fault, read in one pass."""
         rows = {}
         with self._opened() as stream:
             for sample in self._positions:
@@ -175,7 +192,7 @@ class LabelTable(Mapping[str, Labels]):
             raise ImageError(sample, str(error)) from error
 
     def only(self, samples: Iterable[str], labels: Sequence[str]) -> "LabelTable":
-        """The same table as if it had some rows and labels alone: small enough to be sent to another process."""
+        """Return a table restricted to some rows and labels, small enough to send to another process."""
         part = copy.copy(self)
         part._wanted = frozenset(column for label in labels for column in (label, *PAIRS.get(label, ())))
         part._positions = {sample: self._positions[sample] for sample in samples if sample in self._positions}
@@ -185,23 +202,23 @@ class LabelTable(Mapping[str, Labels]):
 
     @property
     def names(self) -> list[str]:
-        """Of the labels that it has columns for."""
+        """Names of the labels that the table has columns for."""
         paired = {column: name for name, columns in PAIRS.items() for column in columns}
         return list(dict.fromkeys(paired.get(column, column) for column in self._columns if column != "file"))
 
     def __iter__(self) -> Iterator[str]:
-        """Sample ids in the order of their rows."""
+        """Iterate over the sample ids in the order of their rows."""
         return iter(self._positions)
 
     def __len__(self) -> int:
         return len(self._positions)
 
     def _unreadable(self, error: Exception) -> DataError:
-        return DataError(f"{self.path}: cannot be read as a CSV table ({error})")
+        return DataError(f"{self.path} cannot be read as a CSV table ({error})")
 
 
 class _Lines:
-    """The lines of a table as text, and the byte at which the next one begins."""
+    """The lines of a table as text, with the byte position of the next line."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
@@ -211,6 +228,6 @@ class _Lines:
         for block in self._stream:
             for line in block.splitlines(keepends=True):  # of bytes: \n, \r\n and \r
                 encoding = "utf-8-sig" if self.position == 0 else "utf-8"
-                text = line.decode(encoding, "surrogateescape")  # file names may be no UTF-8; other cells are checked
+                text = line.decode(encoding, "surrogateescape")  # file names may not be UTF-8; other cells must be
                 self.position += len(line)
                 yield text

@@ -91,7 +91,7 @@ def test_a_limit_rejects_and_keeps_what_it_rejects(tmp_path: Path, eyes: Path, s
     rejected = table(tmp_path / "out" / "rejected.csv")
     assert list(rejected) == BAD
     assert rejected[BAD[0]]["stage"] == "drift"
-    reason = r"the pupil moved by about [12]\.\d px, gaze by about [567]°: drift score [12]\.\d\d, the limit is 1"
+    reason = r"the pupil moved by about [12]\.\d px, the gaze by about [567]° \(drift score [12]\.\d\d, limit 1\)"
     assert re.fullmatch(reason, rejected[BAD[0]]["reason"])
 
 
@@ -112,7 +112,7 @@ def test_without_labels_the_whole_image_is_scored(tmp_path: Path, eyes: Path, sh
     assert names(tmp_path / "out") == GOOD
     row = table(tmp_path / "out" / "drift.csv")[GOOD[0]]
     assert row["drift_deg"] == ""
-    assert "what it shows moved by about" in table(tmp_path / "out" / "rejected.csv")[BAD[0]]["reason"]
+    assert "the image content moved by about" in table(tmp_path / "out" / "rejected.csv")[BAD[0]]["reason"]
 
 
 def test_a_store_gets_columns_and_loses_what_does_not_pass(tmp_path: Path, eyes: Path, shifting: Path) -> None:
@@ -142,7 +142,7 @@ def test_a_store_gets_columns_and_loses_what_does_not_pass(tmp_path: Path, eyes:
 
 
 def test_a_single_image_that_does_not_pass_is_not_written(tmp_path: Path, eyes: Path, shifting: Path) -> None:
-    with pytest.raises(ImageError, match="what it shows moved by about 2"):
+    with pytest.raises(ImageError, match="the image content moved by about 2"):
         refine_path(eyes / BAD[0], tmp_path / "one.png", shifting, device="cpu", limit=DriftLimit(1.0))
     assert not (tmp_path / "one.png").exists()
     assert refine_path(eyes / GOOD[0], tmp_path / "one.png", shifting, device="cpu") == Summary(1, 0, 0)

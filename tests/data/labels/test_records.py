@@ -36,11 +36,11 @@ def test_labels_are_cells_by_column_and_back() -> None:
 @pytest.mark.parametrize(
     ("cells", "reason"),
     [
-        ({"pupil_x": "nan", "pupil_y": "1"}, "here: pupil is 'nan', expected a finite number"),
-        ({"pupil": "[1, 2, 3]"}, "here: pupil is '.1, 2, 3.', expected two numbers"),
-        ({"outline": "[[1], [2, 3]]"}, "here: outline holds no JSON array of numbers"),
-        ({"mirrored": "yes"}, "here: mirrored is 'yes', expected 0 or 1"),
-        ({"weather": "\udcff"}, "here: weather is no UTF-8 text"),
+        ({"pupil_x": "nan", "pupil_y": "1"}, "here: pupil is 'nan'; expected a finite number"),
+        ({"pupil": "[1, 2, 3]"}, "here: pupil is '.1, 2, 3.'; expected two numbers"),
+        ({"outline": "[[1], [2, 3]]"}, "here: outline is not a JSON array of numbers"),
+        ({"mirrored": "yes"}, "here: mirrored is 'yes'; expected 0 or 1"),
+        ({"weather": "\udcff"}, "here: weather is not UTF-8 text"),
     ],
 )
 def test_a_faulty_cell_is_named(cells: dict[str, str], reason: str) -> None:

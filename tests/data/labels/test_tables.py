@@ -114,33 +114,33 @@ def test_the_file_column_may_stand_anywhere(tmp_path: Path) -> None:
     [
         ("", "has no column 'file'"),
         ("name,gaze_pitch_rad\na.png,1\n", "has no column 'file'"),
-        ("file,gaze_pitch_rad,gaze_yaw_rad\na.png,nan,0\n", "line 2: gaze is 'nan', expected a finite number"),
+        ("file,gaze_pitch_rad,gaze_yaw_rad\na.png,nan,0\n", "line 2: gaze is 'nan'; expected a finite number"),
         ("file,gaze_pitch_rad,gaze_yaw_rad\na.png,0,inf\n", "line 2: gaze is 'inf'"),
         ("file,gaze_pitch_rad,gaze_yaw_rad\na.png,0,1e999\n", "line 2: gaze is '1e999'"),
         ("file,pupil_x,pupil_y\na.png,1,2\nb.png,left,2\n", "line 3: pupil is 'left'"),
         ("file,pupil_x,pupil_y\na.png,__import__('os'),2\n", "line 2: pupil is "),
-        ("file,subject\na.png,x\nb.png,y\na.png,z\n", "line 4: a.png stands twice"),
-        ("file,subject\n,x\n", "line 2: has no file"),
-        ("subject,file\nx\n", "line 2: has no file"),
-        ("file,mirrored\na.png,yes\n", "line 2: mirrored is 'yes', expected 0 or 1"),
-        ('file,bones\na.png,"[1, 2"\n', "line 2: bones holds no JSON array of numbers"),
-        ('file,bones\na.png,"[[1, 2], [3]]"\n', "line 2: bones holds no JSON array"),
-        ('file,bones\na.png,"[{}]"\n', "line 2: bones holds no JSON array"),
-        ('file,bones\na.png,"[""x""]"\n', "line 2: bones holds no JSON array"),
-        ("file,bones\na.png,[" + "9" * 400 + "]\n", "line 2: bones holds no JSON array"),
-        ("file,bones\na.png,[NaN]\n", "line 2: bones holds numbers that are not finite"),
-        ("file,bones\na.png,[null]\n", "line 2: bones holds numbers that are not finite"),
-        ("file,bones\na.png," + "[" * 50_000 + "\n", "line 2: bones holds no JSON array"),
-        (b"file,subject\na.png,\xe9\n", "line 2: subject is no UTF-8 text; save the table as UTF-8"),
+        ("file,subject\na.png,x\nb.png,y\na.png,z\n", "line 4 is the second row of a.png"),
+        ("file,subject\n,x\n", "line 2 has no file"),
+        ("subject,file\nx\n", "line 2 has no file"),
+        ("file,mirrored\na.png,yes\n", "line 2: mirrored is 'yes'; expected 0 or 1"),
+        ('file,bones\na.png,"[1, 2"\n', "line 2: bones is not a JSON array of numbers"),
+        ('file,bones\na.png,"[[1, 2], [3]]"\n', "line 2: bones is not a JSON array"),
+        ('file,bones\na.png,"[{}]"\n', "line 2: bones is not a JSON array"),
+        ('file,bones\na.png,"[""x""]"\n', "line 2: bones is not a JSON array"),
+        ("file,bones\na.png,[" + "9" * 400 + "]\n", "line 2: bones is not a JSON array"),
+        ("file,bones\na.png,[NaN]\n", "line 2: bones contains numbers that are not finite"),
+        ("file,bones\na.png,[null]\n", "line 2: bones contains numbers that are not finite"),
+        ("file,bones\na.png," + "[" * 50_000 + "\n", "line 2: bones is not a JSON array"),
+        (b"file,subject\na.png,\xe9\n", "line 2: subject is not UTF-8 text; save the table as UTF-8"),
         (b"file,f\xfcr\na.png,x\n", "cannot be read as a CSV table"),
-        ("file,gaze\na.png,left\n", "line 2: gaze holds no JSON array"),
-        ('file,pupil\na.png,"[1, 2, 3]"\n', "line 2: pupil is '[1, 2, 3]', expected two numbers"),
+        ("file,gaze\na.png,left\n", "line 2: gaze is not a JSON array"),
+        ('file,pupil\na.png,"[1, 2, 3]"\n', "line 2: pupil is '[1, 2, 3]'; expected two numbers"),
     ],
 )
 def test_a_bad_table_is_refused_with_file_line_and_reason(tmp_path: Path, text: str | bytes, reason: str) -> None:
     with pytest.raises(DataError) as raised:
         read(tmp_path, text)
-    assert str(raised.value).startswith(f"{tmp_path / 'labels.csv'}: ")
+    assert str(raised.value).startswith(f"{tmp_path / 'labels.csv'}")
     assert reason in str(raised.value)
 
 
@@ -233,17 +233,17 @@ def test_a_faulty_row_costs_only_itself(tmp_path: Path) -> None:
     assert list(table) == ["a.png", "b.png", "c.png", "d.png", "e.png"]
     assert table["e.png"]["gaze"].tolist() == [1, 2]
     reasons = {
-        "a.png": "line 7: a.png stands twice",
+        "a.png": "line 7 is the second row of a.png",
         "b.png": "line 3: gaze is 'nan'",
-        "c.png": "line 4: note is no UTF",
+        "c.png": "line 4: note is not UTF",
     }
-    for name, reason in {**reasons, "d.png": "line 5: note holds no JSON array"}.items():
+    for name, reason in {**reasons, "d.png": "line 5: note is not a JSON array"}.items():
         with pytest.raises(ImageError) as raised:
             table[name]
         assert reason in raised.value.reason
     assert [problem.partition("line ")[2] for problem in table.problems] == [
-        "6: has no file; expected a path below the folder",
-        "7: a.png stands twice; keep one row per image",
+        "6 has no file; expected a path below the folder",
+        "7 is the second row of a.png; keep one row per image",
     ]
 
 
@@ -295,7 +295,7 @@ def test_a_part_of_a_table_has_some_rows_and_labels_and_can_be_sent(tmp_path: Pa
     assert list(part["a.png"]) == ["pupil"]  # the gaze, which is none, is not looked at
     assert part["a.png"]["pupil"].tolist() == [3, 4]
     assert part["c.png"] == {}
-    with pytest.raises(ImageError, match="stands twice"):
+    with pytest.raises(ImageError, match="is the second row of"):
         part["d.png"]
     with pytest.raises(KeyError):
         part["b.png"]
