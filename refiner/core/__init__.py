@@ -1,1 +1,1 @@
-"""What every other folder may use: errors, files, random numbers, devices, signals."""
+"""Shared foundations of every other folder: errors, files, random numbers, devices, signals."""

@@ -1,8 +1,7 @@
-"""Randomness as a function of (seed, purpose, position), so that a resumed run has almost nothing to restore.
+"""Random numbers as a function of (seed, purpose, position), so that a resumed run has little state to restore.
 
-Every random choice in the toolkit draws from a generator made for it here. Two runs that reach the same
-position draw the same numbers, whatever happened before; global generators are only captured for the sake of
-libraries that use them.
+Every random choice in the toolkit uses a generator made here. Two runs at the same position draw the same numbers,
+whatever happened before. The global generators are saved and restored only for libraries that use them.
 """
 
 import hashlib
@@ -14,51 +13,56 @@ import torch
 
 
 class BatchSlice(NamedTuple):
-    """Some rows of a batch for which random choices are drawn as a whole.
+    """Rows of a batch that one process works on.
+
+    Every process draws the random numbers of the whole batch and uses those of its own rows. Results therefore do
+    not depend on the number of processes.
 
     Attributes:
-        first, number: of them.
-        batch: rows of the whole batch.
+        start: index of the first row in the batch.
+        size: number of rows in the slice.
+        batch_size: number of rows in the whole batch.
     """
 
-    first: int
-    number: int
-    batch: int
+    start: int
+    size: int
+    batch_size: int
 
     @property
     def slice(self) -> slice:
-        """Where they stand."""
-        return slice(self.first, self.first + self.number)
+        """Python slice that selects the rows from the whole batch."""
+        return slice(self.start, self.start + self.size)
 
 
 def derived_seed(seed: int, purpose: str, *position: int) -> int:
-    """A 63-bit seed for one purpose at one position.
+    """Return a 63-bit seed for one purpose at one position.
 
-    SHA-256 of the arguments: the same on every machine and in every process, unlike Python's ``hash``.
+    The seed is part of a SHA-256 of the arguments. Unlike Python's ``hash`` it is the same on every machine and in
+    every process.
     """
     text = "/".join([str(seed), purpose, *map(str, position)])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
 
 
 def torch_generator(seed: int, purpose: str, *position: int) -> torch.Generator:
-    """A torch CPU generator for one purpose at one position, for example ``(7, "history", step)``."""
+    """Return a torch CPU generator for one purpose at one position, for example ``(7, "history", step)``."""
     return torch.Generator().manual_seed(derived_seed(seed, purpose, *position))
 
 
 def numpy_generator(seed: int, purpose: str, *position: int) -> np.random.Generator:
-    """A NumPy generator for one purpose at one position."""
+    """Return a NumPy generator for one purpose at one position."""
     return np.random.default_rng(derived_seed(seed, purpose, *position))
 
 
 def seed_globals(seed: int) -> None:
-    """Seed Python, NumPy and torch: for libraries (and dropout) that draw from the global generators."""
+    """Seed the global generators of Python, NumPy and torch, which libraries and dropout use."""
     random.seed(derived_seed(seed, "python"))
     np.random.seed(derived_seed(seed, "numpy") % 2**32)  # noqa: NPY002 (libraries draw from it)
     torch.manual_seed(derived_seed(seed, "torch"))
 
 
 def capture_globals() -> dict[str, torch.Tensor]:
-    """The state of torch's global generators (CPU and every CUDA device), as tensors for a checkpoint."""
+    """Return the state of torch's global generators (CPU and every CUDA device) as tensors for a checkpoint."""
     state = {"cpu": torch.get_rng_state()}
     for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
         state[f"cuda{index}"] = torch.cuda.get_rng_state(index)
@@ -66,7 +70,7 @@ def capture_globals() -> dict[str, torch.Tensor]:
 
 
 def restore_globals(state: dict[str, torch.Tensor]) -> None:
-    """Undo :func:`capture_globals`; states of devices that are absent here are ignored."""
+    """Restore the state from :func:`capture_globals`; states of devices that this machine lacks are ignored."""
     torch.set_rng_state(state["cpu"])
     for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
         if f"cuda{index}" in state:

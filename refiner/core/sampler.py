@@ -1,4 +1,4 @@
-"""Endless shuffled batches, in an order that follows from (seed, epoch) alone."""
+"""Endless shuffled batches whose order depends only on the seed, the purpose and the epoch."""
 
 from typing import Any
 
@@ -8,12 +8,13 @@ from refiner.core.rng import numpy_generator
 
 
 class Sampler:
-    """Endless shuffled batches of indices; every image once per epoch, whatever the batch size.
+    """Endless shuffled batches of indices. Each epoch holds every index once, whatever the batch size.
 
     Args:
         count: number of images.
-        batch_size: indices in a batch; may exceed ``count``.
-        seed, purpose: what the order follows from, together with the epoch.
+        batch_size: number of indices in a batch; may exceed ``count``.
+        seed: seed of the run.
+        purpose: name that separates this order from other orders of the same seed.
     """
 
     def __init__(self, count: int, batch_size: int, *, seed: int, purpose: str) -> None:
@@ -22,15 +23,19 @@ class Sampler:
         self._order = np.empty(0, np.int64)
 
     def batch(self, position: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """The indices of batch number ``position``, counted from 0; any order of calls gives the same."""
+        """Return the indices of batch number ``position``, counted from 0.
+
+        A batch does not depend on earlier calls, so that a resumed run needs no sampler state.
+        """
         start = position * self.batch_size
-        parts, end = [], start + self.batch_size
+        chunks, end = [], start + self.batch_size
+        # A batch may span the end of an epoch, or several epochs if the data set is small.
         while start < end:
             epoch, offset = divmod(start, self.count)
-            part = self._permutation(epoch)[offset : offset + end - start]
-            parts.append(part)
-            start += len(part)
-        return np.concatenate(parts)
+            chunk = self._permutation(epoch)[offset : offset + end - start]
+            chunks.append(chunk)
+            start += len(chunk)
+        return np.concatenate(chunks)
 
     def _permutation(self, epoch: int) -> np.ndarray[Any, np.dtype[np.int64]]:
         if epoch != self._epoch:

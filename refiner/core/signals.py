@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish: the step at hand is finished and saved before the program stops."""
+"""Ctrl-C and SIGTERM as a request: the program finishes and saves its current step before it stops."""
 
 import logging
 import signal
@@ -12,9 +12,13 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interruption:
-    """Within its block the first signal only sets ``requested``; a second one acts as it always does.
+    """Context manager that records the first Ctrl-C or SIGTERM instead of stopping the program.
 
-    Outside the main thread, where Python delivers no signals, it does nothing.
+    The first signal sets ``requested``. A second one has its usual effect, because the previous handlers are
+    restored. Outside the main thread the context manager does nothing, since Python delivers no signals there.
+
+    Attributes:
+        requested: whether a signal has arrived; the loop checks it after each step.
     """
 
     def __init__(self) -> None:
@@ -33,7 +37,7 @@ class Interruption:
 
     def _request(self, number: int, frame: FrameType | None) -> None:
         self.requested = True
-        log.warning("stopping after this step; press again to stop at once")
+        log.warning("The program stops after the current step; press Ctrl-C again to stop at once.")
         self._restore()
 
     def _restore(self) -> None:

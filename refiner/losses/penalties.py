@@ -37,7 +37,7 @@ def r1_penalty(
     real = real.detach().requires_grad_()
     logits = discriminator(real)
     rows = rows or BatchSlice(0, len(real), len(real))
-    drawn = torch.randint(2, (rows.batch, *logits.shape[1:]), generator=generator)[rows.slice]
+    drawn = torch.randint(2, (rows.batch_size, *logits.shape[1:]), generator=generator)[rows.slice]
     signs = 2.0 * drawn.to(logits.device) - 1
     (gradient,) = torch.autograd.grad((signs * logits).sum(), real, create_graph=True)
     return gradient.square().sum() / logits.numel()
@@ -68,7 +68,7 @@ def gradient_penalty(
         Gulrajani et al. 2017, arXiv:1704.00028, equation 3.
     """
     rows = rows or BatchSlice(0, len(real), len(real))
-    share = torch.rand(rows.batch, generator=generator)[rows.slice].to(real.device)[:, None, None, None]
+    share = torch.rand(rows.batch_size, generator=generator)[rows.slice].to(real.device)[:, None, None, None]
     mixed = (share * real + (1 - share) * refined).detach().requires_grad_()
     judgement = discriminator(mixed).flatten(1).mean(dim=1)
     (slope,) = torch.autograd.grad(judgement.sum(), mixed, create_graph=True)

@@ -53,7 +53,7 @@ def augment(
         strength is 0.
     """
     rows = rows or BatchSlice(0, len(images), len(images))
-    batch, own = rows.batch, rows.slice
+    batch, own = rows.batch_size, rows.slice
     if blur:
         deviations = (blur * torch.rand(batch, generator=generator)[own]).clamp(min=_SHARP)
         images = blur_images(images, deviations, reach=math.ceil(2.5 * blur))
