@@ -1,4 +1,4 @@
-"""``refiner hands``: labelled procedural hands, as a depth camera sees them."""
+"""``refiner hands``: labelled procedural hands as depth images."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,21 +16,25 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("out", type=ANY_PATH, metavar="OUT")
 @click.option("--count", type=click.IntRange(1), required=True, help="Number of images.")
-@click.option("--size", type=Size(), default="64x64", show_default=True, help="Height x width.")
-@click.option("--stand-in", is_flag=True, help="Other hands before the stand-in sensor: noise, steps, lost edges.")
+@click.option("--size", type=Size(), default="64x64", show_default=True, help="Height x width in pixels.")
+@click.option(
+    "--target-sensor",
+    is_flag=True,
+    help="Render other hands, seen by the simulated target sensor: noise, depth steps, lost edges.",
+)
 @seed_option
 @overwrite_option
-def command(out: Path, count: int, size: tuple[int, int], stand_in: bool, seed: int, overwrite: bool) -> None:
-    """Render hands as 16-bit depth into OUT, a folder, or a store where it ends in .h5.
+def command(out: Path, count: int, size: tuple[int, int], target_sensor: bool, seed: int, overwrite: bool) -> None:
+    """Render labelled hands as 16-bit depth images into OUT, a folder, or a store if its name ends in .h5.
 
-    Levels are those of cut NYU frames: 0 to 65534 through a cube of 300 mm, 65535 for background. Labels: the
-    fourteen joints in pixels and millimetres, and where the cube lies; those of the stand-in sensor's images are for
-    tests, and no training of a refiner looks at them.
+    Depth levels follow the cropped NYU frames: 0 to 65534 span a cube of 300 mm, and 65535 is background. The labels
+    are fourteen joints, in pixels and in millimetres, and the depths of the cube's faces. Images of --target-sensor
+    have labels too; they are for tests, and training a refiner does not read them.
 
     \b
-    Example:
-      refiner hands renders --count 5000
-      refiner hands photographs --stand-in --count 2000 --seed 2
+    Examples:
+      refiner hands synthetic --count 5000
+      refiner hands real --target-sensor --count 2000 --seed 2
     """
     from refiner.data.output.records_writer import write_folder, write_store
     from refiner.data.store.store_names import is_store_name
@@ -38,7 +42,7 @@ def command(out: Path, count: int, size: tuple[int, int], stand_in: bool, seed: 
     from refiner.hands.skeleton import HandRanges, target_hands
     from refiner.hands.target_sensor import TargetSensor
 
-    ranges, sensor = (target_hands(), TargetSensor(seed)) if stand_in else (HandRanges(), None)
+    ranges, sensor = (target_hands(), TargetSensor(seed)) if target_sensor else (HandRanges(), None)
 
     def records(first: int, end: int) -> Iterator["Record"]:
         return rendered_hands(ranges, end, seed=seed, size=size, sensor=sensor, first=first)
@@ -53,4 +57,4 @@ def command(out: Path, count: int, size: tuple[int, int], stand_in: bool, seed: 
             write_store(out, records, count, job=job, overwrite=overwrite, report=report)
         else:
             write_folder(out, records(0, count), count, labelled=True, report=report)
-    click.echo(f"{count} {'images of the stand-in sensor' if stand_in else 'labelled hands'} in {out}")
+    click.echo(f"{count} {'images of the simulated target sensor' if target_sensor else 'labelled hands'} in {out}")

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-if TYPE_CHECKING:
-    from refiner.eyes.scene.parameters import EyeParameters
 from refiner.commands.options import ANY_PATH, Size, seed_option, set_option
 from refiner.commands.reporting import progress
+
+if TYPE_CHECKING:
+    from refiner.eyes.scene.parameters import EyeParameters
 
 
 @click.command()
@@ -19,30 +20,34 @@ from refiner.commands.reporting import progress
 @click.option("--count", type=click.IntRange(1), default=1000, show_default=True, help="Number of images.")
 @seed_option
 @click.option("--size", type=Size(), default=(36, 60), show_default="36x60", help="Height x width in pixels.")
-@click.option("--colour", is_flag=True, help="RGB instead of grey.")
+@click.option("--colour", is_flag=True, help="Render RGB instead of grey.")
 @click.option(
     "--layout",
     type=click.Choice(["folder", "unityeyes"]),
     default="folder",
     show_default=True,
-    help="folder: .png and labels.csv; unityeyes: .jpg and .json as UnityEyes writes them.",
+    help="folder: PNG files and labels.csv; unityeyes: JPEG and JSON files as UnityEyes writes them.",
 )
-@click.option("--stand-in", is_flag=True, help="Unlabelled photographs of a stand-in camera, of other people.")
+@click.option(
+    "--target-camera",
+    is_flag=True,
+    help="Write unlabelled images of other people, taken by the simulated target camera.",
+)
 @click.option(
     "--config",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="YAML file with ranges of the eyes; see refiner.eyes.EyeParameters.",
+    help="YAML file with ranges of the eyes; see refiner.eyes.scene.parameters.EyeParameters.",
 )
 @set_option
 @click.option(
     "--calibrate",
     "real",
     type=click.Path(exists=True, path_type=Path),
-    metavar="PHOTOGRAPHS",
-    help="Shrink the ranges that you do not set to what these unlabelled images show; writes them to OUT.yaml.",
+    metavar="REAL",
+    help="Fit the ranges that --config and --set leave open to these unlabelled images; writes them to OUT.yaml.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace a store that is there.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing store.")
 def command(
     out: Path,
     count: int,
@@ -50,27 +55,28 @@ def command(
     size: tuple[int, int],
     colour: bool,
     layout: str,
-    stand_in: bool,
+    target_camera: bool,
     config: Path | None,
     overrides: tuple[str, ...],
     real: Path | None,
     overwrite: bool,
 ) -> None:
-    """Render labelled procedural eyes, in the camera of MPIIGaze's normalised patches.
+    """Render labelled procedural eyes into OUT, as the camera of MPIIGaze's normalised patches sees them.
 
-    Labels are gaze, head pose, the centre of the pupil, and the outlines of iris and lids. Image i of a seed is
-    always the same, and twenty images in a row show one person. OUT is a folder, or a store when it ends in .h5.
-    --calibrate looks for the renders most like your photographs, and draws from the ranges that these came from; what
-    --set or --config say stays as it is.
+    OUT is a folder, or a store if its name ends in .h5. The labels are gaze, head pose, pupil centre, and the outlines
+    of iris and lids. Image i of a seed is always the same. Twenty images in a row show one person.
+
+    --calibrate finds the renders most similar to your real images and shrinks the ranges to theirs. Fix any range you
+    already know with --set or --config.
 
     \b
     Examples:
-      refiner render renders --count 5000 --seed 1
-      refiner render renders.h5 --count 100000 --seed 1
-      refiner render big --size 224x224 --colour --set "gaze.pitch_degrees=[-20, 5]"
-      refiner render renders --count 5000 --calibrate photographs
-      refiner render renders --count 5000 --calibrate photographs --set "gaze.pitch_degrees=[-20, 5]"
-      refiner render photographs --stand-in --count 2000 --seed 2
+      refiner render synthetic --count 5000 --seed 1
+      refiner render synthetic.h5 --count 100000 --seed 1
+      refiner render large --size 224x224 --colour --set "gaze.pitch_degrees=[-20, 5]"
+      refiner render synthetic --count 5000 --calibrate real
+      refiner render synthetic --count 5000 --calibrate real --set "gaze.pitch_degrees=[-20, 5]"
+      refiner render real --target-camera --count 2000 --seed 2
     """
     from refiner.config.yaml_files import read_configuration
     from refiner.core.errors import ConfigurationError
@@ -82,56 +88,62 @@ def command(
     from refiner.eyes.target_camera import TargetCamera, target_parameters
     from refiner.eyes.unityeyes_writer import write_unityeyes
 
-    if stand_in and (config or overrides or real or layout != "folder"):
+    if target_camera and (config or overrides or real or layout != "folder"):
         raise ConfigurationError(
-            "--stand-in has parameters of its own and no labels; leave out --config, --set, --calibrate, --layout"
+            "--target-camera has fixed ranges and writes no labels; leave out --config, --set, --calibrate and --layout"
         )
+
+    # Choose the ranges.
     parameters = read_configuration(config, EyeParameters, overrides=overrides)
     if real is not None:
         parameters = _calibrated(parameters, real, size, out)
-    if stand_in:
+    if target_camera:
         parameters = target_parameters()
-    camera = TargetCamera(seed) if stand_in else None
-    drawn = partial(rendered_records, parameters, seed=seed, size=size, channels=3 if colour else 1, camera=camera)
+
+    # Render and write.
+    camera = TargetCamera(seed) if target_camera else None
+    rendered = partial(rendered_records, parameters, seed=seed, size=size, channels=3 if colour else 1, camera=camera)
     with progress("rendering") as advance:
 
         def report(done: int, total: int) -> None:
             advance(done, total, "")
 
         def records(first: int, end: int) -> Iterator[Record]:
-            for record in drawn(end, first=first):
-                yield Record(record.id, record.image) if stand_in else record
+            for record in rendered(end, first=first):
+                yield Record(record.id, record.image) if target_camera else record
 
         if layout == "unityeyes":
-            write_unityeyes(out, drawn(count), count, report=report)
+            write_unityeyes(out, rendered(count), count, report=report)
         elif is_store_name(out):
-            job = json.dumps([parameters.model_dump(), count, seed, size, colour, stand_in])
+            job = json.dumps([parameters.model_dump(), count, seed, size, colour, target_camera])
             write_store(out, records, count, job=job, overwrite=overwrite, report=report)
         else:
-            write_folder(out, drawn(count), count, labelled=not stand_in, report=report)
-    click.echo(f"{count} {'real of the stand-in camera' if stand_in else 'labelled eyes'} in {out}")
+            write_folder(out, rendered(count), count, labelled=not target_camera, report=report)
+    click.echo(f"{count} {'images of the simulated target camera' if target_camera else 'labelled eyes'} in {out}")
 
 
 def _calibrated(base: "EyeParameters", real: Path, size: tuple[int, int], out: Path) -> "EyeParameters":
-    """Ranges shrunken to the photographs, kept beside ``out`` for other runs with ``--config``."""
+    """Fit ranges to real images, and write them next to ``out`` for later runs with ``--config``."""
     import numpy as np
 
     from refiner.config.yaml_files import write_configuration
     from refiner.core.files import write_text
     from refiner.data.domains import load_domain
-    from refiner.eyes.calibration import calibrate, evenly, stated
+    from refiner.eyes.calibration import calibrate, evenly_spaced, explicitly_set
     from refiner.images.arrays import to_uint8
 
     domain = load_domain(real, key="--calibrate", size=size, channels=1)
-    seen = domain.batch(evenly(len(domain))).numpy()
+    images = domain.batch(evenly_spaced(len(domain))).numpy()
     with progress("calibrating") as advance:
         fit = calibrate(
-            np.stack([to_uint8(planes)[None] for planes in seen]),
+            np.stack([to_uint8(planes)[None] for planes in images]),
             base,
-            keep=stated(base),
+            keep=explicitly_set(base),
             report=lambda done, total: advance(done, total, ""),
         )
-    kept = out.with_name(f"{out.name}.yaml")
-    write_text(kept, write_configuration(fit.parameters))
-    click.echo(f"calibrated on {len(seen)} photographs, likeness {fit.likeness[-1]:.2f}; ranges in {kept}")
+    ranges_file = out.with_name(f"{out.name}.yaml")
+    write_text(ranges_file, write_configuration(fit.parameters))
+    click.echo(
+        f"calibrated on {len(images)} real images, mean correlation {fit.likeness[-1]:.2f}; ranges in {ranges_file}"
+    )
     return fit.parameters

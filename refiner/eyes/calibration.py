@@ -1,8 +1,8 @@
-"""Fit the renderer's ranges to unlabelled photographs: rejection sampling by likeness (approximate Bayesian).
+"""Fit the renderer's ranges to unlabelled real images, by approximate Bayesian computation with rejection sampling.
 
-A pool of eyes is rendered over the whole ranges. The renders that look most like each photograph vote for the values
-that they were drawn with, and each range shrinks to where the votes are. No label is read. What is known beforehand (a
-range of the gaze, say) can be kept as it is stated.
+Each round renders a pool of eyes over the whole ranges. The renders most similar to each real image vote for the values
+they were drawn with, and each range shrinks to the values voted for. No label is read. A range that is already known,
+such as that of the gaze, can be kept.
 """
 
 import math
@@ -20,26 +20,27 @@ from refiner.eyes.scene.sampling import SKEWED, Draws, draw_values
 from refiner.images.arrays import to_uint8
 
 POOL = 8000
-"""Renders of a round."""
+"""Renders in a round."""
 ROUNDS = 2
+"""Rounds of a calibration; the second starts from the ranges of the first."""
 NEAREST = 3
-"""Renders that vote for a photograph."""
-LEAST = 10
-"""Photographs needed to speak of a distribution."""
-MOST = 2000
-"""Photographs looked at, evenly spread over those given."""
+"""Renders that vote for one real image."""
+MIN_IMAGES = 10
+"""Fewest real images that describe a distribution."""
+MAX_IMAGES = 2000
+"""Most real images that are compared, spread evenly over all."""
 
 RANGES = tuple(
     f"{section}.{field}"
     for section, values in EyeParameters().model_dump().items()
-    if isinstance(values, dict) and section != "glasses"  # seen too seldom, and their glare not at a glance
+    if isinstance(values, dict) and section != "glasses"  # rare, and their glare is lost in small, blurred features
     for field, bounds in values.items()
     if isinstance(bounds, tuple)
 )
 """Names of the ranges that can be fitted."""
 
-_FEATURES = (12, 20)
-_SMOOTHING = 1.5 / 60  # deviation of the blur before sampling, in widths of the image
+_FEATURE_SIZE = (12, 20)  # height and width
+_SMOOTHING = 1.5 / 60  # standard deviation of the blur before sampling, relative to the image's width
 _CHUNK = 512
 
 Patches = NDArray[np.uint8]
@@ -48,11 +49,12 @@ Report = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Fit:
-    """What a calibration came to.
+    """Result of a calibration.
 
     Attributes:
         parameters: the shrunken ranges.
-        likeness: for each round, mean correlation of a photograph with the render most like it; 1 is alike.
+        likeness: for each round, the correlation of a real image with its most similar render, averaged over the real
+            images; 1 is identical.
     """
 
     parameters: EyeParameters
@@ -68,70 +70,79 @@ def calibrate(
     seed: int = 0,
     report: Report = lambda *_: None,
 ) -> Fit:
-    """Shrink the ranges of ``base`` to what photographs show.
+    """Shrink the ranges of ``base`` to the values that real images show.
 
     Args:
-        photographs: (N, 1, H, W) uint8, grey; equalised or not.
+        real: (N, 1, H, W) uint8, grey, with or without histogram equalisation.
         base: ranges to start from.
-        keep: ranges that stay as they are, such as ``gaze.pitch_degrees``.
-        pool: renders in each of the rounds; POOL where it is not given.
-        seed: of the pool; the same photographs and seed give the same ranges.
-        report: told how many of how many renders are done.
+        keep: names of ranges to leave unchanged, such as ``gaze.pitch_degrees``.
+        pool: renders in each round; default POOL.
+        seed: seed of the renders; the same images and seed give the same ranges.
+        report: called with the number of finished renders and the total.
 
     Raises:
-        DataError: there are fewer than ten photographs, or all ranges are kept.
+        DataError: there are fewer than MIN_IMAGES real images, or ``keep`` names all ranges.
+
+    Source:
+        Pritchard et al. 1999 (rejection sampling without a likelihood). We shrink uniform ranges instead of keeping the
+        accepted samples, so that the result is again a set of ranges.
     """
     if set(keep) >= set(RANGES):
         raise DataError(
-            "--calibrate: all ranges of the eyes are stated (a file that it wrote states all); leave out those to fit"
+            "--calibrate has no range to fit, because --config or --set gives all of them (a file written by "
+            "--calibrate does); leave out the ranges to fit"
         )
-    if len(real) < LEAST:
-        raise DataError(f"{len(real)} photographs are too few to calibrate on; give {LEAST} or more")
+    if len(real) < MIN_IMAGES:
+        raise DataError(f"{len(real)} real images are too few to calibrate on; give {MIN_IMAGES} or more")
     pool = pool or POOL
-    seen = real[evenly(len(real)), 0]
-    height, width = seen.shape[1:]
+    compared = real[evenly_spaced(len(real)), 0]
+    height, width = compared.shape[1:]
     size = max(4, round(60 * height / width)), 60
-    wanted = _features(seen)
+    real_features = _features(compared)
     parameters, likeness = base, []
-    for number in range(ROUNDS):
-        lonely = parameters.model_copy(update={"images_per_person": 1})  # every render votes for a person of its own
-        glances = []
+    for round_ in range(ROUNDS):
+        # Render the pool. Every image shows another person, so that all votes are independent.
+        single_views = parameters.model_copy(update={"images_per_person": 1})
+        features = []
         for start in range(0, pool, _CHUNK):
-            batch = render_eyes(lonely, range(start, min(start + _CHUNK, pool)), seed=seed + number, size=size)
-            glances.append(_features(np.stack([to_uint8(planes) for planes in batch.images.numpy()])))
-            report(number * pool + min(start + _CHUNK, pool), ROUNDS * pool)
-        nearest, alike = _nearest(wanted, np.concatenate(glances))
-        parameters = _shrunken(parameters, draw_values(lonely, range(pool), seed=seed + number), nearest, keep)
-        likeness.append(alike)
+            batch = render_eyes(single_views, range(start, min(start + _CHUNK, pool)), seed=seed + round_, size=size)
+            features.append(_features(np.stack([to_uint8(planes) for planes in batch.images.numpy()])))
+            report(round_ * pool + min(start + _CHUNK, pool), ROUNDS * pool)
+
+        # Shrink each range to the values of the renders nearest to the real images.
+        nearest, similarity = _nearest(real_features, np.concatenate(features))
+        draws = draw_values(single_views, range(pool), seed=seed + round_)
+        parameters = _shrunken(parameters, draws, nearest, keep)
+        likeness.append(similarity)
     return Fit(parameters, tuple(likeness))
 
 
-def stated(parameters: EyeParameters) -> list[str]:
-    """Names of the values that were set, such as ``gaze.pitch_degrees``, and not left at their defaults."""
+def explicitly_set(parameters: EyeParameters) -> list[str]:
+    """Return the names of the values that were given, such as ``gaze.pitch_degrees``, rather than left at defaults."""
     sections = parameters.model_dump(exclude_unset=True)
     return [f"{section}.{name}" for section, fields in sections.items() if isinstance(fields, dict) for name in fields]
 
 
-def evenly(count: int) -> NDArray[np.intp]:
-    """Numbers of the photographs that are looked at, of ``count``."""
-    return np.linspace(0, count - 1, min(count, MOST)).astype(np.intp)
+def evenly_spaced(count: int) -> NDArray[np.intp]:
+    """Return the indices, at most MAX_IMAGES of ``count``, of the real images to compare."""
+    return np.linspace(0, count - 1, min(count, MAX_IMAGES)).astype(np.intp)
 
 
 def _features(images: Patches) -> NDArray[np.float32]:
-    """What images (N, H, W) look like at a glance: equalised, blurred, sampled; unit vectors (N, F) of mean 0."""
-    height, width = _FEATURES
-    glances = np.empty((len(images), height * width), np.float32)
+    """Equalise, blur and sample images (N, H, W): unit vectors (N, F) of mean 0."""
+    height, width = _FEATURE_SIZE
+    features = np.empty((len(images), height * width), np.float32)
     for number, image in enumerate(images):
         smooth = cv2.GaussianBlur(cv2.equalizeHist(image).astype(np.float32), (0, 0), _SMOOTHING * image.shape[1])
-        glances[number] = cv2.resize(smooth, (width, height), interpolation=cv2.INTER_AREA).ravel()
-    glances -= glances.mean(axis=1, keepdims=True)
-    glances /= np.maximum(np.linalg.norm(glances, axis=1, keepdims=True), 1e-6)
-    return glances
+        features[number] = cv2.resize(smooth, (width, height), interpolation=cv2.INTER_AREA).ravel()
+    features -= features.mean(axis=1, keepdims=True)
+    features /= np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-6)
+    return features
 
 
-def _nearest(wanted: NDArray[np.float32], pool: NDArray[np.float32]) -> tuple[NDArray[np.intp], float]:
-    """Numbers of the renders nearest to each photograph, all together, and the mean correlation of the nearest."""
-    correlation = wanted @ pool.T
+def _nearest(real: NDArray[np.float32], pool: NDArray[np.float32]) -> tuple[NDArray[np.intp], float]:
+    """Return the indices of the renders nearest to each real image, flat, and the mean correlation of the nearest."""
+    correlation = real @ pool.T  # (N, pool)
     nearest = np.argpartition(-correlation, NEAREST, axis=1)[:, :NEAREST]
     return nearest.ravel(), float(correlation.max(axis=1).mean())
 
@@ -139,7 +150,7 @@ def _nearest(wanted: NDArray[np.float32], pool: NDArray[np.float32]) -> tuple[ND
 def _shrunken(
     parameters: EyeParameters, draws: Draws, nearest: NDArray[np.intp], keep: Collection[str]
 ) -> EyeParameters:
-    """Ranges with the mean and the deviation of the values voted for, inside the ranges there were."""
+    """Return ranges with the mean and the deviation of the values voted for, inside the previous ranges."""
     sections: dict[str, dict[str, tuple[float, float]]] = {}
     for name in RANGES:
         section, _, field = name.partition(".")
@@ -147,8 +158,9 @@ def _shrunken(
         if name in keep or bounds[0] == bounds[1]:
             continue
         low, high = bounds
+        # Undo the skew of the draw, so that votes are compared on the uniform scale of [0, 1].
         unit = ((draws[name].double().numpy()[nearest] - low) / (high - low)).clip(0, 1) ** (1 / SKEWED.get(name, 1))
-        middle, half = float(unit.mean()), float(unit.std()) * math.sqrt(3)  # of a uniform range
+        middle, half = float(unit.mean()), float(unit.std()) * math.sqrt(3)  # a uniform range of this deviation
         ends = (max(0.0, middle - half), min(1.0, middle + half))
         start, end = (low + (high - low) * share ** SKEWED.get(name, 1) for share in ends)
         sections.setdefault(section, {})[field] = (round(start, 4), round(end, 4))

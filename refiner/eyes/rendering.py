@@ -1,4 +1,4 @@
-"""Render labelled procedural eyes: draws, geometry, layers, optics, labels."""
+"""Render labelled procedural eyes: draw values, place the geometry, paint layers, apply the optics, project labels."""
 
 import math
 from collections.abc import Sequence
@@ -19,15 +19,15 @@ from refiner.eyes.scene.parameters import EyeParameters
 from refiner.eyes.scene.sampling import Draws, draw_textures, draw_values
 
 CHUNK_PIXELS = 200_000
-"""Pixels (supersampled) rendered at once: some 30 fields of them have to stay near the processor."""
+"""Supersampled pixels rendered at once. About 30 arrays of this size should fit into the processor's cache."""
 
 
 @dataclass(frozen=True)
 class EyeBatch:
-    """Labelled pictures of eyes. N images; the inner corner of the eye is at the image left (a left eye).
+    """Labelled images of N eyes. The inner corner of the eye is at the image left, as in a left eye.
 
-    Points are (x, y) in pixels: pixel centres at integers, (0, 0) the centre of the top-left one. They may lie outside
-    the picture.
+    Points are (x, y) in pixels. Pixel centres are at integers; (0, 0) is the centre of the top-left pixel. Points may
+    be outside the image.
     """
 
     images: Tensor
@@ -35,17 +35,17 @@ class EyeBatch:
     gaze: Tensor
     """(N, 2) pitch and yaw of the eyeball's optical axis, radians, camera axes."""
     head_pose: Tensor
-    """(N, 2) pitch and yaw by MPIIGaze's rule, radians; positive pitch: face up; positive yaw: to the image's left."""
+    """(N, 2) pitch and yaw in MPIIGaze's convention, radians; positive pitch lifts the face, positive yaw turns it left."""
     pupil: Tensor
-    """(N, 2) centre of the pupil."""
+    """(N, 2) centre of the pupil, pixels."""
     iris_outline: Tensor
-    """(N, 32, 2) from the left over the top, as UnityEyes' ``iris_2d``."""
+    """(N, 32, 2) clockwise from the left, like UnityEyes' ``iris_2d``."""
     lid_outline: Tensor
-    """(N, 16, 2) as UnityEyes' ``interior_margin_2d``: 0 inner corner, 1-7 upper lid, 8 outer corner, then lower."""
+    """(N, 16, 2) like UnityEyes' ``interior_margin_2d``: 0 inner corner, 1-7 upper lid, 8 outer corner, 9-15 lower lid."""
     caruncle: Tensor
-    """(N, 7, 2) as UnityEyes' ``caruncle_2d``."""
+    """(N, 7, 2) like UnityEyes' ``caruncle_2d``."""
     subjects: Tensor
-    """(N,) int64, the person."""
+    """(N,) int64, number of the person."""
     details: dict[str, Tensor]
     """(N,) drawn values under "section.field" (see ``EyeParameters``)."""
 
@@ -58,22 +58,28 @@ def render_eyes(
     size: tuple[int, int] = (36, 60),
     channels: int = 1,
 ) -> EyeBatch:
-    """Render the images ``indices`` of the endless set that (parameters, seed) describe.
+    """Render the images ``indices`` of the infinite data set that ``parameters`` and ``seed`` define.
 
-    Image i depends on (parameters, seed, i, size, channels) alone, not on the batch or on global random state. The
-    window is 37.5 mm wide at any size; a higher picture shows more of the face.
+    Image i depends only on (parameters, seed, i, size, channels), not on the batch or on global random state. The image
+    is 37.5 mm wide at any size; a taller image shows more of the face.
 
     Args:
+        parameters: ranges to draw from.
         indices: image numbers, at least 0; the person is ``index // parameters.images_per_person``.
+        seed: seed of all random values.
         size: (height, width) in pixels.
         channels: 1 (grey) or 3 (RGB).
 
+    Returns:
+        Images and labels, in the order of ``indices``.
+
     Raises:
-        ValueError: no index, a negative index, a size below 4 x 4, or channels other than 1 and 3.
+        ValueError: ``indices`` is empty or holds a negative number, the size is below 4 x 4, or ``channels`` is neither
+            1 nor 3.
     """
     height, width = size
     if len(indices) == 0 or min(indices) < 0:
-        raise ValueError(f"indices are {list(indices)[:5]}..., but must be one or more numbers from 0 on")
+        raise ValueError(f"indices are {list(indices)[:5]}..., but must be one or more numbers of at least 0")
     if height < 4 or width < 4:
         raise ValueError(f"size is {height}x{width} (height x width), but must be at least 4x4")
     if channels not in (1, 3):
@@ -81,22 +87,22 @@ def render_eyes(
     factor = supersampling(width)
     chunk = max(1, CHUNK_PIXELS // (height * width * factor * factor))
     with torch.no_grad():
-        parts = [
+        chunks = [
             _render_chunk(parameters, indices[start : start + chunk], seed=seed, size=size, channels=channels)
             for start in range(0, len(indices), chunk)
         ]
-    return _concatenate(parts)
+    return _concatenate(chunks)
 
 
 def supersampling(width: int) -> int:
-    """Rays along each side of a pixel: hairs and edges need about 120 columns."""
+    """Return the samples along each side of a pixel. Hairs and edges need about 120 columns."""
     return 2 if width < 110 else 1
 
 
-def _concatenate(parts: Sequence[EyeBatch]) -> EyeBatch:
+def _concatenate(chunks: Sequence[EyeBatch]) -> EyeBatch:
     names = [field.name for field in fields(EyeBatch) if field.name != "details"]
-    joined = {name: torch.cat([getattr(part, name) for part in parts]) for name in names}
-    details = {name: torch.cat([part.details[name] for part in parts]) for name in parts[0].details}
+    joined = {name: torch.cat([getattr(chunk, name) for chunk in chunks]) for name in names}
+    details = {name: torch.cat([chunk.details[name] for chunk in chunks]) for name in chunks[0].details}
     return EyeBatch(**joined, details=details)
 
 
@@ -104,11 +110,15 @@ def _render_chunk(
     parameters: EyeParameters, indices: Sequence[int], *, seed: int, size: tuple[int, int], channels: int
 ) -> EyeBatch:
     height, width = size
+
+    # Draw the values of each image and place the eyes.
     draws = draw_values(parameters, indices, seed=seed)
     skin_texture, iris_texture = draw_textures(parameters, indices, seed=seed)
     geometry = place_eyes(draws)
     scale = draws["placement.scale"]
     shift = _placement(draws, geometry)
+
+    # Paint, supersampled, then reduce and apply the optics.
     factor = supersampling(width)
     grid = pixel_grid(shift, scale, size=(height * factor, width * factor))
     picture = _paint(draws, geometry, grid, skin_texture=skin_texture, iris_texture=iris_texture, channels=channels)
@@ -133,7 +143,7 @@ def _render_chunk(
 
 
 def _placement(draws: Draws, geometry: EyeGeometry) -> Tensor:
-    """Shift (N, 2) of the eye in the patch, right and down, in millimetres of the patch."""
+    """Return the shift (N, 2) of the eye in the patch, right and down, in millimetres of the patch."""
     moved = (geometry.iris_centre - geometry.eyeball_centre)[:, :2] * draws["placement.scale"][:, None]
     follow = torch.stack([draws["placement.follow_right"], draws["placement.follow_down"]], dim=1)
     return torch.stack([draws["placement.right_mm"], draws["placement.down_mm"]], dim=1) - follow * moved
@@ -148,7 +158,8 @@ def _paint(
     iris_texture: Tensor,
     channels: int,
 ) -> Tensor:
-    """The supersampled picture (N, C, H, W), display-referred, about 0 to 1."""
+    """Paint the supersampled picture (N, C, H, W), display-referred, about 0 to 1."""
+    # Compute the fields that all layers share: light, curves over the columns, distances from the lids, skin texture.
     light = make_light(draws)
     curves = FaceCurves(
         **{
@@ -165,11 +176,15 @@ def _paint(
     opening, below_upper, above_lower = eye_opening(curves.upper, curves.lower, grid)
     blotches, grain = sample_skin_texture(draws, geometry, grid, skin_texture)
     lids = {"below_upper": below_upper, "above_lower": above_lower}
+
+    # Shade the eyeball and the skin.
     eyeball = eyeball_layers(
         draws, geometry, grid, light=light, iris_texture=iris_texture, skin_texture=blotches, **lids
     )
     skin = skin_brightness(draws, geometry, grid, light=light, curves=curves, blotches=blotches, grain=grain, **lids)
     upper_edge, lower_edge = lid_edges(draws, below_upper, above_lower, opening)
+
+    # Compose from back to front: skin, lid edges, eyeball, lashes, brow, glasses.
     palette = _Palette(draws, light, channels=channels)
     picture = palette.skin * skin[:, None]
     picture = lerp(picture, palette.flesh * skin[:, None] * 0.6, upper_edge[:, None] * 0.8)
@@ -183,7 +198,7 @@ def _paint(
 
 
 class _Palette:
-    """Colours (N, C, 1, 1) of the materials under the light's tint; grey where C is 1."""
+    """Colours (N, C, 1, 1) of the materials under the tint of the light; grey if C is 1."""
 
     def __init__(self, draws: Draws, light: Light, *, channels: int) -> None:
         self._light, self._channels = light, channels
@@ -218,8 +233,8 @@ def _eyeball_colour(palette: _Palette, layers: EyeballLayers) -> Tensor:
 
 
 def _optics(picture: Tensor, draws: Draws, *, widest_blur_mm: float, pixel_mm: float) -> Tensor:
-    """Exposure, contrast, blur and clipping to [0, 1]."""
-    # Cameras expose for the light there is, though not fully.
+    """Apply exposure, contrast and blur, and clip to [0, 1]."""
+    # Cameras compensate for the available light, but not fully.
     lightness = (draws["light.ambient"] + 0.6 * draws["light.direct"]) * (0.3 + draws["skin.luminance"])
     exposure, contrast = draws["optics.exposure"] * 0.86 * lightness**-0.75, draws["optics.contrast"]
     picture = picture * (exposure * contrast)[:, None, None, None] + (0.4 * (1 - contrast))[:, None, None, None]
@@ -227,14 +242,15 @@ def _optics(picture: Tensor, draws: Draws, *, widest_blur_mm: float, pixel_mm: f
 
 
 def _blur(picture: Tensor, sigma: Tensor, *, widest: float) -> Tensor:
-    """Gaussian blur (N, C, H, W) with a width (N,) in pixels for each image.
+    """Blur images (N, C, H, W) with a Gaussian of standard deviation ``sigma`` (N,), in pixels.
 
-    The reach follows ``widest``, not this batch: cut off elsewhere, an image would depend on its neighbours.
+    The kernel size follows ``widest``. If it followed the batch, an image would depend on the others in its batch.
     """
     reach = max(1, math.ceil(2.5 * widest))
     offset = torch.arange(-reach, reach + 1)
     weights = torch.exp(-0.5 * (offset[None] / sigma.clamp(min=1e-3)[:, None]) ** 2)
     weights = (weights / weights.sum(1, keepdim=True))[:, :, None, None, None]
+    # Convolve rows, then columns, with the border repeated.
     for dim in (2, 3):
         before, after = picture.narrow(dim, 0, 1), picture.narrow(dim, picture.shape[dim] - 1, 1)
         padded = torch.cat([before] * reach + [picture] + [after] * reach, dim=dim)

@@ -1,7 +1,7 @@
-"""The stand-in camera: turns clean pictures into softer, noisier, unevenly lit ones, geometry untouched.
+"""The simulated target camera, which turns clean renders into softer, noisier, unevenly lit images.
 
-Together with :func:`target_parameters` it makes the "photographs" of the demo and the tests: a second domain
-that differs from the renders in the people as well as in the camera, free of any licence.
+Together with :func:`target_parameters` it makes the "real" images of the demo and the tests. This second domain differs
+from the renders both in the people and in the camera, and needs no licence. The geometry is unchanged.
 """
 
 import os
@@ -26,11 +26,14 @@ from refiner.images.arrays import to_grey
 
 
 class TargetCamera:
-    """Blur, uneven light, exposure, gamma, sensor noise and JPEG, each image its own draw.
+    """Apply blur, uneven light, exposure, gamma, sensor noise and JPEG artefacts, drawn anew for each image.
+
+    Args:
+        seed: seed of all draws.
 
     Examples:
-        >>> photograph = TargetCamera(7)(np.full((36, 60), 128, np.uint8), 0)
-        >>> photograph.shape, photograph.dtype
+        >>> image = TargetCamera(7)(np.full((36, 60), 128, np.uint8), 0)
+        >>> image.shape, image.dtype
         ((36, 60), dtype('uint8'))
     """
 
@@ -39,24 +42,24 @@ class TargetCamera:
         self._pipeline: Any = None
 
     def __call__(self, image: NDArray[np.uint8], index: int) -> NDArray[np.uint8]:
-        """Take a photograph of a picture.
+        """Return the image that the camera takes of a render.
 
         Args:
             image: uint8 (H, W) or (H, W, 3), 0 to 255.
-            index: number of the image; the same (seed, index) treats it the same way.
+            index: number of the image; the same seed and index draw the same degradation.
 
         Returns:
-            uint8, the shape of ``image``; every point stays where it was.
+            uint8, of the same shape; no point moves.
 
         Raises:
-            ValueError: another shape or type.
+            ValueError: ``image`` has another shape or type.
         """
         if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
             raise ValueError(f"image is {image.dtype} of shape {image.shape}, but must be uint8 (H, W) or (H, W, 3)")
         if self._pipeline is None:
             self._pipeline = _pipeline()
         self._pipeline.set_random_seed(derived_seed(self.seed, "stand-in-camera", index) % 2**32)
-        # albumentations wants a channel axis, and drops it for some steps on a single channel: hand it three.
+        # albumentations needs a channel axis, but some of its steps drop an axis of length 1: repeat it to three.
         colour = image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2)
         taken: NDArray[np.uint8] = self._pipeline(image=colour)["image"]
         if image.ndim == 3:
@@ -65,7 +68,7 @@ class TargetCamera:
 
 
 def _pipeline() -> Any:
-    # At import albumentations asks the network for updates, unless told not to; the import takes seconds.
+    # albumentations checks for updates online at import unless this is set. The import takes seconds.
     os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
     import albumentations
 
@@ -82,10 +85,10 @@ def _pipeline() -> Any:
 
 
 def target_parameters() -> EyeParameters:
-    """Other people under other light: overlaps the default ranges, clearly shifted.
+    """Return the ranges of the target domain, which overlap the default ranges but are clearly shifted.
 
-    Darker and more mottled skin, heavier lids, stronger lashes and lower brows, deeper set eyes, darker irises,
-    duller sclera, light more from above and to the side.
+    The skin is darker and more mottled, the lids are heavier, the lashes stronger, the brows lower, the eyes deeper set,
+    the irises darker and the sclera duller. More light comes from above and from the side.
     """
     return EyeParameters(
         geometry=GeometryRanges(

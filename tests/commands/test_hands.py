@@ -26,8 +26,8 @@ def test_writes_labelled_depth(out: str, tmp_path: Path) -> None:
     assert CliRunner().invoke(main, arguments).exit_code == (1 if out == "hands" else 0)
 
 
-def test_the_stand_in_s_come_in_steps(tmp_path: Path) -> None:
-    for name, flags in (("clean", []), ("noisy", ["--stand-in"])):
+def test_the_depth_of_the_target_sensor_comes_in_steps(tmp_path: Path) -> None:
+    for name, flags in (("clean", []), ("noisy", ["--target-sensor"])):
         assert CliRunner().invoke(main, ["hands", str(tmp_path / name), "--count", "2", *flags]).exit_code == 0
     clean, noisy = (open_dataset(tmp_path / name).read_image("000000.png") for name in ("clean", "noisy"))
     assert len(np.unique(noisy)) < len(np.unique(clean)) / 3

@@ -52,10 +52,10 @@ def test_unityeyes_layout_is_read_back_with_the_same_labels(tmp_path: Path) -> N
         assert labels["head_pose"] == pytest.approx(eyes.head_pose[number].numpy(), abs=2e-4)
 
 
-def test_stand_in_photographs_have_no_labels(tmp_path: Path) -> None:
-    result = run(tmp_path / "real", "--stand-in", "--count", 3)
+def test_images_of_the_target_camera_have_no_labels(tmp_path: Path) -> None:
+    result = run(tmp_path / "real", "--target-camera", "--count", 3)
     assert result.exit_code == 0
-    assert "demo" in result.stdout
+    assert f"3 images of the simulated target camera in {tmp_path / 'real'}" in result.stdout
     assert sorted(path.suffix for path in (tmp_path / "real").iterdir()) == [".png"] * 3
 
 
@@ -71,7 +71,7 @@ def test_ranges_can_be_set(tmp_path: Path) -> None:
         (["--size", "60"], 2, "is not HEIGHTxWIDTH"),
         (["--set", "gaze.pitch=[1, 2]"], 1, "did you mean gaze.pitch_degrees?"),
         (["--set", "gaze.pitch_degrees=[2, 1]"], 1, "reversed"),
-        (["--stand-in", "--layout", "unityeyes"], 1, "--stand-in"),
+        (["--target-camera", "--layout", "unityeyes"], 1, "--target-camera"),
         (["--count", "0"], 2, "--count"),
     ],
 )
@@ -113,8 +113,8 @@ def test_a_store_holds_what_a_folder_holds(tmp_path: Path) -> None:
         assert np.array_equal(one.labels["iris_outline"], other.labels["iris_outline"])
 
 
-def test_photographs_in_a_store_have_no_labels(tmp_path: Path) -> None:
-    assert run(tmp_path / "a.h5", "--stand-in", "--count", 3).exit_code == 0
+def test_images_of_the_target_camera_in_a_store_have_no_labels(tmp_path: Path) -> None:
+    assert run(tmp_path / "a.h5", "--target-camera", "--count", 3).exit_code == 0
     assert stored(tmp_path / "a.h5")[1] == [{}] * 3
 
 
@@ -137,8 +137,8 @@ def test_a_store_is_made_once_and_another_is_refused(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.h5", "b.h5"]
 
 
-def test_a_killed_store_goes_on_from_its_finished_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Parts of several batches, and the last one not full: the images are those of one go."""
+def test_a_killed_store_resumes_from_its_finished_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chunks of several batches, the last one not full: the images equal those of an uninterrupted run."""
     monkeypatch.setattr(records_writer, "CHUNK", 5)
     monkeypatch.setattr(records, "BATCH", 2)
     arguments = ["--count", 12, "--size", "9x15"]

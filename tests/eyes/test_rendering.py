@@ -106,7 +106,7 @@ def test_sizes_agree(size: tuple[int, int]):
     ("arguments", "message"),
     [
         ({"indices": []}, "one or more"),
-        ({"indices": [3, -1]}, "from 0 on"),
+        ({"indices": [3, -1]}, "of at least 0"),
         ({"indices": [0], "size": (2, 60)}, "2x60"),
         ({"indices": [0], "channels": 2}, "channels is 2"),
     ],

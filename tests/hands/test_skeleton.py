@@ -62,5 +62,5 @@ def test_every_joint_but_the_palm_s_and_the_wrist_s_ends_a_bone(ranges: HandRang
             assert nearest < 1e-9 or name == "palm" or name.startswith("wrist")
 
 
-def test_the_stand_in_s_hands_are_others() -> None:
+def test_target_hands_are_others() -> None:
     assert target_hands() != HandRanges()

@@ -31,7 +31,7 @@ def test_parameters_travel_through_json():
     assert EyeParameters.model_validate_json(parameters.model_dump_json()) == parameters
 
 
-def test_stand_in_people_are_others_but_overlap():
+def test_target_people_are_others_but_overlap():
     usual, other = EyeParameters().model_dump(), target_parameters().model_dump()
     shifted = [
         (section, field)
