@@ -258,7 +258,7 @@ class Training:
         numbers = self.samplers[order].batch(self.drawn[order])[self.rows.slice]
         batch, beside = self.domains[name].batch(numbers), self.domains[name].beside(numbers)
         if name in self.augmentations:
-            batch = self.augmentations[name].planes(batch, position=(self.drawn[order],), first=self.rows.first)
+            batch = self.augmentations[name].planes(batch, position=(self.drawn[order],), first=self.rows.start)
         self.drawn[order] += 1
         return batch, beside
 
