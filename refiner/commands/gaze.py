@@ -152,7 +152,7 @@ def predict(estimator: Path, source: Path, destination: Path | None, device: str
       refiner gaze predict runs/gaze photographs predictions.csv
       refiner gaze predict runs/gaze eye.png
     """
-    from refiner.gaze.prediction import GazeEstimator, predict_dataset, predict_image, rejects_of
+    from refiner.gaze.prediction import GazeEstimator, predict_dataset, predict_image, rejects_path
     from refiner.images.io import is_image_file
 
     single = source.is_file() and is_image_file(source)
@@ -176,7 +176,7 @@ def predict(estimator: Path, source: Path, destination: Path | None, device: str
     else:
         click.echo(f"{summary.predicted} predicted, {summary.rejected} rejected")
     if summary.rejected:
-        click.echo(f"see {rejects_of(destination)} for what was rejected and why", err=True)
+        click.echo(f"see {rejects_path(destination)} for what was rejected and why", err=True)
         sys.exit(REJECTED_STATUS)
 
 
@@ -202,7 +202,7 @@ def centre(estimator: Path, real: Path, destination: Path, device: str, as_json:
         correction = correct_bias(
             estimator, real, destination, device=device, report=lambda done, total: advance(done, total, "")
         )
-    pitch, yaw = (math.degrees(angle) for angle in correction.moved)
+    pitch, yaw = (math.degrees(angle) for angle in correction.offset)
     if as_json:
         print_json(
             "gaze centre",
@@ -264,7 +264,7 @@ def match(
         print_json("gaze match", out=str(destination), **found._asdict())
     else:
         click.echo(
-            f"{destination}: {found.taken} of {found.synthetic} renders, like the gaze of {found.real} photographs"
+            f"{destination}: {found.selected} of {found.synthetic} renders, like the gaze of {found.real} photographs"
         )
     _say_rejected(found.rejected)
 

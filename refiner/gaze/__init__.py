@@ -1,1 +1,1 @@
-"""The downstream task: a gaze estimator that is trained on renders, raw or refined, and tested on photographs."""
+"""The downstream task: gaze estimators that are trained on raw or refined renders and tested on real images."""

@@ -1,7 +1,7 @@
-"""Strong random changes of eye patches, for whole batches at a time.
+"""Strong augmentation of eye patches, for whole batches.
 
-What cameras and skins differ in, and gaze does not: light, contrast, gamma, shading, sharpness, noise, glints and
-cover, and the place of the crop. Labels stay as they are. Some tens of microseconds an image.
+It changes properties of camera and skin that do not depend on gaze: light, contrast, gamma, shading, sharpness, noise,
+occlusion, and the position of the crop. Labels do not change. It takes some tens of microseconds an image.
 """
 
 import math
@@ -13,16 +13,16 @@ from torch.nn import functional
 from refiner.core.rng import torch_generator
 from refiner.images.blur import blur
 
-_REACH = 3  # of the blur, in pixels
+_REACH = 3  # radius of the blur kernel, in pixels
 
 
 def strong_augmentation(images: Tensor, *, strength: float, seed: int, step: int) -> Tensor:
-    """Change a batch of patches, each by its own draw.
+    """Return a batch of patches, each changed at random on its own.
 
     Args:
         images: (N, 1, H, W), float32 on the CPU, in [-1, 1].
-        strength: factor on the size of every change; 0 leaves the images as they are.
-        seed, step: what the draws follow from.
+        strength: factor on the size of every change; 0 returns the images as they are.
+        seed, step: every random choice follows from them.
 
     Returns:
         Same shape and range.
@@ -30,18 +30,20 @@ def strong_augmentation(images: Tensor, *, strength: float, seed: int, step: int
     if not strength:
         return images
     draws = _Draws(len(images), strength, torch_generator(seed, "gaze-augmentation", step))
+    # The scene: position of the crop, light, shading, occlusion.
     images = _move(images, draws)
     images = _light(images, draws)
     images = _shade(images, draws)
     images = _cover(images, draws)
-    deviations = draws.up_to(1.5).clamp_(min=0.05)  # in pixels, on half of the images
+    # The camera: blur, in pixels, on half of the images, then noise.
+    deviations = draws.up_to(1.5).clamp_(min=0.05)
     images = blur(images, deviations, reach=_REACH)
     noise = torch.randn(images.shape, generator=draws.generator)
     return noise.mul_(draws.up_to(0.12)).add_(images).clamp_(-1, 1)
 
 
 class _Draws:
-    """Numbers for a batch, shaped (N, 1, 1, 1)."""
+    """Random numbers for a batch, shaped (N, 1, 1, 1)."""
 
     def __init__(self, count: int, strength: float, generator: torch.Generator) -> None:
         self.count, self.strength, self.generator = count, strength, generator
@@ -50,18 +52,18 @@ class _Draws:
         return torch.rand(self.count, 1, 1, 1, generator=self.generator) * (high - low) + low
 
     def around(self, size: float) -> Tensor:
-        """Uniform within strength x size on either side of 0."""
+        """Return numbers uniform in [-size, size], times the strength."""
         return self.uniform(-size, size) * self.strength
 
     def up_to(self, size: float) -> Tensor:
-        """0 for half of the images, uniform up to strength x size for the others."""
+        """Return 0 for half of the images, and numbers uniform in [0, size] times the strength for the others."""
         return self.uniform(-size, size).clamp_(min=0) * self.strength
 
 
 def _move(images: Tensor, draws: _Draws) -> Tensor:
     """Shift by up to 4 % of the width (2.4 of 60 pixels) and scale by up to 8 %; the border is repeated.
 
-    Bilinear, as a matrix from rows to rows and one from columns to columns: faster than a general sampling grid.
+    Bilinear, as one matrix for rows and one for columns, which is faster than a general sampling grid.
     """
     height, width = images.shape[2:]
     scale, reach = draws.around(0.08).exp(), 0.04 * width
@@ -71,7 +73,7 @@ def _move(images: Tensor, draws: _Draws) -> Tensor:
 
 
 def _resampling(length: int, scale: Tensor, shift: Tensor) -> Tensor:
-    """(N, 1, length, length): what each place takes from which, about the middle; rows add up to 1."""
+    """Return the matrix (N, 1, length, length) of a linear interpolation about the middle; its rows sum to 1."""
     places = torch.arange(length, dtype=torch.float32)
     middle = (length - 1) / 2
     sources = ((places - middle) * scale[..., 0] + middle + shift[..., 0]).clamp(0, length - 1)  # (N, 1, length)
@@ -79,7 +81,7 @@ def _resampling(length: int, scale: Tensor, shift: Tensor) -> Tensor:
 
 
 def _light(images: Tensor, draws: _Draws) -> Tensor:
-    """Gamma between 1/1.8 and 1.8, contrast between 1/1.5 and 1.5, brightness up to a quarter of the levels."""
+    """Change gamma by up to a factor of 1.8, contrast by up to 1.5, brightness by up to a quarter of the range."""
     gamma, contrast = draws.around(math.log(1.8)).exp(), draws.around(math.log(1.5)).exp()
     levels = images.add(1).mul_(0.5).clamp_(1e-4, 1).pow_(gamma).mul_(2).sub_(1)
     mean = levels.mean(dim=(2, 3), keepdim=True)
@@ -87,20 +89,20 @@ def _light(images: Tensor, draws: _Draws) -> Tensor:
 
 
 def _shade(images: Tensor, draws: _Draws) -> Tensor:
-    """Light that changes slowly across the patch."""
+    """Add light that varies slowly across the patch."""
     height, width = images.shape[2:]
     coarse = torch.randn(len(images), 1, 3, 4, generator=draws.generator) * draws.up_to(0.5)
     return images + _smooth(height, 3) @ coarse @ _smooth(width, 4).T
 
 
 def _smooth(length: int, knots: int) -> Tensor:
-    """(length, knots): cubic interpolation between a few values."""
+    """Return the matrix (length, knots) of a cubic interpolation between a few values."""
     unit = torch.eye(knots)[None, None]
     return functional.interpolate(unit, (length, knots), mode="bicubic", align_corners=True)[0, 0]
 
 
 def _cover(images: Tensor, draws: _Draws) -> Tensor:
-    """A rectangle of one level on half of the images, up to a third of the width and of the height."""
+    """Cover half of the images with a rectangle of one level, up to a third of the width and of the height."""
     height, width = images.shape[2:]
     low, high = draws.uniform(-0.2, 1), draws.uniform(-0.2, 1)
     rows, columns = torch.arange(height).view(1, 1, -1, 1), torch.arange(width).view(1, 1, 1, -1)

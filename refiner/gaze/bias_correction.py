@@ -1,8 +1,9 @@
-"""An estimator whose answers over photographs have the mean of the labels that it learnt from.
+"""Bias correction of a gaze estimator: a constant offset, found on unlabelled real images.
 
-What renders get wrong in the mean (where the eyeball sits behind the lids, how far lids follow) shifts all answers by
-about the same. No label of a photograph is read, but something is assumed: that over the photographs people look, in
-the mean, where the renders do.
+Renders differ systematically from real eyes: in how deep the eyeball sits behind the lids, in how far lids follow the
+gaze. Such a difference shifts all predictions by about the same angle. The offset gives the predictions on real images
+the mean of the training labels. It reads no label of a real image. It assumes that real people look, on average, where
+the renders do.
 """
 
 from collections.abc import Callable
@@ -20,17 +21,17 @@ from refiner.gaze.prediction import GazeEstimator, predict_all
 
 
 class BiasCorrection(NamedTuple):
-    """What was done.
+    """Result of a bias correction.
 
     Attributes:
-        photographs: whose answers were averaged.
-        rejected: id and reason of each that could not be used.
-        moved: by what all answers are moved, (2,), pitch and yaw in radians.
+        real: number of real images whose predictions were averaged.
+        rejected: reason of each real image that could not be used, by id.
+        offset: (2,), added to every prediction: pitch and yaw in radians.
     """
 
     real: int
     rejected: dict[str, str]
-    moved: Angles
+    offset: Angles
 
 
 def correct_bias(
@@ -41,50 +42,63 @@ def correct_bias(
     device: str = "auto",
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> BiasCorrection:
-    """Write the centred estimator beside the one there is.
+    """Write a copy of an estimator with its bias on real images corrected.
 
     Args:
-        path: the estimator, file or run folder.
-        photographs: folder or file of any known layout; with head poses, where the estimator is told them.
+        path: the estimator, its file or its run folder.
+        real: folder or file in any known layout; with head poses if the estimator is conditioned on head pose.
         destination: the new file, ``.safetensors``.
         device: ``auto``, ``cpu`` or ``cuda``.
-        report: told how many of how many photographs are done.
+        report: called with the number of finished images and the number of all images.
 
     Raises:
-        DataError: the estimator or the photographs cannot be used.
-        OutputError: the file cannot be written there.
+        DataError: the estimator or the real images cannot be used.
+        OutputError: the destination is a folder, has another suffix, is one of the inputs, or cannot be written.
     """
+    # Refuse a bad destination before any work is done.
     check_apart(real, destination)
     check_apart(path, destination)
     if destination.suffix != ".safetensors":
-        raise OutputError(f"{destination}: the centred estimator is a file; end its name with .safetensors")
+        raise OutputError(f"{destination} is no name for an estimator file; end its name with .safetensors")
     if destination.is_dir():
-        raise OutputError(f"{destination}: is a folder; name a file for the centred estimator")
+        raise OutputError(f"{destination} is a folder; name a file for the corrected estimator")
     file = load_estimator(path)
-    found = predict_all(GazeEstimator(file, device=device), real, report=report)
-    return BiasCorrection(len(found.ids), found.rejected, save_corrected(destination, file, found.gaze))
+    predictions = predict_all(GazeEstimator(file, device=device), real, report=report)
+    offset = save_corrected(destination, file, predictions.gaze)
+    return BiasCorrection(len(predictions.ids), predictions.rejected, offset)
 
 
-def save_corrected(destination: Path, file: EstimatorFile, answers: Angles) -> Angles:
-    """Write ``file`` with its last constant moved so that ``answers``, (N, 2), would have had the mean of its labels.
+def save_corrected(destination: Path, file: EstimatorFile, predicted: Angles) -> Angles:
+    """Write an estimator with the bias of its last layer changed, so that predictions have the mean of its labels.
+
+    The file keeps the sum of this offset and earlier ones as ``bias_correction``.
+
+    Args:
+        destination: the new file.
+        file: the estimator as it is.
+        predicted: (N, 2), its predictions on real images, pitch and yaw in radians.
 
     Returns:
-        The move, (2,), pitch and yaw in radians; the file notes it as ``centred_by``, with earlier ones.
+        The offset, (2,), pitch and yaw in radians.
 
     Raises:
-        DataError: it looks up nearest neighbours, which have no constant.
+        DataError: the estimator looks up nearest neighbours and has no last layer.
+        OutputError: the file cannot be written.
     """
-    moved: Angles = np.asarray(file.metadata["mean_gaze"]) - answers.mean(axis=0)
+    offset: Angles = np.asarray(file.metadata["mean_gaze"]) - predicted.mean(axis=0)
     weights, training = file.network.state_dict(), file.metadata["training"]
     if "last.bias" not in weights:
-        raise DataError(f"{destination}: nearest neighbours have no constant to move; centre another network")
-    constant = weights["last.bias"].cpu()
+        raise DataError(
+            f"{destination} was not written: a nearest-neighbour estimator has no last layer whose bias could be "
+            "corrected; train another network"
+        )
+    bias = weights["last.bias"].cpu()
     save_estimator(
         destination,
-        {**weights, "last.bias": constant + torch.from_numpy(moved).to(constant.dtype)},
+        {**weights, "last.bias": bias + torch.from_numpy(offset).to(bias.dtype)},
         architecture=file.metadata["architecture"],
         equalize=file.metadata["equalize"],
         mean_gaze=tuple(file.metadata["mean_gaze"]),
-        training={**training, "bias_correction": (moved + training.get("bias_correction", 0)).tolist()},
+        training={**training, "bias_correction": (offset + training.get("bias_correction", 0)).tolist()},
     )
-    return moved
+    return offset

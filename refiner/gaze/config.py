@@ -1,22 +1,22 @@
-"""The configuration of a gaze estimator: what can be set, and what it means."""
+"""Configuration of the training of a gaze estimator."""
 
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from refiner.config.sections import AugmentationStep, augmentation_steps
-from refiner.config.sections import Section
+from refiner.config.sections import AugmentationStep, Section, augmentation_steps
 
 
 class GazeDataSection(Section):
-    """What the estimator learns from."""
+    """Training data of the estimator."""
 
     train: list[Path] = Field([])
-    """Labelled images: a folder or store with gaze, or a list of them (raw and refined renders, say)."""
+    """Images labelled with gaze: a folder or a store, or a list of them, for example raw and refined renders."""
     held_out: float = Field(0.1, ge=0, lt=1)
-    """Share of the training images that is kept back to choose the best weights: whole subjects where the labels name
-    them, single images otherwise; raw and refined versions of one image fall on the same side. 0 keeps the last."""
+    """Share of the training images that is held out to choose the best weights. Whole subjects are held out if the
+    labels name them, else single images. Raw and refined versions of one image fall on the same side. 0 holds out none
+    and saves the last weights."""
 
     @field_validator("train", mode="before")
     @classmethod
@@ -26,24 +26,25 @@ class GazeDataSection(Section):
 
 
 class GazeOptimizerSection(Section):
-    """Adam, and how its learning rate falls."""
+    """The optimizer: AdamW and its learning rate."""
 
     learning_rate: float = Field(1e-3, gt=0)
-    """At the start."""
+    """Learning rate at the first step."""
     schedule: Literal["cosine", "constant"] = "cosine"
-    """cosine falls to zero over all steps, whether or not training stops before."""
+    """Course of the learning rate. cosine falls to zero over all steps, even if training stops early."""
     weight_decay: float = Field(0.0, ge=0)
-    """Decoupled from the gradient, as in AdamW."""
+    """Weight decay, decoupled from the gradient as in AdamW."""
 
 
 class GazeAugmentationSection(Section):
-    """Random changes of the training images, after they are equalised."""
+    """Augmentation of the training images, after equalisation."""
 
     strong: float = Field(0.0, ge=0, le=2)
-    """Strength of the built-in changes of light, sharpness, noise, position and cover; 0 is off, 1 is strong. See
+    """Strength of the built-in changes of light, sharpness, noise, position and occlusion; 0 is off, 1 is strong. See
     refiner.gaze.augmentation."""
     transforms: list[AugmentationStep] = Field([])
-    """albumentations transforms, in order; slower. Labels follow flips and rotations, see refiner.data.augmentation."""
+    """albumentations transforms, in order; slower than strong. Labels follow flips and rotations, see
+    refiner.data.augmentation."""
 
     @field_validator("transforms", mode="before")
     @classmethod
@@ -52,50 +53,52 @@ class GazeAugmentationSection(Section):
 
 
 class NeighboursSection(Section):
-    """The k-nearest-neighbour baseline; see refiner.gaze.networks.knn."""
+    """The nearest-neighbour baseline, network: knn; see refiner.gaze.networks.knn."""
 
     count: int = Field(50, ge=1)
-    """Neighbours whose gaze is averaged."""
+    """Number of neighbours whose gaze is averaged."""
     size: tuple[int, int] = (9, 15)
     """Height and width at which images are compared."""
 
 
 class GazeConfiguration(Section):
-    """A whole training run of a gaze estimator."""
+    """Configuration of a training run of a gaze estimator."""
 
     seed: int = Field(0, ge=0)
     """Every random choice follows from it."""
     network: Literal["small", "resnet", "lenet", "paper", "knn"] = "small"
-    """By its name in refiner.gaze.networks.estimators.ESTIMATORS, or knn: nearest neighbours, which need no steps."""
+    """Network by its name in refiner.gaze.networks.estimators.ESTIMATORS, or knn: nearest neighbours, which need no
+    steps."""
     size: tuple[int, int] = (36, 60)
-    """Height and width of the images; others of nearly the same shape are resized to it."""
+    """Height and width of the images. Images of nearly the same aspect ratio are resized to it."""
     head_pose: Literal[False, True, "yaw"] = False
-    """Whether the estimator is also told the head pose, or its yaw alone; then every image needs one, pitch and yaw.
-    The zero of the pitch differs between data sets (MPIIGaze measures the plane of eyes and mouth, Columbia Gaze knows
-    none and writes 0), that of the yaw does not: on real eyes the yaw is what helps."""
+    """Whether the estimator is conditioned on head pose, or on its yaw only; then every image needs a head pose, pitch
+    and yaw. On real eyes the yaw helps. The zero of the pitch differs between data sets: MPIIGaze measures the plane of
+    eyes and mouth, Columbia Gaze knows no pitch and writes 0."""
     equalize: bool = False
-    """Equalise the histogram of every image, in training and in prediction: lets raw renders meet equalised
-    photographs. What is equalised already stays as it is."""
+    """Whether the histogram of every image is equalised, in training and in prediction. It makes renders comparable to
+    real images that are stored equalised; equalised images do not change."""
     standardize: bool = False
-    """Bring every image to mean 0 and deviation 1 before the network sees it."""
+    """Whether the network scales every image to mean 0 and standard deviation 1."""
     steps: int = Field(4000, ge=1)
-    """Updates."""
+    """Number of updates."""
     batch_size: int = Field(64, ge=1)
-    """Images in an update."""
+    """Images per update."""
     loss: Literal["angular", "smooth_l1"] = "angular"
-    """By its name in refiner.gaze.learner.LOSSES."""
+    """Loss by its name in refiner.gaze.learner.LOSSES."""
     ema_decay: float = Field(0.99, ge=0, lt=1)
-    """Decay of a running mean of the weights, which is then what is judged and saved; 0 takes the weights."""
+    """Decay of the exponential moving average of the weights, which is evaluated and saved; 0 turns it off."""
     patience: int = Field(0, ge=0)
-    """Stop after so many looks at the held-out images without a new best; 0 goes through all steps."""
+    """Evaluations on held-out images without a new best after which training stops; 0 never stops early."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """auto trains in bf16 where the processor computes it natively and a short trial does not refute it."""
+    """Precision of the network. auto takes bf16 if the processor computes it natively and a short trial confirms it."""
     log_every: int = Field(100, ge=1)
-    """Steps between two lines of metrics.jsonl, each the mean since the line before; every look has a line too."""
+    """Steps between two lines of metrics.jsonl, each with means since the previous one. Every evaluation also writes a
+    line."""
     evaluate_every: int = Field(200, ge=1)
-    """Steps between two looks at the held-out images."""
+    """Steps between two evaluations on held-out images."""
     checkpoint_every: int = Field(1000, ge=1)
-    """Steps between two checkpoints: what a kill can cost."""
+    """Steps between two checkpoints: the most that a killed run loses."""
 
     data: GazeDataSection = GazeDataSection()
     optimizer: GazeOptimizerSection = GazeOptimizerSection()
@@ -105,17 +108,19 @@ class GazeConfiguration(Section):
     @model_validator(mode="after")
     def _fits_together(self) -> "GazeConfiguration":
         if min(*self.size, *self.neighbours.size) < 1:
-            raise ValueError("size and neighbours.size are a height and a width of 1 or more")
+            raise ValueError("size and neighbours.size must be a height and a width of 1 or more")
         if self.network in _SMALLEST and min(self.size) < _SMALLEST[self.network]:
             least = _SMALLEST[self.network]
-            raise ValueError(f"size is {list(self.size)}, but network {self.network} needs {least} or more each way")
+            raise ValueError(
+                f"size is {list(self.size)}, but network {self.network} needs a height and a width of {least} or more"
+            )
         if self.network == "knn" and self.head_pose:
-            told = str(self.head_pose).lower()
-            raise ValueError(f"head_pose is {told}, but network knn looks at images alone; set head_pose: false")
+            value = str(self.head_pose).lower()
+            raise ValueError(f"head_pose is {value}, but network knn compares images only; set head_pose: false")
         if self.patience and not self.data.held_out:
-            raise ValueError("patience needs images to look at; set data.held_out above 0, or patience: 0")
+            raise ValueError("patience needs held-out images; set data.held_out above 0, or patience: 0")
         return self
 
 
 _SMALLEST = {"paper": 23, "lenet": 16}
-"""Smallest height and width of networks whose convolutions have no padding."""
+"""Smallest height and width for networks whose convolutions have no padding."""

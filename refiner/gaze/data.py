@@ -1,4 +1,4 @@
-"""Labelled eye patches for training and testing estimators, held in memory as 8-bit grey."""
+"""Labelled eye patches for training and testing estimators, in memory as 8-bit grey."""
 
 import hashlib
 import logging
@@ -30,7 +30,8 @@ log = logging.getLogger(__name__)
 Patches = np.ndarray[Any, np.dtype[np.uint8]]
 """(N, 1, H, W), grey."""
 
-_BLOCK = 1024  # images read at a time
+_BLOCK = 1024  # images that are read ahead
+_SHOWN_REJECTS = 5  # rejected images that are logged
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,11 @@ class LabelledPatches:
     Attributes:
         images: (N, 1, H, W), uint8.
         gaze: (N, 2), pitch and yaw in radians.
-        head_pose: the same of the head; None where it was not asked for.
-        ids: of the samples.
-        columns: further labels as text, by name; empty text where a sample has none.
-        rejected: path and reason of each image that could not be used.
-        unlabelled: images that were left out for having no gaze.
+        head_pose: (N, 2), pitch and yaw of the head in radians; None if it was not requested.
+        ids: ids of the samples.
+        columns: further labels as text, by name; samples without the label have an empty text.
+        rejected: reason of each image that could not be used, by path.
+        unlabelled: number of images that were skipped because they have no gaze.
     """
 
     images: Patches
@@ -59,14 +60,14 @@ class LabelledPatches:
         return len(self.images)
 
     def digest(self) -> str:
-        """SHA-256 of the images and labels in their order: by it a resumed run knows its data."""
+        """Return the SHA-256 of images and labels in their order; a resumed run compares it."""
         digest = hashlib.sha256(f"{self.images.shape}".encode())
         for values in (self.images, self.gaze, self.head_pose):
             digest.update(b"none" if values is None else np.ascontiguousarray(values).tobytes())
         return digest.hexdigest()
 
     def take(self, numbers: Sequence[int]) -> "LabelledPatches":
-        """Some of the patches."""
+        """Return the patches with these indices, in this order."""
         chosen = np.asarray(numbers, np.int64)
         return LabelledPatches(
             self.images[chosen],
@@ -77,7 +78,7 @@ class LabelledPatches:
         )
 
     def tensors(self) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Images as uint8, gaze and head pose as float32, for drawing batches from."""
+        """Return images as uint8, gaze and head pose as float32; the images share memory with :attr:`images`."""
         head_pose = None if self.head_pose is None else torch.from_numpy(self.head_pose.astype(np.float32))
         return torch.from_numpy(self.images), torch.from_numpy(self.gaze.astype(np.float32)), head_pose
 
@@ -85,16 +86,16 @@ class LabelledPatches:
 def load_patches(
     paths: Sequence[Path], *, size: tuple[int, int], equalize: bool, head_pose: bool, key: str
 ) -> LabelledPatches:
-    """Read labelled data sets into memory, one after another.
+    """Read labelled data sets into memory and concatenate them.
 
     Args:
-        paths: folders or files of any known layout.
-        size, equalize: see :func:`eye_patch`.
-        head_pose: whether the head pose is needed too.
-        key: where the paths come from, for messages.
+        paths: folders or files in any known layout.
+        size, equalize: see :func:`refiner.images.arrays.eye_patch`.
+        head_pose: whether the head pose is needed, too.
+        key: configuration key or argument of the paths, named in errors.
 
     Raises:
-        DataError: one is missing, holds no image with the labels needed, or they do not fit in memory.
+        DataError: a data set is missing, has no image with the labels needed, or does not fit in memory.
     """
     if not paths:
         raise DataError(f"{key} is not set; name a folder or store of labelled images, as in --set {key}=DIR")
@@ -114,7 +115,12 @@ def load_patches(
 def _load(path: Path, *, size: tuple[int, int], equalize: bool, head_pose: bool) -> LabelledPatches:
     dataset = open_dataset(path, size=size)
     if len(dataset.ids) * size[0] * size[1] > MAX_BYTES:
-        raise DataError(f"{path}: {len(dataset.ids):,} images do not fit in memory; use a part of them")
+        raise DataError(
+            f"{path} has {len(dataset.ids):,} images, which do not fit in memory; convert a subset with "
+            "refiner convert --limit N"
+        )
+
+    # Sort the samples into usable, rejected, and those without the labels needed.
     images: list[Patches] = []
     rows: dict[str, Labels] = {}
     rejected: dict[str, str] = {}
@@ -129,15 +135,18 @@ def _load(path: Path, *, size: tuple[int, int], equalize: bool, head_pose: bool)
         else:
             images.append(found[0])
             rows[sample] = found[1]
-    for sample, reason in list(rejected.items())[:5]:
-        log.warning("left out %s: %s", sample, reason)
+
+    # Report what is missing.
+    for image, reason in list(rejected.items())[:_SHOWN_REJECTS]:
+        log.warning("%s was skipped: it %s", image, reason)
     if poseless:
         raise DataError(f"{path}: {poseless} images have no head pose; name theirs, or train with head_pose: false")
     if not images:
-        why = f"; the first that cannot be read {next(iter(rejected.values()))}" if rejected else ""
-        raise DataError(f"{path}: none of {len(dataset.ids)} images has a gaze that can be read{why}")
+        why = f"; the first rejected image {next(iter(rejected.values()))}" if rejected else ""
+        raise DataError(f"{path} has no usable image with gaze among its {len(dataset.ids)} images{why}")
     if unlabelled:
-        log.warning("%s: %d images without gaze are left out", path, unlabelled)
+        log.warning("%s: %d images without gaze were skipped", path, unlabelled)
+
     names = dict.fromkeys(name for row in rows.values() for name, value in row.items() if _is_text(name, value))
     return LabelledPatches(
         np.stack(images),
@@ -157,12 +166,14 @@ def _is_text(name: str, value: Any) -> bool:
 def read_labelled(
     dataset: Dataset, size: tuple[int, int], *, equalize: bool, labels: bool = True
 ) -> Iterator[tuple[str, tuple[Patches, Labels] | ImageError]]:
-    """Each sample in order, as a patch with its labels, or why not; reads ahead by some hundred images.
+    """Yield the id of each sample in order, with its patch and labels, or with the error that rejects it.
+
+    Threads read ahead by up to a thousand images.
 
     Args:
-        dataset: of any layout.
-        size, equalize: see :func:`eye_patch`.
-        labels: whether labels are looked at; without, a faulty label rejects no image.
+        dataset: a data set in any layout.
+        size, equalize: see :func:`refiner.images.arrays.eye_patch`.
+        labels: whether labels are read. Without them, a faulty label rejects no image.
     """
     read = _reader(dataset, labels=labels)
 
@@ -194,10 +205,15 @@ def _reader(dataset: Dataset, *, labels: bool) -> Callable[[str], tuple[Image, L
 
 
 class StoreTable:
-    """The gaze, head pose and text labels of a store, read whole: HDF5 takes a millisecond for the labels of one image.
+    """The gaze, head pose and text labels of a store, in memory.
+
+    HDF5 takes a millisecond to read the labels of one image, so the table reads whole columns.
+
+    Args:
+        store: the open store.
 
     Raises:
-        DataError: they cannot be read.
+        DataError: the labels cannot be read.
     """
 
     def __init__(self, store: Store) -> None:
@@ -213,10 +229,10 @@ class StoreTable:
                     self._texts[name] = [to_text(value, cells) for value in values[:]]
             self._subjects = [store.subject(sample) for sample in store.ids] if "subjects" in store.file else []
         except (OSError, RuntimeError, ValueError, KeyError, TypeError, ImageError) as error:
-            raise DataError(f"{store.root}: its labels cannot be read ({error})") from error
+            raise DataError(f"the labels of {store.root} cannot be read: {error}") from error
 
     def __getitem__(self, number: int) -> Labels:
-        """Labels of one image; those that it lacks are left out."""
+        """Return the labels of one image, without those that it lacks."""
         labels: Labels = {name: values[number] for name, values in self._pairs.items()}
         labels = {name: value for name, value in labels.items() if np.isfinite(value).all()}
         labels |= {name: texts[number] for name, texts in self._texts.items() if texts[number]}
@@ -226,24 +242,32 @@ class StoreTable:
 
 
 def split_held_out(patches: LabelledPatches, share: float, key: str) -> tuple[LabelledPatches, LabelledPatches | None]:
-    """Training and held-out patches; where one goes follows from its subject, or its id, alone.
+    """Split patches into training and held-out patches.
+
+    The side of a patch follows from its subject only, or from its id if it names no subject. Raw and refined versions
+    of one image fall on the same side. If all subjects fall on one side, images are split by their ids.
 
     Args:
-        patches: all of them.
-        share: of the subjects to hold out; of the images where no subject is named, or all fall on one side.
-        key: the configuration key of the share, for messages.
+        patches: the patches to split.
+        share: share of the subjects, or of the images, to hold out; 0 holds out none.
+        key: configuration key of the share, named in errors.
+
+    Returns:
+        Training and held-out patches; None for the latter if none are held out.
 
     Raises:
-        DataError: too few images to hold out any.
+        DataError: there are too few images to hold out any.
     """
     if not share:
         return patches, None
     subjects = patches.columns.get("subject", [""] * len(patches))
-    named = [subject or sample for subject, sample in zip(subjects, patches.ids, strict=True)]
-    for keys in (named, patches.ids):
+    groups = [subject or sample for subject, sample in zip(subjects, patches.ids, strict=True)]
+    for keys in (groups, patches.ids):
         sides: Mapping[str, list[int]] = {"train": [], "held_out": []}
         for number, name in enumerate(keys):
             sides[split_of(name, {"held_out": share, "train": 1 - share})].append(number)
         if all(sides.values()):
             return patches.take(sides["train"]), patches.take(sides["held_out"])
-    raise DataError(f"{key} is {share}, which leaves one side of {len(patches)} images empty; choose another, or 0")
+    raise DataError(
+        f"{key} is {share}, which leaves one side of {len(patches)} images empty; choose another share, or 0"
+    )

@@ -1,4 +1,4 @@
-"""A test of one or several estimators on labelled images: figures, tables by column, baselines."""
+"""Test of one or several estimators on labelled images: accuracy, tables by column, baselines."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,21 +13,27 @@ from refiner.gaze.prediction import GazeEstimator
 from refiner.metrics.intervals import Errors, Interval, bootstrap_interval, seed_interval
 
 LIMITS = (2, 5, 7, 10)
-"""Degrees within which a gaze is counted; the paper counts 7."""
+"""Error limits in degrees; the share of images within each is reported. The paper reports 7."""
+
+TABLE_COLUMNS = ("subject", "eye")
+"""Label columns that always get a table if they have several values."""
+
+CLUSTER_COLUMNS = ("subject", "day")
+"""Label columns whose combined values are the clusters of the bootstrap, as far as the data have them."""
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """How near predicted gaze is to true gaze; all angles in degrees.
+    """Accuracy of predicted gaze; all angles are in degrees.
 
     Attributes:
-        images: number of them.
+        images: number of images.
         error: mean angular error with its bootstrap interval.
-        median: of the angular error.
-        within: share of images within each of :data:`LIMITS`.
-        unbiased: mean error after the mean residual of pitch and of yaw is taken away: what a calibration would leave.
+        median: median angular error.
+        within: share of images whose error is within each of :data:`LIMITS`.
+        unbiased: mean angular error after the bias is subtracted: the error that a calibration would leave.
         bias: mean of predicted minus true (pitch, yaw).
-        correlation: of predicted with true (pitch, yaw), None where one of them does not vary.
+        correlation: correlation of predicted and true (pitch, yaw); None if either does not vary.
     """
 
     images: int
@@ -46,7 +52,7 @@ def measure_accuracy(
 
     Args:
         predicted, true: (N, 2), pitch and yaw in radians, N at least 1.
-        clusters, seed: see :func:`bootstrap_interval`.
+        clusters, seed: see :func:`refiner.metrics.intervals.bootstrap_interval`.
     """
     errors = angular_error_degrees(predicted, true)
     residual = predicted - true
@@ -69,26 +75,24 @@ def _correlation(first: Errors, second: Errors) -> float | None:
 
 
 def mean_predictor_error(mean: Sequence[float] | Angles, true: Angles) -> float:
-    """Mean angular error of always saying one (pitch, yaw) in radians, in degrees."""
+    """Return the mean angular error in degrees of a constant prediction.
+
+    Args:
+        mean: the prediction, (pitch, yaw) in radians.
+        true: (N, 2), pitch and yaw in radians.
+    """
     return float(angular_error_degrees(np.broadcast_to(np.asarray(mean, float), true.shape), true).mean())
-
-
-TABLE_COLUMNS = ("subject", "eye")
-"""Columns that are tabled unasked, where they have several values."""
-
-CLUSTER_COLUMNS = ("subject", "day")
-"""Columns whose values together, as far as they are there, are what the bootstrap draws."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One value of a column.
+    """Accuracy on the images with one value of a label column.
 
     Attributes:
-        value: of the column.
-        images: that have it.
+        value: the value.
+        images: number of images that have it.
         error: mean angular error in degrees, averaged over estimators.
-        unbiased: the same after their own mean residual is taken away.
+        unbiased: the same after the bias of each estimator on these images is subtracted.
     """
 
     value: str
@@ -99,20 +103,21 @@ class Row:
 
 @dataclass(frozen=True)
 class Test:
-    """What a test found.
+    """Result of a test.
 
     Attributes:
-        estimators: accuracy of each, in their order.
-        error: over estimators: mean with a Student interval over them, or the bootstrap interval of the only one.
-        images: tested on.
-        clusters: number of those that the bootstrap draws, and the columns that make them; images where none do.
-        training_mean: error of always saying the mean of the (first estimator's) training labels, degrees.
-        test_mean: error of always saying the mean of the test labels, degrees.
-        tables: rows by column.
-        unlabelled: images left out for having no gaze.
-        rejected: path and reason of each image that cannot be read.
+        estimators: accuracy of each estimator, in their order.
+        error: mean angular error in degrees: with a Student interval over several estimators, or with the bootstrap
+            interval of a single one.
+        images: number of test images.
+        clusters: number of clusters of the bootstrap, and the label columns that form them; ``images`` if none do.
+        training_mean: error in degrees of predicting the mean of the first estimator's training labels.
+        test_mean: error in degrees of predicting the mean of the test labels.
+        tables: rows by label column.
+        unlabelled: number of images that were skipped because they have no gaze.
+        rejected: reason of each image that cannot be read, by path.
         predicted: (estimators, N, 2), pitch and yaw in radians.
-        true: (N, 2).
+        true: (N, 2), pitch and yaw in radians.
     """
 
     estimators: list[Accuracy]
@@ -140,16 +145,17 @@ def evaluate_estimators(
     """Test estimators on every labelled image of a data set.
 
     Args:
-        estimators: one, or repeats with other seeds.
-        data: a folder or file of any known layout.
-        cluster: column whose values the bootstrap draws as wholes; None takes subject and day where they are there.
-        by: columns to table besides :data:`TABLE_COLUMNS`.
-        seed: of the bootstrap.
-        report: told how many of how many estimators are done.
+        estimators: one estimator, or repeats with other seeds.
+        data: folder or file in any known layout.
+        cluster: label column whose values are the clusters of the bootstrap; None takes :data:`CLUSTER_COLUMNS`.
+        by: label columns that get a table in addition to :data:`TABLE_COLUMNS`.
+        seed: seed of the bootstrap.
+        report: called with the number of finished estimators and the number of all estimators.
 
     Raises:
-        DataError: the data cannot be used, or lack a column that is asked for.
+        DataError: the data cannot be used or lack a requested column, or the estimators can use different images of it.
     """
+    # Read the data once for each kind of input, and predict with every estimator.
     patches: dict[tuple[object, ...], LabelledPatches] = {}
     predictions = []
     for done, estimator in enumerate(estimators, 1):
@@ -159,17 +165,21 @@ def evaluate_estimators(
             patches[kind] = load_patches([data], size=size, equalize=equalize, head_pose=head_pose, key="DATA")
         predictions.append(estimator.predict(patches[kind]))
         report(done, len(estimators))
+
+    # Check that all estimators saw the same images, and that requested columns exist.
     first = next(iter(patches.values()))
     if any(other.ids != first.ids for other in patches.values()):
-        raise DataError(f"{data}: the estimators can use different images of it; test them one by one")
+        raise DataError(f"the estimators can use different images of {data}; test them one by one")
     for column in (*([cluster] if cluster else []), *by):
         if column not in first.columns:
             known = ", ".join(sorted(first.columns)) or "none"
-            raise DataError(f"{data}: has no column {column}; its columns are {known}")
+            raise DataError(f"{data} has no label column {column}; its columns are {known}")
+
+    # Summarise over images, over estimators and by column.
     clusters, name = _clusters(first, cluster)
     accuracies = [measure_accuracy(angles, first.gaze, clusters, seed=seed) for angles in predictions]
     only = accuracies[0].error
-    wanted = [column for column in TABLE_COLUMNS if len(set(first.columns.get(column, ()))) > 1]
+    tabled = [column for column in TABLE_COLUMNS if len(set(first.columns.get(column, ()))) > 1]
     return Test(
         estimators=accuracies,
         error=only if len(accuracies) == 1 else seed_interval([accuracy.error.mean for accuracy in accuracies]),
@@ -178,7 +188,7 @@ def evaluate_estimators(
         training_mean=mean_predictor_error(estimators[0].metadata["mean_gaze"], first.gaze),
         test_mean=mean_predictor_error(first.gaze.mean(axis=0), first.gaze),
         tables={
-            column: _rows(first.columns[column], predictions, first.gaze) for column in dict.fromkeys([*wanted, *by])
+            column: _rows(first.columns[column], predictions, first.gaze) for column in dict.fromkeys([*tabled, *by])
         },
         unlabelled=first.unlabelled,
         rejected=first.rejected,
@@ -187,9 +197,9 @@ def evaluate_estimators(
     )
 
 
-def _clusters(patches: LabelledPatches, asked: str | None) -> tuple[list[str] | None, str]:
-    """What each image belongs to, and the name of that."""
-    names = [asked] if asked else [name for name in CLUSTER_COLUMNS if name in patches.columns]
+def _clusters(patches: LabelledPatches, column: str | None) -> tuple[list[str] | None, str]:
+    """Return the cluster of each image, and the name of the columns that form the clusters."""
+    names = [column] if column else [name for name in CLUSTER_COLUMNS if name in patches.columns]
     if not names:
         return None, "images"
     parts = zip(*(patches.columns[name] for name in names), strict=True)
@@ -197,7 +207,7 @@ def _clusters(patches: LabelledPatches, asked: str | None) -> tuple[list[str] | 
 
 
 def _rows(column: Sequence[str], predictions: Sequence[Angles], true: Angles) -> list[Row]:
-    """One row for each value, numbers in their order."""
+    """Return a row for each value; numbers are in numerical order."""
     values = np.asarray(column)
     rows = []
     for value in sorted(set(column), key=_order):

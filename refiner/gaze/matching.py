@@ -1,7 +1,7 @@
-"""Renders whose gaze is like that of photographs: what a discriminator sees should be style, not where people look.
+"""Selection of renders whose gaze is distributed like the gaze of real images.
 
-A refiner whose renders look farther aside than the photographs learns to change what shows the gaze, for that tells
-the domains apart. Train it on renders drawn like the photographs' gaze, and refine all of them with it.
+If the synthetic gaze range is wider than the real one, the gaze tells the domains apart. A refiner then learns to
+change how the eye looks, and with it the label. Train the refiner on matched renders, and refine all renders with it.
 """
 
 from collections.abc import Callable
@@ -19,26 +19,26 @@ from refiner.gaze.data import load_patches
 from refiner.gaze.prediction import GazeEstimator, predict_all
 
 BANDWIDTH = np.radians(3.0)
-"""Of the densities of angles, in radians: about what an estimator is unsure of."""
+"""Standard deviation of the kernels of a density of angles, in radians: about the error of an estimator."""
 
-_KERNELS = 12_000  # of a density at most, spread evenly over all
-_BLOCK = 256  # points that a density is asked for at a time, so that memory does not grow
+_KERNELS = 12_000  # most kernels of a density, spread evenly over its angles
+_BLOCK = 256  # angles at which a density is evaluated at a time, which bounds the memory
 
-_MOST_WANTED = 0.9  # quantile of the ratio of densities from which on every render is taken
+_SURE_QUANTILE = 0.9  # quantile of the density ratio from which on a render is always selected
 
 
 class Matching(NamedTuple):
-    """What was done.
+    """Result of a selection.
 
     Attributes:
-        renders: that have the labels.
-        taken: how many of them were drawn.
-        photographs: whose gaze was estimated.
-        rejected: path and reason of each image that could not be used.
+        synthetic: number of renders with the labels needed.
+        selected: number of renders that were selected.
+        real: number of real images whose gaze was estimated.
+        rejected: reason of each image that could not be used, by path.
     """
 
     synthetic: int
-    taken: int
+    selected: int
     real: int
     rejected: dict[str, str]
 
@@ -54,76 +54,82 @@ def match_synthetic(
     overwrite: bool = False,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> Matching:
-    """Write those renders whose gaze is distributed like the estimated gaze of photographs.
+    """Write the renders whose gaze is distributed like the estimated gaze of real images.
 
     Args:
-        path: the estimator, file or run folder, trained on such renders.
-        renders: labelled, with head poses where the estimator is told them.
-        photographs: unlabelled, with head poses where the estimator is told them.
+        path: the estimator, its file or its run folder, trained on such renders.
+        synthetic: labelled renders; with head poses if the estimator is conditioned on head pose.
+        real: unlabelled real images; with head poses if the estimator is conditioned on head pose.
         destination: the folder, or the store (.h5), to write.
-        seed: of the draws.
+        seed: every random choice follows from it.
         device: ``auto``, ``cpu`` or ``cuda``.
-        overwrite: make everything again, and replace files that are there.
-        report: told how many of how many photographs, and then renders, are done.
+        overwrite: replace files that exist instead of keeping finished ones.
+        report: called with the number of finished images and the number of all images; first for the real images, then
+            for the selected renders.
 
     Raises:
         RefinerError: the estimator, a data set or the destination cannot be used.
     """
     for source in (path, synthetic, real):
         check_apart(source, destination)
+
+    # Collect the angles of both domains: labels of the renders, predictions for the real images.
     estimator = GazeEstimator.load(path, device=device)
     posed = bool(estimator.head_pose)
-    known = load_patches([synthetic], size=estimator.size, equalize=False, head_pose=posed, key="RENDERS")
-    found = predict_all(estimator, real, report=report)
-    taken = draw_like(
-        known_angles(estimator, known.gaze, known.head_pose),
-        known_angles(estimator, found.gaze, found.head_pose),
+    labelled = load_patches([synthetic], size=estimator.size, equalize=False, head_pose=posed, key="SYNTHETIC")
+    predictions = predict_all(estimator, real, report=report)
+
+    # Select renders and copy them with their labels.
+    selected = draw_like(
+        known_angles(estimator, labelled.gaze, labelled.head_pose),
+        known_angles(estimator, predictions.gaze, predictions.head_pose),
         numpy_generator(seed, "matching"),
     )
     convert(
         synthetic,
         destination,
         Conversion(),
-        only={known.ids[number] for number in taken},
+        only={labelled.ids[number] for number in selected},
         overwrite=overwrite,
         report=report,
     )
-    rejected = {str(real / sample): reason for sample, reason in found.rejected.items()}
-    return Matching(len(known), len(taken), len(found.ids), {**known.rejected, **rejected})
+    rejected = {str(real / sample): reason for sample, reason in predictions.rejected.items()}
+    return Matching(len(labelled), len(selected), len(predictions.ids), {**labelled.rejected, **rejected})
 
 
 def draw_like(synthetic: Angles, real: Angles, rng: np.random.Generator) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Numbers of renders, drawn so that their angles are distributed like those of photographs.
+    """Select renders at random so that their angles are distributed like those of real images.
 
-    A render is taken with a probability in proportion to the ratio of the two densities at its angles. Where
-    photographs look and no render does, there is nothing to take.
+    This is rejection sampling: the probability of a render is proportional to the ratio of the two densities at its
+    angles. Real angles that no render has stay without a match.
 
     Args:
-        renders, photographs: (N, D) and (M, D), radians: pitch and yaw of the gaze, and whatever else is known of both.
-        rng: for the draws.
+        synthetic, real: (N, D) and (M, D), radians: pitch and yaw of the gaze, and further angles known for both.
+        rng: generator of the random choices.
 
     Returns:
-        (K,), ascending; K is some share of N, at least 1.
+        (K,), ascending indices of renders; K is between 1 and N.
     """
     ratio = _density(real, synthetic) / _density(synthetic, synthetic)
-    wanted = np.quantile(ratio, _MOST_WANTED)
-    taken = np.flatnonzero(rng.random(len(synthetic)) * wanted < ratio)
-    return taken if len(taken) else np.array([int(ratio.argmax())])
+    sure = np.quantile(ratio, _SURE_QUANTILE)
+    selected = np.flatnonzero(rng.random(len(synthetic)) * sure < ratio)
+    return selected if len(selected) else np.array([int(ratio.argmax())])
 
 
 def known_angles(estimator: GazeEstimator, gaze: Angles, head_pose: Angles | None) -> Angles:
-    """The angles to compare, (N, 2 to 4): the gaze, and of the head's pose what the estimator is told."""
+    """Return the angles to compare, (N, 2 to 4): gaze, and the head angles that the estimator is conditioned on."""
     if not estimator.head_pose or head_pose is None:
         return gaze
     return np.concatenate([gaze, head_pose[:, 1:] if estimator.head_pose == "yaw" else head_pose], axis=1)
 
 
 def _density(angles: Angles, at: Angles) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Of Gaussian kernels on ``angles``, at each of ``at``, but for a constant; (len(at),)."""
+    """Return the Gaussian kernel density of ``angles`` at each row of ``at``, up to a constant factor; (len(at),)."""
     count = min(len(angles), _KERNELS)
     kernels = cKDTree(angles[np.linspace(0, len(angles) - 1, count).astype(int)])
     density = np.empty(len(at))
     for start in range(0, len(at), _BLOCK):
+        # Kernels farther away than 3.5 standard deviations count as zero.
         block = cKDTree(at[start : start + _BLOCK])
         near = kernels.sparse_distance_matrix(block, 3.5 * BANDWIDTH, output_type="coo_matrix")
         heights = np.exp(-((near.data / BANDWIDTH) ** 2) / 2)

@@ -1,4 +1,4 @@
-"""The gaze of eye patches by a trained estimator."""
+"""Prediction of the gaze of eye patches by a trained estimator."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,23 +22,24 @@ from refiner.images.arrays import eye_patch, to_float
 from refiner.images.io import Image, read_image
 
 BATCH = 32
-"""Images in a batch, the last one filled up: an image's gaze does not depend on what it was batched with."""
+"""Images in a batch. The last batch is padded, so that a prediction does not depend on the rest of its batch."""
 
-_TABLE_BLOCK = 1024
+_TABLE_BLOCK = 1024  # patches that are converted to float at a time, which bounds the memory
 
 
 class GazeEstimator:
     """A trained gaze estimator, ready to use.
 
     Args:
-        file: the loaded file.
+        file: the loaded estimator file.
         device: ``auto``, ``cpu`` or ``cuda``.
 
     Attributes:
-        size: (height, width) of the patches it looks at.
-        head_pose: whether it is told the head pose; ``yaw`` where it looks at the yaw alone.
-        equalize: whether it equalises images first.
-        metadata: of its file.
+        size: (height, width) of the patches that the network expects; others are resized.
+        head_pose: whether the estimator is conditioned on head pose; ``yaw`` means on its yaw only.
+        equalize: whether images are histogram-equalised first.
+        metadata: metadata of the file.
+        digest: SHA-256 of the weights.
 
     Examples:
         >>> estimator = GazeEstimator.load("runs/gaze")  # doctest: +SKIP
@@ -54,37 +55,45 @@ class GazeEstimator:
 
     @classmethod
     def load(cls, path: Path | str, *, device: str = "auto") -> Self:
-        """Load an estimator file, or that of a run folder.
+        """Load an estimator from its file or from the run folder that holds it.
 
         Raises:
-            DataError: there is none, or it is damaged.
+            DataError: the file is missing or damaged.
         """
         return cls(load_estimator(Path(path)), device=device)
 
     def __call__(self, images: Tensor | Image | Sequence[Image], head_pose: Any = None) -> Angles:
-        """Pitch and yaw in radians, (N, 2), float64.
+        """Return pitch and yaw in radians, (N, 2), float64.
 
         Args:
             images: a float tensor (N, 1 or 3, H, W) in [-1, 1]; or one image, uint8 or uint16, (H, W), (H, W, 3) or
                 (H, W, 4); or a list of such images. They are resized to the estimator's size.
-            head_pose: (N, 2), pitch and yaw in radians, where the estimator is told it.
+            head_pose: (N, 2), pitch and yaw in radians; required by an estimator that is conditioned on head pose.
 
         Raises:
             ValueError: the images are of another type, or the head pose is missing.
-            ImageError: an image is of too different a shape.
+            ImageError: the aspect ratio of an image differs too much from that of the estimator.
         """
         if isinstance(images, Tensor):
             planes = self._planes(images)
         else:
             listed = [images] if isinstance(images, np.ndarray) else list(images)
             if any(image.dtype not in (np.uint8, np.uint16) for image in listed):
-                raise ValueError("an image is neither uint8 nor uint16; floats in [-1, 1] come as a tensor")
+                raise ValueError("an image is neither uint8 nor uint16; pass floats in [-1, 1] as a tensor")
             patches = [eye_patch(v, self.size, equalize=self.equalize, name=f"image {i}") for i, v in enumerate(listed)]
             planes = to_float(torch.from_numpy(np.stack(patches))) if patches else torch.zeros(0, 1, *self.size)
         return self._predict(planes, head_pose)
 
     def predict_patches(self, patches: Patches, head_pose: Angles | None = None) -> Angles:
-        """Pitch and yaw in radians, (N, 2), of uint8 patches (N, 1, H, W) as :func:`eye_patch` makes them."""
+        """Return pitch and yaw in radians, (N, 2).
+
+        Args:
+            patches: (N, 1, H, W), uint8, results of :func:`refiner.images.arrays.eye_patch`.
+            head_pose: (N, 2), pitch and yaw in radians; required by an estimator that is conditioned on head pose.
+
+        Raises:
+            ValueError: the head pose is missing.
+        """
         blocks = range(0, len(patches), _TABLE_BLOCK)
         parts = [
             self._predict(
@@ -96,14 +105,15 @@ class GazeEstimator:
         return np.concatenate(parts) if parts else np.zeros((0, 2))
 
     def predict(self, patches: LabelledPatches) -> Angles:
-        """The same of labelled patches, which must have been read at this estimator's size."""
+        """Return pitch and yaw in radians, (N, 2), of labelled patches that were read at this estimator's size."""
         return self.predict_patches(patches.images, patches.head_pose)
 
     def _planes(self, images: Tensor) -> Tensor:
-        """(N, 1, H, W) in [-1, 1], at the estimator's size, equalised where it does that."""
+        """Return images as (N, 1, H, W) in [-1, 1], resized and equalised as the estimator needs them."""
         if images.ndim != 4 or images.shape[1] not in (1, 3) or not images.is_floating_point():
             raise ValueError(f"images are {tuple(images.shape)} {images.dtype}, expected floats (N, 1 or 3, H, W)")
         images = images.detach().float().cpu()
+        # Grey images of the right size need no detour over 8 bits.
         if images.shape[1] == 1 and images.shape[2:] == self.size and not self.equalize:
             return images
         levels = ((images + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
@@ -115,12 +125,14 @@ class GazeEstimator:
 
     @torch.inference_mode()
     def _predict(self, planes: Tensor, head_pose: Any) -> Angles:
-        """Batches of one shape."""
+        """Predict in padded batches of one shape."""
         poses = None
         if self.head_pose:
             poses = torch.as_tensor(np.zeros((0, 2)) if head_pose is None else np.asarray(head_pose), dtype=torch.float)
             if poses.shape != (len(planes), 2):
-                raise ValueError(f"this estimator needs the head pose of each image, ({len(planes)}, 2) in radians")
+                raise ValueError(
+                    f"this estimator needs the head pose of each image; pass head_pose, ({len(planes)}, 2), in radians"
+                )
         found = np.zeros((len(planes), 2))
         for start in range(0, len(planes), BATCH):
             part = planes[start : start + BATCH]
@@ -135,30 +147,30 @@ class GazeEstimator:
 
 
 class PredictionSummary(NamedTuple):
-    """What became of a data set.
+    """Counts of a prediction.
 
     Attributes:
-        predicted: images whose gaze stands in the table.
-        rejected: images that stand in the table of rejects.
+        predicted: number of images in the table.
+        rejected: number of images in the table of rejected images.
     """
 
     predicted: int
     rejected: int
 
 
-def rejects_of(destination: Path) -> Path:
-    """``OUT.rejected.csv`` for ``OUT.csv``."""
+def rejects_path(destination: Path) -> Path:
+    """Return the path of the table of rejected images: ``OUT.rejected.csv`` for ``OUT.csv``."""
     return destination.with_suffix(".rejected.csv")
 
 
 class Predictions(NamedTuple):
-    """The gaze of the images of a data set.
+    """Predicted gaze of a data set.
 
     Attributes:
-        ids: of the images that can be used.
-        gaze: theirs, (N, 2), pitch and yaw in radians.
-        head_pose: the same of their heads; None where the estimator is not told it.
-        rejected: id and reason of each of the others.
+        ids: ids of the usable images.
+        gaze: (N, 2), their predicted gaze, pitch and yaw in radians.
+        head_pose: (N, 2), their head pose; None if the estimator is not conditioned on it.
+        rejected: reason of each unusable image, by id.
     """
 
     ids: list[str]
@@ -170,26 +182,27 @@ class Predictions(NamedTuple):
 def predict_all(
     estimator: GazeEstimator, source: Path, *, report: Callable[[int, int], None] = lambda done, total: None
 ) -> Predictions:
-    """The gaze of every readable image of a data set.
+    """Predict the gaze of every usable image of a data set.
 
     Args:
-        estimator: which is told the head pose that stands with the images, where it wants one.
-        source: a folder or file of any known layout; labels are not needed.
-        report: told how many of how many images are done.
+        estimator: the estimator. If it is conditioned on head pose, the labels of the data set must have it.
+        source: folder or file in any known layout; it needs no other labels.
+        report: called with the number of finished images and the number of all images.
 
     Raises:
-        DataError: the data set cannot be used, or none of its images.
+        DataError: the data set, or every image in it, is unusable.
     """
     dataset = open_dataset(source, size=estimator.size)
     ids: list[str] = []
-    found: list[Angles] = []
+    gaze: list[Angles] = []
     poses: list[Any] = []
     rejected: dict[str, str] = {}
     waiting: list[Patches] = []
 
     def finish() -> None:
-        told = np.array(poses[-len(waiting) :]) if estimator.head_pose else None
-        found.append(estimator.predict_patches(np.stack(waiting), told))
+        """Predict the patches that wait."""
+        conditions = np.array(poses[-len(waiting) :]) if estimator.head_pose else None
+        gaze.append(estimator.predict_patches(np.stack(waiting), conditions))
         waiting.clear()
 
     outcomes = read_labelled(dataset, estimator.size, equalize=estimator.equalize, labels=bool(estimator.head_pose))
@@ -197,11 +210,12 @@ def predict_all(
         if isinstance(outcome, ImageError):
             rejected[sample] = outcome.reason
         elif estimator.head_pose and "head_pose" not in outcome[1]:
-            rejected[sample] = "has no head pose, which this estimator is told"
+            rejected[sample] = "has no head pose, which this estimator needs"
         else:
             ids.append(sample)
             waiting.append(outcome[0])
             poses.append(outcome[1].get("head_pose"))
+        # Predict a block at a time, and the rest at the end.
         if waiting and (len(waiting) == _TABLE_BLOCK or done == len(dataset.ids)):
             finish()
             report(done, len(dataset.ids))
@@ -209,9 +223,9 @@ def predict_all(
         finish()
     if not ids:
         raise DataError(
-            f"{source}: none of {len(rejected)} images can be used; the first {next(iter(rejected.values()))}"
+            f"{source} has no usable image among its {len(rejected)} images; the first {next(iter(rejected.values()))}"
         )
-    return Predictions(ids, np.concatenate(found), np.array(poses) if estimator.head_pose else None, rejected)
+    return Predictions(ids, np.concatenate(gaze), np.array(poses) if estimator.head_pose else None, rejected)
 
 
 def predict_dataset(
@@ -221,17 +235,17 @@ def predict_dataset(
     *,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> PredictionSummary:
-    """Write the gaze of every readable image of a data set as a table ``file, gaze_pitch_rad, gaze_yaw_rad``.
+    """Write the gaze of every usable image of a data set as a table ``file, gaze_pitch_rad, gaze_yaw_rad``.
 
-    What cannot be used is named in ``OUT.rejected.csv`` beside it.
+    Unusable images are listed in :func:`rejects_path`, with the reason.
 
     Args:
         estimator, source, report: see :func:`predict_all`.
         destination: the table, written at the end.
 
     Raises:
-        DataError: the data set cannot be used, or none of its images.
-        OutputError: the table cannot be written, or lies inside the data set.
+        DataError: the data set, or every image in it, is unusable.
+        OutputError: the table is inside the data set, or cannot be written.
     """
     check_apart(source, destination)
     ids, gaze, _, rejected = predict_all(estimator, source, report=report)
@@ -242,20 +256,22 @@ def predict_dataset(
     ]
     write_table(destination, ("file", pitch, yaw), rows)
     if rejected:
-        write_rejected(rejects_of(destination), [(sample, "predict", why) for sample, why in rejected.items()])
+        write_rejected(rejects_path(destination), [(sample, "predict", why) for sample, why in rejected.items()])
     else:
-        rejects_of(destination).unlink(missing_ok=True)
+        rejects_path(destination).unlink(missing_ok=True)  # an earlier table would be out of date
     return PredictionSummary(len(ids), len(rejected))
 
 
 def predict_image(estimator: GazeEstimator, path: Path) -> Angles:
-    """Pitch and yaw in radians, (2,), of one image file.
+    """Return pitch and yaw in radians, (2,), of one image file.
 
     Raises:
-        DataError: the estimator is told the head pose, which a single image does not have.
+        DataError: the estimator is conditioned on head pose, which a single image does not have.
         ImageError: the image cannot be used.
     """
     if estimator.head_pose:
-        raise DataError(f"{path}: this estimator is told the head pose; give it a folder with labels.csv that names it")
+        raise DataError(
+            f"{path} has no head pose, on which this estimator is conditioned; name a folder whose labels.csv has it"
+        )
     gaze: Angles = estimator(read_image(path))[0]
     return gaze

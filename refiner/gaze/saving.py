@@ -1,4 +1,4 @@
-"""The estimator file of a run, and the held-out error that it tells of."""
+"""The end of a training run: held-out error, nearest-neighbour baseline, and the estimator file."""
 
 from typing import Any
 
@@ -15,12 +15,12 @@ from refiner.images.arrays import to_float
 from refiner.runs.folder import RunFolder
 
 BATCH = 256
-"""Images that a network judges at once."""
+"""Images of a batch in evaluation."""
 
 
 @torch.inference_mode()
 def held_out_error(network: nn.Module, patches: LabelledPatches, device: str) -> float:
-    """Mean angular error in degrees."""
+    """Return the mean angular error of a network on held-out patches, in degrees."""
     images, _, head_pose = patches.tensors()
     parts = []
     for start in range(0, len(images), BATCH):
@@ -40,15 +40,19 @@ def save_trained(
     held_out_degrees: float | None,
     chosen: dict[str, Any],
 ) -> None:
-    """Write the estimator file.
+    """Write the estimator file of a run.
 
     Args:
-        configuration: of the run.
-        folder: of the run.
-        weights, design: of the network, and the arguments that build it.
-        training: the patches that it learnt from.
-        held_out_degrees: its error on others, where any were held out.
-        chosen: which weights these are.
+        configuration: configuration of the run.
+        folder: folder of the run.
+        weights: state of the network.
+        design: arguments of :func:`refiner.gaze.networks.estimators.build_estimator`.
+        training: the training patches.
+        held_out_degrees: error of these weights on held-out patches; None if none were held out.
+        chosen: summary entries that say which weights these are: ``steps``, ``step`` and ``precision``.
+
+    Raises:
+        OutputError: the file cannot be written.
     """
     pitch, yaw = training.gaze.mean(axis=0)
     summary = {
@@ -70,7 +74,8 @@ def save_trained(
 def fit_neighbours(
     configuration: GazeConfiguration, folder: RunFolder, training: LabelledPatches, held_out: LabelledPatches | None
 ) -> dict[str, float]:
-    """Fit and save the nearest-neighbour baseline; gives its figures."""
+    """Fit and save the nearest-neighbour baseline, and return its metrics."""
+    # Store the training images in the network.
     section = configuration.neighbours
     arguments = {"patch": list(section.size), "neighbours": section.count, "samples": len(training)}
     network = NearestNeighbours(
@@ -80,6 +85,7 @@ def fit_neighbours(
     for start in range(0, len(images), BATCH):
         part = slice(start, start + BATCH)
         network.remember(start, to_float(images[part]), gaze[part])
+    # Measure and write the result.
     error = held_out_error(network, held_out, "cpu") if held_out else None
     metrics = {} if error is None else {"held_out_degrees": error}
     folder.cut_metrics(0)

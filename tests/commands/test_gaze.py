@@ -117,8 +117,8 @@ def test_each_mistake_is_one_line(trained: Path, config: Path, gazes: Path, synt
         (["train", tmp_path / "absent.yaml"], 2, "absent.yaml"),
         (["evaluate", gazes], 2, "name at least one estimator"),
         (["evaluate", gazes, gazes], 1, "holds no estimator.safetensors"),
-        (["evaluate", trained, synthetic], 1, "none of 20 images has a gaze"),
-        (["evaluate", trained, gazes, "--by", "colour"], 1, "has no column colour"),
+        (["evaluate", trained, synthetic], 1, "has no usable image with gaze among its 20 images"),
+        (["evaluate", trained, gazes, "--by", "colour"], 1, "has no label column colour"),
         (["predict", trained, gazes], 2, "needs OUT.csv"),
         (["predict", trained, gazes / "000.png", tmp_path / "out.csv"], 2, "leave OUT.csv out"),
     ]:

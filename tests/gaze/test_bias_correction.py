@@ -1,4 +1,4 @@
-"""Answers that are moved by a constant: to which mean, and whose."""
+"""The offset of a bias correction: its size, what it reads, and what cannot be corrected."""
 
 from pathlib import Path
 
@@ -33,11 +33,11 @@ def test_the_mean_becomes_that_of_the_training_labels(head_pose: HeadPose, gazes
     correction = correct_bias(plain, gazes, out, device="cpu")
     before, after = (predict_all(GazeEstimator.load(path, device="cpu"), gazes).gaze for path in (plain, out))
     assert after.mean(axis=0) == pytest.approx(MEAN, abs=1e-6)
-    assert after - before == pytest.approx(np.tile(correction.moved, (60, 1)), abs=1e-6)
-    assert abs(correction.moved).max() > 0.01
+    assert after - before == pytest.approx(np.tile(correction.offset, (60, 1)), abs=1e-6)
+    assert abs(correction.offset).max() > 0.01
     assert correction.real == 60
     training = load_estimator(out).metadata["training"]
-    assert training == {"step": 3, "bias_correction": pytest.approx(list(correction.moved))}
+    assert training == {"step": 3, "bias_correction": pytest.approx(list(correction.offset))}
 
 
 def test_labels_of_the_photographs_do_not_matter(gazes: Path, tmp_path: Path) -> None:
@@ -48,23 +48,23 @@ def test_labels_of_the_photographs_do_not_matter(gazes: Path, tmp_path: Path) ->
     second = correct_bias(plain, gazes, tmp_path / "second.safetensors", device="cpu")
     (gazes / "labels.csv").unlink()
     third = correct_bias(plain, gazes, tmp_path / "third.safetensors", device="cpu")
-    assert first.moved.tolist() == second.moved.tolist() == third.moved.tolist()
+    assert first.offset.tolist() == second.offset.tolist() == third.offset.tolist()
 
 
-def test_moves_add_up(gazes: Path, tmp_path: Path) -> None:
+def test_offsets_add_up(gazes: Path, tmp_path: Path) -> None:
     first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
     once = correct_bias(save(tmp_path / "plain.safetensors"), gazes, first, device="cpu")
     again = correct_bias(first, gazes, second, device="cpu")
-    assert again.moved == pytest.approx([0, 0], abs=1e-6)
-    assert load_estimator(second).metadata["training"]["bias_correction"] == pytest.approx(list(once.moved), abs=1e-6)
+    assert again.offset == pytest.approx([0, 0], abs=1e-6)
+    assert load_estimator(second).metadata["training"]["bias_correction"] == pytest.approx(list(once.offset), abs=1e-6)
 
 
-def test_what_cannot_be_centred_is_refused(tiny_gaze: GazeConfiguration, gazes: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_corrected_is_refused(tiny_gaze: GazeConfiguration, gazes: Path, tmp_path: Path) -> None:
     plain, out = save(tmp_path / "plain.safetensors"), tmp_path / "out.safetensors"
     before = plain.read_bytes()
     for place, words in (
-        (gazes / "out.safetensors", "lie inside one another"),
-        (plain, "lie inside one another"),
+        (gazes / "out.safetensors", "must not contain each other"),
+        (plain, "must not contain each other"),
         (tmp_path / "out.pt", "end its name with .safetensors"),
     ):
         with pytest.raises(OutputError, match=words):
@@ -75,7 +75,7 @@ def test_what_cannot_be_centred_is_refused(tiny_gaze: GazeConfiguration, gazes: 
         correct_bias(plain, gazes, tmp_path / "folder.safetensors", device="cpu")
     neighbours = tiny_gaze.model_copy(update={"network": "knn"})
     train_estimator(neighbours, tmp_path / "knn", device="cpu")
-    with pytest.raises(DataError, match="no constant to move"):
+    with pytest.raises(DataError, match="has no last layer"):
         correct_bias(tmp_path / "knn", gazes, out, device="cpu")
     assert not out.exists()
 

@@ -22,12 +22,12 @@ def test_one_or_several_data_sets(override: str, paths: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "expected"),
     [("head_pose=false", False), ("head_pose=true", True), ("head_pose=on", True), ("head_pose=yaw", "yaw")],
 )
-def test_head_pose_is_told_or_its_yaw_alone(override: str, told: bool | str, tmp_path: Path) -> None:
+def test_head_pose_or_its_yaw_only(override: str, expected: bool | str, tmp_path: Path) -> None:
     read = read_configuration(None, GazeConfiguration, overrides=[override])
-    assert read.head_pose is told or read.head_pose == told == "yaw"
+    assert read.head_pose is expected or read.head_pose == expected == "yaw"
     (tmp_path / "configuration.yaml").write_text(write_configuration(read))
     assert read_configuration(tmp_path / "configuration.yaml", GazeConfiguration) == read
 
@@ -51,10 +51,10 @@ def test_each_mistake_is_named(override: str, words: str) -> None:
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        (["network=paper", "size=[22, 60]"], "network paper needs 23 or more"),
-        (["network=knn", "head_pose=true"], "head_pose is true, but network knn looks at images alone"),
-        (["network=knn", "head_pose=yaw"], "head_pose is yaw, but network knn looks at images alone"),
-        (["patience=3", "data.held_out=0"], "patience needs images to look at"),
+        (["network=paper", "size=[22, 60]"], "network paper needs a height and a width of 23 or more"),
+        (["network=knn", "head_pose=true"], "head_pose is true, but network knn compares images only"),
+        (["network=knn", "head_pose=yaw"], "head_pose is yaw, but network knn compares images only"),
+        (["patience=3", "data.held_out=0"], "patience needs held-out images"),
     ],
 )
 def test_settings_that_do_not_fit_together(overrides: list[str], words: str) -> None:

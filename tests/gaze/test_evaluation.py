@@ -1,3 +1,4 @@
+import math
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from refiner.core.errors import DataError
 from refiner.data.labels.angles import angular_error_degrees
 from refiner.data.labels.tables import read_labels, write_labels
 from refiner.gaze.data import LabelledPatches, load_patches
-from refiner.gaze.evaluation import evaluate_estimators
+from refiner.gaze.evaluation import evaluate_estimators, mean_predictor_error, measure_accuracy
 from refiner.gaze.networks.estimators import GazeNetwork, HeadPose
 from refiner.gaze.networks.file import EstimatorFile
 from refiner.gaze.prediction import GazeEstimator
@@ -16,8 +17,29 @@ from refiner.metrics.intervals import bootstrap_interval, seed_interval
 from refiner.report.gaze_plots import write_plots
 
 
+def test_accuracy_by_hand() -> None:
+    """Yaw is wrong by 3 degrees twice and by 6 once, at pitch 0, where yaw is the angle."""
+    true = np.radians([[0.0, 0.0], [0.0, 10.0], [0.0, -10.0]])
+    predicted = true + np.radians([[0.0, 3.0], [0.0, 3.0], [0.0, 6.0]])
+    found = measure_accuracy(predicted, true)
+    assert found.images == 3
+    assert found.error.mean == pytest.approx(4)
+    assert found.median == pytest.approx(3)
+    assert found.within == {"2": 0, "5": pytest.approx(2 / 3), "7": 1, "10": 1}
+    assert found.bias == (pytest.approx(0), pytest.approx(4))
+    assert found.unbiased == pytest.approx(4 / 3)  # 1, 1 and 2 degrees are left
+    assert found.correlation[0] is None
+    x, y = np.array([3.0, 13, -4]), np.array([0.0, 10, -10])
+    by_hand = ((x - 4) * y).sum() / math.sqrt(((x - 4) ** 2).sum() * (y**2).sum())
+    assert found.correlation[1] == pytest.approx(by_hand)
+
+
+def test_mean_predictor_by_hand() -> None:
+    assert mean_predictor_error([0.0, math.radians(5)], np.radians([[0.0, 0.0], [0.0, 20.0]])) == pytest.approx(10)
+
+
 class Known:
-    """Says the truth plus known residuals, where a trained estimator would stand."""
+    """An estimator that predicts the truth plus known residuals."""
 
     size, equalize, head_pose = (16, 24), False, False
     metadata = {"mean_gaze": [0.05, -0.1]}  # noqa: RUF012
@@ -37,7 +59,7 @@ def truth(gazes: Path) -> np.ndarray:
     return np.array([row["gaze"] for row in read_labels(gazes / "labels.csv").values()])
 
 
-def test_figures_are_those_of_plain_arithmetic(gazes: Path, truth: np.ndarray) -> None:
+def test_metrics_are_those_of_plain_arithmetic(gazes: Path, truth: np.ndarray) -> None:
     test = evaluate_estimators([Known(0)], gazes, seed=4)
     errors = angular_error_degrees(truth + Known(0).residual(60), truth)
     clusters = [f"s{i % 8} day{i % 3}" for i in range(60)]
@@ -66,9 +88,9 @@ def test_several_estimators_get_a_student_interval(gazes: Path) -> None:
     assert test.predicted.shape == (3, 60, 2)
 
 
-def test_estimators_that_are_told_more_or_less_of_the_head_are_tested_together(gazes: Path, truth: np.ndarray) -> None:
-    told: tuple[HeadPose, ...] = (False, True, "yaw")
-    networks = [GazeNetwork("small", (16, 24), head_pose=pose).eval().requires_grad_(False) for pose in told]
+def test_estimators_with_different_head_pose_conditions_are_tested_together(gazes: Path, truth: np.ndarray) -> None:
+    conditions: tuple[HeadPose, ...] = (False, True, "yaw")
+    networks = [GazeNetwork("small", (16, 24), head_pose=pose).eval().requires_grad_(False) for pose in conditions]
     metadata = {"equalize": False, "mean_gaze": [0, 0]}
     estimators = [GazeEstimator(EstimatorFile(network, metadata), device="cpu") for network in networks]
     test = evaluate_estimators(estimators, gazes)
@@ -82,7 +104,7 @@ def test_estimators_that_are_told_more_or_less_of_the_head_are_tested_together(g
 
 def test_clusters_may_be_chosen(gazes: Path) -> None:
     assert evaluate_estimators([Known(0)], gazes, cluster="day").clusters == (3, "day")
-    with pytest.raises(DataError, match="has no column night; its columns are P, day, eye, subject"):
+    with pytest.raises(DataError, match="has no label column night; its columns are P, day, eye, subject"):
         evaluate_estimators([Known(0)], gazes, cluster="night")
     labels = read_labels(gazes / "labels.csv")
     write_labels(gazes / "labels.csv", {sample: {"gaze": row["gaze"]} for sample, row in labels.items()})

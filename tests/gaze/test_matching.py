@@ -1,4 +1,4 @@
-"""Renders drawn like photographs' gaze."""
+"""Selection of renders whose gaze is distributed like that of real images."""
 
 import json
 import shutil
@@ -55,7 +55,7 @@ def test_photographs_that_look_where_no_render_does_leave_one_at_least() -> None
 
 @pytest.fixture(scope="module")
 def judge(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An estimator that is told the yaw of the head; untrained, its answers are spread about its constant."""
+    """An estimator conditioned on the yaw of the head; untrained, its predictions are spread about a constant."""
     path = tmp_path_factory.mktemp("judge") / "e.safetensors"
     network = GazeNetwork("small", (16, 24), head_pose="yaw")
     architecture = {"network": "small", "size": [16, 24], "head_pose": "yaw", "standardize": False}
@@ -75,13 +75,13 @@ def test_renders_are_written_with_their_labels(judge: Path, gazes: Path, tmp_pat
     found = match(judge, gazes, gazes, tmp_path / out)
     every, some = open_dataset(gazes), open_dataset(tmp_path / out)
     assert found["synthetic"] == found["real"] == len(every.ids)
-    assert found["taken"] == len(some.ids)
+    assert found["selected"] == len(some.ids)
     assert 0 < len(some.ids) < len(every.ids)
     for sample in some.ids:
         before, after = every.read(sample), some.read(sample)
         assert np.array_equal(before.image, after.image)
         np.testing.assert_allclose(after.labels["gaze"], before.labels["gaze"], atol=1e-6)
-    assert match(judge, gazes, gazes, tmp_path / out)["taken"] == found["taken"]  # again: nothing is left to do
+    assert match(judge, gazes, gazes, tmp_path / out)["selected"] == found["selected"]  # again: nothing is left to do
 
 
 def test_labels_of_the_photographs_do_not_matter_but_those_of_renders_are_needed(
@@ -93,18 +93,18 @@ def test_labels_of_the_photographs_do_not_matter_but_those_of_renders_are_needed
     labels = read_labels(real / "labels.csv")
     posed = {name: {"head_pose": row["head_pose"]} for name, row in labels.items()}
     write_labels(real / "labels.csv", posed)
-    assert match(judge, gazes, real, tmp_path / "second")["taken"] == found["taken"]
+    assert match(judge, gazes, real, tmp_path / "second")["selected"] == found["selected"]
     refused = match(judge, real, gazes, tmp_path / "third")
     assert refused.exit_code == 1
     assert "gaze" in refused.stderr
     (real / "labels.csv").unlink()
     refused = match(judge, gazes, real, tmp_path / "third")
     assert refused.exit_code == 1
-    assert "has no head pose, which this estimator is told" in refused.stderr
+    assert "has no head pose, which this estimator needs" in refused.stderr
     assert not (tmp_path / "third").exists()
 
 
 def test_the_output_is_kept_apart_from_the_inputs(judge: Path, gazes: Path) -> None:
     refused = match(judge, gazes, gazes, gazes / "matched")
     assert refused.exit_code == 1
-    assert "lie inside one another" in refused.stderr
+    assert "must not contain each other" in refused.stderr

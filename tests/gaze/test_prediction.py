@@ -118,14 +118,14 @@ def test_old_rejects_go_and_nothing_usable_is_an_error(gazes: Path, synthetic: P
     (gazes / "003.png").unlink()
     predict_dataset(estimator(), gazes, out)
     assert not (tmp_path / "predictions.rejected.csv").exists()
-    with pytest.raises(OutputError, match="lie inside one another"):
+    with pytest.raises(OutputError, match="must not contain each other"):
         predict_dataset(estimator(), gazes, gazes / "predictions.csv")
-    with pytest.raises(DataError, match="none of 20 images can be used"):
+    with pytest.raises(DataError, match="has no usable image among its 20 images"):
         predict_dataset(estimator(head_pose=True), synthetic, out)
 
 
 def test_a_single_image(gazes: Path) -> None:
     estimate = estimator()
     assert predict_image(estimate, gazes / "000.png") == pytest.approx(estimate(read_image(gazes / "000.png"))[0])
-    with pytest.raises(DataError, match="told the head pose"):
+    with pytest.raises(DataError, match="on which this estimator is conditioned"):
         predict_image(estimator(head_pose="yaw"), gazes / "000.png")

@@ -1,1 +1,1 @@
-"""Gaze networks, the estimator file, and estimators that are fitted in seconds."""
+"""Gaze networks, the estimator file, and short training in memory."""

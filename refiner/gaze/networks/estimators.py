@@ -1,4 +1,4 @@
-"""Networks from an eye patch, and the head pose where it is known, to its gaze."""
+"""Networks that predict gaze from an eye patch and, optionally, the head pose."""
 
 from collections.abc import Callable
 from typing import Any, Literal
@@ -13,11 +13,11 @@ from refiner.models.regressor import SmallRegressor
 class PaperEstimator(nn.Module):
     """The paper's gaze network: five convolutions without padding, one hidden layer of 1000.
 
-    9,816,659 parameters with three outputs at 35x55; here it has two outputs, pitch and yaw.
+    It has 9,816,659 parameters with three outputs at 35x55. Here it has two outputs, pitch and yaw.
 
     Args:
         size: (height, width) of the patches, at least 23x23.
-        outputs: numbers predicted.
+        outputs: number of predicted values.
 
     Source: arXiv:1612.07828, section 3.1.
     """
@@ -37,18 +37,18 @@ class PaperEstimator(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, 1, H, W) in [-1, 1] to (N, outputs): pitch and yaw in radians."""
+        """Return pitch and yaw in radians, (N, outputs), of patches (N, 1, H, W) in [-1, 1]."""
         return self.head(self.trunk(images))  # type: ignore[no-any-return]
 
 
 class LeNetEstimator(nn.Module):
     """MPIIGaze's LeNet: two convolutions, each with pooling but no activation, one hidden layer of 500.
 
-    1,827,076 parameters at 36x60 with the head pose.
+    It has 1,827,076 parameters at 36x60 with head pose.
 
     Args:
         size: (height, width) of the patches, at least 16x16.
-        outputs: numbers predicted.
+        outputs: number of predicted values.
 
     Source: Zhang et al., Appearance-Based Gaze Estimation in the Wild, CVPR 2015; layers as in hysts/pytorch_mpiigaze.
     """
@@ -62,18 +62,17 @@ class LeNetEstimator(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, 1, H, W) in [-1, 1] to (N, outputs): pitch and yaw in radians."""
+        """Return pitch and yaw in radians, (N, outputs), of patches (N, 1, H, W) in [-1, 1]."""
         return self.head(self.trunk(images))  # type: ignore[no-any-return]
 
 
 class PreactivationBlock(nn.Module):
-    """Two 3x3 convolutions behind activations, added to a shortcut with a learned gain that starts at a half.
+    """Two 3x3 convolutions after activations, added to a shortcut with a learned gain that starts at a half.
 
-    The gain stands where other networks have batch normalisation, which would make an image's gaze depend on the
-    images beside it.
+    The gain replaces batch normalisation, which would make the prediction for an image depend on the rest of its batch.
 
     Args:
-        inputs, outputs: channels.
+        inputs, outputs: numbers of channels.
         stride: of the first convolution and of the shortcut.
 
     Source: He et al., arXiv:1603.05027 (order of layers); De and Smith, arXiv:2002.10444 (the gain, which starts at
@@ -88,7 +87,7 @@ class PreactivationBlock(nn.Module):
         self.gain = nn.Parameter(torch.tensor(0.5))
 
     def forward(self, features: Tensor) -> Tensor:
-        """(N, inputs, h, w) to (N, outputs, h / stride, w / stride), rounded up."""
+        """Return features (N, inputs, h, w) as (N, outputs, h / stride, w / stride), sizes rounded up."""
         active = torch.relu(features)
         shortcut = features if self.shortcut is None else self.shortcut(active)
         return shortcut + self.gain * self.second(torch.relu(self.first(active)))  # type: ignore[no-any-return]
@@ -97,11 +96,11 @@ class PreactivationBlock(nn.Module):
 class ResidualEstimator(nn.Module):
     """A pre-activation ResNet of eight convolutions at half resolution, without batch statistics.
 
-    The last map is not averaged over places, for where the iris is says where it looks.
+    The last feature map is not averaged over positions, because the position of the iris shows the gaze.
 
     Args:
         size: (height, width) of the patches.
-        outputs: numbers predicted.
+        outputs: number of predicted values.
     """
 
     def __init__(self, size: tuple[int, int], *, outputs: int = 2) -> None:
@@ -119,7 +118,7 @@ class ResidualEstimator(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, 1, H, W) in [-1, 1] to (N, outputs): pitch and yaw in radians."""
+        """Return pitch and yaw in radians, (N, outputs), of patches (N, 1, H, W) in [-1, 1]."""
         return self.head(self.trunk(images))  # type: ignore[no-any-return]
 
 
@@ -129,28 +128,28 @@ ESTIMATORS: dict[str, Callable[..., nn.Module]] = {
     "lenet": LeNetEstimator,
     "resnet": ResidualEstimator,
 }
-"""Gaze networks by name; each has a ``trunk`` and a ``head`` that ends in a linear layer."""
+"""Gaze networks by name. Each has a ``trunk``, and a ``head`` that ends in a linear layer."""
 
 HeadPose = bool | Literal["yaw"]
-"""Whether an estimator is told the head pose; ``yaw``: its yaw alone."""
+"""Whether an estimator is conditioned on head pose; ``yaw`` means on its yaw only."""
 
-_TOLD = {False: (), True: (0, 1), "yaw": (1,)}  # columns of (pitch, yaw)
+_POSE_COLUMNS = {False: (), True: (0, 1), "yaw": (1,)}  # of (pitch, yaw)
 
 _LEAST_DEVIATION = 1e-3  # of a standardised image, so that a flat one stays finite
 
 
 class GazeNetwork(nn.Module):
-    """A network of :data:`ESTIMATORS`, with what stands before and beside it.
+    """A network of :data:`ESTIMATORS`, optionally with standardised images and conditioned on head pose.
 
     Args:
-        network: its name.
+        network: name in :data:`ESTIMATORS`.
         size: (height, width) of the patches.
-        head_pose: whether the head pose joins the last hidden layer, as in MPIIGaze's networks; ``yaw``: its yaw
-            alone, whose zero is the same in all data sets.
-        standardize: whether each image is brought to mean 0 and deviation 1.
+        head_pose: whether the head pose is appended to the last hidden layer, as in MPIIGaze's networks. ``yaw``
+            appends the yaw only, whose zero is the same in all data sets.
+        standardize: whether each image is scaled to mean 0 and standard deviation 1.
 
     Raises:
-        KeyError: the name is unknown, or ``head_pose`` none of the three.
+        KeyError: ``network`` is no name in :data:`ESTIMATORS`, or ``head_pose`` is no :data:`HeadPose`.
     """
 
     def __init__(
@@ -163,33 +162,44 @@ class GazeNetwork(nn.Module):
         *hidden, last = head
         assert isinstance(last, nn.Linear)
         self.size, self.head_pose, self.standardize = size, head_pose, standardize
-        self._told = list(_TOLD[head_pose])
+        self._pose_columns = list(_POSE_COLUMNS[head_pose])
         self.trunk, self.hidden = chosen.trunk, nn.Sequential(*hidden)
-        self.last = nn.Linear(last.in_features + len(self._told), last.out_features) if self._told else last
+        # Without head pose the last layer keeps the weights that it was built with.
+        extra = len(self._pose_columns)
+        self.last = nn.Linear(last.in_features + extra, last.out_features) if extra else last
 
     def forward(self, images: Tensor, head_pose: Tensor | None = None) -> Tensor:
-        """Pitch and yaw in radians, (N, 2).
+        """Return pitch and yaw in radians, (N, 2).
 
         Args:
             images: (N, 1, H, W), in [-1, 1].
-            head_pose: (N, 2), pitch and yaw in radians; only where the network was built for it, or for the yaw.
+            head_pose: (N, 2), pitch and yaw in radians; required by a network that is conditioned on head pose.
+
+        Raises:
+            ValueError: the network is conditioned on head pose, and ``head_pose`` is None.
         """
         if self.standardize:
             deviation, mean = torch.std_mean(images, dim=(1, 2, 3), keepdim=True)
             images = (images - mean) / deviation.clamp(min=_LEAST_DEVIATION)
         features = self.hidden(self.trunk(images))  # type: ignore[operator]
-        if self._told:
+        if self._pose_columns:
             if head_pose is None:
-                raise ValueError("this estimator is told the head pose: give it (N, 2), pitch and yaw in radians")
-            features = torch.cat([features, head_pose[:, self._told].to(features.dtype)], dim=1)
+                raise ValueError(
+                    "this estimator is conditioned on head pose; pass head_pose, (N, 2), pitch and yaw in radians"
+                )
+            features = torch.cat([features, head_pose[:, self._pose_columns].to(features.dtype)], dim=1)
         return self.last(features)  # type: ignore[no-any-return]
 
 
 def build_estimator(architecture: dict[str, Any]) -> GazeNetwork | NearestNeighbours:
-    """An estimator from the arguments in its file, with ``network`` its name.
+    """Build an estimator with new weights.
+
+    Args:
+        architecture: arguments of the estimator as they are in its file, and its name under ``network``; ``knn`` builds
+            :class:`NearestNeighbours`, other names a :class:`GazeNetwork`.
 
     Raises:
-        KeyError, TypeError, ValueError: the arguments are of no estimator.
+        KeyError, TypeError, ValueError: an argument is missing, unknown or out of range.
     """
     arguments = {**architecture, "size": _pair(architecture["size"])}
     if arguments["network"] == "knn":
@@ -201,5 +211,5 @@ def build_estimator(architecture: dict[str, Any]) -> GazeNetwork | NearestNeighb
 def _pair(value: Any) -> tuple[int, int]:
     height, width = (int(side) for side in value)
     if min(height, width) < 1:
-        raise ValueError(f"{value} is no height and width")
+        raise ValueError(f"{value} is no height and width of 1 or more")
     return height, width

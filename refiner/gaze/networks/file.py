@@ -1,7 +1,7 @@
-"""The estimator file: one ``.safetensors`` that says what it is; loading it never unpickles anything.
+"""The estimator file: one ``.safetensors`` with weights and metadata; loading it never unpickles anything.
 
-Its metadata has one entry, ``estimator``, a JSON object with the format version, the architecture, what is done to
-images before the network sees them, and a summary of the training without clock times: equal runs give equal files.
+The metadata has one entry, ``estimator``. It is a JSON object with the format version, the architecture, the
+preprocessing of images, and a summary of the training. It holds no clock times: equal runs give equal files.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from refiner.gaze.networks.knn import NearestNeighbours
 from refiner.models.weights_file import Array, read_weights, weights_digest, write_weights
 from refiner.runs.folder import ESTIMATOR_FILE
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 KIND = "estimator"
 """Name of the metadata entry."""
@@ -26,22 +26,22 @@ class EstimatorFile(NamedTuple):
     """A loaded estimator.
 
     Attributes:
-        network: in evaluation mode, on the CPU.
-        metadata: ``format_version``, ``architecture``, ``equalize``, ``mean_gaze`` (of the training labels, pitch and
-            yaw in radians) and ``training``.
+        network: in evaluation mode, on the CPU, with constant weights.
+        metadata: ``format_version``, ``architecture``, ``equalize``, ``mean_gaze`` (mean of the training labels, pitch
+            and yaw in radians) and ``training``.
     """
 
     network: GazeNetwork | NearestNeighbours
     metadata: dict[str, Any]
 
     def digest(self) -> str:
-        """SHA-256 of the weights."""
+        """Return the SHA-256 of the weights."""
         return weights_digest(to_arrays(self.network.state_dict()))
 
 
 def save_estimator(
     path: Path,
-    weights: dict[str, torch.Tensor],
+    weights: Mapping[str, torch.Tensor],
     *,
     architecture: dict[str, Any],
     equalize: bool,
@@ -53,10 +53,13 @@ def save_estimator(
     Args:
         path: the file, usually ``estimator.safetensors``.
         weights: state of the network.
-        architecture: the arguments of :func:`refiner.gaze.networks.estimators.build_estimator`.
-        equalize: whether images are equalised before the network sees them.
-        mean_gaze: of the training labels, pitch and yaw in radians: the baseline of every test.
+        architecture: argument of :func:`refiner.gaze.networks.estimators.build_estimator`.
+        equalize: whether images are histogram-equalised before the network sees them.
+        mean_gaze: mean of the training labels, pitch and yaw in radians. It is the baseline of every evaluation.
         training: summary of the training: settings and steps, no clock times.
+
+    Raises:
+        OutputError: the file cannot be written.
     """
     metadata = {
         "format_version": FORMAT_VERSION,
@@ -77,25 +80,44 @@ def load_estimator(path: Path) -> EstimatorFile:
     """Load an estimator from its file or from the run folder that holds it.
 
     Raises:
-        DataError: there is none, it is damaged, no estimator, or of a newer format.
+        DataError: the file is missing, damaged, of another kind, of a newer format version, or inconsistent.
     """
     if path.is_dir():
         if not (path / ESTIMATOR_FILE).exists():
-            raise DataError(f"{path}: holds no {ESTIMATOR_FILE}; expected an estimator file or the folder of a run")
+            raise DataError(f"{path} holds no {ESTIMATOR_FILE}; name an estimator file or the folder of a finished run")
         path = path / ESTIMATOR_FILE
     weights, metadata = read_weights(path, KIND, format_version=FORMAT_VERSION)
     try:
+        # Bring the metadata to this version and to plain types.
+        metadata = upgrade_metadata(metadata)
         metadata = {
             **metadata,
             "equalize": bool(metadata["equalize"]),
             "mean_gaze": [float(angle) for angle in metadata["mean_gaze"]],
             "training": dict(metadata["training"]),
         }
-        with torch.device("meta"):  # sizes in the file must not make us allocate what its weights do not fill
+        # Build without memory: sizes in a hostile file must not allocate more than its weights fill.
+        with torch.device("meta"):
             network = build_estimator(metadata["architecture"])
         network.load_state_dict({name: torch.from_numpy(values) for name, values in weights.items()}, assign=True)
     except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
-        raise DataError(f"{path}: its weights do not fit its architecture ({error})") from error
+        raise DataError(f"{path} is inconsistent: its weights do not fit its architecture ({error})") from error
     if len(metadata["mean_gaze"]) != 2:
-        raise DataError(f"{path}: its mean_gaze has {len(metadata['mean_gaze'])} numbers, expected pitch and yaw")
+        raise DataError(f"{path} has a mean_gaze of {len(metadata['mean_gaze'])} numbers, expected pitch and yaw")
     return EstimatorFile(network.eval().requires_grad_(False), metadata)
+
+
+def upgrade_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Bring the metadata of an older estimator file to this version; weights and architecture have not changed.
+
+    Version 1 called the offset of a bias correction ``centred_by``.
+
+    Raises:
+        KeyError, TypeError, ValueError: the metadata is not that of an estimator.
+    """
+    if metadata["format_version"] == FORMAT_VERSION:
+        return metadata
+    training = dict(metadata["training"])
+    if "centred_by" in training:
+        training["bias_correction"] = training.pop("centred_by")
+    return {**metadata, "format_version": FORMAT_VERSION, "training": training}

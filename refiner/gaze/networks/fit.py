@@ -1,4 +1,4 @@
-"""Fitting a gaze estimator to labelled patches, and predicting with it."""
+"""Short training of a small gaze network in memory, and prediction with it."""
 
 from torch import Tensor, nn
 
@@ -20,9 +20,9 @@ def fit_estimator(
     Args:
         images: (N, 1, H, W), float32, in [-1, 1].
         gaze: (N, 2), pitch and yaw in radians.
-        steps: updates, each on 64 images.
-        seed: everything follows from it.
-        network: a name in :data:`refiner.gaze.networks.estimators.ESTIMATORS`.
+        steps: number of updates, each on 64 images.
+        seed: every random choice follows from it.
+        network: name in :data:`refiner.gaze.networks.estimators.ESTIMATORS`.
 
     Returns:
         The network in evaluation mode; its outputs are (N, 2), pitch and yaw in radians.
@@ -31,5 +31,5 @@ def fit_estimator(
 
 
 def predict_gaze(estimator: nn.Module, images: Tensor) -> Angles:
-    """Pitch and yaw in radians, (N, 2), of patches (N, 1, H, W) in [-1, 1]."""
+    """Return pitch and yaw in radians, (N, 2), of patches (N, 1, H, W) in [-1, 1]."""
     return predict(estimator, images)

@@ -1,4 +1,7 @@
-"""The frozen gaze estimator whose answers a refiner should not change."""
+"""Frozen gaze estimator whose predictions a refiner should not change.
+
+It is the task network of :mod:`refiner.training.task_network` for gaze.
+"""
 
 from pathlib import Path
 
@@ -12,15 +15,17 @@ from refiner.images.arrays import LUMA
 
 
 class FrozenEstimator(nn.Module):
-    """An estimator that takes the refiner's images; gradients pass through it, its weights stay.
+    """A gaze estimator on the images of a refiner; gradients pass through it, its weights stay constant.
+
+    Images are not equalised first, even if the estimator was trained on equalised ones. Equalisation has no gradient,
+    and renders and refined images are compared as they are.
 
     Args:
-        file: whose network sees the image alone. What it does to images first is left out: equalising has no gradient,
-            and renders and refined images are compared as they are.
+        file: an estimator that is not conditioned on head pose.
 
     Attributes:
-        digest: of its weights.
-        equalize: whether it has learnt on equalised images.
+        digest: SHA-256 of the weights.
+        equalize: whether the estimator was trained on histogram-equalised images.
     """
 
     def __init__(self, file: EstimatorFile) -> None:
@@ -29,12 +34,12 @@ class FrozenEstimator(nn.Module):
         self.network = file.network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, 1 or 3, H, W) in [-1, 1] to (N, 2): pitch and yaw in radians."""
+        """Return pitch and yaw in radians, (N, 2), of images (N, 1 or 3, H, W) in [-1, 1]."""
         gaze: Tensor = self.network(_grey(images))
         return gaze
 
     def features(self, images: Tensor) -> Tensor:
-        """(N, 1 or 3, H, W) in [-1, 1] to the last map that it looks at, (N, F, h, w): a learnt psi (section 2.1)."""
+        """Return the last feature map, (N, F, h, w), of images (N, 1 or 3, H, W) in [-1, 1]."""
         features: Tensor = self.network.trunk(_grey(images))  # type: ignore[operator]
         return features
 
@@ -46,15 +51,15 @@ def _grey(images: Tensor) -> Tensor:
 
 
 def load_frozen_estimator(path: Path, *, key: str, size: tuple[int, int]) -> FrozenEstimator:
-    """Load an estimator and see that it can judge refined images.
+    """Load an estimator that can be applied to refined images.
 
     Args:
-        path: its file, or its run folder.
-        key: of the configuration, named in errors.
+        path: the estimator, its file or its run folder.
+        key: configuration key, named in errors.
         size: (height, width) of the images that the refiner is trained on.
 
     Raises:
-        DataError: there is none, or it has no gradient, is told the head pose, or looks at images of another size.
+        DataError: there is no estimator, it has no gradient, is conditioned on head pose, or has another image size.
     """
     try:
         file = load_estimator(path)
@@ -62,12 +67,12 @@ def load_frozen_estimator(path: Path, *, key: str, size: tuple[int, int]) -> Fro
         raise DataError(f"{key}: {error}") from error
     network = file.network
     if not isinstance(network, GazeNetwork):
-        raise DataError(f"{key}: {path} looks up nearest neighbours, which have no gradient; train another network")
+        raise DataError(f"{key}: {path} is a nearest-neighbour estimator, which has no gradient; train another network")
     if network.head_pose:
-        raise DataError(f"{key}: {path} is told the head pose; train one on the image alone (head_pose: false)")
+        raise DataError(f"{key}: {path} is conditioned on head pose; train an estimator with head_pose: false")
     if network.size != size:
         raise DataError(
-            f"{key}: {path} looks at {network.size[0]}x{network.size[1]}, the refiner is trained at "
-            f"{size[0]}x{size[1]}; train one at that size"
+            f"{key}: {path} expects images of {network.size[0]}x{network.size[1]}, but the refiner is trained at "
+            f"{size[0]}x{size[1]}; train an estimator of that size"
         )
     return FrozenEstimator(file)

@@ -7,7 +7,8 @@ import torch
 
 from refiner.core.errors import DataError
 from refiner.gaze.networks.estimators import GazeNetwork
-from refiner.gaze.networks.file import load_estimator, save_estimator
+from refiner.gaze.networks.file import FORMAT_VERSION, load_estimator, save_estimator, upgrade_metadata
+from refiner.models.weights_file import read_weights, write_weights
 
 DESIGN = {"network": "small", "size": [16, 24], "head_pose": False, "standardize": True}
 
@@ -43,6 +44,24 @@ def test_equal_estimators_give_equal_files(tmp_path: Path) -> None:
     network = GazeNetwork("small", (16, 24), standardize=True)
     first, second = save(tmp_path / "a.safetensors", network), save(tmp_path / "b.safetensors", network)
     assert first.read_bytes() == second.read_bytes()
+
+
+def test_a_file_of_version_1_keeps_its_bias_correction(tmp_path: Path) -> None:
+    new = save(tmp_path / "new.safetensors", training={"step": 3, "bias_correction": [0.01, -0.02]})
+    weights, metadata = read_weights(new, "estimator", format_version=FORMAT_VERSION)
+    old = {**metadata, "format_version": 1, "training": {"step": 3, "centred_by": [0.01, -0.02]}}
+    write_weights(tmp_path / "old.safetensors", "estimator", weights, old)
+    loaded = load_estimator(tmp_path / "old.safetensors")
+    assert loaded.metadata == load_estimator(new).metadata
+    assert loaded.digest() == load_estimator(new).digest()
+    images = torch.rand(2, 1, 16, 24)
+    assert torch.equal(loaded.network(images), load_estimator(new).network(images))
+
+
+def test_metadata_of_version_1_without_a_correction_gets_none() -> None:
+    upgraded = upgrade_metadata({"format_version": 1, "training": {"step": 3}, "equalize": True})
+    assert upgraded == {"format_version": FORMAT_VERSION, "training": {"step": 3}, "equalize": True}
+    assert upgrade_metadata(upgraded) is upgraded
 
 
 @pytest.mark.parametrize(

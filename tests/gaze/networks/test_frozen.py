@@ -1,4 +1,4 @@
-"""The frozen estimator that judges refined images: what passes through it, and which are refused."""
+"""The frozen estimator of refined images: its gradients, and the estimators that are refused."""
 
 from pathlib import Path
 
@@ -131,9 +131,9 @@ def test_the_answers_are_compared_in_fp32(tiny: TrainingConfiguration, estimator
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"head_pose": True}, r"data\.estimator: .* is told the head pose"),
-        ({"head_pose": "yaw"}, "image alone"),
-        ({"size": (16, 24)}, "looks at 16x24, the refiner is trained at 8x12"),
+        ({"head_pose": True}, r"data\.estimator: .* is conditioned on head pose"),
+        ({"head_pose": "yaw"}, "head_pose: false"),
+        ({"size": (16, 24)}, "expects images of 16x24, but the refiner is trained at 8x12"),
     ],
 )
 def test_estimators_that_cannot_judge_are_refused(changes: dict, words: str, tmp_path: Path) -> None:
@@ -148,5 +148,5 @@ def test_neighbours_and_missing_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"data\.estimator: .*knn\.safetensors"):
         load_frozen_estimator(path, key="data.estimator", size=SIZE)
     save_estimator(path, weights, architecture=architecture, equalize=False, mean_gaze=(0.0, 0.0), training={})
-    with pytest.raises(DataError, match="nearest neighbours"):
+    with pytest.raises(DataError, match="nearest-neighbour estimator"):
         load_frozen_estimator(path, key="data.estimator", size=SIZE)

@@ -3,7 +3,6 @@ import math
 import numpy as np
 import pytest
 
-from refiner.gaze.evaluation import mean_predictor_error, measure_accuracy
 from refiner.metrics.intervals import Interval, bootstrap_interval, seed_interval
 
 
@@ -43,24 +42,3 @@ def test_bootstrap_follows_from_its_seed_and_needs_two_clusters() -> None:
     assert bootstrap_interval(values, seed=3) == bootstrap_interval(values, seed=3)
     assert bootstrap_interval(values, seed=3) != bootstrap_interval(values, seed=4)
     assert bootstrap_interval(values, ["one"] * 10).high == math.inf
-
-
-def test_accuracy_by_hand() -> None:
-    """Yaw is wrong by 3 degrees twice and by 6 once, at pitch 0, where yaw is the angle."""
-    true = np.radians([[0.0, 0.0], [0.0, 10.0], [0.0, -10.0]])
-    predicted = true + np.radians([[0.0, 3.0], [0.0, 3.0], [0.0, 6.0]])
-    found = measure_accuracy(predicted, true)
-    assert found.images == 3
-    assert found.error.mean == pytest.approx(4)
-    assert found.median == pytest.approx(3)
-    assert found.within == {"2": 0, "5": pytest.approx(2 / 3), "7": 1, "10": 1}
-    assert found.bias == (pytest.approx(0), pytest.approx(4))
-    assert found.unbiased == pytest.approx(4 / 3)  # 1, 1 and 2 degrees are left
-    assert found.correlation[0] is None
-    x, y = np.array([3.0, 13, -4]), np.array([0.0, 10, -10])
-    by_hand = ((x - 4) * y).sum() / math.sqrt(((x - 4) ** 2).sum() * (y**2).sum())
-    assert found.correlation[1] == pytest.approx(by_hand)
-
-
-def test_mean_predictor_by_hand() -> None:
-    assert mean_predictor_error([0.0, math.radians(5)], np.radians([[0.0, 0.0], [0.0, 20.0]])) == pytest.approx(10)
