@@ -35,13 +35,13 @@ class EyeBatch:
     gaze: Tensor
     """(N, 2) pitch and yaw of the eyeball's optical axis, radians, camera axes."""
     head_pose: Tensor
-    """(N, 2) pitch and yaw in MPIIGaze's convention, radians; positive pitch lifts the face, positive yaw turns it left."""
+    """(N, 2) pitch and yaw as in MPIIGaze, radians; positive pitch: face up; positive yaw: to the image's left."""
     pupil: Tensor
     """(N, 2) centre of the pupil, pixels."""
     iris_outline: Tensor
     """(N, 32, 2) clockwise from the left, like UnityEyes' ``iris_2d``."""
     lid_outline: Tensor
-    """(N, 16, 2) like UnityEyes' ``interior_margin_2d``: 0 inner corner, 1-7 upper lid, 8 outer corner, 9-15 lower lid."""
+    """(N, 16, 2) like UnityEyes' ``interior_margin_2d``: 0 inner corner, 1-7 upper lid, 8 outer corner, then lower."""
     caruncle: Tensor
     """(N, 7, 2) like UnityEyes' ``caruncle_2d``."""
     subjects: Tensor

@@ -87,7 +87,7 @@ def _pipeline() -> Any:
 def target_parameters() -> EyeParameters:
     """Return the ranges of the target domain, which overlap the default ranges but are clearly shifted.
 
-    The skin is darker and more mottled, the lids are heavier, the lashes stronger, the brows lower, the eyes deeper set,
+    The skin is darker and more mottled, the lids are heavier, the lashes stronger, the brows lower, the eyes deeper,
     the irises darker and the sclera duller. More light comes from above and from the side.
     """
     return EyeParameters(

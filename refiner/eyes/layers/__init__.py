@@ -1,1 +1,1 @@
-"""How it is painted: skin, eyeball, hair, glasses."""
+"""Layers of a rendered eye: skin, eyeball, hair and glasses."""

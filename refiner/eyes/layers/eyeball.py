@@ -1,4 +1,4 @@
-"""What is seen between the lids: sclera, iris, pupil, the lid's shadow, reflections on the cornea, caruncle."""
+"""Eyeball between the lids: sclera, iris, pupil, the lid's shadow, reflections on the cornea, caruncle."""
 
 from dataclasses import dataclass
 
@@ -12,24 +12,27 @@ from refiner.eyes.scene.light import Light
 from refiner.eyes.scene.sampling import Draws
 
 CORNEA_RADIUS_MM = 7.8
+"""Radius of the cornea's sphere."""
 CORNEA_CENTRE_MM = 5.6
-"""Centre of the cornea's sphere before the eyeball's: the cornea's tip is 13.4 mm from the centre of rotation."""
+"""Distance of the cornea's centre in front of the eyeball's: its tip is 13.4 mm from the centre of rotation."""
 
 
 @dataclass(frozen=True)
 class EyeballLayers:
-    """Fields (N, H, W): weights in [0, 1], brightness where a weight is 1."""
+    """Fields (N, H, W) of the eyeball: weights in [0, 1], and brightness at weight 1."""
 
     iris: Tensor
     """Weight of the iris (pupil included) over the sclera."""
     iris_brightness: Tensor
+    """Brightness of iris and pupil."""
     sclera_brightness: Tensor
+    """Brightness of the sclera."""
     veins: Tensor
     """Weight of red on the sclera."""
     caruncle: Tensor
     """Weight of the caruncle over the eyeball."""
     shade: Tensor
-    """Light that reaches the eyeball, a factor on all of the above."""
+    """Light that reaches the eyeball, a factor on the brightness of all its parts."""
     highlight: Tensor
     """White light added by reflections."""
 
@@ -45,21 +48,29 @@ def eyeball_layers(
     iris_texture: Tensor,
     skin_texture: Tensor,
 ) -> EyeballLayers:
-    """Shade the eyeball as if no lid hid it.
+    """Shade the whole eyeball, including the area that the lids hide.
 
     Args:
+        draws: drawn values.
+        geometry: geometry of the eyes.
+        grid: pixel grid of the picture.
+        light: light on the eyes.
         below_upper, above_lower: (N, H, W) distances from the lid margins, mm, positive between the lids.
-        iris_texture: (N, 1, T, T); skin_texture: (N, H, W) blotches, reused as veins.
+        iris_texture: (N, 1, T, T) fibres of the iris.
+        skin_texture: (N, H, W) blotches of the skin, reused as veins.
     """
+    # Shade a sphere.
     centre, radius = geometry.eyeball_centre, draws["geometry.eyeball_radius_mm"][:, None, None]
     dx, dy = grid.x - centre[:, 0, None, None], grid.y - centre[:, 1, None, None]
     sideways = (dx * dx + dy * dy) / radius.square()  # 0 at the eyeball's middle, 1 at its rim
     nz = torch.sqrt((1 - sideways).clamp(min=0.02))
     toward = light.toward[:, :, None, None]
-    # Up and down count less: the cheek throws light back from below.
+    # The vertical direction counts less, because the cheek reflects light from below.
     facing = (dx * toward[:, 0] + 0.3 * dy * toward[:, 1]) / radius - nz * toward[:, 2]
-    # Light comes from all around and through the sclera itself: half as directed as on skin.
+    # The shading is half as directed as on skin: light arrives from all sides, and through the sclera itself.
     lit = light.ambient[:, None, None] + light.direct[:, None, None] * (0.45 + 0.45 * facing).clamp(min=0)
+
+    # Compose sclera, veins and iris.
     iris, iris_brightness = _iris(draws, geometry, grid, iris_texture)
     sclera = draws["sclera.luminance"][:, None, None] * (
         1 - draws["sclera.corner_shade"][:, None, None] * sideways.clamp(max=1.3) * 0.7
@@ -77,7 +88,7 @@ def eyeball_layers(
 
 
 def _iris(draws: Draws, geometry: EyeGeometry, grid: PixelGrid, texture: Tensor) -> tuple[Tensor, Tensor]:
-    """Weight and brightness of the iris: a flat disc, seen as an ellipse."""
+    """Return weight and brightness of the iris, a flat disc that is seen as an ellipse."""
     u, v = _iris_plane(geometry, grid)
     radius = draws["geometry.iris_radius_mm"][:, None, None]
     distance = torch.sqrt(u * u + v * v)
@@ -95,18 +106,18 @@ def _iris(draws: Draws, geometry: EyeGeometry, grid: PixelGrid, texture: Tensor)
 
 
 def _iris_plane(geometry: EyeGeometry, grid: PixelGrid) -> tuple[Tensor, Tensor]:
-    """Coordinates right and down in the plane of the iris, mm, where the line of sight of each pixel meets it."""
+    """Return the points, right and down in mm, at which the pixels' lines of sight meet the plane of the iris."""
     px = grid.x - geometry.iris_centre[:, 0, None, None]
     py = grid.y - geometry.iris_centre[:, 1, None, None]
     a, b = geometry.iris_axes[:, 0], geometry.iris_axes[:, 1]
-    # The picture of (u, v) is u a + v b with its depth left out; invert that 2 x 2 matrix.
+    # A point (u, v) of the plane projects to u a + v b without its depth; invert this 2 x 2 matrix.
     determinant = a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
     a, b = (a / determinant[:, None])[:, :, None, None], (b / determinant[:, None])[:, :, None, None]
     return px * b[:, 1] - py * b[:, 0], py * a[:, 0] - px * a[:, 1]
 
 
 def _occlusion(draws: Draws, below_upper: Tensor, above_lower: Tensor) -> Tensor:
-    """Light left near the lids: the upper one and its lashes cast a shadow, both close in on the corners."""
+    """Return the share of light that is left near the lids, which cast shadows, the upper one with its lashes."""
     shadow = draws["light.lid_shadow"][:, None, None]
     upper = 1 - shadow * bump(below_upper.clamp(min=0) / draws["light.lid_shadow_mm"][:, None, None])
     lower = 1 - 0.25 * shadow * bump(above_lower.clamp(min=0) / 0.6)
@@ -131,7 +142,8 @@ def _highlights(draws: Draws, geometry: EyeGeometry, grid: PixelGrid, light: Lig
 
 
 def _reflection(geometry: EyeGeometry, grid: PixelGrid, toward: Tensor, *, width_mm: float, height_mm: float) -> Tensor:
-    """Soft spot where the cornea reflects light from direction ``toward`` (N, 3) into the camera."""
+    """Return the soft spot with which the cornea reflects light from direction ``toward`` (N, 3) into the camera."""
+    # The surface normal at the reflection is halfway between the light and the camera.
     half = toward + torch.tensor([0.0, 0.0, -1.0])
     half = half / torch.sqrt((half**2).sum(1, keepdim=True))
     at = geometry.eyeball_centre + CORNEA_CENTRE_MM * geometry.gaze_direction + CORNEA_RADIUS_MM * half
@@ -148,7 +160,7 @@ def _caruncle(geometry: EyeGeometry, grid: PixelGrid) -> Tensor:
 
 
 def eye_opening(upper: ColumnCurve, lower: ColumnCurve, grid: PixelGrid) -> tuple[Tensor, Tensor, Tensor]:
-    """Weight of the eyeball against skin, and distances below the upper and above the lower margin; (N, H, W), mm."""
+    """Return the eyeball's weight over skin, and the distances in mm below the upper and above the lower margin."""
     below_upper, above_lower = upper.below(grid), -lower.below(grid)
     weight = (torch.minimum(below_upper, above_lower) / grid.pixel_mm + 0.5).clamp(0, 1)
     return weight, below_upper, above_lower

@@ -1,4 +1,4 @@
-"""Spectacles: the rim of one lens and a reflection on it."""
+"""Glasses: the rim of one lens and a reflection on it."""
 
 import torch
 from torch import Tensor
@@ -8,11 +8,11 @@ from refiner.eyes.scene.geometry import EyeGeometry
 from refiner.eyes.scene.sampling import Draws
 
 LENS_FORWARD_MM = 18.0
-"""A lens sits this far before the lid corners, so that turning the head moves its rim across the eye."""
+"""Distance of a lens in front of the lid corners; because of it, turning the head moves the rim across the eye."""
 
 
 def add_glasses(picture: Tensor, draws: Draws, geometry: EyeGeometry, grid: PixelGrid) -> Tensor:
-    """The picture (N, C, H, W) with spectacles on the people who wear them."""
+    """Return the picture (N, C, H, W) with glasses added to the people who wear them."""
     worn = draws["glasses.worn"][:, None, None]
     if not bool(worn.any()):
         return picture
@@ -23,7 +23,7 @@ def add_glasses(picture: Tensor, draws: Draws, geometry: EyeGeometry, grid: Pixe
     )
     x = (grid.x - middle[:, 0, None, None] - 3.0).abs() / half_width
     y = (grid.y - middle[:, 1, None, None] - 3.0).abs() / half_height
-    # A rounded box: the fourth power lies between an ellipse and a rectangle.
+    # The rim is a rounded box: the fourth power gives a shape between an ellipse and a rectangle.
     outward = torch.sqrt(torch.sqrt(x.square().square() + y.square().square()))
     from_rim = (outward - 1) * half_height
     rim = 1 - across(0.0, grid.pixel_mm, from_rim.abs() - 0.5 * draws["glasses.rim_mm"][:, None, None])

@@ -1,1 +1,1 @@
-"""What is rendered: ranges, drawn values, geometry, light."""
+"""Scene of a rendered eye: ranges, drawn values, geometry and light."""

@@ -1,9 +1,9 @@
-"""Where everything of an eye is: eyeball, lid margins, crease, brow and landmarks, in millimetres of the camera's axes.
+"""Geometry of an eye: eyeball, lid margins, crease, brow and landmarks, in millimetres of the camera's axes.
 
-Axes: x right, y down, z away from the camera; origin in the middle of the two lid corners. The camera is MPIIGaze's
-normalised one (960 px at 600 mm, so 0.625 mm a pixel of a 60 wide patch); an eye is 30 mm wide, so depth changes the
-scale by 1 or 2 percent only and the projection is taken as parallel: x and y in millimetres are the picture.
-Letters: N images, K points of a curve.
+Axes: x right, y down, z away from the camera. The origin is midway between the two lid corners. The camera is that of
+MPIIGaze's normalisation: 960 px focal length at 600 mm, hence 0.625 mm for each pixel of a patch 60 pixels wide. An eye
+is only 30 mm wide, so depth changes the scale by 1 to 2 percent. The projection is therefore taken as parallel: x and y
+in millimetres are the image coordinates. Letters in shapes: N images, K points of a curve.
 """
 
 import math
@@ -15,41 +15,45 @@ from torch import Tensor
 from refiner.eyes.scene.sampling import Draws
 
 CURVE_POINTS = 33
-UPPER_MARK, LOWER_MARK = 0.13, 0.13
-"""Where along the lid the margin's landmarks begin: at the caruncle's outer edge, as in UnityEyes."""
+"""Points of a curve, K."""
+UPPER_MARK = 0.13
+"""Share of the lid's width at which the landmarks begin: the caruncle's outer edge, as in UnityEyes."""
 
 
 @dataclass(frozen=True)
 class EyeGeometry:
-    """Points are (N, K, 3), or (N, 3) where there is one; directions unit vectors; millimetres."""
+    """Points, curves and directions of N eyes: points in millimetres, directions as unit vectors."""
 
     gaze: Tensor
     """(N, 2) pitch and yaw of the optical axis, radians."""
     head_pose: Tensor
     """(N, 2) pitch and yaw of the head, radians."""
     gaze_direction: Tensor
-    """(N, 3)."""
+    """(N, 3) direction of the optical axis."""
     eyeball_centre: Tensor
-    """(N, 3)."""
+    """(N, 3) centre of the sclera's sphere."""
     iris_centre: Tensor
-    """(N, 3): centre of the limbus circle and of the pupil."""
+    """(N, 3) centre of the limbus circle and of the pupil."""
     iris_axes: Tensor
-    """(N, 2, 3): directions right and down in the plane of the iris."""
+    """(N, 2, 3) directions right and down in the plane of the iris."""
     upper_lid: Tensor
-    """(N, K, 3), inner to outer corner, like all curves."""
+    """(N, K, 3) margin of the upper lid; all curves run from the inner to the outer corner."""
     lower_lid: Tensor
+    """(N, K, 3) margin of the lower lid."""
     crease: Tensor
+    """(N, K, 3) fold of the upper lid."""
     furrow: Tensor
-    """Lower edge of the eye bag."""
+    """(N, K, 3) lower edge of the eye bag."""
     brow: Tensor
+    """(N, K, 3) middle line of the brow."""
     head_axes: Tensor
-    """(N, 3, 3): rows are right, down and back of the head without ``face_tilt_degrees``, in camera axes."""
+    """(N, 3, 3) rows are right, down and back of the head without ``face_tilt_degrees``, in camera axes."""
     upper_lid_elevation: Tensor
-    """(N,) radians: direction of the upper margin from the eyeball's centre, in camera axes."""
+    """(N,) elevation of the upper margin as seen from the eyeball's centre, in camera axes, radians."""
 
 
 def direction(angles: Tensor) -> Tensor:
-    """Unit vectors (N, 3) of (pitch, yaw) angles (N, 2): where the eye, or the face, points."""
+    """Return the unit vectors (N, 3) in which eyes or faces with (pitch, yaw) angles (N, 2) point."""
     pitch, yaw = angles.unbind(1)
     return torch.stack(
         [-torch.cos(pitch) * torch.sin(yaw), -torch.sin(pitch), -torch.cos(pitch) * torch.cos(yaw)], dim=1
@@ -57,15 +61,17 @@ def direction(angles: Tensor) -> Tensor:
 
 
 def head_axes(head_pose: Tensor) -> Tensor:
-    """Axes of the head in camera axes, without roll.
+    """Return the axes of heads without roll, in camera axes.
 
-    MPIIGaze's head angles describe the third column v of the head's rotation: pitch = asin(v_y),
-    yaw = atan2(v_x, v_z). v points out of the back of the head and is (0, 0, 1) for a head that faces the camera, so
-    the face points along -v: positive pitch lifts the face, positive yaw turns it (and the nose) to the image's left,
-    as for gaze.
+    MPIIGaze's head angles describe the third column v of the head's rotation: pitch = asin(v_y), yaw = atan2(v_x, v_z).
+    v points out of the back of the head and is (0, 0, 1) for a head that faces the camera. The face points along -v.
+    Positive pitch therefore lifts the face, and positive yaw turns it to the image's left, as for gaze.
+
+    Args:
+        head_pose: (N, 2) pitch and yaw, radians.
 
     Returns:
-        (N, 3, 3): rows right, down and back of the head.
+        (N, 3, 3); the rows are right, down and back of the head.
     """
     pitch, yaw = head_pose.unbind(1)
     sin_p, cos_p, sin_y, cos_y = torch.sin(pitch), torch.cos(pitch), torch.sin(yaw), torch.cos(yaw)
@@ -76,19 +82,22 @@ def head_axes(head_pose: Tensor) -> Tensor:
 
 
 def to_camera(points: Tensor, axes: Tensor) -> Tensor:
-    """Points (N, K, 3) from head axes to camera axes; ``axes`` from :func:`head_axes`."""
-    # Spelt out: a batched matrix product may round differently with the size of the batch.
+    """Convert points (N, K, 3) from head axes to camera axes, with ``axes`` (N, 3, 3) from :func:`head_axes`."""
+    # Written out, because a batched matrix product may round differently at different batch sizes.
     x, y, z = points[..., 0:1], points[..., 1:2], points[..., 2:3]
     return x * axes[:, None, 0] + y * axes[:, None, 1] + z * axes[:, None, 2]
 
 
 def place_eyes(draws: Draws) -> EyeGeometry:
-    """Geometry of all images from their drawn values."""
+    """Return the geometry of all images, from their drawn values."""
+    # Directions of gaze and head.
     gaze = torch.deg2rad(torch.stack([draws["gaze.pitch_degrees"], draws["gaze.yaw_degrees"]], dim=1))
     head_pose = torch.deg2rad(torch.stack([draws["head.pitch_degrees"], draws["head.yaw_degrees"]], dim=1))
     tilt = torch.deg2rad(draws["geometry.face_tilt_degrees"])
     axes = head_axes(head_pose - torch.stack([tilt, torch.zeros_like(tilt)], dim=1))
     g = direction(gaze)
+
+    # Eyeball and iris.
     radius, iris_radius = draws["geometry.eyeball_radius_mm"], draws["geometry.iris_radius_mm"]
     centre_in_head = torch.stack(
         [draws["geometry.eyeball_right_mm"], -draws["geometry.eyeball_up_mm"], draws["geometry.eyeball_depth_mm"]],
@@ -96,7 +105,8 @@ def place_eyes(draws: Draws) -> EyeGeometry:
     )
     centre = to_camera(centre_in_head[:, None], axes)[:, 0]
     iris_centre = centre + torch.sqrt(radius**2 - iris_radius**2)[:, None] * g
-    # How far the eye is turned up inside the head: what the lids follow.
+
+    # Lids follow the vertical rotation of the eye inside the head.
     eye_in_head = torch.asin((-g * axes[:, 1]).sum(1).clamp(-1, 1))
     upper = _lid_elevation(draws, "upper", eye_in_head)
     lower = torch.minimum(_lid_elevation(draws, "lower", eye_in_head), upper - math.radians(3))
@@ -129,22 +139,22 @@ def _lid_elevation(draws: Draws, lid: str, eye_in_head: Tensor) -> Tensor:
 
 
 def _profile(t: Tensor, peak: Tensor, exponent: Tensor) -> Tensor:
-    """Arc over t in [-1, 1] (K,) that is 0 at the ends and 1 at ``peak`` (N,), as (N, K)."""
+    """Return an arc (N, K) over t in [-1, 1] (K,) that is 0 at the ends and 1 at ``peak`` (N,)."""
     warped = t[None] - peak[:, None] * (1 - t[None] ** 2) / (1 - peak[:, None] ** 2)
     arc = (1 - warped.clamp(-1, 1) ** 2) ** exponent[:, None]
     along = (t[None] + 1) / 2
-    # The inner corner is drawn out into a narrow slit round the caruncle.
+    # The inner corner narrows to a slit around the caruncle.
     return arc * along / (along + 0.035) * 1.035
 
 
 def _curves_in_head(draws: Draws, centre: Tensor, upper: Tensor, lower: Tensor) -> dict[str, Tensor]:
-    """Curves (N, K, 3) in head axes, inner to outer."""
-    t = -torch.cos(torch.linspace(0, math.pi, CURVE_POINTS))  # dense at the corners, where arcs are steep
+    """Return the curves (N, K, 3) in head axes, from the inner to the outer corner."""
+    t = -torch.cos(torch.linspace(0, math.pi, CURVE_POINTS))  # dense at the corners, where the arcs are steep
     half = draws["geometry.corner_distance_mm"][:, None] / 2
     rise, recess = draws["geometry.corner_rise_mm"][:, None] / 2, draws["geometry.corner_depth_mm"][:, None] / 2
     x, line_y, line_z = half * t, -rise * t, recess * t
     depth_arc = torch.sqrt(1 - t**2)[None]
-    radius = draws["geometry.eyeball_radius_mm"] + 0.7  # the cornea bulges, and the lids lie on it
+    radius = draws["geometry.eyeball_radius_mm"] + 0.7  # the cornea bulges, and the lids rest on it
     apex = {
         lid: (centre[:, 1] - radius * torch.sin(angle), centre[:, 2] - radius * torch.cos(angle))
         for lid, angle in (("upper", upper), ("lower", lower))
@@ -156,9 +166,9 @@ def _curves_in_head(draws: Draws, centre: Tensor, upper: Tensor, lower: Tensor) 
         return torch.stack([x, y, line_z + apex[lid][1][:, None] * depth_arc], dim=2)
 
     upper_lid, lower_lid = arc("upper", torch.zeros_like(upper)), arc("lower", torch.zeros_like(lower))
-    # The lids' two ends meet exactly; where arcs would cross, the eye is shut there.
+    # The lids meet exactly at both ends. If the arcs would cross in between, the eye is shut there.
     lower_lid[:, :, 1] = torch.maximum(lower_lid[:, :, 1], upper_lid[:, :, 1])
-    # A lid that comes down unrolls skin below the crease: the crease itself comes down half as far.
+    # Skin unrolls below the crease when the lid closes, so the crease moves down half as far as the lid.
     rest = torch.deg2rad(draws["lids.upper_elevation_degrees"])
     unrolled = radius * (torch.sin(rest) - torch.sin(upper)).clamp(min=0) * 0.5
     crease = arc("upper", -draws["lids.crease_distance_mm"] - unrolled)
@@ -182,7 +192,7 @@ def _brow(draws: Draws, t: Tensor) -> Tensor:
 
 
 def iris_outline(geometry: EyeGeometry, radius: Tensor) -> Tensor:
-    """32 points (N, 32, 3) on the limbus, from the left over the top, in UnityEyes' order."""
+    """Return 32 points (N, 32, 3) on the limbus, clockwise from the left, in UnityEyes' order."""
     angle = torch.arange(32) * (2 * math.pi / 32)
     right, down = geometry.iris_axes[:, None, 0], geometry.iris_axes[:, None, 1]
     around = -torch.cos(angle)[None, :, None] * right - torch.sin(angle)[None, :, None] * down
@@ -190,10 +200,10 @@ def iris_outline(geometry: EyeGeometry, radius: Tensor) -> Tensor:
 
 
 def lid_outline(geometry: EyeGeometry) -> Tensor:
-    """16 points (N, 16, 3) of the lid margins, in UnityEyes' order.
+    """Return 16 points (N, 16, 3) of the lid margins, in UnityEyes' order.
 
-    0 at the inner corner (beside the caruncle), 1 to 7 along the upper lid, 8 the outer corner, 9 to 15 back along the
-    lower lid: clockwise in the picture, from the left.
+    Point 0 is the inner corner, next to the caruncle. Points 1 to 7 are on the upper lid, 8 is the outer corner, and 9
+    to 15 run back along the lower lid: clockwise in the image, from the left.
     """
     along = UPPER_MARK + (1 - UPPER_MARK) * torch.arange(9) / 8
     upper, lower = points_along(geometry.upper_lid, along), points_along(geometry.lower_lid, along)
@@ -202,7 +212,7 @@ def lid_outline(geometry: EyeGeometry) -> Tensor:
 
 
 def caruncle(geometry: EyeGeometry) -> Tensor:
-    """7 points (N, 7, 3) round the pink corner between the lids, clockwise from its outer lower edge."""
+    """Return 7 points (N, 7, 3) around the caruncle, clockwise from its outer lower edge."""
     along = torch.tensor([0.12, 0.12, 0.08, 0.04, 0.0, 0.04, 0.08])
     down = torch.tensor([0.8, 0.2, 0.1, 0.1, 0.5, 0.9, 0.9])[None, :, None]
     upper, lower = points_along(geometry.upper_lid, along), points_along(geometry.lower_lid, along)
@@ -210,7 +220,7 @@ def caruncle(geometry: EyeGeometry) -> Tensor:
 
 
 def points_along(curve: Tensor, along: Tensor) -> Tensor:
-    """Points (N, M, 3) at shares ``along`` (M,) of the width between the corners, 0 inner to 1 outer."""
+    """Return the points (N, M, 3) at shares ``along`` (M,) of the width between the corners, 0 inner to 1 outer."""
     position = torch.acos((1 - 2 * along).clamp(-1, 1)) / math.pi * (CURVE_POINTS - 1)
     low = position.floor().long().clamp(0, CURVE_POINTS - 2)
     weight = (position - low)[None, :, None]

@@ -1,4 +1,4 @@
-"""The light on an eye: one direction, ambient light, and the tint of both."""
+"""Light on an eye: a directional light, ambient light, and the tint of both."""
 
 from dataclasses import dataclass
 
@@ -8,25 +8,25 @@ from torch import Tensor
 from refiner.eyes.scene.sampling import Draws
 
 LUMA = (0.299, 0.587, 0.114)
-"""Weights of red, green and blue in grey (BT.601, as OpenCV and Pillow use it)."""
+"""Weights of red, green and blue in grey (BT.601, as in OpenCV and Pillow)."""
 
 
 @dataclass(frozen=True)
 class Light:
-    """Light of each image; strengths are factors on reflectance."""
+    """Light of N images. Strengths are factors on reflectance."""
 
     toward: Tensor
-    """(N, 3) unit vector to the light, camera axes."""
+    """(N, 3) unit vectors towards the light, in camera axes."""
     direct: Tensor
-    """(N,)."""
+    """(N,) strength of the directional light."""
     ambient: Tensor
-    """(N,)."""
+    """(N,) strength of the ambient light."""
     tint: Tensor
-    """(N, 3) red, green, blue; luma of the tint is 1."""
+    """(N, 3) red, green and blue; the luma of the tint is 1."""
 
 
 def make_light(draws: Draws) -> Light:
-    """Light of all images from their drawn values."""
+    """Return the light of all images, from their drawn values."""
     elevation, azimuth = (torch.deg2rad(draws[f"light.{name}_degrees"]) for name in ("elevation", "azimuth"))
     toward = torch.stack(
         [
@@ -42,5 +42,5 @@ def make_light(draws: Draws) -> Light:
 
 
 def luma(colour: Tensor) -> Tensor:
-    """Grey (N, 1) of colours (N, 3)."""
+    """Return the grey values (N, 1) of colours (N, 3)."""
     return colour[:, 0:1] * LUMA[0] + colour[:, 1:2] * LUMA[1] + colour[:, 2:3] * LUMA[2]

@@ -1,8 +1,8 @@
-"""The parameters of the procedural eyes: physical ranges, one uniform draw per range unless its text says otherwise.
+"""Parameters of the procedural eyes: physical ranges, each drawn uniformly unless its text says otherwise.
 
-Two kinds of section. Those of a *person* (geometry, lids, hair, skin, iris, sclera, glasses) are drawn once for a
-person and stay; those of a *view* (gaze, head, expression, light, placement, optics) are drawn anew for each image.
-Image axes: x right, y down. The inner (nose) corner of the eye is at the image left.
+There are two kinds of section. The sections of a *person* (geometry, lids, hair, skin, iris, sclera, glasses) are drawn
+once for each person. The sections of a *view* (gaze, head, expression, light, placement, optics) are drawn anew for
+each image. Image axes: x right, y down. The inner (nose) corner of the eye is at the image left.
 """
 
 from typing import Annotated
@@ -17,17 +17,17 @@ def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
 
 
 Range = Annotated[tuple[float, float], AfterValidator(_ordered)]
-"""(low, high); equal ends fix the value."""
+"""Bounds (low, high) of a value; equal bounds fix it."""
 
 
 class Section(BaseModel):
-    """A group of ranges; unknown names are errors."""
+    """A group of ranges. Unknown names are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class GeometryRanges(Section):
-    """Person: the eyeball and where it sits behind the lid corners, in the axes of a head held upright."""
+    """Person: the eyeball and its place behind the lid corners, in the axes of an upright head."""
 
     eyeball_radius_mm: Range = (11.6, 12.4)
     """Radius of the sclera's sphere."""
@@ -42,24 +42,24 @@ class GeometryRanges(Section):
     corner_distance_mm: Range = (26.5, 33.5)
     """Width of the eye: inner to outer lid corner."""
     corner_depth_mm: Range = (1.5, 5.0)
-    """How much farther back the outer corner lies than the inner one."""
+    """Distance of the outer corner behind the inner one."""
     corner_rise_mm: Range = (-2.2, -0.2)
-    """How much higher the outer corner lies than the inner one. Bones say higher; what is seen of it, lower."""
+    """Height of the outer corner above the inner one. It is higher on the bone, but appears lower in images."""
     face_tilt_degrees: Range = (3.0, 11.0)
-    """Head pitch label of an upright head: MPIIGaze measures the plane of eyes and mouth, and the mouth is forward."""
+    """Head pitch label of an upright head: MPIIGaze measures the plane of eyes and mouth, which is tilted."""
 
 
 class LidRanges(Section):
-    """Person: lid margins, at rest and following the gaze. Angles are elevations seen from the eyeball's centre."""
+    """Person: lid margins at rest and following the gaze. Angles are elevations seen from the eyeball's centre."""
 
     upper_elevation_degrees: Range = (14.0, 25.0)
-    """Upper margin above the straight-ahead direction, eye looking straight out of the head (the iris ends at 29)."""
+    """Upper margin above the straight-ahead direction, if the eye looks straight ahead (the iris ends at 29)."""
     lower_elevation_degrees: Range = (-32.0, -22.0)
-    """Lower margin, the same way."""
+    """Lower margin above the straight-ahead direction; negative is below."""
     upper_follow: Range = (0.75, 1.25)
     """Share of the eyeball's vertical rotation in the head that the upper margin follows."""
     lower_follow: Range = (0.15, 0.5)
-    """The same for the lower margin."""
+    """Share of the same rotation that the lower margin follows."""
     upper_peak: Range = (-0.25, 0.1)
     """Highest point of the upper margin between the corners: -1 inner, 0 middle, 1 outer."""
     lower_peak: Range = (-0.05, 0.3)
@@ -71,36 +71,36 @@ class LidRanges(Section):
     thickness_mm: Range = (0.5, 1.3)
     """Thickness of the lids: the waterline under the eyeball, the dark edge above it."""
     waterline: Range = (0.0, 0.65)
-    """How bright and wet the lower lid's edge is, 0 to 1."""
+    """Brightness of the wet edge of the lower lid, 0 to 1."""
     crease_distance_mm: Range = (1.5, 5.5)
-    """Upper-lid crease above the margin, eye open."""
+    """Distance of the upper-lid crease above the margin of the open eye."""
     crease_strength: Range = (0.1, 1.0)
     """Depth of the crease: 0 none (single lid), 1 deep fold."""
     outer_fold_mm: Range = (0.0, 9.0)
-    """How far the upper lid's line runs on beyond the outer corner, where the lid hangs over it."""
+    """Length of the fold by which the upper lid overhangs the outer corner."""
     outer_fold_strength: Range = (0.1, 0.7)
-    """Depth of that fold, 0 to 1."""
+    """Depth of the outer fold, 0 to 1."""
     bag_distance_mm: Range = (5.0, 10.0)
-    """Furrow of the eye bag below the lower margin."""
+    """Distance of the eye bag's furrow below the lower margin."""
     bag_strength: Range = (0.0, 0.6)
-    """Depth of that furrow, 0 to 1."""
+    """Depth of the eye bag's furrow, 0 to 1."""
 
 
 class HairRanges(Section):
     """Person: lashes and brow."""
 
     darkness: Range = (0.35, 0.95)
-    """How dark hair is against the skin, 0 to 1."""
+    """Darkness of the hair relative to the skin, 0 to 1."""
     lash_length_mm: Range = (3.0, 8.0)
     """Length of the upper lashes; the lower ones are half as long."""
     lash_density: Range = (0.15, 0.9)
-    """Share of light the upper lashes' roots take, 0 to 1."""
+    """Share of the light that the roots of the upper lashes absorb, 0 to 1."""
     lash_curl_degrees: Range = (0.0, 35.0)
-    """How far the lashes turn up from the direction of the lid."""
+    """Angle by which the lashes turn up from the direction of the lid."""
     lower_lash_density: Range = (0.0, 0.35)
-    """The same as ``lash_density`` for the lower lashes."""
+    """Share of the light that the lower lashes absorb, 0 to 1."""
     brow_height_mm: Range = (14.5, 25.0)
-    """Brow above the lid corners."""
+    """Height of the brow above the lid corners."""
     brow_thickness_mm: Range = (4.0, 9.0)
     """Height of the brow where it is thickest."""
     brow_density: Range = (0.3, 0.95)
@@ -110,30 +110,30 @@ class HairRanges(Section):
 
 
 class SkinRanges(Section):
-    """Person: colour, texture and relief of the skin round the eye."""
+    """Person: colour, texture and relief of the skin around the eye."""
 
     luminance: Range = (0.3, 0.7)
-    """Reflectance (display-referred luma), from dark to fair skin."""
+    """Reflectance of the skin (display-referred luma), from dark to fair."""
     redness: Range = (0.25, 0.75)
-    """0 yellowish, 1 reddish; seen in colour only."""
+    """Hue of the skin: 0 yellowish, 1 reddish; visible only in colour."""
     mottle: Range = (0.003, 0.025)
-    """Contrast (standard deviation, relative) of blotches some 4 mm wide."""
+    """Contrast (relative standard deviation) of blotches about 4 mm wide."""
     grain: Range = (0.005, 0.04)
-    """Contrast of pores and fine wrinkles."""
+    """Contrast (relative standard deviation) of pores and fine wrinkles."""
     dark_circle: Range = (0.0, 0.18)
-    """Darkening of the thin skin round the eye."""
+    """Darkening of the thin skin around the eye."""
     lid_darkness: Range = (0.0, 0.3)
     """Darkening of the upper lid (pigment, make-up)."""
     gloss: Range = (0.0, 0.2)
     """Sheen of oily skin under the direct light."""
     brow_ridge_mm: Range = (0.0, 3.5)
-    """How far the brow stands out before the lid corners."""
+    """Distance by which the brow projects in front of the lid corners."""
     nose_slope: Range = (0.1, 0.8)
     """Steepness of the side of the nose at the left edge of a 37.5 mm wide picture."""
     cheek_slope: Range = (0.2, 0.8)
-    """How steeply the cheek comes forward below the eye."""
+    """Slope with which the cheek rises below the eye."""
     bulge_mm: Range = (3.0, 10.5)
-    """How far the eyeball pushes out the skin round the lids."""
+    """Height by which the eyeball pushes out the skin around the lids."""
     socket_depth_mm: Range = (0.0, 1.5)
     """Depth of the hollow between the eyeball and the brow, deepest towards the nose."""
 
@@ -142,7 +142,7 @@ class IrisRanges(Section):
     """Person: iris and pupil."""
 
     luminance: Range = (0.04, 0.34)
-    """Reflectance of the iris, dark brown to pale blue; third power of a uniform draw, since most irises are dark."""
+    """Reflectance of the iris, dark brown to pale blue; third power of a uniform draw, because most irises are dark."""
     fibre_contrast: Range = (0.05, 0.22)
     """Contrast of the radial fibres."""
     limbus_width_mm: Range = (0.4, 1.3)
@@ -150,16 +150,16 @@ class IrisRanges(Section):
     limbus_darkness: Range = (0.1, 0.6)
     """Darkening of the iris towards its edge."""
     pupil_radius_mm: Range = (1.2, 3.0)
-    """Radius of the pupil as seen through the cornea."""
+    """Apparent radius of the pupil, as seen through the cornea."""
 
 
 class ScleraRanges(Section):
-    """Person: the white of the eye, which is grey."""
+    """Person: the sclera, the grey-white part of the eye."""
 
     luminance: Range = (0.45, 0.85)
-    """Reflectance."""
+    """Reflectance of the sclera."""
     redness: Range = (0.0, 0.4)
-    """Red tint and vein contrast."""
+    """Strength of the red tint and contrast of the veins, 0 to 1."""
     corner_shade: Range = (0.2, 0.65)
     """Darkening towards the lid corners."""
 
@@ -168,7 +168,7 @@ class GlassesRanges(Section):
     """Person: spectacles."""
 
     probability: float = Field(default=0.06, ge=0.0, le=1.0)
-    """Share of people who wear them."""
+    """Share of people who wear glasses."""
     height_mm: Range = (22.0, 36.0)
     """Height of a lens."""
     width_mm: Range = (40.0, 52.0)
@@ -186,57 +186,57 @@ class GazeRanges(Section):
     """
 
     pitch_degrees: Range = (-20.0, 11.0)
-    """Vertical gaze; negative for a camera above the screen that is looked at."""
+    """Vertical gaze; negative if the person looks at a screen below the camera."""
     yaw_degrees: Range = (-21.0, 21.0)
     """Horizontal gaze."""
 
 
 class HeadRanges(Section):
-    """View: direction of the head in camera axes, MPIIGaze's angles.
+    """View: direction of the head in camera axes, in MPIIGaze's angles.
 
-    Signs as for gaze: positive pitch lifts the face, positive yaw turns it to the image's left.
+    The signs are those of the gaze: positive pitch lifts the face, positive yaw turns it to the image's left.
     """
 
     pitch_degrees: Range = (-15.0, 30.0)
-    """Rotation of the face up; drawn evenly, then moved towards the gaze by what the next limit demands."""
+    """Upward rotation of the face; moved towards the gaze after the draw until ``eye_pitch_limit_degrees`` holds."""
     yaw_degrees: Range = (-28.0, 28.0)
-    """Rotation of the face to the image's left; the same way."""
+    """Rotation of the face to the image's left; ``eye_yaw_limit_degrees`` applies in the same way."""
     eye_pitch_limit_degrees: float = Field(default=22.0, gt=0.0)
-    """The eye turns no farther up or down inside the head: people move the head instead."""
+    """Largest rotation of the eye up or down inside the head; beyond it people move the head."""
     eye_yaw_limit_degrees: float = Field(default=35.0, gt=0.0)
-    """The eye turns no farther sideways inside the head."""
+    """Largest sideways rotation of the eye inside the head."""
 
 
 class ExpressionRanges(Section):
-    """View: lid movements that have nothing to do with gaze."""
+    """View: lid movements that are independent of the gaze."""
 
     upper_change_degrees: Range = (-4.5, 2.0)
-    """Added to the upper lid's elevation: tired or beginning to blink below 0, surprised above."""
+    """Change of the upper lid's elevation: below 0 tired or starting to blink, above 0 surprised."""
     lower_change_degrees: Range = (-2.0, 2.5)
-    """Added to the lower lid's elevation: above 0 a smile or a squint."""
+    """Change of the lower lid's elevation: above 0 a smile or a squint."""
 
 
 class LightRanges(Section):
-    """View: one directional light, ambient light, reflections on the cornea."""
+    """View: a directional light, ambient light, and reflections on the cornea."""
 
     elevation_degrees: Range = (-5.0, 75.0)
-    """Height of the light: 0 level with the eye, 90 overhead."""
+    """Elevation of the light: 0 is level with the eye, 90 overhead."""
     azimuth_degrees: Range = (-85.0, 85.0)
-    """Side of the light: positive from the image's right."""
+    """Azimuth of the light; positive comes from the image's right."""
     direct: Range = (0.15, 1.0)
-    """Strength of the directional light; skin that faces it reflects luminance x (ambient + direct)."""
+    """Strength of the directional light. Skin that faces it reflects luminance x (ambient + direct)."""
     ambient: Range = (0.3, 0.65)
     """Strength of the ambient light."""
     warmth: Range = (-0.07, 0.15)
-    """Colour cast: below 0 bluish, above 0 orange; seen in colour only."""
+    """Colour cast: below 0 bluish, above 0 orange; visible only in colour."""
     lid_shadow: Range = (0.2, 0.7)
     """Darkness of the upper lid's shadow on the eyeball."""
     lid_shadow_mm: Range = (1.5, 5.0)
-    """How far down that shadow reaches: a raised lid lets light fall on the lower sclera."""
+    """Length of the upper lid's shadow; below it, light falls on the sclera."""
     highlight: Range = (0.0, 0.8)
     """Brightness of the light's reflection on the cornea."""
     screen_highlight: Range = (0.0, 0.45)
-    """Brightness of a second, larger reflection: the screen or a window."""
+    """Brightness of a second, larger reflection of a screen or window."""
     screen_right_degrees: Range = (-25.0, 25.0)
     """Direction of the screen or window, to the image's right."""
     screen_down_degrees: Range = (-30.0, 25.0)
@@ -244,25 +244,25 @@ class LightRanges(Section):
 
 
 class PlacementRanges(Section):
-    """View: errors of the normalisation, which centres the patch on estimated lid corners."""
+    """View: errors of the normalisation that centres the patch on estimated lid corners."""
 
     right_mm: Range = (-1.5, 1.5)
     """Shift of the eye to the right."""
     down_mm: Range = (0.8, 2.2)
-    """Shift of the eye downwards: detectors put the corners too high."""
+    """Shift of the eye downwards, because detectors place the corners too high."""
     follow_right: Range = (0.0, 0.4)
-    """Share of the iris' sideways movement that the patch goes along with: landmark detectors are drawn to the iris."""
+    """Share of the iris' sideways movement that the patch follows: landmark detectors are biased to the iris."""
     follow_down: Range = (0.1, 1.0)
-    """The same for its vertical movement, which the lids, where the landmarks lie, share."""
+    """Share of the iris' vertical movement that the patch follows; the lids and their landmarks move with it."""
     scale: Range = (0.95, 1.2)
-    """Magnification: the face model's distance is not the true one."""
+    """Magnification, because the face model's distance differs from the true one."""
 
 
 class OpticsRanges(Section):
-    """View: a mild camera, part of every render."""
+    """View: a mild camera model that every render goes through."""
 
     blur_mm: Range = (0.15, 0.6)
-    """Standard deviation of the blur in the eye's plane (0.625 mm is a pixel of a 36x60 patch)."""
+    """Standard deviation of the blur in the plane of the eye (0.625 mm is one pixel of a 36x60 patch)."""
     exposure: Range = (0.75, 1.2)
     """Factor on all brightness."""
     contrast: Range = (0.8, 1.15)
@@ -270,12 +270,12 @@ class OpticsRanges(Section):
 
 
 class EyeParameters(BaseModel):
-    """Everything that the eyes are drawn from. The defaults cover laptop-camera patches and general users."""
+    """All ranges of the eyes. The defaults cover laptop cameras and a general population."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     images_per_person: int = Field(default=20, ge=1)
-    """Views of one person: image i shows person i // images_per_person."""
+    """Views of one person. Image i shows person i // images_per_person."""
     geometry: GeometryRanges = GeometryRanges()
     """Person: eyeball and lid corners."""
     lids: LidRanges = LidRanges()
@@ -287,7 +287,7 @@ class EyeParameters(BaseModel):
     iris: IrisRanges = IrisRanges()
     """Person: iris and pupil."""
     sclera: ScleraRanges = ScleraRanges()
-    """Person: white of the eye."""
+    """Person: sclera."""
     glasses: GlassesRanges = GlassesRanges()
     """Person: spectacles."""
     gaze: GazeRanges = GazeRanges()
@@ -295,10 +295,10 @@ class EyeParameters(BaseModel):
     head: HeadRanges = HeadRanges()
     """View: head pose."""
     expression: ExpressionRanges = ExpressionRanges()
-    """View: lid movements apart from gaze."""
+    """View: lid movements independent of the gaze."""
     light: LightRanges = LightRanges()
     """View: light."""
     placement: PlacementRanges = PlacementRanges()
-    """View: patch against eye."""
+    """View: position of the eye in the patch."""
     optics: OpticsRanges = OpticsRanges()
     """View: camera."""
