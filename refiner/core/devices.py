@@ -1,4 +1,4 @@
-"""Devices, threads, and the precision worth computing in."""
+"""Choice of device, thread count and numerical precision."""
 
 import contextlib
 import ctypes
@@ -13,26 +13,29 @@ from typing import Any
 from refiner.core.environment import processor
 from refiner.core.errors import DeviceError
 
-REFUTED = 4.0
-"""How many times slower than fp32 a trial of bf16 must be to show that it is emulated after all."""
+EMULATION_SLOWDOWN = 4.0
+"""Ratio of bf16 time to fp32 time from which on bf16 counts as emulated."""
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD = -1, -3, 2**25  # of glibc's malloc.h
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD = -1, -3, 2**25  # from glibc's malloc.h
 
 
 def resolve_device(name: str) -> str:
-    """``cpu`` or ``cuda`` from ``auto``, ``cpu`` or ``cuda``.
+    """Return ``cpu`` or ``cuda`` for a device name.
+
+    Args:
+        name: ``auto``, ``cpu`` or ``cuda``; ``auto`` takes cuda if it is usable.
 
     Raises:
-        DeviceError: cuda is asked for and absent.
+        DeviceError: the name is ``cuda``, but no CUDA device is usable.
     """
     available = name != "cpu" and _has_card()
     if name == "cuda" and not available:
-        raise DeviceError("--device cuda: no CUDA device is usable here; take --device cpu")
+        raise DeviceError("The device cuda was requested, but no CUDA device is usable here; use --device cpu")
     return "cuda" if available else "cpu"
 
 
 def _has_card() -> bool:
-    """Whether torch can use one; where there is no driver it is not asked, for importing it takes seconds."""
+    """Check whether torch can use a GPU, without the seconds of importing torch if there is no driver."""
     if sys.platform == "linux" and not (_is_loadable("libcuda.so.1") or Path("/dev/kfd").exists()):  # NVIDIA, AMD
         return False
     import torch
@@ -49,16 +52,16 @@ def _is_loadable(library: str) -> bool:
 
 
 def default_threads() -> int:
-    """Threads of an engine that is not told how many: those of ``OMP_NUM_THREADS``, else one for each usable core."""
-    told = os.environ.get("OMP_NUM_THREADS", "")
-    return int(told) if told.isdecimal() and int(told) > 0 else int(processor()["cores"])
+    """Return the default number of threads: ``OMP_NUM_THREADS`` if set, else one for each usable core."""
+    requested = os.environ.get("OMP_NUM_THREADS", "")
+    return int(requested) if requested.isdecimal() and int(requested) > 0 else int(processor()["cores"])
 
 
 def keep_freed_memory() -> None:
-    """Let the C library hand freed memory out again instead of giving it back to the system.
+    """Make the C library keep freed memory for reuse instead of returning it to the system.
 
-    Every step of a training asks for the same large blocks. Given back, each page of them is cleared anew by the
-    system. Where there is no glibc, nothing happens.
+    Every training step allocates the same large blocks. If they are returned, the system must clear each page again.
+    The function changes the allocator of the whole process. It does nothing without glibc.
     """
     with contextlib.suppress(OSError, AttributeError):
         set_option = ctypes.CDLL(None).mallopt
@@ -67,7 +70,7 @@ def keep_freed_memory() -> None:
 
 
 def computes_bf16(device: str) -> bool:
-    """Whether bf16 is arithmetic of the hardware; emulated, it is many times slower than fp32."""
+    """Check whether the hardware computes bf16 natively; emulated bf16 is many times slower than fp32."""
     if device == "cuda":
         import torch
 
@@ -76,23 +79,28 @@ def computes_bf16(device: str) -> bool:
 
 
 def choose_precision(device: str, trial: Callable[[str], Any]) -> str:
-    """``bf16`` where the hardware computes it and a trial does not refute it, else ``fp32``.
+    """Choose ``bf16`` if the hardware computes it natively and a trial run confirms that, else ``fp32``.
 
-    Native bf16 is up to several times faster, emulated bf16 twelve times slower. The trial only has to tell these
-    two apart, with a wide margin: were the faster one taken, the noise of a busy machine would choose now this,
-    now that for a small network, and equal commands would give different bits.
+    Native bf16 is up to several times faster than fp32; emulated bf16 is twelve times slower. The trial separates
+    these two cases with a wide margin. Taking whichever is faster would be unstable: on a busy machine the choice for
+    a small network would vary, and equal commands would give different bits.
 
     Args:
         device: ``cpu`` or ``cuda``.
-        trial: does a little of the real work at the precision it is given.
+        trial: function that does a little of the real work at the precision it receives.
     """
     if not computes_bf16(device):
         return "fp32"
     seconds: dict[str, list[float]] = {"fp32": [], "bf16": []}
-    for repeat in range(4):  # interleaved, so that a busy moment hits both; the first round warms up
+    # Alternate between the precisions, so that a busy moment affects both. The first round only warms up.
+    for repeat in range(4):
         for precision, times in seconds.items():
             start = time.perf_counter()
             trial(precision)
             if repeat:
                 times.append(time.perf_counter() - start)
-    return "bf16" if statistics.median(seconds["bf16"]) < REFUTED * statistics.median(seconds["fp32"]) else "fp32"
+    return (
+        "bf16"
+        if statistics.median(seconds["bf16"]) < EMULATION_SLOWDOWN * statistics.median(seconds["fp32"])
+        else "fp32"
+    )

@@ -1,4 +1,4 @@
-"""Versions, processor and devices: what a bug report and a run record say."""
+"""Versions, processor and devices for bug reports and run records."""
 
 import functools
 import importlib.metadata
@@ -12,21 +12,22 @@ PACKAGES = (
     *("click", "pydantic", "safetensors", "accelerate", "rich", "tensorboard"),
     *("openvino", "onnx", "onnxruntime", "ray", "huggingface-hub"),
 )
-"""Packages whose versions a bug report needs; the last line is of extras."""
+"""Packages whose versions a bug report needs; the last line lists optional extras."""
 
 _FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "bf16")
 
 _LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
-"""What in the user's environment holds oneDNN, by which torch and OpenVINO compute, to a part of the processor."""
+"""Environment variables that limit the instruction sets of oneDNN, the library behind torch and OpenVINO on CPUs."""
 
 
 @functools.cache
 def processor() -> dict[str, Any]:
-    """Name, usable cores and the arithmetic features that decide how fast a network runs.
+    """Return the processor's name, usable cores and the instruction sets that matter for the speed of networks.
 
-    Features that oneDNN is held back from are not among them: a processor can be tried as one that has less.
+    Instruction sets that oneDNN must not use are left out. A processor can thus be tested as an older one.
     """
     name, flags = platform.processor() or platform.machine(), ""
+    # Linux reports more than the platform module does.
     if Path("/proc/cpuinfo").exists():
         for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
             key, _, value = line.partition(":")
@@ -34,6 +35,7 @@ def processor() -> dict[str, Any]:
                 name = value.strip()
             elif key.strip() in ("flags", "Features"):
                 flags = value
+    # Remove the instruction sets that the environment forbids.
     limit = next((limit.upper() for name in _LIMITS if (limit := os.environ.get(name))), "")
     present = set(flags.split()) - _withheld(limit)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -45,7 +47,7 @@ def processor() -> dict[str, Any]:
 
 
 def _withheld(limit: str) -> set[str]:
-    """The features beyond what ``ONEDNN_MAX_CPU_ISA`` allows, as in ``AVX2`` or ``AVX512_CORE_BF16``."""
+    """Return the features that a value of ``ONEDNN_MAX_CPU_ISA`` forbids, such as ``AVX2`` or ``AVX512_CORE_BF16``."""
     if not limit or limit in ("ALL", "DEFAULT") or "AMX" in limit or limit.startswith("AVX10"):
         return set()
     withheld = {"amx_bf16", "amx_int8"}
@@ -59,7 +61,7 @@ def _withheld(limit: str) -> set[str]:
 
 
 def versions() -> dict[str, str | None]:
-    """Installed versions of the packages that matter; None where one is absent."""
+    """Return the installed version of each of :data:`PACKAGES`, and None for a missing package."""
     found: dict[str, str | None] = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -70,7 +72,7 @@ def versions() -> dict[str, str | None]:
 
 
 def environment() -> dict[str, Any]:
-    """Everything a bug report or a run record needs, as plain values."""
+    """Return platform, processor, devices, threads and versions as plain values for a bug report or run record."""
     import torch
 
     return {

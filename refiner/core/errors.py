@@ -1,13 +1,13 @@
-"""The errors a user can cause or meet; anything else that surfaces is a bug and keeps its traceback.
+"""Errors that a user can cause or fix. Any other exception is a bug and keeps its traceback.
 
-RefinerError                 base class: one sentence saying what was found, what was expected, what to do
-├── ConfigurationError       a configuration file or override that cannot be used
-├── DataError                a data set, folder or refiner file that cannot be used as a whole
-│   └── ImageError           one image that cannot be read or written; a batch rejects it and goes on
-├── OutputError              a place that cannot be written to, or that would lose something
-├── RunError                 a run folder in use, changed, or without a usable checkpoint
-├── TrainingError            training cannot go on: a loss is not finite
-└── DeviceError              a device or a backend that is asked for is not there
+RefinerError                 base class; the message states the problem, what was expected and what to do
+├── ConfigurationError       a configuration file or override cannot be used
+├── DataError                a data set, folder or refiner file cannot be used as a whole
+│   └── ImageError           one image cannot be read or written; batch jobs reject it and continue
+├── OutputError              an output cannot be written, or existing files would be lost
+├── RunError                 a run folder is in use, was changed, or has no usable checkpoint
+├── TrainingError            training cannot continue, because a loss is not finite
+└── DeviceError              a requested device or backend is not available
 """
 
 from pathlib import Path
@@ -18,19 +18,19 @@ class RefinerError(Exception):
 
 
 class ConfigurationError(RefinerError):
-    """A configuration that cannot be used; the message names the file and the key."""
+    """A configuration cannot be used; the message names the file and the key."""
 
 
 class DataError(RefinerError):
-    """A data set, folder or refiner file that cannot be used; the message names it."""
+    """A data set, folder or refiner file cannot be used; the message names it."""
 
 
 class ImageError(DataError):
-    """One image that cannot be read or written.
+    """One image cannot be read or written.
 
     Attributes:
-        path: the file.
-        reason: what is wrong with it, without the path, as it stands in ``rejected.csv``.
+        path: path of the image file.
+        reason: description of the problem without the path, as written to ``rejected.csv``.
     """
 
     def __init__(self, path: Path | str, reason: str) -> None:
@@ -43,21 +43,21 @@ class ImageError(DataError):
 
 
 class OutputError(RefinerError):
-    """An output place that cannot be used, or where something would be lost."""
+    """An output cannot be written, or existing files would be lost."""
 
 
 class RunError(RefinerError):
-    """A run folder that is in use, was started with another configuration, or has no usable checkpoint."""
+    """A run folder is in use, was started with another configuration, or has no usable checkpoint."""
 
 
 class DeviceError(RefinerError):
-    """A device or a backend that is asked for is not there."""
+    """A requested device or backend is not available."""
 
 
 class TrainingError(RefinerError):
-    """Training stopped itself; the message holds the step and the losses."""
+    """Training stopped, because a loss is not finite; the message names the step and the losses."""
 
 
 def missing_extra(extra: str) -> DeviceError:
-    """What to say where a package of an extra is not installed."""
+    """Return the error to raise if the package of an optional extra is not installed."""
     return DeviceError(f"{extra} is not installed; pip install 'simgan-refiner[{extra}]' adds it")

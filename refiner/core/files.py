@@ -1,7 +1,7 @@
-"""Files that are whole or absent: atomic writes, locks, append-only JSON lines.
+"""Atomic writes, lock files and append-only JSON lines.
 
-A file is written under a temporary name in its own folder and moved into place, so that a kill or a full disk
-leaves no half-written file under a final name.
+A file is written under a temporary name in its own folder and then renamed. A killed process or a full disk
+therefore never leaves a half-written file under the final name.
 """
 
 import contextlib
@@ -18,16 +18,18 @@ from typing import IO, Any
 from refiner.core.errors import OutputError
 
 TEMPORARY_PREFIX = ".partial-"
-"""How unfinished files are named; what a kill leaves behind under such a name can be deleted."""
+"""Prefix of the names of unfinished files; files that a killed process leaves behind can be deleted."""
 
 _numbers = itertools.count()
 
 
 def check_regular(path: Path) -> int:
-    """Refuse what is there but no regular file: a pipe or a device would be read for ever. Gives its size in bytes.
+    """Check that a path is a regular file, and return its size in bytes.
+
+    Pipes and devices are refused, because reading them might never end.
 
     Raises:
-        OSError: it is missing, or none.
+        OSError: the file is missing or is not a regular file.
     """
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
@@ -36,22 +38,22 @@ def check_regular(path: Path) -> int:
 
 
 def read_regular(path: Path, *, limit: int = 2**28) -> bytes:
-    """The bytes of a regular file.
+    """Return the bytes of a regular file.
 
     Raises:
-        OSError: it cannot be read, is no regular file, or has more than ``limit`` bytes.
+        OSError: the file cannot be read, is not a regular file, or has more than ``limit`` bytes.
     """
     if (size := check_regular(path)) > limit:
-        raise OSError(errno.EFBIG, f"has {size:,} bytes, at most {limit:,} are read", str(path))
+        raise OSError(errno.EFBIG, f"has {size:,} bytes; at most {limit:,} are read", str(path))
     return path.read_bytes()
 
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` that becomes ``path`` when the block ends without an error.
+    """Yield a temporary path in the same folder; it is renamed to ``path`` when the block ends without an error.
 
     Raises:
-        OutputError: the folder cannot be made, or the disk is full or read-only.
+        OutputError: the folder cannot be created, or the disk is full or read-only.
     """
     handle, temporary = _open_temporary(path)
     os.close(handle)
@@ -60,10 +62,15 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def write_bytes(path: Path, data: bytes, *, durable: bool = False) -> None:
-    """Write a whole file atomically; ``durable`` also waits until the disk has it.
+    """Write a whole file atomically.
+
+    Args:
+        path: the file; its folder is created.
+        data: content of the file.
+        durable: whether to wait until the disk has stored the data.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: the file cannot be written.
     """
     handle, temporary = _open_temporary(path)
     with _moved_into_place(temporary, path), os.fdopen(handle, "wb", 0) as stream:
@@ -73,33 +80,29 @@ def write_bytes(path: Path, data: bytes, *, durable: bool = False) -> None:
 
 
 def _write_all(stream: IO[bytes], data: bytes) -> None:
-    """Write to an unbuffered stream, which may take less than it is given."""
+    """Write all data to an unbuffered stream, which may accept only a part at a time."""
     rest = memoryview(data)
     while rest:
         rest = rest[stream.write(rest) :]
 
 
 def _open_temporary(path: Path) -> tuple[int, Path]:
-    """A new file beside ``path``, open for writing, and its name; the folder is made.
-
-    Raises:
-        OutputError: the folder cannot be made, or the disk is full or read-only.
-    """
+    """Open a new temporary file in the folder of ``path``, which is created, and return handle and name."""
     try:
         try:
-            return _create_beside(path)
+            return _create_temporary(path)
         except FileNotFoundError:
             path.parent.mkdir(parents=True, exist_ok=True)
-            return _create_beside(path)
+            return _create_temporary(path)
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror or error}); choose another place") from error
+        raise OutputError(f"{path} cannot be written ({error.strerror or error}); choose another place") from error
 
 
-def _create_beside(path: Path) -> tuple[int, Path]:
-    """Takes half the system calls of ``tempfile.mkstemp`` and ``chmod``, which a million small images feel."""
+def _create_temporary(path: Path) -> tuple[int, Path]:
+    """Create a temporary file with half the system calls of ``tempfile.mkstemp`` and ``chmod``."""
     while True:
         temporary = path.with_name(f"{TEMPORARY_PREFIX}{os.getpid():x}-{next(_numbers):x}{path.suffix}")
-        with contextlib.suppress(FileExistsError):  # of a process that was killed, or on another machine
+        with contextlib.suppress(FileExistsError):  # left by a killed process, or in use on another machine
             return os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666), temporary
 
 
@@ -112,46 +115,46 @@ def _moved_into_place(temporary: Path, path: Path) -> Iterator[None]:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         reason = error.strerror or str(error)
-        raise OutputError(f"{path}: cannot be written ({reason}); free some space or choose another place") from error
+        raise OutputError(f"{path} cannot be written ({reason}); free some space or choose another place") from error
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a whole UTF-8 file atomically; the parts of file names that are no UTF-8 come out as they are."""
+    """Write a whole UTF-8 file atomically; bytes of file names that are not valid UTF-8 are kept unchanged."""
     write_bytes(path, text.encode(errors="surrogateescape"))
 
 
 def remove_file(path: Path) -> None:
-    """Remove a file, if it is there.
+    """Remove a file if it exists.
 
     Raises:
-        OutputError: it cannot be removed, or is a folder.
+        OutputError: the file cannot be removed, or the path is a folder.
     """
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
-        raise OutputError(f"{path}: cannot be removed ({error.strerror or error}); choose another place") from error
+        raise OutputError(f"{path} cannot be removed ({error.strerror or error}); choose another place") from error
 
 
 @contextlib.contextmanager
 def locked(path: Path, *, refusal: str, shared: bool = False) -> Iterator[None]:
-    """Hold a lock file for the length of the block; the kernel frees it when the process dies, however it dies.
+    """Hold a lock on a file for the duration of the block. The kernel releases it even if the process is killed.
 
     Args:
-        path: the lock file; it stays behind, empty of meaning once unlocked.
-        refusal: the message when another process holds it.
-        shared: let others hold it that share it, too, and nobody alone.
+        path: the lock file; it stays on disk after the lock is released.
+        refusal: error message if another process holds the lock.
+        shared: take a shared lock, which several processes may hold while none holds an exclusive one.
 
     Raises:
-        OutputError: another process holds the lock, or the file cannot be made.
+        OutputError: another process holds the lock, or the file cannot be created.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         stream = path.open("a")
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror or error}); choose another place") from error
+        raise OutputError(f"{path} cannot be written ({error.strerror or error}); choose another place") from error
     with stream:
         try:
             fcntl.flock(stream, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
@@ -161,7 +164,7 @@ def locked(path: Path, *, refusal: str, shared: bool = False) -> Iterator[None]:
 
 
 def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a JSON-lines file; a last line that a kill cut short is left out."""
+    """Yield the objects of a JSON-lines file; an incomplete last line, left by a killed process, is skipped."""
     if not path.is_file():
         return
     with path.open("rb") as stream:
@@ -170,33 +173,33 @@ def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
                 return
             try:
                 row = json.loads(line)
-            except (ValueError, RecursionError):  # a torn line in the middle: the next run appended after it
+            except (ValueError, RecursionError):  # an incomplete line after which a later run appended
                 continue
             if isinstance(row, dict):
                 yield row
 
 
 class JsonLines:
-    """Appends objects to a JSON-lines file, each line flushed to the system as it is written."""
+    """Append-only writer of a JSON-lines file. Each line reaches the operating system as soon as it is written."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self._stream: IO[bytes] = path.open("ab", buffering=0)
         if self._stream.tell() and not _ends_with_newline(path):
-            self._stream.write(b"\n")  # close a line that a kill cut short
+            self._stream.write(b"\n")  # end a line that a killed process left incomplete
 
     def append(self, *rows: dict[str, Any]) -> None:
-        """Write each object as a line, all of them at once.
+        """Append each object as a line, in a single write.
 
         Raises:
-            OutputError: the disk refuses.
+            OutputError: the lines cannot be written, for example because the disk is full.
         """
         try:
             _write_all(self._stream, b"".join(json.dumps(row).encode() + b"\n" for row in rows))
         except OSError as error:
             reason = error.strerror or str(error)
-            raise OutputError(f"{self._path}: cannot be written ({reason}); free some space") from error
+            raise OutputError(f"{self._path} cannot be written ({reason}); free some space") from error
 
     def close(self) -> None:
         """Close the file."""
@@ -210,32 +213,32 @@ def _ends_with_newline(path: Path) -> bool:
 
 
 Stamp = tuple[int, int]
-"""Size in bytes and time of last change in nanoseconds: what tells a changed input."""
+"""Size in bytes and modification time in nanoseconds; a different stamp means that the file has changed."""
 
 
 def stamp(path: Path) -> Stamp:
-    """Size and time of an input file; (0, 0) when it is no file that can be looked at, which reading will report."""
+    """Return size and modification time of an input file, or (0, 0) if it is not a readable regular file."""
     try:
         status = path.stat()
     except OSError:
         return 0, 0
-    # The time of a folder, which a link may lead to, changes with every file that is written into it.
+    # A link may lead to a folder, whose modification time changes with every file that is written into it.
     return (status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else (0, 0)
 
 
 def check_apart(source: Path, output: Path) -> None:
-    """Refuse an output that would be read as input, or be written over it, or lies below a file.
+    """Check that an output neither contains the input nor is inside it, and that no parent of it is a file.
 
     Raises:
-        OutputError: it is one of these.
+        OutputError: input and output overlap, or the output cannot be created.
     """
     try:
         output.exists()
         inner, outer = output.resolve(), source.resolve()
-    except (OSError, RuntimeError) as error:  # a name too long, links in a circle
-        raise OutputError(f"{output}: cannot be written ({error}); choose another output") from error
+    except (OSError, RuntimeError) as error:  # the name is too long, or links form a circle
+        raise OutputError(f"{output} cannot be written ({error}); choose another output") from error
     if inner.is_relative_to(outer) or outer.is_relative_to(inner):
-        raise OutputError(f"{output}: and {source} lie inside one another; choose an output beside the input")
+        raise OutputError(f"Input {source} and output {output} must not contain each other; choose another output")
     for parent in output.parents:
         if parent.exists() and not parent.is_dir():
-            raise OutputError(f"{output}: {parent} is a file; choose another output")
+            raise OutputError(f"{output} cannot be created: {parent} is a file; choose another output")

@@ -37,7 +37,7 @@ class Interruption:
 
     def _request(self, number: int, frame: FrameType | None) -> None:
         self.requested = True
-        log.warning("The program stops after the current step; press Ctrl-C again to stop at once.")
+        log.warning("stopping after the current step; press Ctrl-C again to stop at once")
         self._restore()
 
     def _restore(self) -> None:

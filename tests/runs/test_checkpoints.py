@@ -56,7 +56,7 @@ def test_a_disk_that_takes_no_more_leaves_the_older_ones_alone(tmp_path: Path) -
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
     try:
-        with pytest.raises(OutputError, match=r"step-00000006\.pt: cannot be written .*; free some space"):
+        with pytest.raises(OutputError, match=r"step-00000006\.pt cannot be written .*; free some space"):
             save_checkpoint(tmp_path, 6, {"x": torch.zeros(100_000)})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

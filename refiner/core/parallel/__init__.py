@@ -1,1 +1,1 @@
-"""One function over many tasks: processes of this machine, a Ray cluster, shards of a job."""
+"""Parallel work: worker processes, a Ray cluster, and shards of a job."""

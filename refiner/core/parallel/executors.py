@@ -1,4 +1,4 @@
-"""Where the tasks of a job are computed: in this process, on several processes, or on a Ray cluster."""
+"""Execution of a job's tasks in this process, in several processes, or on a Ray cluster."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ ENGINES = ("local", "ray")
 
 @dataclass(frozen=True)
 class Engine:
-    """What computes the tasks of a job.
+    """Executor of the tasks of a job.
 
     Attributes:
         name: one of :data:`ENGINES`.
-        workers: processes; with ``ray`` on the whole cluster.
+        workers: number of worker processes; with ``ray``, of the whole cluster.
     """
 
     name: str = "local"
@@ -27,26 +27,27 @@ class Engine:
 
     @property
     def threads(self) -> int | None:
-        """Threads of a process, so that all of them share the cores; None leaves them as they are."""
+        """Threads of each worker process, so that all workers share the cores; None keeps the default."""
         if self.name == "ray":
             return 1
         return None if self.workers == 1 else max(1, processor()["cores"] // self.workers)
 
     def prepare(self, *modules: str) -> None:
-        """Have what other processes on this machine will need imported, while this one sorts out what is to do."""
+        """Import modules for the worker processes in the background, while this process prepares the tasks."""
         if self.name == "local" and self.workers > 1:
             begin_imports(*modules)
 
     def map(self, function: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Result]:
-        """Results as they come, a bounded number ahead of whoever takes them.
+        """Apply a function to tasks and yield the results; with ``local`` in the order of the tasks.
 
         Args:
-            function: picklable beyond one process; sent to each once, so that it may keep things open.
-            tasks: picklable, too.
+            function: must be picklable if there are several processes. Each process receives it once, so that it may
+                keep files or models open.
+            tasks: must be picklable if there are several processes.
 
         Raises:
             OutputError: a worker process died.
-            DeviceError: Ray is asked for and not installed.
+            DeviceError: the engine is ``ray``, but Ray is not installed or no cluster answers.
         """
         if self.name == "ray":
             from refiner.core.parallel.ray_executor import map_on_ray

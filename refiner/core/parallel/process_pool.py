@@ -1,4 +1,4 @@
-"""The same function over many tasks, on several processes, results in order."""
+"""Ordered parallel map over worker processes."""
 
 import multiprocessing
 import os
@@ -17,22 +17,23 @@ from refiner.core.errors import OutputError
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
-_function: Callable[[Any], Any] | None = None  # of a worker process
+_function: Callable[[Any], Any] | None = None  # set in each worker process
 
 
 def map_in_order(
     function: Callable[[Task], Result], tasks: Iterable[Task], *, workers: int, ahead: int = 2
 ) -> Iterator[Result]:
-    """Results of ``function`` over ``tasks``, in their order, a bounded number ahead.
+    """Apply a function to tasks and yield the results in order, computing only a bounded number in advance.
 
     Args:
-        function: picklable when ``workers`` > 1; it is sent to each process once, so it may keep things open.
-        tasks: picklable too.
-        workers: processes; 1 computes here.
-        ahead: tasks given out for each worker before the first result is taken.
+        function: must be picklable if ``workers`` > 1. Each process receives it once, so that it may keep files or
+            models open.
+        tasks: must be picklable if ``workers`` > 1.
+        workers: number of processes; 1 computes in this process.
+        ahead: tasks submitted for each worker before the first result is taken.
 
     Raises:
-        OutputError: a worker process died, as when memory ran out.
+        OutputError: a worker process died, for example because memory ran out.
     """
     if workers <= 1:
         yield from map(function, tasks)
@@ -40,30 +41,32 @@ def map_in_order(
     pool = ProcessPoolExecutor(workers, _context(function), initializer=_start, initargs=(function,))
     pending: deque[Future[Result]] = deque()
     try:
+        # Keep a bounded queue of submitted tasks, and yield the oldest result when it is full.
         for task in tasks:
             pending.append(pool.submit(_call, task))
             if len(pending) >= workers * ahead:
                 yield pending.popleft().result()
+        # Yield the remaining results.
         while pending:
             yield pending.popleft().result()
     except BrokenProcessPool as error:
-        raise OutputError("a worker process was killed, perhaps for want of memory; try fewer --workers") from error
+        raise OutputError("A worker process was killed, perhaps because memory ran out; use fewer --workers") from error
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def begin_imports(*modules: str) -> None:
-    """Have the modules that workers will need imported by another process, while this one does something else.
+    """Start the fork server and let it import the modules of the workers in the background.
 
-    Where processes do not start from such a one, nothing happens.
+    The function does nothing on platforms without a fork server.
     """
     if sys.platform != "linux":
         return
-    from multiprocessing import forkserver, resource_tracker  # not everywhere
+    from multiprocessing import forkserver, resource_tracker  # not available on every platform
 
     multiprocessing.set_forkserver_preload(list(modules))
-    resource_tracker.ensure_running()  # else it is begun below, and gives interrupts free again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # what is begun now never hears of them
+    resource_tracker.ensure_running()  # otherwise it starts below and unblocks interrupts
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the server inherits the blocked Ctrl-C
     try:
         forkserver.ensure_running()
     finally:
@@ -71,9 +74,9 @@ def begin_imports(*modules: str) -> None:
 
 
 def _context(function: Callable[[Any], Any]) -> multiprocessing.context.BaseContext:
-    """How processes start: from one that has imported what the function needs, so that they share its memory.
+    """Return a start method whose workers share the memory of imported modules.
 
-    A fork of this process, with its threads, may hang; and one of a process with Apple's libraries may crash.
+    Forking this process is avoided: its threads may make a fork hang, and Apple's libraries may make it crash.
     """
     if sys.platform != "linux":
         return multiprocessing.get_context("spawn")
@@ -84,12 +87,12 @@ def _context(function: Callable[[Any], Any]) -> multiprocessing.context.BaseCont
 def _start(function: Callable[[Any], Any]) -> None:
     global _function
     _function = function
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     threading.Thread(target=_die_with_parent, daemon=True).start()
 
 
 def _die_with_parent() -> None:
-    """A worker whose parent was killed would wait for ever, and might write where the next run writes."""
+    """End the worker when its parent is killed, before it can write where the next run writes."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait([parent.sentinel])

@@ -1,4 +1,4 @@
-"""One of several runs that share a job between them, on machines that know nothing of each other."""
+"""Shards: fixed shares of a job for independent machines that do not communicate."""
 
 import re
 import zlib
@@ -6,11 +6,11 @@ from typing import NamedTuple, Self
 
 
 class Shard(NamedTuple):
-    """Which run of how many.
+    """One of several shards of a job.
 
     Attributes:
-        number: from 1.
-        total: of all runs.
+        number: number of this shard, counted from 1.
+        total: number of all shards.
     """
 
     number: int
@@ -18,10 +18,10 @@ class Shard(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """From ``2/8``.
+        """Parse text such as ``2/8``.
 
         Raises:
-            ValueError: it is none.
+            ValueError: the text does not have the form NUMBER/COUNT with NUMBER at most COUNT.
         """
         match = re.fullmatch(r"([1-9]\d{0,5})/([1-9]\d{0,5})", text)
         if not match or int(match[1]) > int(match[2]):
@@ -29,11 +29,11 @@ class Shard(NamedTuple):
         return cls(int(match[1]), int(match[2]))
 
     def takes_name(self, name: str) -> bool:
-        """Whether a file is this run's: by its name alone, so that new files beside it change nothing."""
+        """Check whether this shard processes a file. Only the file's name decides, so that new files change nothing."""
         return zlib.crc32(name.encode(errors="surrogateescape")) % self.total == self.number - 1
 
-    def takes_part(self, number: int) -> bool:
-        """Whether a part of a store is this run's."""
+    def takes_chunk(self, number: int) -> bool:
+        """Check whether this shard processes a chunk of a store."""
         return number % self.total == self.number - 1
 
     def __str__(self) -> str:

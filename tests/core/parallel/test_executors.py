@@ -117,7 +117,7 @@ def test_a_worker_that_is_killed_ends_the_job_and_the_same_command_finishes_it(p
         time.sleep(0.01)
     os.kill(workers_of(process.pid)[0], signal.SIGKILL)
     said = process.communicate(timeout=60)[0]
-    assert "a worker process was killed, perhaps for want of memory; try fewer --workers" in said
+    assert "A worker process was killed, perhaps because memory ran out; use fewer --workers" in said
     assert process.returncode == 1
     done = manifest(out)
     assert 20 <= done < COUNT
@@ -216,7 +216,7 @@ def test_shards_run_beside_one_another_and_nothing_else_beside_them(place: Path,
 def test_a_shard_does_not_throw_away_the_parts_of_another_job(place: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.h5"
     refine(place, "in.h5", out, shard=Shard(1, 2))
-    with pytest.raises(OutputError, match="holds parts of another job; finish that first, or delete the folder"):
+    with pytest.raises(OutputError, match="holds chunks of another job; finish that job first, or delete the folder"):
         refine(place, "in.h5", out, shard=Shard(2, 2), limit=DriftLimit(1.0))
 
 

@@ -14,7 +14,7 @@ def test_every_name_is_one_shard_s(name: str, total: int) -> None:
 
 @given(part=st.integers(0, 1000), total=st.integers(1, 50))
 def test_every_part_is_one_shard_s(part: int, total: int) -> None:
-    assert sum(Shard(number, total).takes_part(part) for number in range(1, total + 1)) == 1
+    assert sum(Shard(number, total).takes_chunk(part) for number in range(1, total + 1)) == 1
 
 
 def test_shares_are_about_equal() -> None:

@@ -109,7 +109,7 @@ def test_names_that_only_look_dangerous_are_written(parts: Chunks, tmp_path: Pat
     assert files(tmp_path / "out") == sorted(names)
 
 
-@pytest.mark.parametrize(("text", "reason"), [("a\0b", "a NUL character"), ("\ud800", "no UTF-8 text")])
+@pytest.mark.parametrize(("text", "reason"), [("a\0b", "a NUL character"), ("\ud800", "not UTF-8 text")])
 def test_labels_that_no_table_can_hold_reject_their_image_only(parts: Chunks, text: str, reason: str) -> None:
     first, second = write_chunk(parts.files(0, None), [sample("a.png", note=text), sample("b.png", note="ü")])
     assert reason in first.reason
@@ -141,7 +141,7 @@ def test_a_full_disk_leaves_no_part(parts: Chunks, tmp_path: Path, monkeypatch: 
         return original(path, target)
 
     monkeypatch.setattr(Path, "replace", full)
-    with pytest.raises(OutputError, match=r"000000\.jsonl: cannot be written \(No space left on device\)"):
+    with pytest.raises(OutputError, match=r"000000\.jsonl cannot be written \(No space left on device\)"):
         write_lines(parts.lines_path(0), [Line("a.png")])
     assert files(parts.folder) == ["job.json"]
 
