@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from refiner.models.architecture import RefinerArchitecture
     from refiner.models.discriminators import PatchDiscriminator
     from refiner.models.refiner import RefinerNetwork
-    from refiner.training.loop import train
+    from refiner.training.train import train
 
 _HOMES = {
     "GazeEstimator": "gaze.prediction",
@@ -30,7 +30,7 @@ _HOMES = {
     "TrainingConfiguration": "config.training",
     "read_configuration": "config.yaml_files",
     "refine_path": "inference.refine",
-    "train": "training.loop",
+    "train": "training.train",
 }
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""What the benchmark measures: networks by every backend, whole jobs, the start of a command, and steps of training."""
+"""The workloads of the benchmark: networks in every backend, whole jobs, the start of a command, and training steps."""
 
 import itertools
 import subprocess
@@ -15,7 +15,7 @@ import torch
 from refiner.benchmark.baseline import PlainNetwork
 from refiner.benchmark.peak_memory import PeakMemory
 from refiner.config.training import TrainingConfiguration
-from refiner.core.devices import choose_precision, keep_freed_memory
+from refiner.core.devices import choose_precision
 from refiner.core.errors import DeviceError, OutputError
 from refiner.core.rng import torch_generator
 from refiner.data.convert import Conversion, convert
@@ -29,61 +29,63 @@ from refiner.inference.backends.registry import BACKENDS, open_backend
 from refiner.models.lookup import pretrained_refiners
 from refiner.models.refiner import RefinerNetwork
 from refiner.models.refiner_file import RefinerFile, load_refiner, save_refiner
-from refiner.training.methods.build import training_trial
+from refiner.training.methods.build import precision_trial
 from refiner.training.methods.simgan import SimGAN
 
 PAPER, PRETRAINED = "paper's network, ", "pretrained refiner, "
 
 NETWORKS = (PAPER, PRETRAINED)
-"""How the names of measurements begin, by network."""
+"""Prefixes of the names of measurements, one for each network."""
 
 PLAIN = f"{PAPER}plain fp32"
-"""What all ratios are to: PyTorch as it comes, which is what public implementations do."""
+"""Name of the reference measurement: the network in plain PyTorch, as public implementations run it."""
 
 TRAINING_BATCH = 64
+"""Number of images in a batch of the training steps."""
 
-Work = Mapping[str, Callable[[], int]]
-"""By name, what does a little of it and says of how many images (or steps)."""
+Workloads = Mapping[str, Callable[[], int]]
+"""Functions by name; each runs a workload once and returns the number of its images (or training steps)."""
 
 
-def own_networks() -> dict[str, RefinerFile]:
-    """The paper's network and the ready refiner, by how the names of their measurements begin."""
+def benchmark_networks() -> dict[str, RefinerFile]:
+    """Return the paper's network and the pretrained demo refiner, by the prefixes :data:`NETWORKS`."""
     return {title: _refiner(title) for title in NETWORKS}
 
 
-def network_work(
+def network_workloads(
     device: str,
     size: tuple[int, int],
     networks: Mapping[str, RefinerFile],
     plain: Callable[[tuple[int, ...], str], Callable[[], int]] = PlainNetwork,
 ) -> tuple[dict[str, Callable[[], int]], dict[str, str]]:
-    """Each network by each backend, from and to the memory of the processor, in the batches that refining takes.
+    """Return one workload for each network and backend: a batch from CPU memory to CPU memory, as in refining.
 
     Args:
         device: ``cpu`` or ``cuda``.
-        size: (height, width) of the images.
-        networks: grey, by how the names of their measurements begin.
-        plain: makes the work of :data:`PLAIN` for a shape of batches and a device.
+        size: (height, width) of the images in pixels.
+        networks: grey networks by the prefixes of the names of their measurements.
+        plain: returns the workload of :data:`PLAIN` for a batch shape and a device.
 
     Returns:
-        The work, :data:`PLAIN` first, and why a backend is absent.
+        The workloads, :data:`PLAIN` first, and reasons by backend that cannot be measured.
     """
-    keep_freed_memory()  # as refining does
     batches = {title: _batch(network, device, size) for title, network in networks.items()}
-    work: dict[str, Callable[[], int]] = {PLAIN: plain(_batch(_refiner(PAPER), device, size).shape, device)}
+    workloads: dict[str, Callable[[], int]] = {PLAIN: plain(_batch(_refiner(PAPER), device, size).shape, device)}
     absent = {}
     for name in BACKENDS:
         for title, network in networks.items():
+            # Run each backend once, so that one that fails is left out of the measurement.
             try:
                 backend = open_backend(name, network, device=device)
                 backend(batches[title])
             except DeviceError as error:
                 absent[name] = str(error)
-            except Exception as error:  # each library has its own
+            except Exception as error:  # each library raises exceptions of its own
                 absent[name] = f"it fails here ({' '.join(str(error).split())[:200]})"
             else:
-                work[title + name] = partial(_run, backend, np.concatenate([batches[title]] * backend.side_by_side))
-    return work, absent
+                images = np.concatenate([batches[title]] * backend.parallel_batches)
+                workloads[title + name] = partial(_run, backend, images)
+    return workloads, absent
 
 
 def _batch(network: RefinerFile, device: str, size: tuple[int, int]) -> Array:
@@ -100,12 +102,12 @@ def _run(compute: Callable[[Array], Array], images: Array) -> int:
 
 
 class Job(NamedTuple):
-    """A whole job.
+    """The workload of a whole job.
 
     Attributes:
-        run: does it once, and says of how many images.
-        title: of the network that it runs.
-        mib: the largest memory of each time, in MiB.
+        run: runs the job once, and returns its number of images.
+        title: prefix of the network that it runs, one of :data:`NETWORKS`.
+        mib: peak memory of each run, in MiB.
     """
 
     run: Callable[[], int]
@@ -113,12 +115,19 @@ class Job(NamedTuple):
     mib: list[float]
 
 
-def job_work(
+def job_workloads(
     folder: Path, device: str, size: tuple[int, int], images: int, backends: Mapping[str, str]
 ) -> dict[str, Job]:
-    """Whole jobs, by name: the command from its start to its end, which reads, refines, measures drift and writes.
+    """Return whole jobs by name: the command ``refiner refine`` from its start to its end, on a folder and on a store.
 
-    Each writes a place of its own: a file system takes longer to write over files, or where files were just removed.
+    Each run writes to a new place: file systems are slower when files are replaced, or were just removed.
+
+    Args:
+        folder: folder for the inputs and the results.
+        device: ``cpu`` or ``cuda``.
+        size: (height, width) of the images in pixels.
+        images: number of images of each job.
+        backends: name of the backend for each of :data:`NETWORKS`.
     """
     numbers = itertools.count()
 
@@ -126,10 +135,12 @@ def job_work(
         mib.append(run_refine(source, folder / f"{next(numbers)}{source.suffix}", *options))
         return images
 
+    # Render the inputs.
     jobs: dict[str, Job] = {}
     synthetic, store = folder / "synthetic", folder / "renders.h5"
     _render(synthetic, images, size)
     convert(synthetic, store, Conversion())
+    # Make two jobs for each network.
     for title in NETWORKS:
         refiner = folder / f"{title.split()[0]}.safetensors"
         save_refiner(refiner, _refiner(title).network(), training={})
@@ -141,31 +152,35 @@ def job_work(
 
 
 def run_refine(source: Path, out: Path, *options: str) -> float:
-    """Run ``refiner refine`` in a process of its own; gives the largest memory of it and its workers, in MiB.
+    """Run ``refiner refine`` in a process of its own.
+
+    Args:
+        source: the folder, store or image to refine.
+        out: where the refined images go.
+        options: further options of the command.
+
+    Returns:
+        Peak memory of the process and its workers together, in MiB.
 
     Raises:
-        OutputError: it failed.
+        OutputError: the command failed.
     """
     command = [sys.executable, "-m", "refiner", "--quiet", "refine", str(source), str(out), *options]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as job, PeakMemory(job.pid) as memory:
         status = job.wait()
     if status:
-        raise OutputError(f"{source}: refiner refine ended with status {status}")
+        raise OutputError(f"refiner refine failed on {source} with exit status {status}")
     return memory.mib
 
 
 def _render(folder: Path, count: int, size: tuple[int, int]) -> None:
     parameters = EyeParameters()
     records = rendered_records(parameters, count, seed=0, size=size)
-    write_folder(folder, records, count, labelled=True, report=_unheard)
+    write_folder(folder, records, count, labelled=True, report=lambda done, total: None)
 
 
-def _unheard(done: int, total: int) -> None:
-    """Preparations are not reported."""
-
-
-def start_work() -> dict[str, Callable[[], int]]:
-    """A command from a cold shell, beside what it cannot do without."""
+def startup_workloads() -> dict[str, Callable[[], int]]:
+    """Return the start of Python with PyTorch, and the command for one image, each in a new process."""
 
     def run(*arguments: str) -> int:
         subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
@@ -180,10 +195,17 @@ def start_work() -> dict[str, Callable[[], int]]:
     return {"importing torch": partial(run, "-c", "import torch"), "refining one image, from a cold shell": refine_one}
 
 
-def training_work(device: str, size: tuple[int, int]) -> dict[str, Callable[[], int]]:
-    """An update of both of the paper's networks, in fp32 and in the precision that training chooses here."""
+def training_workloads(device: str, size: tuple[int, int]) -> dict[str, Callable[[], int]]:
+    """Return training steps of SimGAN, in fp32 and in the precision that training chooses on this machine.
+
+    A step is one update of the refiner and one of the discriminator.
+
+    Args:
+        device: ``cpu`` or ``cuda``.
+        size: (height, width) of the images in pixels.
+    """
     configuration = TrainingConfiguration(size=size, batch_size=TRAINING_BATCH, history_size=10 * TRAINING_BATCH)
-    chosen = choose_precision(device, training_trial(configuration, device))
+    chosen = choose_precision(device, precision_trial(configuration, device))
     return {
         f"training step of batch {TRAINING_BATCH}, {precision}": _step(configuration, device, precision)
         for precision in dict.fromkeys(("fp32", chosen))

@@ -46,7 +46,7 @@ def command(
         return
     from refiner.core.devices import keep_freed_memory
     from refiner.runs.distributed import end_at_once, is_main_process
-    from refiner.training.loop import train
+    from refiner.training.train import train
 
     keep_freed_memory()
     with progress("training") as advance:

@@ -1,4 +1,4 @@
-"""Configurations as YAML files: reading and checking them, with errors that name the key and the nearest valid one."""
+"""Configurations in YAML files: reading, checking and writing, with errors that name the key and the nearest valid one."""
 
 import difflib
 from collections.abc import Iterator, Sequence
@@ -15,15 +15,15 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def read_configuration(path: Path | None, model: type[Model], *, overrides: Sequence[str] = ()) -> Model:
-    """Read and check a YAML file against ``model``.
+    """Read a YAML file and check it against a configuration class.
 
     Args:
-        path: the file; None starts from the defaults.
-        model: the configuration it must be.
-        overrides: ``section.key=value``, the value in YAML; later ones win.
+        path: the file; None takes the defaults.
+        model: the configuration class.
+        overrides: ``section.key=value`` texts, the value in YAML; later ones win.
 
     Raises:
-        ConfigurationError: the file is missing or no YAML, or a key or value is not what ``model`` knows.
+        ConfigurationError: the file is missing or is not YAML, or a key or value is wrong.
     """
     source = str(path) if path else "the command line"
     values: Any = {}
@@ -31,12 +31,12 @@ def read_configuration(path: Path | None, model: type[Model], *, overrides: Sequ
         try:
             values = yaml.safe_load(read_regular(path).decode()) or {}
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError(f"{path}: cannot be read ({error}); name a YAML file") from error
+            raise ConfigurationError(f"{path} cannot be read ({error}); name a YAML file") from error
         except (yaml.YAMLError, ValueError, RecursionError) as error:
-            raise ConfigurationError(f"{path}: is not valid YAML ({' '.join(str(error).split())})") from error
+            raise ConfigurationError(f"{path} is not valid YAML ({' '.join(str(error).split())})") from error
         if not isinstance(values, dict):
-            raise ConfigurationError(f"{path}: holds a {type(values).__name__}, expected keys and values")
-    values = {key: value for key, value in values.items() if value is not None}  # a section of comments alone
+            raise ConfigurationError(f"{path} holds a {type(values).__name__}, expected keys and values")
+    values = {key: value for key, value in values.items() if value is not None}  # sections with nothing but comments
     for override in overrides:
         _override(values, override, model)
     try:
@@ -46,12 +46,12 @@ def read_configuration(path: Path | None, model: type[Model], *, overrides: Sequ
 
 
 def write_configuration(configuration: BaseModel) -> str:
-    """The whole configuration as YAML, defaults included."""
+    """Return the whole configuration as YAML, with defaults."""
     return yaml.safe_dump(configuration.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
 def changed_keys(old: BaseModel, new: BaseModel) -> list[str]:
-    """``section.key: old -> new`` for each value in which two configurations differ."""
+    """Return ``section.key: old -> new`` for each value in which two configurations differ."""
     before, after = dict(_leaves(old.model_dump(mode="json"))), dict(_leaves(new.model_dump(mode="json")))
     keys = [*before, *(key for key in after if key not in before)]
     return [f"{key}: {before.get(key)} -> {after.get(key)}" for key in keys if before.get(key) != after.get(key)]
@@ -68,23 +68,23 @@ def _leaves(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 def _override(values: dict[str, Any], override: str, model: type[BaseModel]) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key.strip("."):
-        raise ConfigurationError(f"--set {override}: expected section.key=value")
+        raise ConfigurationError(f"--set {override} is not of the form section.key=value")
     try:
         value = text if _takes_path(model, key) else yaml.safe_load(text)
     except (yaml.YAMLError, ValueError) as error:
-        raise ConfigurationError(f"--set {override}: the value is not valid YAML") from error
+        raise ConfigurationError(f"the value of --set {override} is not valid YAML") from error
     *sections, name = key.split(".")
     for section in sections:
         if values.get(section) is None:
             values[section] = {}
         values = values[section]
         if not isinstance(values, dict):
-            raise ConfigurationError(f"--set {override}: {section} is a value, not a section")
+            raise ConfigurationError(f"--set {override} is wrong: {section} is a value, not a section")
     values[name] = value
 
 
 def _takes_path(model: type[BaseModel], key: str) -> bool:
-    """Whether a key holds a path, whose text is taken as it is: YAML would cut ``a #2`` and make 123 a number."""
+    """Return whether a key holds a path. Its text is not parsed: YAML would cut ``a #2`` and make 123 a number."""
     section, _, rest = key.partition(".")
     field = model.model_fields.get(section)
     if field is None:
@@ -95,7 +95,7 @@ def _takes_path(model: type[BaseModel], key: str) -> bool:
 
 
 def _sentence(error: ValidationError, model: type[BaseModel]) -> str:
-    """The first problem that pydantic found, in one sentence with the key, what was found and what to do."""
+    """Describe the first problem that pydantic found, in one sentence with the key, the value and the remedy."""
     problem = error.errors()[0]
     key = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
@@ -103,7 +103,7 @@ def _sentence(error: ValidationError, model: type[BaseModel]) -> str:
         near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
         last = [name for name in known if name.rpartition(".")[2] == key.rpartition(".")[2]]
         hint = (
-            f"did you mean {(near or last)[0]}?" if near or last else f"known here: {', '.join(_siblings(key, known))}"
+            f"did you mean {(near or last)[0]}?" if near or last else f"known keys: {', '.join(_siblings(key, known))}"
         )
         return f"unknown key {key}; {hint}"
     if not key or problem["type"] == "value_error":

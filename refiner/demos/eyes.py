@@ -32,7 +32,7 @@ from refiner.images.io import Image, write_image
 from refiner.images.registration import measure_drift
 from refiner.inference.refine import refine_path
 from refiner.metrics.intervals import Interval, seed_interval
-from refiner.training.loop import train
+from refiner.training.train import train
 
 Report = Callable[[str, int, int], None]
 """Told the stage, and how many of how many are done."""

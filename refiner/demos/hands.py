@@ -24,7 +24,7 @@ from refiner.hands.target_sensor import TargetSensor
 from refiner.images.registration import score_drift
 from refiner.inference.refine import refine_path
 from refiner.metrics.intervals import Interval, seed_interval
-from refiner.training.loop import train
+from refiner.training.train import train
 
 SIZE = (64, 64)
 """Height and width of the images."""

@@ -1,4 +1,4 @@
-"""A gaze network that learns: its weights, their running mean and its optimizer, and what one update does."""
+"""A gaze network in training: weights, their moving average, optimizer, losses, and one update."""
 
 import copy
 import math
@@ -16,45 +16,46 @@ from refiner.gaze.config import GazeConfiguration
 from refiner.gaze.networks.estimators import GazeNetwork
 
 _ROUNDING = 0.01
-"""Radians within which the angular loss is round rather than a cone (0.6 degrees)."""
+"""Angle in radians (0.6 degrees) below which the angular loss is smooth instead of a cone."""
 
 
 def to_unit_vectors(angles: Tensor) -> Tensor:
-    """Unit gaze vectors (N, 3) of (pitch, yaw) in radians (N, 2); see :mod:`refiner.data.labels.angles`."""
+    """Convert (pitch, yaw) in radians, (N, 2), to unit gaze vectors (N, 3); see :mod:`refiner.data.labels.angles`."""
     pitch, yaw = angles[:, 0], angles[:, 1]
     return torch.stack([-pitch.cos() * yaw.sin(), -pitch.sin(), -pitch.cos() * yaw.cos()], dim=1)
 
 
 def angular_loss(predicted: Tensor, true: Tensor) -> Tensor:
-    """Angle between two gazes as the chord between their unit vectors, rounded off at zero.
+    """Angle between two gaze directions, as the chord between their unit vectors, smooth at zero.
 
-    sqrt(chord^2 + r^2) - r with r = 0.01: an arc cosine has no finite slope at zero. The chord 2 sin(angle / 2) is
-    within 1 % of the angle up to 28 degrees.
+    The loss is sqrt(chord^2 + r^2) - r with r = 0.01, because an arc cosine has no finite slope at zero. The chord
+    2 sin(angle / 2) is within 1 % of the angle up to 28 degrees.
 
     Args:
-        predicted, true: (N, 2), pitch and yaw in radians; gradients flow through the first.
+        predicted: (N, 2), pitch and yaw in radians; gradients flow through it.
+        true: (N, 2), pitch and yaw in radians.
 
     Returns:
-        Scalar, at least 0.
+        Scalar tensor, at least 0.
     """
     squared = (to_unit_vectors(predicted) - to_unit_vectors(true)).square().sum(dim=1)
     return ((squared + _ROUNDING**2).sqrt() - _ROUNDING).mean()
 
 
 def smooth_l1_loss(predicted: Tensor, true: Tensor) -> Tensor:
-    """Absolute difference of pitch and of yaw, square below 0.05 radians (2.9 degrees)."""
+    """Absolute difference of pitch and of yaw, quadratic below 0.05 radians (2.9 degrees)."""
     return functional.smooth_l1_loss(predicted, true, beta=0.05)
 
 
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"angular": angular_loss, "smooth_l1": smooth_l1_loss}
-"""Losses by name."""
+"""Losses by the names that a configuration gives them."""
 
 
 class Learner:
-    """A network and its optimizer.
+    """A gaze network and its optimizer.
 
     Args:
-        configuration: what to do; not of the network ``knn``.
+        configuration: of the run, with any network but ``knn``.
         device: ``cpu`` or ``cuda``.
         precision: ``fp32`` or ``bf16``.
     """
@@ -71,7 +72,7 @@ class Learner:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that a resumed run needs."""
+        """Return everything that a resumed run needs."""
         return {
             "network": self.network.state_dict(),
             "average": {} if self.average is None else self.average.state_dict(),
@@ -79,25 +80,25 @@ class Learner:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from :meth:`state_dict`."""
+        """Restore :meth:`state_dict`."""
         self.network.load_state_dict(state["network"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
 
     @property
-    def judged(self) -> GazeNetwork:
-        """The network that is judged and saved: the running mean of the weights where there is one."""
+    def saved_network(self) -> GazeNetwork:
+        """The network that is evaluated and saved: the average of the weights if there is one."""
         return self.network if self.average is None else self.average
 
     def update(self, images: Tensor, gaze: Tensor, head_pose: Tensor | None, *, step: int) -> dict[str, Tensor]:
-        """One update.
+        """Update the network once.
 
         Args:
             images: (N, 1, H, W), in [-1, 1].
             gaze: (N, 2), pitch and yaw in radians.
-            head_pose: the same, or None.
-            step: updates so far.
+            head_pose: (N, 2), pitch and yaw in radians, or None.
+            step: number of updates so far.
 
         Returns:
             ``loss`` and ``error_degrees``, on the CPU.
@@ -106,17 +107,21 @@ class Learner:
             TrainingError: the loss is not finite.
         """
         configuration, section = self.configuration, self.configuration.optimizer
+        # Set the learning rate.
         for group in self.optimizer.param_groups:
             share = (1 + math.cos(math.pi * step / configuration.steps)) / 2
             group["lr"] = section.learning_rate * (share if section.schedule == "cosine" else 1.0)
+
+        # Predict gaze, and compare it with the labels in fp32.
         with torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bf16"):
             predicted = self.network(images, head_pose)
         loss = LOSSES[configuration.loss](predicted.float(), gaze)
         if not torch.isfinite(loss):
             raise TrainingError(
-                f"step {step + 1}: the loss is not finite ({loss.item():.4g}); lower optimizer.learning_rate, or "
-                "set precision: fp32"
+                f"the loss is not finite ({loss.item():.4g}); lower optimizer.learning_rate, or set precision: fp32"
             )
+
+        # Update the weights and their average.
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
@@ -129,8 +134,8 @@ class Learner:
         return {"loss": loss.detach().double().cpu(), "error_degrees": torch.tensor(error)}
 
 
-def architecture(configuration: GazeConfiguration) -> dict[str, Any]:
-    """The arguments of :class:`GazeNetwork` that a configuration asks for."""
+def network_arguments(configuration: GazeConfiguration) -> dict[str, Any]:
+    """Return the arguments of :class:`GazeNetwork` for a configuration."""
     return {
         "network": configuration.network,
         "size": list(configuration.size),
@@ -140,15 +145,15 @@ def architecture(configuration: GazeConfiguration) -> dict[str, Any]:
 
 
 def build_network(configuration: GazeConfiguration) -> GazeNetwork:
-    """The network on the CPU, with initial weights that follow from the seed alone."""
+    """Build the network on the CPU; its initial weights follow from the seed alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(configuration.seed, "estimator"))
-        network = GazeNetwork(**{**architecture(configuration), "size": configuration.size})
+        network = GazeNetwork(**{**network_arguments(configuration), "size": configuration.size})
     return network.to(memory_format=torch.channels_last)
 
 
-def trial_of(configuration: GazeConfiguration, device: str) -> Callable[[str], None]:
-    """A little of the real work, forwards and backwards, for :func:`refiner.core.devices.choose_precision`."""
+def precision_trial(configuration: GazeConfiguration, device: str) -> Callable[[str], None]:
+    """Return a trial for ``choose_precision``: a forward and a backward pass of the network."""
     network = build_network(configuration).to(device)
     images = torch.zeros(min(configuration.batch_size, 64), 1, *configuration.size, device=device)
     pose = torch.zeros(len(images), 2, device=device) if configuration.head_pose else None

@@ -1,20 +1,18 @@
-"""Training a gaze estimator in a run folder: killed anywhere, the same command goes on to the same bits.
+"""Training of a gaze estimator, by the same loop as that of a refiner.
 
-Every random choice follows from (seed, purpose, step); what cannot be recomputed is in the checkpoint.
+Every random choice follows from (seed, purpose, step), and all other state is in the checkpoint. So a run that is
+killed anywhere and started again by the same command ends with the same bits.
 """
 
 import logging
 import math
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.tracking import TensorBoardTracker
 from torch import Tensor
 
-from refiner.core.devices import choose_precision, keep_freed_memory
+from refiner.core.devices import choose_precision
 from refiner.core.errors import RunError
 from refiner.core.rng import capture_globals, restore_globals, seed_globals
 from refiner.core.sampler import Sampler
@@ -22,17 +20,17 @@ from refiner.core.signals import Interruption
 from refiner.data.augmentation import Augmentation
 from refiner.gaze.augmentation import strong_augmentation
 from refiner.gaze.config import GazeConfiguration
-from refiner.gaze.data import LabelledPatches, load_patches, split_held_out, to_float
-from refiner.gaze.learner import Learner, architecture, trial_of
+from refiner.gaze.data import LabelledPatches, load_patches, split_held_out
+from refiner.gaze.learner import Learner, network_arguments, precision_trial
 from refiner.gaze.saving import fit_neighbours, held_out_error, save_trained
+from refiner.images.arrays import to_float
 from refiner.runs.checkpoints import load_checkpoint, save_checkpoint
-from refiner.runs.distributed import process_count
+from refiner.runs.distributed import num_processes
 from refiner.runs.folder import RunFolder, open_run
+from refiner.runs.metrics_log import MetricsLog
+from refiner.training.loop import Report, TrainingJob, run_training
 
 log = logging.getLogger(__name__)
-
-Report = Callable[[int, int, dict[str, float]], None]
-"""Called after each step with the step, the number of steps and the latest means."""
 
 
 def train_estimator(
@@ -43,14 +41,14 @@ def train_estimator(
     new: bool = False,
     report: Report = lambda step, steps, means: None,
 ) -> Path:
-    """Train a gaze estimator, or go on where the run was stopped.
+    """Train a gaze estimator, or resume a run.
 
     Args:
-        configuration: what to do; on a run that exists it must be the one the run was started with.
+        configuration: all settings. An existing run must have been started with the same, except for fewer ``steps``.
         run: the run folder.
         device: ``auto``, ``cpu`` or ``cuda``.
-        new: throw the run away that is there.
-        report: told about each step.
+        new: delete an existing run first.
+        report: called after each step.
 
     Returns:
         The estimator file.
@@ -58,9 +56,9 @@ def train_estimator(
     Raises:
         RefinerError: the data, the configuration or the run folder cannot be used, or a loss is not finite.
     """
-    if process_count() > 1:
-        raise RunError("gaze train is the work of one process; start it without accelerate launch")
-    keep_freed_memory()
+    if num_processes() > 1:
+        raise RunError("gaze train runs in one process; start it without accelerate launch")
+    # Check the inputs before the run folder is touched: a typo must cost nothing.
     patches = load_patches(
         configuration.data.train,
         size=configuration.size,
@@ -71,6 +69,7 @@ def train_estimator(
     training, held_out = split_held_out(patches, configuration.data.held_out, "data.held_out")
     log.info("%d training images, %d held out", len(training), len(held_out) if held_out else 0)
     augmentation = _build_augmentation(configuration)
+
     with open_run(run, configuration, new=new) as folder, Interruption() as interruption:
         folder.write_rejected(patches.rejected)
         inputs = {"data.train": patches.digest()}
@@ -78,12 +77,17 @@ def train_estimator(
             folder.settle_environment("cpu", inputs, lambda _: "fp32")
             report(1, 1, fit_neighbours(configuration, folder, training, held_out))
             return folder.estimator
+
+        # Resume from the newest checkpoint.
         state = load_checkpoint(folder.checkpoints)
         job = GazeTraining(configuration, folder, training, held_out, augmentation, device=device, inputs=inputs)
         if state is not None:
             job.load_state_dict(state)
-            log.info("going on from step %d of %d", job.step, configuration.steps)
-        job.run(report, interruption)
+            log.info("resuming at step %d of %d", job.step, configuration.steps)
+
+        # Train.
+        run_training(job, report, lambda: interruption.requested)
+        job.save_estimator()
     return folder.estimator
 
 
@@ -100,20 +104,20 @@ def _build_augmentation(configuration: GazeConfiguration) -> Augmentation | None
     )
 
 
-class GazeTraining:
-    """A network, its optimizer, the best weights so far, and what is written on the way.
+class GazeTraining(TrainingJob):
+    """Training of a gaze network: its data, and the weights with the lowest held-out error.
 
     Args:
-        configuration: what to do; not of the network ``knn``.
-        folder: where it is written.
+        configuration: of the run, with any network but ``knn``.
+        folder: the run folder.
         training: patches to learn from.
-        held_out: patches to choose the best weights by; None takes the last.
-        augmentation: albumentations transforms, where there are any.
+        held_out: patches that choose the best weights; None takes the last weights.
+        augmentation: albumentations transforms, if there are any.
         device: ``auto``, ``cpu`` or ``cuda``.
         inputs: digests of the data by name.
 
     Raises:
-        RunError: the run was started on other data.
+        RunError: the run was started with other data.
     """
 
     def __init__(
@@ -134,126 +138,97 @@ class GazeTraining:
         seed_globals(configuration.seed)
         device, precision = folder.settle_environment(device, inputs, self._choose_precision)
         self.learner = Learner(configuration, device=device, precision=precision)
-        self.step = 0
+        self.metrics = MetricsLog(folder, batch_size=configuration.batch_size)
         self.best: dict[str, Any] = {"step": 0, "error": math.inf, "weights": {}}
-        self.waited = 0  # looks at the held-out images since the best
-        self.sums: dict[str, Tensor] = {}
-        self.count = 0
+        self.waited = 0  # evaluations since the best
+        self.step, self.total_steps = 0, configuration.steps
+        self.log_every, self.checkpoint_every = configuration.log_every, configuration.checkpoint_every
 
     def _choose_precision(self, device: str) -> str:
-        precision: str = self.configuration.precision
-        if precision == "auto":
-            return choose_precision(device, trial_of(self.configuration, device))
-        return precision
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything that a resumed run needs."""
-        return {
-            "step": self.step,
-            **self.learner.state_dict(),
-            "best": self.best,
-            "waited": self.waited,
-            "sums": self.sums,
-            "count": self.count,
-            "randomness": capture_globals(),
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from :meth:`state_dict`."""
-        self.step, self.best, self.waited = state["step"], state["best"], state["waited"]
-        self.sums, self.count = dict(state["sums"]), state["count"]
-        self.learner.load_state_dict(state)
-        restore_globals(state["randomness"])
+        chosen: str = self.configuration.precision
+        return choose_precision(device, precision_trial(self.configuration, device)) if chosen == "auto" else chosen
 
     @property
     def is_finished(self) -> bool:
-        """Whether all steps are done, or the held-out error has long stopped falling."""
+        """Whether all steps are done, or the held-out error has stopped falling for ``patience`` evaluations."""
         patience = self.configuration.patience
-        return self.step >= self.configuration.steps or bool(patience and self.waited >= patience)
+        return self.step >= self.total_steps or bool(patience and self.waited >= patience)
 
-    def run(self, report: Report, interruption: Interruption) -> None:
-        """All steps that are left, with logs and checkpoints on the way."""
-        configuration, total = self.configuration, self.configuration.steps
-        self.folder.cut_metrics(self.step)
-        tracker = TensorBoardTracker("", str(self.folder.path), purge_step=self.step + 1)
-        tracker.start()
-        means, start, first = dict[str, float](), time.perf_counter(), self.step
-        while not self.is_finished:
-            self.take_step()
-            self.step += 1
-            stopping, metrics = interruption.requested, dict[str, float]()
-            if self.held_out and (self.step == total or self.step % configuration.evaluate_every == 0):
-                metrics["held_out_degrees"] = self.look()
-            if self.is_finished or self.step % configuration.log_every == 0 or metrics:
-                rate = (self.step - first) * configuration.batch_size / (time.perf_counter() - start)
-                clock = {"seconds": time.perf_counter() - start, "images_per_second": rate}
-                means = {**means, **self._log(tracker, metrics, clock)}
-            if self.is_finished or self.step % configuration.checkpoint_every == 0 or stopping:
-                save_checkpoint(self.folder.checkpoints, self.step, self.state_dict())
-            report(self.step, total, means)
-            if stopping and not self.is_finished:
-                raise RunError(f"stopped at step {self.step} of {total}; the same command goes on from there")
-        if self.step < total:
-            log.info("stopped early: the best held-out error, %.2f degrees, came at step %d", *self._best())
-        self.save()
-        tracker.finish()
+    # --- one step ----------------------------------------------------------------------------------------------
 
     def take_step(self) -> None:
-        """One update.
-
-        Raises:
-            TrainingError: the loss is not finite.
-        """
-        metrics = self.learner.update(*self.batch(self.step), step=self.step)
-        for name, value in metrics.items():
-            self.sums[name] = self.sums[name] + value if name in self.sums else value
-        self.count += 1
+        """Update the network once."""
+        self.metrics.add(self.learner.update(*self.batch(self.step), step=self.step))
 
     def batch(self, step: int) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Images (N, 1, H, W) in [-1, 1], gaze (N, 2) and head pose of one update, changed where that is asked for."""
+        """Return the augmented images (N, 1, H, W) in [-1, 1], gaze (N, 2) and head pose (N, 2) of one update."""
+        # Draw images and labels.
         chosen = torch.from_numpy(self.sampler.batch(step))
         pixels, gaze = self.images[chosen], self.gaze[chosen]
         head_pose = None if self.head_pose is None else self.head_pose[chosen]
+
+        # Apply the transforms of the configuration, which may change the labels.
         if self.augmentation is not None:
             labels = {"gaze": gaze.numpy()} | ({} if head_pose is None else {"head_pose": head_pose.numpy()})
             positions = [(step, place) for place in range(len(pixels))]
             changed, labels = self.augmentation.batch(pixels[:, 0].numpy(), labels, positions=positions)
             pixels, gaze = torch.from_numpy(changed)[:, None], torch.from_numpy(labels["gaze"])
             head_pose = None if head_pose is None else torch.from_numpy(labels["head_pose"])
+
+        # Apply strong augmentation, which keeps the labels.
         strength, seed = self.configuration.augmentation.strong, self.configuration.seed
         images = strong_augmentation(to_float(pixels), strength=strength, seed=seed, step=step)
         device = self.learner.device
         images = images.to(device, memory_format=torch.channels_last)
         return images, gaze.to(device), None if head_pose is None else head_pose.to(device)
 
-    def look(self) -> float:
-        """Mean error on the held-out images in degrees; the weights are kept when it is the best so far."""
-        assert self.held_out is not None
-        error = held_out_error(self.learner.judged, self.held_out, self.learner.device)
+    # --- on the way --------------------------------------------------------------------------------------------
+
+    def evaluate(self) -> dict[str, float]:
+        """Measure the mean error on the held-out images in degrees, and keep the weights if it is the lowest so far."""
+        is_due = self.step == self.total_steps or self.step % self.configuration.evaluate_every == 0
+        if not self.held_out or not is_due:
+            return {}
+        network = self.learner.saved_network
+        error = held_out_error(network, self.held_out, self.learner.device)
         if error < self.best["error"]:
-            weights = {name: tensor.cpu().clone() for name, tensor in self.learner.judged.state_dict().items()}
+            weights = {name: tensor.cpu().clone() for name, tensor in network.state_dict().items()}
             self.best, self.waited = {"step": self.step, "error": error, "weights": weights}, 0
         else:
             self.waited += 1
-        return error
+        return {"held_out_degrees": error}
 
-    def _best(self) -> tuple[float, int]:
-        return self.best["error"], self.best["step"]
+    # --- state -------------------------------------------------------------------------------------------------
 
-    def _log(self, tracker: TensorBoardTracker, metrics: dict[str, float], clock: dict[str, float]) -> dict[str, float]:
-        """Write the means since the last log line."""
-        means = {name: float(total) / self.count for name, total in self.sums.items()} | metrics
-        self.sums, self.count = {}, 0
-        rounded = {name: float(f"{value:.6g}") for name, value in {**means, **clock}.items()}
-        self.folder.log_metrics({"step": self.step, **rounded})
-        tracker.log(means, step=self.step)
-        return means
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that a resumed run needs."""
+        return {
+            "step": self.step,
+            **self.learner.state_dict(),
+            "best": self.best,
+            "waited": self.waited,
+            "metrics": self.metrics.state_dict(),
+            "randomness": capture_globals(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore :meth:`state_dict`."""
+        self.step, self.best, self.waited = state["step"], state["best"], state["waited"]
+        self.metrics.load_state_dict(state["metrics"])
+        self.learner.load_state_dict(state)
+        restore_globals(state["randomness"])
 
     def save(self) -> None:
-        """Write the estimator file: the best weights, or the last where nothing was held out."""
-        weights = self.best["weights"] or self.learner.judged.state_dict()
+        """Write a checkpoint; the estimator file is written when the run is finished."""
+        save_checkpoint(self.folder.checkpoints, self.step, self.state_dict())
+
+    def save_estimator(self) -> None:
+        """Write the estimator file: the best weights, or the last if nothing was held out."""
+        if self.step < self.total_steps:
+            best = self.best["error"], self.best["step"]
+            log.info("stopped early: the best held-out error, %.2f degrees, was reached at step %d", *best)
+        weights = self.best["weights"] or self.learner.saved_network.state_dict()
         chosen = {"steps": self.step, "step": self.best["step"] or self.step, "precision": self.learner.precision}
         error = self.best["error"] if self.held_out else None
-        save_trained(
-            self.configuration, self.folder, weights, architecture(self.configuration), self.training, error, chosen
-        )
+        arguments = network_arguments(self.configuration)
+        save_trained(self.configuration, self.folder, weights, arguments, self.training, error, chosen)

@@ -1,7 +1,4 @@
-"""Checkpoints of a run: the complete state, written atomically, the newest two kept; loading never unpickles.
-
-Source of the habit: what has state is listed once, by name (see ``Game.state_dict``).
-"""
+"""Checkpoints of a run: the complete state, written atomically. The newest two are kept. Loading never unpickles."""
 
 import io
 import logging
@@ -17,16 +14,16 @@ from refiner.core.files import TEMPORARY_PREFIX, write_bytes
 log = logging.getLogger(__name__)
 
 KEPT = 2
-"""Checkpoints that stay: the newest, and the one before it should the newest be damaged."""
+"""Number of checkpoints that are kept: the newest, and the one before it in case the newest is damaged."""
 
 _NAME = re.compile(r"step-(\d{8})\.pt")
 
 
 def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
-    """Write the state after ``step`` steps, then delete all but the newest two.
+    """Write the state after ``step`` steps, then delete all checkpoints but the newest two.
 
     Raises:
-        OutputError: it cannot be written; the older checkpoints are untouched.
+        OutputError: the file cannot be written; the older checkpoints are unchanged.
     """
     path = folder / f"step-{step:08d}.pt"
     whole = io.BytesIO()  # torch.save reports a full disk as an error of its own making
@@ -38,15 +35,15 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
-    """Checkpoints of a run, oldest first; what a kill left half-written is not among them."""
+    """List the checkpoints of a run, oldest first, without half-written files."""
     return sorted(path for path in folder.glob("step-*.pt") if _NAME.fullmatch(path.name))
 
 
 def load_checkpoint(folder: Path) -> dict[str, Any] | None:
-    """The newest state that can be read, on the CPU, or None when there is no checkpoint.
+    """Load the newest readable state on the CPU, or return None if there is no checkpoint.
 
-    A damaged newest checkpoint is announced and the one before it is taken: replaying the steps between gives
-    the same bits.
+    If the newest checkpoint is damaged, a warning says so and the one before it is loaded. Repeating the steps between
+    them gives the same bits.
 
     Raises:
         RunError: there are checkpoints, but none can be read.
@@ -58,9 +55,9 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
         try:
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises many types for damaged files
-            log.warning("%s: cannot be read (%s); going back to the checkpoint before it", path, type(error).__name__)
+            log.warning("%s cannot be read (%s); resuming from the checkpoint before it", path, type(error).__name__)
             continue
         return state
     if paths:
-        raise RunError(f"{folder}: none of {len(paths)} checkpoints can be read; start over with --new")
+        raise RunError(f"none of the {len(paths)} checkpoints in {folder} can be read; start again with --new")
     return None

@@ -1,9 +1,10 @@
 """Several processes that train one refiner together, as ``accelerate launch`` starts them.
 
-Each computes the networks on its share of every batch. What is drawn at random and the history buffer are those of the
-whole batch, alike in every process, so that N processes do what one would do, but for the order of additions. Gradients
-are averaged after each backward pass, without a wrapper around the networks: they are small, and a wrapper would wait
-for the gradients of the player that is frozen. One process alone does nothing of this.
+Each process computes the networks on its slice of every batch. Random choices and the history buffer are those of the
+whole batch, equal in every process. So N processes do what one process does, except for the order of additions.
+
+Gradients are averaged after each backward pass, without a wrapper around the networks. The networks are small, and a
+wrapper would wait for gradients of the network that is frozen. With a single process, nothing here communicates.
 """
 
 import contextlib
@@ -22,69 +23,77 @@ Result = TypeVar("Result")
 
 
 def is_main_process() -> bool:
-    """Whether this is the process that speaks and writes for all."""
+    """Return whether this process writes files and messages for all."""
     return os.environ.get("RANK", "0") == "0"
 
 
-def process_count() -> int:
-    """How many were started together."""
+def num_processes() -> int:
+    """Return the number of processes that were started together."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def end_at_once(status: int) -> None:
-    """End this process, where it is one of several, without tearing down the threads of the collectives.
+    """End this process without tearing down the threads of the collectives, if it is one of several.
 
-    That aborts now and then, and the launcher would take a job that is done for one that failed.
+    The teardown aborts now and then, and the launcher would report a finished job as failed.
     """
-    if process_count() > 1:
+    if num_processes() > 1:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
 
 
 class Processes:
-    """One of the processes that train together.
+    """The group of processes that train together, as one of them sees it.
 
     Args:
         device: ``cpu`` or ``cuda``.
 
     Attributes:
-        count: of processes.
-        rank: of this one, from 0.
-        device: where this one computes.
+        num_processes: number of processes.
+        process_index: index of this process, from 0.
+        device: device of this process.
     """
 
     def __init__(self, device: str) -> None:
-        self.count, self.rank, self.device = process_count(), int(os.environ.get("RANK", "0")), torch.device(device)
-        if self.count > 1:
+        self.num_processes, self.process_index = num_processes(), int(os.environ.get("RANK", "0"))
+        self.device = torch.device(device)
+        if self.num_processes > 1:
             from accelerate import PartialState
 
             self.device = PartialState(cpu=device == "cpu").device
 
-    def wait(self) -> None:
-        """Until every process has come as far as this."""
+    def wait_for_everyone(self) -> None:
+        """Block until every process has reached this call."""
         self.any(False)
 
     def end_training(self) -> None:
-        """Part from the others; without it a process that ends first makes the others crash."""
-        if self.count > 1 and torch.distributed.is_initialized():
+        """Leave the group; without this call, a process that ends first makes the others crash."""
+        if self.num_processes > 1 and torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
 
     @property
     def is_main_process(self) -> bool:
-        """Whether this one writes."""
-        return self.rank == 0
+        """Whether this process writes files and messages for all."""
+        return self.process_index == 0
 
-    def rows(self, batch: int) -> BatchSlice:
-        """The share that this one has of a batch, which the number of processes divides."""
-        share = batch // self.count
-        return BatchSlice(self.rank * share, share, batch)
+    def batch_slice(self, batch: int) -> BatchSlice:
+        """Return this process's slice of a batch; the number of processes must divide the batch."""
+        share = batch // self.num_processes
+        return BatchSlice(self.process_index * share, share, batch)
 
-    # --- figures and gradients -------------------------------------------------------------------------------------
+    # --- metrics and gradients -------------------------------------------------------------------------------------
 
     def gather(self, tensor: Tensor) -> Tensor:
-        """The rows of all processes, (N, ...) to (count * N, ...), in the order of the batch; without gradients."""
-        if self.count == 1:
+        """Concatenate the rows of all processes in the order of the batch, without gradients.
+
+        Args:
+            tensor: (N, ...) of this process.
+
+        Returns:
+            (num_processes * N, ...).
+        """
+        if self.num_processes == 1:
             return tensor.detach()
         from accelerate.utils import gather
 
@@ -92,8 +101,8 @@ class Processes:
         return gathered
 
     def mean(self, values: Tensor) -> Tensor:
-        """The mean over processes, without gradients."""
-        if self.count == 1:
+        """Return the mean over processes, without gradients."""
+        if self.num_processes == 1:
             return values.detach()
         from accelerate.utils import reduce
 
@@ -101,30 +110,33 @@ class Processes:
         return mean
 
     def average_gradients(self, network: nn.Module) -> None:
-        """Give every process the gradients of the whole batch."""
-        if self.count == 1:
+        """Give the network of every process the gradients of the whole batch."""
+        if self.num_processes == 1:
             return
         gradients = [weight.grad for weight in network.parameters() if weight.grad is not None]
+        # One message for all weights: a message for each would cost more than the bytes.
         means = self.mean(torch.cat([gradient.flatten() for gradient in gradients]))
         for gradient, mean in zip(gradients, means.split([g.numel() for g in gradients]), strict=True):
             gradient.copy_(mean.view_as(gradient))
 
     def any(self, flag: bool) -> bool:
-        """Whether it is so in any process."""
-        return flag if self.count == 1 else bool(self.mean(torch.tensor(float(flag), device=self.device)) > 0)
+        """Return whether the flag is set in any process."""
+        if self.num_processes == 1:
+            return flag
+        return bool(self.mean(torch.tensor(float(flag), device=self.device)) > 0)
 
     # --- errors ----------------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def errors_of_any_process(self) -> Iterator[None]:
-        """A block that every process gets through, or none.
+    def raise_together(self) -> Iterator[None]:
+        """Run a block that either all processes complete or none.
+
+        The other processes end without a message.
 
         Raises:
-            RefinerError: in the first process, that of any.
-
-        The others end without a word.
+            RefinerError: in the main process, if any process raised it.
         """
-        if self.count == 1:
+        if self.num_processes == 1:
             yield
             return
         error: RefinerError | None = None
@@ -134,16 +146,17 @@ class Processes:
             error = raised
         from accelerate.utils import gather_object
 
-        told: list[str | None] = gather_object([None if error is None else str(error)])
-        for rank, message in enumerate(told):
+        messages: list[str | None] = gather_object([None if error is None else str(error)])
+        for index, message in enumerate(messages):
             if message is not None:
-                self._end(error if rank == self.rank and error else RunError(f"process {rank}: {message}"))
+                own = error if index == self.process_index else None
+                self._end(own or RunError(f"process {index}: {message}"))
 
     def main_process_first(self, work: Callable[[], Result]) -> Result:
-        """What ``work`` gives: the first process does it, then the others.
+        """Call ``work`` in the main process, then in the others, and return its result.
 
         Raises:
-            RefinerError: of the first.
+            RefinerError: the main process raised it.
         """
         result: list[Result] = []
         error: RefinerError | None = None
@@ -153,12 +166,12 @@ class Processes:
             except RefinerError as raised:
                 error = raised
         if self.any(error is not None):
-            raise error or RunError("the first process has failed")
+            raise error or RunError("the main process has failed")
         return result[0] if result else work()
 
     @contextlib.contextmanager
-    def errors_of_main_process(self, shared: Iterable[type[RefinerError]]) -> Iterator[None]:
-        """A block whose errors of these types meet every process, and are told by the first."""
+    def report_once(self, shared: Iterable[type[RefinerError]]) -> Iterator[None]:
+        """Run a block whose errors of these types occur in every process; only the main process reports them."""
         try:
             yield
         except tuple(shared) as error:

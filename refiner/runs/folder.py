@@ -1,4 +1,4 @@
-"""A run folder: everything one training run has written, and the rules for going on with it.
+"""The run folder: all files of one training run, and the rules for resuming it.
 
 ``config.yaml``, ``environment.json``, ``metrics.jsonl``, TensorBoard events, ``samples/``, ``checkpoints/``,
 ``rejected.csv``, and the result: ``refiner.safetensors``, or ``estimator.safetensors`` of a gaze estimator.
@@ -25,17 +25,22 @@ from refiner.models.lookup import REFINER_FILE
 log = logging.getLogger(__name__)
 
 CLOCK_COLUMNS = ("seconds", "images_per_second")
-"""Columns of ``metrics.jsonl`` that differ between equal runs."""
+"""Columns of ``metrics.jsonl`` that differ between equal runs: clock times."""
 
 ESTIMATOR_FILE = "estimator.safetensors"
-"""Name of the file of a gaze estimator in a run folder."""
+"""Name of the estimator file in the run folder of a gaze estimator."""
 
 _RESULTS = (REFINER_FILE, ESTIMATOR_FILE)
 
 CONFIG_FILE = "config.yaml"
 
+FORMAT_VERSION = 2
+"""Version of a run folder, recorded in ``environment.json``."""
+
+_INPUTS = {"synthetic": "synthetic images", "real": "real images", "estimator": "weights of data.estimator"}
+
 _OWN = ("environment.json", "metrics.jsonl", "samples", "checkpoints", REJECTED_FILE, *_RESULTS, CONFIG_FILE)
-"""What a run writes, in the order it is deleted: a folder is known as a run by its configuration, which goes last."""
+"""Entries of a run folder, in the order in which ``--new`` deletes them. The configuration marks a run: it goes last."""
 
 
 class RunFolder:
@@ -50,32 +55,34 @@ class RunFolder:
         self._metrics: JsonLines | None = None
 
     def read_environment(self) -> dict[str, Any]:
-        """What the run was started on; empty before it was."""
+        """Return the record of the environment that the run was started in; empty for a new run."""
         file = self.path / "environment.json"
         if not file.exists():
             return {}
         try:
             return dict(json.loads(read_regular(file)))
         except (OSError, ValueError, TypeError, RecursionError) as error:
-            raise RunError(f"{file}: is damaged; start over with --new") from error
+            raise RunError(f"{file} is damaged; start again with --new") from error
 
     def write_environment(self, environment: Mapping[str, Any]) -> None:
-        """Record what the run is started on."""
+        """Record the environment that the run is started in."""
         write_text(self.path / "environment.json", json.dumps(environment, indent=2) + "\n")
 
     def settle_environment(
         self, device: str, inputs: Mapping[str, str], choose_precision: Callable[[str], str], *, processes: int = 1
     ) -> tuple[str, str]:
-        """Device and precision: chosen once and read back on resume, with the threads, so that the bits stay.
+        """Return device and precision of the run.
+
+        They are chosen once and recorded with the number of threads, so that a resumed run has the same bits.
 
         Args:
             device: ``auto``, ``cpu`` or ``cuda``.
             inputs: digests of the data by name; ``--from`` may be ``nothing`` on resume.
-            choose_precision: ``fp32`` or ``bf16`` for a device; asked where no choice is recorded.
-            processes: that train together.
+            choose_precision: returns ``fp32`` or ``bf16`` for a device; called if no choice is recorded.
+            processes: number of processes that train together.
 
         Raises:
-            RunError: the run was started on other inputs.
+            RunError: the run was started with other inputs.
         """
         import torch
 
@@ -85,89 +92,83 @@ class RunFolder:
             for name, digest in inputs.items():
                 if recorded["inputs"].get(name) != digest and not (name == "--from" and digest == "nothing"):
                     raise RunError(
-                        f"{self.path}: was started on other {name}; bring them back to go on, choose another --run, "
-                        "or start over with --new"
+                        f"the run in {self.path} was started with other {_INPUTS.get(name, name)}; restore that input "
+                        "to resume, choose another --run, or start again with --new"
                     )
             torch.set_num_threads(recorded["threads"])
             if recorded.get("processes", 1) != processes:
-                told = recorded.get("processes", 1), processes
-                log.warning("this run was started by %d processes, not %d: it goes on, but not to the same bits", *told)
+                counts = recorded.get("processes", 1), processes
+                log.warning("this run was started with %d processes, not %d, so its bits will differ", *counts)
             if recorded["device"] != device or recorded["processor"] != environment()["processor"]:
-                log.warning("this run was started on another machine or device: it goes on, but not to the same bits")
+                log.warning("this run was started on another machine or device, so its bits will differ")
         precision = recorded["precision"] if recorded.get("device") == device else choose_precision(device)
         if not recorded:
-            chosen = {"device": device, "precision": precision, "backend": "eager", "inputs": dict(inputs)}
+            chosen = {
+                "format_version": FORMAT_VERSION,
+                "device": device,
+                "precision": precision,
+                "inputs": dict(inputs),
+            }
             chosen |= {"processes": processes} if processes > 1 else {}
             self.write_environment({**environment(), **chosen})
         return device, precision
 
     def write_rejected(self, rejected: Mapping[str, str]) -> None:
-        """Record the training images that were left out."""
+        """Write ``rejected.csv``: the training images that were left out."""
         if not rejected:
             (self.path / REJECTED_FILE).unlink(missing_ok=True)
         else:
             write_rejected(self.path / REJECTED_FILE, [(sample, "train", why) for sample, why in rejected.items()])
 
     def cut_metrics(self, step: int) -> None:
-        """Drop the metrics after ``step``, which are about to be measured again, and open the file for more."""
+        """Drop the metrics after ``step``, which will be measured again, and open the file for more."""
         file = self.path / "metrics.jsonl"
         kept = [row for row in read_json_lines(file) if row.get("step", 0) <= step]
         write_text(file, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept))
         self._metrics = JsonLines(file)
 
     def log_metrics(self, row: dict[str, Any]) -> None:
-        """Append one line of metrics."""
+        """Append one line to ``metrics.jsonl``."""
         if self._metrics is None:
-            raise RuntimeError("cut_metrics opens the metrics first")
+            raise RuntimeError("cut_metrics() must open the metrics first")
         self._metrics.append(row)
 
     def close(self) -> None:
-        """Close the metrics."""
+        """Close ``metrics.jsonl``."""
         if self._metrics is not None:
             self._metrics.close()
 
 
 @contextlib.contextmanager
 def open_run(path: Path, configuration: BaseModel, *, new: bool = False) -> Iterator[RunFolder]:
-    """Open a run folder for training, alone.
+    """Open a run folder for training, and lock it.
+
+    An existing run resumes only with the configuration it was started with, except that ``steps`` may have grown.
 
     Args:
-        path: the folder, made when it is missing.
-        configuration: must equal that of the run when there is one.
-        new: delete the run that is there and start over.
+        path: the folder; created if it is missing.
+        configuration: of the run.
+        new: delete an existing run first.
 
     Raises:
         RunError: the run was started with another configuration, or another process trains in it.
-        OutputError: the folder holds something that is no run, or cannot be written.
+        OutputError: the folder holds other files, or cannot be written.
     """
     if path.exists() and not path.is_dir():
-        raise OutputError(f"{path}: is a file, not a run folder; choose another --run")
+        raise OutputError(f"{path} is a file, not a run folder; choose another --run")
     file = path / CONFIG_FILE
     if (
         path.is_dir()
         and not file.exists()
         and any(not entry.name.startswith((".lock", TEMPORARY_PREFIX)) for entry in path.iterdir())
     ):
-        raise OutputError(f"{path}: holds files, but no run; choose an empty folder")
-    refusal = f"{path}: another process is training in this run; wait for it, or choose another --run"
+        raise OutputError(f"{path} holds files that are no run; choose an empty folder")
+    refusal = f"another process is training in {path}; wait for it, or choose another --run"
     try:
         with locked(path / ".lock", refusal=refusal):
             if new:
                 _clear(path)
-            if file.exists():
-                try:
-                    changes = changed_keys(read_configuration(file, type(configuration)), configuration)
-                except ConfigurationError as error:
-                    raise RunError(
-                        f"{path}: holds a run of another kind or release ({error}); choose another --run, or start "
-                        "over with --new"
-                    ) from error
-                if changes:
-                    raise RunError(
-                        f"{path}: was started with another configuration ({'; '.join(changes)}); change it back to go "
-                        "on, choose another --run, start over with --new, or begin from its weights with --from"
-                    )
-            else:
+            if not file.exists() or _check_configuration(path, file, configuration):
                 write_text(file, write_configuration(configuration))
             run = RunFolder(path)
             try:
@@ -178,6 +179,31 @@ def open_run(path: Path, configuration: BaseModel, *, new: bool = False) -> Iter
         if str(error) == refusal:
             raise RunError(refusal) from error
         raise
+
+
+def _check_configuration(path: Path, file: Path, configuration: BaseModel) -> bool:
+    """Return whether a configuration continues a run for more steps.
+
+    Raises:
+        RunError: it differs from the configuration of the run in anything else.
+    """
+    try:
+        recorded = read_configuration(file, type(configuration))
+    except ConfigurationError as error:
+        raise RunError(
+            f"{path} holds a run of another kind or version ({error}); choose another --run, or start again with --new"
+        ) from error
+    before, after = getattr(recorded, "steps", 0), getattr(configuration, "steps", 0)
+    continues = after > before
+    changes = changed_keys(recorded.model_copy(update={"steps": after}) if continues else recorded, configuration)
+    if changes:
+        raise RunError(
+            f"the run in {path} was started with another configuration ({'; '.join(changes)}); restore it to resume, "
+            "choose another --run, start again with --new, or start from its weights with --from. Only steps may grow"
+        )
+    if continues:
+        log.info("the run in %s continues from %d to %d steps", path, before, after)
+    return continues
 
 
 def _clear(path: Path) -> None:

@@ -1,7 +1,7 @@
-"""Figures that tell whether adversarial training is healthy, and warnings in words when it is not.
+"""Metrics of the health of adversarial training, and warnings in words.
 
-D accuracy of 1/2 on both sides is the equilibrium; it proves nothing on its own, since a dead discriminator
-says 1/2 too.
+At equilibrium the discriminator is right on half of the patches of each domain. That alone proves nothing, because an
+untrained discriminator is right on half of them too.
 """
 
 import math
@@ -12,23 +12,24 @@ import torch
 from torch import Tensor
 
 PAGE = "docs/troubleshooting.md"
-"""Where each warning has a place, by the symptom's name."""
+"""Page that explains each warning, at an anchor with the symptom's name."""
 
 PATIENCE = 8
-"""Log intervals in a row before a state of the game is worth a warning."""
+"""Number of log intervals in a row that a symptom must last before it is worth a warning."""
 
 
 @torch.no_grad()
 def refiner_metrics(synthetic: Tensor, refined: Tensor) -> dict[str, Tensor]:
-    """How much the refiner changes, and how different its outputs still are.
+    """Measure how much the refiner changes, and how much its outputs differ from one another.
 
     Args:
-        synthetic, refined: (N, C, H, W), in [-1, 1].
+        synthetic: (N, C, H, W), in [-1, 1].
+        refined: same shape and range.
 
     Returns:
-        ``change``: mean absolute change, in units of [-1, 1] (1 grey level is 0.0078). ``diversity``: spread of
-        the refined images over the batch, as a share of the spread of the synthetic ones; near 0 is collapse.
-        ``saturated``: share of pixels beyond 0.99 that the render did not have there.
+        ``change``: mean absolute change, in units of [-1, 1] (1 grey level is 0.0078). ``diversity``: standard
+        deviation of the refined images over the batch, as a share of that of the synthetic ones; near 0 is collapse.
+        ``saturated``: share of pixels beyond 0.99 that were not there in the render.
     """
     spread = synthetic.std(dim=0).mean()
     return {
@@ -40,10 +41,11 @@ def refiner_metrics(synthetic: Tensor, refined: Tensor) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def discriminator_metrics(refined_logits: Tensor, real_logits: Tensor) -> dict[str, Tensor]:
-    """Share of patches judged rightly on each side, and the mean probability of *refined* given to each.
+    """Measure the accuracy of the discriminator on each side, and its mean probability of *refined*.
 
     Args:
-        refined_logits, real_logits: (N, 1, h, w), positive means refined.
+        refined_logits: (N, 1, h, w); positive means refined.
+        real_logits: same shape and meaning.
     """
     return {
         "accuracy_refined": (refined_logits > 0).float().mean(),
@@ -54,10 +56,10 @@ def discriminator_metrics(refined_logits: Tensor, real_logits: Tensor) -> dict[s
 
 
 class Monitor:
-    """Turns the means of a log interval into warnings, each at most once in a while.
+    """Turns the means of log intervals into warnings, and repeats none too often.
 
     Args:
-        ignorance: the discriminator's loss when it knows nothing; 0 where losses have no such scale.
+        ignorance: loss of a discriminator whose logits are all 0; 0 for objectives without such a scale.
     """
 
     def __init__(self, ignorance: float = 2 * math.log(2)) -> None:
@@ -65,10 +67,10 @@ class Monitor:
         self._streaks: Counter[str] = Counter()
 
     def warnings(self, means: Mapping[str, float]) -> list[str]:
-        """What is wrong after an interval of steps; empty as long as nothing lasts, and during pre-training.
+        """Return warnings for symptoms that have lasted; none during pre-training.
 
         Args:
-            means: the figures of this module and the losses, averaged over the interval.
+            means: metrics of this module and losses, averaged over a log interval.
         """
         if "adversarial" not in means or "discriminator_loss" not in means:
             return []
@@ -79,7 +81,7 @@ class Monitor:
         ]
 
     def _lasts(self, name: str, present: bool) -> bool:
-        """Whether a symptom has just lasted PATIENCE intervals, or 4 times that again."""
+        """Count the intervals of a symptom; return True after PATIENCE of them, then after every 4 times as many."""
         self._streaks[name] = self._streaks[name] + 1 if present else 0
         return self._streaks[name] >= PATIENCE and (self._streaks[name] - PATIENCE) % (4 * PATIENCE) == 0
 
@@ -89,17 +91,17 @@ def _symptoms(means: Mapping[str, float], ignorance: float) -> dict[str, tuple[b
     return {
         "winning": (
             accuracy > 0.95,
-            f"the discriminator wins: it is right on {accuracy:.0%} of the patches of either side. First remedy: a "
+            f"the discriminator wins: it is right on {accuracy:.0%} of the patches of each domain. First remedy: a "
             "smaller discriminator_optimizer.learning_rate, label_smoothing 0.1, or more refiner_updates",
         ),
         "saturated": (
             means["discriminator_loss"] < 0.0144 * ignorance,
-            f"the discriminator is saturated: its loss is {means['discriminator_loss']:.4f}, of {ignorance:.2f} "
-            "when it knows nothing. First remedy: check that both domains are equalised alike",
+            f"the discriminator is saturated: its loss is {means['discriminator_loss']:.4f}; an untrained one "
+            f"has {ignorance:.2f}. First remedy: check that both domains are equalised alike",
         ),
         "collapsed": (
             means["diversity"] < 0.35,
-            f"the outputs collapse: refined images differ from one another {means['diversity']:.0%} as much as the "
+            f"the outputs collapse: refined images differ from one another {means['diversity']:.0%} as much as "
             "renders do. First remedy: a larger self_regularization_weight, fewer refiner_updates, a history buffer",
         ),
         "identity": (

@@ -1,4 +1,4 @@
-"""What a training starts from: images of both domains, their augmentations, an estimator, another refiner's weights."""
+"""Inputs of a training run: both domains, their augmentations, a task network, another refiner's weights."""
 
 import logging
 from pathlib import Path
@@ -15,15 +15,18 @@ from refiner.training.task_network import TaskNetwork, load_task_network
 
 log = logging.getLogger(__name__)
 
+PURPOSES = {"synthetic": "renders", "real": "photographs"}
+"""Purpose of each domain's random numbers. Other words would give other numbers, so these outlived a renaming."""
+
 
 class TrainingInputs(NamedTuple):
-    """What a training starts from.
+    """Inputs of a training run.
 
     Attributes:
         domains: ``synthetic`` and ``real``.
-        augmentations: of those domains that have one.
-        task: the estimator whose answers should stay.
-        weights: the refiner whose weights a new run starts from.
+        augmentations: augmentation of each domain that has one.
+        task: frozen network whose answers refining should not change.
+        weights: refiner whose weights a new run starts from.
     """
 
     domains: dict[str, ImageDomain]
@@ -32,7 +35,7 @@ class TrainingInputs(NamedTuple):
     weights: RefinerFile | None = None
 
     def rejected(self, configuration: TrainingConfiguration) -> dict[str, str]:
-        """Why images were left out, by their paths."""
+        """Return path and reason of each image that was left out."""
         return {
             str(Path(getattr(configuration.data, name)) / sample): reason
             for name, domain in self.domains.items()
@@ -40,91 +43,85 @@ class TrainingInputs(NamedTuple):
         }
 
     def digests(self) -> dict[str, str]:
-        """Of everything, by name: by these a resumed run knows what it was started on."""
+        """Return the digest of each input by name. A resumed run compares them with those it was started with."""
         digests = {name: domain.digest() for name, domain in self.domains.items()}
         digests |= {} if self.task is None else {"estimator": self.task.digest}
         return {**digests, "--from": self.weights.digest() if self.weights else "nothing"}
 
 
 def load_inputs(
-    configuration: TrainingConfiguration, *, start_from: Path | None = None, processes: int = 1
+    configuration: TrainingConfiguration, *, start_from: Path | None = None, num_processes: int = 1
 ) -> TrainingInputs:
-    """Read and check everything.
+    """Read and check all inputs.
 
     Args:
         configuration: of the run.
-        start_from: a refiner file or run.
-        processes: that train together.
+        start_from: a refiner file or run folder.
+        num_processes: number of processes that share each batch.
 
     Raises:
-        DataError: something cannot be used, or the domains do not fit and the configuration refuses that.
-        ConfigurationError: an augmentation that is not known, or a batch that cannot be shared.
+        DataError: an input cannot be used, or the domains do not fit and the configuration refuses that.
+        ConfigurationError: a transform is unknown, or the processes cannot share a batch equally.
     """
-    _check_batch(configuration, processes)
-    task = _load_task(configuration)
-    domains = _load_domains(configuration, task)
+    _check_batch(configuration, num_processes)
+    key, path = "data.estimator", configuration.data.estimator
+    task = None if path is None else load_task_network(path, key=key, size=configuration.size)
+    domains = _load_domains(configuration)
+    if configuration.data.preflight != "skip":
+        _compare(domains, task, configuration)
     weights = None if start_from is None else load_refiner(start_from)
     return TrainingInputs(domains, _build_augmentations(configuration, domains), task, weights)
 
 
-def _check_batch(configuration: TrainingConfiguration, processes: int) -> None:
-    if processes > 1 and configuration.discriminator.batch_norm:
+def _check_batch(configuration: TrainingConfiguration, num_processes: int) -> None:
+    if num_processes > 1 and configuration.discriminator.batch_norm:
         raise ConfigurationError(
-            "discriminator.batch_norm takes the statistics of a whole batch, of which each process has a share; leave "
-            "it out, or train in one process"
+            "discriminator.batch_norm needs the statistics of a whole batch, but each process has only a slice; set "
+            "it to false, or train in one process"
         )
-    if configuration.batch_size % processes:
+    if configuration.batch_size % num_processes:
         raise ConfigurationError(
-            f"batch_size is {configuration.batch_size}, and {processes} processes share each batch equally; set it to "
-            f"a multiple of {processes}, or start another number of processes"
+            f"batch_size is {configuration.batch_size}, which {num_processes} processes cannot share equally; set it "
+            f"to a multiple of {num_processes}, or start another number of processes"
         )
 
 
-def _load_domains(configuration: TrainingConfiguration, task: TaskNetwork | None) -> dict[str, ImageDomain]:
-    """Renders and photographs, after the pre-flight.
-
-    Raises:
-        DataError: one of them cannot be used, or they do not fit and the configuration refuses that.
-    """
+def _load_domains(configuration: TrainingConfiguration) -> dict[str, ImageDomain]:
     domains = {}
-    for name in ("synthetic", "real"):
-        path = getattr(configuration.data, name)
-        beside: dict[str, Any] = {}
+    for name in PURPOSES:
+        conditions: dict[str, Any] = {}
         if name == "synthetic":
-            beside = {"gaze": configuration.discriminator.condition == "gaze", "mask": configuration.data.mask}
+            conditions = {"gaze": configuration.discriminator.condition == "gaze", "mask": configuration.data.mask}
         domain = load_domain(
-            path, key=f"data.{name}", size=configuration.size, channels=configuration.channels, **beside
+            getattr(configuration.data, name),
+            key=f"data.{name}",
+            size=configuration.size,
+            channels=configuration.channels,
+            **conditions,
         )
         log.info("%s: %d images%s", name, len(domain), f", {len(domain.rejected)} left out" if domain.rejected else "")
         domains[name] = domain
-    if configuration.data.preflight != "skip":
-        findings = compare_domains(domains["synthetic"], domains["real"], batch_size=configuration.batch_size)
-        if task is not None:
-            findings += compare_with_estimator(domains["synthetic"], equalize=task.equalize)
-        for finding in findings:
-            log.warning("pre-flight: %s; %s (%s#preflight)", finding.message, finding.remedy, PAGE)
-        if findings and configuration.data.preflight == "refuse":
-            raise DataError(f"pre-flight: {findings[0].message}; {findings[0].remedy}, or set data.preflight: warn")
     return domains
 
 
-def _load_task(configuration: TrainingConfiguration) -> TaskNetwork | None:
-    """The gaze estimator whose answers should stay.
-
-    Raises:
-        DataError: it cannot be used.
-    """
-    path = configuration.data.estimator
-    return None if path is None else load_task_network(path, key="data.estimator", size=configuration.size)
+def _compare(domains: dict[str, ImageDomain], task: TaskNetwork | None, configuration: TrainingConfiguration) -> None:
+    """Warn about domains that do not fit each other, or refuse them."""
+    findings = compare_domains(domains["synthetic"], domains["real"], batch_size=configuration.batch_size)
+    if task is not None:
+        findings += compare_with_estimator(domains["synthetic"], equalize=task.equalize)
+    for finding in findings:
+        log.warning("pre-flight: %s; %s (%s#preflight)", finding.message, finding.remedy, PAGE)
+    if findings and configuration.data.preflight == "refuse":
+        raise DataError(f"pre-flight: {findings[0].message}; {findings[0].remedy}, or set data.preflight: warn")
 
 
 def _build_augmentations(
     configuration: TrainingConfiguration, domains: dict[str, ImageDomain]
 ) -> dict[str, Augmentation]:
-    """What is done to the images of a domain as they are drawn; nothing is built where nothing is asked for.
+    """Build the augmentation of each domain that has transforms.
 
     Raises:
-        ConfigurationError: a transform that is not known, or does not fit the images.
+        ConfigurationError: a transform is unknown, or does not fit the images.
     """
     shape = configuration.size if configuration.channels == 1 else (*configuration.size, configuration.channels)
     return {
@@ -132,7 +129,7 @@ def _build_augmentations(
             getattr(configuration.augmentation, name),
             key=f"augmentation.{name}",
             seed=configuration.seed,
-            purpose=name,
+            purpose=PURPOSES[name],
             shape=shape,
             dtype=domain.images.dtype,
         )

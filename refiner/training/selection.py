@@ -1,4 +1,4 @@
-"""How good a refiner is without a label, cheap enough to be asked during training; and the best weights so far."""
+"""Label-free scores during training, and the weights with the best score."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,50 +10,51 @@ from refiner.core.rng import numpy_generator
 from refiner.data.domains import ImageDomain
 from refiner.images.registration import score_drift
 from refiner.metrics.distances import sliced_wasserstein
+from refiner.training.inputs import PURPOSES
 
 IMAGES = 256
-"""Of each domain, the same at every step."""
+"""Number of images of each domain, the same at every step."""
 
 Weights = dict[str, Tensor]
 
 
 class CheckpointSelector:
-    """Scores the same renders against the same photographs, and keeps the weights of the lowest score.
+    """Scores refined images of the same renders at several steps, and keeps the weights with the lowest score.
 
-    The score is the sliced Wasserstein distance to the photographs as a share of that of the raw renders, plus the mean
-    square of the drift score in pixels of a 36x60 patch: a refiner that does nothing is at 1, and so is one that
-    reaches the photographs and moves everything by a pixel. Squared, since any refiner moves labels by a tenth, which
-    matters little.
+    The score adds two parts. The first is the sliced Wasserstein distance to the real images, as a share of that of the
+    unrefined renders. The second is the mean square of the drift score, in pixels of a 36x60 patch. So a refiner that
+    does nothing scores 1, and so does one that matches the real images but moves every label by one pixel. The square
+    makes small drift cheap: every refiner moves labels by about a tenth of a pixel, which matters little.
 
     Args:
         images: ``synthetic`` and ``real``, (N, C, H, W), float32, in [-1, 1], equally many.
         seed: of the patches that are compared.
 
     Attributes:
-        step: of the best weights; -1 before there are any.
-        weights: the best weights, on the CPU; empty before there are any.
+        step: step of the best weights; -1 before the first score.
+        weights: the best weights, on the CPU; empty before the first score.
     """
 
     def __init__(self, images: Mapping[str, Tensor], *, seed: int) -> None:
         self.synthetic, self.real, self.seed = images["synthetic"], images["real"], seed
         self.step, self.score = -1, float("inf")
         self.weights: Weights = {}
-        self._plain: float | None = None
+        self._unrefined: float | None = None
 
-    def judge(self, refined: Tensor, weights: Weights, *, step: int) -> dict[str, float]:
-        """Score refined images of the renders, and keep the weights if nothing was better.
+    def update(self, refined: Tensor, weights: Weights, *, step: int) -> dict[str, float]:
+        """Score refined images, and keep the weights if the score is the lowest so far.
 
         Args:
-            refined: of ``synthetic``.
-            weights: that made them; copied.
-            step: at which.
+            refined: refined images of ``synthetic``.
+            weights: weights of the refiner; copied.
+            step: step of the weights.
 
         Returns:
-            ``score``, ``score_distance`` and ``score_drift``, whose sum it is; lower is better.
+            ``score`` and its two parts, ``score_distance`` and ``score_drift``; lower is better.
         """
-        if self._plain is None:
-            self._plain = self._distance(self.synthetic)
-        distance = self._distance(refined) / max(self._plain, 1e-6)
+        if self._unrefined is None:
+            self._unrefined = self._distance(self.synthetic)
+        distance = self._distance(refined) / max(self._unrefined, 1e-6)
         drift = float(np.square(score_drift(self.synthetic, refined).scores).mean())
         if distance + drift < self.score:
             self.step, self.score = step, distance + drift
@@ -64,18 +65,18 @@ class CheckpointSelector:
         return sliced_wasserstein(images, self.real, seed=self.seed)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run needs; images and their distance follow from the data."""
+        """Return the best score and weights; the images follow from the data."""
         return {"step": self.step, "score": self.score, "weights": self.weights}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from :meth:`state_dict`."""
+        """Restore :meth:`state_dict`."""
         self.step, self.score, self.weights = state["step"], state["score"], dict(state["weights"])
 
 
 def scored_images(domains: Mapping[str, ImageDomain], seed: int) -> dict[str, Tensor]:
-    """Equally many renders and photographs, drawn once for all."""
+    """Draw equally many renders and real images for :class:`CheckpointSelector`."""
     count = min(IMAGES, *map(len, domains.values()))
     return {
-        name: domain.batch(np.sort(numpy_generator(seed, f"scored-{name}").permutation(len(domain))[:count]))
+        name: domain.batch(np.sort(numpy_generator(seed, f"scored-{PURPOSES[name]}").permutation(len(domain))[:count]))
         for name, domain in domains.items()
     }

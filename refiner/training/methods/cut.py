@@ -1,6 +1,7 @@
-"""CUT's game: a place of a refined image must be nearer to the same place of its render than to its other places.
+"""CUT: each place of a refined image must resemble the same place of its render more than its other places.
 
-Near in what the refiner's own layers see, behind a small head for each. No way back is needed.
+Places are compared by features of the refiner's own layers, through a small head for each layer. CUT needs no second
+refiner.
 
 Source: Park et al. 2020, arXiv:2007.15651, equations 2 to 5.
 """
@@ -13,14 +14,14 @@ from torch import Tensor
 
 from refiner.config.training import TrainingConfiguration
 from refiner.core.rng import derived_seed
-from refiner.losses.patch_nce import PLACES, ContrastHeads, contrastive_loss
-from refiner.models.refiner import RefinerNetwork
-from refiner.training.methods.build import Player, make_optimizer
-from refiner.training.methods.simgan import Metrics, SimGAN
+from refiner.losses.patch_nce import PLACES, PatchHeads, patch_nce_loss
+from refiner.training.methods.base import Metrics
+from refiner.training.methods.build import OptimizedNetwork, make_optimizer
+from refiner.training.methods.simgan import SimGAN
 
 
 class CUT(SimGAN):
-    """The game with contrast; see :class:`refiner.training.methods.simgan.SimGAN`."""
+    """SimGAN with the PatchNCE loss; see :class:`refiner.training.methods.base.Method` for the arguments."""
 
     needs_real = True
 
@@ -28,41 +29,41 @@ class CUT(SimGAN):
         super().__init__(configuration, **options)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derived_seed(configuration.seed, "contrast"))
-            heads = ContrastHeads(1 + configuration.refiner.blocks, configuration.refiner.features)
+            heads = PatchHeads(1 + configuration.refiner.blocks, configuration.refiner.features)
         heads = heads.to(self.processes.device)
-        self.heads = Player(heads, make_optimizer(heads, configuration.refiner_optimizer))
+        self.heads = OptimizedNetwork(heads, make_optimizer(heads, configuration.refiner_optimizer))
 
     def extra_losses(
         self, refined: Tensor, synthetic: Tensor, real: Tensor | None, generator: torch.Generator
     ) -> tuple[Tensor, Metrics]:
-        """Contrast between renders and refined images, and between photographs and what refining makes of them."""
+        """Return the PatchNCE losses of renders and of real images, each against its refined image."""
         assert real is not None
-        refiner = self.refiner
         terms = {
-            "contrast": self._contrast(refiner, refined, synthetic, generator),
-            "contrast_real": self._contrast(refiner, refiner(real), real, generator),
+            "patch_nce": self._patch_nce(refined, synthetic, generator),
+            "patch_nce_real": self._patch_nce(self.refiner(real), real, generator),
         }
-        return self.configuration.correspondence_weight * (terms["contrast"] + terms["contrast_real"]), terms
+        return self.configuration.cut.patch_nce_weight * (terms["patch_nce"] + terms["patch_nce_real"]), terms
 
-    def _contrast(self, refiner: RefinerNetwork, after: Tensor, before: Tensor, generator: torch.Generator) -> Tensor:
-        maps_after, maps_before = refiner.encode(after), refiner.encode(before)
-        count = maps_after[0].shape[2] * maps_after[0].shape[3]
-        places = torch.randperm(count, generator=generator)[:PLACES].to(after.device)
-        queries = self.heads.network(maps_after, places)
-        keys = self.heads.network(maps_before, places)
-        losses = [contrastive_loss(query, key.detach()) for query, key in zip(queries, keys, strict=True)]
+    def _patch_nce(self, refined: Tensor, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Compare refined images with the images they were made of, at random places, layer by layer."""
+        refined_maps, maps = self.refiner.encode(refined), self.refiner.encode(images)
+        count = refined_maps[0].shape[2] * refined_maps[0].shape[3]
+        places = torch.randperm(count, generator=generator)[:PLACES].to(refined.device)
+        queries = self.heads.network(refined_maps, places)
+        keys = self.heads.network(maps, places)
+        losses = [patch_nce_loss(query, key.detach()) for query, key in zip(queries, keys, strict=True)]
         return torch.stack(losses).mean()
 
     @property
-    def partners(self) -> Sequence[Player]:
-        """The heads."""
-        return (self.heads,)
+    def networks_of_refiner(self) -> Sequence[OptimizedNetwork]:
+        """The refiner and the heads."""
+        return (*super().networks_of_refiner, self.heads)
 
     def state_dict(self) -> dict[str, Any]:
-        """With the heads."""
+        """Return the state of SimGAN and of the heads."""
         return {**super().state_dict(), "heads": self.heads.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from :meth:`state_dict`."""
+        """Restore :meth:`state_dict`."""
         super().load_state_dict(state)
         self.heads.load_state_dict(state["heads"])

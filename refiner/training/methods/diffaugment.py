@@ -1,14 +1,15 @@
-"""Random changes of what the discriminator sees, refined and real, that let the refiner's gradient through.
+"""Differentiable augmentation: random changes of all images that the discriminator sees.
 
-With few photographs the discriminator learns them by heart; it cannot when it never sees one twice. As both
-domains are changed alike, and in the updates of both players, the changes do not leak into the refined images.
+With few real images a discriminator memorizes them; it cannot if it never sees an image twice. Both domains are changed
+in the same way, in the updates of both networks, so the changes do not leak into refined images. Gradients of the
+refiner pass through.
 
 Dimension letters: N images, C channels, H height, W width.
 
-Source: Zhao et al. 2020, "Differentiable Augmentation for Data-Efficient GAN Training", arXiv:2006.10738. Its
-usual strengths are translation 0.125, cutout 0.5, brightness 0.5, contrast 0.5; its saturation is not here, and blur
-is not in it: it hides the noise of the camera, which is the easiest difference between the domains and the last that
-a task needs, so that the discriminator has to look at shape and shading.
+Source: Zhao et al. 2020, "Differentiable Augmentation for Data-Efficient GAN Training", arXiv:2006.10738. Its usual
+strengths are translation 0.125, cutout 0.5, brightness 0.5, contrast 0.5. Its saturation is left out. Blur is ours: it
+hides camera noise, the easiest difference between the domains and the least useful one for a task, so that the
+discriminator must look at shape and shading.
 """
 
 import math
@@ -21,7 +22,7 @@ from refiner.core.rng import BatchSlice
 from refiner.images.blur import blur as blur_images
 
 _SHARP = 0.05
-"""Standard deviation, in pixels, that changes nothing."""
+"""Standard deviation of a blur, in pixels, that changes nothing."""
 
 
 def augment(
@@ -35,40 +36,42 @@ def augment(
     blur: float = 0.0,
     rows: BatchSlice | None = None,
 ) -> Tensor:
-    """Change each image at random: sharpness, brightness, contrast, place, and a rectangle cut out, in this order.
+    """Change sharpness, brightness, contrast and position of each image at random, then cut out a rectangle.
 
     Args:
         images: (N, C, H, W), float, in [-1, 1]. Gradients flow through.
-        generator: source of the random choices, on the CPU; a strength of 0 draws nothing from it.
-        translation: farthest shift, as a share of height and of width.
+        generator: random source, on the CPU; a strength of 0 draws nothing from it.
+        translation: largest shift, as a share of height and of width.
         cutout: height and width of the rectangle, as shares of those of the image.
         brightness: largest shift of the grey levels, in units of [-1, 1].
-        contrast: largest change of the factor on the distance to the image's mean.
-        blur: largest standard deviation of a Gaussian blur, in pixels. Were no image sharp, the refiner could change
-            brightness by single bright and dark pixels, which cost little and would not be seen.
-        rows: which of a batch they are, that is drawn for as a whole; None is all of it.
+        contrast: largest change of the contrast factor.
+        blur: largest standard deviation of a Gaussian blur, in pixels; drawn uniformly from 0. Some images must stay
+            sharp, or the refiner could hide brightness in single pixels that a blurred discriminator cannot see.
+        rows: slice of the batch that the images are; random numbers are drawn for the whole batch. None: the whole.
 
     Returns:
-        The same shape, beyond [-1, 1] where brightness or contrast lead there; ``images`` itself when every
-        strength is 0.
+        The same shape; brightness and contrast may leave [-1, 1]. ``images`` itself if every strength is 0.
     """
     rows = rows or BatchSlice(0, len(images), len(images))
     batch, own = rows.batch_size, rows.slice
+    # Sharpness.
     if blur:
         deviations = (blur * torch.rand(batch, generator=generator)[own]).clamp(min=_SHARP)
         images = blur_images(images, deviations, reach=math.ceil(2.5 * blur))
+    # Levels.
     if brightness:
         images = shift_levels(images, _uniform(batch, brightness, generator)[own])
     if contrast:
         images = stretch_levels(images, 1 + _uniform(batch, contrast, generator)[own])
+    # Position.
     height, width = images.shape[-2:]
     if translation:
         reach = [_pixels(translation, side) for side in (height, width)]
         shifts = [torch.randint(-most, most + 1, (batch,), generator=generator)[own] for most in reach]
         images = translate(images, torch.stack(shifts, dim=1))
+    # Rectangle. Its centre may be anywhere in the image, so that borders are cut too.
     if cutout:
         sides = _pixels(cutout, height), _pixels(cutout, width)
-        # The centre lies anywhere in the image, so that its borders are cut too; what lies outside has no effect.
         corners = [
             torch.randint(whole + 1 - side % 2, (batch,), generator=generator)[own] - side // 2
             for side, whole in zip(sides, (height, width), strict=True)
@@ -78,18 +81,18 @@ def augment(
 
 
 def shift_levels(images: Tensor, amounts: Tensor) -> Tensor:
-    """Add its amount, (N,), to every value of an image."""
+    """Add an amount, (N,), to all values of each image."""
     return images + amounts.to(images.device)[:, None, None, None]
 
 
 def stretch_levels(images: Tensor, factors: Tensor) -> Tensor:
-    """Multiply the distance of every value to the mean of its image by its factor, (N,)."""
+    """Scale the contrast of each image around its mean by a factor, (N,)."""
     mean = images.mean(dim=(1, 2, 3), keepdim=True)
     return (images - mean) * factors.to(images.device)[:, None, None, None] + mean
 
 
 def translate(images: Tensor, shifts: Tensor) -> Tensor:
-    """Move each image down and to the right by its shift, (N, 2) in whole pixels; 0, mid-grey, moves in."""
+    """Move each image down and right by whole pixels, (N, 2); mid-grey (0) fills the gap."""
     shifts = shifts.to(images.device)
     height, width = images.shape[-2:]
     padded = functional.pad(images, (1, 1, 1, 1))
@@ -100,7 +103,7 @@ def translate(images: Tensor, shifts: Tensor) -> Tensor:
 
 
 def cut_out(images: Tensor, corners: Tensor, sides: tuple[int, int]) -> Tensor:
-    """Set a rectangle of each image to 0: ``sides`` high and wide from its corner, (N, 2), top and left."""
+    """Set a rectangle of each image to 0, ``sides`` high and wide from its corner (top, left), (N, 2)."""
     corners = corners.to(images.device)
     within = []
     for axis in (0, 1):

@@ -1,7 +1,7 @@
-"""The history buffer: refined images of past steps, so that the discriminator does not forget them.
+"""The history buffer: refined images of past steps, which keep the discriminator from forgetting them.
 
-Source: arXiv:1612.07828, section 2.3. Half of the discriminator's refined batch is fresh, half comes from the
-buffer; then half of the fresh images replace random entries.
+Source: arXiv:1612.07828, section 2.3. Half of the discriminator's refined batch is fresh, and half comes from
+the buffer. Then half of the fresh images replace random entries.
 """
 
 from typing import TypedDict
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 class HistoryState(TypedDict):
-    """What a checkpoint keeps: the filled part of the buffer."""
+    """Filled part of the buffer, as a checkpoint keeps it."""
 
     images: Tensor
 
@@ -19,12 +19,12 @@ class HistoryState(TypedDict):
 class ImageHistory:
     """A buffer of refined images of past steps.
 
-    Until it holds half a batch the discriminator sees fresh images only (the paper is silent about the start);
-    it fills by appending and, once full, replaces entries chosen at random, each at most once a step. Its cost
-    does not grow with its capacity.
+    The discriminator sees fresh images alone until the buffer holds half a batch; the paper does not describe the
+    start. The buffer is filled by appending. Once it is full, random entries are replaced, each at most once a step.
+    The cost of a step does not depend on the capacity.
 
     Args:
-        capacity: number of images it can hold; 0 switches it off.
+        capacity: largest number of images; 0 disables the buffer.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -39,26 +39,28 @@ class ImageHistory:
 
     @property
     def images(self) -> Tensor | None:
-        """The images held, (len, C, H, W), or None before the first; a view, not a copy."""
+        """Images in the buffer, (len, C, H, W), or None before the first; a view, not a copy."""
         return None if self._buffer is None else self._buffer[: self._count]
 
     def mix(self, fresh: Tensor, generator: torch.Generator) -> Tensor:
-        """The refined half of a discriminator step: fresh and old images mixed; the buffer is renewed.
+        """Mix fresh and old images for an update of the discriminator, and renew the buffer.
 
         Args:
-            fresh: (N, C, H, W), refined just now; detached here.
-            generator: source of the random choices, on the CPU.
+            fresh: (N, C, H, W), images refined by the present weights; detached here.
+            generator: random source, on the CPU.
 
         Returns:
-            (N, C, H, W): the first N - N // 2 fresh images and N // 2 old ones; ``fresh`` while the buffer
-            holds fewer than N // 2.
+            (N, C, H, W): the first N - N // 2 fresh images and N // 2 old ones, or ``fresh`` while the buffer holds
+            fewer than N // 2.
         """
         fresh = fresh.detach()
+        # Replace the second half of the fresh images by old ones.
         half = fresh.shape[0] // 2
         mixed = fresh
         if half and self._buffer is not None and self._count >= half:
             drawn = _choose(self._count, half, generator).to(fresh.device)
             mixed = torch.cat([fresh[: fresh.shape[0] - half], self._buffer[drawn]])
+        # Remember what was replaced.
         self._push(fresh[fresh.shape[0] - half :], generator)
         return mixed
 
@@ -77,11 +79,11 @@ class ImageHistory:
         self._count += appended
 
     def state_dict(self) -> HistoryState:
-        """The filled part, (len, C, H, W); (0,) while empty."""
+        """Return the filled part, (len, C, H, W); (0,) if it is empty."""
         return {"images": torch.empty(0) if self._buffer is None else self._buffer[: self._count].clone()}
 
     def load_state_dict(self, state: HistoryState, device: torch.device | str = "cpu") -> None:
-        """Take over the images of :meth:`state_dict`.
+        """Restore :meth:`state_dict`.
 
         Raises:
             ValueError: the state holds more images than fit.
@@ -97,9 +99,9 @@ class ImageHistory:
 
 
 def _choose(population: int, count: int, generator: torch.Generator) -> Tensor:
-    """``count`` distinct numbers below ``population``, in time that depends on ``count`` alone.
+    """Draw ``count`` distinct numbers below ``population``, in time that depends on ``count`` alone.
 
-    Floyd's algorithm; a permutation of the whole population would make every step pay for the capacity.
+    Floyd's algorithm. A permutation of the population would make every step pay for the capacity.
     """
     chosen: dict[int, None] = {}
     for last in range(population - count, population):

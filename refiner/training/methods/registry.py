@@ -1,4 +1,4 @@
-"""The games that a configuration can ask for: the paper's, and those of its rivals."""
+"""Training methods by the names that a configuration gives them."""
 
 from typing import Any
 
@@ -7,10 +7,10 @@ from refiner.training.methods.cut import CUT
 from refiner.training.methods.cyclegan import CycleGAN
 from refiner.training.methods.simgan import SimGAN
 
-METHODS: dict[str, type[SimGAN]] = {"none": SimGAN, "cycle": CycleGAN, "contrast": CUT}
-"""By the correspondence that a configuration names."""
+METHODS: dict[str, type[SimGAN]] = {"simgan": SimGAN, "cyclegan": CycleGAN, "cut": CUT}
+"""Class of each ``method``."""
 
 
 def build_method(configuration: TrainingConfiguration, **options: Any) -> SimGAN:
-    """The game of a configuration; see :class:`refiner.training.methods.simgan.SimGAN` for the options."""
-    return METHODS[configuration.correspondence](configuration, **options)
+    """Build the method of a configuration; options as in :class:`refiner.training.methods.base.Method`."""
+    return METHODS[configuration.method](configuration, **options)
