@@ -1,7 +1,7 @@
-"""The bones of a procedural hand: drawn proportions, drawn angles, and the joints and capsules that follow.
+"""Skeleton of a procedural hand: drawn proportions and angles, and the joints and capsules that follow from them.
 
-Millimetres, x to the right of the image, y down, z away from the camera. The palm's own frame: x from the little finger
-to the thumb, y from the wrist to the fingers, z out of the back of the hand.
+Lengths are in millimetres. Camera axes: x right, y down, z away from the camera. Axes of the palm: x from the little
+finger to the thumb, y from the wrist to the fingers, z out of the back of the hand.
 """
 
 import itertools
@@ -13,28 +13,28 @@ from typing import Any, NamedTuple
 import numpy as np
 
 Points = np.ndarray[Any, np.dtype[np.float64]]
-"""(K, 3)."""
+"""Points (K, 3), or one point (3,), in millimetres."""
 
 JOINTS = (
     *("little tip", "little middle", "ring tip", "ring middle", "middle tip", "middle middle", "index tip"),
     *("index middle", "thumb tip", "thumb middle", "thumb base", "wrist little side", "wrist thumb side", "palm"),
 )
-"""Names of the joints, in the order of the fourteen that results on the NYU hand data set are told of."""
+"""Names of the fourteen joints that results on the NYU hand data set are reported for, in their usual order."""
 
 Range = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class HandRanges:
-    """From where proportions and angles are drawn, evenly; degrees and factors.
+    """Ranges of proportions and angles, drawn uniformly.
 
     Attributes:
-        size: of the hand, as a factor on an adult's.
-        thickness: of all fingers, as a further factor.
-        curl: of a whole hand, from 0, flat, to 1, a fist; each finger differs a little.
-        spread: between neighbouring fingers.
-        roll, pitch, yaw: of the palm in the image, towards the camera, and aside.
-        distance_mm: from the camera.
+        size: size of the hand, as a factor on an adult's.
+        thickness: thickness of all fingers, as a further factor.
+        curl: curl of the whole hand, from 0, flat, to 1, a fist; each finger differs a little.
+        spread: angle between neighbouring fingers, degrees.
+        roll, pitch, yaw: rotation of the palm in the image, towards the camera and sideways, degrees.
+        distance_mm: distance from the camera.
     """
 
     size: Range = (0.85, 1.1)
@@ -48,18 +48,18 @@ class HandRanges:
 
 
 def target_hands() -> HandRanges:
-    """Of the people before the stand-in sensor: other proportions, and less turned."""
+    """Return the ranges of the target domain: other proportions, and smaller rotations."""
     return replace(HandRanges(), size=(0.8, 1.0), thickness=(0.95, 1.3), roll=(-45.0, 45.0), yaw=(-35.0, 35.0))
 
 
 class Hand(NamedTuple):
-    """One drawn hand before the camera.
+    """A drawn hand in camera axes, in millimetres.
 
     Attributes:
         joints: (14, 3), in the order of :data:`JOINTS`.
-        starts, ends: (K, 3), of the capsules that it is made of.
-        radii: (K,).
-        distance: of the middle of its joints' box.
+        starts, ends: (K, 3), end points of the hand's capsules.
+        radii: (K,), radii of the capsules.
+        distance: depth of the centre of the joints' bounding box.
     """
 
     joints: Points
@@ -70,7 +70,7 @@ class Hand(NamedTuple):
 
 
 class _Finger(NamedTuple):
-    """Where it begins in the palm (x, y), its bones from there on, its radius, and how far it fans out."""
+    """A finger: its base (x, y) in the palm, bone lengths from there, radius, and share of the spread angle."""
 
     base: tuple[float, float]
     bones: tuple[float, float, float]
@@ -84,17 +84,18 @@ _FINGERS = (
     _Finger((10.0, 91.0), (49.0, 31.0, 21.0), 9.0, 0.5),
     _Finger((31.0, 86.0), (44.0, 26.0, 19.0), 9.0, 1.5),
 )
-"""Little, ring, middle, index."""
+"""Little, ring, middle and index finger."""
 
 _BENDS = (75.0, 100.0, 60.0)
-"""Degrees that the joints of a finger bend in a fist."""
+"""Angles, in degrees, by which the three joints of a finger bend in a fist."""
 
 _WRIST = ((-20.0, 0.0, 0.0), (20.0, 0.0, 0.0))
 _FOREARM_MM = 70.0
 
 
 def draw_hand(ranges: HandRanges, rng: np.random.Generator) -> Hand:
-    """Draw a hand from its ranges."""
+    """Draw a hand from ``ranges``."""
+    # Draw the proportions and build the joints and capsules in the palm's axes.
     size, thickness, spread = (rng.uniform(*bounds) for bounds in (ranges.size, ranges.thickness, ranges.spread))
     curl, distance = rng.uniform(*ranges.curl), rng.uniform(*ranges.distance_mm)
     chains = [_finger(finger, np.clip(curl + rng.normal(0, 0.12), 0, 1), spread, rng) for finger in _FINGERS]
@@ -102,6 +103,8 @@ def draw_hand(ranges: HandRanges, rng: np.random.Generator) -> Hand:
     joints = [point for chain in chains for point in (chain[3], chain[1])]
     joints += [thumb[3], thumb[2], thumb[1], *map(np.array, _WRIST), np.array([0.0, 48.0, 0.0])]
     capsules = list(_capsules(chains, thumb, thickness))
+
+    # Rotate the hand, scale it, and centre its joints at the drawn distance.
     turned = _rotation(*(rng.uniform(*bounds) for bounds in (ranges.roll, ranges.pitch, ranges.yaw)))
 
     def placed(points: Sequence[Any]) -> Points:
@@ -114,7 +117,7 @@ def draw_hand(ranges: HandRanges, rng: np.random.Generator) -> Hand:
 
 
 def _finger(finger: _Finger, curl: float, spread: float, rng: np.random.Generator) -> list[Points]:
-    """Four points, from the palm to the tip."""
+    """Return four points of a finger, from the palm to the tip."""
     aside = math.radians(finger.fan * spread + rng.normal(0, 2))
     points, bend = [np.array([*finger.base, 0.0])], 0.0
     for bone, most in zip(finger.bones, _BENDS, strict=True):
@@ -125,35 +128,38 @@ def _finger(finger: _Finger, curl: float, spread: float, rng: np.random.Generato
 
 
 def _thumb(curl: float, rng: np.random.Generator) -> list[Points]:
-    """Four points, from the wrist to the tip; it closes before the palm."""
-    aside, before = math.radians(rng.uniform(25, 60) - 20 * curl), math.radians(10 + 35 * curl + rng.normal(0, 8))
+    """Return four points of the thumb, from the wrist to the tip; it closes in front of the palm."""
+    aside, forward = math.radians(rng.uniform(25, 60) - 20 * curl), math.radians(10 + 35 * curl + rng.normal(0, 8))
     points = [np.array([22.0, 12.0, 0.0])]
     for bone, closing in ((44.0, 0.0), (32.0, 25.0), (26.0, 35.0)):
         aside -= math.radians(closing * curl)
-        before += math.radians(0.3 * closing * curl)
-        along = np.array([math.sin(aside) * math.cos(before), math.cos(aside) * math.cos(before), -math.sin(before)])
+        forward += math.radians(0.3 * closing * curl)
+        along = np.array([math.sin(aside) * math.cos(forward), math.cos(aside) * math.cos(forward), -math.sin(forward)])
         points.append(points[-1] + bone * along)
     return points
 
 
 def _capsules(chains: Sequence[Sequence[Points]], thumb: Sequence[Points], thickness: float) -> Any:
-    """(start, end, radius) of fingers, which taper, of palm and forearm."""
+    """Yield (start, end, radius) of each capsule."""
+    # Fingers taper towards the tip.
     for finger, chain in zip(_FINGERS, chains, strict=True):
         for number, (start, end) in enumerate(itertools.pairwise(chain)):
             yield start, end, thickness * finger.radius * (1 - 0.1 * number)
     for number, (start, end) in enumerate(itertools.pairwise(thumb)):
         yield start, end, thickness * (12.5, 10.0, 8.5)[number]
+    # The palm: a bone from the wrist to each finger, and a row along the knuckles.
     bases = [chain[0] for chain in chains]
     for number, base in enumerate(bases):
         yield np.array([-18.0 + 12 * number, 4.0, 0.0]), base, 11.0
     for start, end in itertools.pairwise(bases):
         yield start, end, 9.5
+    # The forearm.
     for side in (-12.0, 12.0):
         yield np.array([side, 4.0, 0.0]), np.array([side, -_FOREARM_MM, 0.0]), 19.0
 
 
 def _rotation(roll: float, pitch: float, yaw: float) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """(3, 3), from the palm's frame to the camera's, which sees the palm upright and from inside."""
+    """Return the rotation (3, 3) from the palm's axes to the camera's, which sees the inside of an upright hand."""
     r, p, y = (math.radians(angle) for angle in (roll, pitch, yaw))
     about_z = np.array([[math.cos(r), -math.sin(r), 0], [math.sin(r), math.cos(r), 0], [0, 0, 1]])
     about_x = np.array([[1, 0, 0], [0, math.cos(p), -math.sin(p)], [0, math.sin(p), math.cos(p)]])

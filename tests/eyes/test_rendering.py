@@ -1,4 +1,4 @@
-"""The renderer's promises: what an image depends on, sizes, ranges, labels that lie where the picture shows them."""
+"""The renderer's promises: what an image depends on, sizes, ranges, labels that agree with the picture."""
 
 import pytest
 import torch
@@ -28,14 +28,14 @@ def test_shapes_types_and_range():
 @pytest.mark.parametrize(("size", "channels"), [((24, 44), 1), ((37, 61), 3), ((100, 130), 1)])
 def test_an_image_depends_on_nothing_but_its_index_and_the_arguments(size, channels):
     parameters = EyeParameters(images_per_person=3)
-    errors_of_any_process = render_eyes(parameters, range(70), seed=5, size=size, channels=channels)
+    whole = render_eyes(parameters, range(70), seed=5, size=size, channels=channels)
     torch.manual_seed(0)
     torch.rand(7)
     alone = render_eyes(parameters, [52], seed=5, size=size, channels=channels)
     shuffled = render_eyes(parameters, [11, 52, 3], seed=5, size=size, channels=channels)
     for name in ("images", "gaze", "head_pose", "pupil", "iris_outline", "lid_outline", "caruncle", "subjects"):
-        assert torch.equal(getattr(errors_of_any_process, name)[52], getattr(alone, name)[0]), name
-        assert torch.equal(getattr(errors_of_any_process, name)[52], getattr(shuffled, name)[1]), name
+        assert torch.equal(getattr(whole, name)[52], getattr(alone, name)[0]), name
+        assert torch.equal(getattr(whole, name)[52], getattr(shuffled, name)[1]), name
 
 
 def test_images_leave_global_randomness_alone():

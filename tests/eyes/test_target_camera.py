@@ -1,4 +1,4 @@
-"""The stand-in camera, and the gap between the two domains."""
+"""The simulated target camera, and the gap between the two domains."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from refiner.eyes.scene.parameters import EyeParameters
 from refiner.eyes.target_camera import TargetCamera, target_parameters
 
 
-def _real(parameters: EyeParameters, count: int) -> np.ndarray:
+def _rendered(parameters: EyeParameters, count: int) -> np.ndarray:
     """uint8 (N, 36, 60)."""
     images = render_eyes(parameters.model_copy(update={"images_per_person": 1}), range(count), seed=6).images
     return ((images[:, 0] + 1) * 127.5).round().to(torch.uint8).numpy()
@@ -48,11 +48,11 @@ def test_camera_leaves_points_where_they_are():
 
 
 def test_the_two_domains_differ_with_and_without_the_camera():
-    synthetic, others = _real(EyeParameters(), 150), _real(target_parameters(), 150)
+    synthetic, others = _rendered(EyeParameters(), 150), _rendered(target_parameters(), 150)
     camera = TargetCamera(1)
     real = np.stack([camera(image, index) for index, image in enumerate(others)])
     contrast = [images.std(axis=(1, 2)).mean() for images in (synthetic, others, real)]
-    assert contrast[2] < 0.8 * contrast[0]  # the photographs are flatter
+    assert contrast[2] < 0.8 * contrast[0]  # images of the camera are flatter
     edge = [np.abs(np.diff(images.astype(float), axis=2)).mean() for images in (synthetic, real)]
     assert edge[1] < 0.9 * edge[0] or edge[1] > 1.1 * edge[0]
     brightness = [images.mean(axis=(1, 2)) for images in (synthetic, others)]

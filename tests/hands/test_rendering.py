@@ -1,4 +1,4 @@
-"""Depth of capsules, by geometry that needs no renderer, and the labels beside it."""
+"""Depth of capsules, by geometry that needs no renderer, and the labels of each image."""
 
 from pathlib import Path
 

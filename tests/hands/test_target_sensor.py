@@ -1,4 +1,4 @@
-"""The stand-in sensor: what it adds and loses, and what it leaves."""
+"""The simulated target sensor: the noise it adds, the pixels it loses, and those it keeps."""
 
 import numpy as np
 
