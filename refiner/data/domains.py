@@ -94,7 +94,7 @@ class ImageDomain:
         chosen = self.images[np.asarray(indices)]
         return torch.from_numpy(chosen.astype(np.float32) / np.float32(highest_level(chosen) / 2) - 1)
 
-    def beside(self, indices: Sequence[int] | np.ndarray[Any, Any]) -> dict[str, Tensor]:
+    def conditions(self, indices: Sequence[int] | np.ndarray[Any, Any]) -> dict[str, Tensor]:
         """What lies beside images, by name: ``gaze`` (n, 2), ``mask`` (n, 1, H, W) in [0, 1]; float32."""
         numbers, found = np.asarray(indices), {}
         if self.gaze is not None:

@@ -128,8 +128,8 @@ def test_a_store_is_made_once_and_another_is_refused(tmp_path: Path) -> None:
     result = run(out, *arguments, "--seed", 5)
     assert (result.exit_code, result.stderr.splitlines()[-1]) == (
         1,
-        f"Error: {out}: is there already, made from other input or with other options; choose another name, or replace "
-        "it with --overwrite",
+        f"Error: {out} already exists and was made from other input or with other options; choose another name, or "
+        "pass --overwrite to replace it",
     )
     assert run(out, *arguments, "--seed", 5, "--overwrite").exit_code == 0
     assert run(tmp_path / "b.h5", *arguments, "--seed", 5).exit_code == 0

@@ -267,7 +267,7 @@ def test_foreign_files_are_kept_unless_told_otherwise(tmp_path: Path, name: str)
     (tmp_path / "in" / "labels.csv").write_text("file,subject\n000.png,p00\n")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / name).write_text("years of work")
-    with pytest.raises(OutputError, match=f"{name}: is there already and was not written by refiner"):
+    with pytest.raises(OutputError, match=f"{name} already exists and was not written by refiner"):
         counts(tmp_path / "in", tmp_path / "out", Conversion())
     assert (tmp_path / "out" / name).read_text() == "years of work"
     assert counts(tmp_path / "in", tmp_path / "out", Conversion(), overwrite=True) == (3, 0)
@@ -279,7 +279,7 @@ def test_foreign_files_are_kept_unless_told_otherwise(tmp_path: Path, name: str)
 def test_folders_inside_one_another_are_refused(tmp_path: Path, source: str, destination: str) -> None:
     fill(tmp_path / "in" / "sub", 1)
     before = contents(tmp_path)
-    with pytest.raises(OutputError, match="lie inside one another"):
+    with pytest.raises(OutputError, match="must not contain each other"):
         counts(tmp_path / source, tmp_path / destination, Conversion())
     assert contents(tmp_path) == before
 
@@ -295,7 +295,7 @@ def test_a_full_disk_ends_in_one_line_and_nothing_half_written(tmp_path: Path, m
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", full)
-        with pytest.raises(OutputError, match=r"005\.png: cannot be written \(No space left on device\)"):
+        with pytest.raises(OutputError, match=r"005\.png cannot be written \(No space left on device\)"):
             counts(tmp_path / "in", tmp_path / "out", Conversion())
     assert not any(TEMPORARY_PREFIX in name for name in contents(tmp_path / "out"))
     assert all(data == (tmp_path / "in" / name).read_bytes() for name, data in contents(tmp_path / "out").items())
@@ -304,13 +304,13 @@ def test_a_full_disk_ends_in_one_line_and_nothing_half_written(tmp_path: Path, m
 
 SLOW_COMMAND = """
 import time
-from refiner import parts
+from refiner.data.output import chunks
 from refiner.commands import main
-write_lines = parts.write_lines
+write_lines = chunks.write_lines
 def slowly(*arguments):  # in the workers too: they import this file
     time.sleep(0.1)
     write_lines(*arguments)
-parts.write_lines = slowly
+chunks.write_lines = slowly
 if __name__ == "__main__":
     main()
 """
@@ -494,7 +494,7 @@ def test_mixed_kinds_are_refused_by_a_store_with_counts(tmp_path: Path, workers:
     for number in range(8):
         write_image(tmp_path / "in" / f"{number}.png", noise((8, 12) if number < 5 else (9, 12)))
     write_image(tmp_path / "in" / "deep.png", noise((8, 12), "uint16"))
-    for _ in range(2):  # and again from the parts that are there
+    for _ in range(2):  # and again from the chunks that are there
         with pytest.raises(DataError) as raised:
             convert(tmp_path / "in", tmp_path / "a.h5", Conversion(), workers=workers)
         assert "5 of 8x12 grey 8 bits; 3 of 9x12 grey 8 bits; 1 of 8x12 grey 16 bits" in str(raised.value)
@@ -576,7 +576,7 @@ def test_a_changed_input_or_option_is_redone_in_folders_and_refused_by_stores(tm
     assert not convert(tmp_path / "in", tmp_path / "out", **options)[""].finished_before
     convert(tmp_path / "in", tmp_path / "fresh", **options)
     assert contents(tmp_path / "out") == {**contents(tmp_path / "fresh"), "mine.png": b"precious"}
-    with pytest.raises(OutputError, match=r"out\.h5: is there already, made from other input or with other options"):
+    with pytest.raises(OutputError, match=r"out\.h5 already exists and was made from other input"):
         convert(tmp_path / "in", tmp_path / "out.h5", **options)
     assert stored(tmp_path / "out.h5") == before
     assert not list(tmp_path.glob("*.parts"))
@@ -587,7 +587,7 @@ def test_a_changed_input_or_option_is_redone_in_folders_and_refused_by_stores(tm
 
 def test_a_store_in_use_is_refused(tmp_path: Path) -> None:
     fill(tmp_path / "in", 2)
-    with open_output(tmp_path / "in", tmp_path / "out", job=""), pytest.raises(OutputError, match="is writing here"):
+    with open_output(tmp_path / "in", tmp_path / "out", job=""), pytest.raises(OutputError, match="is writing to"):
         convert(tmp_path / "in", tmp_path / "out", Conversion())
 
 

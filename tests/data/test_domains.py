@@ -220,7 +220,7 @@ def test_gaze_comes_along_and_images_without_are_left_out(stored: bool, tmp_path
     domain = load_domain(source, key="data.synthetic", size=(8, 12), channels=1, gaze=True)
     assert list(domain.rejected) == ["2.png"]
     assert "has no label gaze" in domain.rejected["2.png"]
-    found = domain.beside([2, 0])["gaze"]
+    found = domain.conditions([2, 0])["gaze"]
     assert found.dtype == torch.float32
     assert np.allclose(found, [[0.3, -0.2], [0.0, -0.2]])
     assert domain.digest() != load_domain(source, key="data.synthetic", size=(8, 12), channels=1).digest()
@@ -234,13 +234,13 @@ def test_masks_are_of_each_image_or_of_all(tmp_path: Path) -> None:
     write_image(tmp_path / "masks" / "3.png", np.full((8, 12), 51, np.uint8))
     write_image(tmp_path / "masks" / "0.png", mask)
     domain = load_domain(source, key="data.synthetic", size=(8, 12), channels=1, mask=tmp_path / "mask.png")
-    found = domain.beside([0, 3])["mask"]
+    found = domain.conditions([0, 3])["mask"]
     assert found.shape == (2, 1, 8, 12)
     assert torch.equal(found[1, 0], torch.cat([torch.ones(4, 12), torch.zeros(4, 12)]))
     domain = load_domain(source, key="data.synthetic", size=(8, 12), channels=1, mask=tmp_path / "masks")
     assert list(domain.rejected) == ["1.png", "2.png"]
-    assert domain.beside([1])["mask"].unique().tolist() == pytest.approx([0.2])
+    assert domain.conditions([1])["mask"].unique().tolist() == pytest.approx([0.2])
 
 
 def test_nothing_lies_beside_unless_asked_for(tmp_path: Path) -> None:
-    assert load(labelled(tmp_path / "synthetic")).beside([0, 1]) == {}
+    assert load(labelled(tmp_path / "synthetic")).conditions([0, 1]) == {}

@@ -1,1 +1,1 @@
-"""Output of batch jobs: folder with manifest, chunks, destinations."""
+"""Output of batch jobs: output folders with a manifest, chunks, destinations, and a writer of records."""

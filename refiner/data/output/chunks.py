@@ -1,9 +1,9 @@
-"""A batch in parts: each part is whole or absent, so a kill costs the parts in flight and nothing else.
+"""A batch job in chunks: each chunk is complete or absent, so a killed run loses only the chunks in progress.
 
-Part 7 of a conversion is ``000007.jsonl``, a line for each sample (the name and cells of one that was written,
-the reason of one that was rejected), and, for a store, ``000007.h5`` with the images. The lines come last: where
-they are, the part is finished. ``job.json`` says what the parts were made from and how; parts of another job are
-thrown away.
+Chunk 7 of a conversion is ``000007.jsonl``, with one line for each sample: the name and cells of a written sample, or
+the reason of a rejected one. A chunk of a store also has ``000007.h5`` with the images. The lines are written last, so
+their file marks the chunk as finished. ``job.json`` identifies the input and the options; chunks of another job are
+deleted.
 """
 
 import hashlib
@@ -22,17 +22,18 @@ from refiner.data.store.writer import ImageWriter
 from refiner.images.io import LOSSLESS, write_image
 
 Cells = Mapping[str, str]
+"""Cells of a table row by column."""
 
 
 class Line(NamedTuple):
-    """What became of one sample.
+    """Outcome of one sample: written or rejected.
 
     Attributes:
-        source: its id in the data set that was read.
-        name: of the output; empty when it was rejected.
-        kind: of the image, as text.
-        cells: of its labels.
-        reason: why it was rejected; empty when it was not.
+        source: id of the sample in the data set that was read.
+        name: name of the output; empty for a rejected sample.
+        kind: size, channels and depth of the image, the text of an :class:`refiner.data.store.hdf5.ImageKind`.
+        cells: labels as cells of a table.
+        reason: reason of the rejection; empty for a written sample.
     """
 
     source: str
@@ -43,11 +44,12 @@ class Line(NamedTuple):
 
 
 class ChunkFiles(NamedTuple):
-    """Where one part goes.
+    """Paths that one chunk is written to.
 
     Attributes:
-        lines, images: of :class:`Chunks`.
-        folder: where image files go; None gathers the images in ``images``.
+        lines: the file of outcomes.
+        images: the HDF5 file for the images of a store.
+        folder: the folder for image files; None writes the images to ``images``.
     """
 
     lines: Path
@@ -56,62 +58,62 @@ class ChunkFiles(NamedTuple):
 
 
 class Chunks:
-    """The parts of one batch, in a folder of their own.
+    """The chunks of one batch job, in a folder of their own.
 
     Args:
-        folder: made when it is missing.
-        job: everything the parts follow from, as one text.
-        count: number of parts.
-        shared: other processes make parts of the same job at this moment.
+        folder: the work folder; created if missing.
+        job: input and options that the chunks depend on, as one text.
+        count: number of chunks.
+        shared: True if other processes work on the same job at the same time.
 
     Raises:
-        OutputError: parts of another job are there, which others may be making.
+        OutputError: ``shared`` is set and the folder holds chunks of another job.
     """
 
     def __init__(self, folder: Path, *, job: str, count: int, shared: bool = False) -> None:
         self.folder, self.count = folder, count
         state = {"job": job, "parts": count}
         path = folder / "job.json"
-        if shared and not path.exists():  # whoever else finds none writes the same
+        if shared and not path.exists():  # every process that finds none writes the same text
             write_text(path, json.dumps(state))
         try:
             kept = json.loads(read_regular(path)) == state
         except (OSError, ValueError, RecursionError):
             kept = False
         if not kept and shared:
-            raise OutputError(f"{folder}: holds parts of another job; finish that first, or delete the folder")
+            raise OutputError(f"{folder} holds chunks of another job; finish that job first, or delete the folder")
         if not kept:
             self.remove()
             write_text(path, json.dumps(state))
 
     def unfinished(self) -> list[int]:
-        """Numbers of the parts that are still to be made."""
+        """Return the numbers of the chunks that are not finished."""
         return [number for number in range(self.count) if not self.lines_path(number).exists()]
 
     def lines_path(self, number: int) -> Path:
-        """The file whose presence says that part ``number`` is finished."""
+        """Return the path of a chunk's outcomes; the file exists once the chunk is finished."""
         return self.folder / f"{number:06d}.jsonl"
 
     def images_path(self, number: int) -> Path:
-        """The images of a part of a store."""
+        """Return the path of a chunk's images, for a store."""
         return self.folder / f"{number:06d}.h5"
 
     def files(self, number: int, folder: Path | None) -> ChunkFiles:
-        """Where part ``number`` goes; ``folder`` as in :class:`ChunkFiles`."""
+        """Return the paths of chunk ``number``; see :class:`ChunkFiles` for ``folder``."""
         return ChunkFiles(self.lines_path(number), self.images_path(number), folder)
 
     def lines(self) -> Iterator[Line]:
-        """What became of all samples, in order, read as they are asked for."""
+        """Iterate over the outcomes of all samples in order, reading one chunk at a time."""
         for number in range(self.count):
             for row in read_json_lines(self.lines_path(number)):
                 yield Line(**row)
 
     def images(self) -> Iterator[Path]:
-        """Files with the images, in order."""
+        """Iterate over the existing files of images, in order."""
         return (path for path in map(self.images_path, range(self.count)) if path.exists())
 
     def remove(self) -> None:
-        """Delete the folder and everything in it, at once as far as a kill can tell."""
+        """Delete the work folder; it is renamed first, so that a killed run leaves no half-deleted chunks."""
         old = self.folder.with_name(f"{self.folder.name}.old")
         shutil.rmtree(old, ignore_errors=True)
         if self.folder.exists():
@@ -120,10 +122,10 @@ class Chunks:
 
 
 def write_lines(path: Path, lines: Iterable[Line]) -> None:
-    """Write the lines of a part, which finishes it.
+    """Write the outcomes of a chunk, which marks it as finished.
 
     Raises:
-        OutputError: the disk refuses.
+        OutputError: the file cannot be written.
     """
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
         for line in lines:
@@ -134,23 +136,25 @@ def write_lines(path: Path, lines: Iterable[Line]) -> None:
 def write_chunk(
     files: ChunkFiles, samples: Iterable[tuple[str, str, Callable[[], Record]]], *, stop_on_error: bool = False
 ) -> list[Line]:
-    """Make one part.
+    """Read the samples of one chunk and write them.
 
     Args:
-        files: where it goes.
-        samples: id, output name, and what gives the record; an :class:`ImageError` there rejects the sample.
-        stop_on_error: let it pass through instead.
+        files: paths of the chunk.
+        samples: id, output name and a function that reads the record. An :class:`ImageError` rejects the sample.
+        stop_on_error: raise the first :class:`ImageError` instead.
 
     Returns:
-        The lines of the part.
+        The outcomes, one for each sample.
 
     Raises:
-        OutputError: the disk refuses.
+        ImageError: a sample cannot be used and ``stop_on_error`` is set.
+        OutputError: an output cannot be written.
     """
     lines: list[Line] = []
     with ImageWriter(files.images) as writer:
         for source, name, read in samples:
             try:
+                # Refuse names that cannot be used for an output.
                 if leads_out(name):
                     raise ImageError(source, "has a name that leads out of its folder")
                 if files.folder is not None and is_too_long(name):
@@ -158,10 +162,12 @@ def write_chunk(
                 record = read()
                 kind = ImageKind.of(record.image)
                 cells = _checked(to_cells(record.labels), source)
+                # Write the image as a file, or append it to the images of a store. An image of another kind is only
+                # counted; the conversion then stops, since a store holds a single kind.
                 if files.folder is not None:
                     write_image(files.folder / name, record.image, quality=LOSSLESS)
                 elif writer.kind in (None, kind):
-                    writer.append(record.image)  # any other kind is counted, and the store refused
+                    writer.append(record.image)
                 lines.append(Line(source, name, str(kind), cells))
             except ImageError as error:
                 if stop_on_error:
@@ -172,23 +178,23 @@ def write_chunk(
 
 
 def _checked(cells: Cells, source: str) -> Cells:
-    """The cells, if tables and stores can hold them.
+    """Return the cells, unless a table or a store cannot hold one of them.
 
     Raises:
-        ImageError: they cannot.
+        ImageError: a cell is not UTF-8 text or contains NUL.
     """
     for name, text in cells.items():
         try:
             text.encode()
         except UnicodeEncodeError:
-            raise ImageError(source, f"its label {name} holds what is no UTF-8 text") from None
+            raise ImageError(source, f"its label {name} is not UTF-8 text") from None
         if "\0" in text:
-            raise ImageError(source, f"its label {name} holds a NUL character")
+            raise ImageError(source, f"its label {name} contains a NUL character")
     return cells
 
 
 def fingerprint(*parts: str | Iterable[str]) -> str:
-    """SHA-256 of texts, one after another."""
+    """Return the SHA-256 of texts, one after another, as hexadecimal digits."""
     digest = hashlib.sha256()
     for part in parts:
         for text in [part] if isinstance(part, str) else part:

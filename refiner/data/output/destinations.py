@@ -1,4 +1,4 @@
-"""Where a conversion writes: a folder of images with ``labels.csv``, or a store."""
+"""Destinations of a conversion: a folder of images with ``labels.csv``, or a store."""
 
 import contextlib
 import json
@@ -32,49 +32,63 @@ from refiner.data.store.writer import join_images, write_columns
 from refiner.images.io import LOSSLESS_SUFFIXES
 
 DONE_FILE = "done.json"
-"""In the state folder: the job that is finished, and its summary."""
+"""Name of the file in the state folder that holds the finished job and its summary."""
 
 
 def rejects_list(place: Path) -> Path:
-    """The table of what was rejected on the way to a folder or a store."""
+    """Return the path of the table of rejected inputs, for a folder or a store."""
     return place.with_suffix(f".{REJECTED_FILE}") if is_store_name(place) else place / REJECTED_FILE
 
 
 class Destination(Protocol):
-    """The place a conversion writes to, locked against other processes.
+    """A folder or a store that a conversion writes to, locked against other processes.
 
     Attributes:
-        parts_folder: where its unfinished parts lie.
-        images_folder: where a part writes image files; None where it writes stores.
+        chunks_folder: folder of the chunks.
+        images_folder: folder for image files; None if the destination is a store.
     """
 
     chunks_folder: Path
     images_folder: Path | None
 
     def finished(self, job: str) -> str | None:
-        """The summary of the same job where it is finished already.
+        """Return the summary of this job if it is finished, otherwise None.
 
         Raises:
-            OutputError: something else is there, which would be lost.
+            OutputError: an output of another job exists and would be lost.
         """
 
     def names(self, ids: Sequence[str]) -> Sequence[str]:
-        """The names of the outputs of some samples."""
+        """Return the output names of some samples, in order."""
 
     def claim(self, names: Sequence[str]) -> None:
-        """Make sure that nothing of the user's is lost when files of these names are written.
+        """Reserve output names; files that the toolkit has not written are protected.
 
         Raises:
-            OutputError: something would be.
+            OutputError: such a file exists under one of the names.
         """
 
-    def finish(self, parts: Chunks, job: str, summary: str) -> None:
-        """Bring the parts together and remove them."""
+    def finish(self, chunks: Chunks, job: str, summary: str) -> None:
+        """Merge the chunks into the output and delete them.
+
+        Raises:
+            OutputError: an output cannot be written.
+        """
 
 
 @contextlib.contextmanager
 def open_folder(source: Path, root: Path, *, grey: bool, overwrite: bool) -> Iterator["FolderDestination"]:
-    """Open a folder to convert into; see :func:`refiner.data.output.folder.open_output`."""
+    """Open a folder as the destination of a conversion; see :func:`refiner.data.output.folder.open_output`.
+
+    Args:
+        source: the folder or file that is read.
+        root: the folder that is written.
+        grey: True if all images are grey; ``.ppm`` files are then written as ``.png``.
+        overwrite: replace existing files.
+
+    Raises:
+        OutputError: see :func:`refiner.data.output.folder.open_output`.
+    """
     with open_output(source, root, job="", overwrite=overwrite) as output:
         yield FolderDestination(output, grey=grey)
 
@@ -88,7 +102,7 @@ class FolderDestination:
         self.chunks_folder = output.root / STATE_FOLDER / "parts"
 
     def finished(self, job: str) -> str | None:
-        """The summary of the same job, when all its files are still there."""
+        """Return the summary of the same job if all its files still exist."""
         done = self.output.root / STATE_FOLDER / DONE_FILE
         try:
             state = json.loads(read_regular(done))
@@ -97,12 +111,12 @@ class FolderDestination:
             summary = str(state["summary"])
         except (OSError, ValueError, TypeError, KeyError, RecursionError):
             return None
-        self.output.rejected_stands = True
-        shutil.rmtree(self.chunks_folder, ignore_errors=True)  # a run was killed while it removed them
+        self.output.rejected_is_current = True
+        shutil.rmtree(self.chunks_folder, ignore_errors=True)  # left if a run was killed while it deleted them
         return summary
 
     def names(self, ids: Sequence[str]) -> Sequence[str]:
-        """Lossless suffixes stay, others become .png: ``a.jpg`` is ``a.png``, or ``a.jpg.png`` if that is taken."""
+        """Return lossless names: ``a.jpg`` becomes ``a.png``, or ``a.jpg.png`` if ``a.png`` is taken."""
         plain = [_lossless_name(sample, grey=self.grey) for sample in ids]
         taken = Counter(plain)
         names = [name if taken[name] == 1 or name == sample else f"{sample}.png" for sample, name in zip(ids, plain)]
@@ -110,33 +124,35 @@ class FolderDestination:
 
     def claim(self, names: Sequence[str]) -> None:
         """Claim every file; see :meth:`refiner.data.output.folder.OutputFolder.claim`."""
-        # Names that cannot be used are rejected.
+        # Skip names that cannot be used; their samples are rejected later.
         self.output.claim(*(name for name in chain([LABELS_FILE], names) if not (leads_out(name) or is_too_long(name))))
-        # From here on the folder is neither what an older conversion finished nor what its labels say.
+        # Remove the done file and the labels of an older conversion, which no longer describe this folder.
         for stale in (f"{STATE_FOLDER}/{DONE_FILE}", LABELS_FILE):
             remove_file(self.output.root / stale)
 
-    def finish(self, parts: Chunks, job: str, summary: str) -> None:
-        """Write ``labels.csv`` and the rejects, and remove what older conversions left here."""
-        columns = dict.fromkeys(column for line in parts.lines() for column in line.cells)
-        made = {line.name for line in parts.lines() if line.name}
+    def finish(self, chunks: Chunks, job: str, summary: str) -> None:
+        """Write ``labels.csv``, collect the rejected samples, and delete files of older conversions."""
+        # Write the label table, if any image has labels.
+        columns = dict.fromkeys(column for line in chunks.lines() for column in line.cells)
+        written = {line.name for line in chunks.lines() if line.name}
         if columns:
-            rows = ({"file": line.name, **line.cells} for line in parts.lines() if line.name)
+            rows = ({"file": line.name, **line.cells} for line in chunks.lines() if line.name)
             write_table(self.output.root / LABELS_FILE, ["file", *columns], rows)
-            made.add(LABELS_FILE)
-        self.output.keep_only(made)
-        for line in parts.lines():
+            written.add(LABELS_FILE)
+        # Delete outputs that this job did not write.
+        self.output.keep_only(written)
+        for line in chunks.lines():
             if line.reason:
                 self.output.rejected.append((line.source, "read", line.reason))
         self.output.write_state(DONE_FILE, json.dumps({"job": job, "summary": summary}))
-        parts.remove()
+        chunks.remove()
 
 
 def _lossless_name(sample: str, *, grey: bool) -> str:
-    if leads_out(sample):  # will be rejected
+    if leads_out(sample):  # this sample is rejected later
         return sample
     suffix = PurePosixPath(sample).suffix.lower()
-    kept = suffix in LOSSLESS_SUFFIXES and not (grey and suffix == ".ppm")  # which holds no grey
+    kept = suffix in LOSSLESS_SUFFIXES and not (grey and suffix == ".ppm")  # a .ppm file is always in colour
     return sample if kept else str(PurePosixPath(sample).with_suffix(".png"))
 
 
@@ -144,17 +160,24 @@ def _lossless_name(sample: str, *, grey: bool) -> str:
 def open_store(
     source: Path | None, path: Path, *, attributes: Mapping[str, str], overwrite: bool, shard: Shard | None = None
 ) -> Iterator["StoreDestination"]:
-    """Open a store to write, alone, or beside other shards; ``source`` is what is read for it, if anything.
+    """Open a store as the destination of a conversion.
+
+    Args:
+        source: the folder or file that is read; None if the images are generated.
+        path: the store.
+        attributes: texts that are written as attributes of the store.
+        overwrite: replace an existing store.
+        shard: the shard of the job that is done here, at the same time as others; None does the whole job.
 
     Raises:
-        OutputError: it is the input or lies inside it, a file is in the way, or another process writes it.
+        OutputError: the store is the input or inside it, ``path`` is a folder, or another process writes the store.
     """
     if source is not None:
         check_apart(source, path)
     state = path.with_name(f"{path.name}.parts")
     if path.is_dir():
-        raise OutputError(f"{path}: is a folder; choose another name for the store")
-    refusal = f"{path}: another process is writing it; wait for it, or choose another name"
+        raise OutputError(f"{path} is a folder; choose another name for the store")
+    refusal = f"another process is writing {path}; wait until it ends, or choose another name"
     with locked_output(state, refusal, shard):
         try:
             yield StoreDestination(path, state / "parts", attributes=attributes, overwrite=overwrite)
@@ -162,12 +185,12 @@ def open_store(
             if shard is None and not (state / "parts").exists():
                 shutil.rmtree(state / SHARDS_FOLDER, ignore_errors=True)
                 (state / "lock").unlink(missing_ok=True)
-                with contextlib.suppress(OSError):  # not empty: something of the user's
+                with contextlib.suppress(OSError):  # not empty: the user keeps something there
                     state.rmdir()
 
 
 class StoreDestination:
-    """A store of our own; see :class:`Destination`."""
+    """A store; see :class:`Destination`."""
 
     images_folder: Path | None = None
 
@@ -177,56 +200,63 @@ class StoreDestination:
         self.rejected_path = rejects_list(path)
 
     def finished(self, job: str) -> str | None:
-        """The summary in the attributes of a store of the same job."""
+        """Return the summary from the attributes of a store of the same job."""
         if self.overwrite or not self.path.exists():
             return None
         try:
             with h5py.File(self.path, "r") as file:
                 if str(file.attrs.get("job")) == job:
                     summary = str(file.attrs["summary"])
-                    shutil.rmtree(self.chunks_folder, ignore_errors=True)  # a run was killed while it removed them
+                    shutil.rmtree(self.chunks_folder, ignore_errors=True)  # left if a run was killed while deleting
                     return summary
         except (OSError, RuntimeError, KeyError):
             pass
         raise OutputError(
-            f"{self.path}: is there already, made from other input or with other options; choose another name, or "
-            "replace it with --overwrite"
+            f"{self.path} already exists and was made from other input or with other options; choose another name, or "
+            "pass --overwrite to replace it"
         )
 
     def names(self, ids: Sequence[str]) -> Sequence[str]:
-        """Ids stay as they are."""
+        """Return the ids unchanged."""
         return ids
 
     def claim(self, names: Sequence[str]) -> None:
-        """Make sure that a list of rejects that is there is one of ours; :meth:`finished` has looked at the store."""
+        """Check that an existing table of rejected inputs was written by the toolkit.
+
+        The store itself is checked by :meth:`finished`.
+
+        Raises:
+            OutputError: the table was written by something else.
+        """
         if self.overwrite or not self.rejected_path.exists():
             return
         header = ",".join(REJECTED_COLUMNS).encode() + b"\n"
         if not self.rejected_path.is_file() or not self.rejected_path.read_bytes().startswith(header):
             raise OutputError(
-                f"{self.rejected_path}: is there already and was not written by refiner; choose another name for the "
-                "store, or replace it with --overwrite"
+                f"{self.rejected_path} already exists and was not written by refiner; choose another name for the "
+                "store, or pass --overwrite to replace it"
             )
 
-    def finish(self, parts: Chunks, job: str, summary: str) -> None:
-        """Join the parts into one file, move it into place, and list the rejects beside it."""
-        rejected = [(line.source, "read", line.reason) for line in parts.lines() if line.reason]
+    def finish(self, chunks: Chunks, job: str, summary: str) -> None:
+        """Write the table of rejected inputs, join the chunks into one file and move it into place."""
+        rejected = [(line.source, "read", line.reason) for line in chunks.lines() if line.reason]
         if rejected:
             write_rejected(self.rejected_path, rejected)
         else:
             remove_file(self.rejected_path)
-        kind = next((line.kind for line in parts.lines() if line.name), None)
-        if kind is not None:  # last, for the store says that all is done
+        # Write the store last: its presence marks the whole job as finished.
+        kind = next((line.kind for line in chunks.lines() if line.name), None)
+        if kind is not None:
             with hdf5_errors(self.path):
-                self._join(parts, ImageKind.parse(kind), {**self.attributes, "job": job, "summary": summary})
-        parts.remove()
+                self._join(chunks, ImageKind.parse(kind), {**self.attributes, "job": job, "summary": summary})
+        chunks.remove()
 
-    def _join(self, parts: Chunks, kind: ImageKind, attributes: Mapping[str, str]) -> None:
-        suffixes = Counter(PurePosixPath(line.source).suffix.lower() for line in parts.lines() if line.name)
-        columns = find_columns(line.cells for line in parts.lines() if line.name)
-        temporary = parts.folder / "store.h5"
+    def _join(self, chunks: Chunks, kind: ImageKind, attributes: Mapping[str, str]) -> None:
+        suffixes = Counter(PurePosixPath(line.source).suffix.lower() for line in chunks.lines() if line.name)
+        columns = find_columns(line.cells for line in chunks.lines() if line.name)
+        temporary = chunks.folder / "store.h5"
         with new_file(temporary) as file:
-            join_images(file, kind, suffixes.total(), parts.images())
-            write_columns(file, ((line.name, line.cells) for line in parts.lines() if line.name), columns)
+            join_images(file, kind, suffixes.total(), chunks.images())
+            write_columns(file, ((line.name, line.cells) for line in chunks.lines() if line.name), columns)
             write_attributes(file, attributes, suffixes)
         temporary.replace(self.path)

@@ -1,4 +1,4 @@
-"""Records that a program makes, such as renders, written as a folder or as a store."""
+"""Writer of generated records, such as renders, to a folder or a store."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,19 +14,27 @@ from refiner.data.output.destinations import open_store
 from refiner.images.io import write_image
 
 WRITE_AHEAD = 256
-"""Images that wait to be written, at most."""
+"""Largest number of records that wait to be written."""
 
 CHUNK = 1024
-"""Images in a part of a store: what a kill costs."""
+"""Images in a chunk of a store: the most that a killed run loses."""
 
 Report = Callable[[int, int], None]
+"""Callback for progress: the number of finished records, and of all records."""
 
 
 def write_folder(out: Path, records: Iterator[Record], count: int, *, labelled: bool, report: Report) -> None:
-    """Write records as PNG files, with ``labels.csv`` when ``labelled``.
+    """Write records as image files.
+
+    Args:
+        out: the folder, empty or missing.
+        records: the records; their ids are the file names.
+        count: number of records, for the report.
+        labelled: also write ``labels.csv``.
+        report: called after each record.
 
     Raises:
-        OutputError: the folder holds something already, or cannot be written.
+        OutputError: the folder is not empty, or cannot be written.
     """
     check_empty(out)
     labels: dict[str, Labels] = {}
@@ -41,54 +49,56 @@ def write_folder(out: Path, records: Iterator[Record], count: int, *, labelled: 
 def write_store(
     out: Path, records: Callable[[int, int], Iterator[Record]], count: int, *, job: str, overwrite: bool, report: Report
 ) -> None:
-    """Write records as a store; a killed one goes on from its finished parts.
+    """Write records as a store; a killed run resumes from its finished chunks.
 
     Args:
-        out: the file.
-        records: gives those from one number up to another.
-        count: how many there are.
-        job: all that they follow from, as one text.
-        overwrite: replace a store that is there.
-        report: told how many of how many are done.
+        out: the store.
+        records: function from a first number and an end to the records in between.
+        count: number of records.
+        job: parameters that the records depend on, as one text.
+        overwrite: replace an existing store.
+        report: called with the number of finished records and ``count``.
 
     Raises:
-        OutputError: something else is there, or the disk refuses.
+        OutputError: another file is there, or the store cannot be written.
     """
     attributes = {"source": "procedural renders of simgan-refiner", "licence": "none needed", "parameters": job}
-    with open_store(None, out, attributes=attributes, overwrite=overwrite) as target:
-        if target.finished(fingerprint(job)) is not None:
+    with open_store(None, out, attributes=attributes, overwrite=overwrite) as destination:
+        if destination.finished(fingerprint(job)) is not None:
             report(count, count)
             return
-        parts = Chunks(target.chunks_folder, job=fingerprint(job), count=-(-count // CHUNK))
-        unfinished = set(parts.unfinished())
+        # Make the missing chunks.
+        chunks = Chunks(destination.chunks_folder, job=fingerprint(job), count=-(-count // CHUNK))
+        unfinished = set(chunks.unfinished())
         report(0, count)
-        for number in range(parts.count):
+        for number in range(chunks.count):
             end = min((number + 1) * CHUNK, count)
             if number in unfinished:
-                samples = ((r.id, r.id, partial(_given, r)) for r in records(number * CHUNK, end))
-                write_chunk(parts.files(number, None), samples)
+                samples = ((r.id, r.id, partial(_same, r)) for r in records(number * CHUNK, end))
+                write_chunk(chunks.files(number, None), samples)
             report(end, count)
-        target.finish(parts, fingerprint(job), "")
+        # Join them into the store.
+        destination.finish(chunks, fingerprint(job), "")
 
 
-def _given(record: Record) -> Record:
+def _same(record: Record) -> Record:
     return record
 
 
 def check_empty(out: Path) -> None:
-    """Refuse a folder that holds something.
+    """Check that a folder is empty or missing.
 
     Raises:
-        OutputError: it does.
+        OutputError: the folder is not empty, or the path is a file.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise OutputError(f"{out}: is there already and not an empty folder; choose another place")
+        raise OutputError(f"{out} already exists and is not an empty folder; choose another place")
 
 
 def written_ahead(
     pool: ThreadPoolExecutor, items: Iterator[Any], write: Callable[[Any], None]
 ) -> Iterator[tuple[Any, None]]:
-    """Items as they are written, a bounded number ahead."""
+    """Write items in the background and yield each once it is written; at most ``WRITE_AHEAD`` are pending."""
     pending: list[tuple[Any, Any]] = []
     for item in items:
         pending.append((item, pool.submit(write, item)))

@@ -1,1 +1,1 @@
-"""The HDF5 store: layout, writing, reading."""
+"""The HDF5 store: its layout, writer and reader."""

@@ -1,4 +1,4 @@
-"""Typed columns of a store from the text cells of a label table, and back to the same text."""
+"""Typed columns of a store, made from the text cells of a label table and read back as the same text."""
 
 import json
 import math
@@ -13,24 +13,24 @@ from refiner.data.labels.records import PAIRS
 
 _PAIRED = {column: name for name, columns in PAIRS.items() for column in columns}
 
-_MAX_DIMENSIONS = 8  # of one array; HDF5 has 32 and numpy 64
+_MAX_DIMENSIONS = 8  # of the array in one cell; HDF5 allows 32 and NumPy 64
 
 _FORMATS: dict[str, Callable[[float], str]] = {
     "integer": lambda value: str(int(value)),
     "float9": lambda value: f"{value:.9g}",
     "float": lambda value: repr(float(value)),
 }
-"""How the text of a number is made; a column takes the first that gives back every one of its cells."""
+"""Functions from a number to its text; a column uses the first that reproduces every one of its cells."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """One label as it stands in a store.
+    """One label as it is stored.
 
     Attributes:
-        name: of the label.
-        cells: how a value becomes text: ``pair``, ``array``, ``integer``, ``float9``, ``float`` or ``text``.
-        shape: of one value; () for a number or text.
+        name: name of the label.
+        cells: format of its cells: ``pair``, ``array``, ``integer``, ``float9``, ``float`` or ``text``.
+        shape: shape of one value; () for a number or text.
     """
 
     name: str
@@ -39,16 +39,23 @@ class Column:
 
     @property
     def is_text(self) -> bool:
-        """Whether values are text of any length."""
+        """True if values are text of any length."""
         return self.cells == "text"
 
     @property
     def dtype(self) -> Any:
-        """Type of the data set."""
+        """Type of the HDF5 data set: text, int64 or float64."""
         return h5py.string_dtype() if self.is_text else np.int64 if self.cells == "integer" else np.float64
 
     def values(self, rows: Sequence[Mapping[str, str]]) -> Any:
-        """What is stored for some rows of cells; NaN or empty text where a row has none."""
+        """Return the stored values for some rows of cells.
+
+        Args:
+            rows: cells by column; a missing cell becomes NaN or empty text.
+
+        Returns:
+            An array (len(rows), *shape), or a list of bytes for text.
+        """
         if self.cells == "pair":
             return np.array([[float(row.get(part) or math.nan) for part in PAIRS[self.name]] for row in rows])
         texts = [row.get(self.name, "") for row in rows]
@@ -61,7 +68,11 @@ class Column:
 
 
 def find_columns(rows: Iterable[Mapping[str, str]]) -> list[Column]:
-    """The columns that hold all cells of some rows, in order of appearance; looks at one row at a time."""
+    """Return the columns that can hold all cells of some rows, in order of appearance.
+
+    Args:
+        rows: cells by column; they are read one at a time and not kept.
+    """
     guesses: dict[str, _Guess] = {}
     count = 0
     for row in rows:
@@ -73,7 +84,7 @@ def find_columns(rows: Iterable[Mapping[str, str]]) -> list[Column]:
 
 
 class _Guess:
-    """What a column can be, given the cells seen so far."""
+    """The formats that a column can have, given the cells seen so far."""
 
     def __init__(self) -> None:
         self.seen = 0
@@ -87,7 +98,7 @@ class _Guess:
         if paired:
             return
         self.shapes.add(_array_shape(text))
-        self.formats = [name for name in self.formats if _gives_back(_FORMATS[name], text)]
+        self.formats = [name for name in self.formats if _reproduces(_FORMATS[name], text)]
 
     def column(self, name: str, count: int) -> Column:
         if self.paired:
@@ -95,13 +106,13 @@ class _Guess:
         shape = next(iter(self.shapes)) if len(self.shapes) == 1 else None
         if shape and 0 not in shape and len(shape) <= _MAX_DIMENSIONS:
             return Column(name, "array", shape)
-        # An integer has no value that means "not known".
-        formats = [form for form in self.formats if form != "integer" or self.seen == count]
+        # No integer means "not known", so an integer column needs a cell in every row.
+        formats = [name for name in self.formats if name != "integer" or self.seen == count]
         return Column(name, formats[0] if formats else "text")
 
 
 def _array_shape(text: str) -> tuple[int, ...] | None:
-    """The shape of the numbers in a cell; None where it is other text, even if it begins like a list."""
+    """The shape of the array in a cell; None if the cell holds other text."""
     if not text.startswith("["):
         return None
     try:
@@ -110,16 +121,21 @@ def _array_shape(text: str) -> tuple[int, ...] | None:
         return None
 
 
-def _gives_back(form: Callable[[float], str], text: str) -> bool:
+def _reproduces(format_number: Callable[[float], str], text: str) -> bool:
     try:
         value = float(text)
-        return math.isfinite(value) and abs(value) < 2**53 and form(value) == text
+        return math.isfinite(value) and abs(value) < 2**53 and format_number(value) == text
     except ValueError:
         return False
 
 
 def to_text(value: Any, cells: str) -> str:
-    """The cell of a stored number or text; empty where there is none."""
+    """Return the cell of a stored number or text; empty for NaN.
+
+    Args:
+        value: number, text or bytes.
+        cells: format of the column, see :class:`Column`.
+    """
     if cells == "text":
         return bytes(value).decode(errors="surrogateescape") if isinstance(value, bytes) else str(value)
     if isinstance(value, float | np.floating) and math.isnan(value):

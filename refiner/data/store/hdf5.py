@@ -1,4 +1,20 @@
-"""The HDF5 side of a store: what its images have in common, names of labels, attributes, errors."""
+"""Layout of a store, and helpers for HDF5 files that the writer and the reader share.
+
+A store is one HDF5 file of images of one size and depth, with their labels.
+
+====================  =============================================================================================
+``/images``           (N, H, W, C), uint8 or uint16; one image per HDF5 chunk, compressed with LZF, with a checksum
+``/ids``              (N,), text: path relative to the root of the original data set, with suffix
+``/subjects``         (N,), text; present if subjects are known
+``/labels/<name>``    gaze and head_pose (N, 2) in radians; pupil (N, 2) in pixels; outlines (N, K, 2) in pixels;
+                      mirrored (N,), 0 or 1; other columns as integers, floats or text. A missing value is NaN or
+                      empty text.
+attributes            ``format``, ``format_version``, ``conventions``, ``source``, ``licence``, ``command``, ...
+====================  =============================================================================================
+
+With one image per HDF5 chunk, a shuffled batch reads only its own images, and stores are joined by copying chunks
+without decoding them. docs/store.md has the measurements.
+"""
 
 import contextlib
 import json
@@ -16,7 +32,10 @@ from refiner.core.errors import OutputError
 from refiner.images.io import MAX_BYTES, Image
 
 FORMAT = "simgan-refiner store"
+"""The attribute ``format`` of every store."""
+
 FORMAT_VERSION = 1
+"""Version of the layout; the reader accepts no other."""
 
 CONVENTIONS = (
     "images (N, height, width, channels), RGB order; gaze and head_pose are (pitch, yaw) in radians, positive pitch "
@@ -24,11 +43,19 @@ CONVENTIONS = (
     "mirrored 1: the image was flipped left-right and its yaws negated; NaN and empty text: not known"
 )
 
+"""The attribute ``conventions``: axes, units and signs in words. It is part of the file format."""
+
 _CHANNELS = {1: "grey", 3: "RGB", 4: "RGBA"}
 
 
 class ImageKind(NamedTuple):
-    """What all images of a store have in common: size in pixels, channels, bits a channel."""
+    """Properties that all images of a store share.
+
+    Attributes:
+        height, width: size in pixels.
+        channels: 1 (grey), 3 (RGB) or 4 (RGBA).
+        bits: bits per channel, 8 or 16.
+    """
 
     height: int
     width: int
@@ -37,7 +64,7 @@ class ImageKind(NamedTuple):
 
     @classmethod
     def of(cls, image: Image) -> Self:
-        """The kind of one image, (H, W) or (H, W, C)."""
+        """Return the kind of one image, (H, W) or (H, W, C)."""
         return cls(image.shape[0], image.shape[1], 1 if image.ndim == 2 else image.shape[2], image.dtype.itemsize * 8)
 
     def __str__(self) -> str:
@@ -45,29 +72,33 @@ class ImageKind(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The kind that :func:`str` gave."""
+        """Return the kind from its text, as made by :func:`str`: ``36x60 grey 8 bits``."""
         size, channels, bits, _ = text.split()
         height, width = map(int, size.split("x"))
         return cls(height, width, next(n for n, name in _CHANNELS.items() if name == channels), int(bits))
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """uint8 or uint16."""
+        """Type of the pixels, uint8 or uint16."""
         return np.dtype(np.uint8 if self.bits == 8 else np.uint16)
 
 
 @contextlib.contextmanager
 def hdf5_errors(path: Path) -> Iterator[None]:
-    """Turn what HDF5 raises on a full or read-only disk into an :class:`OutputError` that names the file."""
+    """Turn an HDF5 error of the block into an error that names the file.
+
+    Raises:
+        OutputError: HDF5 failed, for example because the disk is full or read-only.
+    """
     try:
         yield
     except (OSError, RuntimeError) as error:
-        raise OutputError(f"{path}: cannot be written ({error}); free some space or choose another place") from error
+        raise OutputError(f"{path} cannot be written ({error}); free some space or choose another place") from error
 
 
 @contextlib.contextmanager
 def new_file(path: Path) -> Iterator[h5py.File]:
-    """A new HDF5 file, which is closed in any case."""
+    """Open a new HDF5 file and close it at the end of the block, even after an error."""
     file = h5py.File(path, "w", libver="latest")
     try:
         yield file
@@ -80,7 +111,10 @@ def new_file(path: Path) -> Iterator[h5py.File]:
 
 
 def _divert(file: h5py.File) -> None:
-    """Let what HDF5 still has to write go to memory: a file that a full disk keeps open crashes the process at exit."""
+    """Redirect the remaining writes of a file to memory.
+
+    On a full disk HDF5 could not close the file, and would crash the process at exit.
+    """
     if hasattr(os, "memfd_create"):
         memory = os.memfd_create("diverted")
     else:
@@ -91,38 +125,69 @@ def _divert(file: h5py.File) -> None:
 
 
 def to_dataset_name(column: str) -> str:
-    """The name of a label as HDF5 can have it: without a slash or a zero, and neither empty nor a dot."""
+    """Return the HDF5 name of a label: percent-encoded, without slash or NUL, neither empty nor a dot."""
     plain = column.replace("%", "%25").replace("/", "%2F").replace("\0", "%00")
     return f"%{column}" if column in ("", ".") else plain
 
 
 def to_label_name(dataset: str) -> str:
-    """The name that :func:`to_dataset_name` was given."""
+    """Return the label of an HDF5 name; the inverse of :func:`to_dataset_name`."""
     plain = dataset.replace("%00", "\0").replace("%2F", "/").replace("%25", "%")
     return dataset[1:] if dataset in ("%", "%.") else plain
 
 
 def write_attributes(file: h5py.File, attributes: Mapping[str, str], suffixes: Counter[str] | None = None) -> None:
-    """Write what makes a store describe itself."""
+    """Write the attributes with which a store describes itself.
+
+    Args:
+        file: open for writing.
+        attributes: texts by name, such as ``source`` and ``licence``.
+        suffixes: number of original files by suffix; None writes no ``original_suffixes``.
+    """
     file.attrs["format"] = FORMAT
     file.attrs["format_version"] = FORMAT_VERSION
     file.attrs["conventions"] = CONVENTIONS
     if suffixes is not None:
         file.attrs["original_suffixes"] = json.dumps(dict(suffixes.most_common()))
     for name, value in attributes.items():
-        file.attrs[name] = value.encode(errors="backslashreplace").decode()  # a path may be no UTF-8
+        file.attrs[name] = value.encode(errors="backslashreplace").decode()  # a path may not be UTF-8
 
 
 def stored_values(dataset: Any, index: Any = ()) -> np.ndarray[Any, np.dtype[Any]]:
-    """Values of an HDF5 data set that is stored in its own file, and no larger than what is read at once.
+    """Read values of an HDF5 data set that is stored in its own file.
+
+    Args:
+        dataset: the data set.
+        index: the part to read; () reads everything, up to ``MAX_BYTES``.
 
     Raises:
-        ValueError: it is none of that; h5py's errors pass through.
+        ValueError: it is no data set, refers to another file, or is too large to read at once. Errors of h5py pass
+            through.
     """
-    import h5py
-
     if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
-        raise ValueError("values are missing or lie in another file")
+        raise ValueError("values are missing or are in another file")
     if index == () and dataset.nbytes > MAX_BYTES:
-        raise ValueError(f"values of {dataset.nbytes:,} bytes, at most {MAX_BYTES:,} are read at once")
+        raise ValueError(f"values have {dataset.nbytes:,} bytes, at most {MAX_BYTES:,} are read at once")
     return np.asarray(dataset[index])
+
+
+def is_local(group: h5py.Group, name: str) -> bool:
+    """Return whether a group has a data set of this name that is stored in the same file.
+
+    A link or external storage could make a store read any file of the user.
+    """
+    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+        return False
+    values = group.get(name)
+    return isinstance(values, h5py.Dataset) and not values.external and not values.is_virtual
+
+
+def local_dataset(group: h5py.Group, name: str) -> h5py.Dataset:
+    """Return a data set of a group.
+
+    Raises:
+        KeyError: it is missing or is in another file, see :func:`is_local`.
+    """
+    if not is_local(group, name):
+        raise KeyError(f"/{name} is missing or is in another file")
+    return group[name]

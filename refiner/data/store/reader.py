@@ -1,4 +1,4 @@
-"""A store of our own; see :mod:`refiner.data.store.writer` for its layout."""
+"""Reader of stores: images and labels by id or by number; :mod:`refiner.data.store.hdf5` describes the layout."""
 
 import contextlib
 import os
@@ -15,7 +15,15 @@ from refiner.core.errors import DataError, ImageError
 from refiner.core.files import check_regular
 from refiner.data.labels.records import PAIRS, Labels, Record, from_cells
 from refiner.data.store.columns import to_text
-from refiner.data.store.hdf5 import FORMAT, FORMAT_VERSION, ImageKind, stored_values, to_label_name
+from refiner.data.store.hdf5 import (
+    FORMAT,
+    FORMAT_VERSION,
+    ImageKind,
+    is_local,
+    local_dataset,
+    stored_values,
+    to_label_name,
+)
 from refiner.data.store.store_names import is_store_name
 from refiner.images.io import MAX_PIXELS, Image
 
@@ -28,11 +36,15 @@ class _Open(NamedTuple):
 
 
 class Store:
-    """A store; see :class:`refiner.data.formats.registry.Dataset`. Opens when it is first used, once in each process.
+    """A store, read as a data set; see :class:`refiner.data.formats.registry.Dataset`.
+
+    The file is opened on first use, once in each process. Images are uint8 or uint16, (H, W) grey, (H, W, 3) RGB or
+    (H, W, 4) RGBA. ``gaze`` and ``head_pose`` are (pitch, yaw) in radians, points are (x, y) in pixels; labels with
+    NaN or empty text are left out.
 
     Args:
         root: the file.
-        size, crop: unused, images are read whole and at their own size.
+        size, crop: not used; images are read whole and at their own size.
     """
 
     def __init__(self, root: Path, *, size: tuple[int, int] | None = None, crop: bool = True) -> None:
@@ -48,13 +60,13 @@ class Store:
 
     @staticmethod
     def recognises(root: Path) -> bool:
-        """Whether the file says that it is a store."""
+        """Return whether the file has a store's suffix and its attribute ``format``."""
         if not is_store_name(root) or not root.is_file():
             return False
         try:
             with h5py.File(root, "r") as file:
                 return bool(file.attrs.get("format") == FORMAT)
-        except Exception:  # h5py raises nearly anything at a damaged file
+        except Exception:  # h5py raises many kinds of errors for a damaged file
             return False
 
     @property
@@ -62,7 +74,7 @@ class Store:
         """The open file.
 
         Raises:
-            DataError: it cannot be opened, is no store, or is one of a later version.
+            DataError: the file cannot be opened, is not a store, or has another format version.
         """
         with self._lock:
             if self._open is None or self._open.process != os.getpid():
@@ -70,7 +82,7 @@ class Store:
             return self._open.file
 
     def close(self) -> None:
-        """Close the file; it opens again when it is used again."""
+        """Close the file; the next use opens it again."""
         if self._open is not None and self._open.process == os.getpid():
             self._open.file.close()
         self._open = None
@@ -79,24 +91,24 @@ class Store:
         try:
             check_regular(self.root)
             file = h5py.File(self.root, "r")
-        except Exception as error:  # h5py raises nearly anything at a damaged file
-            raise DataError(f"{self.root}: cannot be opened as HDF5 ({error}); is it whole?") from error
+        except Exception as error:  # h5py raises many kinds of errors for a damaged file
+            raise DataError(f"{self.root} cannot be opened as HDF5 ({error}); check that the file is whole") from error
         try:
             problem = self._problem(file)
         except Exception as error:
             problem = f"holds no /images and /ids that can be used ({error})"
         if problem:
             file.close()
-            raise DataError(f"{self.root}: {problem}")
+            raise DataError(f"{self.root} {problem}")
         return file
 
     @staticmethod
     def _problem(file: h5py.File) -> str | None:
         if str(file.attrs.get("format")) != FORMAT:
-            return "is HDF5, but no store of simgan-refiner; expected what refiner convert IN OUT.h5 writes"
+            return "is HDF5, but not a store of simgan-refiner; make one with: refiner convert IN OUT.h5"
         if str(file.attrs.get("format_version")) != str(FORMAT_VERSION):
-            return f"has format version {file.attrs.get('format_version')}, this release reads {FORMAT_VERSION}"
-        images, ids = _local(file, "images"), _local(file, "ids")
+            return f"has format version {file.attrs.get('format_version')}; this release reads {FORMAT_VERSION}"
+        images, ids = local_dataset(file, "images"), local_dataset(file, "ids")
         if images.ndim != 4 or images.dtype not in (np.uint8, np.uint16) or ids.shape != images.shape[:1]:
             return f"holds images {images.shape} {images.dtype} and ids {ids.shape}; expected (N, H, W, C) and (N,)"
         if not images.size or images.shape[3] not in (1, 3, 4) or images.shape[1] * images.shape[2] > MAX_PIXELS:
@@ -105,18 +117,18 @@ class Store:
 
     @property
     def licence(self) -> str:
-        """What the store says of it."""
+        """Licence of the images, from the attribute ``licence``."""
         return str(self.file.attrs.get("licence", "not stated"))
 
     @cached_property
     def kind(self) -> ImageKind:
-        """Size, channels and depth of all its images."""
+        """Size, channels and depth of all images."""
         _, height, width, channels = self.images.shape
         return ImageKind(height, width, channels, self.images.dtype.itemsize * 8)
 
     @property
     def images(self) -> h5py.Dataset:
-        """``/images``, (N, H, W, C)."""
+        """The data set ``/images``, (N, H, W, C), uint8 or uint16."""
         return self.file["images"]
 
     @cached_property
@@ -124,45 +136,48 @@ class Store:
         """Ids in the order of the images.
 
         Raises:
-            DataError: they cannot be read.
+            DataError: the ids cannot be read.
         """
+        file = self.file
         try:
-            return [to_text(name, "text") for name in stored_values(_local(self.file, "ids"))]
-        except Exception as error:  # h5py raises nearly anything at a damaged file
-            raise DataError(f"{self.root}: its ids cannot be read ({error})") from error
+            return [to_text(name, "text") for name in stored_values(local_dataset(file, "ids"))]
+        except Exception as error:  # h5py raises many kinds of errors for a damaged file
+            raise DataError(f"the ids of {self.root} cannot be read ({error})") from error
 
     def read_ids(self, numbers: range) -> list[str]:
-        """Ids of images that follow one another, without reading all.
+        """Return the ids of consecutive images, without reading the others.
 
         Raises:
-            DataError: they cannot be read.
+            DataError: the ids cannot be read.
         """
+        file = self.file
         try:
-            return [to_text(name, "text") for name in _local(self.file, "ids")[numbers.start : numbers.stop]]
-        except Exception as error:  # h5py raises nearly anything at a damaged file
-            raise DataError(f"{self.root}: its ids cannot be read ({error})") from error
+            ids = local_dataset(file, "ids")[numbers.start : numbers.stop]
+            return [to_text(name, "text") for name in ids]
+        except Exception as error:  # h5py raises many kinds of errors for a damaged file
+            raise DataError(f"the ids of {self.root} cannot be read ({error})") from error
 
     @cached_property
     def numbers(self) -> dict[str, int]:
         """The number of each image by its id.
 
         Raises:
-            DataError: two images have one id.
+            DataError: two images have the same id.
         """
         numbers = {sample: number for number, sample in enumerate(self.ids)}
         if len(numbers) != len(self.ids):
             twice = next(sample for number, sample in enumerate(self.ids) if numbers[sample] != number)
-            raise DataError(f"{self.root}: the id {twice} stands twice; expected one for each image")
+            raise DataError(f"{self.root} has two images with the id {twice}; expected an id of its own for each image")
         return numbers
 
     @cached_property
     def label_names(self) -> list[str]:
-        """Names of their data sets, without the subjects."""
+        """Names of the data sets in ``/labels``; subjects are not among them."""
         group = self.file.get("labels")
-        return [name for name in group if _is_local(group, name)] if isinstance(group, h5py.Group) else []
+        return [name for name in group if is_local(group, name)] if isinstance(group, h5py.Group) else []
 
     def subject(self, sample: str) -> str | None:
-        """The text in ``/subjects``."""
+        """Return the subject of an image, from ``/subjects``; None if it is not known."""
         number = self.numbers[sample]
         with self._label_errors(sample):
             return self._subject(number)
@@ -172,12 +187,12 @@ class Store:
 
     @cached_property
     def _subjects(self) -> list[str]:
-        """All of them at once: reading one takes HDF5 a hundred times as long as reading its neighbours along."""
-        if not _is_local(self.file, "subjects"):
+        """All subjects, read at once: HDF5 takes a hundred times as long to read them one by one."""
+        if not is_local(self.file, "subjects"):
             return []
         subjects = self.file["subjects"]
         if subjects.shape != self.file["ids"].shape:
-            raise ValueError(f"/subjects is {subjects.shape}, expected one for each image")
+            raise ValueError(f"/subjects has the shape {subjects.shape}; expected one subject for each image")
         return [to_text(name, "text") for name in subjects[:]]
 
     @contextlib.contextmanager
@@ -188,7 +203,7 @@ class Store:
             raise ImageError(sample, f"its labels in {self.root} cannot be read ({error})") from error
 
     def read_image(self, sample: str) -> Image:
-        """Read one image, (H, W) or (H, W, C)."""
+        """Read one image by its id, (H, W) or (H, W, C)."""
         return self.image(self.numbers[sample])
 
     def read(self, sample: str) -> Record:
@@ -201,14 +216,16 @@ class Store:
         return Record(sample, self.image(number), labels)
 
     def image(self, number: int) -> Image:
-        """Read one image by its number; see :meth:`read_images`."""
+        """Read one image by its number, (H, W) or (H, W, C); see :meth:`read_images`."""
         return next(self.read_images([number]))
 
     def read_images(self, numbers: Iterable[int]) -> Iterator[Image]:
-        """Read images by number, (H, W) or (H, W, C), one by one: HDF5 takes thirty times as long for a list.
+        """Read images by number, (H, W) or (H, W, C).
+
+        Images are read one by one, since HDF5 takes thirty times as long for a list of numbers.
 
         Raises:
-            ImageError: the chunk of one is damaged.
+            ImageError: the pixels of an image are damaged.
         """
         images = self.images
         for number in numbers:
@@ -219,15 +236,15 @@ class Store:
             yield image[..., 0] if image.shape[2] == 1 else image
 
     def read_range(self, numbers: range) -> list[Image]:
-        """Read images that follow one another, (H, W) or (H, W, C), in a quarter of the time of reading each.
+        """Read consecutive images, (H, W) or (H, W, C), in a quarter of the time that single reads take.
 
         Raises:
-            ImageError: the chunk of one is damaged.
+            ImageError: the pixels of an image are damaged.
         """
         try:
             images: Image = self.images[numbers.start : numbers.stop]
         except (OSError, RuntimeError):
-            return list(self.read_images(numbers))  # which names the damaged one
+            return list(self.read_images(numbers))  # its error names the damaged image
         return list(images[..., 0] if images.shape[3] == 1 else images)
 
     def _labels(self, number: int) -> Labels:
@@ -236,29 +253,16 @@ class Store:
         for dataset in self.label_names:
             name, values = to_label_name(dataset), self.file["labels"][dataset]
             if values.dtype.kind not in "biufSO":
-                raise ValueError(f"{name} holds {values.dtype}, expected numbers or text")
+                raise ValueError(f"{name} holds {values.dtype}; expected numbers or text")
             value, kind = values[number], str(values.attrs.get("cells", "float" if values.ndim == 1 else "array"))
             if kind == "array" and not np.ndim(value):
-                raise ValueError(f"{name} is said to be an array, and is none")
+                raise ValueError(f"{name} is marked as an array, but holds single numbers")
             if name in PAIRS and np.shape(value) != (2,):
-                raise ValueError(f"{name} has the shape {np.shape(value)}, expected (2,)")
+                raise ValueError(f"{name} has the shape {np.shape(value)}; expected (2,)")
+            # Arrays are kept as numbers; other values become cells, as if they came from a table.
             if name in PAIRS or kind == "array":
                 if np.isfinite(value).all():
                     labels[name] = np.asarray(value, np.float64)
             else:
                 cells[name] = to_text(value, kind)
         return {**labels, **from_cells(cells, "/labels")}
-
-
-def _is_local(group: h5py.Group, name: str) -> bool:
-    """Whether a data set lies in this very file: a link or external storage could read any file of the user's."""
-    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-        return False
-    values = group.get(name)
-    return isinstance(values, h5py.Dataset) and not values.external and not values.is_virtual
-
-
-def _local(group: h5py.Group, name: str) -> h5py.Dataset:
-    if not _is_local(group, name):
-        raise KeyError(f"/{name} is missing, or lies in another file")
-    return group[name]

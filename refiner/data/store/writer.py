@@ -1,17 +1,4 @@
-"""The store: one HDF5 file of images of one size and depth, with their labels.
-
-====================  =============================================================================================
-``/images``           (N, H, W, C), uint8 or uint16, one image a chunk, LZF and a checksum
-``/ids``              (N,), text: path relative to the root of the data set it came from, with suffix
-``/subjects``         (N,), text, where subjects are known
-``/labels/<name>``    gaze, head_pose (N, 2) radians; pupil (N, 2) pixels; outlines (N, K, 2) pixels; mirrored (N,);
-                      further columns as integers, floats or text. What an image lacks is NaN, or empty text.
-attributes            ``format``, ``format_version``, ``conventions``, ``source``, ``licence``, ``command``, ...
-====================  =============================================================================================
-
-One image a chunk is the layout that shuffled reading wants: a batch costs its own images and no neighbours, and
-stores are joined by copying chunks without decoding them. docs/store.md has the measurements.
-"""
+"""Writer of stores: images, joined files of images, and columns; :mod:`refiner.data.store.hdf5` has the layout."""
 
 import contextlib
 import math
@@ -29,13 +16,19 @@ from refiner.data.store.columns import Column
 from refiner.data.store.hdf5 import ImageKind, hdf5_errors, new_file, to_dataset_name
 from refiner.images.io import Image
 
-_ROWS = 4096  # label rows held at a time
-_BUFFER = 2**23  # bytes of images held before they are written
-_CHUNK_BYTES = 2**18  # of labels
+_ROWS = 4096  # label rows in memory at a time
+_BUFFER = 2**23  # bytes of images in memory before they are written
+_CHUNK_BYTES = 2**18  # largest HDF5 chunk of a label
 
 
 def create_images(file: h5py.File, kind: ImageKind, count: int | None) -> h5py.Dataset:
-    """The data set ``/images`` for ``count`` images, or for any number, to be appended to, when None."""
+    """Create the data set ``/images``, (count, H, W, C).
+
+    Args:
+        file: open for writing.
+        kind: size, channels and depth of the images.
+        count: number of images; None creates an empty data set that can grow.
+    """
     shape = (kind.height, kind.width, kind.channels)
     return file.create_dataset(
         "images",
@@ -49,10 +42,15 @@ def create_images(file: h5py.File, kind: ImageKind, count: int | None) -> h5py.D
 
 
 class ImageWriter:
-    """Writes images of one kind to a new file, which is there when the block ends without an error.
+    """Context manager that writes images of one kind to a new HDF5 file.
+
+    The file gets its name when the block ends without an error. Without any image no file is written.
 
     Args:
-        path: the file; no image, no file.
+        path: the file.
+
+    Attributes:
+        kind: kind of the first image; None before it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -63,10 +61,10 @@ class ImageWriter:
         self.kind: ImageKind | None = None
 
     def append(self, image: Image) -> None:
-        """Write one image, (H, W) or (H, W, C), of the kind of the first.
+        """Write one image, (H, W) or (H, W, C), of the same kind as the first one.
 
         Raises:
-            OutputError: the disk refuses.
+            OutputError: the file cannot be written.
         """
         if self._file is None:
             self.kind = ImageKind.of(image)
@@ -99,49 +97,51 @@ class ImageWriter:
 
 
 def join_images(
-    file: h5py.File, kind: ImageKind, count: int, parts: Iterable[Path], chosen: Sequence[bool] | None = None
+    file: h5py.File, kind: ImageKind, count: int, paths: Iterable[Path], chosen: Sequence[bool] | None = None
 ) -> None:
-    """Write ``/images`` from files that hold some each, chunk by chunk, without decoding.
+    """Write ``/images`` from several files by copying compressed images, without decoding them.
 
     Args:
-        file: that is written.
-        kind, count: of all images that are written.
-        parts: the files.
-        chosen: whether each image is written; None writes all.
+        file: the store, open for writing.
+        kind: kind of all images.
+        count: number of images to write.
+        paths: files from :class:`ImageWriter`, in order.
+        chosen: for each image of the files, whether it is written; None writes all.
 
     Raises:
-        OutputError: a part is damaged, or they do not hold ``count`` images.
+        OutputError: a file is damaged, or the files do not hold ``count`` images.
     """
     images = create_images(file, kind, count)
     end = 0
-    for number, (data, mask) in enumerate(chunk for part in parts for chunk in _chunks(part)):
+    for number, (data, mask) in enumerate(stored for path in paths for stored in _compressed_images(path)):
         if chosen is not None and not (number < len(chosen) and chosen[number]):
             continue
         if end < count:
             images.id.write_direct_chunk((end, 0, 0, 0), data, mask)
         end += 1
     if end != count:
-        raise OutputError(f"{file.filename}: {end} images for {count} labels; delete its folder and run again")
+        raise OutputError(f"{file.filename} has {end} images for {count} labels; delete its folder and run again")
 
 
-def _chunks(part: Path) -> Iterator[tuple[bytes, int]]:
-    """The images of a part as they are stored, and their filter masks."""
+def _compressed_images(path: Path) -> Iterator[tuple[bytes, int]]:
+    """The images of a file as they are stored, each with its filter mask."""
     try:
-        with h5py.File(part, "r") as source:
-            chunks = source["images"].id
-            for number in range(chunks.shape[0]):
-                mask, data = chunks.read_direct_chunk((number, 0, 0, 0))
+        with h5py.File(path, "r") as source:
+            images = source["images"].id
+            for number in range(images.shape[0]):
+                mask, data = images.read_direct_chunk((number, 0, 0, 0))
                 yield data, mask
     except (OSError, RuntimeError, KeyError) as error:
-        raise OutputError(f"{part}: is damaged ({error}); delete its folder and run again") from error
+        raise OutputError(f"{path} is damaged ({error}); delete its folder and run again") from error
 
 
 def copy_store(source: h5py.File, file: h5py.File, chosen: Any = None) -> None:
-    """Carry over everything but the images: ids, labels, what else lies in the file, and the attributes.
+    """Copy everything except the images from one store to another: ids, subjects, labels, attributes and the rest.
 
     Args:
-        source, file: a store, and the new one.
-        chosen: (N,), bool, the images whose ids, subjects and labels are carried over; None takes all.
+        source: the store to read.
+        file: the new store, open for writing.
+        chosen: (N,), bool, the images whose ids, subjects and labels are copied; None copies all.
     """
     for name in source:
         if name != "images" and isinstance(source.get(name, getlink=True), h5py.HardLink):
@@ -158,7 +158,7 @@ def copy_store(source: h5py.File, file: h5py.File, chosen: Any = None) -> None:
 
 
 def _copy_rows(values: Any, into: Any, name: str, chosen: Any) -> None:
-    """Some rows of a data set with one for each image; anything else is copied whole."""
+    """Copy the chosen rows of a data set that has a row for each image; copy anything else whole."""
     if not isinstance(values, h5py.Dataset) or values.shape[:1] != chosen.shape:
         into.copy(values, name)
         return
@@ -174,7 +174,15 @@ def _copy_rows(values: Any, into: Any, name: str, chosen: Any) -> None:
 
 
 def write_numbers(file: h5py.File, label: str, values: Any) -> None:
-    """A label of one number for each image, (N,), in place of one of that name; none where /labels is no group."""
+    """Write a label of one number for each image; an existing label of that name is replaced.
+
+    Nothing is written if ``/labels`` exists and is not a group.
+
+    Args:
+        file: open for writing.
+        label: name of the label.
+        values: (N,), float.
+    """
     if "labels" in file and not isinstance(file["labels"], h5py.Group):
         return
     group = file.require_group("labels")
@@ -184,17 +192,19 @@ def write_numbers(file: h5py.File, label: str, values: Any) -> None:
 
 
 def write_columns(file: h5py.File, rows: Iterator[tuple[str, Mapping[str, str]]], columns: Sequence[Column]) -> None:
-    """Write ``/ids``, ``/subjects`` and ``/labels`` from (id, cells) rows, some thousands at a time.
+    """Write ``/ids``, ``/subjects`` and ``/labels``, some thousand rows at a time.
 
     Args:
-        file: has ``/images`` already.
-        rows: as many as there are images, in their order.
+        file: open for writing, with ``/images``.
+        rows: (id, cells) of every image, in the order of the images.
         columns: from :func:`refiner.data.store.columns.find_columns` over the same rows.
     """
+    # Create empty data sets.
     count = len(file["images"])
     ids = file.create_dataset("ids", (count,), h5py.string_dtype())
     file.create_group("labels", track_order=True)
     sets = [_create_column(file, column, count) for column in columns]
+    # Fill them block by block.
     start = 0
     while block := list(islice(rows, _ROWS)):
         ids[start : start + len(block)] = [name.encode(errors="surrogateescape") for name, _ in block]

@@ -81,7 +81,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     program = [sys.executable, str(ROOT / "tools" / "samples.py"), str(out)]
     subprocess.run(program, check=True, capture_output=True)
     again = subprocess.run(program, capture_output=True, text=True)
-    assert (again.returncode, "is there already" in again.stderr) == (1, True)
+    assert (again.returncode, "already exists" in again.stderr) == (1, True)
     return out
 
 

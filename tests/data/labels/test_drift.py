@@ -160,13 +160,13 @@ def test_the_command_rejects_with_status_4(tmp_path: Path, eyes: Path, shifting:
     assert refine("--max-drift", 0).exit_code == 2
     inside = refine("--max-drift", 1, "--keep-rejected", tmp_path / "out" / "doubtful")
     assert inside.exit_code == 1
-    assert "lie inside one another" in inside.stderr
+    assert "must not contain each other" in inside.stderr
 
 
 def test_someone_s_own_drift_table_is_not_replaced(tmp_path: Path, eyes: Path, shifting: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "drift.csv").write_text("mine")
-    with pytest.raises(OutputError, match=r"drift\.csv: is there already and was not written by refiner"):
+    with pytest.raises(OutputError, match=r"drift\.csv already exists and was not written by refiner"):
         refine_path(eyes, tmp_path / "out", shifting, device="cpu")
     assert (tmp_path / "out" / "drift.csv").read_text() == "mine"
 
@@ -178,9 +178,9 @@ def test_what_lies_where_rejects_would_go_is_not_replaced(tmp_path: Path, eyes: 
     (tmp_path / "mine" / BAD[0]).write_text("mine")
     before = (tmp_path / "in.h5").read_bytes()
     for source, out, keep, reason in (
-        ("in.h5", "out.h5", "in.h5", "lie inside one another"),
-        ("in.h5", "out.h5", "out.h5", "lie inside one another"),
-        ("in.h5", "out.h5", "mine.h5", "is there already"),
+        ("in.h5", "out.h5", "in.h5", "must not contain each other"),
+        ("in.h5", "out.h5", "out.h5", "must not contain each other"),
+        ("in.h5", "out.h5", "mine.h5", "already exists"),
         ("in", "out", "mine", "was not written by refiner"),
     ):
         with pytest.raises(OutputError, match=reason):

@@ -64,7 +64,7 @@ def test_a_foreign_file_is_not_replaced(source: Path, root: Path) -> None:
     (root / "a.png").write_text("holiday picture")
     with (
         open_output(source, root, job="job") as output,
-        pytest.raises(OutputError, match=r"a\.png: is there already and was not written by refiner.*--overwrite"),
+        pytest.raises(OutputError, match=r"a\.png already exists and was not written by refiner.*--overwrite"),
     ):
         output.claim("a.png")
     # and the refusal does not make it ours
@@ -171,7 +171,7 @@ def test_folders_inside_one_another_are_refused(source: Path) -> None:
         (source, source / ".."),
     ):
         with (
-            pytest.raises(OutputError, match="lie inside one another"),
+            pytest.raises(OutputError, match="must not contain each other"),
             open_output(first, second, job="job"),
         ):
             pass
@@ -180,7 +180,10 @@ def test_folders_inside_one_another_are_refused(source: Path) -> None:
 
 def test_a_link_does_not_hide_that_folders_lie_inside_one_another(source: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(source)
-    with pytest.raises(OutputError, match="inside one another"), open_output(source, tmp_path / "link" / "out", job=""):
+    with (
+        pytest.raises(OutputError, match="must not contain each other"),
+        open_output(source, tmp_path / "link" / "out", job=""),
+    ):
         pass
 
 
@@ -213,7 +216,7 @@ with open_output(Path({str(source)!r}), Path({str(root)!r}), job="job"):
         assert other.stdout is not None
         assert other.stdout.readline() == "open\n"
         with (
-            pytest.raises(OutputError, match="another process is writing here"),
+            pytest.raises(OutputError, match="another process is writing to"),
             open_output(source, root, job="job"),
         ):
             pass
@@ -250,7 +253,7 @@ def test_only_what_is_named_is_kept_and_only_ours_is_removed(source: Path, root:
     assert sorted(path.name for path in root.iterdir()) == [".refiner", "b.png", "mine.png"]
     with open_output(source, root, job="job") as output:
         assert output.is_complete()
-        with pytest.raises(OutputError, match=r"mine\.png: is there already"):
+        with pytest.raises(OutputError, match=r"mine\.png already exists"):
             output.claim("mine.png")
         (root / "b.png").unlink()
         assert not output.is_complete()

@@ -1,4 +1,4 @@
-"""Writing stores: layout, parts joined without decoding, and a disk that refuses."""
+"""Writing stores: layout, chunks joined without decoding, and a disk that refuses."""
 
 import json
 from collections import Counter
@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from refiner.core.errors import OutputError
 from refiner.core.files import TEMPORARY_PREFIX
-from refiner.data.store import writer as store
+from refiner.data.store import writer
 from refiner.data.store.columns import find_columns
-from refiner.data.store.hdf5 import ImageKind, to_dataset_name, to_label_name, write_attributes
+from refiner.data.store.hdf5 import FORMAT, FORMAT_VERSION, ImageKind, to_dataset_name, to_label_name, write_attributes
 from refiner.data.store.store_names import is_store_name
 from refiner.data.store.writer import ImageWriter, copy_store, create_images, join_images, write_columns
 
@@ -56,7 +56,7 @@ def test_stores_are_known_by_their_suffix() -> None:
 def test_images_are_written_one_a_chunk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...], dtype: str, text: str
 ) -> None:
-    monkeypatch.setattr(store, "_BUFFER", 3 * noise(shape, dtype).nbytes)
+    monkeypatch.setattr(writer, "_BUFFER", 3 * noise(shape, dtype).nbytes)
     images = [noise(shape, dtype, seed=i) for i in range(11)]
     with h5py.File(write_images(tmp_path / "a.h5", images)) as file:
         kind = ImageKind.parse(text)
@@ -84,31 +84,31 @@ def test_a_disk_that_refuses_names_the_file(tmp_path: Path, monkeypatch: pytest.
         raise OSError("No space left on device")
 
     monkeypatch.setattr(h5py.Dataset, "__setitem__", full)
-    with pytest.raises(OutputError, match=r"a\.h5: cannot be written \(No space left"):
+    with pytest.raises(OutputError, match=r"a\.h5 cannot be written \(No space left"):
         write_images(tmp_path / "a.h5", [noise((5, 9))])
     assert list(tmp_path.iterdir()) == []
 
 
 def test_parts_are_joined_in_order(tmp_path: Path) -> None:
     images = [noise((5, 9, 3), seed=i) for i in range(7)]
-    parts = [write_images(tmp_path / f"{i}.h5", images[i : i + 3]) for i in (0, 3, 6)]
+    paths = [write_images(tmp_path / f"{i}.h5", images[i : i + 3]) for i in (0, 3, 6)]
     with h5py.File(tmp_path / "whole.h5", "w") as file:
-        join_images(file, ImageKind.of(images[0]), 7, parts)
+        join_images(file, ImageKind.of(images[0]), 7, paths)
         assert np.array_equal(file["images"][:], images)
 
 
 def test_parts_that_do_not_fit_are_refused(tmp_path: Path) -> None:
-    part = write_images(tmp_path / "0.h5", [noise((5, 9))] * 3)
+    path = write_images(tmp_path / "0.h5", [noise((5, 9))] * 3)
     for count in (2, 4):
         with h5py.File(tmp_path / "whole.h5", "w") as file, pytest.raises(OutputError, match="3 images for"):
-            join_images(file, ImageKind(5, 9, 1, 8), count, [part])
-    part.write_bytes(part.read_bytes()[:-100])
-    with h5py.File(tmp_path / "whole.h5", "w") as file, pytest.raises(OutputError, match=r"0\.h5: is damaged"):
-        join_images(file, ImageKind(5, 9, 1, 8), 3, [part])
+            join_images(file, ImageKind(5, 9, 1, 8), count, [path])
+    path.write_bytes(path.read_bytes()[:-100])
+    with h5py.File(tmp_path / "whole.h5", "w") as file, pytest.raises(OutputError, match=r"0\.h5 is damaged"):
+        join_images(file, ImageKind(5, 9, 1, 8), 3, [path])
 
 
 def test_labels_are_typed_and_described(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "_ROWS", 2)
+    monkeypatch.setattr(writer, "_ROWS", 2)
     rows = [
         ("a.png", {"gaze_pitch_rad": "0.1", "gaze_yaw_rad": "0.2", "subject": "p00", "mirrored": "1"}),
         ("b\udce4d.png", {"gaze_pitch_rad": "0.3", "gaze_yaw_rad": "0.4", "mirrored": "0", "outline": "[[1.0, 2.0]]"}),
@@ -126,7 +126,7 @@ def test_labels_are_typed_and_described(tmp_path: Path, monkeypatch: pytest.Monk
         assert file["labels/outline"].shape == (3, 1, 2)
         assert file["labels/mirrored"].dtype == np.int64
         assert set(file["labels"]) == {"gaze", "mirrored", "outline", "weather%2Fnow", "exposure"}
-        assert (file.attrs["format"], file.attrs["format_version"]) == (store.FORMAT, store.FORMAT_VERSION)
+        assert (file.attrs["format"], file.attrs["format_version"]) == (FORMAT, FORMAT_VERSION)
         assert (file.attrs["licence"], json.loads(file.attrs["original_suffixes"])) == ("mine", {".png": 3})
         assert "radians" in file.attrs["conventions"]
 
