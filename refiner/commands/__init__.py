@@ -1,15 +1,13 @@
 """The command line: each command parses, calls one library function and reports. Commands load when called."""
 
-import importlib
 import logging
 import os
 import sys
-from typing import Any
 
 import click
 
-from refiner.commands.reporting import OneLine, one_line
-from refiner.core.errors import RefinerError
+from refiner.commands.lazy_group import LazyGroup
+from refiner.commands.reporting import OneLine
 
 COMMANDS = {
     "demo": "Show everything at once on rendered eyes, or hands: render, train, refine, measure.",
@@ -29,34 +27,12 @@ COMMANDS = {
 """Commands and their one-line help, which is shown without importing them."""
 
 
-class LazyGroup(click.Group):
-    """A group whose commands are imported when they are called, so that ``--help`` answers at once."""
-
-    def list_commands(self, context: click.Context) -> list[str]:
-        """All commands, in the order of the table."""
-        return list(COMMANDS)
-
-    def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        """The command of that name, imported now."""
-        if name not in COMMANDS:
-            return None
-        command: click.Command = importlib.import_module(f"refiner.commands.{name}").command
-        return command
-
-    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        """The table of commands, without importing them."""
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
-
-    def invoke(self, context: click.Context) -> Any:
-        """Run a command; errors a user can mend are one line, bugs keep their traceback."""
-        try:
-            return super().invoke(context)
-        except RefinerError as error:
-            raise click.ClickException(one_line(str(error))) from error
-
-
-@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.command(
+    cls=LazyGroup,
+    table=COMMANDS,
+    package="refiner.commands",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 @click.version_option(package_name="simgan-refiner")
 @click.option("--quiet", is_flag=True, help="Only warnings and errors on standard error.")
 def main(quiet: bool) -> None:
