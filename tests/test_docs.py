@@ -1,4 +1,4 @@
-"""The docs: the site is built without a warning, no link is dead, and the guide's commands do what it says."""
+"""The docs: the site builds without a warning, links lead somewhere, commands run, generated pages are up to date."""
 
 import re
 import shlex
@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import cv2
 import numpy as np
 import pytest
@@ -17,21 +18,36 @@ from refiner.data.labels.tables import write_labels
 from refiner.images.io import write_image
 from refiner.losses.adversarial import OBJECTIVES
 from refiner.losses.self_regularization import SELF_REGULARIZATIONS
-from refiner.training.methods.build import CONDITIONS
+from refiner.training.methods.build import CONDITION_PLANES
 from refiner.training.methods.registry import METHODS
+from tools.pages.command_line_reference import command_line_page
+from tools.pages.configuration_reference import configuration_page
 
 ROOT = Path(__file__).parents[1]
-GUIDE = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")
+DOCS = ROOT / "docs"
+FEW_STEPS = ["--set", "steps=2", "--set", "score_every=0", "--set", "pretraining.discriminator_steps=1"]
+PAGES_WITH_COMMANDS = ["backends", "evaluation", "formats", "gaze", "large_jobs", "rendering"]
 
 
-def test_the_site_is_built_and_every_docstring_role_is_turned_into_code(tmp_path: Path) -> None:
+def text_of(page: str) -> str:
+    return (DOCS / page).read_text(encoding="utf-8")
+
+
+def commands_of(page: str) -> list[str]:
+    """Commands of a page's shell blocks, continued lines joined."""
+    blocks = re.findall(r"```shell\n(.*?)```", text_of(page), flags=re.S)
+    return [line for line in "".join(blocks).replace("\\\n", " ").splitlines() if not line.startswith("#")]
+
+
+def test_the_site_builds_and_every_docstring_role_becomes_code(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
     built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stderr
-    reference = (tmp_path / "site" / "api" / "index.html").read_text(encoding="utf-8")
+    reference = (tmp_path / "site" / "reference" / "python" / "index.html").read_text(encoding="utf-8")
     for name in ("refine_batch", "self_regularization_weight", "get_transform_init_args_names"):
         assert name in reference
     assert not re.search(r":(mod|func|class):", reference)
+    assert "0.1.0" in (tmp_path / "site" / "reference" / "changelog" / "index.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", *map(str, Path("datasets").glob("*.md"))])
@@ -41,56 +57,127 @@ def test_links_outside_the_site_lead_somewhere(page: str) -> None:
         assert link.startswith("http") or ((ROOT / page).parent / link).exists(), f"{page}: {link}"
 
 
+def test_the_configuration_reference_is_up_to_date() -> None:
+    hint = "run python -m tools.pages.configuration_reference"
+    assert text_of("reference/configuration.md") == configuration_page(), hint
+
+
+def test_the_command_line_reference_is_up_to_date() -> None:
+    assert text_of("reference/command_line.md") == command_line_page(), (
+        "run python -m tools.pages.command_line_reference"
+    )
+
+
 def test_every_method_is_on_its_page() -> None:
-    page = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
-    names = [*OBJECTIVES, *SELF_REGULARIZATIONS, *METHODS, *CONDITIONS, "features"]
+    page = text_of("methods.md")
+    names = [*OBJECTIVES, *SELF_REGULARIZATIONS, *METHODS, *CONDITION_PLANES, "features"]
     assert [name for name in names if name != "none" and f"{name}`" not in page] == []
     for section in (DiscriminatorSection, RefinerSection):
         switched = [name for name, field in section.model_fields.items() if field.annotation is bool]
         assert [name for name in switched if name not in page and name != "smooth_change"] == []
 
 
-def guide_commands() -> list[str]:
-    blocks = re.findall(r"```shell\n(.*?)```", GUIDE, flags=re.S)
-    lines = "".join(blocks).replace("\\\n", " ").splitlines()
-    assert all(line.startswith("refiner ") for line in lines)
-    return lines
+def test_intervals_of_the_summaries_are_those_of_the_studies() -> None:
+    studies = "".join(page.read_text(encoding="utf-8") for page in (DOCS / "results").glob("*.md"))
+    for summary in ((ROOT / "README.md").read_text(encoding="utf-8"), text_of("results.md")):
+        rows = [
+            line for line in summary.splitlines() if line.startswith(("| renders |", "| refined", "| augm", "| Four"))
+        ]
+        assert len(rows) == 5
+        for row in rows:
+            assert all(interval in studies for interval in re.findall(r"\d+\.\d+ \[[^]]*\]", row)), row
 
 
-def draw(folder: Path, count: int, *, seed: int, photographed: bool) -> dict[str, np.ndarray]:
-    """Pictures of a dark square, twice the guide's size, and where its lower right corner is."""
+def draw(folder: Path, count: int, *, seed: int, real: bool) -> dict[str, np.ndarray]:
+    """Draw images of a dark square, twice the guide's size; return the position of its lower right corner."""
     rng = np.random.default_rng(seed)
     corners = {}
     for number in range(count):
         corner = rng.integers((40, 30), (100, 80))
         image = np.full((96, 128), 190, np.uint8)
         cv2.rectangle(image, (int(corner[0]) - 24, int(corner[1]) - 20), tuple(map(int, corner)), 60, -1)
-        if photographed:
+        if real:
             image = cv2.GaussianBlur(image, (0, 0), 2) * 0.8 + rng.normal(0, 6, image.shape)
         write_image(folder / f"{number:04d}.png", np.clip(image, 0, 255).astype(np.uint8))
         corners[f"{number:04d}.png"] = corner.astype(float)
     return corners
 
 
+def run(line: str, more: list[str]) -> None:
+    """Run a command; output behind ``>`` goes into that file."""
+    words = shlex.split(line, comments=True)[1:]
+    words, target = (words[:-2], words[-1]) if len(words) > 2 and words[-2] == ">" else (words, None)
+    result = CliRunner().invoke(main, words + more)
+    assert result.exit_code == 0, f"{line}: {result.output}"
+    if target is not None:
+        Path(target).write_text(result.stdout, encoding="utf-8")
+
+
 @pytest.mark.usefixtures("quick_judgement")
 def test_the_guide_leads_from_two_folders_to_a_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "configs").symlink_to(ROOT / "configs")
-    corners = draw(tmp_path / "synthetic", 80, seed=1, photographed=False)
-    write_labels(tmp_path / "synthetic" / "labels.csv", {name: {"corner": corner} for name, corner in corners.items()})
-    draw(tmp_path / "real", 130, seed=2, photographed=True)
-    names = []
-    for line in guide_commands():
-        words = shlex.split(line)[1:]
-        names.append(words[0])
-        words, target = (words[:-2], words[-1]) if words[-2] == ">" else (words, None)
-        few = ["--set", "steps=2", "--set", "score_every=0", "--set", "pretraining.discriminator_steps=1"]
-        result = CliRunner().invoke(main, words + (few if words[0] == "train" else []))
-        assert result.exit_code == 0, f"{line}: {result.output}"
-        if target is not None:
-            Path(target).write_text(result.stdout, encoding="utf-8")
-    assert names == ["inspect", *["convert"] * 2, "train", "evaluate", "report", "refine", "export"]
+    corners = draw(tmp_path / "renders", 80, seed=1, real=False)
+    write_labels(tmp_path / "renders" / "labels.csv", {name: {"corner": corner} for name, corner in corners.items()})
+    draw(tmp_path / "real", 130, seed=2, real=True)
+    lines = commands_of("guide.md")
+    assert all(line.startswith("refiner ") for line in lines)
+    for line in lines:
+        run(line, FEW_STEPS if " train " in line and "--dry-run" not in line else [])
+    names = [line.split()[1] for line in lines]
+    assert names == ["inspect", *["convert"] * 2, *["train"] * 2, "evaluate", "report", "refine", "export"]
     assert len(list((tmp_path / "refined").glob("*.png"))) == 80
     card = (tmp_path / "shared" / "README.md").read_text(encoding="utf-8")
-    assert "| renders | renders.h5 | 80 | not stated |" in card
+    assert "| renders | prepared/renders.h5 | 80 | not stated |" in card
     assert "changes nothing" in card  # two steps
+
+    result = CliRunner().invoke(main, ["train", "mine.yaml", "--dry-run"])  # the file that the guide makes
+    assert result.exit_code == 0
+    assert "- 48" in result.stdout
+
+
+@pytest.fixture
+def two_domains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Renders, real images, labelled real images, UnityEyes frames and a run, with the names that the pages use."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("refiner.eyes.calibration.POOL", 50)
+    run("refiner render renders --count 80 --seed 1", [])
+    run("refiner render real --target-camera --count 136 --seed 2", [])
+    run("refiner render labelled_real --count 40 --seed 3", [])
+    run("refiner render unityeyes --layout unityeyes --count 3 --size 72x120 --colour", [])
+    run("refiner train eyes --synthetic renders --real real", FEW_STEPS)
+
+
+def shortened(line: str) -> tuple[str, list[str]]:
+    """Return a command of a page with fewer images, and further options that make it fast."""
+    line = re.sub(r"--count \d+", "--count 60", line)
+    if " gaze train " in line:
+        return line, ["--set", "steps=2"]
+    if " train " in line:
+        return line, FEW_STEPS
+    return line, ["--overwrite"] if line.startswith("refiner render real") else []
+
+
+@pytest.mark.usefixtures("quick_judgement", "two_domains")
+@pytest.mark.parametrize("page", PAGES_WITH_COMMANDS)
+def test_commands_of_a_page_run(page: str) -> None:
+    if page in ("evaluation", "gaze"):
+        run("refiner refine renders refined --refiner runs/eyes", [])
+    for line in commands_of(f"{page}.md"):
+        if line.startswith("refiner ") and "benchmark" not in line:
+            run(*shortened(line))
+
+
+def test_every_command_of_every_page_is_understood() -> None:
+    lines = [line for page in sorted(DOCS.glob("*.md")) for line in commands_of(page.name)]
+    for line in lines:
+        if "refiner " not in line:
+            continue
+        words = shlex.split(line[line.index("refiner ") :], comments=True)[1:]
+        words = [word for word in words if word not in (">",)]
+        command: click.Command | None = main
+        context = click.Context(main)
+        while isinstance(command, click.Group):
+            command = command.get_command(context, words.pop(0))
+        assert command is not None, line
+        known = {option for parameter in command.params for option in parameter.opts}
+        assert [word for word in words if word.startswith("--") and word not in known] == [], line
