@@ -17,7 +17,7 @@ from refiner.evaluation.features import pretrained_estimator
 from refiner.gaze.config import GazeConfiguration
 from refiner.gaze.training import train_estimator
 from refiner.models.lookup import PRETRAINED
-from refiner.training.loop import train
+from refiner.training.train import train
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 

@@ -23,7 +23,7 @@ from refiner.data.output.records_writer import write_folder
 from refiner.eyes.records import rendered_records
 from refiner.eyes.scene.parameters import EyeParameters
 from refiner.eyes.target_camera import TargetCamera, target_parameters
-from refiner.training.loop import train
+from refiner.training.train import train
 
 PRECISIONS = ("fp32", "bf16")
 CONTROL = "fp32 by one thread"

@@ -13,9 +13,10 @@ import click
 import yaml
 
 from refiner.benchmark.benchmark import compare
-from refiner.benchmark.workloads import PLAIN, network_work
+from refiner.benchmark.workloads import PLAIN, network_workloads
 from refiner.config.training import TrainingConfiguration
 from refiner.config.yaml_files import read_configuration
+from refiner.core.devices import keep_freed_memory
 from refiner.core.environment import environment
 from refiner.core.files import write_text
 from refiner.models.refiner import RefinerNetwork
@@ -32,7 +33,8 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 def main(out: Path, repeats: int, seconds: float) -> None:
     """Measure, and write OUT."""
     networks = {name: RefinerFile.of(network) for name, network in preset_networks().items()}
-    work, absent = network_work("cpu", (36, 60), {f"{name}, ": network for name, network in networks.items()})
+    keep_freed_memory()  # as the command does
+    work, absent = network_workloads("cpu", (36, 60), {f"{name}, ": network for name, network in networks.items()})
     found = compare(work, repeats, seconds, lambda name: print(name, file=sys.stderr))
     medians = {name: statistics.median(rates) for name, rates in found.items()}
     presets = {}

@@ -28,7 +28,7 @@ from refiner.data.store.reader import Store
 from refiner.data.store.writer import create_images, write_columns
 from refiner.eyes.records import rendered_records
 from refiner.eyes.scene.parameters import EyeParameters
-from refiner.inference.backends.autoselect import backend_for
+from refiner.inference.backends.autoselect import choose_backend
 from refiner.inference.backends.base import Array, Backend
 from refiner.inference.backends.registry import open_backend
 from refiner.inference.plan import job_extent
@@ -59,7 +59,7 @@ def main(out: Path, largest: int, pixels: int, distinct: int, seconds: float) ->
         counts = sorted({max(1, largest // share) for share in (64, 16, 4, 2, 1)})
         sizes = [size for size in SIZES if size[0] * size[1] <= pixels]
         workers = sorted({1, processor()["cores"], 2 * processor()["cores"]})
-        backend = backend_for(job_extent(stores.of(largest, SIZE)), refiner, device="cpu")
+        backend = choose_backend(job_extent(stores.of(largest, SIZE)), refiner, device="cpu")
         facts = {
             "command": "scaling",
             "environment": environment(),
@@ -135,7 +135,7 @@ def _size(folder: Path, stores: _Stores, size: tuple[int, int], pixels: int, bac
 def _batches(refiner: RefinerFile, backend: str, seconds: float) -> list[dict[str, float]]:
     """Images a second of the network alone, in turns, by the size of each batch that it computes at once."""
     opened = open_backend(backend, refiner, device="cpu")
-    shapes = {count: (count * opened.side_by_side, 1, *SIZE) for count in BATCHES}
+    shapes = {count: (count * opened.parallel_batches, 1, *SIZE) for count in BATCHES}
     rng = np.random.default_rng(0)
     images = {count: rng.uniform(-1, 1, shape).astype(np.float32) for count, shape in shapes.items()}
     work = {str(count): partial(_refine, opened, batch) for count, batch in images.items()}

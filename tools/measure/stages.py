@@ -18,6 +18,7 @@ from typing import Any
 
 import click
 
+from refiner.core.devices import keep_freed_memory
 from refiner.core.environment import environment
 from refiner.core.files import stamp, write_text
 from refiner.data.formats.folder import list_files
@@ -29,7 +30,7 @@ from refiner.eyes.records import rendered_records
 from refiner.eyes.scene.parameters import EyeParameters
 from refiner.images.arrays import from_batch, to_batch
 from refiner.images.io import read_image, write_image
-from refiner.inference.backends.autoselect import backend_for
+from refiner.inference.backends.autoselect import choose_backend
 from refiner.inference.folder import TASK_IMAGES
 from refiner.inference.folder_worker import FileRefinement, FileTask
 from refiner.inference.plan import job_extent
@@ -48,12 +49,13 @@ OWN = "the command's own process"
 @click.option("--repeats", type=click.IntRange(1), default=5, help="Of each measurement, in turns.")
 def main(out: Path, images: int, repeats: int) -> None:
     """Measure, and write OUT."""
+    keep_freed_memory()  # as the command does
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         synthetic = folder / "synthetic"
         records = rendered_records(EyeParameters(), images, seed=0)
         write_folder(synthetic, records, images, labelled=True, report=lambda done, total: None)
-        backend = backend_for(job_extent(synthetic), load_refiner(PRETRAINED), device="cpu")
+        backend = choose_backend(job_extent(synthetic), load_refiner(PRETRAINED), device="cpu")
         work = _Work(synthetic, RefinerSource(PRETRAINED, refiner_digest(PRETRAINED), "cpu", backend, 1))
         found: dict[str, list[float]] = {}
         for repeat in range(repeats + 1):  # the first warms up

@@ -9,31 +9,31 @@ _TABLE = re.compile(r"<!-- table: (?P<name>[^>]*?) -->\n(?P<text>.*?)<!-- end --
 
 
 def fill_tables(text: str, tables: Mapping[str, str], source: str) -> tuple[str, set[str]]:
-    """Put each table between its markers.
+    """Put each table between its markers, ``<!-- table: NAME -->`` and ``<!-- end -->``.
 
     Args:
-        text: of the page.
-        tables: by name.
-        source: of the text, for messages.
+        text: text of the page.
+        tables: tables by name.
+        source: name of the page, for messages.
 
     Returns:
-        The page, and the names of the tables on it.
+        The new text, and the names of the tables on the page.
 
     Raises:
-        DataError: a marker names no table, or is not ended.
+        DataError: a marker names an unknown table, or has no end.
     """
     used: set[str] = set()
 
     def fill(match: re.Match[str]) -> str:
         name = match["name"]
         if name not in tables:
-            raise DataError(f"{source}: asks for the table {name}; there are {', '.join(tables)}")
+            raise DataError(f"{source} asks for the table {name}, which is not one of {', '.join(tables)}")
         if "<!-- table:" in match["text"]:
-            raise DataError(f"{source}: the table {name} is not ended; write <!-- end --> after it")
+            raise DataError(f"{source}: the table {name} has no end; write <!-- end --> after it")
         used.add(name)
         return f"<!-- table: {name} -->\n{tables[name]}\n<!-- end -->"
 
     filled = _TABLE.sub(fill, text)
     if filled.count("<!-- table:") != filled.count("<!-- end -->"):
-        raise DataError(f"{source}: has tables that are not ended; write <!-- end --> after each")
+        raise DataError(f"{source} has tables without an end; write <!-- end --> after each")
     return filled, used

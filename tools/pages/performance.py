@@ -1,7 +1,7 @@
-"""Tables and pictures of docs/performance.md from what was measured: python tools/performance.py.
+"""Write the tables and plots of docs/performance.md from measurements: python -m tools.pages.performance.
 
-Each file docs/performance/NAME.json, of ``refiner benchmark --json``, ``tools/scaling.py``, ``tools/stages.py``,
-``tools/precision.py``, ``tools/quantization.py`` or ``tools/presets.py``, becomes the table NAME between its markers.
+Each file results/performance/NAME.json, of ``refiner benchmark --json`` or of a program in ``tools/measure``, becomes
+the table NAME between its markers, and its plots ``docs/figures/NAME-PLOT.svg``.
 """
 
 import json

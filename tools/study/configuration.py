@@ -1,4 +1,4 @@
-"""The configuration of a study: its target, its arms, and what every arm has in common."""
+"""Configuration of a study: its target, its variants, and the settings that all variants share."""
 
 import hashlib
 import json
@@ -18,116 +18,117 @@ from refiner.eyes.scene.parameters import EyeParameters
 from refiner.gaze.config import GazeConfiguration
 
 Protocol = Literal["transductive", "inductive"]
-"""transductive: the photographs are all of the target's images, which are tested on, too. inductive: photographs from
-every other group (day, person) of the target, tested on the groups between."""
+"""transductive: adaptation sees all images of the target, and all are tested on. inductive: adaptation sees every other
+group (day or person) of the target, and the remaining groups are tested on."""
 
 
 class TargetSection(Section):
-    """The labelled photographs that are tested on; adaptation sees their images alone."""
+    """The labelled real images of the test. Adaptation sees only their pixels."""
 
     data: str
-    """Folder or store; environment variables such as $REFINER_REAL_DATA are filled in."""
+    """Folder or store. Environment variables such as $REFINER_REAL_DATA are expanded."""
     group: str = "subject"
-    """Label column whose values, days or people, are kept together: in the halves, and in the bootstrap."""
+    """Label column whose values (days or people) are kept together in the halves and in the bootstrap."""
     slices: dict[str, dict[str, list[str | int]]] = Field({})
-    """Parts of the test images that are reported apart: by name, label column and the values that belong to it."""
+    """Subsets of the test images that are reported separately: by name, a label column and the values it may have."""
 
 
 class BaseSection(Section):
-    """A configuration file that all arms start from."""
+    """A configuration file that all variants start from."""
 
     base: Path
-    """The file, relative to the study's."""
+    """The file, relative to the study's file."""
     overrides: dict[str, Any] = Field({})
-    """What the study sets instead."""
+    """Settings of the study that replace those of the file."""
 
 
 class RendererSection(Section):
-    """Where labelled eyes come from."""
+    """Source of labelled eyes."""
 
     parameters: EyeParameters = EyeParameters()
-    """What differs from the renderer's own ranges, such as a stated prior of the gaze."""
+    """Ranges that differ from the renderer's defaults, such as an assumed range of gaze."""
     calibrate: bool = False
-    """Match the ranges that ``parameters`` does not set to the unlabelled photographs first."""
+    """Fit the ranges that ``parameters`` does not set to the unlabelled real images first."""
 
 
 class AdaptationSection(Section):
-    """What is done to renders so that they look like photographs."""
+    """A change of the renders that makes them look like real images."""
 
     method: Literal["refiner", "histogram_matching", "fourier"] = "refiner"
-    """A refiner that is trained, or what albumentations does to each render with a random photograph."""
+    """A trained refiner, or an albumentations transform that matches each render to a random real image."""
     base: Path | None = None
-    """Another configuration of the refiner than the study's, relative to the study's file."""
+    """Configuration of the refiner instead of the study's, relative to the study's file."""
     overrides: dict[str, Any] = Field({})
     """Changes of that configuration, after the study's own."""
     arguments: dict[str, Any] = Field({})
-    """Of the albumentations transform."""
+    """Arguments of the albumentations transform."""
     after: str | None = None
-    """Another adaptation, by its name, that comes before."""
+    """Name of another adaptation that is applied first."""
     consistent: bool = False
-    """Keep what an estimator of another seed, which sees the image alone and has learnt on all renders with
-    augmentation, answers: see ``data.estimator`` of a refiner's configuration."""
+    """Keep the answers of an estimator of another seed, trained on all renders with augmentation, that sees only the
+    image: see ``data.estimator`` of a refiner's configuration."""
     gaze_matched: bool = False
-    """Train the refiner on those renders alone that are drawn like the photographs' gaze, as an estimator of another
-    seed has it, which has learnt on all renders with augmentation. All renders are refined."""
+    """Train the refiner on a subset of the renders whose gaze is distributed as that of the real images, as predicted
+    by an estimator of another seed. All renders are refined."""
 
 
 class VariantSection(Section):
     """One way to train an estimator."""
 
     about: str = ""
-    """What it is, in a few words for the tables."""
+    """A few words for the tables."""
     renderer: str = "default"
-    """By its name in ``renderers``."""
+    """Name of an entry of ``renderers``."""
     adaptation: str | None = None
-    """By its name in ``adaptations``; None takes renders as they are."""
+    """Name of an entry of ``adaptations``; None takes the renders unchanged."""
     augmented: bool = False
-    """Whether the estimator's training is augmented as its configuration says; otherwise not at all."""
+    """Augment the estimator's training as its configuration says; otherwise not at all."""
     estimator: dict[str, Any] = Field({})
     """Changes of the estimator's configuration, after the study's own, such as ``{head_pose: yaw}``."""
-    synthetic: int = Field(1, ge=1)
+    synthetic_factor: int = Field(1, ge=1)
     """Factor on the number of renders."""
-    corrected: bool = False
-    """Move the estimator's answers by a constant, so that over the photographs they have the mean of the labels that
-    it learnt from: no label is read, but people are assumed to look, in the mean, where the renders do."""
+    bias_corrected: bool = False
+    """Shift the estimator's answers by a constant, so that their mean over the real images is the mean of the training
+    labels. No real label is read; people are assumed to look, on average, where the renders do."""
     labels: Literal["synthetic", "permuted", "real"] = "synthetic"
-    """permuted: the renders' labels, shuffled, a control; real: no renders at all, but photographs of the other half
-    with their labels, a ceiling."""
-    real: int | None = Field(None, ge=2)
-    """How many photographs are known, drawn by the seed; None takes all."""
+    """synthetic: the renders' labels. permuted: the same, shuffled, as a control. real: no renders, but the real images
+    of the other half with their labels, as an upper bound."""
+    real_count: int | None = Field(None, ge=2)
+    """Number of known real images, drawn by the seed; None takes all."""
     equalize: bool = True
-    """Equalise the histogram of renders, of photographs, of adapted renders once more, and of test images."""
+    """Equalize the histograms of renders, of real images, of adapted renders (again), and of test images."""
     seeds: list[int] | None = None
-    """Instead of the study's."""
+    """Seeds instead of the study's."""
     protocols: list[Protocol] | None = None
-    """Instead of the study's."""
+    """Protocols instead of the study's."""
     against: list[str] | None = None
-    """Arms that it is compared with, seed by seed; None takes the study's."""
+    """Variants that this one is compared with, seed by seed; None takes the study's."""
 
 
 class ScoresSection(Section):
-    """How adapted renders are judged without labels of photographs."""
+    """Label-free scores of adapted renders."""
 
     steps: int = Field(200, ge=1)
-    """Updates of the network that tries to tell adapted renders from photographs."""
+    """Updates of the network of the classifier two-sample test."""
     images: int = Field(2000, ge=8)
-    """At most so many of each are shown to it, half in training; pupils are compared in half as many."""
+    """Maximum number of images of each domain in the test, half of them for training. Pupils are compared in half as
+    many."""
 
 
 class StudyConfiguration(Section):
-    """Arms x seeds x protocols on one target."""
+    """Variants x seeds x protocols on one target."""
 
     target: TargetSection
     size: tuple[int, int] = (36, 60)
     """Height and width of all images."""
-    synthetic: int = Field(12000, ge=8)
-    """Labelled renders of an arm."""
+    synthetic_count: int = Field(12000, ge=8)
+    """Number of labelled renders of a variant."""
     seeds: list[int] = Field([0, 1, 2])
-    """Renders, photographs drawn, refiner and estimator follow from them."""
+    """Seeds of renders, of the choice of real images, of refiners and of estimators."""
     protocols: list[Protocol] = Field(["transductive", "inductive"])
-    """Which arms are run by."""
+    """Protocols that variants are run by."""
     against: list[str] = Field([])
-    """Arms that all others are compared with."""
+    """Variants that all others are compared with."""
     refiner: BaseSection
     estimator: BaseSection
     renderers: dict[str, RendererSection] = Field({"default": RendererSection()})
@@ -139,32 +140,40 @@ class StudyConfiguration(Section):
     def _names_are_known(self) -> "StudyConfiguration":
         for name, adaptation in self.adaptations.items():
             if adaptation.method != "refiner" and (adaptation.consistent or adaptation.gaze_matched):
-                raise ValueError(f"adaptations.{name}: consistent and gaze_matched are of refiners; leave them out")
+                raise ValueError(
+                    f"adaptations.{name}: consistent and gaze_matched apply only to method: refiner; leave them out"
+                )
             if adaptation.after is not None:
                 _check(f"adaptations.{name}.after", adaptation.after, self.adaptations)
                 if self.adaptations[adaptation.after].after is not None:
-                    raise ValueError(f"adaptations.{name}.after: {adaptation.after} comes after another already")
+                    raise ValueError(
+                        f"adaptations.{name}.after is {adaptation.after}, which itself follows another adaptation; "
+                        "only two can be chained"
+                    )
         for name, variant in self.variants.items():
-            if not name.replace("_", "").isalnum():
-                raise ValueError(f"arms.{name}: a name is made of letters, digits and underscores")
-            _check(f"arms.{name}.renderer", variant.renderer, self.renderers)
-            if variant.adaptation is not None:
-                _check(f"arms.{name}.adaptation", variant.adaptation, self.adaptations)
-            if variant.corrected and variant.labels == "real":
-                raise ValueError(f"arms.{name}.centred: real labels need no centring; leave it out")
-            for key in variant.estimator:
-                if key in _SET_ELSEWHERE or (key == "augmentation" and not variant.augmented):
-                    place = _SET_ELSEWHERE.get(key, f"arms.{name}.augmented, which is false")
-                    raise ValueError(f"arms.{name}.estimator.{key} would have no effect: it follows from {place}")
-            for other in variant.against or []:
-                _check(f"arms.{name}.against", other, self.variants)
+            self._check_variant(name, variant)
         for other in self.against:
             _check("against", other, self.variants)
         return self
 
+    def _check_variant(self, name: str, variant: VariantSection) -> None:
+        if not name.replace("_", "").isalnum():
+            raise ValueError(f"variants.{name}: a name may hold only letters, digits and underscores")
+        _check(f"variants.{name}.renderer", variant.renderer, self.renderers)
+        if variant.adaptation is not None:
+            _check(f"variants.{name}.adaptation", variant.adaptation, self.adaptations)
+        if variant.bias_corrected and variant.labels == "real":
+            raise ValueError(f"variants.{name}.bias_corrected: real labels need no bias correction; leave it out")
+        for key in variant.estimator:
+            if key in _SET_ELSEWHERE or (key == "augmentation" and not variant.augmented):
+                place = _SET_ELSEWHERE.get(key, f"variants.{name}.augmented, which is false")
+                raise ValueError(f"variants.{name}.estimator.{key} would have no effect: it follows from {place}")
+        for other in variant.against or []:
+            _check(f"variants.{name}.against", other, self.variants)
 
-_SET_ELSEWHERE = {"seed": "seeds", "size": "the study's size", "equalize": "the arm's equalize"}
-"""Keys of an estimator that an arm cannot change in ``estimator``."""
+
+_SET_ELSEWHERE = {"seed": "seeds", "size": "the study's size", "equalize": "the variant's equalize"}
+"""Keys of an estimator that a variant cannot change in ``estimator``."""
 
 
 def _check(key: str, name: str, known: Mapping[str, Any]) -> None:
@@ -174,12 +183,12 @@ def _check(key: str, name: str, known: Mapping[str, Any]) -> None:
 
 @dataclass(frozen=True)
 class Study:
-    """A configuration, and where it was read.
+    """A configuration and the place it was read from.
 
     Attributes:
-        name: of its file.
-        folder: that other configurations are relative to.
-        configuration: what it says.
+        name: name of its file.
+        folder: folder that other configurations are relative to.
+        configuration: its settings.
     """
 
     name: str
@@ -187,11 +196,11 @@ class Study:
     configuration: StudyConfiguration
 
     def digest(self) -> str:
-        """Of all that the configuration says."""
+        """Return the SHA-256 of the configuration."""
         return hashlib.sha256(write_configuration(self.configuration).encode()).hexdigest()
 
     def target(self) -> Path:
-        """The labelled photographs.
+        """Return the path of the labelled real images.
 
         Raises:
             ConfigurationError: an environment variable is not set.
@@ -202,7 +211,7 @@ class Study:
         return Path(path)
 
     def refiner(self, adaptation: AdaptationSection, seed: int) -> TrainingConfiguration:
-        """Of the refiner that an adaptation trains, without its data."""
+        """Return the configuration of the refiner that an adaptation trains, without its data."""
         study = self.configuration
         overrides = study.refiner.overrides if adaptation.base is None else {}
         settings = [*_assignments(overrides), *_assignments(adaptation.overrides), *self._common(seed)]
@@ -211,7 +220,7 @@ class Study:
         )
 
     def estimator(self, variant: VariantSection, seed: int) -> GazeConfiguration:
-        """Of the estimator that an arm trains, without its data."""
+        """Return the configuration of the estimator that a variant trains, without its data."""
         section = self.configuration.estimator
         overrides = [*_assignments(section.overrides), *_assignments(variant.estimator)]
         settings = [*overrides, *self._common(seed), f"equalize={json.dumps(variant.equalize)}"]
@@ -227,13 +236,13 @@ def read_study(path: Path) -> Study:
     """Read and check the configuration of a study.
 
     Raises:
-        ConfigurationError: it cannot be used.
+        ConfigurationError: the file is missing or holds settings that cannot be used.
     """
     return Study(path.stem, path.parent, read_configuration(path, StudyConfiguration))
 
 
 def _assignments(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """``section.key=value`` of nested values, as the command line would set them."""
+    """Yield nested values as ``section.key=value``, the form of the command line."""
     for key, value in values.items():
         if isinstance(value, dict):
             yield from _assignments(value, f"{prefix}{key}.")

@@ -1,4 +1,4 @@
-"""From arms to tasks: which products an arm needs, by seed and protocol."""
+"""Plan of a study: the tasks that each variant needs, by seed and protocol."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -13,30 +13,32 @@ from tools.study.configuration import AdaptationSection, Protocol, Study, Varian
 from tools.study.tasks import Task
 
 ALL, FIRST, SECOND = "all", "first", "second"
-"""Parts of a target: everything, or every other group."""
+"""Halves of a target: everything, or every other group."""
 
-JUDGE = 1000
-"""Added to the seed of an estimator that a refiner is held to, so that it is none of those that are tested."""
+GUIDE_SEED_OFFSET = 1000
+"""Added to the seed of an estimator that guides a refiner, so that it differs from all tested estimators."""
 
 TESTED: dict[Protocol, str] = {"transductive": ALL, "inductive": SECOND}
+"""The half that is tested on."""
+
 SEEN: dict[Protocol, str] = {"transductive": ALL, "inductive": FIRST}
-"""Which part is tested on, and which part gives the photographs."""
+"""The half that gives the unlabelled real images."""
 
 
 def target_digest(path: Path) -> str:
-    """By which a target is known, wherever it lies: of its labels, or of the whole file."""
+    """Return the digest of a target, wherever it is stored: of its labels, or of the whole file."""
     file = path / LABELS_FILE if path.is_dir() else path
     return hashlib.sha256(file.read_bytes() if file.is_file() else str(path).encode()).hexdigest()
 
 
 def part_numbers(groups: Sequence[str]) -> dict[str, list[int]]:
-    """Numbers of the images of each part; of the sorted groups every other one is in the first half.
+    """Return the numbers of the images of each half. Of the sorted groups every other one is in the first half.
 
     Args:
         groups: the day or the person of each image.
 
     Raises:
-        DataError: there is one group alone.
+        DataError: all images are of one group.
     """
     order = {group: number for number, group in enumerate(sorted(set(groups)))}
     if len(order) < 2:
@@ -50,19 +52,19 @@ class Plan:
     """The tasks of a study.
 
     Args:
-        study: what is to be done.
-        digest: of the target's data.
+        study: the study.
+        digest: digest of the target's data.
     """
 
     def __init__(self, study: Study, digest: str) -> None:
         self.study, self.configuration, self.digest = study, study.configuration, digest
 
     def results(self, variants: Sequence[str] | None = None, seeds: Sequence[int] | None = None) -> Iterator[Task]:
-        """Results in the order they are wanted: seed by seed, so that what is there soon can be compared.
+        """Yield the tasks of results, seed by seed, so that early results can be compared.
 
         Args:
-            arms: these alone.
-            seeds: these, instead of those that study and arms name.
+            variants: names of the variants; None takes all.
+            seeds: seeds instead of those of the study and its variants.
         """
         chosen = {
             name: variant
@@ -79,32 +81,32 @@ class Plan:
                     yield from (self.result(name, seed, protocol) for protocol in self.protocols(name))
 
     def protocols(self, name: str) -> Sequence[Protocol]:
-        """By which an arm is run."""
+        """Return the protocols that a variant is run by."""
         return self.configuration.variants[name].protocols or self.configuration.protocols
 
     def result(self, name: str, seed: int, protocol: Protocol) -> Task:
-        """One result; it also knows its design, by which results of an arm that was changed are told from new ones."""
+        """Return the task of one result. Its design tells current results from those of an earlier configuration."""
         task = self._test(name, seed, protocol)
         run = {"variant": name, "seed": seed, "protocol": protocol, "design": self.design(name, protocol)}
         return replace(task, settings={**task.settings, **run})
 
     def design(self, name: str, protocol: Protocol) -> str:
-        """Digest of all that the results of an arm follow from, but for the seed."""
+        """Return the digest of everything that the results of a variant follow from, except the seed."""
         return self._test(name, 0, protocol).digest
 
     def family(self, name: str) -> str:
-        """Digest that arms share which differ in the number of their photographs alone: points of one curve."""
+        """Return a digest shared by variants that differ only in the number of real images: points of one curve."""
         variant = self.configuration.variants[name]
-        text = variant.model_dump_json(exclude={"about", "real", "seeds", "protocols", "against"})
+        text = variant.model_dump_json(exclude={"about", "real_count", "seeds", "protocols", "against"})
         return hashlib.sha256(text.encode()).hexdigest()
 
     def steps(self, name: str) -> int | None:
-        """Of the refiner that an arm trains; None where it trains none."""
+        """Return the steps of the refiner that a variant trains; None if it trains none."""
         adaptation = self._trained(name)
         return None if adaptation is None else self.study.refiner(adaptation, 0).steps
 
     def trajectory(self, name: str) -> str | None:
-        """Digest that arms share whose refiners are checkpoints of one training; None where an arm trains none."""
+        """Return a digest shared by variants whose refiners are checkpoints of one training; None without a refiner."""
         adaptation = self._trained(name)
         if adaptation is None:
             return None
@@ -115,12 +117,13 @@ class Plan:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def _trained(self, name: str) -> AdaptationSection | None:
+        """Return the adaptation of a variant if it trains a refiner."""
         variant = self.configuration.variants[name]
         adaptation = None if variant.adaptation is None else self.configuration.adaptations[variant.adaptation]
         return adaptation if adaptation is not None and adaptation.method == "refiner" else None
 
     def _test(self, name: str, seed: int, protocol: Protocol) -> Task:
-        """The test of an arm's estimator, or of two that each test what the other has learnt from."""
+        """Return the test of a variant's estimator, or of two that each test the other's training images."""
         variant = self.configuration.variants[name]
         label = f"{name}, seed {seed}, {protocol}"
         inputs = {"target": self._target(variant)}
@@ -135,7 +138,7 @@ class Plan:
             adapted = self._adapted(variant, variant.adaptation, seed, protocol, label, synthetic)
             inputs["synthetic"] = synthetic  # for their parameters
             if variant.adaptation is not None or self.configuration.renderers[variant.renderer].calibrate:
-                inputs["real"] = self._real(variant, seed, protocol, label, variant.real)
+                inputs["real"] = self._real(variant, seed, protocol, label, variant.real_count)
             inputs["scores"] = self._scores(variant, seed, protocol, label, synthetic, adapted)
             if variant.labels == "permuted":
                 adapted = Task("permuted", label, {"seed": seed}, {"images": adapted})
@@ -143,7 +146,7 @@ class Plan:
                 inputs["adapted"] = adapted  # for its refiner
             estimator = self._estimator(variant, seed, label, adapted)
             inputs["estimator"] = (
-                self._corrected(variant, seed, protocol, label, estimator) if variant.corrected else estimator
+                self._corrected(variant, seed, protocol, label, estimator) if variant.bias_corrected else estimator
             )
         settings = {"tests": tests, "slices": self.configuration.target.slices, **self._group}
         return Task("result", label, settings, inputs)
@@ -160,31 +163,31 @@ class Plan:
         return Task(stage, label, settings, {"target": self._target(variant)})
 
     def _real(self, variant: VariantSection, seed: int, protocol: Protocol, label: str, count: int | None) -> Task:
-        """Unlabelled images: those that an arm knows, or all that the protocol allows."""
+        """Return the unlabelled real images: those that a variant knows, or all that the protocol allows."""
         return self._task("real", label, self._seen(seed, protocol, count), variant)
 
     def _seen(self, seed: int, protocol: Protocol, count: int | None) -> dict[str, Any]:
-        """Which images of the target are photographs."""
+        """Return the settings that choose the unlabelled images of the target."""
         drawn = {} if count is None else {"count": count, "seed": seed}
         return {"part": SEEN[protocol], **drawn, **self._group}
 
     def _labelled(self, variant: VariantSection, seed: int, label: str, part: str) -> Task:
-        """Images with their gaze, and with the head pose where the arm's estimator is told it."""
+        """Return images with their gaze, and with the head pose if the estimator takes it."""
         posed = {"head_pose": True} if self.study.estimator(variant, seed).head_pose else {}
         return self._task("labelled", label, {"part": part, **posed, **self._group}, variant)
 
     def _synthetic(self, variant: VariantSection, seed: int, protocol: Protocol, label: str) -> Task:
         renderer = self.configuration.renderers[variant.renderer]
-        parameters = renderer.parameters.model_dump(mode="json")  # whole: the renderer's own ranges may change
+        parameters = renderer.parameters.model_dump(mode="json")  # all of them: the renderer's defaults may change
         settings = {
-            "count": self.configuration.synthetic * variant.synthetic,
+            "count": self.configuration.synthetic_count * variant.synthetic_factor,
             "seed": seed,
             "size": list(self.configuration.size),
             "equalize": variant.equalize,
         }
         if not renderer.calibrate:
             return Task("synthetic", label, {"parameters": parameters, **settings})
-        real = self._real(variant, seed, protocol, label, variant.real)
+        real = self._real(variant, seed, protocol, label, variant.real_count)
         fitted = {"parameters": parameters, "keep": explicitly_set(renderer.parameters)}
         calibration = Task("calibration", label, fitted, {"real": real})
         return Task("synthetic", label, settings, {"calibration": calibration})
@@ -196,13 +199,13 @@ class Plan:
             return synthetic
         adaptation = self.configuration.adaptations[name]
         synthetic = self._adapted(variant, adaptation.after, seed, protocol, label, synthetic)
-        real = self._real(variant, seed, protocol, label, variant.real)
+        real = self._real(variant, seed, protocol, label, variant.real_count)
         if adaptation.method == "refiner":
             inputs = {"synthetic": synthetic, "real": real}
             if adaptation.gaze_matched:
-                inputs["synthetic"] = self._drawn(variant, seed, protocol, label, synthetic)
+                inputs["synthetic"] = self._gaze_matched(variant, seed, protocol, label, synthetic)
             if adaptation.consistent:
-                inputs["estimator"] = self._judge(variant, seed, label, synthetic, head_pose=False)
+                inputs["estimator"] = self._guide(variant, seed, label, synthetic, head_pose=False)
             refiner = self._refiner(adaptation, seed, label, inputs)
             return Task("refined", label, {"equalize": variant.equalize}, {"synthetic": synthetic, "refiner": refiner})
         settings = {
@@ -211,28 +214,29 @@ class Plan:
             "seed": seed,
             "equalize": variant.equalize,
         }
-        return Task("matched", label, settings, {"synthetic": synthetic, "real": real})
+        return Task("transformed", label, settings, {"synthetic": synthetic, "real": real})
 
     def _corrected(self, variant: VariantSection, seed: int, protocol: Protocol, label: str, estimator: Task) -> Task:
-        """The estimator, its answers moved by a constant."""
+        """Return the estimator with its answers shifted by a constant."""
         inputs = {"target": self._target(variant), "estimator": estimator}
-        return Task("centred", label, self._seen(seed, protocol, variant.real), inputs)
+        return Task("corrected", label, self._seen(seed, protocol, variant.real_count), inputs)
 
-    def _drawn(self, variant: VariantSection, seed: int, protocol: Protocol, label: str, synthetic: Task) -> Task:
-        """Those renders whose gaze is like that of the photographs."""
-        judge = self._judge(variant, seed, label, synthetic)
-        settings = {**self._seen(seed, protocol, variant.real), "draw": seed}
-        return Task(
-            "drawn", label, settings, {"target": self._target(variant), "synthetic": synthetic, "estimator": judge}
-        )
+    def _gaze_matched(
+        self, variant: VariantSection, seed: int, protocol: Protocol, label: str, synthetic: Task
+    ) -> Task:
+        """Return the renders whose gaze is distributed as that of the real images."""
+        guide = self._guide(variant, seed, label, synthetic)
+        settings = {**self._seen(seed, protocol, variant.real_count), "draw": seed}
+        inputs = {"target": self._target(variant), "synthetic": synthetic, "estimator": guide}
+        return Task("gaze_matched", label, settings, inputs)
 
-    def _judge(self, variant: VariantSection, seed: int, label: str, synthetic: Task, **told: Any) -> Task:
-        """An estimator that judges renders or photographs for a refiner: another than the one that is tested."""
-        judge = {"augmented": True, "estimator": {**variant.estimator, **told}}
-        return self._estimator(variant.model_copy(update=judge), seed + JUDGE, label, synthetic)
+    def _guide(self, variant: VariantSection, seed: int, label: str, synthetic: Task, **changes: Any) -> Task:
+        """Return an estimator that predicts gaze for the training of a refiner; it is never the tested one."""
+        settings = {"augmented": True, "estimator": {**variant.estimator, **changes}}
+        return self._estimator(variant.model_copy(update=settings), seed + GUIDE_SEED_OFFSET, label, synthetic)
 
     def _refiner(self, adaptation: AdaptationSection, seed: int, label: str, inputs: dict[str, Task]) -> Task:
-        # Defaults are left out, so that a setting that is new in the package makes no result look old.
+        # Defaults are left out, so that a new setting of the package makes no result look outdated.
         settings = self.study.refiner(adaptation, seed).model_dump(mode="json", exclude_defaults=True, exclude={"data"})
         return Task("refiner", label, {"configuration": settings}, inputs)
 
@@ -245,7 +249,7 @@ class Plan:
     def _scores(
         self, variant: VariantSection, seed: int, protocol: Protocol, label: str, synthetic: Task, adapted: Task
     ) -> Task:
-        """Judged against all photographs of the protocol, however few of them the arm knows."""
+        """Return the label-free scores, against all real images of the protocol, however few the variant knows."""
         real = self._real(variant, seed, protocol, label, None)
         settings = {**self.configuration.scores.model_dump(), "seed": seed}
         inputs = {"synthetic": synthetic, "adapted": adapted, "real": real}

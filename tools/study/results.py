@@ -1,4 +1,4 @@
-"""Results: one small JSON file for each arm, seed and protocol, and the models beside the products."""
+"""Results: a JSON file for each variant, seed and protocol while a study runs, then one file of all of them."""
 
 import json
 import shutil
@@ -18,52 +18,81 @@ from refiner.runs.folder import ESTIMATOR_FILE
 from tools.study.configuration import Study
 from tools.study.plan import Plan
 from tools.study.products.accuracy import accuracy_metrics, predictions
+from tools.study.results_file import Key, read_results_file, result_key, write_results_file
 from tools.study.tasks import Place, Task, read_done
 
 PARAMETERS_FILE = "parameters.json"
-"""The ranges that renders were drawn from."""
+"""Ranges that renders were drawn from, in the folder of the renders."""
 
-OVERVIEW_FILE = "study.json"
-"""Beside the results: the arms of the study, and the designs that its results must have."""
+SINGLE_RESULTS = "results"
+"""Folder below a study's OUT, with a file for each result."""
 
-FORMAT_VERSION = 1
-
-SCORES = ("c2st_accuracy", "drift", "drift_distance", "distance", "renders_distance", "score")
+SCORES = ("c2st_accuracy", "drift", "drift_distance", "distance", "synthetic_distance", "score")
+"""Label-free scores that a result keeps."""
 
 ANSWERS = 100
-"""Tested images whose answers are kept, spread evenly: enough to say how much estimators disagree."""
+"""Number of predictions that a result keeps, spread evenly over the test images, to compare estimators."""
 
 
-def result_name(task: Task) -> str:
-    """Of the file of a result, and of the folder of its models."""
-    return "{arm}-{seed}-{protocol}".format(**task.settings)
+class FinishedResults:
+    """The results that a study already has: those of its results file, and single ones that were not collected yet."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self._collected: dict[Key, dict[str, Any]] = {}
+        if place.results.exists():
+            self._collected = read_results_file(place.results).results
+
+    def has(self, task: Task) -> bool:
+        """Check whether a product is finished. A result counts wherever it was computed, if its digest is right."""
+        if task.stage != "result":
+            return read_done(task, self.place.out) is not None
+        collected = self._collected.get(result_key(task.settings))
+        if collected is not None and collected["digest"] == task.digest:
+            return True
+        single = read_single(_single_file(self.place, task.settings))
+        return single is not None and single.get("digest") == task.digest
 
 
-def is_finished(task: Task, place: Place) -> bool:
-    """Whether a product is there; a result, wherever it was computed, when it follows from the same settings."""
-    if task.stage != "result":
-        return read_done(task, place.out) is not None
-    found = read_result(place.results / f"{result_name(task)}.json")
-    return found is not None and found.get("digest") == task.digest
+def collect_results(study: Study, plan: Plan, place: Place) -> None:
+    """Write the results file: the results it had, and the single ones.
+
+    A single result replaces a collected one, unless only the collected one follows from the present configuration.
+    """
+    overview = study_overview(study, plan)
+    results = read_results_file(place.results).results if place.results.exists() else {}
+    for path in sorted((place.out / SINGLE_RESULTS).glob("*.json")):
+        single = read_single(path)
+        if single is None:
+            continue
+        collected = results.get(result_key(single))
+        if collected is None or _is_current(single, overview) or not _is_current(collected, overview):
+            results[result_key(single)] = single
+    write_results_file(place.results, overview, results.values())
 
 
-def read_result(path: Path) -> dict[str, Any] | None:
-    """A result, None where there is none that can be read."""
+def _is_current(result: dict[str, Any], overview: dict[str, Any]) -> bool:
+    designs = overview["variants"].get(result["variant"], {}).get("designs", {})
+    return bool(designs.get(result["protocol"]) == result["design"])
+
+
+def read_single(path: Path) -> dict[str, Any] | None:
+    """Read a single result; None if there is no readable one."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) and found.get("format_version") == FORMAT_VERSION else None
+    return found if isinstance(found, dict) else None
 
 
-def write_overview(study: Study, plan: Plan, results: Path) -> None:
-    """Write what the study is made of beside its results, so that tables can show what was not run, and what is old."""
+def study_overview(study: Study, plan: Plan) -> dict[str, Any]:
+    """Return what tables need to know of a study: its variants, and the designs of their current results."""
     configuration = study.configuration
     variants = {
         name: {
             "about": variant.about,
             "against": configuration.against if variant.against is None else variant.against,
-            "real": variant.real,
+            "real_count": variant.real_count,
             "family": plan.family(name),
             "steps": plan.steps(name),
             "trajectory": plan.trajectory(name),
@@ -71,70 +100,77 @@ def write_overview(study: Study, plan: Plan, results: Path) -> None:
         }
         for name, variant in configuration.variants.items()
     }
-    overview = {
-        "format_version": FORMAT_VERSION,
+    return {
         "study": study.name,
         "configuration": study.digest(),
         "slices": list(configuration.target.slices),
         "variants": variants,
     }
-    write_text(results / OVERVIEW_FILE, json.dumps(overview, indent=1) + "\n")
 
 
 def write_result(task: Task, place: Place) -> dict[str, Any]:
-    """Test the estimators of an arm, and write the result and the models."""
+    """Test the estimators of a variant, and write the result and the models."""
+    # Predict on the test images.
     settings = task.settings
     folders = {role: needed.folder(place.out) for role, needed in task.inputs.items()}
     tests, group = settings["tests"], settings["group"]
     runs = {role: folders[role] / "run" for role in tests}
     patches, predicted, constant = predictions(folders["target"], runs, tests, group=group, device=place.device)
+    # Gather metrics, and what the inputs have noted.
     scores = _noted(task, place, "scores")
     result = {
-        "format_version": FORMAT_VERSION,
-        "study": place.study,
         **{key: settings[key] for key in ("variant", "seed", "protocol")},
         "digest": task.digest,
         "design": settings["design"],
-        "configuration": place.configuration,
         **accuracy_metrics(patches, predicted, constant, group=group, slices=settings["slices"]),
-        "real": _noted(task, place, "real").get("images", 0),
+        "real_count": _noted(task, place, "real").get("images", 0),
         "scores": {key: scores[key] for key in SCORES if key in scores},
         "answers": _answers(predicted),
         "seconds": _seconds(task, place),
         "settings": _settings(task, folders),
         "environment": _environment(place),
     }
-    models = place.out / "models" / result_name(task)
+    # Keep the models, and write the result last.
+    models = place.out / "models" / result_name(settings)
     models.mkdir(parents=True, exist_ok=True)
     for role, run in runs.items():
         shutil.copyfile(run / ESTIMATOR_FILE, models / f"{role}.safetensors")
     if "adapted" in task.inputs and "refiner" in task.inputs["adapted"].inputs:
         refiner = task.inputs["adapted"].inputs["refiner"].folder(place.out)
         shutil.copyfile(refiner / "run" / REFINER_FILE, models / REFINER_FILE)
-    write_text(place.results / f"{result_name(task)}.json", json.dumps(_rounded(result), indent=1) + "\n")
+    write_text(_single_file(place, settings), json.dumps(_rounded(result), indent=1) + "\n")
     return {}
 
 
+def result_name(settings: Mapping[str, Any]) -> str:
+    """Return the name of the file of a result, and of the folder of its models."""
+    return "{variant}-{seed}-{protocol}".format(**settings)
+
+
+def _single_file(place: Place, settings: Mapping[str, Any]) -> Path:
+    return place.out / SINGLE_RESULTS / f"{result_name(settings)}.json"
+
+
 def _environment(place: Place) -> dict[str, Any]:
-    """Of the machine: its processor and versions, and what networks were computed on where that is another device."""
+    """Return the processor, the versions, and the devices of the networks if they are not the processor."""
     found = environment()
     used = {"devices": found["devices"]} if resolve_device(place.device) == "cuda" else {}
     return {"processor": found["processor"], "versions": found["versions"], **used}
 
 
 def _answers(predicted: Angles) -> dict[str, str]:
-    """Pitch and yaw of some answers, in degrees, a line each."""
+    """Return pitch and yaw of some predictions, in degrees, a line each."""
     some = np.degrees(predicted[np.linspace(0, len(predicted) - 1, min(ANSWERS, len(predicted))).astype(int)])
     return {name: " ".join(f"{value:.1f}" for value in some[:, place]) for place, name in enumerate(("pitch", "yaw"))}
 
 
 def _noted(task: Task, place: Place, role: str) -> dict[str, Any]:
-    """What an input has noted of itself; nothing where the arm needs none."""
+    """Return the note of an input; empty if the variant has no such input."""
     return (read_done(task.inputs[role], place.out) or {}) if role in task.inputs else {}
 
 
 def _seconds(task: Task, place: Place) -> dict[str, float]:
-    """What each stage took; stages that were killed, only since then."""
+    """Return the seconds of each stage; those of a stage that was killed count from its last start."""
     total: dict[str, float] = {}
     for needed in task.ancestors().values():
         done = read_done(needed, place.out) or {}
@@ -143,18 +179,25 @@ def _seconds(task: Task, place: Place) -> dict[str, float]:
 
 
 def _settings(task: Task, folders: Mapping[str, Path]) -> dict[str, Any]:
-    """Settings of every stage; of the renderer only what differs from its own ranges, calibrated or not."""
-    settings = {needed.stage: dict(needed.settings) for needed in task.ancestors().values()}
+    """Return the settings of every stage, and the ranges of the renderer that are not its defaults."""
+    settings = stage_settings(task)
     if "synthetic" in folders:
         text = (folders["synthetic"] / PARAMETERS_FILE).read_text(encoding="utf-8")
         parameters = EyeParameters.model_validate_json(text).model_dump(mode="json", exclude_defaults=True)
         settings["synthetic"]["parameters"] = parameters
+    return settings
+
+
+def stage_settings(task: Task) -> dict[str, Any]:
+    """Return the settings of every stage that a result follows from; calibration is in the renderer's ranges."""
+    settings = {needed.stage: dict(needed.settings) for needed in task.ancestors().values()}
+    if "synthetic" in settings:
         settings.pop("calibration", None)
     return settings
 
 
 def _rounded(value: Any) -> Any:
-    """Floats to six digits: enough for every table, and small files."""
+    """Round floats to six digits, which is enough for all tables."""
     if isinstance(value, dict):
         return {key: _rounded(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):

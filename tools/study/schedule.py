@@ -1,4 +1,4 @@
-"""Tasks on several processes, each as soon as its inputs are there; one that fails does not stop the others."""
+"""Run tasks on several processes, each as soon as its inputs are finished. A failed task does not stop the others."""
 
 import logging
 import multiprocessing
@@ -17,23 +17,23 @@ from tools.study.tasks import Place, Task
 log = logging.getLogger(__name__)
 
 Report = Callable[[Task, float | str], None]
-"""Told of each task that ended: the seconds it took, or why it failed."""
+"""Callback for each task that ended, with the seconds it took or the reason of its failure."""
 
 
 def run_tasks(tasks: Sequence[Task], place: Place, *, workers: int, report: Report) -> int:
-    """Do all tasks, the first of those that can be done first.
+    """Run all tasks, in their order as far as their inputs allow.
 
     Args:
-        tasks: each after its inputs; inputs that are not among them are there.
-        place: where.
-        workers: processes, of one thread each; 0 works in this process.
-        report: told of each.
+        tasks: each after its inputs; inputs that are not among them are finished.
+        place: paths and device.
+        workers: number of processes, of one thread each; 0 runs the tasks in this process.
+        report: called for each task that ended.
 
     Returns:
-        How many failed or could not be begun.
+        Number of tasks that failed or could not start.
 
     Raises:
-        OutputError: a worker process died.
+        OutputError: a worker process was killed.
     """
     schedule = _Schedule(tasks)
     if not workers:
@@ -46,15 +46,18 @@ def run_tasks(tasks: Sequence[Task], place: Place, *, workers: int, report: Repo
     running: dict[Future[float | str], Task] = {}
     try:
         while True:
+            # Start as many tasks as there are idle workers.
             while len(running) < workers and (task := schedule.next()):
                 running[pool.submit(_outcome, task, place)] = task
             if not running:
                 return schedule.failures(report)
+            # Wait for at least one of them to end.
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 schedule.end(running.pop(future), report, future.result())
     except BrokenProcessPool as error:
         raise OutputError(
-            "a worker process was killed, perhaps for want of memory; the same command goes on, try fewer --workers"
+            "a worker process was killed, perhaps because memory ran out; "
+            "run the same command with fewer --workers to resume"
         ) from error
     except KeyboardInterrupt:
         for process in multiprocessing.active_children():
@@ -65,15 +68,15 @@ def run_tasks(tasks: Sequence[Task], place: Place, *, workers: int, report: Repo
 
 
 class _Schedule:
-    """Which tasks wait for which."""
+    """The tasks that wait, and the outcome of those that ended."""
 
     def __init__(self, tasks: Sequence[Task]) -> None:
         self._waiting = {task.digest: task for task in tasks}
-        self._ended: dict[str, bool] = {}  # whether it went well
+        self._ended: dict[str, bool] = {}  # True if it succeeded
         self._own = set(self._waiting)
 
     def next(self) -> Task | None:
-        """The first task whose inputs are all there, which is then no longer waiting."""
+        """Take the first waiting task whose inputs are all finished; None if there is none."""
         for digest, task in self._waiting.items():
             needed = [entry.digest for entry in task.inputs.values() if entry.digest in self._own]
             if all(self._ended.get(entry) for entry in needed):
@@ -81,22 +84,22 @@ class _Schedule:
         return None
 
     def end(self, task: Task, report: Report, outcome: float | str) -> None:
-        """Note what came of a task."""
+        """Record the outcome of a task."""
         self._ended[task.digest] = not isinstance(outcome, str)
         report(task, outcome)
 
     def failures(self, report: Report) -> int:
-        """How many tasks failed, with those that waited for them."""
+        """Count the failed tasks and those that waited for them."""
         for task in self._waiting.values():
-            report(task, "not begun, for what it needs has failed")
-        return len(self._waiting) + sum(not well for well in self._ended.values())
+            report(task, "was not started, because one of its inputs failed")
+        return len(self._waiting) + sum(not succeeded for succeeded in self._ended.values())
 
 
 def _outcome(task: Task, place: Place) -> float | str:
-    """Seconds, or why it failed in one sentence."""
+    """Run a task; return its seconds, or the reason of its failure in one sentence."""
     from tools.study.products.stages import perform
 
-    log.info("%s: begun", task)
+    log.info("%s: started", task)
     try:
         seconds = perform(task, place)
     except RefinerError as error:
@@ -104,25 +107,25 @@ def _outcome(task: Task, place: Place) -> float | str:
         return str(error)
     except Exception as error:
         log.exception("%s", task)
-        return f"{type(error).__name__}: {error}; its traceback is in study.log"
+        return f"{type(error).__name__}: {error}; see study.log for the traceback"
     log.info("%s: done in %.0f s", task, seconds)
     return seconds
 
 
 def _start(log_file: Path) -> None:
-    """Make a process a worker: one thread, its own log, and no life after its parent's."""
+    """Prepare a worker process: one thread, its own log, and an end when its parent ends."""
     import cv2
     import torch
 
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles it
     threading.Thread(target=_die_with_parent, daemon=True).start()
     logging.basicConfig(filename=log_file, format="%(asctime)s %(process)d %(name)s %(message)s", level=logging.INFO)
 
 
 def _die_with_parent() -> None:
-    """A worker whose parent was killed would go on writing where the next run writes."""
+    """End this process with its parent: it would otherwise write into the folders of the next run."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait_for_objects([parent.sentinel])

@@ -1,4 +1,4 @@
-"""What a study has to make: a graph of products, each known by all that it follows from."""
+"""Tasks of a study: a graph of products, each identified by everything it follows from."""
 
 import hashlib
 import json
@@ -11,24 +11,22 @@ from typing import Any
 from refiner.core.files import write_text
 
 DONE_FILE = "done.json"
-"""Written last into the folder of a product: without it the product is made again, or gone on with."""
+"""File written last into the folder of a product. Without it the product is made again or resumed."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a study works.
+    """Paths and device of a study.
 
     Attributes:
-        study: its name.
-        configuration: digest of its configuration.
-        target: the labelled photographs.
-        out: folder of products and models.
-        results: folder of results.
+        study: name of the study.
+        target: the labelled real images.
+        out: folder of products, models and single results.
+        results: file that collects all results, see :mod:`tools.study.results_file`.
         device: ``auto``, ``cpu`` or ``cuda``.
     """
 
     study: str
-    configuration: str
     target: Path
     out: Path
     results: Path
@@ -40,9 +38,9 @@ class Task:
     """One product.
 
     Attributes:
-        stage: how it is made; a name in ``tools.study.products.stages.STAGES``.
-        name: for people: which arm, seed and protocol wanted it first.
-        settings: plain values that it follows from, besides its inputs.
+        stage: name of the function that makes it, in ``tools.study.products.stages.STAGES``.
+        name: label for people: the variant, seed and protocol that needed it first.
+        settings: plain values that the product follows from, besides its inputs.
         inputs: the products that it is made of, by their role.
     """
 
@@ -59,11 +57,11 @@ class Task:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def folder(self, out: Path) -> Path:
-        """Where the product lies."""
+        """Return the folder of the product."""
         return out / self.stage / self.digest[:16]
 
     def ancestors(self) -> dict[str, "Task"]:
-        """Everything that it follows from, by digest."""
+        """Return all products that this one follows from, by digest."""
         found: dict[str, Task] = {}
         for task in self.inputs.values():
             found |= {task.digest: task, **task.ancestors()}
@@ -74,7 +72,7 @@ class Task:
 
 
 def read_done(task: Task, out: Path) -> dict[str, Any] | None:
-    """What was noted when the product was finished: ``seconds`` and figures; None where it is not."""
+    """Read the note of a finished product: ``seconds`` and metrics. None if the product is not finished."""
     try:
         done = json.loads((task.folder(out) / DONE_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -83,15 +81,15 @@ def read_done(task: Task, out: Path) -> dict[str, Any] | None:
 
 
 def write_done(task: Task, out: Path, metrics: dict[str, Any], seconds: float) -> None:
-    """Finish a product."""
+    """Mark a product as finished."""
     note = {"name": task.name, "seconds": round(seconds, 2), "settings": task.settings, **metrics}
     write_text(task.folder(out) / DONE_FILE, json.dumps(note, indent=1) + "\n")
 
 
 def missing_tasks(wanted: Iterable[Task], is_done: Callable[[Task], bool]) -> list[Task]:
-    """What is left to be made for some products, each after its inputs, in the order of the products.
+    """Return the tasks that are still needed for some products, each after its inputs.
 
-    What a finished product was made of is not needed again.
+    The inputs of a finished product are not needed again.
     """
     found: dict[str, Task] = {}
 

@@ -1,4 +1,4 @@
-"""The test of an arm: what its estimators say of photographs, and how near that is to the truth."""
+"""The test of a variant: the predictions of its estimators on real images, and their accuracy."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -15,18 +15,23 @@ from refiner.gaze.prediction import GazeEstimator
 from tools.study.plan import part_numbers
 from tools.study.products.stores import IMAGES_FILE
 
+Mask = np.ndarray[Any, np.dtype[np.bool_]]
+
 
 def predictions(
     target: Path, runs: Mapping[str, Path], tests: Mapping[str, str], *, group: str, device: str
 ) -> tuple[LabelledPatches, Angles, Angles]:
-    """The tested images, and for each what an estimator says and the mean of the labels that it learnt from.
+    """Predict the gaze of the test images.
 
     Args:
         target: folder of the target's product.
-        runs: of the estimators, by name.
-        tests: the part that each estimator is tested on.
-        group: column by which parts are made.
+        runs: run folders of the estimators, by role.
+        tests: half of the target that each estimator is tested on, by role.
+        group: column that the halves are made by.
         device: ``auto``, ``cpu`` or ``cuda``.
+
+    Returns:
+        The test images, the predictions (N, 2), and for each image the mean training label of its estimator (N, 2).
     """
     estimators = {role: GazeEstimator.load(runs[role], device=device) for role in tests}
     first = next(iter(estimators.values()))
@@ -45,7 +50,7 @@ def predictions(
 
 
 def group_column(patches: LabelledPatches, group: str) -> list[str]:
-    """The day or the person of each image.
+    """Return the day or the person of each image.
 
     Raises:
         DataError: the images have no such column.
@@ -63,12 +68,12 @@ def accuracy_metrics(
     group: str,
     slices: Mapping[str, Mapping[str, Sequence[str | int]]],
 ) -> dict[str, Any]:
-    """How good predictions are: over all, by slice and by group.
+    """Measure the accuracy of predictions on all images, on each slice, and on each group.
 
     Args:
-        patches: N of them, with their gaze and columns.
+        patches: N images with their gaze and columns.
         predicted: (N, 2), pitch and yaw in radians.
-        constant: (N, 2), the mean of the labels that were learnt from.
+        constant: (N, 2), the mean of the training labels.
         group: column that the bootstrap draws by.
         slices: see ``tools.study.configuration.TargetSection``.
     """
@@ -76,15 +81,17 @@ def accuracy_metrics(
     errors = angular_error_degrees(predicted, patches.gaze)
     whole = np.ones(len(patches), bool)
     metrics = _metrics(patches.gaze, predicted, constant, groups, whole)
+    # Subsets of the test images that are reported separately; empty ones are left out.
     metrics["slices"] = {}
     for name, wanted in slices.items():
         chosen = whole.copy()
         for column, values in wanted.items():
             if column not in patches.columns:
-                raise DataError(f"target.slices: the images have no column {column}")
+                raise DataError(f"target.slices names the column {column}, which the images do not have")
             chosen &= np.isin(patches.columns[column], [str(value) for value in values])
         if chosen.any():
             metrics["slices"][name] = _metrics(patches.gaze, predicted, constant, groups, chosen)
+    # Number of images and mean error of each day or person.
     members = {name: groups == name for name in sorted(set(groups))}
     metrics["groups"] = {
         str(name): [int(chosen.sum()), float(errors[chosen].mean())] for name, chosen in members.items()
@@ -92,7 +99,9 @@ def accuracy_metrics(
     return metrics
 
 
-def _metrics(true: Angles, predicted: Angles, constant: Angles, groups: Any, chosen: Any) -> dict[str, Any]:
+def _metrics(
+    true: Angles, predicted: Angles, constant: Angles, groups: np.ndarray[Any, Any], chosen: Mask
+) -> dict[str, Any]:
     accuracy = asdict(measure_accuracy(predicted[chosen], true[chosen], groups[chosen]))
     accuracy["error"] = dict(zip(("mean", "low", "high"), accuracy["error"], strict=True))
     return {

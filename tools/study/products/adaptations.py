@@ -1,4 +1,4 @@
-"""Renders made to look like photographs, by a refiner or by matching each to one."""
+"""Adaptations: renders made to look like real images, by a refiner or by a transform that matches them to one."""
 
 import os
 import random
@@ -14,23 +14,23 @@ from refiner.images.arrays import equalize
 from refiner.inference.refiner import Refiner
 
 TRANSFORMS = {"histogram_matching": ("HistogramMatching", "hm_metadata"), "fourier": ("FDA", "fda_metadata")}
-"""Method, the albumentations transform that does it, and under which name it takes the photographs."""
+"""By method: the albumentations transform, and its argument that takes the real images."""
 
 
 def refined_images(synthetic: Patches, refiner: Path, *, device: str) -> Patches:
-    """Renders (N, 1, H, W), uint8, through a refiner file or run."""
+    """Refine renders (N, 1, H, W), uint8, with a refiner file or run."""
     refine = Refiner.load(refiner, device=device)
     return np.stack(refine(list(synthetic[:, 0])))[:, None]
 
 
 def matched_images(synthetic: Patches, real: Patches, *, method: str, arguments: dict[str, Any], seed: int) -> Patches:
-    """Each render matched to a photograph that is drawn for it.
+    """Match each render to a random real image.
 
     Args:
-        renders, photographs: (N, 1, H, W), uint8.
-        method: a name in :data:`TRANSFORMS`.
-        arguments: of the albumentations transform; ``p`` is 1 unless they say otherwise.
-        seed: the draws follow from it and the number of the render.
+        synthetic, real: (N, 1, H, W) and (M, 1, H, W), uint8.
+        method: a key of :data:`TRANSFORMS`.
+        arguments: arguments of the albumentations transform; ``p`` is 1 unless they set it.
+        seed: the random choices follow from it and the number of the render.
 
     Returns:
         Same shape and type as ``synthetic``.
@@ -49,12 +49,12 @@ def matched_images(synthetic: Patches, real: Patches, *, method: str, arguments:
     references = [image[0] for image in real]
     matched = np.empty_like(synthetic)
     for number, image in enumerate(synthetic[:, 0]):
-        drawn = derived_seed(seed, method, number)
-        transform.set_random_state(np.random.default_rng(drawn), random.Random(drawn))
+        own_seed = derived_seed(seed, method, number)
+        transform.set_random_state(np.random.default_rng(own_seed), random.Random(own_seed))
         matched[number, 0] = transform(image=image, **{key: references})["image"]
     return matched
 
 
 def equalized_images(images: Patches) -> Patches:
-    """Every histogram equalised, as MPIIGaze's patches have it: what adaptation did to it must tell nothing."""
+    """Equalize every histogram, as in MPIIGaze, so that the histogram does not reveal the adaptation."""
     return np.stack([equalize(image) for image in images[:, 0]])[:, None]

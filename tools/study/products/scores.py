@@ -1,4 +1,4 @@
-"""What can be said of adapted renders without a label of any photograph: how real they look, what they moved."""
+"""Label-free scores of adapted renders: their realism, and the drift of their pupils."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,42 +22,44 @@ class Scores:
     """Label-free scores of adapted renders.
 
     Attributes:
-        told_apart: share of unseen images that a small network assigns rightly to renders or photographs; 0.5 is
+        c2st_accuracy: accuracy of a classifier two-sample test between adapted renders and real images: 0.5 is
             chance, 1 means that the two look different.
-        drift: mean shift (x, y) of the pupils by the adaptation, in pixels; None without pupils.
+        drift: mean shift (x, y) of the pupils by the adaptation, in pixels; None if the renders have no pupils.
         drift_distance: mean length of that shift.
-        distance: sliced Wasserstein distance of the adapted renders to the photographs.
-        renders_distance: the same of the renders before.
-        score: by which training chooses among its checkpoints, see :mod:`refiner.training.selection`.
+        distance: sliced Wasserstein distance of the adapted renders to the real images.
+        synthetic_distance: the same distance of the renders before adaptation.
+        score: the score that chooses a checkpoint in training, see :mod:`refiner.training.selection`.
     """
 
     c2st_accuracy: float
     drift: tuple[float, float] | None
     drift_distance: float | None
     distance: float
-    renders_distance: float
+    synthetic_distance: float
     score: float
 
 
 def measure_scores(
     synthetic: Patches, adapted: Patches, real: Patches, pupils: Any, *, steps: int, images: int, seed: int
 ) -> Scores:
-    """Judge adapted renders.
+    """Measure the scores of adapted renders.
 
     Args:
-        renders, adapted: (N, 1, H, W), uint8, pair by pair.
-        photographs: (M, 1, H, W), uint8.
+        synthetic, adapted: (N, 1, H, W), uint8, pair by pair.
+        real: (M, 1, H, W), uint8.
         pupils: (N, 2), x and y in pixels of the renders, or None.
         steps, images: see ``tools.study.configuration.ScoresSection``.
-        seed: everything follows from it.
+        seed: seed of all random choices.
     """
+    # Realism: a classifier, a distance, and the score that training uses.
     c2st_accuracy = two_sample_accuracy(adapted, real, steps=steps, images=images, seed=seed)
     count = min(len(synthetic), len(real), images)
     after, before = (to_float(torch.from_numpy(pixels[:count])) for pixels in (adapted, synthetic))
     real_levels = to_float(torch.from_numpy(real[np.linspace(0, len(real) - 1, count).astype(int)]))
     metrics = [sliced_wasserstein(pixels, real_levels, seed=seed) for pixels in (after, before)]
     few = {"synthetic": before[:IMAGES], "real": real_levels[numpy_generator(seed, "few").permutation(count)[:IMAGES]]}
-    metrics.append(CheckpointSelector(few, seed=seed).judge(after[:IMAGES], {}, step=0)["score"])
+    metrics.append(CheckpointSelector(few, seed=seed).update(after[:IMAGES], {}, step=0)["score"])
+    # Label preservation: the drift of the pupils.
     if pupils is None:
         return Scores(c2st_accuracy, None, None, *metrics)
     before, after, points = (torch.from_numpy(values[: images // 2]) for values in (synthetic, adapted, pupils))
@@ -66,9 +68,9 @@ def measure_scores(
 
 
 def two_sample_accuracy(first: Patches, second: Patches, *, steps: int, images: int, seed: int) -> float:
-    """How well a small network, trained on half of two samples, tells the other halves apart.
+    """Return the accuracy of a classifier two-sample test: a small network, trained on half of both samples.
 
-    Equally many of each, so that chance is 0.5.
+    Both samples are of equal size, so that chance is 0.5.
     """
     count = min(len(first), len(second), images) // 2 * 2
     rng = numpy_generator(seed, "two-sample")

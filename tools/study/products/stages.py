@@ -1,6 +1,6 @@
-"""How each product is made. A stage writes into the folder of its product and gives figures to note there.
+"""Stages: the functions that make each product. A stage writes into its product's folder and returns metrics.
 
-Training and rendering go on where a kill stopped them; the other stages take seconds and start over.
+Training and rendering resume after a kill. The other stages take seconds and start again.
 """
 
 import json
@@ -32,7 +32,7 @@ from refiner.gaze.prediction import GazeEstimator
 from refiner.gaze.training import train_estimator
 from refiner.images.arrays import equalize
 from refiner.runs.folder import ESTIMATOR_FILE
-from refiner.training.loop import train
+from refiner.training.train import train
 from tools.study.plan import part_numbers
 from tools.study.products.accuracy import group_column
 from tools.study.products.adaptations import equalized_images, matched_images, refined_images
@@ -53,12 +53,14 @@ Metrics = dict[str, Any]
 
 
 def perform(task: Task, place: Place) -> float:
-    """Make a product, and note that it is done; gives the seconds it took."""
+    """Make a product and mark it as finished; return the seconds it took."""
     start = time.perf_counter()
     metrics = STAGES[task.stage](task, place)
     seconds = time.perf_counter() - start
     write_done(task, place.out, metrics, seconds)
-    shutil.rmtree(task.folder(place.out) / "run" / "checkpoints", ignore_errors=True)  # tens of megabytes
+    shutil.rmtree(
+        task.folder(place.out) / "run" / "checkpoints", ignore_errors=True
+    )  # tens of megabytes, not needed again
     return seconds
 
 
@@ -66,25 +68,25 @@ def _inputs(task: Task, place: Place) -> dict[str, Path]:
     return {role: needed.folder(place.out) for role, needed in task.inputs.items()}
 
 
-# --- photographs ---------------------------------------------------------------------------------------------------
+# --- real images ---------------------------------------------------------------------------------------------------
 
 
 def make_target(task: Task, place: Place) -> Metrics:
-    """All labelled images of the target, at the study's size; images without a gaze are left out."""
+    """Convert the images of the target that have a gaze to the study's size."""
     dataset = open_dataset(place.target)
     height, width = task.settings["size"]
     conversion = Conversion(size=(height, width), grey=True, equalized=task.settings["equalize"])
     records = [conversion.apply(record) for record in map(dataset.read, dataset.ids) if "gaze" in record.labels]
     if not records:
         raise DataError(
-            f"{place.target}: none of {len(dataset.ids)} images has a gaze; name a labelled folder or store"
+            f"{place.target} holds {len(dataset.ids)} images, but none has a gaze; name a labelled folder or store"
         )
     write_store(task.folder(place.out), records, source=place.target.name)
     return {"images": len(records)}
 
 
 def make_real(task: Task, place: Place) -> Metrics:
-    """Images of the target without their labels: what adaptation and calibration may see."""
+    """Copy the images that adaptation and calibration see, without their labels."""
     real = _real(task, place)
     records = [Record(name, image[0]) for name, image in zip(real.ids, real.images, strict=True)]
     write_store(task.folder(place.out), records, source=place.target.name)
@@ -92,11 +94,13 @@ def make_real(task: Task, place: Place) -> Metrics:
 
 
 def _real(task: Task, place: Place, *, head_pose: bool = False) -> LabelledPatches:
-    """The part of the target that adaptation may see, or as many images of it as are asked for."""
+    """Return the images that adaptation may see, or a random subset of the wanted size."""
     patches, numbers = _part(task, place, head_pose=head_pose)
     count = task.settings.get("count", len(numbers))
     if count > len(numbers):
-        raise DataError(f"photographs: {count} are asked for, but only {len(numbers)} are there; ask for fewer")
+        raise DataError(
+            f"real_count is {count}, but the target has only {len(numbers)} images; choose a smaller number"
+        )
     if "count" in task.settings:
         rng = numpy_generator(task.settings["seed"], "photographs")
         numbers = sorted(rng.choice(numbers, size=count, replace=False).tolist())
@@ -104,7 +108,7 @@ def _real(task: Task, place: Place, *, head_pose: bool = False) -> LabelledPatch
 
 
 def make_labelled(task: Task, place: Place) -> Metrics:
-    """Images of the target with their labels, to train the ceiling on."""
+    """Copy images of the target with their labels, to train an estimator on real labels."""
     patches, numbers = _part(task, place)
     columns = {name: patches.columns[name] for name in ("subject",) if name in patches.columns}
     angles = {"gaze": patches.gaze} | ({} if patches.head_pose is None else {"head_pose": patches.head_pose})
@@ -121,7 +125,7 @@ def make_labelled(task: Task, place: Place) -> Metrics:
 
 
 def _part(task: Task, place: Place, *, head_pose: bool = False) -> tuple[LabelledPatches, list[int]]:
-    """The target, and the numbers of the images in one part of it."""
+    """Return the target, and the numbers of the images in one half of it."""
     store, target = _inputs(task, place)["target"] / IMAGES_FILE, task.inputs["target"].settings
     height, width = target["size"]
     posed = head_pose or task.settings.get("head_pose", False)
@@ -133,7 +137,7 @@ def _part(task: Task, place: Place, *, head_pose: bool = False) -> tuple[Labelle
 
 
 def make_calibration(task: Task, place: Place) -> Metrics:
-    """The renderer's ranges, matched to photographs."""
+    """Fit the renderer's ranges to real images."""
     from refiner.eyes.calibration import calibrate
 
     base = EyeParameters.model_validate(task.settings["parameters"])
@@ -144,7 +148,7 @@ def make_calibration(task: Task, place: Place) -> Metrics:
 
 
 def make_synthetic(task: Task, place: Place) -> Metrics:
-    """Labelled eyes, equalised where the photographs are."""
+    """Render labelled eyes, equalized if the real images are."""
     settings, folder = task.settings, task.folder(place.out)
     values = settings.get("parameters")
     if values is None:
@@ -168,26 +172,28 @@ def make_synthetic(task: Task, place: Place) -> Metrics:
     return {}
 
 
-def make_drawn(task: Task, place: Place) -> Metrics:
-    """Renders whose gaze, and pose of the head where the estimator is told it, are like the photographs'."""
+def make_gaze_matched(task: Task, place: Place) -> Metrics:
+    """Choose renders whose gaze, and head pose if the estimator takes it, is distributed as in the real images."""
     inputs, seed = _inputs(task, place), task.settings["draw"]
     estimator = GazeEstimator.load(inputs["estimator"] / "run", device=place.device)
     real = _real(task, place, head_pose=bool(estimator.head_pose))
     synthetic = open_images(inputs["synthetic"])
-    taken = draw_like(
+    chosen = draw_like(
         known_angles(estimator, *(read_label(inputs["synthetic"], name) for name in ("gaze", "head_pose"))),
         known_angles(estimator, estimator.predict(real), real.head_pose),
         numpy_generator(seed, "drawn"),
     )
-    write_store(task.folder(place.out), [synthetic.read(synthetic.ids[number]) for number in taken], source="synthetic")
-    return {"images": len(taken)}
+    write_store(
+        task.folder(place.out), [synthetic.read(synthetic.ids[number]) for number in chosen], source="synthetic"
+    )
+    return {"images": len(chosen)}
 
 
 # --- adaptation ----------------------------------------------------------------------------------------------------
 
 
 def make_refiner(task: Task, place: Place) -> Metrics:
-    """A refiner, in a run folder; goes on from its checkpoint."""
+    """Train a refiner in a run folder; resumes from its checkpoint."""
     inputs = _inputs(task, place)
     data = {name: str((inputs[name] / IMAGES_FILE).resolve()) for name in ("synthetic", "real")}
     if "estimator" in inputs:
@@ -199,15 +205,15 @@ def make_refiner(task: Task, place: Place) -> Metrics:
 
 
 def make_refined(task: Task, place: Place) -> Metrics:
-    """Renders through the refiner that was trained on them."""
+    """Refine the renders with the refiner that was trained on them."""
     inputs = _inputs(task, place)
     images = refined_images(read_pixels(inputs["synthetic"]), inputs["refiner"] / "run", device=place.device)
     _write_adapted(task, place, images)
     return {}
 
 
-def make_matched(task: Task, place: Place) -> Metrics:
-    """Renders matched one by one to photographs."""
+def make_transformed(task: Task, place: Place) -> Metrics:
+    """Match each render to a random real image."""
     inputs, settings = _inputs(task, place), task.settings
     images = matched_images(
         read_pixels(inputs["synthetic"]),
@@ -221,13 +227,13 @@ def make_matched(task: Task, place: Place) -> Metrics:
 
 
 def _write_adapted(task: Task, place: Place, images: Any) -> None:
-    """Write the renders with other pixels, equalised again where everything is: test images are, too."""
+    """Write the renders with new pixels, equalized again if the test images are."""
     changed = equalized_images(images) if task.settings["equalize"] else images
     write_changed(task.folder(place.out), _inputs(task, place)["synthetic"], changed)
 
 
 def make_permuted(task: Task, place: Place) -> Metrics:
-    """Images with each other's gaze, from which nothing can be learnt but the mean."""
+    """Shuffle the gaze of the images, so that only its mean can be learnt."""
     rng = numpy_generator(task.settings["seed"], "permuted-labels")
     write_permuted(task.folder(place.out), _inputs(task, place)["images"], rng)
     return {}
@@ -237,7 +243,7 @@ def make_permuted(task: Task, place: Place) -> Metrics:
 
 
 def make_estimator(task: Task, place: Place) -> Metrics:
-    """A gaze estimator, in a run folder; goes on from its checkpoint."""
+    """Train a gaze estimator in a run folder; resumes from its checkpoint."""
     settings = task.settings["configuration"]
     images = (_inputs(task, place)["images"] / IMAGES_FILE).resolve()
     data = {**settings.get("data", {}), "train": [str(images)]}
@@ -247,17 +253,17 @@ def make_estimator(task: Task, place: Place) -> Metrics:
 
 
 def make_corrected(task: Task, place: Place) -> Metrics:
-    """An estimator whose answers over photographs have the mean of the labels that it learnt from."""
+    """Correct an estimator so that its mean answer over the real images is the mean of its training labels."""
     run = task.folder(place.out) / "run"
     run.mkdir(parents=True, exist_ok=True)
     file = load_estimator(_inputs(task, place)["estimator"] / "run")
     estimator = GazeEstimator(file, device=place.device)
     answers = estimator.predict(_real(task, place, head_pose=bool(estimator.head_pose)))
-    return {"moved_degrees": np.degrees(save_corrected(run / ESTIMATOR_FILE, file, answers)).tolist()}
+    return {"shift_degrees": np.degrees(save_corrected(run / ESTIMATOR_FILE, file, answers)).tolist()}
 
 
 def make_scores(task: Task, place: Place) -> Metrics:
-    """Label-free scores of adapted renders."""
+    """Measure the label-free scores of adapted renders."""
     inputs = _inputs(task, place)
     synthetic, adapted, real = (read_pixels(inputs[name]) for name in ("synthetic", "adapted", "real"))
     scores = measure_scores(synthetic, adapted, real, read_label(inputs["synthetic"], "pupil"), **task.settings)
@@ -270,13 +276,13 @@ STAGES: dict[str, Callable[[Task, Place], Metrics]] = {
     "labelled": make_labelled,
     "calibration": make_calibration,
     "synthetic": make_synthetic,
-    "drawn": make_drawn,
+    "gaze_matched": make_gaze_matched,
     "refiner": make_refiner,
     "refined": make_refined,
-    "matched": make_matched,
+    "transformed": make_transformed,
     "permuted": make_permuted,
     "estimator": make_estimator,
-    "centred": make_corrected,
+    "corrected": make_corrected,
     "scores": make_scores,
     "result": write_result,
 }

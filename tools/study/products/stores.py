@@ -1,4 +1,4 @@
-"""The stores that a study makes: written whole, or as a copy of another with other pixels or other gaze."""
+"""Stores of a study's products: new ones, and copies of a store with other pixels or shuffled gaze."""
 
 import shutil
 from collections import Counter
@@ -24,25 +24,25 @@ IMAGES_FILE = "images.h5"
 
 
 def open_images(folder: Path) -> Store:
-    """The store of a product."""
+    """Open the store of a product."""
     store = open_dataset(folder / IMAGES_FILE, format="store")
     assert isinstance(store, Store)
     return store
 
 
 def read_pixels(folder: Path) -> Patches:
-    """All images of a product's store, (N, 1, H, W)."""
+    """Read all images of a product's store, (N, 1, H, W)."""
     pixels: Patches = open_images(folder).images[:].transpose(0, 3, 1, 2)
     return pixels
 
 
 def write_store(folder: Path, records: Sequence[Record], *, source: str) -> None:
-    """Write records of one kind.
+    """Write images of one kind, with their labels.
 
     Args:
-        folder: of the product.
-        records: with whatever labels they have.
-        source: where they come from, for the attributes.
+        folder: folder of the product.
+        records: images with any labels.
+        source: origin of the images, for the attributes.
     """
     kind = ImageKind.of(records[0].image)
     rows = [(record.id, to_cells(record.labels)) for record in records]
@@ -55,17 +55,17 @@ def write_store(folder: Path, records: Sequence[Record], *, source: str) -> None
 
 
 def write_changed(folder: Path, source: Path, pixels: Patches) -> None:
-    """Write the store of ``source`` with other pixels, (N, 1, H, W); everything else is carried over."""
+    """Copy the store of ``source`` with new pixels, (N, 1, H, W); everything else is kept."""
     store = open_images(source)
     if pixels.shape[0] != len(store.images):
-        raise DataError(f"{source}: {len(store.images)} images, but {len(pixels)} changed ones")
+        raise DataError(f"{source} holds {len(store.images)} images, but {len(pixels)} were adapted")
     with atomic_path(folder / IMAGES_FILE) as temporary, new_file(temporary) as file:
         copy_store(store.file, file)
         create_images(file, store.kind, len(pixels))[:] = pixels.transpose(0, 2, 3, 1)
 
 
 def write_permuted(folder: Path, source: Path, rng: np.random.Generator) -> None:
-    """Write the store of ``source`` with each gaze on another image."""
+    """Copy the store of ``source`` with its gaze shuffled over the images."""
     with atomic_path(folder / IMAGES_FILE) as temporary:
         shutil.copyfile(source / IMAGES_FILE, temporary)
         with h5py.File(temporary, "r+") as file:
@@ -74,6 +74,6 @@ def write_permuted(folder: Path, source: Path, rng: np.random.Generator) -> None
 
 
 def read_label(folder: Path, name: str) -> np.ndarray[Any, np.dtype[np.float64]] | None:
-    """A label of all images of a product's store, None where they have none such."""
+    """Read a label of all images of a product's store; None if they have no such label."""
     labels = open_images(folder).file["labels"]
     return np.asarray(labels[name][:], np.float64) if name in labels else None

@@ -1,4 +1,4 @@
-"""How far label-free scores are to be believed: do arms that score better err less on real labels?"""
+"""Validity of label-free scores: do variants with better scores have lower errors on real labels?"""
 
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -11,19 +11,19 @@ from refiner.metrics.intervals import Interval
 from tools.study.report.outcomes import Outcome
 
 FEWEST = 5
-"""Arms; a rank correlation of fewer says nothing."""
+"""Smallest number of variants for a rank correlation."""
 
 RESAMPLES = 2000
-"""Of the arms, for the interval."""
+"""Bootstrap resamples of the variants, for the interval."""
 
 
 class Proxy(NamedTuple):
-    """A label-free score, lower is better, and how well it orders arms by their error.
+    """A label-free score, lower is better, and its rank correlation with the error.
 
     Attributes:
-        name: for people.
-        arms: that have it.
-        correlation: Spearman's, over arms, with a 95 % bootstrap interval; 1 orders as the error does.
+        name: label for tables.
+        variants: number of variants that have the score.
+        correlation: Spearman's, over variants, with a 95 % bootstrap interval; 1 is the order of the errors.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Proxy(NamedTuple):
 
 
 def measured_proxies(outcome: Outcome, protocol: str) -> Iterator[Proxy]:
-    """Each label-free score that arms enough of a study have; controls and ceilings left out."""
+    """Yield each label-free score that enough variants of a study have; controls are left out."""
     variants = [variant for variant in outcome.variants_of(protocol) if _scores(outcome, variant, protocol)]
     errors = {variant: float(np.mean(list(outcome.errors(variant, protocol).values()))) for variant in variants}
     for name, score in PROXIES.items():
@@ -44,22 +44,22 @@ def measured_proxies(outcome: Outcome, protocol: str) -> Iterator[Proxy]:
 
 
 def rank_correlation(pairs: np.ndarray[Any, np.dtype[np.float64]]) -> Interval:
-    """Spearman's correlation of pairs (N, 2), with a 95 % bootstrap interval over them."""
+    """Return Spearman's correlation of pairs (N, 2), with a 95 % bootstrap interval."""
     rng = numpy_generator(0, "rank-correlation")
-    drawn = [_spearman(pairs[rng.integers(len(pairs), size=len(pairs))]) for _ in range(RESAMPLES)]
-    low, high = np.nanpercentile(drawn, [2.5, 97.5])
+    resampled = [_spearman(pairs[rng.integers(len(pairs), size=len(pairs))]) for _ in range(RESAMPLES)]
+    low, high = np.nanpercentile(resampled, [2.5, 97.5])
     return Interval(_spearman(pairs), float(low), float(high))
 
 
 def _spearman(pairs: np.ndarray[Any, np.dtype[np.float64]]) -> float:
-    """Pearson's of the ranks; NaN where one side is all alike."""
+    """Return Pearson's correlation of the ranks; NaN if one side is constant."""
     ranks = stats.rankdata(pairs, axis=0)
     spread = ranks.std(axis=0)
     return float(np.corrcoef(ranks.T)[0, 1]) if spread.all() else float("nan")
 
 
 def _scores(outcome: Outcome, variant: str, protocol: str) -> list[dict[str, Any]]:
-    """Of every seed; none of controls, which learnt from no sound label of a render."""
+    """Return the scores of every seed; none of the control with shuffled labels."""
     if variant == "permuted":
         return []
     return [result["scores"] for result in outcome.of(variant, protocol).values() if result["scores"]]
@@ -74,9 +74,9 @@ def _mean_score(key: str) -> Callable[[Outcome, str, str], float | None]:
 
 
 PROXIES: dict[str, Callable[[Outcome, str, str], float | None]] = {
-    "told from photographs": _mean_score("c2st_accuracy"),
-    "distance to photographs": _mean_score("distance"),
+    "C2ST accuracy": _mean_score("c2st_accuracy"),
+    "distance to real images": _mean_score("distance"),
     "pupil drift, length": _mean_score("drift_distance"),
-    "disagreement of estimators": Outcome.disagreement,
+    "disagreement of seeds": Outcome.disagreement,
 }
-"""By the name of their rows."""
+"""Scores by the name of their rows."""

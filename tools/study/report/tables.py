@@ -1,4 +1,4 @@
-"""Tables of results in Markdown."""
+"""Tables of results, in Markdown."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -11,12 +11,12 @@ from tools.study.report.proxies import Proxy, measured_proxies
 
 NOT_RUN = "not run"
 
-ADAPTING = ("drawn", "refiner", "refined", "matched")
-"""Stages that adapt renders to photographs."""
+ADAPTING = ("gaze_matched", "refiner", "refined", "transformed")
+"""Stages that adapt renders to real images."""
 
 
 def all_tables(outcome: Outcome) -> Iterator[tuple[str, str]]:
-    """Name and text of each table of a study."""
+    """Yield name and text of each table of a study."""
     for protocol in outcome.protocols:
         name = f"{outcome.name} {protocol}"
         yield name, error_table(outcome, protocol)
@@ -32,11 +32,11 @@ def all_tables(outcome: Outcome) -> Iterator[tuple[str, str]]:
         for part in outcome.slices:
             yield f"{name} {part} differences", difference_table(outcome, protocol, part)
         if any(outcome.curves(protocol)):
-            yield f"{name} photographs", photograph_table(outcome, protocol)
+            yield f"{name} real count", real_count_table(outcome, protocol)
 
 
 def error_table(outcome: Outcome, protocol: str) -> str:
-    """All arms, over all test images."""
+    """Return the errors of all variants, on all test images."""
     head = ["variant", "seeds", "error, °", "median, °", "within 5°", "within 10°", "bias removed, °"]
     head += ["bias pitch / yaw, °", "correlation pitch / yaw"]
     rows = []
@@ -55,16 +55,16 @@ def error_table(outcome: Outcome, protocol: str) -> str:
             ]
         rows.append(row)
     for key, title in (
-        ("training_mean_error", "the training labels' mean"),
-        ("test_mean_error", "the test labels' mean"),
+        ("training_mean_error", "mean of the training labels"),
+        ("test_mean_error", "mean of the test labels"),
     ):
         value = outcome.baseline(protocol, key)
-        rows.append([f"always saying {title}", "", NOT_RUN if value is None else f"{value:.2f}"])
+        rows.append([f"constant prediction: {title}", "", NOT_RUN if value is None else f"{value:.2f}"])
     return _markdown(head, rows)
 
 
 def difference_table(outcome: Outcome, protocol: str, part: str | None = None) -> str:
-    """Arms against those that they are compared with, paired by seed, on all test images or a slice."""
+    """Return differences between variants, paired by seed, on all test images or a slice."""
     head = (
         "variant",
         "against",
@@ -83,7 +83,7 @@ def difference_table(outcome: Outcome, protocol: str, part: str | None = None) -
             difference = outcome.difference(variant, other, protocol, part)
             unbiased = outcome.difference(variant, other, protocol, part, unbiased=True)
             if difference is None or unbiased is None:
-                continue  # the table of errors says what was not run
+                continue  # the table of errors lists variants that were not run
             cells = [str(difference.seeds), str(difference.degrees), f"{difference.share:+.0%}", difference.verdict]
             cells += [str(unbiased.degrees), unbiased.verdict]
             rows.append([f"`{variant}`", f"`{other}`", *cells])
@@ -91,7 +91,7 @@ def difference_table(outcome: Outcome, protocol: str, part: str | None = None) -
 
 
 def slice_table(outcome: Outcome, protocol: str) -> str:
-    """Error and correlations on each part of the test images."""
+    """Return errors and correlations on each slice of the test images."""
     head = [
         "variant",
         *(f"{part}: {what}" for part in outcome.slices for what in ("error, °", "correlation pitch / yaw")),
@@ -107,18 +107,18 @@ def slice_table(outcome: Outcome, protocol: str) -> str:
         rows.append(row)
     means = [outcome.baseline(protocol, "test_mean_error", part) for part in outcome.slices]
     cells = [cell for mean in means for cell in (NOT_RUN if mean is None else f"{mean:.2f}", "")]
-    return _markdown(head, [*rows, ["always saying the test labels' mean", *cells]])
+    return _markdown(head, [*rows, ["constant prediction: mean of the test labels", *cells]])
 
 
 def score_table(outcome: Outcome, protocol: str) -> str:
-    """What is said of adapted renders without a label of any photograph, beside the error."""
-    head = ("variant", "told from photographs", "pupil drift x / y, px", "pupil drift, length, px")
-    head += ("distance to photographs", "estimators disagree by, °", "error, °")
+    """Return the label-free scores of adapted renders, and the errors."""
+    head = ("variant", "C2ST accuracy", "pupil drift x / y, px", "pupil drift, length, px")
+    head += ("distance to real images", "disagreement of seeds, °", "error, °")
     rows = []
     for variant in outcome.variants_of(protocol):
         results = {seed: found["scores"] for seed, found in outcome.of(variant, protocol).items() if found["scores"]}
         if not results:
-            continue  # it was not run, or has no renders
+            continue  # not run, or without renders
         row = [f"`{variant}`", f"{_mean(results, lambda scores: scores['c2st_accuracy']):.0%}"]
         row.append(_pair(results, lambda scores: scores["drift"] or (None, None), "{:+.2f}"))
         row.append(_number(_mean(results, lambda scores: scores["drift_distance"])))
@@ -129,7 +129,7 @@ def score_table(outcome: Outcome, protocol: str) -> str:
 
 
 def cost_table(outcome: Outcome, protocol: str) -> str:
-    """What a result takes when nothing is there yet, on one core; several arms share renders, refiners and scores."""
+    """Return the seconds of one core for one result; variants share renders, refiners and scores."""
     head = ("variant", "adaptation, s", "estimators, s", "all stages, s")
     rows = []
     for variant in outcome.variants_of(protocol):
@@ -141,20 +141,20 @@ def cost_table(outcome: Outcome, protocol: str) -> str:
 
 
 def _median_seconds(results: Sequence[dict[str, float]], stages: Sequence[str] | None) -> str:
-    """Median over results, and the range where there are several, of what some stages took; None takes all."""
+    """Return median and range over results of the seconds of some stages; None takes all stages."""
     totals = [sum(value for stage, value in one.items() if stages is None or stage in stages) for one in results]
     spread = f" [{min(totals):.0f}, {max(totals):.0f}]" if len(totals) > 1 else ""
     return f"{np.median(totals):.0f}{spread}"
 
 
 def proxy_table(proxies: Sequence[Proxy]) -> str:
-    """How well scores order the arms by their error."""
+    """Return the rank correlation of each score with the error, over variants."""
     head = ("lower is better", "variants", "rank correlation with the error")
     return _markdown(head, [[name, str(variants), str(value)] for name, variants, value in proxies])
 
 
 def choice_table(choices: Sequence[Choice]) -> str:
-    """The checkpoint that the score chooses, beside the best on real labels."""
+    """Return the checkpoint that the score chooses, and the best one on real labels."""
     head = ("seed", "chosen, steps", "its error, °", "best, steps", "its error, °", "above the best")
     rows = []
     for one in choices:
@@ -163,21 +163,23 @@ def choice_table(choices: Sequence[Choice]) -> str:
     return _markdown(head, rows)
 
 
-def photograph_table(outcome: Outcome, protocol: str) -> str:
-    """Error by the number of photographs that the arm knows."""
-    head = ("real", "variant", "seeds", "error, °")
+def real_count_table(outcome: Outcome, protocol: str) -> str:
+    """Return the error by the number of real images that the variant knows."""
+    head = ("real images", "variant", "seeds", "error, °")
     rows = []
     for names in outcome.curves(protocol):
         for name in names:
             results, errors = outcome.of(name, protocol), outcome.errors(name, protocol)
-            known = outcome.variants[name]["real"] or max((r["real"] for r in results.values()), default="all")
+            known = outcome.variants[name]["real_count"] or max(
+                (r["real_count"] for r in results.values()), default="all"
+            )
             interval = str(seed_interval(list(errors.values()))) if errors else NOT_RUN
             rows.append([str(known), f"`{name}`", str(len(errors)), interval])
     return _markdown(head, rows)
 
 
 def probe_table(probe: dict[str, Any]) -> str:
-    """Of ``tools/fgsm.py``: the error of each arm's estimators where pixels move against them."""
+    """Return the result of ``tools.measure.fgsm``: errors of each variant's estimators on perturbed images."""
     levels = [str(level) for level in probe["levels"]]
     rows = [
         [f"`{variant}`", *(str(Interval(**errors[level])) for level in levels)]
@@ -192,7 +194,7 @@ def _title(outcome: Outcome, variant: str) -> str:
 
 
 def _mean(results: Results, value: Callable[[dict[str, Any]], Any]) -> Any:
-    """Over seeds; None where a seed has none."""
+    """Return the mean over seeds; None if a seed has no value."""
     values = [value(result) for result in results.values()]
     return None if None in values else float(np.mean(values))
 
@@ -202,13 +204,13 @@ def _number(value: float | None, form: str = "{:.2f}") -> str:
 
 
 def _pair(results: Results, values: Callable[[dict[str, Any]], Sequence[float | None]], form: str) -> str:
-    """Two means over seeds."""
+    """Return two means over seeds."""
     means = [_mean(results, lambda result, place=place: values(result)[place]) for place in (0, 1)]  # type: ignore[misc]
     return " / ".join(_number(mean, form) for mean in means)
 
 
 def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table; rows that are too short are filled up."""
+    """Return a table; short rows are filled with empty cells."""
     filled = [[*row, *[""] * (len(head) - len(row))] for row in rows]
     lines = [head, ["---"] * len(head), *filled]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
