@@ -1,1 +1,1 @@
-"""Networks, and the refiner file that holds one."""
+"""Networks, and the files that hold their weights."""

@@ -1,4 +1,4 @@
-"""What a refiner network is built from, and what follows from that alone, without building it."""
+"""Settings of a refiner network, and the properties that follow from them without building the network."""
 
 import math
 from collections.abc import Iterator
@@ -6,33 +6,33 @@ from dataclasses import dataclass, fields
 from typing import Literal
 
 UNFOLDED = 8
-"""Channels at full resolution behind a trunk at half resolution."""
+"""Channels at full resolution after a trunk at reduced resolution."""
 
 
 @dataclass(frozen=True)
 class RefinerArchitecture:
     """The settings of a :class:`refiner.models.refiner.RefinerNetwork`.
 
-    With the defaults it is the paper's gaze refiner (296,129 parameters, receptive field 19). Two departures
-    make it cheaper and safer: ``unshuffle=2`` folds 2x2 pixels into channels, so that the trunk runs at half
-    resolution for a quarter of the work; ``output="residual"`` learns a bounded change of the input instead
-    of the image itself, so that an untrained refiner is the identity and every grey level can be kept.
+    The defaults describe the paper's gaze refiner (296,129 parameters, receptive field 19). Two options differ from
+    the paper. ``unshuffle=2`` folds 2x2 pixels into channels, so that the trunk runs at half resolution for a quarter
+    of the work. ``output="residual"`` learns a bounded change of the input instead of the image itself, so that an
+    untrained refiner is the identity and every grey level can be kept.
 
     Attributes:
-        channels: channels of the images, 1 (grey, depth) or 3 (RGB).
-        features: channels of the trunk.
+        channels: number of image channels, 1 (grey, depth) or 3 (RGB).
+        features: number of channels of the trunk.
         blocks: number of residual blocks.
         stem_kernel: side of the first convolution, odd.
         kernel: side of the convolutions in the blocks, odd.
-        unshuffle: side of the pixel block folded into channels; 1 folds nothing.
+        unshuffle: side of the pixel blocks folded into channels; 1 folds nothing.
         output: "tanh", as in the paper, or "residual": clip(x + max_change * tanh(f(x)), -1, 1).
         max_change: largest change of a pixel with "residual", in units of [-1, 1]; 2 is the whole range.
-        smooth_change: weigh each pixel's change with its neighbours', 1 2 1 along rows and columns: a checkerboard, as
-            folded pixels leave it, sums to nothing.
-        keep_background: leave pixels at 1, the background of cut depth images, as they are.
+        smooth_change: average each pixel's change with those of its neighbours, with weights 1 2 1 along rows and
+            columns. This removes the checkerboard patterns that folded pixels can leave.
+        keep_background: keep pixels at 1 unchanged, the background of cropped depth images.
 
     Raises:
-        ValueError: a setting is of another kind, or ``output`` is neither.
+        ValueError: a setting has the wrong type, or ``output`` is neither "tanh" nor "residual".
     """
 
     channels: int = 1
@@ -48,30 +48,30 @@ class RefinerArchitecture:
 
     def __post_init__(self) -> None:
         if self.output not in ("tanh", "residual"):
-            raise ValueError(f"output is {self.output!r}, expected tanh or residual")
+            raise ValueError(f"output is {self.output!r}; expected tanh or residual")
         for field in fields(self):
             value = getattr(self, field.name)
             if not isinstance(value, (int, float) if field.name == "max_change" else type(field.default)):
-                raise ValueError(f"{field.name} is {value!r}, expected something like {field.default!r}")
+                raise ValueError(f"{field.name} is {value!r}; expected a value like {field.default!r}")
 
     @property
     def reach(self) -> int:
-        """Pixels on either side of one that its refined value follows from, rounded up to whole folded blocks."""
+        """Distance in pixels over which one pixel influences another, rounded up to whole folded blocks."""
         trunk = self.stem_kernel // 2 + 2 * self.blocks * (self.kernel // 2)
-        behind = (self.unshuffle > 1) + self.smooth_change  # a pixel each
-        return self.unshuffle * (trunk + behind)
+        last_layers = (self.unshuffle > 1) + self.smooth_change  # one pixel each
+        return self.unshuffle * (trunk + last_layers)
 
     @property
     def receptive_field(self) -> int:
-        """Side of the square of pixels that a refined one can depend on: 19 of the paper's gaze refiner."""
+        """Side in pixels of the square that a refined pixel depends on; 19 for the paper's gaze refiner."""
         trunk = self.stem_kernel + 2 * self.blocks * (self.kernel - 1)
         if self.unshuffle == 1:
             return trunk + 2 * self.smooth_change
-        behind = 3 + 2 * self.smooth_change  # pixels, which lie in so many folded blocks at most:
-        return self.unshuffle * (trunk + (behind - 2) // self.unshuffle + 1)
+        last_layers = 3 + 2 * self.smooth_change  # pixels; the next line counts the folded blocks they can span
+        return self.unshuffle * (trunk + (last_layers - 2) // self.unshuffle + 1)
 
     def shapes(self) -> Iterator[tuple[str, tuple[int, ...]]]:
-        """Names and shapes of the weights, one after another."""
+        """Yield the name and the shape of each weight, in the order of the network."""
         folded = self.channels * self.unshuffle**2
         yield from _convolution("stem", folded, self.features, self.stem_kernel)
         for block in range(self.blocks):
@@ -84,7 +84,7 @@ class RefinerArchitecture:
             yield from _convolution("head", self.features, self.channels, 1)
 
     def multiplications(self, pixels: int) -> int:
-        """Of images with so many pixels: each weight once at every place of the trunk."""
+        """Estimate the multiplications for a number of image pixels, counting each weight once per trunk position."""
         weights = sum(math.prod(shape) for _, shape in self.shapes())
         return pixels * weights // self.unshuffle**2
 

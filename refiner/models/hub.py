@@ -1,4 +1,4 @@
-"""Refiners that others share: one file of a repository on the Hugging Face hub, kept in that library's cache."""
+"""Download of refiner files from the Hugging Face hub, through the cache of the ``huggingface_hub`` library."""
 
 import re
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 from refiner.core.errors import DataError, missing_extra
 
 PREFIX = "hf://"
+"""Beginning of a hub address."""
 
 _ADDRESS = re.compile(r"hf://(?P<repository>[\w.-]+/[\w.-]+)(@(?P<revision>[\w.-]+))?(/(?P<file>.+\.safetensors))?")
 
@@ -13,24 +14,27 @@ _FILE = "refiner.safetensors"
 
 
 def is_address(text: str) -> bool:
-    """Whether this names a repository rather than a path."""
+    """Check whether a text is a hub address rather than a path."""
     return text.startswith(PREFIX)
 
 
 def fetch_refiner(address: str) -> Path:
-    """The refiner file of a repository: downloaded once, and taken from the cache where the hub cannot be reached.
+    """Return the local path of a refiner file on the hub, downloading the file if necessary.
+
+    A file is downloaded once. If the hub cannot be reached, the cached file is used.
 
     Args:
-        address: ``hf://OWNER/NAME``, with ``@REVISION`` (a branch, a tag or a commit) and ``/FILE`` where they are not
-            the main branch and ``refiner.safetensors``.
+        address: ``hf://OWNER/NAME``. Append ``@REVISION`` for a branch, tag or commit other than the main branch, and
+            ``/FILE`` for a file other than ``refiner.safetensors``.
 
     Raises:
-        DataError: it is no such address, or there is no such file, or it can be had neither here nor there.
+        DataError: the address is invalid, the repository holds no such file, or the file can neither be downloaded nor
+            found in the cache.
         DeviceError: the extra ``hub`` is not installed.
     """
     found = _ADDRESS.fullmatch(address)
     if found is None:
-        raise DataError(f"{address}: is no address on the hub; expected hf://OWNER/NAME, or hf://OWNER/NAME@REVISION")
+        raise DataError(f"{address} is not a hub address; expected hf://OWNER/NAME or hf://OWNER/NAME@REVISION")
     try:
         import huggingface_hub
         from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
@@ -40,9 +44,11 @@ def fetch_refiner(address: str) -> Path:
     try:
         return Path(huggingface_hub.hf_hub_download(found["repository"], file, revision=found["revision"]))
     except LocalEntryNotFoundError as error:
-        raise DataError(f"{address}: is not in the cache, and the hub cannot be reached; try again online") from error
+        raise DataError(f"{address} is not in the cache, and the hub cannot be reached; try again online") from error
     except EntryNotFoundError as error:
-        raise DataError(f"{address}: holds no {file}; name the file, as in {address}/NAME.safetensors") from error
+        raise DataError(
+            f"{address} holds no {file}; add the name of the file, as in {address}/NAME.safetensors"
+        ) from error
     except (HfHubHTTPError, OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise DataError(f"{address}: cannot be downloaded ({reason}); check the name, and the access to it") from error
+        raise DataError(f"{address} cannot be downloaded ({reason}); check the name and your access rights") from error

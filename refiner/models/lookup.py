@@ -1,6 +1,6 @@
-"""Which refiner file is meant: by its path, by the folder of its run, or by the name of one that comes along.
+"""Lookup of a refiner file by its path, its run folder, or the name of a pretrained refiner.
 
-Without the file being read, so that a command can say what is wrong with a name before it imports torch.
+The lookup does not read the file, so that a command can report a wrong name before it imports torch.
 """
 
 from pathlib import Path
@@ -11,33 +11,43 @@ REFINER_FILE = "refiner.safetensors"
 """Name of the refiner file in a run folder."""
 
 PRETRAINED = Path(__file__).parents[1] / "pretrained"
-"""What comes with the package, trained on procedural eyes alone: ``NAME.refiner.safetensors``, refiners to try."""
+"""Folder of the pretrained networks that ship with the package; they were trained only on procedural eyes.
+
+Refiners are named ``NAME.refiner.safetensors``, and ``--refiner NAME`` selects one, for example ``--refiner demo``.
+"""
 
 _SUFFIX = ".refiner.safetensors"
 
 
 def pretrained_refiners() -> dict[str, Path]:
-    """Files of the refiners that come with the package, by name."""
+    """Return the files of the refiners that ship with the package, by name."""
     return {file.name.removesuffix(_SUFFIX): file for file in sorted(PRETRAINED.glob(f"*{_SUFFIX}"))}
 
 
 def find_refiner(path: Path) -> Path:
-    """The refiner file that is meant by a file, the folder of a run, or the name of a ready refiner.
+    """Return the refiner file for a path or name.
+
+    Args:
+        path: a refiner file, a run folder, or the name of a pretrained refiner such as ``demo``. An existing file or
+            folder takes precedence over a name.
+
+    Returns:
+        Path of the refiner file; ``path`` itself if nothing of that name exists.
 
     Raises:
-        DataError: a folder without one.
+        DataError: the folder holds no refiner file.
     """
     if not path.exists():
         return pretrained_refiners().get(str(path), path)
     if path.is_dir():
         if not (path / REFINER_FILE).exists():
-            raise DataError(f"{path}: holds no {REFINER_FILE}; expected a refiner file or the folder of a run")
+            raise DataError(f"{path} holds no {REFINER_FILE}; expected a refiner file or a run folder")
         return path / REFINER_FILE
     return path
 
 
 def is_refiner(path: Path) -> bool:
-    """Whether :func:`find_refiner` finds one here, rather than images."""
+    """Check whether :func:`find_refiner` finds a refiner file for this path, for example rather than images."""
     try:
         return find_refiner(path).suffix == ".safetensors"
     except DataError:

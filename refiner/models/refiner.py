@@ -1,4 +1,4 @@
-"""The refiner, to the paper's layer tables and smaller.
+"""Refiner network after the layer tables of the paper, with cheaper variants.
 
 Dimension letters: N images, C channels, H height, W width of an image. Images are float32 in [-1, 1].
 
@@ -13,7 +13,7 @@ from refiner.models.architecture import UNFOLDED, RefinerArchitecture
 
 
 class ResidualBlock(nn.Module):
-    """conv, ReLU, conv, add the input, ReLU; keeps (N, features, H, W)."""
+    """Residual block: convolution, ReLU, convolution, addition of the input, ReLU."""
 
     def __init__(self, features: int, kernel: int = 3) -> None:
         super().__init__()
@@ -21,7 +21,7 @@ class ResidualBlock(nn.Module):
         self.conv2 = nn.Conv2d(features, features, kernel, padding=kernel // 2)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(N, features, H, W) to the same."""
+        """Return features of the same shape, (N, features, H, W)."""
         hidden = functional.relu(self.conv1(inputs), inplace=True)
         return functional.relu(self.conv2(hidden) + inputs, inplace=True)
 
@@ -30,7 +30,7 @@ class RefinerNetwork(nn.Module):
     """R of the paper: a fully convolutional residual network that keeps the size of the image.
 
     Args:
-        architecture: without one it is the paper's gaze refiner.
+        architecture: settings of the network; None builds the paper's gaze refiner.
     """
 
     architecture: RefinerArchitecture
@@ -42,12 +42,14 @@ class RefinerNetwork(nn.Module):
         kernel, stem_kernel = architecture.kernel, architecture.stem_kernel
         self.stem = nn.Conv2d(channels * unshuffle**2, features, stem_kernel, padding=stem_kernel // 2)
         self.blocks = nn.Sequential(*(ResidualBlock(features, kernel) for _ in range(architecture.blocks)))
-        if unshuffle > 1:  # unfold, then smooth over the seams of the blocks, which would show as a checkerboard
+        if unshuffle > 1:
+            # Unfold the blocks, then smooth their seams, which would otherwise show as a checkerboard.
             self.unfold = nn.Conv2d(features, UNFOLDED * unshuffle**2, 1)
             self.head = nn.Conv2d(UNFOLDED + channels, channels, 3, padding=1)
         else:
             self.head = nn.Conv2d(features, channels, 1)
-        if architecture.output == "residual":  # start from the identity
+        if architecture.output == "residual":
+            # Start from the identity.
             nn.init.zeros_(self.head.weight)
             nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
 
@@ -55,10 +57,10 @@ class RefinerNetwork(nn.Module):
         """Refine images.
 
         Args:
-            images: (N, C, H, W), float, in [-1, 1], any H and W from 1 up.
+            images: (N, C, H, W), float, in [-1, 1]; H and W are at least 1.
 
         Returns:
-            The same shape, float32, in [-1, 1].
+            (N, C, H, W), float32, in [-1, 1].
         """
         height, width = images.shape[-2:]
         padded = self._padded(images)
@@ -71,25 +73,26 @@ class RefinerNetwork(nn.Module):
         return torch.where(images >= 1, images, refined) if settings.keep_background else refined
 
     def _change(self, hidden: Tensor, padded: Tensor) -> Tensor:
-        """The last layers: (N, C, H, W) in [-1, 1], of whole folded blocks."""
+        """Apply the last layers: the change in [-1, 1], (N, C, H, W), with H and W of whole folded blocks."""
         if self.architecture.unshuffle > 1:
             unfolded = functional.relu(functional.pixel_shuffle(self.unfold(hidden), self.architecture.unshuffle))
             hidden = torch.cat([unfolded, padded], dim=1)
         change = torch.tanh(self.head(hidden))
-        if self.architecture.smooth_change:  # twice the mean of 2x2 pixels
+        if self.architecture.smooth_change:
+            # Average over 2x2 pixels twice, which weighs neighbours 1 2 1.
             change = functional.pad(change, (1, 1, 1, 1), mode="replicate")
             change = functional.avg_pool2d(functional.avg_pool2d(change, 2, stride=1), 2, stride=1)
         return change
 
     def encode(self, images: Tensor) -> list[Tensor]:
-        """What the stem and each block make of images, (N, features, h, w) each."""
+        """Return the feature maps after the stem and after each block, (N, features, h, w) each."""
         maps = [self._stem(self._padded(images))]
         for block in self.blocks:
             maps.append(block(maps[-1]))
         return maps
 
     def _padded(self, images: Tensor) -> Tensor:
-        """To whole folded blocks."""
+        """Pad the bottom and the right to whole folded blocks."""
         bottom, right = (-side % self.architecture.unshuffle for side in images.shape[-2:])
         return functional.pad(images, (0, right, 0, bottom), mode="replicate") if bottom or right else images
 
@@ -97,8 +100,3 @@ class RefinerNetwork(nn.Module):
         block = self.architecture.unshuffle
         folded = functional.pixel_unshuffle(padded, block) if block > 1 else padded
         return functional.relu(self.stem(folded), inplace=True)
-
-
-def parameter_count(network: nn.Module) -> int:
-    """Number of trainable values."""
-    return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)

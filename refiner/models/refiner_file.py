@@ -1,7 +1,8 @@
-"""The refiner file: one ``.safetensors`` that says what it is; loading it never unpickles anything, nor needs torch.
+"""Refiner files: a ``.safetensors`` file with the weights and a description of the network.
 
-Its metadata has one entry, ``refiner``, a JSON object with the format version, the architecture, the value
-range and a summary of the training without clock times: equal runs give equal files, byte for byte.
+The metadata has one entry, ``refiner``: a JSON object with the format version, the architecture, the value range and
+a summary of the training. It contains no clock times, so that equal runs give equal files, byte for byte. Loading
+never unpickles anything and needs no torch.
 """
 
 import dataclasses
@@ -21,18 +22,19 @@ if TYPE_CHECKING:
     from refiner.models.refiner import RefinerNetwork
 
 FORMAT_VERSION = 2
+"""Version of the metadata that :func:`save_refiner` writes."""
 
 KIND = "refiner"
-"""Name of the metadata entry."""
+"""Name of the metadata entry of a refiner file."""
 
 
 @dataclass(frozen=True)
 class RefinerFile:
-    """A loaded refiner.
+    """Content of a refiner file.
 
     Attributes:
-        architecture: of its network.
-        weights: by name, on the CPU.
+        architecture: architecture of the network.
+        weights: arrays by name.
         metadata: ``format_version``, ``architecture``, ``value_range``, ``training``.
     """
 
@@ -42,28 +44,29 @@ class RefinerFile:
 
     @classmethod
     def of(cls, network: "RefinerNetwork") -> Self:
-        """What a file of a network would hold, but for metadata."""
+        """Return the content of a file for a network, without metadata."""
         return cls(network.architecture, _weights(network))
 
     def network(self) -> "RefinerNetwork":
-        """A network with these weights, built anew: in evaluation mode, on the CPU."""
+        """Build a new network with these weights, on the CPU and in evaluation mode."""
         import torch
 
         from refiner.models.refiner import RefinerNetwork
 
-        with torch.device("meta"):  # no random weights first, which would advance the user's random state
+        # Skip the random initial weights, which would advance the caller's random state.
+        with torch.device("meta"):
             network = RefinerNetwork(self.architecture)
         weights = {name: torch.tensor(values, dtype=torch.float32) for name, values in self.weights.items()}
         network.load_state_dict(weights, assign=True)
         return network.eval()
 
     def digest(self) -> str:
-        """SHA-256 of the weights."""
+        """Return the SHA-256 of the weights."""
         return weights_digest(self.weights)
 
 
 def refiner_digest(path: Path) -> str:
-    """SHA-256 of a refiner file, or that of a run folder, by which a manifest knows it."""
+    """Return the SHA-256 of a refiner file or of a run folder's refiner file; manifests identify a refiner by it."""
     return hashlib.sha256(find_refiner(path).read_bytes()).hexdigest()
 
 
@@ -72,8 +75,11 @@ def save_refiner(path: Path, network: "RefinerNetwork", *, training: dict[str, A
 
     Args:
         path: the file, usually ``refiner.safetensors``.
-        network: whose weights are saved.
-        training: summary of the training: settings and steps, no clock times.
+        network: network to save.
+        training: summary of the training: settings and steps, without clock times.
+
+    Raises:
+        OutputError: the file cannot be written.
     """
     metadata = {
         "format_version": FORMAT_VERSION,
@@ -85,10 +91,13 @@ def save_refiner(path: Path, network: "RefinerNetwork", *, training: dict[str, A
 
 
 def load_refiner(path: Path) -> RefinerFile:
-    """Load a refiner from what :func:`find_refiner` takes.
+    """Load a refiner.
+
+    Args:
+        path: a refiner file, a run folder, or the name of a pretrained refiner; see :func:`find_refiner`.
 
     Raises:
-        DataError: there is none, it is damaged, no refiner, or of a newer format.
+        DataError: the file is missing, damaged, not a refiner file, or of a newer format version.
     """
     path = find_refiner(path)
     weights, metadata = read_weights(path, KIND, format_version=FORMAT_VERSION)
@@ -97,27 +106,28 @@ def load_refiner(path: Path) -> RefinerFile:
         architecture = RefinerArchitecture(**metadata["architecture"])
         _check_shapes(architecture, weights)
     except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path}: its weights do not fit its architecture ({error})") from error
+        raise DataError(f"{path} cannot be loaded: its weights do not fit its architecture ({error})") from error
     return RefinerFile(architecture, weights, metadata)
 
 
-_METHODS = {"none": "simgan", "cycle": "cyclegan", "contrast": "cut"}  # by the words of version 1
+# Format version 1 has other words for the methods and the domains. They stand in files and must stay as they are.
+_METHODS_OF_VERSION_1 = {"none": "simgan", "cycle": "cyclegan", "contrast": "cut"}
 
 
 def upgrade_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
-    """Bring the metadata of an older refiner file to this version; weights and architecture have not changed.
+    """Convert the metadata of an older refiner file to the current version; weights and architecture stay unchanged.
 
-    Version 1 called the method ``correspondence``, and the domains ``synthetic`` and ``real``.
+    Version 1 has a key ``correspondence`` instead of ``method``, and calls the domains ``renders`` and ``photographs``.
 
     Raises:
-        KeyError, TypeError, ValueError: it is no such metadata.
+        KeyError, TypeError, ValueError: the metadata is not that of a refiner file.
     """
     if metadata["format_version"] == FORMAT_VERSION:
         return metadata
-    training = dict(metadata["training"])
+    training = dict(metadata.get("training", {}))
     if "configuration" in training:
         settings = dict(training["configuration"])
-        method = _METHODS[settings.pop("method", "none")]
+        method = _METHODS_OF_VERSION_1[settings.pop("correspondence", "none")]
         weight = settings.pop("correspondence_weight", 1.0)
         settings["method"] = method
         if method == "cyclegan":
@@ -126,14 +136,15 @@ def upgrade_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
             settings["cut"] = {"patch_nce_weight": weight}
         if "augmentation" in settings:
             old = settings["augmentation"]
-            settings["augmentation"] = {"synthetic": old.get("synthetic", []), "real": old.get("real", [])}
+            settings["augmentation"] = {"synthetic": old.get("renders", []), "real": old.get("photographs", [])}
         training["configuration"] = settings
     return {**metadata, "format_version": FORMAT_VERSION, "training": training}
 
 
 def _check_shapes(architecture: RefinerArchitecture, weights: Mapping[str, Array]) -> None:
     found = {name: values.shape for name, values in weights.items()}
-    expected = dict(itertools.islice(architecture.shapes(), len(found) + 1))  # a file may ask for a billion of them
+    # Stop early: a damaged or hostile file may name a billion layers.
+    expected = dict(itertools.islice(architecture.shapes(), len(found) + 1))
     for name in {**expected, **found}:
         if expected.get(name) != found.get(name):
             raise ValueError(f"{name} is {found.get(name, 'missing')}, expected {expected.get(name, 'none')}")

@@ -1,4 +1,4 @@
-"""A small network from an image to a few numbers, and how it is fitted: what gaze estimators are made of."""
+"""Small regression network from an image to a few numbers, and its training."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,17 +12,17 @@ from refiner.core.rng import derived_seed
 from refiner.core.sampler import Sampler
 
 Values = np.ndarray[Any, np.dtype[np.float64]]
-"""(N, outputs)."""
+"""float64, (N, outputs)."""
 
 _BATCH = 64
 
 
 class SmallRegressor(nn.Module):
-    """Three strided convolutions and a hidden layer: trains in seconds on two cores.
+    """Regression network of three strided convolutions and a hidden layer; it trains in seconds on two cores.
 
     Args:
-        size: (height, width) of the images.
-        outputs: numbers predicted.
+        size: (height, width) of the images in pixels.
+        outputs: number of predicted values.
     """
 
     def __init__(self, size: tuple[int, int], *, outputs: int = 2) -> None:
@@ -38,7 +38,7 @@ class SmallRegressor(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, 1, H, W) in [-1, 1] to (N, outputs)."""
+        """Predict values, (N, outputs), from images, (N, 1, H, W), in [-1, 1]."""
         return self.head(self.trunk(images))  # type: ignore[no-any-return]
 
 
@@ -51,22 +51,24 @@ def fit_regressor(
     seed: int,
     learning_rate: float = 1e-3,
 ) -> nn.Module:
-    """Train a network from scratch; the learning rate of Adam falls to zero along a cosine.
+    """Train a network from scratch with Adam, whose learning rate falls to zero along a cosine.
 
     Args:
-        build: makes the network for a (height, width).
+        build: function that builds the network for images of (height, width).
         images: (N, 1, H, W), float32, in [-1, 1].
-        targets: (N, outputs), of about unit size or less.
-        steps: updates, each on 64 images.
-        seed: weights and order follow from it.
-        learning_rate: at the start.
+        targets: (N, outputs), with absolute values of about 1 or less.
+        steps: number of updates, each on 64 images.
+        seed: seed of the initial weights and of the order of images.
+        learning_rate: initial learning rate.
 
     Returns:
-        The network in evaluation mode.
+        The trained network in evaluation mode.
     """
+    # Initialise the weights from the seed without touching the caller's random state.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(seed, "regressor"))
         network = build((images.shape[2], images.shape[3])).to(memory_format=torch.channels_last)
+    # Train on shuffled batches.
     optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     sampler = Sampler(len(images), _BATCH, seed=seed, purpose="regression")
@@ -83,6 +85,6 @@ def fit_regressor(
 
 @torch.inference_mode()
 def predict(network: nn.Module, images: Tensor) -> Values:
-    """What a fitted network says of images (N, 1, H, W) in [-1, 1]: (N, outputs)."""
-    parts: list[Any] = [network(part).numpy() for part in images.split(256)]
-    return np.concatenate(parts).astype(np.float64)
+    """Predict values, (N, outputs), from images, (N, 1, H, W), in [-1, 1], in batches of 256."""
+    predictions: list[Any] = [network(batch).numpy() for batch in images.split(256)]
+    return np.concatenate(predictions).astype(np.float64)

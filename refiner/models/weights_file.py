@@ -1,7 +1,7 @@
-"""Safetensors files that say what they hold: weights, and one JSON object of metadata.
+"""Safetensors files with weights and one JSON object of metadata.
 
-The object stands under the name of the file's kind: ``refiner``, or ``estimator``. Loading never unpickles anything,
-and needs no torch. Equal weights and metadata give equal files, byte for byte.
+The metadata entry has the name of the file's kind, ``refiner`` or ``estimator``. Loading never unpickles anything and
+needs no torch. Equal weights and metadata give equal files, byte for byte.
 """
 
 import hashlib
@@ -25,9 +25,9 @@ def write_weights(path: Path, kind: str, weights: Mapping[str, Array], metadata:
 
     Args:
         path: the file.
-        kind: name of its metadata entry.
+        kind: kind of the file, the name of its metadata entry.
         weights: contiguous arrays by name.
-        metadata: plain values; no clock times, so that equal runs give equal files.
+        metadata: plain values without clock times, so that equal runs give equal files.
 
     Raises:
         OutputError: the file cannot be written.
@@ -42,8 +42,11 @@ def read_weights(path: Path, kind: str, *, format_version: int) -> tuple[dict[st
 
     Args:
         path: the file.
-        kind: name of its metadata entry.
-        format_version: the newest version that can be read.
+        kind: kind of the file, the name of its metadata entry.
+        format_version: newest format version that can be read.
+
+    Returns:
+        Arrays by name, and the metadata.
 
     Raises:
         DataError: the file is missing, damaged, of another kind, or of a newer format version.
@@ -52,21 +55,25 @@ def read_weights(path: Path, kind: str, *, format_version: int) -> tuple[dict[st
         check_regular(path)
         with safetensors.safe_open(path, framework="numpy") as file:
             entry = (file.metadata() or {}).get(kind)
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (OSError, TypeError, safetensors.SafetensorError) as error:
         article = "an" if kind[0] in "aeiou" else "a"
         raise DataError(f"{path} cannot be read as {article} {kind} file: {error}") from error
     if entry is None:
-        raise DataError(f"{path} is a safetensors file, but holds no {kind}; expected a file that refiner has written")
+        raise DataError(f"{path} is a safetensors file, but holds no {kind}; expected a file written by refiner")
     try:
         metadata = dict(json.loads(entry))
         version = int(metadata["format_version"])
     except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path} says nothing readable of its {kind}: {error}") from error
+        raise DataError(f"{path} has {kind} metadata that cannot be read: {error}") from error
     if version > format_version:
-        raise DataError(f"{path} has format version {version}, newer than {format_version}; update simgan-refiner")
+        raise DataError(
+            f"{path} has format version {version}, which is newer than {format_version}; update simgan-refiner"
+        )
     if not all(np.isfinite(values).all() for values in weights.values()):
-        raise DataError(f"{path} holds weights that are not finite; its training went wrong, take another checkpoint")
+        raise DataError(
+            f"{path} holds weights that are not finite, because its training diverged; use another checkpoint"
+        )
     return weights, metadata
 
 

@@ -47,8 +47,8 @@ def test_multiplications_of_the_paper_s_refiner_and_of_a_trunk_at_half_resolutio
 
 
 def test_settings_of_another_kind_are_refused() -> None:
-    with pytest.raises(ValueError, match="output is 'sine', expected tanh or residual"):
+    with pytest.raises(ValueError, match="output is 'sine'; expected tanh or residual"):
         RefinerArchitecture(output="sine")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="features is '4', expected something like 64"):
+    with pytest.raises(ValueError, match="features is '4'; expected a value like 64"):
         RefinerArchitecture(features="4")  # type: ignore[arg-type]
     assert RefinerArchitecture(max_change=1).max_change == 1

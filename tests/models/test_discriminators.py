@@ -5,7 +5,10 @@ import torch
 from torch import Tensor, nn
 
 from refiner.models.discriminators import DISCRIMINATORS, DomainNorm, GlobalDiscriminator, PatchDiscriminator
-from refiner.models.refiner import parameter_count
+
+
+def parameter_count(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
 
 
 @pytest.mark.parametrize(("layers", "count"), [("gaze", 75_906), ("hand", 178_050), ("dcgan", 657_346)])

@@ -68,7 +68,7 @@ def test_the_command_line_takes_an_address(tmp_path: Path) -> None:
         ("hf://someone/eyes/weights.bin", "expected hf://OWNER/NAME"),
     ],
 )
-def test_what_cannot_be_had_is_one_clear_sentence(address: str, words: str) -> None:
+def test_a_file_that_is_not_available_is_one_clear_sentence(address: str, words: str) -> None:
     with pytest.raises(DataError, match=words) as caught:
         fetch_refiner(address)
     assert str(caught.value).startswith(address)

@@ -10,11 +10,15 @@ from torch import nn
 
 from refiner.models.architecture import RefinerArchitecture
 from refiner.models.discriminators import DISCRIMINATORS, PatchDiscriminator
-from refiner.models.refiner import RefinerNetwork, parameter_count
+from refiner.models.refiner import RefinerNetwork
 
 PAPER_GAZE = {}
 PAPER_HAND = {"stem_kernel": 7, "blocks": 10}
 HALF = {"features": 32, "unshuffle": 2, "output": "residual"}
+
+
+def parameter_count(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def receptive_field(network: nn.Module, size: tuple[int, int], at: tuple[int, int]) -> tuple[int, int]:

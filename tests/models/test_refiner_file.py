@@ -17,7 +17,7 @@ from refiner.inference.refiner import Refiner
 from refiner.models.architecture import RefinerArchitecture
 from refiner.models.lookup import REFINER_FILE, find_refiner, pretrained_refiners
 from refiner.models.refiner import RefinerNetwork
-from refiner.models.refiner_file import FORMAT_VERSION, load_refiner, save_refiner
+from refiner.models.refiner_file import FORMAT_VERSION, load_refiner, save_refiner, upgrade_metadata
 
 ARCHITECTURE = {"channels": 3, "features": 4, "blocks": 1, "unshuffle": 2, "output": "residual", "max_change": 0.5}
 
@@ -82,7 +82,7 @@ def test_a_file_cut_anywhere_is_refused(tmp_path: Path, network: RefinerNetwork)
     data = (tmp_path / "r").read_bytes()
     for cut in (0, 1, 8, 40, len(data) // 2, len(data) - 1):
         (tmp_path / "cut").write_bytes(data[:cut])
-        with pytest.raises(DataError, match="cut: cannot be read as a refiner file"):
+        with pytest.raises(DataError, match="cut cannot be read as a refiner file"):
             load_refiner(tmp_path / "cut")
 
 
@@ -101,7 +101,7 @@ def test_a_pickle_is_not_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_missing_file_and_a_folder_without_one_are_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"none\.safetensors: cannot be read"):
+    with pytest.raises(DataError, match=r"none\.safetensors cannot be read"):
         load_refiner(tmp_path / "none.safetensors")
     with pytest.raises(DataError, match=f"holds no {REFINER_FILE}"):
         load_refiner(tmp_path)
@@ -109,13 +109,13 @@ def test_a_missing_file_and_a_folder_without_one_are_named(tmp_path: Path) -> No
 
 def test_other_weights_are_no_refiner(tmp_path: Path) -> None:
     (tmp_path / "r").write_bytes(safetensors.torch.save({"weight": torch.zeros(3)}))
-    with pytest.raises(DataError, match="is a safetensors file, but no refiner"):
+    with pytest.raises(DataError, match="is a safetensors file, but holds no refiner"):
         load_refiner(tmp_path / "r")
 
 
 def test_a_newer_format_is_refused_with_the_remedy(tmp_path: Path, network: RefinerNetwork) -> None:
     path = write(tmp_path / "r", network.state_dict(), good(network, format_version=FORMAT_VERSION + 1))
-    with pytest.raises(DataError, match=r"newer than 1; update simgan-refiner"):
+    with pytest.raises(DataError, match=f"newer than {FORMAT_VERSION}; update simgan-refiner"):
         load_refiner(path)
 
 
@@ -140,7 +140,7 @@ def test_a_newer_format_is_refused_with_the_remedy(tmp_path: Path, network: Refi
     ],
 )
 def test_metadata_that_does_not_fit_is_refused(tmp_path: Path, network: RefinerNetwork, metadata: Any) -> None:
-    with pytest.raises(DataError, match="its weights do not fit its architecture"):
+    with pytest.raises(DataError, match=r"its weights do not fit its architecture|metadata that cannot be read"):
         load_refiner(write(tmp_path / "r", network.state_dict(), metadata))
 
 
@@ -165,10 +165,10 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
         load_refiner(tmp_path)
 
 
-def test_a_ready_refiner_goes_by_its_name(
+def test_a_pretrained_refiner_is_found_by_its_name(
     tmp_path: Path, network: RefinerNetwork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Unless something of that name lies here."""
+    """Unless a file of that name is in the current folder."""
     monkeypatch.chdir(tmp_path)
     assert find_refiner(Path("demo")) == pretrained_refiners()["demo"]
     assert load_refiner(Path("demo")).metadata["training"]["step"] > 1000
@@ -178,7 +178,7 @@ def test_a_ready_refiner_goes_by_its_name(
 
 
 def test_a_file_of_an_older_release_loads_and_refines(tmp_path: Path) -> None:
-    """It says nothing of what came later: of its training, of a smoothed change, of a background that stays."""
+    """It lacks everything that came later: a training summary, smooth_change, keep_background."""
     network = RefinerNetwork(RefinerArchitecture(features=4, blocks=1, unshuffle=2, output="residual"))
     torch.nn.init.normal_(network.head.weight)
     architecture = {"channels": 1, "features": 4, "blocks": 1, "unshuffle": 2, "output": "residual"}
@@ -190,3 +190,28 @@ def test_a_file_of_an_older_release_loads_and_refines(tmp_path: Path) -> None:
         assert torch.allclose(refined, network.eval()(images), atol=1e-5)
     assert export_refiner(load_refiner(tmp_path / "old.safetensors"), tmp_path / "new.safetensors")
     assert load_refiner(tmp_path / "new.safetensors").digest() == load_refiner(tmp_path / "old.safetensors").digest()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ({}, {"method": "simgan"}),
+        ({"correspondence": "none", "correspondence_weight": 3.0}, {"method": "simgan"}),
+        (
+            {"correspondence": "cycle", "correspondence_weight": 3.0},
+            {"method": "cyclegan", "cyclegan": {"cycle_weight": 3.0, "identity_weight": 0.5}},
+        ),
+        ({"correspondence": "contrast"}, {"method": "cut", "cut": {"patch_nce_weight": 1.0}}),
+        (
+            {"augmentation": {"renders": ["a"], "photographs": ["b"]}},
+            {"method": "simgan", "augmentation": {"synthetic": ["a"], "real": ["b"]}},
+        ),
+    ],
+)
+def test_metadata_of_version_1_get_the_words_of_today(old: dict[str, Any], new: dict[str, Any]) -> None:
+    metadata = {"format_version": 1, "architecture": {}, "training": {"step": 7, "configuration": {"steps": 7, **old}}}
+    upgraded = upgrade_metadata(metadata)
+    assert upgraded["training"] == {"step": 7, "configuration": {"steps": 7, **new}}
+    assert upgraded["format_version"] == FORMAT_VERSION
+    assert upgrade_metadata(upgraded) == upgraded
+    assert load_refiner(Path("demo")).metadata["training"]["configuration"]["method"] == "simgan"

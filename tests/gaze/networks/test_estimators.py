@@ -5,7 +5,10 @@ import torch
 from refiner.data.labels.angles import angular_error_degrees
 from refiner.gaze.networks.estimators import ESTIMATORS, GazeNetwork, LeNetEstimator, PaperEstimator, build_estimator
 from refiner.gaze.networks.fit import fit_estimator, predict_gaze
-from refiner.models.refiner import parameter_count
+
+
+def parameter_count(network: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
 
 
 @pytest.mark.parametrize(("size", "count"), [((35, 55), 9_816_659), ((36, 60), 10_776_659)])
