@@ -239,7 +239,7 @@ def test_bad_images_are_listed_and_the_rest_is_done(tmp_path: Path) -> None:
         "dangling.png,read,cannot be read (No such file or directory)\n"
         "deep.png,read,has 16 bits; only 8-bit images are equalised\n"
         "empty.png,read,is empty\n"
-        'text.jpg,read,"is not an image of a type that is read here: PNG, JPEG, TIFF, WebP, BMP, PGM or PPM"\n'
+        'text.jpg,read,"is not an image of a supported type: PNG, JPEG, TIFF, WebP, BMP, PGM or PPM"\n'
     )
 
 

@@ -81,7 +81,7 @@ def test_bad_images_are_left_out_by_name_and_reason(tmp_path: Path, caplog: pyte
     domain = load(tmp_path)
     assert len(domain) == 1
     assert domain.rejected["empty.png"] == "is empty"
-    assert domain.rejected["text.png"].startswith("is not an image of a type that is read here")
+    assert domain.rejected["text.png"].startswith("is not an image of a supported type")
     assert len(domain.rejected) == 2
     assert "data.synthetic: left out empty.png: is empty" in caplog.text
 

@@ -1,1 +1,1 @@
-"""Readers of data sets, one file a layout."""
+"""Readers of data sets, one module for each layout."""

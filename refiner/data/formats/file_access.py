@@ -1,4 +1,4 @@
-"""The last few files that a reader opened: bounded, safe for threads, and never shared between processes."""
+"""File access that readers share: a bounded search for the first files of a folder, and a cache of opened files."""
 
 import os
 import threading
@@ -9,12 +9,47 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
+MAX_FOLDERS = 1000
+"""Largest number of folders that :func:`first_files` visits."""
+
+
+def first_files(root: Path, wanted: Callable[[str], bool], count: int = 20) -> list[str]:
+    """Return the first files below a folder whose names are wanted, upper folders first.
+
+    The search visits at most ``MAX_FOLDERS`` folders, so it is fast in a folder of a million files. Names are sorted
+    within each folder. Hidden files and folders, and folders that cannot be read, are skipped.
+
+    Args:
+        root: the folder.
+        wanted: function that accepts a file name.
+        count: largest number of files.
+
+    Returns:
+        Paths relative to ``root``, with forward slashes.
+    """
+    found: list[str] = []
+    for visited, (folder, folders, files) in enumerate(os.walk(root)):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        inside = PurePosixPath(Path(folder).relative_to(root).as_posix())
+        for name in sorted(name for name in files if not name.startswith(".")):
+            if wanted(name):
+                found.append((inside / name).as_posix())
+                if len(found) == count:
+                    return found
+        if visited == MAX_FOLDERS:
+            break
+    return found
+
 
 class RecentFiles(Generic[T]):
-    """What ``load`` made of the last ``count`` files; the one not asked for longest is dropped first.
+    """Cache of the values that ``load`` returned for the last ``count`` files; the least recently used is dropped.
 
-    A process that was forked from this one, or that was sent a copy, starts empty: open HDF5 files must not be
-    shared between processes, and a lock that another thread held at the fork would stay shut for ever.
+    Several threads may use it. A forked process and a pickled copy start with an empty cache: open HDF5 files must not
+    be shared between processes, and a lock that another thread held during the fork would never be released.
+
+    Args:
+        load: function from a path to the value, such as an open file.
+        count: largest number of values in memory.
     """
 
     def __init__(self, load: Callable[[Path], T], count: int) -> None:
@@ -27,12 +62,12 @@ class RecentFiles(Generic[T]):
         self._process = os.getpid()
 
     def __call__(self, path: Path) -> T:
-        """What was made of this file; loaded by one thread at a time, an error is not kept."""
+        """Return the value of a file. One thread loads at a time; errors of ``load`` pass through and are not kept."""
         if self._process != os.getpid():
             self._start_empty()
         with self._lock:
             if path not in self._kept:
-                while len(self._kept) >= self._count:  # before loading, so that memory holds no more than count
+                while len(self._kept) >= self._count:  # before loading, so that no more than count are in memory
                     self._kept.popitem(last=False)
                 self._kept[path] = self._load(path)
             self._kept.move_to_end(path)
@@ -44,27 +79,3 @@ class RecentFiles(Generic[T]):
     def __setstate__(self, state: tuple[Callable[[Path], T], int]) -> None:
         self._load, self._count = state
         self._start_empty()
-
-
-MAX_FOLDERS = 1000
-"""Folders gone through before a search ends."""
-
-
-def first_files(root: Path, wanted: Callable[[str], bool], count: int = 20) -> list[str]:
-    """Up to ``count`` files below a folder whose names are wanted, as relative paths; the upper folders first.
-
-    Names are sorted within each folder, hidden ones left out. Nothing is found in what cannot be read, and the
-    search ends early, so that a million files, or as many folders, cost little.
-    """
-    found: list[str] = []
-    for gone, (folder, folders, files) in enumerate(os.walk(root)):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        inside = PurePosixPath(Path(folder).relative_to(root).as_posix())
-        for name in sorted(name for name in files if not name.startswith(".")):
-            if wanted(name):
-                found.append((inside / name).as_posix())
-                if len(found) == count:
-                    return found
-        if gone == MAX_FOLDERS:
-            break
-    return found

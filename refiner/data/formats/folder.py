@@ -1,4 +1,4 @@
-"""A plain folder of images, searched recursively, with an optional ``labels.csv`` at its top."""
+"""Reader of plain image folders, searched recursively, with an optional ``labels.csv`` at the top."""
 
 import logging
 import os
@@ -15,18 +15,18 @@ log = logging.getLogger(__name__)
 
 
 def list_files(root: Path) -> list[str]:
-    """Every file below ``root`` as a relative path with forward slashes, sorted.
+    """Return every file below ``root`` as a relative path with forward slashes, sorted.
 
-    Hidden files and folders are left out, and links to folders are not followed (they could lead round in
-    circles); links to files are. Folders that are not gone into, links and what cannot be read, stand in the
-    list themselves, so that the images in them are not lost in silence.
+    Hidden files and folders are left out. Links to files are followed; links to folders are not, since they could
+    form a cycle. A folder that is not entered, because it is a link or cannot be read, is listed itself. The images
+    in it are then reported instead of lost in silence.
     """
     found: list[str] = []
 
-    def closed(error: OSError) -> None:
+    def add_unreadable(error: OSError) -> None:
         found.append(Path(error.filename).relative_to(root).as_posix())
 
-    for folder, folders, files in os.walk(root, onerror=closed):
+    for folder, folders, files in os.walk(root, onerror=add_unreadable):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         inside = Path(folder).relative_to(root)
         links = [name for name in folders if (root / inside / name).is_symlink()]
@@ -38,24 +38,28 @@ def list_files(root: Path) -> list[str]:
 class ImageFolder:
     """Images in a folder tree; see :class:`refiner.data.formats.registry.Dataset`.
 
+    Layout: image files at any depth, and an optional ``labels.csv``, see :mod:`refiner.data.labels.tables`. Images are
+    uint8 or uint16, (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA. ``gaze`` and ``head_pose`` are (pitch, yaw) in
+    radians, points are (x, y) in pixels.
+
     Args:
         root: the folder.
-        size, crop: unused, images are read whole and at their own size.
+        size, crop: not used; images are read whole and at their own size.
 
     Raises:
-        DataError: it is no folder.
+        DataError: ``root`` is not a folder.
     """
 
     licence = "not stated"
 
     def __init__(self, root: Path, *, size: tuple[int, int] | None = None, crop: bool = True) -> None:
         if not root.is_dir():
-            raise DataError(f"{root}: is not a folder; name the folder that holds the images")
+            raise DataError(f"{root} is not a folder; name the folder that holds the images")
         self.root = root
 
     @staticmethod
     def recognises(root: Path) -> bool:
-        """Any folder will do."""
+        """Return whether the path is a folder, since any folder has this layout."""
         return root.is_dir()
 
     @cached_property
@@ -63,16 +67,16 @@ class ImageFolder:
         """Relative paths of all images, sorted.
 
         Raises:
-            DataError: there are none.
+            DataError: the folder holds no images.
         """
         ids = [name for name in list_files(self.root) if is_image_file(Path(name))]
         if not ids:
-            raise DataError(f"{self.root}: holds no images; expected .png, .jpg or the like, at any depth")
+            raise DataError(f"{self.root} holds no images; expected .png, .jpg or similar files, at any depth")
         return ids
 
     @cached_property
     def labels(self) -> Mapping[str, Labels]:
-        """The rows of ``labels.csv`` by sample id, read as they are asked for; empty without one.
+        """Labels by sample id, read row by row from ``labels.csv``; empty if there is no table.
 
         Raises:
             DataError: the table cannot be read.
@@ -86,11 +90,11 @@ class ImageFolder:
         return table
 
     def subject(self, sample: str) -> str | None:
-        """The column ``subject`` of the label table."""
+        """Return the subject from the label table; None if it names none."""
         return self.labels.get(sample, {}).get("subject")
 
     def read_image(self, sample: str) -> Image:
-        """Read one image; labels, good or bad, are not looked at."""
+        """Read one image, without its labels; see :class:`refiner.data.formats.registry.Dataset`."""
         return read_image(self.root / sample)
 
     def read(self, sample: str) -> Record:

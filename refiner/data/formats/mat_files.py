@@ -1,7 +1,7 @@
-"""MATLAB files of both kinds, as plain Python values: version 5 by SciPy, version 7.3 (HDF5) by h5py.
+"""Reader of MATLAB files as plain Python values: version 5 with SciPy, version 7.3 (HDF5) with h5py.
 
-Structures become dictionaries, cells lists, characters text, and numbers arrays with MATLAB's order of axes
-(version 7.3 stores them reversed). Objects and functions are refused; nothing is evaluated.
+Structures become dictionaries, cells become lists and characters become text. Numbers become arrays with MATLAB's
+order of axes, which version 7.3 stores reversed. Objects and functions are refused, and nothing is evaluated.
 """
 
 from collections.abc import Sequence
@@ -16,14 +16,21 @@ from refiner.data.store.hdf5 import stored_values
 from refiner.images.io import MAX_BYTES
 
 MAX_DEPTH = 8
-"""Structures and cells within each other; deeper ones are damage, or references that lead in circles."""
+"""Deepest nesting of structures and cells; a deeper file is damaged, or its references form a cycle."""
 
 
 def read_mat(path: Path, names: Sequence[str]) -> dict[str, Any]:
-    """Read some variables of a MATLAB file; those that it lacks are left out.
+    """Read variables of a MATLAB file.
+
+    Args:
+        path: the file.
+        names: names of the variables.
+
+    Returns:
+        Values by name; a variable that the file lacks is left out.
 
     Raises:
-        DataError: the file is missing, truncated, damaged, too large, or no MATLAB file.
+        DataError: the file is missing, truncated, damaged, too large, or not a MATLAB file.
     """
     import h5py
     from scipy.io import loadmat
@@ -31,25 +38,25 @@ def read_mat(path: Path, names: Sequence[str]) -> dict[str, Any]:
     try:
         check_regular(path)
         if path.stat().st_size > MAX_BYTES:
-            raise ValueError(f"{path.stat().st_size:,} bytes, at most {MAX_BYTES:,} are read")
+            raise ValueError(f"it has {path.stat().st_size:,} bytes, at most {MAX_BYTES:,} are read")
         if h5py.is_hdf5(path):
             with h5py.File(path, "r") as file:
                 return {name: _from_hdf5(file, name, MAX_DEPTH) for name in names if name in file}
         variables = loadmat(path, variable_names=list(names), appendmat=False)
         return {name: _from_array(variables[name], MAX_DEPTH) for name in names if name in variables}
-    except Exception as error:  # whatever a damaged file makes SciPy and h5py trip over: there is no list of it
-        if isinstance(error, OSError) and error.strerror:  # the system's own: it is missing, or not ours to read
-            raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    except Exception as error:  # SciPy and h5py raise many kinds of errors for a damaged file
+        if isinstance(error, OSError) and error.strerror:  # an error of the system: missing, or no permission
+            raise DataError(f"{path} cannot be read ({error.strerror})") from error
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{path}: is a damaged MATLAB file, or none ({reason}); fetch it again") from error
+        raise DataError(f"{path} is damaged or not a MATLAB file ({reason}); download it again") from error
 
 
 def _from_array(value: Any, depth: int) -> Any:
-    """A value as SciPy reads version 5."""
+    """Convert a value that SciPy read from version 5."""
     if depth == 0:
-        raise ValueError("structures within structures without end")
+        raise ValueError("structures are nested without end")
     if not isinstance(value, np.ndarray) or type(value).__name__ == "MatlabFunction":
-        raise ValueError(f"a {type(value).__name__}, expected numbers, text, cells or structures")
+        raise ValueError(f"it holds a {type(value).__name__}; expected numbers, text, cells or structures")
     if value.dtype.names:
         rows = [
             {name: _from_array(part, depth - 1) for name, part in zip(value.dtype.names, row, strict=True)}
@@ -65,27 +72,27 @@ def _from_array(value: Any, depth: int) -> Any:
 
 
 def _from_hdf5(parent: Any, name: str, depth: int) -> Any:
-    """A named child of an HDF5 group."""
+    """Convert a named child of an HDF5 group."""
     import h5py
 
     if not isinstance(parent.get(name, getlink=True), h5py.HardLink):
-        raise ValueError(f"{name} lies in another file; expected it in this one")
+        raise ValueError(f"{name} is in another file; expected it in this one")
     return _from_node(parent[name], depth)
 
 
 def _from_node(node: Any, depth: int) -> Any:
-    """A group or data set of a version 7.3 file; its axes come reversed."""
+    """Convert a group or data set of a version 7.3 file, whose axes are stored reversed."""
     import h5py
 
     if depth == 0:
-        raise ValueError("structures within structures without end")
+        raise ValueError("structures are nested without end")
     if isinstance(node, h5py.Group):
         return {name: _from_hdf5(node, name, depth - 1) for name in node}
     values = stored_values(node)
     if h5py.check_ref_dtype(node.dtype):
         return [_from_node(node.file[reference], depth - 1) for reference in values.ravel()]
     kind = node.attrs.get("MATLAB_class", b"")
-    if node.attrs.get("MATLAB_empty", 0):  # its values are its dimensions
+    if node.attrs.get("MATLAB_empty", 0):  # the stored values are the dimensions
         return {b"cell": [], b"char": ""}.get(kind, np.zeros(tuple(int(part) for part in values.ravel())))
     if kind == b"char":
         rows = ["".join(map(chr, row)) for row in np.atleast_2d(values.T)]

@@ -1,4 +1,7 @@
-"""The files of MPIIGaze's normalised patches: where they lie, and the frames of one day; see ``mpiigaze.py``."""
+"""Files of MPIIGaze's normalised patches: the search for them, and the frames of one day.
+
+See :mod:`refiner.data.formats.mpiigaze` for the layout.
+"""
 
 import os
 import re
@@ -13,18 +16,26 @@ from refiner.data.formats.mat_files import read_mat
 from refiner.images.io import Image
 
 SIDES = ("left", "right")
+"""Names of the two eyes, in the order of a file that has positions instead of names."""
+
 FIELDS = ("gaze", "image", "pose")
-"""Their order where the file has no names, only positions."""
+"""Names of the fields of one side, in the order of a file that has positions instead of names."""
 
 _PERSON = re.compile(r"p\d\d", re.ASCII)
-_LEVELS = 4
-_MAX_FOLDERS = 500
+_LEVELS = 4  # depth of the search for the persons' folders
+_MAX_FOLDERS = 500  # folders that the search visits
 
 Numbers = np.ndarray[Any, np.dtype[np.float64]]
 
 
 class Eyes(NamedTuple):
-    """One side of one day: images (N, H, W) uint8, gaze and pose (N, 3)."""
+    """One side of one day.
+
+    Attributes:
+        images: (N, H, W), uint8, grey.
+        gaze: (N, 3), gaze vectors.
+        pose: (N, 3), rotation vectors of the head, in radians.
+    """
 
     images: Image
     gaze: Numbers
@@ -32,28 +43,39 @@ class Eyes(NamedTuple):
 
 
 class Day(NamedTuple):
-    """The frames of one file: where each stands, and the eyes of both sides by name."""
+    """The frames of one file.
+
+    Attributes:
+        positions: index of each frame by its name.
+        eyes: the eyes of both sides, by ``left`` and ``right``.
+    """
 
     positions: dict[str, int]
     eyes: dict[str, Eyes]
 
 
 def find_normalized(root: Path) -> tuple[Path, list[str]] | None:
-    """The folder of the persons' folders, and the persons; None without any. Never raises."""
-    named = root.resolve()
-    if _PERSON.fullmatch(named.name) and day_files(named):
-        return named.parent, [named.name]
-    for gone, folder in enumerate(_folders(root, _LEVELS)):
+    """Find the folder that holds the persons' folders. Unreadable folders are skipped, and no error is raised.
+
+    Returns:
+        The folder and the names of the persons, or None if there are none.
+    """
+    # The root may itself be a person's folder.
+    given = root.resolve()
+    if _PERSON.fullmatch(given.name) and day_files(given):
+        return given.parent, [given.name]
+    # Otherwise search below it.
+    for visited, folder in enumerate(_folders(root, _LEVELS)):
         persons = sorted(path.name for path in _subfolders(folder) if _PERSON.fullmatch(path.name) and day_files(path))
         if persons:
             return folder, persons
-        if gone == _MAX_FOLDERS:
+        if visited == _MAX_FOLDERS:
             break
     return None
 
 
 def _folders(root: Path, levels: int) -> Iterator[Path]:
-    """A folder and those below it, the upper ones first; not those of persons."""
+    """A folder and the folders below it, level by level, without persons' folders."""
     level = [root]
     for _ in range(levels):
         yield from level
@@ -63,14 +85,14 @@ def _folders(root: Path, levels: int) -> Iterator[Path]:
 
 def _subfolders(folder: Path) -> list[Path]:
     try:
-        with os.scandir(folder) as entries:  # asks no file what it is, of which there may be a million
+        with os.scandir(folder) as entries:  # without a stat call for each of perhaps a million files
             return sorted(Path(entry.path) for entry in entries if entry.is_dir() and not entry.name.startswith("."))
     except OSError:
         return []
 
 
 def day_files(person: Path) -> list[Path]:
-    """The files of a person's days, sorted."""
+    """Return the files of a person's days, sorted; empty if the folder cannot be read."""
     try:
         return sorted(path for path in person.iterdir() if re.fullmatch(r"day\d+\.mat", path.name, re.ASCII))
     except OSError:
@@ -78,7 +100,7 @@ def day_files(person: Path) -> list[Path]:
 
 
 def list_day(path: Path) -> list[str]:
-    """Ids of the eyes of one day."""
+    """Return the ids of the eyes of one day; only ``p00/day01.png`` if the file cannot be read."""
     where = f"{path.parent.name}/{path.stem}"
     try:
         names = frame_names(_filenames(read_mat(path, ["filenames"])))
@@ -88,7 +110,11 @@ def list_day(path: Path) -> list[str]:
 
 
 def load_day(path: Path) -> Day | str:
-    """The frames of one day, or why there are none: a reason that is kept for each of its samples."""
+    """Read the frames of one day.
+
+    Returns:
+        The frames, or the reason why they cannot be used, which then holds for each sample of the day.
+    """
     try:
         contents = read_mat(path, ["data", "filenames"])
         filenames = _filenames(contents)
@@ -97,18 +123,18 @@ def load_day(path: Path) -> Day | str:
     except DataError as error:
         return str(error).removeprefix(f"{path.parent}/")
     except (ValueError, TypeError) as error:
-        return f"{path.name}: {error}"
+        return f"{path.name} {error}"
     for side, part in eyes.items():
         if not len(filenames) == len(part.images) == len(part.gaze) == len(part.pose):
             counts = f"{len(part.images)} images, {len(part.gaze)} gazes and {len(part.pose)} poses"
-            return f"{path.name}: has {len(filenames)} file names but {counts} of {side} eyes; fetch it again"
+            return f"{path.name} has {len(filenames)} file names but {counts} of {side} eyes; download it again"
     return Day({name: position for position, name in enumerate(frame_names(filenames))}, eyes)
 
 
 def frame_names(filenames: Sequence[str]) -> list[str]:
-    """A name for each file name, good for an id and different from all others.
+    """Return a unique name, usable in an id, for each file name.
 
-    ``0001.jpg`` is 0001; what is no plain name goes by its number, and a repeated one by how often it came.
+    ``0001.jpg`` becomes 0001, and its repetition 0001-2. A name with special characters is replaced by its number.
     """
     names: dict[str, None] = {}
     for number, filename in enumerate(filenames, 1):
@@ -124,15 +150,15 @@ def frame_names(filenames: Sequence[str]) -> list[str]:
 
 def _filenames(contents: Mapping[str, Any]) -> list[str]:
     names = contents.get("filenames")
-    if isinstance(names, str):  # one frame: a text where others have a list
+    if isinstance(names, str):  # a file with one frame has a text instead of a list
         return [names]
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ValueError("has no usable file names; expected a cell of texts, filenames")
+        raise ValueError("has no usable filenames; expected a cell of texts")
     return names
 
 
 def _field(parent: Any, name: str, names: Sequence[str]) -> Any:
-    """A field by its name, or by its position where there are no names."""
+    """A field by its name, or by its position if the fields have no names."""
     while isinstance(parent, list) and len(parent) == 1:
         parent = parent[0]
     if isinstance(parent, dict) and name in parent:
@@ -144,12 +170,12 @@ def _field(parent: Any, name: str, names: Sequence[str]) -> Any:
 
 def _eyes(side: Any, name: str) -> Eyes:
     images, gaze, pose = (_numbers(_field(side, field, FIELDS)) for field in ("image", "gaze", "pose"))
-    images = images[None] if images.ndim == 2 else images  # one frame: MATLAB drops an axis of length one
+    images = images[None] if images.ndim == 2 else images  # MATLAB drops the first axis of a single frame
     if images.dtype != np.uint8 or images.ndim != 3 or 0 in images.shape[1:]:
-        raise ValueError(f"{name} images are {images.dtype} of shape {images.shape}; expected uint8 (N, 36, 60)")
+        raise ValueError(f"has {name} images of {images.dtype} and shape {images.shape}; expected uint8 (N, 36, 60)")
     rows = [np.asarray(part, np.float64).reshape((1, 3) if part.size == 3 else part.shape) for part in (gaze, pose)]
     if any(part.ndim != 2 or part.shape[1] != 3 for part in rows):
-        raise ValueError(f"{name} gaze and pose have the shapes {gaze.shape} and {pose.shape}; expected (N, 3)")
+        raise ValueError(f"has {name} gaze and pose of the shapes {gaze.shape} and {pose.shape}; expected (N, 3)")
     return Eyes(images, rows[0], rows[1])
 
 
@@ -157,5 +183,5 @@ def _numbers(value: Any) -> np.ndarray[Any, np.dtype[Any]]:
     while isinstance(value, list) and len(value) == 1:
         value = value[0]
     if not isinstance(value, np.ndarray) or value.dtype.kind not in "uif":
-        raise ValueError(f"holds a {type(value).__name__} where numbers are expected")
+        raise ValueError(f"holds a {type(value).__name__} instead of numbers")
     return value

@@ -1,14 +1,14 @@
-"""Ready-made HDF5 files of eye patches that public repositories pass around.
+"""Readers of two kinds of HDF5 files of eye patches from public repositories.
 
-``MPIIGaze.h5`` of hysts/pytorch_mpiigaze: the evaluation subset of MPIIGaze, one group a person (``p00``), each
-with ``image`` uint8 (N, 36, 60), ``gaze`` and ``pose`` float32 (N, 2), pitch and yaw in radians. Its program has
-mirrored the right eyes already, and negated their yaw; which ones they are the file does not say.
+``MPIIGaze.h5`` of hysts/pytorch_mpiigaze is the evaluation subset of MPIIGaze. It has one group for each person
+(``p00``), with ``image`` (N, 36, 60), uint8 grey, and ``gaze`` and ``pose`` (N, 2), float32, pitch and yaw in radians.
+The program that made it has mirrored the right eyes and negated their yaw. The file does not say which eyes these are.
 
-``gaze.h5`` and ``real_gaze.h5`` of 4quant's "eye-gaze": a group ``image`` with one data set an image, 35x55.
+``gaze.h5`` and ``real_gaze.h5`` of 4quant's "eye-gaze" have a group ``image`` with one data set for each image, 35x55.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -23,21 +23,21 @@ from refiner.data.store.hdf5 import stored_values
 from refiner.images.io import MAX_PIXELS, Image
 
 MAX_IMAGES = 10**7
-"""Most rows that are believed: a data set can claim any number without holding one."""
+"""Largest number of rows that is accepted: a data set can claim any number without storing a row."""
 
 _ID = re.compile(r"(p\d\d)/(\d+)\.png", re.ASCII)
 _PERSON = re.compile(r"p\d\d", re.ASCII)
 
 
 class _HDF5Images:
-    """One HDF5 file, opened when it is first needed, once in each process.
+    """One HDF5 file of images, opened once in each process.
 
     Args:
         root: the file.
-        size, crop: unused, images are eye patches already.
+        size, crop: not used; images are eye patches already.
 
     Raises:
-        DataError: it is no HDF5 file.
+        DataError: ``root`` is not an HDF5 file.
     """
 
     licence = "not stated"
@@ -48,7 +48,7 @@ class _HDF5Images:
         self._open(root)
 
     def subject(self, sample: str) -> str | None:
-        """Not known."""
+        """Return None: the subject is not known."""
         return None
 
     def read_image(self, sample: str) -> Image:
@@ -60,25 +60,25 @@ class _HDF5Images:
         return Record(sample, self.read_image(sample))
 
     def _values(self, sample: str, name: str, position: int | None = None) -> np.ndarray[Any, np.dtype[Any]]:
-        """A data set, or one row of it."""
+        """Read a data set, or one row of it."""
         try:
             file = self._open(self.root)
             dataset = file[name]
             if dataset.file.filename != file.filename:
-                raise ValueError("it lies in another file")
+                raise ValueError("it is in another file")
             count = 1 if position is None else len(dataset)
             if position is not None and position >= count:
-                raise ValueError(f"there are {count} rows")
+                raise ValueError(f"it has {count} rows")
             if dataset.size > MAX_PIXELS * count:
                 raise ValueError("an image is too large")
             return stored_values(dataset, () if position is None else position)
-        except Exception as error:  # h5py raises nearly anything at a damaged file
+        except Exception as error:  # h5py raises many kinds of errors for a damaged file
             raise ImageError(self.root / sample, f"{name} cannot be read from the HDF5 file ({error})") from error
 
     def _check(self, sample: str, image: np.ndarray[Any, np.dtype[Any]]) -> Image:
         if image.dtype not in (np.uint8, np.uint16) or image.ndim != 2 or not image.size:
             raise ImageError(
-                self.root / sample, f"is {image.dtype} of shape {image.shape}; expected 8- or 16-bit height x width"
+                self.root / sample, f"is {image.dtype} of shape {image.shape}; expected 8 or 16 bits, (height, width)"
             )
         return image
 
@@ -86,42 +86,43 @@ class _HDF5Images:
 class MPIIGazeHDF5(_HDF5Images):
     """``MPIIGaze.h5`` of hysts/pytorch_mpiigaze; see :class:`refiner.data.formats.registry.Dataset`.
 
-    Ids are ``p00/0000.png``, the row in the person's group. Labels: ``gaze``, ``head_pose`` and ``subject``; all
-    eyes look like left ones, and ``mirrored`` is left out, as the file does not say it.
+    Ids are ``p00/0000.png``: the person, and the row in the person's group. Images are (36, 60), uint8, grey. Labels:
+    ``gaze`` and ``head_pose``, (pitch, yaw) in radians, positive up and to the image's left; ``subject`` (p00). All
+    eyes look like left ones. ``mirrored`` is left out, since the file does not tell which eyes were mirrored.
     """
 
     licence = "CC BY-NC-SA 4.0"
 
     @staticmethod
     def recognises(root: Path) -> bool:
-        """Whether it is an HDF5 file with a person's images and gaze."""
-        return _looks(root, _persons)
+        """Return whether the file is HDF5 and holds a person's images and gaze."""
+        return _has_layout(root, _persons)
 
     @cached_property
     def ids(self) -> list[str]:
-        """Every row of every person.
+        """Ids of every row of every person.
 
         Raises:
-            DataError: there are none.
+            DataError: the file is damaged, or holds no eyes or too many.
         """
         file = self._open(self.root)
         try:
             counts = {person: len(file[person]["image"]) for person in _persons(file)}
-        except Exception as error:  # h5py raises nearly anything at a damaged file
-            raise DataError(f"{self.root}: is damaged ({error}); fetch it again") from error
+        except Exception as error:  # h5py raises many kinds of errors for a damaged file
+            raise DataError(f"{self.root} is damaged ({error}); download it again") from error
         if sum(counts.values()) > MAX_IMAGES:
-            raise DataError(f"{self.root}: claims {sum(counts.values()):,} images; expected the 45,000 of MPIIGaze.h5")
+            raise DataError(f"{self.root} claims {sum(counts.values()):,} images; expected the 45,000 of MPIIGaze.h5")
         ids = [f"{person}/{row:04d}.png" for person, count in counts.items() for row in range(count)]
         if not ids:
-            raise DataError(f"{self.root}: holds no eyes; expected groups p00, p01, ... with image, gaze and pose")
+            raise DataError(f"{self.root} holds no eyes; expected groups p00, p01, ... with image, gaze and pose")
         return ids
 
     def subject(self, sample: str) -> str | None:
-        """The person, as in ``p00``."""
+        """Return the person, such as ``p00``."""
         return self._row(sample)[0]
 
     def read_image(self, sample: str) -> Image:
-        """Read one image; its labels are not looked at."""
+        """Read one image, without its labels."""
         person, row = self._row(sample)
         return self._check(sample, self._values(sample, f"{person}/image", row))
 
@@ -131,7 +132,8 @@ class MPIIGazeHDF5(_HDF5Images):
         labels: dict[str, Any] = {"subject": person}
         for name, stored in (("gaze", "gaze"), ("head_pose", "pose")):
             angles = self._values(sample, f"{person}/{stored}", row)
-            if angles.shape != (2,) or angles.dtype.kind != "f" or not (np.abs(angles) <= np.pi).all():  # NaN neither
+            # The comparison with pi also refuses NaN.
+            if angles.shape != (2,) or angles.dtype.kind != "f" or not (np.abs(angles) <= np.pi).all():
                 raise ImageError(
                     self.root / sample, f"its {stored} is {angles.tolist()}; expected pitch and yaw in radians"
                 )
@@ -141,36 +143,38 @@ class MPIIGazeHDF5(_HDF5Images):
     def _row(self, sample: str) -> tuple[str, int]:
         match = _ID.fullmatch(sample)
         if not match:
-            raise ImageError(self.root / sample, "is no sample of MPIIGaze.h5; expected an id like p00/0000.png")
+            raise ImageError(self.root / sample, "is not a sample of MPIIGaze.h5; expected an id like p00/0000.png")
         return match[1], int(match[2])
 
 
 class GazeHDF5(_HDF5Images):
     """``gaze.h5`` or ``real_gaze.h5`` of 4quant; see :class:`refiner.data.formats.registry.Dataset`.
 
-    Ids are the names in the group ``image``, with ``.png``. No labels: ``look_vec``, which stands beside the
-    renders, has no documented signs, and the photographs mix left and right eyes.
+    Ids are the names in the group ``image``, with ``.png``. Images are (35, 55), uint8 or uint16, grey.
+
+    There are no labels. ``look_vec``, stored with the renders, has no documented signs, and the photographs mix left
+    and right eyes.
     """
 
     @staticmethod
     def recognises(root: Path) -> bool:
-        """Whether it is an HDF5 file with a group ``image`` of data sets."""
-        return _looks(root, lambda file: list(file["image"])[:1] if _is_group(file.get("image")) else [])
+        """Return whether the file is HDF5 and has a group ``image`` that is not empty."""
+        return _has_layout(root, lambda file: list(file["image"])[:1] if _is_group(file.get("image")) else [])
 
     @cached_property
     def ids(self) -> list[str]:
-        """Every data set of the group.
+        """Ids of every data set of the group.
 
         Raises:
-            DataError: there are none.
+            DataError: the file is damaged or holds no images.
         """
         try:
             images = self._open(self.root).get("image")
             names = list(images) if _is_group(images) else []
-        except Exception as error:  # h5py raises nearly anything at a damaged file
-            raise DataError(f"{self.root}: is damaged ({error}); fetch it again") from error
+        except Exception as error:  # h5py raises many kinds of errors for a damaged file
+            raise DataError(f"{self.root} is damaged ({error}); download it again") from error
         if not names:
-            raise DataError(f"{self.root}: holds no images; expected a group image with one data set an image")
+            raise DataError(f"{self.root} holds no images; expected a group image with one data set for each image")
         return [f"{quote(name, safe='')}.png" for name in names]
 
     def read_image(self, sample: str) -> Image:
@@ -183,27 +187,28 @@ def _open(path: Path) -> Any:
     import h5py
 
     if not path.is_file():
-        raise DataError(f"{path}: is no file; name the .h5 file itself")
+        raise DataError(f"{path} is not a file; name the .h5 file itself")
     try:
         return h5py.File(path, "r")
     except OSError as error:
-        raise DataError(f"{path}: cannot be opened as an HDF5 file ({error}); fetch it again") from error
+        raise DataError(f"{path} cannot be opened as an HDF5 file ({error}); download it again") from error
 
 
-def _looks(path: Path, found: Any) -> bool:
+def _has_layout(path: Path, find: Callable[[Any], Any]) -> bool:
+    """Whether a path is an HDF5 file in which ``find`` finds something."""
     import h5py
 
     try:
         if not path.is_file() or not h5py.is_hdf5(path):
             return False
         with h5py.File(path, "r") as file:
-            return bool(found(file))
-    except Exception:  # a damaged file is not this layout
+            return bool(find(file))
+    except Exception:  # a damaged file does not have the layout
         return False
 
 
 def _persons(file: Any) -> Sequence[str]:
-    """Groups of persons with images and gaze."""
+    """Names of the groups of persons that have images and gaze."""
     import h5py
 
     groups = [(name, file[name]) for name in file if _PERSON.fullmatch(name)]

@@ -1,15 +1,15 @@
-"""NYU hand pose: depth frames ``depth_1_0000001.png``, their renders ``synthdepth_...``, and ``joint_data.mat``.
+"""Reader of NYU hand pose: depth frames ``depth_1_0000001.png``, renders ``synthdepth_...``, and ``joint_data.mat``.
 
-Depth in millimetres is ``green * 256 + blue``, 0 where there is no reading. ``joint_data.mat`` lies beside the
-frames (or at the root): ``joint_uvd`` and ``joint_xyz``, [view][frame][36][3], frames counted from 1 in the names.
-u and v are pixels, d and xyz millimetres, y up; u = 320 + 588.03 x / z, v = 240 - 587.07 y / z.
+Depth in millimetres is ``green * 256 + blue``; 0 means no reading. ``joint_data.mat`` is in the folder of the frames or
+at the root. It has ``joint_uvd`` and ``joint_xyz``, [view][frame][36][3]; file names count frames from 1. u and v are
+pixels; d and xyz are millimetres, y up: u = 320 + 588.03 x / z, v = 240 - 587.07 y / z.
 
-A frame is cut to a cube around the hand, as hand pose estimators take it, and keeps its metric scale::
+A frame is cut to a cube around the hand, the usual input of hand pose estimators, and keeps its metric scale::
 
     millimetres = depth_near_mm + level / 65534 * (depth_far_mm - depth_near_mm)      level 65535: background
 
-so that level 0 is the near face of the cube, 65534 the far face, and background whatever is farther, beside the
-cube, or has no reading; what is nearer is clamped to 0. Whole frames hold millimetres, 0 for no reading.
+Level 0 is the near face of the cube and 65534 the far face. Nearer points are clamped to 0. Farther points, points
+outside the cube's face, and pixels without a reading are background. Whole frames hold millimetres, 0 for no reading.
 
 Source: Tompson et al., "Real-time continuous pose recovery of human hands using convolutional networks", 2014.
 """
@@ -33,13 +33,16 @@ FX, FY = 588.03, 587.07
 """Focal lengths of the camera, in pixels."""
 
 CUBE_MM = 300.0
-"""Side of the cube that is cut out."""
+"""Side of the cube that is cut out, in millimetres."""
 
 BACKGROUND = 65535
+"""Level of background pixels in a cut image."""
+
 FAR_LEVEL = 65534
+"""Level of the far face of the cube in a cut image."""
 
 EVALUATED = (0, 3, 6, 9, 12, 15, 18, 21, 24, 25, 27, 30, 31, 32)
-"""The 14 of the 36 joints that results are reported on."""
+"""Indices of the 14 joints, of 36, on which results are reported."""
 
 JOINTS_FILE = "joint_data.mat"
 
@@ -50,7 +53,12 @@ Points = np.ndarray[Any, np.dtype[np.float64]]
 
 
 class Joints(NamedTuple):
-    """The evaluated joints of all frames: (V, F, 14, 3) float32, pixels and millimetres; millimetres, y up."""
+    """The evaluated joints of all frames of all views.
+
+    Attributes:
+        uvd: (V, F, 14, 3), float32: u and v in pixels, d in millimetres.
+        xyz: (V, F, 14, 3), float32, in millimetres, y up.
+    """
 
     uvd: np.ndarray[Any, np.dtype[np.float32]]
     xyz: np.ndarray[Any, np.dtype[np.float32]]
@@ -59,18 +67,19 @@ class Joints(NamedTuple):
 class NyuHand:
     """Depth frames of the NYU hand data set; see :class:`refiner.data.formats.registry.Dataset`.
 
-    Ids are the files' own names; those of both kinds can be read, whichever is listed. Labels: ``view``, and with
-    the joint file ``joints`` (14, 2) in pixels of the image that is read and ``joints_mm`` (14, 3); a cut image
-    also has ``depth_near_mm`` and ``depth_far_mm``. The data set does not say whose hand it is.
+    Ids are file names relative to the root. Frames and renders can both be read, whichever are listed.
+
+    Images are uint16, (H, W). A cut image holds levels, see the module's docstring; a whole frame holds millimetres.
+    Labels: ``view``; with the joint file also ``joints`` (14, 2) in pixels of the image and ``joints_mm`` (14, 3) in
+    millimetres, y up; for a cut image also ``depth_near_mm`` and ``depth_far_mm``. The subject is not known.
 
     Args:
         root: the folder with the frames, or one that holds such folders.
-        size: (height, width) of the cut images, 224x224 by default.
-        crop: cut each frame to a cube of 300 mm around the joints, 16 bits; False reads whole frames, as 16-bit
-            millimetres.
+        size: (height, width) of cut images, 224x224 by default.
+        crop: cut each frame to a cube of 300 mm around the joints; False reads whole frames.
 
     Raises:
-        DataError: it is no folder.
+        DataError: ``root`` is not a folder.
     """
 
     licence = "research use"
@@ -78,15 +87,15 @@ class NyuHand:
 
     def __init__(self, root: Path, *, size: tuple[int, int] | None = None, crop: bool = True) -> None:
         if not root.is_dir():
-            raise DataError(f"{root}: is not a folder; name the folder of the NYU hand frames")
+            raise DataError(f"{root} is not a folder; name the folder of the NYU hand frames")
         self.root = root
         self.size = size or (224, 224)
         self.crop = crop
-        self._joints = RecentFiles(_load_joints, 2)  # the training and the test set
+        self._joints = RecentFiles(_load_joints, 2)  # one file of the training set, one of the test set
 
     @classmethod
     def recognises(cls, root: Path) -> bool:
-        """Whether frames of this kind are there; a folder with a label table is our own."""
+        """Return whether a folder holds frames of this kind; one with ``labels.csv`` is a converted data set."""
         if not root.is_dir() or (root / LABELS_FILE).exists():
             return False
         return bool(first_files(root, cls._is_frame, 1))
@@ -100,22 +109,24 @@ class NyuHand:
         """Relative paths of the frames of this kind, sorted.
 
         Raises:
-            DataError: there are none, or they are to be cut and there is no joint file.
+            DataError: the folder holds no frames, or no joint file although frames are cut.
         """
         names = list_files(self.root)
         ids = [name for name in names if self._is_frame(name)]
         if not ids:
-            raise DataError(f"{self.root}: holds no {self.kind} frames; expected {self.kind}_1_0000001.png and so on")
+            raise DataError(f"{self.root} holds no {self.kind} frames; expected {self.kind}_1_0000001.png and so on")
         if self.crop and not any(PurePosixPath(name).name == JOINTS_FILE for name in names):
-            raise DataError(f"{self.root}: has no {JOINTS_FILE} to cut the hands by; fetch it, or use --crop none")
+            raise DataError(
+                f"{self.root} has no {JOINTS_FILE}, which locates the hands; download it, or use --crop none"
+            )
         return ids
 
     def subject(self, sample: str) -> str | None:
-        """Not known."""
+        """Return None: the subject is not known."""
         return None
 
     def read_image(self, sample: str) -> Image:
-        """Read one frame; to cut it, its joints are needed."""
+        """Read one frame, cut or whole; a cut frame needs its joints."""
         return self.read(sample).image if self.crop else self._depth(sample)
 
     def read(self, sample: str) -> Record:
@@ -123,21 +134,25 @@ class NyuHand:
         path = self.root / sample
         match = _ID.fullmatch(sample)
         if not match:
-            raise ImageError(path, "is no NYU hand frame; expected a name like depth_1_0000001.png")
+            raise ImageError(path, "is not an NYU hand frame; expected a name like depth_1_0000001.png")
         view, frame = int(match[1]), int(match[2])
         labels: Labels = {"view": view}
         file = self._joints_file(path)
         if file is None and self.crop:
-            raise ImageError(path, f"has no {JOINTS_FILE} beside it to cut the hand by; fetch it, or use --crop none")
+            raise ImageError(
+                path, f"has no {JOINTS_FILE} in its folder, which locates the hand; download it, or use --crop none"
+            )
         depth = self._depth(sample)
+        # Look up the joints.
         if file is not None:
             uvd, labels["joints_mm"] = self._joints_of(file, view, frame, path)
             labels["joints"] = uvd[:, :2]
         if not self.crop:
             return Record(sample, depth, labels)
+        # Cut the cube around the middle of the joints.
         centre = (uvd.min(axis=0) + uvd.max(axis=0)) / 2
         if not centre[2] > CUBE_MM / 2:
-            raise ImageError(path, f"its joints lie {centre[2]:.0f} mm away; expected more than half a cube")
+            raise ImageError(path, f"has joints {centre[2]:.0f} mm away; expected more than {CUBE_MM / 2:.0f} mm")
         image, to_image = cut_cube(depth, centre, self.size)
         labels["joints"] = to_image(uvd[:, :2])
         near = float(centre[2] - CUBE_MM / 2)
@@ -147,7 +162,7 @@ class NyuHand:
         """(H, W) uint16 millimetres."""
         image = read_image(self.root / sample)
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            raise ImageError(self.root / sample, "is no coded depth; expected 8-bit RGB, green * 256 + blue")
+            raise ImageError(self.root / sample, "is not coded depth; expected 8-bit RGB, green * 256 + blue")
         return np.asarray(image[..., 1].astype(np.uint16) << 8 | image[..., 2])
 
     def _joints_file(self, frame: Path) -> Path | None:
@@ -160,35 +175,38 @@ class NyuHand:
             raise ImageError(path, joints)
         views, frames = joints.uvd.shape[:2]
         if not (1 <= view <= views and 1 <= frame <= frames):
-            raise ImageError(path, f"{JOINTS_FILE} has {views} views of {frames} frames, not this one")
+            raise ImageError(path, f"is missing in {JOINTS_FILE}, which has {views} views of {frames} frames")
         uvd, xyz = (part[view - 1, frame - 1].astype(np.float64) for part in joints)
         if not (np.isfinite(uvd).all() and np.isfinite(xyz).all()):
-            raise ImageError(path, f"its joints in {JOINTS_FILE} are not finite")
+            raise ImageError(path, f"has joints in {JOINTS_FILE} that are not finite")
         return uvd, xyz
 
 
 class NyuHandSynthetic(NyuHand):
-    """The renders of the NYU hand data set, ``synthdepth_1_0000001.png``; otherwise as :class:`NyuHand`.
+    """The renders of the NYU hand data set, ``synthdepth_1_0000001.png``; see :class:`NyuHand` for the rest.
 
-    Each shows the very hand of the depth frame of the same number: choose other numbers for each domain where a
-    training is to be called unpaired.
+    Each render shows the same hand pose as the depth frame of the same number. For unpaired training, use different
+    numbers for the two domains.
     """
 
     kind = "synthdepth"
 
 
 def cut_cube(depth: Image, centre: np.ndarray[Any, Any], size: tuple[int, int]) -> tuple[Image, Any]:
-    """Cut a cube of 300 mm out of a depth frame; the file's docstring has the levels.
+    """Cut a cube of 300 mm out of a depth frame; the module's docstring explains the levels.
+
+    Depth is sampled at the nearest pixel, since the mean of a finger and the wall behind it is the depth of neither.
 
     Args:
-        depth: (H, W) uint16, millimetres, 0 for no reading.
-        centre: (u, v, d) of its middle, in pixels and millimetres; d beyond half a cube.
-        size: (height, width) of the result. The cube's face, nearly square, is fitted in without squeezing; the
-            nearest pixel is taken, as the mean of a finger and the wall behind lies nowhere.
+        depth: (H, W), uint16, in millimetres, 0 for no reading.
+        centre: middle of the cube, (u, v, d) in pixels and millimetres; d is more than half a cube.
+        size: (height, width) of the result. The cube's face is nearly square and fits into it without distortion.
 
     Returns:
-        The levels, uint16 of ``size``; and a function from points of the frame to points of the result.
+        The levels, uint16 of ``size``; and a function from points of the frame to points of the result, both (K, 2)
+        in pixels.
     """
+    # Project the cube's face into the frame.
     height, width = size
     u, v, d = (float(part) for part in centre)
     half = CUBE_MM / 2
@@ -196,12 +214,14 @@ def cut_cube(depth: Image, centre: np.ndarray[Any, Any], size: tuple[int, int]) 
     scale = max(2 * across / width, 2 * down / height)
     origin = np.array([u, v]) - (np.array([width, height]) - 1) / 2 * scale  # the frame's point at (0, 0)
 
+    # Sample the frame at each pixel of the result.
     columns, rows = origin[0] + np.arange(width) * scale, origin[1] + np.arange(height) * scale
     x, y = np.rint(columns).astype(np.int64), np.rint(rows).astype(np.int64)
     inside = ((y >= 0) & (y < depth.shape[0]) & (np.abs(rows - v) <= down))[:, None] & (
         (x >= 0) & (x < depth.shape[1]) & (np.abs(columns - u) <= across)
     )
     found = depth[np.clip(y, 0, depth.shape[0] - 1)[:, None], np.clip(x, 0, depth.shape[1] - 1)].astype(np.float64)
+    # Map depth to levels; the rest is background.
     hand = inside & (found > 0) & (found <= d + half)
     levels = np.clip(np.rint((found - (d - half)) / CUBE_MM * FAR_LEVEL), 0, FAR_LEVEL)
     image = np.where(hand, levels, BACKGROUND).astype(np.uint16)
@@ -213,7 +233,10 @@ def cut_cube(depth: Image, centre: np.ndarray[Any, Any], size: tuple[int, int]) 
 
 
 def _load_joints(path: Path) -> Joints | str:
-    """The evaluated joints of all frames, or why there are none; one array after the other, they are large."""
+    """Read the evaluated joints of all frames; return the reason as text if they cannot be used.
+
+    The arrays are large and are read one after the other.
+    """
     parts: list[np.ndarray[Any, np.dtype[np.float32]]] = []
     for name in ("joint_uvd", "joint_xyz"):
         try:
@@ -224,8 +247,8 @@ def _load_joints(path: Path) -> Joints | str:
         if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu" or shape is None or len(shape) != 4:
             return f"{JOINTS_FILE} has no usable {name}; expected numbers [view][frame][36][3]"
         if shape[2:] != (36, 3) or (parts and shape[:2] != parts[0].shape[:2]):
-            return f"{JOINTS_FILE} has {name} of shape {shape}; expected [view][frame][36][3], both the same"
-        with np.errstate(over="ignore"):  # infinities are refused frame by frame
+            return f"{JOINTS_FILE} has {name} of shape {shape}; expected [view][frame][36][3], the same for both arrays"
+        with np.errstate(over="ignore"):  # infinite values are refused frame by frame
             parts.append(np.ascontiguousarray(values[:, :, EVALUATED], np.float32))
         del values
     return Joints(*parts)

@@ -1,7 +1,7 @@
-"""Readers of data sets: one file a layout, one interface, found by looking at what is there.
+"""Registry of the readers of data sets: their interface, their names, and recognition of a layout.
 
-A reader lists the ids of its samples without decoding anything, and reads any one of them as a record, from
-any thread. A new layout is a file here and one line in ``FORMATS``.
+A reader lists the ids of its samples without decoding images, and reads any sample as a record, from any thread. A
+new layout needs a module in this package and a line in ``FORMATS``.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,11 @@ from refiner.images.io import Image
 
 
 class Dataset(Protocol):
-    """A data set on disk: a folder or a file.
+    """Interface of a data set on disk: a folder or a file.
+
+    Every reader gives images as uint8 or uint16, (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA. Labels follow
+    :data:`refiner.data.labels.records.Labels`: angles are (pitch, yaw) in radians, points are (x, y) in pixels of the
+    image that is read.
 
     Attributes:
         root: the folder or file.
@@ -32,38 +36,42 @@ class Dataset(Protocol):
 
     @property
     def licence(self) -> str:
-        """Licence of the images in a few words, as it is written into a store."""
+        """Licence of the images in a few words; it is written into a store."""
 
     def __init__(self, root: Path, *, size: tuple[int, int] | None = None, crop: bool = True) -> None:
         """Open a data set; see :func:`open_dataset`."""
 
     @staticmethod
     def recognises(root: Path) -> bool:
-        """Whether a folder or a file has this layout; never raises."""
+        """Return whether a folder or a file has this layout; a damaged or missing one gives False, not an error."""
 
     @property
     def ids(self) -> Sequence[str]:
         """Sample ids in a fixed order: paths relative to the root, with an image suffix.
 
         Raises:
-            DataError: there are none.
+            DataError: the data set has no samples or cannot be read.
         """
 
     def subject(self, sample: str) -> str | None:
-        """Whose image this is, found without decoding it; None where the data set does not say.
+        """Return the subject that an image shows, without decoding the image; None if it is not known.
 
         Raises:
-            ImageError: what says it cannot be read.
+            ImageError: the label of the subject cannot be read.
         """
 
     def read_image(self, sample: str) -> Image:
-        """Read one image as :meth:`read` does, without looking at its labels where that is possible."""
-
-    def read(self, sample: str) -> Record:
-        """Read one sample.
+        """Read one image as :meth:`read` does, without its labels if the layout allows it.
 
         Raises:
-            ImageError: this sample cannot be used; the others still can.
+            ImageError: the image cannot be used.
+        """
+
+    def read(self, sample: str) -> Record:
+        """Read one sample: the image and its labels.
+
+        Raises:
+            ImageError: this sample cannot be used; other samples may be usable.
         """
 
 
@@ -79,7 +87,7 @@ FORMATS: dict[str, type[Dataset]] = {
     "nyu-hand-synthetic": NyuHandSynthetic,
     "folder": ImageFolder,
 }
-"""Readers by name, the most particular first: the first that recognises what is there reads it."""
+"""Readers by name. The first that recognises a path reads it, so special layouts come before general ones."""
 
 
 def open_dataset(
@@ -89,20 +97,20 @@ def open_dataset(
 
     Args:
         path: its folder or file.
-        format: a name in ``FORMATS``; None looks at what is there.
-        size: (height, width) of the crops that a layout of whole scenes is cut into.
-        crop: whether a layout of whole scenes is cut at all.
+        format: a name in ``FORMATS``; None recognises the layout.
+        size: (height, width) of the patches that whole scenes are cut to; other layouts ignore it.
+        crop: cut whole scenes to the eye or the hand; False reads them whole.
 
     Raises:
-        DataError: the path is missing, or no reader knows what is there.
+        DataError: the path is missing, the format is unknown, or no reader recognises the layout.
     """
     if format is not None and format not in FORMATS:
         raise DataError(f"format {format} is unknown; expected one of {', '.join(FORMATS)}")
     if not path.exists():
-        raise DataError(f"{path}: does not exist; name the folder or file that holds the images")
+        raise DataError(f"{path} does not exist; name the folder or file that holds the images")
     for reader in [FORMATS[format]] if format else FORMATS.values():
         if format or reader.recognises(path):
             return reader(path, size=size, crop=crop)
     if is_store_name(path) and path.is_file():
-        _ = Store(path).file  # says what is wrong with it
-    raise DataError(f"{path}: is not a data set that is known here; expected a folder of images, or a store (.h5)")
+        _ = Store(path).file  # raises the error that explains the fault
+    raise DataError(f"{path} has no known layout of a data set; expected a folder of images, or a store (.h5)")

@@ -1,8 +1,8 @@
-"""SynthesEyes renders: PNG files whose names hold the gaze, ``f01_122_-0.1963_0.3927.png``.
+"""Reader of SynthesEyes renders: PNG files whose names hold the gaze, ``f01_122_-0.1963_0.3927.png``.
 
-The name is subject, number, pitch and yaw in radians, of the eyeball; the signs are already ours (found on the
-pictures: the pupil follows the first angle up and the second to the image's left). The pickle beside each image
-in the original data set is not read: reading a pickle runs the code in it.
+The name holds subject, number, and pitch and yaw of the eyeball in radians. Positive pitch looks up and positive yaw
+to the image's left, as in :mod:`refiner.data.labels.angles`; this was checked on the images. The original data set
+also has a pickle for each image. It is not read, since reading a pickle runs the code in it.
 
 Source: Wood et al., "Rendering of eyes for eye-shape registration and gaze estimation", ICCV 2015.
 """
@@ -28,7 +28,7 @@ _NAME = re.compile(r"([fm]\d+)_(\d+)_(-?\d\.\d+)_(-?\d\.\d+)", re.ASCII)
 
 
 class Name(NamedTuple):
-    """What a file name says: subject, and the eyeball's (pitch, yaw) in radians."""
+    """Contents of a file name: subject, and the eyeball's pitch and yaw in radians."""
 
     subject: str
     pitch: float
@@ -36,43 +36,47 @@ class Name(NamedTuple):
 
 
 def parse_name(stem: str) -> Name:
-    """What ``f01_122_-0.1963_0.3927`` says.
+    """Parse the stem of a file name, such as ``f01_122_-0.1963_0.3927``.
 
     Raises:
-        ValueError: it is anything else, or looks backwards.
+        ValueError: the name has another form, or an angle exceeds a quarter turn.
     """
     match = _NAME.fullmatch(stem)
     if not match:
-        raise ValueError("its name says no gaze; expected one like f01_122_-0.1963_0.3927.png")
-    pitch, yaw = (float(match[group]) + 0.0 for group in (3, 4))  # -0.0000 is zero
+        raise ValueError("its name holds no gaze; expected a name like f01_122_-0.1963_0.3927.png")
+    pitch, yaw = (float(match[group]) + 0.0 for group in (3, 4))  # adding 0.0 turns -0.0 into 0.0
     if max(abs(pitch), abs(yaw)) > 1.571:  # pi / 2, rounded up
-        raise ValueError(f"its name says a gaze of ({pitch}, {yaw}) radians; expected at most a quarter turn")
+        raise ValueError(f"its name holds a gaze of ({pitch}, {yaw}) radians; expected at most a quarter turn")
     return Name(match[1], pitch, yaw)
 
 
 class SynthesEyes:
     """A folder of SynthesEyes images, at any depth; see :class:`refiner.data.formats.registry.Dataset`.
 
-    Labels: ``gaze`` and ``subject``. There is no head pose and no landmark without the pickles.
+    Images are (80, 120, 4), uint8, RGBA. Labels: ``gaze``, (pitch, yaw) in radians, positive up and to the image's
+    left; ``subject`` (f01). Head pose and landmarks are only in the pickles, which are not read.
 
     Args:
         root: the folder.
-        size, crop: unused, images are eye patches already and are read whole: 80x120 RGBA.
+        size, crop: not used; images are eye patches already and are read whole.
 
     Raises:
-        DataError: it is no folder.
+        DataError: ``root`` is not a folder.
     """
 
     licence = "research use"
 
     def __init__(self, root: Path, *, size: tuple[int, int] | None = None, crop: bool = True) -> None:
         if not root.is_dir():
-            raise DataError(f"{root}: is not a folder; name the folder of the SynthesEyes images")
+            raise DataError(f"{root} is not a folder; name the folder of the SynthesEyes images")
         self.root = root
 
     @staticmethod
     def recognises(root: Path) -> bool:
-        """Whether one of the first images, or pickles, is named so; a folder with a label table is our own."""
+        """Return whether one of the first images or pickles has such a name.
+
+        A folder with ``labels.csv`` is a converted data set and has another layout.
+        """
         if not root.is_dir() or (root / LABELS_FILE).exists():
             return False
         names = first_files(root, lambda name: is_image_file(Path(name)) or name.endswith(".pkl"))
@@ -80,31 +84,31 @@ class SynthesEyes:
 
     @cached_property
     def ids(self) -> list[str]:
-        """Relative paths of all images, sorted, those whose names say nothing too.
+        """Relative paths of all images, sorted; images without a gaze in their names are included.
 
         Raises:
-            DataError: there are none.
+            DataError: the folder holds no images.
         """
         names = list_files(self.root)
         ids = [name for name in names if is_image_file(Path(name))]
         pickles = sum(name.endswith(".pkl") for name in names)
         if not ids and pickles:
             raise DataError(
-                f"{self.root}: holds only pickles, which are not read, as reading one runs the code in it; "
-                "put the images beside them: the labels come from their names"
+                f"{self.root} holds only pickles, which are not read, since reading one runs the code in it; "
+                "add the images, whose names hold the labels"
             )
         if not ids:
-            raise DataError(f"{self.root}: holds no images; expected f01_122_-0.1963_0.3927.png and so on")
+            raise DataError(f"{self.root} holds no images; expected f01_122_-0.1963_0.3927.png and so on")
         if pickles:
-            log.warning("%s: its %d pickles are not read; labels come from the file names", self.root, pickles)
+            log.warning("the %d pickles in %s are not read; labels come from the file names", pickles, self.root)
         return ids
 
     def subject(self, sample: str) -> str | None:
-        """The face that was rendered, as in ``f01``; see :class:`refiner.data.formats.registry.Dataset`."""
+        """Return the face that was rendered, such as ``f01``; see :class:`refiner.data.formats.registry.Dataset`."""
         return self._name(sample).subject
 
     def read_image(self, sample: str) -> Image:
-        """Read one image; what its name says is not looked at."""
+        """Read one image, whatever its name."""
         return read_image(self.root / sample)
 
     def read(self, sample: str) -> Record:

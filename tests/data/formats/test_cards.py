@@ -14,7 +14,7 @@ DATASETS = Path(__file__).parents[3] / "datasets"
 CARDS = sorted(DATASETS.glob("*.md"))
 
 MINIATURES = {
-    "synthetic": "folder",
+    "renders": "folder",
     "columbia_patches": "folder",
     "imgs": "unityeyes",
     "SynthesEyes_data": "syntheseyes",

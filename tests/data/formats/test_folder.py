@@ -67,7 +67,7 @@ def test_labels_go_with_their_image(tmp_path: Path) -> None:
 def test_a_bad_table_is_named(tmp_path: Path) -> None:
     write_image(tmp_path / "a.png", EYE)
     (tmp_path / "labels.csv").write_text("image,gaze\na.png,1\n")
-    with pytest.raises(DataError, match=r"labels\.csv: has no column 'file'"):
+    with pytest.raises(DataError, match=r"labels\.csv has no column 'file'"):
         ImageFolder(tmp_path).read("a.png")
 
 
@@ -86,7 +86,7 @@ def test_nothing_to_read_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not exist; name the folder or file that holds the images"):
         open_dataset(tmp_path / "missing")
     (tmp_path / "file.png").write_text("x")
-    with pytest.raises(DataError, match="is not a data set that is known here"):
+    with pytest.raises(DataError, match="has no known layout of a data set"):
         open_dataset(tmp_path / "file.png")
     with pytest.raises(DataError, match="is not a folder"):
         open_dataset(tmp_path / "file.png", format="folder")

@@ -245,7 +245,7 @@ def test_only_the_frames_of_the_lists_are_read(tmp_path: Path) -> None:
         assert np.array_equal(dataset.read(dataset.ids[0]).image, day["right"]["image"][2][:, ::-1])
         with pytest.raises(ImageError, match=r"day01.mat has no frame 0009"):
             dataset.read(dataset.ids[3])
-        with pytest.raises(ImageError, match=r"day77\.mat: cannot be read"):
+        with pytest.raises(ImageError, match=r"day77\.mat cannot be read"):
             dataset.read(dataset.ids[4])
     assert len(open_dataset(at(tmp_path, "p00").parent, format="mpiigaze-evaluation").ids) == 2
 
@@ -315,7 +315,7 @@ def test_a_bad_label_costs_that_eye_only(
     [
         (lambda d: {"left": d["left"]}, "no field right"),
         (lambda d: {**d, "right": {"gaze": d["right"]["gaze"]}}, "no field image"),
-        (lambda d: _change(d, "left", "image", d["left"]["image"].astype(float)), "images are float64"),
+        (lambda d: _change(d, "left", "image", d["left"]["image"].astype(float)), "images of float64"),
         (lambda d: _change(d, "left", "image", d["left"]["image"][0, 0]), "expected uint8|but 1 images"),
         (lambda d: _change(d, "left", "gaze", d["left"]["gaze"][:, :2]), "expected \\(N, 3\\)"),
         (lambda d: _change(d, "left", "gaze", d["left"]["gaze"][:1]), "1 gazes"),
@@ -352,7 +352,7 @@ def test_a_truncated_file_is_one_sample_that_is_refused_or_its_frames_are(
     assert damaged
     assert len(dataset.ids) == len(damaged) + 2
     for sample in damaged:
-        with pytest.raises(ImageError, match=r"day01\.mat: .*(damaged MATLAB file|has no )"):
+        with pytest.raises(ImageError, match=r"day01\.mat (is damaged|has no )"):
             dataset.read(sample)
     assert dataset.read("p00/day02/0001_left.png").image.shape == (36, 60)
 
@@ -399,7 +399,7 @@ def test_a_cell_that_holds_itself_and_a_link_to_another_file_are_refused(tmp_pat
 @pytest.mark.parametrize("sample", ["../x.png", "p00/day01/../0001_left.png", "p00/day01/0001_both.png", "a.png", ""])
 def test_other_ids_are_refused(tmp_path: Path, sample: str) -> None:
     write_v5(at(tmp_path), make_day(1), names_of(1))
-    with pytest.raises(ImageError, match=r"no MPIIGaze sample|no frame"):
+    with pytest.raises(ImageError, match=r"not an MPIIGaze sample|no frame"):
         MPIIGaze(tmp_path).read(sample)
 
 

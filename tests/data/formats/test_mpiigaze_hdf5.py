@@ -106,7 +106,7 @@ def test_a_bad_label_costs_its_row(tmp_path: Path, name: str, value: Any, words:
         ("image", np.zeros((5, 36, 60, 3), np.uint8), "shape \\(36, 60, 3\\)"),
         ("image", np.zeros((5, 0, 60), np.uint8), "shape \\(0, 60\\)"),
         ("gaze", np.zeros((5, 3)), "its gaze is"),
-        ("gaze", np.zeros((2, 2)), "there are 2 rows"),
+        ("gaze", np.zeros((2, 2)), "it has 2 rows"),
         ("pose", np.zeros((5, 2), np.int16), "its pose is"),
         ("pose", None, "p00/pose cannot be read"),
     ],
@@ -147,7 +147,7 @@ def test_a_truncated_file_is_refused_as_a_whole(tmp_path: Path, people: tuple[Pa
     data = people[0].read_bytes()
     (tmp_path / "cut.h5").write_bytes(data[: int(share * len(data))])
     assert not MPIIGazeHDF5.recognises(tmp_path / "cut.h5")
-    with pytest.raises(DataError, match=r"cut\.h5: cannot be opened as an HDF5 file"):
+    with pytest.raises(DataError, match=r"cut\.h5 cannot be opened as an HDF5 file"):
         MPIIGazeHDF5(tmp_path / "cut.h5")
     with pytest.raises(DataError):
         open_dataset(tmp_path / "cut.h5")
@@ -164,7 +164,7 @@ def test_other_files_are_not_taken_for_it(tmp_path: Path) -> None:
         assert not reader.recognises(tmp_path / "absent.h5")
         with pytest.raises(DataError, match="holds no"):
             _ = reader(tmp_path / "other.h5").ids
-        with pytest.raises(DataError, match="is no file"):
+        with pytest.raises(DataError, match="is not a file"):
             reader(tmp_path)
 
 

@@ -135,9 +135,9 @@ def test_both_kinds_and_both_sets_can_be_chosen(tmp_path: Path) -> None:
 
 def test_without_joints_only_whole_frames_can_be_read(tmp_path: Path) -> None:
     depth = write_frame(tmp_path, "depth_1_0000001.png")
-    with pytest.raises(DataError, match=r"has no joint_data.mat .* --crop none"):
+    with pytest.raises(DataError, match=r"has no joint_data.mat.* --crop none"):
         _ = open_dataset(tmp_path).ids
-    with pytest.raises(ImageError, match=r"has no joint_data.mat .* --crop none"):
+    with pytest.raises(ImageError, match=r"has no joint_data.mat.* --crop none"):
         open_dataset(tmp_path).read("depth_1_0000001.png")
     record = open_dataset(tmp_path, crop=False).read("depth_1_0000001.png")
     assert np.array_equal(record.image, depth)
@@ -206,9 +206,9 @@ def test_no_size_squeezes_the_hand(size: tuple[int, int]) -> None:
 @pytest.mark.parametrize(
     ("image", "words"),
     [
-        (np.zeros((12, 16), np.uint8), "is no coded depth"),
-        (np.zeros((12, 16), np.uint16), "is no coded depth"),
-        (np.zeros((12, 16, 4), np.uint8), "is no coded depth"),
+        (np.zeros((12, 16), np.uint8), "is not coded depth"),
+        (np.zeros((12, 16), np.uint16), "is not coded depth"),
+        (np.zeros((12, 16, 4), np.uint8), "is not coded depth"),
     ],
 )
 def test_another_kind_of_image_is_refused(tmp_path: Path, image: np.ndarray, words: str) -> None:
@@ -229,8 +229,8 @@ def test_another_kind_of_image_is_refused(tmp_path: Path, image: np.ndarray, wor
         (lambda j: {**j, "joint_uvd": j["joint_uvd"][0, 0]}, "no usable joint_uvd"),
         (lambda j: {**j, "joint_uvd": j["joint_uvd"] * np.nan}, "are not finite"),
         (lambda j: {**j, "joint_xyz": j["joint_xyz"] * np.inf}, "are not finite"),
-        (lambda j: {**j, "joint_uvd": j["joint_uvd"] * (1, 1, 0.1)}, "more than half a cube"),
-        (lambda j: {name: part[:1, :1] for name, part in j.items()}, "1 views of 1 frames, not this one"),
+        (lambda j: {**j, "joint_uvd": j["joint_uvd"] * (1, 1, 0.1)}, "expected more than 150 mm"),
+        (lambda j: {name: part[:1, :1] for name, part in j.items()}, "1 views of 1 frames"),
     ],
 )
 def test_damaged_joints_are_named(tmp_path: Path, write: Any, change: Any, words: str) -> None:
@@ -259,7 +259,7 @@ def test_a_truncated_joint_file_is_named(tmp_path: Path, write: Any, share: floa
 def test_a_view_or_frame_that_is_not_there_is_refused(tmp_path: Path, name: str) -> None:
     write_v5(tmp_path, make_joints())
     write_frame(tmp_path, name)
-    with pytest.raises(ImageError, match=r"not this one|is no NYU hand frame"):
+    with pytest.raises(ImageError, match=r"is missing in|is not an NYU hand frame"):
         NyuHand(tmp_path).read(name)
 
 

@@ -265,7 +265,7 @@ def test_frames_are_recognised_and_one_without_json_is_refused_by_name(tmp_path:
     assert dataset.ids == ["10.png", "preview.png", "sub/2.png"]
     assert dataset.read("10.png").image.shape == (18, 30, 3)
     for ask in (dataset.read, dataset.read_image, dataset.subject):
-        with pytest.raises(ImageError, match=r"has no \.json beside it") as raised:
+        with pytest.raises(ImageError, match=r"has no \.json file") as raised:
             ask("preview.png")
         assert raised.value.path == tmp_path / "preview.png"
 
@@ -295,7 +295,7 @@ def test_the_subject_is_found_without_decoding(tmp_path: Path) -> None:
     dataset = UnityEyes(tmp_path)
     assert dataset.subject("1.png") == "m01_color"
     assert dataset.subject("2.png") is None
-    with pytest.raises(ImageError, match="its JSON has no usable eye_region_details"):
+    with pytest.raises(ImageError, match="its JSON file has no usable eye_region_details"):
         dataset.subject("3.png")
 
 
@@ -307,7 +307,7 @@ def test_a_flipped_frame_is_refused_by_name(tmp_path: Path, crop: bool) -> None:
         for key in ("interior_margin_2d", "caruncle_2d", "iris_2d")
     }
     write_frame(tmp_path, "1", centre=(100.0, 80.0), radius=17.0, frame=(160, 210), **mirrored)
-    with pytest.raises(ImageError, match="its caruncle does not lie left of its outer corner"):
+    with pytest.raises(ImageError, match="its caruncle is not left of its outer eye corner"):
         UnityEyes(tmp_path, crop=crop).read("1.png")
 
 
@@ -379,7 +379,7 @@ def test_damaged_labels_reject_the_frame_by_name(tmp_path: Path, damage: Callabl
     damage(scene)
     write_image(tmp_path / "1.png", make_frame((100.0, 80.0), 17.0, (160, 210)))
     (tmp_path / "1.json").write_text(json.dumps(scene))
-    with pytest.raises(ImageError, match="its JSON has") as raised:
+    with pytest.raises(ImageError, match="its JSON file has") as raised:
         UnityEyes(tmp_path).read("1.png")
     assert raised.value.path == tmp_path / "1.png"
 

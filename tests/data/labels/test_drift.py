@@ -136,7 +136,7 @@ def test_a_store_gets_columns_and_loses_what_does_not_pass(tmp_path: Path, eyes:
     assert list(table(tmp_path / "out.rejected.csv")) == BAD
     with h5py.File(tmp_path / "out.h5") as file:
         assert file["images"].shape[0] == len(GOOD)
-    with pytest.raises(OutputError, match="is not written, for no label of 12 images passes"):
+    with pytest.raises(OutputError, match="was not written: all 12 images exceed the limit of label drift"):
         refine_path(tmp_path / "in.h5", tmp_path / "none.h5", shifting, device="cpu", limit=DriftLimit(1e-9))
     assert not (tmp_path / "none.h5").exists()
 
@@ -154,7 +154,7 @@ def test_the_command_rejects_with_status_4(tmp_path: Path, eyes: Path, shifting:
         return CliRunner().invoke(main, ["refine", *arguments, *map(str, options)])
 
     result = refine("--max-drift", 1, "--keep-rejected", tmp_path / "doubtful")
-    assert (result.exit_code, result.stdout) == (4, f"{COUNT - 2} refined, 0 finished before, 2 rejected\n")
+    assert (result.exit_code, result.stdout) == (4, f"{COUNT - 2} refined, 0 skipped, 2 rejected\n")
     assert names(tmp_path / "doubtful") == BAD
     assert refine("--keep-rejected", tmp_path / "doubtful").exit_code == 2
     assert refine("--max-drift", 0).exit_code == 2
