@@ -1,1 +1,1 @@
-"""The report: one self-contained HTML page on a refiner, and a visual Turing test."""
+"""Reports on a refiner: an HTML page, a visual Turing test, a model card, and plots of a gaze test."""

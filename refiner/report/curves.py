@@ -1,31 +1,36 @@
-"""Training curves as SVG, small multiples of one line each. No plotting package needed."""
+"""Training curves as small SVG pictures with one line each."""
 
 import math
 from collections.abc import Mapping, Sequence
 from html import escape
 
+from refiner.report.svg import Axes, Margins, document, line, text
+
 WIDTH, HEIGHT = 280, 150
-_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 8, 24, 22
+_MARGINS = Margins(left=44, right=8, top=24, bottom=22)
 
 CURVES = {
     "adversarial": "adversarial loss of the refiner",
-    "self_regularization": "self-regularization",
+    "self_regularization": "self-regularization loss",
     "motion": "apparent motion, px",
-    "consistency": "change of the estimator's answers, rad",
-    "discriminator_loss": "loss of the discriminator",
-    "accuracy_refined": "discriminator right on refined",
-    "accuracy_real": "discriminator right on real",
+    "consistency": "change of the estimated gaze, rad",
+    "discriminator_loss": "discriminator loss",
+    "accuracy_refined": "discriminator accuracy on refined",
+    "accuracy_real": "discriminator accuracy on real",
     "change": "mean change, of [-1, 1]",
-    "diversity": "diversity, share of the renders'",
+    "diversity": "diversity relative to the renders",
 }
-"""Metrics that are drawn where a run has them, and their titles."""
+"""Titles of the metrics that are drawn, by their key in ``metrics.jsonl``."""
 
 
 def training_curves(rows: Sequence[Mapping[str, float]]) -> list[str]:
-    """An SVG for each metric of ``metrics.jsonl``.
+    """Draw one SVG picture for each metric in ``metrics.jsonl``.
 
     Args:
-        rows: of the file, each with ``step``.
+        rows: lines of the file, each with ``step``.
+
+    Returns:
+        Pictures of the metrics of :data:`CURVES` that have at least two finite values.
     """
     pictures = []
     for key, title in CURVES.items():
@@ -36,30 +41,25 @@ def training_curves(rows: Sequence[Mapping[str, float]]) -> list[str]:
 
 
 def curve(title: str, points: Sequence[tuple[float, float]]) -> str:
-    """One line over steps.
+    """Draw one line over steps.
 
     Args:
-        title: stands above.
-        points: (step, value), at least two, steps rising.
+        title: title above the line.
+        points: (step, value), at least two, with rising steps.
     """
-    (first, _), (last, _) = points[0], points[-1]
+    (first, start), (last, end) = points[0], points[-1]
     low, high = min(value for _, value in points), max(value for _, value in points)
-    if high - low < 1e-12:
-        low, high = low - 0.5, high + 0.5
-    across = (WIDTH - _LEFT - _RIGHT) / (last - first)
-    up = (HEIGHT - _TOP - _BOTTOM) / (high - low)
-    places = " ".join(
-        f"{_LEFT + (step - first) * across:.1f},{HEIGHT - _BOTTOM - (value - low) * up:.1f}" for step, value in points
-    )
-    bottom = HEIGHT - _BOTTOM
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-        f'aria-label="{escape(title)}: from {points[0][1]:.3g} to {points[-1][1]:.3g}">'
-        f'<text x="{_LEFT}" y="14" class="title">{escape(title)}</text>'
-        f'<path d="M{_LEFT} {_TOP}V{bottom}H{WIDTH - _RIGHT}" class="axis"/>'
-        f'<text x="{_LEFT - 4}" y="{_TOP + 8}" text-anchor="end">{high:.3g}</text>'
-        f'<text x="{_LEFT - 4}" y="{bottom}" text-anchor="end">{low:.3g}</text>'
-        f'<text x="{_LEFT}" y="{HEIGHT - 6}">{first:g}</text>'
-        f'<text x="{WIDTH - _RIGHT}" y="{HEIGHT - 6}" text-anchor="end">step {last:g}</text>'
-        f'<polyline points="{places}" class="line"/></svg>'
-    )
+    # A constant still needs a range to be drawn in.
+    bottom, top = (low - 0.5, high + 0.5) if high - low < 1e-12 else (low, high)
+    axes = Axes(WIDTH, HEIGHT, _MARGINS, first, last, bottom, top)
+    elements = [
+        text(axes.left_edge, 14, title, style='class="title"'),
+        f'<path d="M{axes.left_edge} {axes.top_edge}V{axes.bottom_edge}H{axes.right_edge}" class="axis"/>',
+        text(axes.left_edge - 4, axes.top_edge + 8, f"{top:.3g}", anchor="end"),
+        text(axes.left_edge - 4, axes.bottom_edge, f"{bottom:.3g}", anchor="end"),
+        text(axes.left_edge, HEIGHT - 6, f"{first:g}"),
+        text(axes.right_edge, HEIGHT - 6, f"step {last:g}", anchor="end"),
+        line(axes, points, 'class="line"'),
+    ]
+    label = escape(f"{title}: from {start:.3g} to {end:.3g}")
+    return document(WIDTH, HEIGHT, elements, attributes=f'role="img" aria-label="{label}"')

@@ -1,4 +1,4 @@
-"""The model card of a refiner: what it is, what it has learnt from, whether it is to be trusted, and for what."""
+"""The model card of a refiner: its network, training, data, verdict and intended use."""
 
 import json
 from collections.abc import Mapping
@@ -14,23 +14,23 @@ from refiner.inspection.runs import RefinerFacts, inspect_refiner
 from refiner.models.lookup import find_refiner
 from refiner.runs.folder import CONFIG_FILE
 
-_USE = """Give it renders like those it has learnt from: the same kind of image, size and histogram. What comes out is
-meant for training, beside the labels of the renders. It is not meant for showing people something that was not
-photographed, and no figure here says anything about other renderers, other cameras or other tasks."""
+_USE = """The refiner expects renders like those it was trained on: the same kind of image, size and histogram. The
+refined images are meant for training models with the labels of the renders. They are not meant to pass for real
+photographs. The metrics above do not apply to other renderers, other cameras or other tasks."""
 
-_NOT_JUDGED = """Not judged. `refiner evaluate --synthetic DATA --refined REFINER --real DATA --json` judges it,
-and `refiner export --card --verdict FILE` puts its answer here."""
+_NOT_JUDGED = """This refiner was not evaluated. Run `refiner evaluate --synthetic DATA --refined REFINER --real DATA
+--json > FILE`, then export with `refiner export --card --verdict FILE`."""
 
 
 def model_card(path: Path, *, verdict: Mapping[str, Any] | None = None) -> str:
-    """A card in Markdown, with the front matter that hubs read.
+    """Return a card in Markdown, with the front matter that model hubs read.
 
     Args:
-        path: a refiner file, or the folder of its run, which knows the data as well.
-        verdict: what ``refiner evaluate --json`` printed of it.
+        path: a refiner file, or its run folder, which also records the data.
+        verdict: output of ``refiner evaluate --json`` for this refiner.
 
     Raises:
-        RefinerError: there is no refiner.
+        RefinerError: ``path`` holds no refiner that can be read.
     """
     facts = inspect_refiner(find_refiner(path))
     sections = {
@@ -47,30 +47,30 @@ def model_card(path: Path, *, verdict: Mapping[str, Any] | None = None) -> str:
 
 
 def card_place(exported: Path, *, overwrite: bool = False) -> Path:
-    """Where the card of an exported refiner goes: README.md beside it.
+    """Return the path of the card of an exported refiner: README.md in the same folder.
 
     Raises:
-        OutputError: something is there already.
+        OutputError: the file already exists, and ``overwrite`` is not set.
     """
     place = exported.with_name("README.md")
     if place.exists() and not overwrite:
-        raise OutputError(f"{place}: is there already; choose another folder, or replace it with --overwrite")
+        raise OutputError(f"{place} already exists; choose another folder, or pass --overwrite to replace it")
     return place
 
 
 def read_verdict(file: Path) -> Mapping[str, Any]:
-    """What ``refiner evaluate --json`` printed into a file.
+    """Read the output of ``refiner evaluate --json`` from a file.
 
     Raises:
-        DataError: it is something else.
+        DataError: the file cannot be read, or holds something else.
     """
     try:
         found: Any = json.loads(read_regular(file))
         if found["command"] != "evaluate":
-            raise ValueError(f"it is of refiner {found['command']}")
+            raise ValueError(f"it is output of refiner {found['command']}")
         _judgement(found)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{file}: is not what refiner evaluate --json prints ({error})") from error
+        raise DataError(f"{file} does not hold the output of refiner evaluate --json: {error}") from error
     return dict(found)
 
 
@@ -79,7 +79,7 @@ def _usage() -> str:
         "```python\n"
         "import refiner\n\n"
         'refine = refiner.Refiner.load("refiner.safetensors")  # or hf://OWNER/NAME\n'
-        "refined = refine(image)  # uint8 or uint16, (H, W), (H, W, 3) or (H, W, 4); the same comes back\n"
+        "refined = refine(image)  # uint8 or uint16, (H, W), (H, W, 3) or (H, W, 4); returns the same type and shape\n"
         "```\n\n"
         "`refiner refine IN OUT --refiner refiner.safetensors` refines a folder or a store."
     )
@@ -97,24 +97,24 @@ def _network(facts: RefinerFacts) -> str:
 def _training(facts: RefinerFacts) -> str:
     configuration = facts.training.get("configuration")
     if not configuration:
-        return "Not known: the file says nothing about it."
+        return "Unknown: the refiner file records no training configuration."
     defaults = TrainingConfiguration().model_dump(mode="json")
     changed = {name: value for name, value in configuration.items() if defaults.get(name) != value}
     step, precision = (facts.training.get(name, "?") for name in ("step", "precision"))
-    lines = [f"{step} steps in {precision}. Not at its default:", ""]
+    lines = [f"{step} steps in {precision}. These settings differ from the defaults:", ""]
     return "\n".join([*lines, *(f"- `{name}`: {value}" for name, value in changed.items())])
 
 
 def _data(path: Path) -> str:
-    """Names, sizes and licences of the data sets; their places on this machine are nobody's business."""
+    """Describe the data sets by name, size and licence. Their paths on this machine stay private."""
     if not (path / CONFIG_FILE).is_file():
-        return "Not known: the card was made from a refiner file alone, not from its run."
+        return "Unknown: the card was made from a refiner file only, without its run."
     data = read_configuration(path / CONFIG_FILE, TrainingConfiguration).data
     lines = ["| | data set | images | licence |", "| --- | --- | --- | --- |"]
     for role, place in (("synthetic", data.synthetic), ("real", data.real)):
         if place is not None:
             lines.append(f"| {role} | {place.name} | {' | '.join(_facts(place))} |")
-    limits = "The weights follow from these images: what their licences forbid is forbidden with the weights, too."
+    limits = "The weights were derived from these images: the limits of their licences apply to the weights, too."
     return "\n".join([*lines, "", limits])
 
 
@@ -123,20 +123,23 @@ def _facts(place: Path) -> tuple[str, str]:
         dataset = open_dataset(place)
         return f"{len(dataset.ids):,}", dataset.licence
     except RefinerError:
-        return "no longer at hand", "not known"
+        return "no longer available", "unknown"
 
 
 def _judgement(verdict: Mapping[str, Any]) -> str:
-    said = verdict["verdict"]
-    lines = [f"**{said['decision']}**", "", *(f"- {reason}" for reason in said["reasons"]), ""]
-    lines += ["| | refined | floor | renders as they are |", "| --- | --- | --- | --- |"]
+    """Format a verdict, its reasons and its metrics; raise KeyError or TypeError if ``verdict`` is something else."""
+    judgement = verdict["verdict"]
+    lines = [f"**{judgement['decision']}**", "", *(f"- {reason}" for reason in judgement["reasons"]), ""]
+    lines += ["| metric | refined | reference | baseline |", "| --- | --- | --- | --- |"]
     for metric in verdict["metrics"]:
         cells = (_interval(metric[key]) for key in ("value", "reference", "baseline"))
         unit = f", {metric['unit']}" if metric["unit"] else ""
         lines.append(f"| {metric['name']}{unit} | {' | '.join(cells)} |")
-    images = f"{verdict['images']:,} renders"
-    lines += ["", f"By `refiner evaluate` on {images}; the floor is of photographs, or of labels that nothing moved."]
-    return "\n".join(lines)
+    note = (
+        f"Measured by `refiner evaluate` on {verdict['images']:,} renders. The reference compares real images with "
+        "other real images, or measures labels that nothing moved. The baseline is that of unrefined renders."
+    )
+    return "\n".join([*lines, "", note])
 
 
 def _interval(values: Mapping[str, float] | None) -> str:

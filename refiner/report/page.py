@@ -1,4 +1,4 @@
-"""The report page: an evaluation, the pictures behind it, and how the refiner was made, in one HTML file."""
+"""The HTML pages: a report on an evaluation with its images and settings, and a visual Turing test."""
 
 import hashlib
 import json
@@ -21,24 +21,25 @@ from refiner.report.pictures import Pair, difference_uri, grey_uri
 TEMPLATES = Path(__file__).parent / "templates"
 
 SHOWN = 24
-"""Images in a gallery."""
+"""Number of images in a gallery."""
 
 EXAMPLES = 20
-"""Labelled pictures of each side that a visual Turing test begins with, as in the paper."""
+"""Number of labelled pictures of each kind at the start of the visual Turing test, as in the paper."""
 
 CLASSES = {"use": "use", "use with rejection": "rejection", "do not use": "refused"}
+"""CSS class of each verdict."""
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a refiner comes from, as far as it is known.
+    """Origin of a refiner and of its evaluation, for the page.
 
     Attributes:
-        title: of the page.
-        renders, photographs: the data sets.
-        seed: of the evaluation.
+        title: title of the page.
+        synthetic, real: paths of the data sets.
+        seed: seed of the evaluation.
         metrics: lines of ``metrics.jsonl``; empty without a run.
-        facts: texts to be unfolded, by name: configuration, environment.
+        facts: texts that can be unfolded on the page, by name, such as the configuration.
     """
 
     title: str
@@ -50,15 +51,20 @@ class Origin:
 
 
 def write_report(path: Path, found: Evaluation, origin: Origin) -> None:
-    """Write ``report.html``: needs no network, and opens from disk.
+    """Write ``report.html``, a single file that opens from disk without a network.
+
+    Args:
+        path: the file to write.
+        found: the evaluation.
+        origin: origin of the refiner.
 
     Raises:
-        OutputError: the disk refuses.
+        OutputError: the file cannot be written.
     """
-    worst, drawn = _galleries(found, origin.seed)
+    worst, random = _galleries(found, origin.seed)
     galleries = [
-        {"title": "Worst by drift", "note": "Labels of these are most to be doubted.", "pairs": worst},
-        {"title": "Drawn at random", "note": "What refining usually does.", "pairs": drawn},
+        {"title": "Largest drift", "note": "These labels are the most likely to be wrong.", "pairs": worst},
+        {"title": "Random images", "note": "These images show typical results of refining.", "pairs": random},
     ]
     versions = environment()["versions"]
     text = _render(
@@ -71,64 +77,68 @@ def write_report(path: Path, found: Evaluation, origin: Origin) -> None:
         version=versions.get("simgan-refiner"),
         verdict=found.verdict,
         verdict_class=CLASSES[found.verdict.decision],
-        shown=drawn[0],
+        shown=random[0],
         galleries=galleries,
         metrics=found.metrics,
         curves=training_curves(origin.metrics),
         facts={**origin.facts, "versions": json.dumps(versions, indent=1)},
-        data=_embedded([[_shown(pair) for pair in pairs] for pairs in (worst, drawn)]),
+        data=_embedded([[_shown(pair) for pair in pairs] for pairs in (worst, random)]),
     )
     write_text(path, text)
 
 
 def _galleries(found: Evaluation, seed: int) -> tuple[list[Pair], list[Pair]]:
-    """The worst by drift score, and some at random."""
+    """Return the pairs with the largest drift scores, and random pairs."""
     scores = torch.tensor([drift.score for drift in found.drifts.values()])
     worst = scores.argsort(descending=True)[:SHOWN].tolist()
-    drawn = numpy_generator(seed, "gallery").permutation(len(scores))[:SHOWN].tolist()
-    return _pairs(found, worst), _pairs(found, drawn)
+    random = numpy_generator(seed, "gallery").permutation(len(scores))[:SHOWN].tolist()
+    return _pairs(found, worst), _pairs(found, random)
 
 
 def _pairs(found: Evaluation, numbers: Sequence[int]) -> list[Pair]:
     names, drifts = list(found.drifts), list(found.drifts.values())
-    likest = nearest(found.refined[numbers], found.real)
+    neighbours = nearest(found.refined[numbers], found.real)
     return [
         Pair(
             names[number],
             grey_uri(found.synthetic[number]),
             grey_uri(found.refined[number]),
             difference_uri(found.synthetic[number], found.refined[number]),
-            grey_uri(found.real[int(likest.numbers[place])]),
+            grey_uri(found.real[int(neighbours.numbers[place])]),
             drifts[number],
-            float(likest.distances[place]),
+            float(neighbours.distances[place]),
         )
         for place, number in enumerate(numbers)
     ]
 
 
 def _shown(pair: Pair) -> dict[str, Any]:
-    """What the page's script needs."""
+    """Return the fields of a pair that the script of the page reads."""
     drift = pair.drift
     return {**pair._asdict(), "drift": None, "sentence": drift.sentence(), "score": drift.score}
 
 
 def write_turing_test(path: Path, found: Evaluation, *, trials: int, seed: int) -> None:
-    """Write ``turing.html``: labelled examples first, then guesses, half of each kind, in random order.
+    """Write ``turing.html``: labelled examples, then guesses in random order, half of each kind.
+
+    No picture is both an example and a guess.
 
     Args:
-        path: the file.
-        found: an evaluation; no picture is both an example and a guess.
-        trials: number of guesses, fewer where there are not enough pictures.
-        seed: of the draw.
+        path: the file to write.
+        found: the evaluation whose images are shown.
+        trials: number of guesses; fewer if there are too few images.
+        seed: seed of the draw.
 
     Raises:
-        OutputError: the disk refuses.
+        OutputError: the file cannot be written.
     """
+    # Draw the pictures of each kind.
     rng = numpy_generator(seed, "turing-test")
     sides = {
         name: [grey_uri(images[number]) for number in rng.permutation(len(images))[: EXAMPLES + trials]]
         for name, images in (("photograph", found.real), ("refined", found.refined))
     }
+    # The first ones are examples, the rest are guesses.
     each = min(trials // 2, *(len(pictures) - EXAMPLES for pictures in sides.values()))
     order = [
         {"picture": picture, "truth": name}
@@ -147,12 +157,12 @@ def write_turing_test(path: Path, found: Evaluation, *, trials: int, seed: int) 
 
 
 def _render(name: str, **values: Any) -> str:
-    environment_ = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True)
+    templates = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True)
     style = (TEMPLATES / "style.css").read_text(encoding="utf-8")
     script = (TEMPLATES / f"{name}.js").read_text(encoding="utf-8")
-    return environment_.get_template(f"{name}.html").render(style=style, script=script, **values)
+    return templates.get_template(f"{name}.html").render(style=style, script=script, **values)
 
 
 def _embedded(data: Any) -> str:
-    """JSON that no name in it can end a script element with."""
+    """Return JSON in which no file name can close the script element."""
     return json.dumps(data).replace("<", "\\u003c")

@@ -1,4 +1,4 @@
-"""Pictures inside a page: PNG data, real pixels, and where a refiner changed what."""
+"""Pictures for a page: PNG data URIs of images, and of the changes that a refiner made."""
 
 import base64
 from typing import Any, NamedTuple
@@ -11,18 +11,19 @@ from refiner.data.labels.drift import LabelDrift
 from refiner.images.arrays import to_uint8
 
 FULL_CHANGE = 0.5
-"""Change, in units of [-1, 1], that is shown in full colour."""
+"""Change that is shown in full colour, in the units of images in [-1, 1]."""
 
 
 class Pair(NamedTuple):
-    """A render with its refined image, ready for a page.
+    """A render and its refined image, as data URIs for a page.
 
     Attributes:
-        name: of the image.
-        before, after, difference, nearest: PNG as data URIs; red is where the refined image is brighter, blue where it
-            is darker; nearest is the photograph most like it.
-        drift: of its label.
-        distance: to that photograph, 0 for the same picture.
+        name: name of the image.
+        before, after: the render and the refined image.
+        difference: their difference; red if the refined image is brighter, blue if it is darker.
+        nearest: the real image that is nearest to the refined image.
+        drift: label drift of the pair.
+        distance: distance to the nearest real image; 0 for the same picture.
     """
 
     name: str
@@ -35,20 +36,20 @@ class Pair(NamedTuple):
 
 
 def data_uri(image: np.ndarray[Any, np.dtype[np.uint8]]) -> str:
-    """A PNG of grey (H, W) or RGB (H, W, 3) levels, inside an address."""
+    """Return a grey (H, W) or RGB (H, W, 3) image as PNG in a data URI."""
     stored = image if image.ndim == 2 else image[..., ::-1]
-    found, data = cv2.imencode(".png", stored)
-    assert found, "OpenCV writes PNG"
+    done, data = cv2.imencode(".png", stored)
+    assert done, "OpenCV writes PNG"
     return "data:image/png;base64," + base64.b64encode(data.tobytes()).decode()
 
 
 def grey_uri(image: Tensor) -> str:
-    """Of (1, H, W) in [-1, 1]."""
+    """Return a grey image (1, H, W) in [-1, 1] as PNG in a data URI."""
     return data_uri(to_uint8(image.numpy()))
 
 
 def difference_uri(before: Tensor, after: Tensor) -> str:
-    """Where (1, H, W) in [-1, 1] changed: white stays, red becomes brighter, blue darker."""
+    """Return the change of images (C, H, W) in [-1, 1] as a data URI: red is brighter, blue darker, white the same."""
     change = ((after - before).mean(dim=0) / FULL_CHANGE).clamp(-1, 1).numpy()
     brighter, darker = np.clip(change, 0, 1), np.clip(-change, 0, 1)
     colour = np.stack([1 - darker, 1 - brighter - darker, 1 - brighter], axis=-1)

@@ -1,4 +1,4 @@
-"""From a run, or from a refiner and its data, to the pages of a report."""
+"""Evaluate a run, or a refiner with its data sets, and write the pages of a report."""
 
 import json
 from collections.abc import Callable
@@ -30,19 +30,20 @@ def report_on(
     """Evaluate a refiner and write both pages.
 
     Args:
-        run: a run folder, a refiner file, or the name of a ready refiner.
-        out: folder of the pages; None takes the run, or where the work is done.
-        renders, photographs: data sets; None takes those of the run.
+        run: a run folder, a refiner file, or the name of a pretrained refiner.
+        out: folder of the pages; None takes the run folder, or the working directory if ``run`` is no folder.
+        synthetic, real: data sets; None takes those of the run.
         settings, report: see :func:`refiner.evaluation.evaluate.evaluate`.
-        trials: guesses of the Turing test.
+        trials: number of guesses of the Turing test.
 
     Returns:
-        The pages.
+        The files of both pages.
 
     Raises:
-        DataError: there is no run to take data sets from, or they cannot be used.
+        DataError: a data set is not given and there is no run to take it from, or a data set cannot be used.
         OutputError: a page cannot be written.
     """
+    # Collect the data sets and the facts that the run knows.
     configured = run / CONFIG_FILE
     facts: dict[str, str] = {}
     if configured.is_file():
@@ -50,19 +51,15 @@ def report_on(
         synthetic, real = synthetic or data.synthetic, real or data.real
         facts["configuration"] = configured.read_text(encoding="utf-8")
     if synthetic is None or real is None:
-        raise DataError(f"{run}: is no run that knows its data; name them with --synthetic and --real")
+        raise DataError(f"{run} does not record its data sets; give them with --synthetic and --real")
     metadata = load_refiner(run).metadata
     facts["refiner file"] = json.dumps({"path": str(find_refiner(run)), **metadata}, indent=1)
     if (run / "environment.json").is_file():
         facts["environment of the training"] = (run / "environment.json").read_text(encoding="utf-8")
     metrics = list(read_json_lines(run / "metrics.jsonl")) if run.is_dir() else []
-    found = evaluate(
-        synthetic,
-        run,
-        real,
-        settings,
-        report=report,
-    )
+
+    # Evaluate, and write the pages.
+    found = evaluate(synthetic, run, real, settings, report=report)
     folder = out or (run if run.is_dir() else Path())
     origin = Origin(f"Report on {run.name}", str(synthetic), str(real), settings.seed, metrics, facts)
     write_report(folder / REPORT_FILE, found, origin)

@@ -1,5 +1,4 @@
 import math
-import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,6 @@ from refiner.gaze.networks.estimators import GazeNetwork, HeadPose
 from refiner.gaze.networks.file import EstimatorFile
 from refiner.gaze.prediction import GazeEstimator
 from refiner.metrics.intervals import bootstrap_interval, seed_interval
-from refiner.report.gaze_plots import write_plots
 
 
 def test_accuracy_by_hand() -> None:
@@ -109,19 +107,3 @@ def test_clusters_may_be_chosen(gazes: Path) -> None:
     labels = read_labels(gazes / "labels.csv")
     write_labels(gazes / "labels.csv", {sample: {"gaze": row["gaze"]} for sample, row in labels.items()})
     assert evaluate_estimators([Known(0)], gazes).clusters == (60, "images")
-
-
-def test_plots_are_well_formed_pictures(gazes: Path, tmp_path: Path) -> None:
-    test = evaluate_estimators([Known(0), Known(1)], gazes)
-    files = write_plots(tmp_path / "plots", test)
-    assert [file.name for file in files] == ["pitch.svg", "yaw.svg", "errors.svg"]
-    for file in files:
-        picture = ET.parse(file).getroot()
-        assert picture.tag.endswith("svg")
-        assert "nan" not in file.read_text()
-    marks = [path.get("d") for path in ET.parse(files[0]).getroot().iter("{http://www.w3.org/2000/svg}path")]
-    assert [mark.count("M") > 50 for mark in marks] == [True, True]
-    curves = list(ET.parse(files[2]).getroot().iter("{http://www.w3.org/2000/svg}polyline"))
-    points = [point.split(",") for point in curves[-1].get("points").split()]
-    heights = [float(y) for _, y in points]
-    assert heights == sorted(heights, reverse=True)  # shares only grow, and y points down

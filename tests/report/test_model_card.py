@@ -17,7 +17,7 @@ from refiner.training.loop import train
 
 VERDICT: dict[str, Any] = {
     "command": "evaluate",
-    "verdict": {"decision": "use with rejection", "reasons": ["labels of 3.0% of the images are to be doubted"]},
+    "verdict": {"decision": "use with rejection", "reasons": ["The labels of 3.0% of the images may be wrong."]},
     "metrics": [
         {
             "name": "drift of the pupil",
@@ -43,32 +43,32 @@ def test_a_run_s_card_knows_network_training_and_data(run: Path) -> None:
     card = model_card(run)
     front = yaml.safe_load(card.split("---")[1])
     assert front["library_name"] == "simgan-refiner"
-    assert "| renders | renders | 20 | not stated |" in card
-    assert "| photographs | photos.h5 | 17 | not stated |" in card
+    assert "| synthetic | synthetic | 20 | not stated |" in card
+    assert "| real | photos.h5 | 17 | not stated |" in card
     assert load_refiner(run).digest() in card
     assert "- `batch_size`: 6" in card
     assert "- `label_smoothing`" not in card  # at its default
     assert "11 steps in fp32" in card
-    assert "Not judged" in card
+    assert "was not evaluated" in card
     assert str(run.parent) not in card
 
 
-def test_a_verdict_is_told_with_its_figures(run: Path) -> None:
+def test_a_verdict_is_shown_with_its_metrics(run: Path) -> None:
     card = model_card(run, verdict=VERDICT)
     assert "**use with rejection**" in card
-    assert "- labels of 3.0% of the images are to be doubted" in card
+    assert "- The labels of 3.0% of the images may be wrong." in card
     assert "| drift of the pupil, px | 0.25 [0.2, 0.3] | 0 [0, 0] |  |" in card
     assert "on 1,200 renders" in card
-    assert "Not judged" not in card
+    assert "was not evaluated" not in card
 
 
 def test_a_file_alone_does_not_know_its_data(run: Path) -> None:
-    assert "made from a refiner file alone" in model_card(run / "refiner.safetensors")
+    assert "made from a refiner file only" in model_card(run / "refiner.safetensors")
 
 
 def test_data_that_are_gone_are_said_to_be(run: Path) -> None:
     (run.parent / "photos.h5").unlink()
-    assert "| photographs | photos.h5 | no longer at hand | not known |" in model_card(run)
+    assert "| real | photos.h5 | no longer available | unknown |" in model_card(run)
 
 
 def test_export_writes_the_file_and_its_card(run: Path, tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_export_writes_the_file_and_its_card(run: Path, tmp_path: Path) -> None:
     assert out.with_name("README.md").read_text() == model_card(run, verdict=VERDICT)
     again = CliRunner().invoke(main, [*arguments[:3], "--card"])
     assert again.exit_code == 1
-    assert "is there already" in again.output
+    assert "already exists" in again.output
     assert CliRunner().invoke(main, [*arguments, "--overwrite"]).exit_code == 0
     out.unlink()
     refused = CliRunner().invoke(main, arguments)
@@ -97,7 +97,7 @@ def test_another_file_is_no_verdict(text: str, run: Path, tmp_path: Path) -> Non
     out = tmp_path / "shared" / "refiner.safetensors"
     result = CliRunner().invoke(main, ["export", str(run), str(out), "--card", "--verdict", str(judged)])
     assert result.exit_code == 1
-    assert "is not what refiner evaluate --json prints" in result.output
+    assert "does not hold the output of refiner evaluate --json" in result.output
     assert not out.exists()
 
 

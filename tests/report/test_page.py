@@ -30,16 +30,16 @@ def scenes(seed: int) -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def found() -> Evaluation:
-    """An evaluation whose image number n has a drift of n pixels, under names that would break a careless page."""
+    """An evaluation whose image number n has a drift of n pixels, under names that would break an unescaped page."""
     name = "</script><b>{:03d}&'\".png"
     metrics = [
         Metric("kernel", "kernel distance", "realism", "", Interval(2, 1, 3), Interval(0, -1, 1), Interval(9, 8, 10)),
-        Metric("moved", "pupil moved by", "labels", "px", Interval(0.2, -9, 9), Interval(0, 0, 0), Interval(1, 1, 1)),
+        Metric("moved", "pupil shift", "labels", "px", Interval(0.2, -9, 9), Interval(0, 0, 0), Interval(1, 1, 1)),
     ]
     drifts = {
         name.format(number): LabelDrift(float(number), 0.0, 3.0 * number, float(number)) for number in range(COUNT)
     }
-    verdict = Verdict("use with rejection", ["labels of <half> are to be doubted"])
+    verdict = Verdict("use with rejection", ["The labels of <half> may be wrong."])
     synthetic = scenes(0)
     return Evaluation(metrics, verdict, drifts, {}, synthetic, 0.8 * synthetic, scenes(1))
 
@@ -49,7 +49,7 @@ def pages(found: Evaluation, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of both pages."""
     folder = tmp_path_factory.mktemp("report")
     metrics = [{"step": step, "adversarial": 1 / step, "change": float("nan")} for step in range(1, 9)]
-    write_report(folder / "report.html", found, Origin("Report", "synthetic", "real", 0, metrics, {"a": "<b>"}))
+    write_report(folder / "report.html", found, Origin("Report", "my renders", "my photos", 0, metrics, {"a": "<b>"}))
     write_turing_test(folder / "turing.html", found, trials=40, seed=3)
     return folder
 
@@ -108,13 +108,15 @@ def test_the_worst_come_first_and_open(browser: Any, pages: Path) -> None:
     assert not page.is_visible("#details")
 
 
-def test_verdict_and_figures_stand_there_as_they_are(browser: Any, pages: Path) -> None:
+def test_verdict_and_metrics_are_shown(browser: Any, pages: Path) -> None:
     page = opened(browser, pages / "report.html")
     assert page.inner_text("#verdict") == "use with rejection"
-    assert "labels of <half> are to be doubted" in page.inner_text(".verdict")
+    assert "The labels of <half> may be wrong." in page.inner_text(".verdict")
     assert "2.00 [1.00, 3.00]" in page.inner_text("tr[data-key=kernel]")
-    assert "too wide to say" in page.inner_text("tr[data-key=moved]")
+    assert "not resolved" in page.inner_text("tr[data-key=moved]")
     assert page.locator(".curves svg").count() == 1  # change is never a number
+    note = page.inner_text("header .note")
+    assert note.startswith(f"{COUNT} renders from my renders, compared with real images from my photos.")
     assert page.locator("b").count() == 0  # no name became an element
 
 

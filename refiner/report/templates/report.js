@@ -10,7 +10,7 @@ function show(gallery, number) {
   const pair = pairs[at.number];
   for (const key of ["before", "after", "difference", "nearest"]) get("details-" + key).src = pair[key];
   get("details-name").textContent = pair.name;
-  get("details-distance").textContent = "distance " + pair.distance.toFixed(2) + ", 0 is the same picture";
+  get("details-distance").textContent = "distance " + pair.distance.toFixed(2) + "; 0 means the same picture";
   get("details-drift").textContent = pair.sentence + " (score " + pair.score.toFixed(2) + ")";
   document.querySelector("#compare .before").src = pair.before;
   document.querySelector("#compare .after").src = pair.after;

@@ -27,9 +27,10 @@ function score() {
   const hits = answers.filter((answer, place) => answer === test.trials[place].truth).length;
   const percent = (value) => (100 * value).toFixed(1) + "%";
   const [low, high] = wilson(hits, answers.length);
-  const said = low > 0.5 ? "you can tell them apart" : high < 0.5 ? "you take one for the other" : "chance is inside";
+  const conclusion =
+    low > 0.5 ? "you can tell them apart" : high < 0.5 ? "you confuse the two kinds" : "this is no better than chance";
   get("result").textContent =
-    `${hits} of ${answers.length} right: ${percent(hits / answers.length)} [${percent(low)}, ${percent(high)}]; ${said}`;
+    `${hits} of ${answers.length} right: ${percent(hits / answers.length)} [${percent(low)}, ${percent(high)}]; ${conclusion}`;
   const file = JSON.stringify({ test: test.id, answers });
   get("save").href = "data:application/json," + encodeURIComponent(file);
 }
@@ -49,7 +50,7 @@ document.addEventListener("keydown", (event) => {
 });
 get("load").addEventListener("change", async (event) => {
   const saved = JSON.parse(await event.target.files[0].text());
-  if (saved.test !== test.id) { alert("These answers are of another test."); return; }
+  if (saved.test !== test.id) { alert("These answers belong to another test."); return; }
   answers = saved.answers.slice(0, test.trials.length);
   next();
 });
