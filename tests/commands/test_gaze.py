@@ -1,6 +1,8 @@
 import csv
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from refiner.commands import main
+from refiner.commands.gaze import SUBCOMMANDS
 from refiner.config.yaml_files import write_configuration
 from refiner.gaze.config import GazeConfiguration
 
@@ -29,27 +32,48 @@ def trained(config: Path, tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-@pytest.mark.parametrize("name", ["train", "evaluate", "predict", "centre"])
+@pytest.mark.parametrize("name", list(SUBCOMMANDS))
 def test_help_has_an_example(name: str) -> None:
     result = run(name, "--help")
     assert result.exit_code == 0
     assert f"refiner gaze {name} " in result.stdout
 
 
-def test_train_then_go_on(config: Path, tmp_path: Path) -> None:
+def test_help_of_the_group_names_every_subcommand() -> None:
+    printed = run("--help").stdout
+    assert all(name in printed for name in SUBCOMMANDS)
+    assert run("centre").exit_code == 2
+
+
+def test_help_of_the_group_imports_no_subcommand() -> None:
+    code = (
+        "import sys; from refiner.commands import main; main(['gaze', '--help'], standalone_mode=False); "
+        "assert 'torch' not in sys.modules and 'refiner.commands.gaze.train' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_train_lists_its_recipes_only() -> None:
+    listed = run("train", "--list").stdout
+    assert "gaze " in listed
+    assert "cyclegan" not in listed
+
+
+def test_train_resumes_a_run(config: Path, tmp_path: Path) -> None:
     result = run("train", config, "--run", tmp_path / "run", "--device", "cpu")
     assert result.exit_code == 0, result.output
     assert result.stdout == f"{tmp_path / 'run' / 'estimator.safetensors'}\n"
     assert run("train", config, "--run", tmp_path / "run").exit_code == 0
-    refused = run("train", config, "--run", tmp_path / "run", "--set", "steps=11")
+    assert run("train", config, "--run", tmp_path / "run", "--set", "steps=11").exit_code == 0
+    refused = run("train", config, "--run", tmp_path / "run", "--set", "batch_size=5")
     assert refused.exit_code == 1
-    assert "steps: 10 -> 11" in refused.stderr
-    assert run("train", config, "--run", tmp_path / "run", "--set", "steps=11", "--new").exit_code == 0
+    assert "batch_size: 6 -> 5" in refused.stderr
+    assert run("train", config, "--run", tmp_path / "run", "--set", "batch_size=5", "--new").exit_code == 0
 
 
-def test_a_configuration_file_is_not_needed(gazes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_recipe_by_its_name(gazes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    result = run("train", "--set", f"data.train={gazes}", "--set", "network=knn", "--set", "size=[16, 24]")
+    result = run("train", "gaze", "--train", gazes, "--set", "network=knn", "--set", "size=[16, 24]")
     assert result.exit_code == 0, result.output
     assert Path("runs/gaze/estimator.safetensors").exists()
 
@@ -60,12 +84,23 @@ def test_dry_run_prints_what_would_be_done_and_does_nothing(config: Path, tmp_pa
     assert not (tmp_path / "run").exists()
 
 
-def test_evaluate_prints_figures_baselines_and_tables(trained: Path, other_gazes: Path, tmp_path: Path) -> None:
+def test_training_data_may_be_repeated_and_have_any_name(config: Path, tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("a, b] #1", "grün 'x'", "123")]
+    for folder in folders:
+        folder.mkdir()
+    options = [option for folder in folders for option in ("--train", folder)]
+    resolved = yaml.safe_load(run("train", config, *options, "--dry-run").stdout)
+    assert resolved["data"]["train"] == [str(folder) for folder in folders]
+    unchanged = yaml.safe_load(run("train", config, "--dry-run").stdout)
+    assert unchanged["data"]["train"] == yaml.safe_load(config.read_text(encoding="utf-8"))["data"]["train"]
+
+
+def test_evaluate_prints_metrics_baselines_and_tables(trained: Path, other_gazes: Path, tmp_path: Path) -> None:
     result = run("evaluate", trained, other_gazes, "--by", "P", "--plots", tmp_path / "plots")
     assert result.exit_code == 0, result.output
-    for words in ("mean error", "bias removed", "within 2 / 5 / 7 / 10 degrees", "mean of the training labels"):
+    for words in ("mean error", "bias removed", "within 2 / 5 / 7 / 10 degrees", "mean of training labels"):
         assert words in result.stdout
-    assert "24 by subject and day" in result.stdout
+    assert "24 clusters by subject and day" in result.stdout
     assert "\nright" in result.stdout
     assert "\n-15" in result.stdout
     assert (tmp_path / "plots" / "errors.svg").exists()
@@ -113,30 +148,33 @@ def test_predict_a_folder_and_an_image(trained: Path, other_gazes: Path, tmp_pat
 def test_each_mistake_is_one_line(trained: Path, config: Path, gazes: Path, synthetic: Path, tmp_path: Path) -> None:
     for arguments, status, words in [
         (["train", config, "--set", "netwrok=small"], 1, "did you mean network?"),
-        (["train", config, "--set", "data.train=absent", "--run", tmp_path / "x"], 1, "absent: does not exist"),
-        (["train", tmp_path / "absent.yaml"], 2, "absent.yaml"),
+        (["train", config, "--set", "data.train=absent", "--run", tmp_path / "x"], 1, "absent does not exist"),
+        (["train", tmp_path / "absent.yaml"], 1, "absent.yaml does not exist"),
+        (["train", config, "--train", "absent"], 2, "'absent' does not exist"),
         (["evaluate", gazes], 2, "name at least one estimator"),
         (["evaluate", gazes, gazes], 1, "holds no estimator.safetensors"),
         (["evaluate", trained, synthetic], 1, "has no usable image with gaze among its 20 images"),
         (["evaluate", trained, gazes, "--by", "colour"], 1, "has no label column colour"),
-        (["predict", trained, gazes], 2, "needs OUT.csv"),
-        (["predict", trained, gazes / "000.png", tmp_path / "out.csv"], 2, "leave OUT.csv out"),
+        (["predict", trained, gazes], 2, "add OUT.csv"),
+        (["predict", trained, gazes / "000.png", tmp_path / "out.csv"], 2, "omit OUT.csv"),
     ]:
         result = run(*arguments)
         assert (result.exit_code, "Traceback" in result.output) == (status, False), result.output
         assert words in result.stderr
 
 
-def test_centre_says_by_how_much(trained: Path, other_gazes: Path, tmp_path: Path) -> None:
+def test_correct_bias_prints_the_offset(trained: Path, other_gazes: Path, tmp_path: Path) -> None:
     (other_gazes / "broken.png").write_bytes(b"no image")
-    out = tmp_path / "centred.safetensors"
-    result = run("centre", trained, other_gazes, out, "--device", "cpu", "--json")
+    out = tmp_path / "corrected.safetensors"
+    result = run("correct-bias", trained, other_gazes, out, "--device", "cpu", "--json")
     assert result.exit_code == 4
     assert "broken.png" in result.stderr
-    said = json.loads(result.stdout)
-    assert (said["real"], list(said["rejected"])) == (40, ["broken.png"])
+    printed = json.loads(result.stdout)
+    assert printed["command"] == "gaze correct-bias"
+    assert (printed["real"], list(printed["rejected"])) == (40, ["broken.png"])
+    assert len(printed["offset_degrees"]) == 2
     (other_gazes / "broken.png").unlink()
-    again = run("centre", out, other_gazes, tmp_path / "again.safetensors", "--device", "cpu")
+    again = run("correct-bias", out, other_gazes, tmp_path / "again.safetensors", "--device", "cpu")
     assert again.exit_code == 0, again.output
-    assert re.search(r"pitch moved by [+-]0\.00, yaw by [+-]0\.00 degrees$", again.stdout.strip())
-    assert run("centre", trained, other_gazes, tmp_path / "no_estimator").exit_code == 1
+    assert re.search(r"added [+-]0\.00 degrees to pitch, [+-]0\.00 degrees to yaw$", again.stdout.strip())
+    assert run("correct-bias", trained, other_gazes, tmp_path / "no_estimator").exit_code == 1

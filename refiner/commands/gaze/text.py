@@ -1,4 +1,4 @@
-"""What ``refiner gaze evaluate`` found, as text and as plain values."""
+"""Result of ``refiner gaze evaluate``, as text and as plain values."""
 
 import math
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def test_metrics(test: "Test", paths: Sequence[Path], digests: Sequence[str], data: Path) -> dict[str, Any]:
-    """The test as plain values; bounds that are not known are null."""
+    """Return a test as plain values for JSON; unknown bounds are None."""
     metrics: dict[str, Any] = _plain(
         {
             "data": str(data),
@@ -41,16 +41,18 @@ def _plain(value: Any) -> Any:
 
 
 def test_lines(test: "Test", paths: Sequence[Path]) -> list[str]:
-    """The test as text."""
+    """Return a test as lines of text."""
+    count, column = test.clusters
+    clusters = f"{count} images" if column == "images" else f"{count} clusters by {column}"
     lines: list[str] = []
     for path, accuracy in zip(paths, test.estimators, strict=True):
-        lines += [str(path), *(f"  {what:<38} {metric}" for what, metric in _accuracy_lines(accuracy)), ""]
+        lines += [str(path), *(f"  {name:<38} {value}" for name, value in _accuracy_lines(accuracy)), ""]
     if len(paths) > 1:
         lines += [f"{'mean error over estimators':<40} {test.error} degrees (95 % over {len(paths)} estimators)"]
     lines += [
-        f"{'always the mean of the training labels':<40} {test.training_mean:.2f} degrees",
-        f"{'always the mean of the test labels':<40} {test.test_mean:.2f} degrees",
-        f"{'tested on':<40} {test.images} images; intervals of 95 % draw {test.clusters[0]} by {test.clusters[1]}",
+        f"{'predicting the mean of training labels':<40} {test.training_mean:.2f} degrees",
+        f"{'predicting the mean of test labels':<40} {test.test_mean:.2f} degrees",
+        f"{'tested on':<40} {test.images} images; 95 % intervals over {clusters}",
     ]
     for column, rows in test.tables.items():
         width = max(len(column), *(len(row.value) for row in rows))

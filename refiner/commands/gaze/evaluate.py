@@ -1,0 +1,68 @@
+"""``refiner gaze evaluate``: test estimators on labelled images."""
+
+from pathlib import Path
+
+import click
+
+from refiner.commands.gaze.rejected import report_rejected
+from refiner.commands.gaze.text import test_lines, test_metrics
+from refiner.commands.options import ANY_PATH, EXISTING_PATH, device_option, json_option, seed_option
+from refiner.commands.reporting import print_json, progress
+
+
+@click.command()
+@click.argument("estimators", type=EXISTING_PATH, nargs=-1, required=True, metavar="ESTIMATOR... DATA")
+@click.option(
+    "--cluster",
+    metavar="COLUMN",
+    help="Label column whose values are the clusters of the bootstrap.  [default: subject and day, if present]",
+)
+@click.option("--by", multiple=True, metavar="COLUMN", help="Add a table by this label column. May be repeated.")
+@click.option("--plots", type=ANY_PATH, metavar="DIR", help="Write pitch.svg, yaw.svg and errors.svg to this folder.")
+@seed_option
+@device_option
+@json_option
+def command(
+    estimators: tuple[Path, ...],
+    cluster: str | None,
+    by: tuple[str, ...],
+    plots: Path | None,
+    seed: int,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Test estimators on labelled images: angular error with a 95 % interval, baselines, and tables by label.
+
+    ESTIMATOR is an estimator file or a run folder. The last argument is the data. With several estimators, trained with
+    different seeds, the interval is over the estimators.
+
+    \b
+    Example:
+      refiner gaze evaluate runs/gaze labelled_real
+      refiner gaze evaluate runs/gaze-0 runs/gaze-1 runs/gaze-2 labelled_real --by eye --json
+    """
+    *paths, data = estimators
+    if not paths:
+        raise click.UsageError("name at least one estimator, and then the data: refiner gaze evaluate runs/gaze DATA")
+    from refiner.gaze.evaluation import evaluate_estimators
+    from refiner.gaze.prediction import GazeEstimator
+
+    # Test.
+    loaded = [GazeEstimator.load(path, device=device) for path in paths]
+    with progress("predicting") as advance:
+        test = evaluate_estimators(
+            loaded, data, cluster=cluster, by=by, seed=seed, report=lambda done, total: advance(done, total, "")
+        )
+
+    # Report.
+    if plots:
+        from refiner.report.gaze_plots import write_plots
+
+        for file in write_plots(plots, test):
+            click.echo(f"wrote {file}", err=True)
+    if as_json:
+        print_json("gaze evaluate", **test_metrics(test, paths, [estimator.digest for estimator in loaded], data))
+    else:
+        for line in test_lines(test, paths):
+            click.echo(line)
+    report_rejected(test.rejected)

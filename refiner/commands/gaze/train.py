@@ -1,0 +1,65 @@
+"""``refiner gaze train``: train a gaze estimator, or resume a run."""
+
+import json
+from pathlib import Path
+
+import click
+
+from refiner.commands.options import EXISTING_PATH
+from refiner.commands.reporting import progress
+from refiner.commands.training_options import print_configuration, read_recipe, run_folder, training_options
+
+
+@click.command()
+@training_options("gaze")
+@click.option(
+    "--train",
+    "training_data",
+    type=EXISTING_PATH,
+    multiple=True,
+    metavar="DATA",
+    help="Images labelled with gaze: a folder or a store (.h5). May be repeated.",
+)
+def command(
+    recipe: str,
+    training_data: tuple[Path, ...],
+    run: Path | None,
+    overrides: tuple[str, ...],
+    device: str,
+    seed: int | None,
+    new: bool,
+    dry_run: bool,
+) -> None:
+    """Train a gaze estimator on labelled images, or resume a run.
+
+    RECIPE_OR_FILE is the name of a recipe (see --list) or a YAML file. The run folder receives metrics, checkpoints and
+    estimator.safetensors. The same command resumes an interrupted run and ends with the same bits. A finished run
+    continues if --set steps=N asks for more steps.
+
+    \b
+    Example:
+      refiner gaze train gaze --train refined
+      refiner gaze train gaze --train renders --train refined --seed 1 --run runs/gaze-1
+    """
+    from refiner.gaze.config import GazeConfiguration
+
+    paths = [str(path) for path in training_data]
+    values = {"data.train": json.dumps(paths, ensure_ascii=False) if paths else None}  # a list in YAML, too
+    configuration = read_recipe(recipe, "gaze", GazeConfiguration, overrides=overrides, seed=seed, values=values)
+    print_configuration(configuration, dry_run=dry_run)
+    if dry_run:
+        return
+    from refiner.core.devices import keep_freed_memory
+    from refiner.gaze.training import train_estimator
+
+    keep_freed_memory()
+    with progress("training") as advance:
+
+        def report(step: int, steps: int, means: dict[str, float]) -> None:
+            shown = {"error_degrees": "error", "held_out_degrees": "held out"}
+            note = " ".join(f"{short} {means[name]:.2f}" for name, short in shown.items() if name in means)
+            advance(step, steps, note)
+
+        folder = run_folder(run, recipe)
+        file = train_estimator(configuration, folder, device=device, new=new, report=report)
+    click.echo(file)
