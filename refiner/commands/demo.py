@@ -1,4 +1,4 @@
-"""``refiner demo``: everything at once on rendered eyes, or hands."""
+"""``refiner demo``: the whole pipeline on rendered eyes or hands."""
 
 import time
 from pathlib import Path
@@ -12,25 +12,25 @@ from refiner.commands.reporting import print_json, progress
 
 @click.command()
 @click.argument("out", type=ANY_PATH, metavar="[OUT]", required=False)
-@click.option("--long", is_flag=True, help="Take far longer, for a better result; of eyes.")
-@click.option("--hands", is_flag=True, help="Depth images of hands and their joints, instead of eyes and their gaze.")
+@click.option("--long", is_flag=True, help="Use more images and steps: half an hour, for a better result. Eyes only.")
+@click.option("--hands", is_flag=True, help="Refine depth images of hands, with joints, instead of eyes, with gaze.")
 @seed_option
 @device_option
 @json_option
 def command(out: Path | None, long: bool, hands: bool, seed: int, device: str, as_json: bool) -> None:
-    """Show everything at once: render eyes, train a refiner, refine them, and measure what it brought.
+    """Run the whole pipeline: render eyes, train a refiner, refine the renders, and measure the benefit.
 
-    No download: the photographs come from a stand-in camera, which shows other eyes than the renders, softer and
-    noisier; with --hands from a stand-in depth sensor. Everything is written to OUT (demo, or demo-hands); the same
-    command again goes on where it was stopped.
+    Nothing is downloaded. The "real" images come from a simulated target camera, which shows other people than the
+    renders, softer and noisier. With --hands they come from a simulated depth sensor. Everything is written to OUT
+    (default: demo, or demo-hands). Run the same command again to resume an interrupted demo.
 
     \b
-    Example:
+    Examples:
       refiner demo
       refiner demo --hands
     """
     if hands and long:
-        raise click.UsageError("--long is of the demo on eyes; leave it out, or --hands")
+        raise click.UsageError("--long applies only to the demo on eyes; leave out --long or --hands")
     out, start = out or Path("demo-hands" if hands else "demo"), time.monotonic()
     with progress("demo") as advance:
 
@@ -42,37 +42,39 @@ def command(out: Path | None, long: bool, hands: bool, seed: int, device: str, a
     if as_json:
         print_json("demo", seed=seed, scale=scale, outcome=outcome)
         return
-    width = max(40, *(len(what) for what, _ in rows))
-    for what, metric in rows:
-        click.echo(f"{what:<{width}} {metric}")
+
+    # Print the table and the conclusion.
+    width = max(40, *(len(name) for name, _ in rows))
+    for name, value in rows:
+        click.echo(f"{name:<{width}} {value}")
     gain = outcome["gain"]
-    verdict = "helps" if gain.low > 0 else "does not help" if gain.high < 0 else "is not resolved"
-    click.echo(f"\nrefining {verdict} here; see {out / 'before_after.png'} ({time.monotonic() - start:.0f} s)")
+    verdict = "helps" if gain.low > 0 else "does not help" if gain.high < 0 else "makes no significant difference"
+    click.echo(f"\nRefining {verdict} here; see {out / 'before_after.png'} ({time.monotonic() - start:.0f} s)")
 
 
 def _run_eyes(out: Path, *, long: bool, **options: Any) -> tuple[dict[str, Any], dict[str, Any], Any]:
-    """The scale, what came out, and the rows of the table."""
+    """Run the demo on eyes; return its scale, its metrics and the rows of the table."""
     from dataclasses import asdict
 
     from refiner.demos.eyes import LONG, SEEDS, SHORT, run_demo, table
 
     scale, outcome = LONG if long else SHORT, run_demo(out, long=long, **options)
     note = (
-        f"{scale.test_images} photographs of the stand-in camera, people not seen; "
+        f"{scale.test_images} images of the simulated target camera, of people unseen in training; "
         f"{len(SEEDS)} estimator seeds, 95 % intervals"
     )
     return asdict(scale), asdict(outcome), table(outcome, note)
 
 
 def _run_hands(out: Path, *, long: bool, **options: Any) -> tuple[dict[str, Any], dict[str, Any], Any]:
-    """The same for hands."""
+    """Run the demo on hands; return its scale, its metrics and the rows of the table."""
     from dataclasses import asdict
 
     from refiner.demos.hands import SEEDS, HandScale, hand_table, run_hand_demo
 
     scale, outcome = HandScale(), run_hand_demo(out, **options)
     note = (
-        f"{scale.test_images} images of the stand-in sensor, hands not seen; "
+        f"{scale.test_images} images of the simulated target sensor, of hands unseen in training; "
         f"{len(SEEDS)} estimator seeds, 95 % intervals"
     )
     return asdict(scale), asdict(outcome), hand_table(outcome, note)

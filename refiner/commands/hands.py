@@ -33,7 +33,7 @@ def command(out: Path, count: int, size: tuple[int, int], target_sensor: bool, s
 
     \b
     Examples:
-      refiner hands synthetic --count 5000
+      refiner hands renders --count 5000
       refiner hands real --target-sensor --count 2000 --seed 2
     """
     from refiner.data.output.records_writer import write_folder, write_store

@@ -71,11 +71,11 @@ def command(
 
     \b
     Examples:
-      refiner render synthetic --count 5000 --seed 1
-      refiner render synthetic.h5 --count 100000 --seed 1
+      refiner render renders --count 5000 --seed 1
+      refiner render renders.h5 --count 100000 --seed 1
       refiner render large --size 224x224 --colour --set "gaze.pitch_degrees=[-20, 5]"
-      refiner render synthetic --count 5000 --calibrate real
-      refiner render synthetic --count 5000 --calibrate real --set "gaze.pitch_degrees=[-20, 5]"
+      refiner render renders --count 5000 --calibrate real
+      refiner render renders --count 5000 --calibrate real --set "gaze.pitch_degrees=[-20, 5]"
       refiner render real --target-camera --count 2000 --seed 2
     """
     from refiner.config.yaml_files import read_configuration

@@ -1,1 +1,1 @@
-"""The demos: everything at once on rendered eyes and hands."""
+"""Demos of the whole pipeline on rendered eyes and on rendered hands."""

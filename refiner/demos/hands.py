@@ -1,6 +1,8 @@
-"""The demo on hands: renders of depth, a stand-in sensor, and joints instead of pupils. The same core as for eyes."""
+"""The demo on rendered hands: depth images, the simulated target sensor, and joints instead of pupils.
 
-import json
+Training, refining and evaluation are the same as for eyes.
+"""
+
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,12 +12,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from refiner.config.training import TrainingConfiguration
-from refiner.core.files import write_text
-from refiner.data.labels.records import column_values
 from refiner.data.labels.regions import LabelRegion
-from refiner.data.labels.tables import LABELS_FILE, read_labels
-from refiner.demos.eyes import Report, claim, read_all, write_records, write_sheet
+from refiner.demos.common import (
+    Report,
+    claim,
+    read_column,
+    read_images,
+    train_refiner,
+    write_outcome,
+    write_records,
+    write_sheet,
+)
 from refiner.evaluation.evaluate import Settings, evaluate
 from refiner.hands.joint_estimator import find_joints, fit_joints, share_within
 from refiner.hands.rendering import rendered_hands
@@ -24,24 +31,23 @@ from refiner.hands.target_sensor import TargetSensor
 from refiner.images.registration import score_drift
 from refiner.inference.refine import refine_path
 from refiner.metrics.intervals import Interval, seed_interval
-from refiner.training.train import train
 
 SIZE = (64, 64)
 """Height and width of the images."""
 
 SEEDS = (0, 1, 2)
-"""Of the estimators."""
+"""Seeds of the joint estimators."""
 
-JUDGED = 1000
-"""Images of each kind that the verdict looks at."""
+EVALUATED = 1000
+"""Most images of each kind that the verdict is based on."""
 
 WITHIN = 3.0
-"""Pixels from a joint within which it counts as found: 14 mm."""
+"""Largest distance, in pixels, at which a joint counts as found: 14 mm."""
 
 
 @dataclass(frozen=True)
 class HandScale:
-    """How much work the demo is."""
+    """Numbers of images and training steps of the demo."""
 
     synthetic: int = 3000
     real: int = 1500
@@ -70,15 +76,15 @@ RECIPE: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class HandOutcome:
-    """What came out.
+    """Metrics of the demo.
 
     Attributes:
-        raw, refined, real: share of the joints of test images found within :data:`WITHIN` pixels, by estimators that
-            have learnt from renders, from refined ones, and from as many labelled images of the sensor, over seeds.
-        gain: refined less raw, paired by seed.
-        joints_distance: mean shift of the joint that moved farthest in each image, in pixels.
-        joints_noise: the same where nothing moved: renders through the sensor.
-        verdict: of the evaluation, with the first reason.
+        raw, refined, real: share of the joints of test images found within :data:`WITHIN` pixels, by estimators trained
+            on renders, on refined renders and on as many labelled images of the sensor, over the estimators' seeds.
+        gain: refined minus raw, paired by seed.
+        joints_distance: shift of the joint that refining moves most, averaged over images, in pixels.
+        joints_noise: the same shift if nothing moves: between renders and the images that the sensor takes of them.
+        verdict: decision of the evaluation, with its first reason.
     """
 
     raw: Interval
@@ -91,91 +97,89 @@ class HandOutcome:
 
 
 def run_hand_demo(out: Path, *, seed: int, device: str, report: Report, scale: HandScale = HandScale()) -> HandOutcome:
-    """Run the demo, or go on where it was stopped.
+    """Run the demo on hands, or resume it.
 
     Args:
-        out: folder of everything it makes.
-        seed: everything follows from it.
+        out: output folder.
+        seed: seed of all random values.
         device: ``auto``, ``cpu`` or ``cuda``.
-        report: told about the progress.
-        scale: how much work it is.
+        report: progress callback.
+        scale: numbers of images and training steps.
 
     Raises:
         OutputError: ``out`` holds something else, or a demo with other settings.
     """
     claim(out, {"hands": True, "seed": seed, **asdict(scale)})
-    sensor = TargetSensor(seed)
-    for number, (name, ranges, count, seen_by) in enumerate(
+
+    # Render the synthetic images, and the "real" ones: unlabelled, labelled, and for the test.
+    target_sensor = TargetSensor(seed)
+    for number, (name, ranges, count, sensor) in enumerate(
         (
             ("synthetic", HandRanges(), scale.synthetic, None),
-            ("real", target_hands(), scale.real, sensor),
-            ("labelled", target_hands(), scale.synthetic, sensor),
-            ("test", target_hands(), scale.test_images, sensor),
+            ("real", target_hands(), scale.real, target_sensor),
+            ("labelled", target_hands(), scale.synthetic, target_sensor),
+            ("test", target_hands(), scale.test_images, target_sensor),
         )
     ):
-        hands = rendered_hands(ranges, count, seed=4 * seed + number, size=SIZE, sensor=seen_by)
+        hands = rendered_hands(ranges, count, seed=4 * seed + number, size=SIZE, sensor=sensor)
         write_records(out / name, hands, count, "rendering hands", report)
-    configuration = demo_configuration(out, scale, seed)
-    train(configuration, out / "run", device=device, report=lambda step, steps, _: report("training", step, steps))
+
+    # Train a refiner and refine the synthetic images.
+    train_refiner(out, RECIPE, steps=scale.training_steps, seed=seed, device=device, report=report)
     region = LabelRegion("joints")
     refine_path(out / "synthetic", out / "refined", out / "run", device=device, region=region)
-    write_sheet(out, SIZE, views=1)
+    write_sheet(out, SIZE)
+
+    # Measure the benefit.
     outcome = measure(out, scale, seed, region, report)
-    write_text(out / "outcome.json", json.dumps(asdict(outcome) | {"seed": seed, "scale": asdict(scale)}, indent=2))
+    write_outcome(out, outcome, seed=seed, scale=scale)
     return outcome
 
 
-def demo_configuration(out: Path, scale: HandScale, seed: int) -> TrainingConfiguration:
-    """The recipe of the demo."""
-    data = {"synthetic": out / "synthetic", "real": out / "real", "preflight": "skip"}
-    return TrainingConfiguration.model_validate({**RECIPE, "seed": seed, "steps": scale.training_steps, "data": data})
-
-
 def measure(out: Path, scale: HandScale, seed: int, region: LabelRegion, report: Report) -> HandOutcome:
-    """Train estimators, test them on the sensor's images, and judge the refiner by its joints."""
-    images = {name: read_all(out / name, SIZE) for name in ("synthetic", "refined", "labelled", "test")}
-    joints = {name: _joints(out / name) for name in ("synthetic", "labelled", "test")}
+    """Train joint estimators, test them on images of the sensor, and evaluate the refiner."""
+    images = {name: read_images(out / name, SIZE) for name in ("synthetic", "refined", "labelled", "test")}
+    joints = {name: read_column(out / name, "joints") for name in ("synthetic", "labelled", "test")}
     joints["refined"] = joints["synthetic"]
+
+    # Train one estimator for each kind of images and each seed.
     shares: dict[str, list[float]] = {"synthetic": [], "refined": [], "labelled": []}
     for round_, estimator_seed in enumerate(SEEDS):
-        for place, name in enumerate(shares):
-            report("estimating", len(shares) * round_ + place, len(shares) * len(SEEDS))
+        for position, name in enumerate(shares):
+            report("training estimators", len(shares) * round_ + position, len(shares) * len(SEEDS))
             estimator = fit_joints(images[name], joints[name], steps=scale.estimator_steps, seed=estimator_seed)
             shares[name].append(share_within(find_joints(estimator, images["test"]), joints["test"], WITHIN))
-    report("judging", 0, 1)
-    settings = Settings(region=region, seed=seed, device="cpu", most=JUDGED)
-    judged = evaluate(out / "synthetic", out / "refined", out / "real", settings).verdict
-    taken = _taken(out, scale, seed)
+
+    # Evaluate the refiner, and compare the positions of the joints with those under a sensor that moves nothing.
+    report("evaluating", 0, 1)
+    settings = Settings(region=region, seed=seed, device="cpu", most=EVALUATED)
+    verdict = evaluate(out / "synthetic", out / "refined", out / "real", settings).verdict
+    sensed = _through_sensor(scale, seed)
     return HandOutcome(
         raw=seed_interval(shares["synthetic"]),
         refined=seed_interval(shares["refined"]),
         real=seed_interval(shares["labelled"]),
         gain=seed_interval([b - a for a, b in zip(shares["synthetic"], shares["refined"], strict=True)]),
-        joints_distance=_moved(images["synthetic"], images["refined"], joints["synthetic"]),
-        joints_noise=_moved(images["synthetic"], taken, joints["synthetic"]),
-        verdict=f"{judged.decision}: {judged.reasons[0]}",
+        joints_distance=_mean_shift(images["synthetic"], images["refined"], joints["synthetic"]),
+        joints_noise=_mean_shift(images["synthetic"], sensed, joints["synthetic"]),
+        verdict=f"{verdict.decision}: {verdict.reasons[0]}",
     )
 
 
-def _moved(before: Tensor, after: Tensor, joints: np.ndarray[Any, Any]) -> float:
+def _mean_shift(before: Tensor, after: Tensor, joints: np.ndarray[Any, Any]) -> float:
+    """Return the shift of the joint that moves most, averaged over images, in pixels."""
     return float(np.linalg.norm(score_drift(before, after, points=joints).shifts, axis=1).mean())
 
 
-def _taken(out: Path, scale: HandScale, seed: int) -> Tensor:
-    """The renders through the sensor, which moves nothing."""
+def _through_sensor(scale: HandScale, seed: int) -> Tensor:
+    """Return the images that the sensor takes of the synthetic hands, (N, 1, H, W), in [-1, 1]."""
     hands = rendered_hands(HandRanges(), scale.synthetic, seed=4 * seed, size=SIZE, sensor=TargetSensor(seed + 1))
     levels = np.stack([record.image for record in hands])
     return torch.from_numpy(levels.astype(np.float32) / np.float32(32767.5) - 1)[:, None]
 
 
-def _joints(folder: Path) -> np.ndarray[Any, np.dtype[np.float64]]:
-    values = column_values(read_labels(folder / LABELS_FILE).values(), "joints")
-    assert values is not None, "rendered hands have joints"
-    return values
-
-
-def hand_table(outcome: HandOutcome, note: str) -> Sequence[tuple[str, str]]:
-    """Rows of the summary: what, and its figure."""
+def hand_table(outcome: HandOutcome, test_note: str) -> Sequence[tuple[str, str]]:
+    """Return the rows of the printed summary: name and value."""
     found = f"joints found within {WITHIN:g} px"
     return (
         (f"{found}, trained on raw renders", _percent(outcome.raw)),
@@ -183,9 +187,9 @@ def hand_table(outcome: HandOutcome, note: str) -> Sequence[tuple[str, str]]:
         ("gain of refining, paired by seed", _percent(outcome.gain)),
         (f"{found}, trained on labels of the sensor", _percent(outcome.real)),
         ("farthest joint moved by refining, mean distance", f"{outcome.joints_distance:.2f} px"),
-        ("the same by the stand-in sensor alone", f"{outcome.joints_noise:.2f} px"),
+        ("the same for the simulated target sensor", f"{outcome.joints_noise:.2f} px"),
         ("verdict", outcome.verdict),
-        ("tested on", note),
+        ("tested on", test_note),
     )
 
 

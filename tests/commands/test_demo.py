@@ -5,7 +5,7 @@ import pytest
 from click.testing import CliRunner
 
 from refiner.commands import main
-from refiner.demos import eyes as demonstration
+from refiner.demos import eyes
 from refiner.demos.eyes import Scale
 
 SMALL = Scale(synthetic=160, real=80, test_images=40, training_steps=4, estimator_steps=6)
@@ -14,17 +14,17 @@ SMALL = Scale(synthetic=160, real=80, test_images=40, training_steps=4, estimato
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole demo on few images and steps; nothing is left out."""
-    monkeypatch.setattr(demonstration, "SHORT", SMALL)
-    recipe = {**demonstration.RECIPE, "batch_size": 8, "pretraining": {"refiner_steps": 0, "discriminator_steps": 2}}
-    monkeypatch.setattr(demonstration, "RECIPE", recipe)
+    monkeypatch.setattr(eyes, "SHORT", SMALL)
+    recipe = {**eyes.RECIPE, "batch_size": 8, "pretraining": {"refiner_steps": 0, "discriminator_steps": 2}}
+    monkeypatch.setattr(eyes, "RECIPE", recipe)
 
 
 @pytest.mark.usefixtures("small")
-def test_demo_makes_everything_and_goes_on(tmp_path: Path) -> None:
+def test_demo_runs_everything_and_resumes(tmp_path: Path) -> None:
     out = tmp_path / "demo"
     result = CliRunner().invoke(main, ["demo", str(out), "--device", "cpu"])
     assert result.exit_code == 0, result.output
-    for line in ("trained on raw renders", "trained on refined renders", "stand-in camera", "pupil moved"):
+    for line in ("trained on raw renders", "trained on refined renders", "simulated target camera", "pupil moved"):
         assert line in result.stdout
     assert {"synthetic", "real", "test", "run", "refined", "before_after.png"} <= {p.name for p in out.iterdir()}
     assert len(list((out / "refined").glob("*.png"))) == 160

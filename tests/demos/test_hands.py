@@ -1,4 +1,4 @@
-"""The demo on hands, tiny, goes on where it was stopped, and its recipe is the file's."""
+"""A tiny demo on hands resumes after an interruption, and its recipe equals the configuration file."""
 
 from pathlib import Path
 
@@ -13,12 +13,12 @@ from refiner.images.io import read_image
 SCALE = HandScale(synthetic=70, real=130, test_images=20, training_steps=2, estimator_steps=2)
 
 
-def heard(stage: str, done: int, total: int) -> None:
+def no_report(stage: str, done: int, total: int) -> None:
     pass
 
 
 @pytest.mark.usefixtures("quick_judgement")
-def test_it_runs_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_runs_and_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "demo"
 
     def broken(*arguments: object, **options: object) -> None:
@@ -27,18 +27,18 @@ def test_it_runs_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     with monkeypatch.context() as patch:
         patch.setattr(demo, "refine_path", broken)
         with pytest.raises(KeyboardInterrupt):
-            run_hand_demo(out, seed=0, device="cpu", report=heard, scale=SCALE)
+            run_hand_demo(out, seed=0, device="cpu", report=no_report, scale=SCALE)
     made = (out / "synthetic" / "000007.png").stat().st_mtime_ns
-    outcome = run_hand_demo(out, seed=0, device="cpu", report=heard, scale=SCALE)
+    outcome = run_hand_demo(out, seed=0, device="cpu", report=no_report, scale=SCALE)
     assert (out / "synthetic" / "000007.png").stat().st_mtime_ns == made
     assert read_image(out / "refined" / "000007.png").dtype == "uint16"
     assert (out / "before_after.png").exists()
-    assert outcome.verdict.startswith("do not use: it changes nothing")  # two steps
+    assert outcome.verdict.startswith("do not use: The refiner changes nothing")  # two steps
     assert 0 <= outcome.raw.mean <= 1
     assert outcome.joints_noise > outcome.joints_distance
     assert len(hand_table(outcome, "")) == 8
     with pytest.raises(OutputError, match="other settings"):
-        run_hand_demo(out, seed=1, device="cpu", report=heard, scale=SCALE)
+        run_hand_demo(out, seed=1, device="cpu", report=no_report, scale=SCALE)
 
 
 def test_recipe_is_the_configuration_s_but_for_its_length() -> None:
