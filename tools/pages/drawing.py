@@ -8,7 +8,7 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from refiner.core.files import write_text
 
@@ -57,7 +57,9 @@ def label_ticks(axes: Axes, values: Sequence[float], labels: Sequence[str], *, v
     axis.set_major_formatter(FuncFormatter(lambda value, _: by_value.get(value, f"{value:g}")))
 
 
-def plain_numbers(axes: Axes) -> None:
-    """Write the numbers of a logarithmic vertical axis in full."""
+def label_decades(axes: Axes) -> None:
+    """Label 1, 2 and 5 times each power of ten on a logarithmic vertical axis, and round numbers on a short one."""
+    low, high = axes.get_ylim()
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if high > 5 * low else MaxNLocator(5))
+    axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
-    axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))

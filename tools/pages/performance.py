@@ -9,44 +9,48 @@ from pathlib import Path
 from typing import Any
 
 import click
+from matplotlib.figure import Figure
 
 from refiner.core.files import write_text
 from refiner.metrics.intervals import seed_interval
+from tools.pages.drawing import write_figure
 from tools.pages.markers import fill_tables
-from tools.pages.preset_table import preset_picture, preset_table, read_study
-from tools.pages.scaling_plots import scaling_pictures, scaling_table
+from tools.pages.preset_table import preset_plot, preset_table, read_study
+from tools.pages.scaling_plots import scaling_plots, scaling_table
 
-ROOT = Path(__file__).parents[2]
+ANY_PATH = click.Path(path_type=Path)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
-@click.option("--page", type=click.Path(path_type=Path), default=ROOT / "docs/performance.md", help="To be filled.")
-@click.option("--results", type=click.Path(path_type=Path), default=ROOT / "docs/results", help="Of the studies.")
-def main(page: Path, results: Path) -> None:
-    """Write the tables into the page, and pictures beside the measurements."""
-    found = sorted(page.with_suffix("").glob("*.json"))
-    tables, study = {}, read_study(results)
-    for file in found:
+@click.option("--page", type=ANY_PATH, default="docs/performance.md", help="Page with the markers.")
+@click.option("--measurements", type=ANY_PATH, default="results/performance", help="Folder of the JSON files.")
+@click.option("--studies", type=ANY_PATH, default="results", help="Folder of the studies' results.")
+@click.option("--figures", type=ANY_PATH, default="docs/figures", help="Folder of the plots.")
+def main(page: Path, measurements: Path, studies: Path, figures: Path) -> None:
+    """Write the tables into the page, and the plots into their folder."""
+    tables, study = {}, read_study(studies)
+    for file in sorted(measurements.glob("*.json")):
         facts = json.loads(file.read_text(encoding="utf-8"))
-        pictures: dict[str, str | None] = {}
+        plots: dict[str, Figure] = {}
         if facts["command"] == "presets":
-            tables[file.stem], pictures["quality"] = preset_table(facts, study), preset_picture(facts, study)
+            tables[file.stem] = preset_table(facts, study)
+            if study is not None and (plot := preset_plot(facts, study)):
+                plots["quality"] = plot
         elif facts["command"] == "scaling":
-            tables[file.stem], pictures = scaling_table(facts), dict(scaling_pictures(facts))
+            tables[file.stem], plots = scaling_table(facts), scaling_plots(facts)
         else:
             by_command = {"precision": precision_table, "int8": int8_table, "stages": stages_table}
             table = by_command.get(facts["command"], benchmark_table)
             tables[file.stem] = table(facts)
-        for name, picture in pictures.items():
-            if picture is not None:
-                write_text(file.with_name(f"{file.stem}-{name}.svg"), picture)
+        for name, figure in plots.items():
+            write_figure(figures / f"{file.stem}-{name}.svg", figure)
     text, _ = fill_tables(page.read_text(encoding="utf-8"), tables, str(page))
     write_text(page, text)
-    print(f"{page}: written")
+    print(page)
 
 
 def benchmark_table(benchmark: dict[str, Any]) -> str:
-    """One benchmark as a Markdown table, with the machine in its first line."""
+    """Return one benchmark as a Markdown table, with the machine in its first line."""
     environment = benchmark["environment"]
     machine = f"{environment['processor']['name']}, {' '.join(environment['processor']['features'])}"
     if benchmark["device"] == "cuda":
@@ -67,12 +71,12 @@ def benchmark_table(benchmark: dict[str, Any]) -> str:
 
 
 def int8_table(facts: dict[str, Any]) -> str:
-    """Speed, and grey levels from fp32."""
+    """Return speed and error of int8 against fp32."""
     processor = facts["environment"]["processor"]
     lines = [
         f"{processor['name']}, {' '.join(processor['features'])}, {facts['environment']['threads']} threads.",
         "",
-        "| ready refiner | images a second | ratio | grey levels from fp32 | largest | pixels beyond one |",
+        "| demo refiner | images a second | ratio | grey levels from fp32 | largest | pixels beyond one |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for name, run in facts["runs"].items():
@@ -83,13 +87,13 @@ def int8_table(facts: dict[str, Any]) -> str:
 
 
 def stages_table(facts: dict[str, Any]) -> str:
-    """What each image of a job costs a core, by stage."""
+    """Return the time of each stage of a job, for each image."""
     processor = facts["environment"]["processor"]
     lines = [
         f"{processor['name']}, {' '.join(processor['features'])}; backend {facts['backend']}, one thread; "
         f"{facts['images']:,} images of 36x60.",
         "",
-        "| ready refiner, folder to folder | microseconds of a core for each image |",
+        "| demo refiner, folder to folder | microseconds of a core for each image |",
         "| --- | --- |",
     ]
     for stage, some in facts["microseconds"].items():
@@ -98,7 +102,7 @@ def stages_table(facts: dict[str, Any]) -> str:
 
 
 def precision_table(found: dict[str, Any]) -> str:
-    """Both precisions beside one another, with the spread of the seeds."""
+    """Return a comparison of both precisions, with the spread of the seeds."""
     processor, differences = found["environment"]["processor"], found["pretraining_differences"]
     lines = [
         f"{processor['name']}, {' '.join(processor['features'])}; {found['seeds']} seeds, "
@@ -113,7 +117,7 @@ def precision_table(found: dict[str, Any]) -> str:
         lines.append(f"| {part} | {' | '.join(cells)} |")
     lines += [
         "",
-        "| at the end of the game | fp32, mean [least, largest seed] | bf16 |",
+        "| at the end of training | fp32, mean [least, largest seed] | bf16 |",
         "| --- | --- | --- |",
     ]
     for name, metrics in found["metrics"].items():
@@ -129,7 +133,7 @@ def _memory(benchmark: dict[str, Any]) -> str:
 
 
 def _digits(rate: float) -> str:
-    """Three digits, or all before the point."""
+    """Write three digits, or all before the point."""
     return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
 
 
