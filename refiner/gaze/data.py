@@ -22,7 +22,6 @@ from refiner.data.store.columns import to_text
 from refiner.data.store.hdf5 import to_label_name
 from refiner.data.store.reader import Store
 from refiner.images.arrays import eye_patch
-from refiner.images.arrays import to_float as to_float
 from refiner.images.io import Image
 
 log = logging.getLogger(__name__)
