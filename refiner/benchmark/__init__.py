@@ -1,1 +1,1 @@
-"""How fast this machine refines and trains."""
+"""Benchmark of refining and training on this machine."""

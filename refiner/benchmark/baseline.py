@@ -1,7 +1,7 @@
-"""The paper's network as PyTorch computes it as it comes: the benchmark's yardstick, in a process of its own.
+"""The baseline of the benchmark: the paper's network in plain PyTorch, in a process of its own.
 
-Where more than this is computed, the C library comes to keep the memory that is freed, by chance or because it is told
-to (:func:`refiner.core.devices.keep_freed_memory`), and the same network is up to a third faster than in a program that
+In a process that computes other things, too, the C library keeps freed memory, by chance or because of
+:func:`refiner.core.devices.keep_freed_memory`. The same network is then up to a third faster than in a program that
 does nothing else.
 """
 
@@ -17,10 +17,10 @@ from refiner.models.refiner import RefinerNetwork
 
 
 class PlainNetwork:
-    """A process that computes a batch whenever it is asked to; it ends with this one.
+    """A process that computes one batch for each call; it ends with the calling process.
 
     Args:
-        shape: of the batch, (N, 1, H, W).
+        shape: shape of the batch, (N, 1, H, W).
         device: ``cpu`` or ``cuda``.
     """
 
@@ -29,10 +29,10 @@ class PlainNetwork:
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def __call__(self) -> int:
-        """Have a batch computed, and give its number of images.
+        """Compute a batch, and return its number of images.
 
         Raises:
-            OutputError: the process has ended.
+            OutputError: the process has ended, for example because memory ran out.
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -40,11 +40,13 @@ class PlainNetwork:
             print(file=self._process.stdin, flush=True)
             return int(self._process.stdout.readline())
         except (OSError, ValueError) as error:
-            raise OutputError("the process with the plain network has ended, perhaps for want of memory") from error
+            raise OutputError(
+                "the process of the plain network has ended; perhaps memory ran out: try a smaller --size"
+            ) from error
 
 
-def plain_work(shape: tuple[int, ...], device: str) -> Callable[[], int]:
-    """The same in this process: computes a batch, from and to the memory of the processor."""
+def plain_workload(shape: tuple[int, ...], device: str) -> Callable[[], int]:
+    """Return a function that computes the same batch in this process, from CPU memory to CPU memory."""
     network = RefinerNetwork().to(device).eval()
     images = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
 
@@ -56,10 +58,10 @@ def plain_work(shape: tuple[int, ...], device: str) -> Callable[[], int]:
 
 
 def main(device: str, *shape: str) -> None:
-    """Compute a batch for each line that comes in."""
-    compute = plain_work(tuple(map(int, shape)), device)
+    """Compute a batch for each line of standard input, and print its number of images."""
+    compute = plain_workload(tuple(map(int, shape)), device)
     for _ in sys.stdin:
-        print(compute(), flush=True)  # noqa: T201 it is what the other process reads
+        print(compute(), flush=True)  # noqa: T201 the other process reads it
 
 
 if __name__ == "__main__":

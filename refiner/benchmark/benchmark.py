@@ -1,6 +1,7 @@
-"""How fast this machine refines and trains: each figure a ratio to the plain fp32 paper network of the same run.
+"""The benchmark: rates of refining and training, and their ratios to the paper's network in plain fp32.
 
-Machines are noisy, so what is compared takes turns, and medians are told with their spread.
+Machines are noisy. Measurements that are compared are therefore interleaved, and each is the median of its repeats,
+reported with the lowest and highest.
 """
 
 import os
@@ -16,31 +17,31 @@ import torch
 from refiner.benchmark.workloads import (
     NETWORKS,
     PLAIN,
-    Work,
-    job_work,
-    network_work,
-    own_networks,
-    start_work,
-    training_work,
+    Workloads,
+    benchmark_networks,
+    job_workloads,
+    network_workloads,
+    startup_workloads,
+    training_workloads,
 )
 from refiner.core.devices import resolve_device
 
 JOB_REPEATS = 3
-"""Of whole jobs at most: they are long, and steadier."""
+"""Largest number of repeats of whole jobs, which take long and vary less."""
 
 Report = Callable[[int, int, str], None]
-"""Told how many of how many measurements are done, and which comes next."""
+"""Called with the number of finished measurements, of all measurements, and the name of the next."""
 
 
 @dataclass(frozen=True)
 class Rate:
-    """How fast something goes.
+    """The result of one measurement.
 
     Attributes:
-        name: what.
-        median, low, high: images (or steps) a second, over the repeats.
-        ratio: of the median to that of the plain fp32 paper network, or of what ``against`` names.
-        against: what the ratio is to.
+        name: name of the measurement.
+        median, low, high: images (or training steps) a second: median, lowest and highest of the repeats.
+        ratio: the median divided by the median of the reference.
+        against: name of the reference measurement.
     """
 
     name: str
@@ -53,15 +54,15 @@ class Rate:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What a machine does.
+    """The results of a benchmark.
 
     Attributes:
         device: ``cpu`` or ``cuda``.
-        size: (height, width) of the images.
-        rates: of networks, of whole jobs and of training.
-        absent: backends that were not measured, and why.
-        job_mib: largest memory of all processes of a whole job, in MiB; see :mod:`refiner.benchmark.peak_memory`.
-        card_mib: largest memory on the card, where that is the device.
+        size: (height, width) of the images in pixels.
+        rates: rates of networks, of whole jobs, of the start of a command, and of training.
+        absent: reasons by backend that was not measured.
+        job_mib: peak memory of all processes of a whole job, in MiB; see :mod:`refiner.benchmark.peak_memory`.
+        card_mib: peak GPU memory in MiB; None on the CPU.
     """
 
     device: str
@@ -81,78 +82,95 @@ def benchmark(
     seconds: float = 1.0,
     report: Report = lambda done, total, note: None,
 ) -> Benchmark:
-    """Measure the networks by every backend, whole jobs, the start of a command, and a step of training.
+    """Measure the networks in every backend, whole jobs, the start of a command, and a training step.
 
     Args:
         device: ``auto``, ``cpu`` or ``cuda``.
-        size: (height, width) of the images.
-        images: in the folder and in the store.
-        repeats: of each measurement, taking turns; of whole jobs at most :data:`JOB_REPEATS`.
-        seconds: that each measurement of a network or of training takes at least.
-        report: told of each measurement.
+        size: (height, width) of the images in pixels.
+        images: number of images in the folder and the store of the whole jobs.
+        repeats: number of repeats of each measurement; whole jobs have at most :data:`JOB_REPEATS`.
+        seconds: shortest time of a measurement of a network or of training.
+        report: called before each measurement.
+
+    Raises:
+        DeviceError: the device is not available.
+        OutputError: a process of a measurement failed.
     """
+    # Prepare the workloads.
     device = resolve_device(device)
-    networks, absent = network_work(device, size, own_networks())
-    training, start = training_work(device, size), start_work()
+    networks, absent = network_workloads(device, size, benchmark_networks())
+    training, startup = training_workloads(device, size), startup_workloads()
     jobs_repeats = min(repeats, JOB_REPEATS)
-    total = repeats * (len(networks) + len(training) + len(start)) + jobs_repeats * 2 * len(NETWORKS)
+    total = repeats * (len(networks) + len(training) + len(startup)) + jobs_repeats * 2 * len(NETWORKS)
     done = 0
 
-    def turn(name: str) -> None:
+    def report_next(name: str) -> None:
         nonlocal done
         report(done, total, name)
         done += 1
 
-    def settled(name: str) -> None:
+    def sync_and_report_next(name: str) -> None:
         os.sync()  # or the system would still be writing the files of the job before
-        turn(name)
+        report_next(name)
 
-    found = compare(networks, repeats, seconds, turn)
-    own = {title: _fastest(found, title) for title in NETWORKS}
-    found |= compare(start, repeats, 0.0, turn) | compare(training, repeats, seconds, turn)
+    # Measure the networks in each backend.
+    rates = compare(networks, repeats, seconds, report_next)
+    fastest = {title: _fastest(rates, title) for title in NETWORKS}
+    # Measure the start of a command, and training.
+    rates |= compare(startup, repeats, 0.0, report_next) | compare(training, repeats, seconds, report_next)
+    # Measure whole jobs, each network in its fastest backend.
     with tempfile.TemporaryDirectory() as folder:
-        jobs = job_work(Path(folder), device, size, images, {title: own[title].removeprefix(title) for title in own})
-        found |= compare({name: job.run for name, job in jobs.items()}, jobs_repeats, 0.0, settled)
+        backends = {title: name.removeprefix(title) for title, name in fastest.items()}
+        jobs = job_workloads(Path(folder), device, size, images, backends)
+        rates |= compare({name: job.run for name, job in jobs.items()}, jobs_repeats, 0.0, sync_and_report_next)
     report(total, total, "")
+    # Divide each median by that of its reference.
     against = {
         **dict.fromkeys(networks, PLAIN),
-        **dict.fromkeys(start, next(iter(start))),
+        **dict.fromkeys(startup, next(iter(startup))),
         **dict.fromkeys(training, next(iter(training))),
-        **{name: own[job.title] for name, job in jobs.items()},
+        **{name: fastest[job.title] for name, job in jobs.items()},
     }
-    rates = [_rate(name, found[name], against[name], found[against[name]]) for name in found]
-    card = torch.cuda.max_memory_allocated() / 2**20 if device == "cuda" else None
-    return Benchmark(device, size, rates, absent, max(max(job.mib) for job in jobs.values()), card)
+    results = [_rate(name, rates[name], against[name], rates[against[name]]) for name in rates]
+    gpu_mib = torch.cuda.max_memory_allocated() / 2**20 if device == "cuda" else None
+    return Benchmark(device, size, results, absent, max(max(job.mib) for job in jobs.values()), gpu_mib)
 
 
-def _fastest(found: Mapping[str, list[float]], title: str) -> str:
-    """The measurement of a network by the backend that does best."""
-    names = [name for name in found if name.startswith(title) and name != PLAIN]
-    return max(names, key=lambda name: statistics.median(found[name]))
+def _fastest(rates: Mapping[str, list[float]], title: str) -> str:
+    """Return the name of a network's fastest measurement."""
+    names = [name for name in rates if name.startswith(title) and name != PLAIN]
+    return max(names, key=lambda name: statistics.median(rates[name]))
 
 
-def compare(work: Work, repeats: int, seconds: float, turn: Callable[[str], None]) -> dict[str, list[float]]:
-    """Rates of each, taking turns.
+def compare(
+    workloads: Workloads, repeats: int, seconds: float, before_each: Callable[[str], None]
+) -> dict[str, list[float]]:
+    """Measure the rates of workloads, interleaved.
 
     Args:
-        work: by name.
-        repeats: of each.
-        seconds: that each repeat takes at least; 0 does it once, and without warming up.
-        turn: told the name before each.
+        workloads: workloads by name.
+        repeats: number of repeats of each.
+        seconds: shortest time of a repeat; 0 runs the workload once for each repeat, without warming up.
+        before_each: called with the name before each measurement.
+
+    Returns:
+        Images (or training steps) a second, a list over the repeats, by name.
     """
-    found: dict[str, list[float]] = {name: [] for name in work}
+    rates: dict[str, list[float]] = {name: [] for name in workloads}
     for repeat in range(repeats):
-        for name, some in work.items():
-            turn(name)
+        for name, run in workloads.items():
+            before_each(name)
+            # Warm up: the first run compiles and allocates.
             if not repeat and seconds:
-                some()  # the first time compiles and allocates
+                run()
+            # Run until the time is up.
             start, count = time.perf_counter(), 0
             while not count or time.perf_counter() - start < seconds:
-                count += some()
-            found[name].append(count / (time.perf_counter() - start))
-    return found
+                count += run()
+            rates[name].append(count / (time.perf_counter() - start))
+    return rates
 
 
-def _rate(name: str, rates: list[float], against: str, others: list[float]) -> Rate:
+def _rate(name: str, rates: list[float], against: str, reference: list[float]) -> Rate:
     median = statistics.median(rates)
-    return Rate(name, median, min(rates), max(rates), median / statistics.median(others), against)
+    return Rate(name, median, min(rates), max(rates), median / statistics.median(reference), against)

@@ -1,4 +1,4 @@
-"""The largest memory that a process and those it started have taken together."""
+"""Measurement of the peak memory of a process together with its child processes."""
 
 import contextlib
 import threading
@@ -7,20 +7,20 @@ from typing import Self
 import psutil
 
 INTERVAL = 0.1
-"""Seconds from one look to the next."""
+"""Time between two samples in seconds."""
 
 
 class PeakMemory:
-    """Looks at a process tree while a block runs.
+    """A context manager that samples the memory of a process tree while its block runs.
 
-    Memory is the proportional set size, in which what processes share counts once; where the system does not tell it,
-    the resident set size.
+    Memory is the proportional set size, which counts shared memory once. If the system does not report it, the resident
+    set size is used.
 
     Args:
-        pid: of the process at its root; None is this one.
+        pid: process at the root of the tree; None means this process.
 
     Attributes:
-        mib: largest so far, in MiB.
+        mib: peak memory so far, in MiB.
     """
 
     def __init__(self, pid: int | None = None) -> None:

@@ -1,21 +1,22 @@
-"""Where the time goes: the operations of a piece of work, by what each takes itself."""
+"""Profiles of workloads: the share of time of each PyTorch operation."""
 
 from typing import NamedTuple
 
 from torch.profiler import ProfilerActivity, profile
 
-from refiner.benchmark.workloads import Work
+from refiner.benchmark.workloads import Workloads
 
 REPEATS = 3
+"""Number of runs of each workload in a profile."""
 
 
 class Operation(NamedTuple):
-    """One operation of PyTorch.
+    """One operation of PyTorch in a profile.
 
     Attributes:
-        name: as PyTorch has it.
-        share: of the time of all operations, without those that it calls.
-        milliseconds: for a repeat.
+        name: PyTorch's name of the operation.
+        share: fraction of the whole time, without the operations that it calls.
+        milliseconds: time in one run of the workload.
     """
 
     name: str
@@ -23,27 +24,31 @@ class Operation(NamedTuple):
     milliseconds: float
 
 
-def profile_work(work: Work, *, device: str) -> dict[str, list[Operation]]:
-    """The operations of each, those that take most first.
+def profile_workloads(workloads: Workloads, *, device: str) -> dict[str, list[Operation]]:
+    """Profile workloads.
 
     Args:
-        work: by name, see :mod:`refiner.benchmark.workloads`; only what PyTorch computes is seen.
-        device: ``cpu`` or ``cuda``, whose time is told.
+        workloads: workloads by name, see :mod:`refiner.benchmark.workloads`; only PyTorch's operations are profiled.
+        device: ``cpu`` or ``cuda``; the time on this device counts.
+
+    Returns:
+        The operations of each workload, the slowest first.
     """
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device == "cuda" else [])]
-    found = {}
-    for name, some in work.items():
-        some()  # the first time compiles and allocates
+    profiles = {}
+    for name, run in workloads.items():
+        run()  # the first run compiles and allocates
         with profile(activities=activities) as profiler:
             for _ in range(REPEATS):
-                some()
+                run()
+        # Each operation counts without the operations that it calls.
         events = profiler.key_averages()
         attribute = "self_device_time_total" if device == "cuda" else "self_cpu_time_total"
         times = {event.key: float(getattr(event, attribute)) for event in events}
         total = sum(times.values())
-        found[name] = [
+        profiles[name] = [
             Operation(key, time / total, time / 1000 / REPEATS)
             for key, time in sorted(times.items(), key=lambda item: -item[1])
             if time
         ]
-    return found
+    return profiles

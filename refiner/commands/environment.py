@@ -1,4 +1,4 @@
-"""``refiner environment``: versions, processor and devices, for bug reports."""
+"""``refiner environment``: print versions, processor and devices for bug reports."""
 
 import click
 
@@ -11,7 +11,7 @@ from refiner.core.environment import environment
 @click.command()
 @json_option
 def command(as_json: bool) -> None:
-    """Print versions, processor and devices, for bug reports.
+    """Print versions, processor and devices for bug reports.
 
     \b
     Example:
@@ -22,10 +22,10 @@ def command(as_json: bool) -> None:
         print_json("environment")
         return
     processor = facts["processor"]
-    features = " ".join(processor["features"]) or "none of those that matter here"
+    features = " ".join(processor["features"]) or "no AVX2, AVX-512, AMX or bf16"
     click.echo(f"platform    {facts['platform']}")
     click.echo(f"processor   {processor['name']}, {processor['cores']} cores, {features}")
-    click.echo(f"bf16        {'native' if computes_bf16('cpu') else 'emulated, so fp32 is used'} on the processor")
+    click.echo(f"bf16        {'native' if computes_bf16('cpu') else 'emulated on the CPU, so fp32 is used'}")
     click.echo(f"devices     {', '.join(facts['devices']) or 'no CUDA device'}")
     click.echo(f"threads     {facts['threads']}")
     for package, version in facts["versions"].items():

@@ -1,4 +1,4 @@
-"""``refiner export``: a refiner for other engines, or for other people."""
+"""``refiner export``: write a refiner as an ONNX or OpenVINO model, or as a file to share."""
 
 from pathlib import Path
 
@@ -10,23 +10,24 @@ from refiner.commands.options import ANY_PATH, REFINER_PATH, overwrite_option
 @click.command()
 @click.argument("refiner", type=REFINER_PATH, metavar="FILE_OR_RUN")
 @click.argument("out", type=ANY_PATH, metavar="OUT")
-@click.option("--card", is_flag=True, help="Write a model card beside it, README.md: data, licences, verdict, use.")
+@click.option("--card", is_flag=True, help="Also write a model card, README.md, next to OUT.")
 @click.option(
     "--verdict",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="What refiner evaluate --json printed of it, for the card.",
+    help="Output of refiner evaluate --json for this refiner; goes into the model card.",
 )
 @overwrite_option
 def command(refiner: Path, out: Path, card: bool, verdict: Path | None, overwrite: bool) -> None:
-    """Write a refiner as OUT.onnx, for OpenVINO as OUT.xml with its weights in OUT.bin, or as OUT.safetensors.
+    """Write a refiner as an ONNX model, an OpenVINO model, or a refiner file to share.
 
-    The first two take `images` and give `refined`: any number, height and width, float32 in [-1, 1]. What the refiner
-    file says of itself goes along. They want the extra onnx or openvino. The last is the refiner file by itself, to be
-    put on a hub with its card.
+    The suffix of OUT selects the format. OUT.onnx is for ONNX Runtime. OUT.xml is for OpenVINO, with the weights in
+    OUT.bin. Both map `images` to `refined`, (N, C, H, W), float32, in [-1, 1], for any N, H and W, and contain the
+    metadata of the refiner; they need the extra onnx or openvino. OUT.safetensors is the refiner file of a run, without
+    the rest of the run.
 
     \b
-    Example:
+    Examples:
       refiner export runs/eyes eyes.onnx
       refiner export runs/eyes shared/refiner.safetensors --card --verdict verdict.json
     """
@@ -36,11 +37,12 @@ def command(refiner: Path, out: Path, card: bool, verdict: Path | None, overwrit
     from refiner.report.model_card import card_place, model_card, read_verdict
 
     if verdict is not None and not card:
-        raise click.UsageError("--verdict goes into the card; add --card")
-    judged = None if verdict is None else read_verdict(verdict)  # first: what is wrong must cost nothing
-    place = card_place(out, overwrite=overwrite) if card else None
+        raise click.UsageError("--verdict is only used in the model card; add --card")
+    # Check all inputs before anything is written.
+    facts = None if verdict is None else read_verdict(verdict)
+    card_file = card_place(out, overwrite=overwrite) if card else None
     for path in export_refiner(load_refiner(refiner), out, overwrite=overwrite):
         click.echo(path)
-    if place is not None:
-        write_text(place, model_card(refiner, verdict=judged))
-        click.echo(place)
+    if card_file is not None:
+        write_text(card_file, model_card(refiner, verdict=facts))
+        click.echo(card_file)

@@ -1,4 +1,4 @@
-"""``refiner refine``: refine a folder of renders, or one image."""
+"""``refiner refine``: refine a folder of renders, a store, or one image."""
 
 import sys
 from pathlib import Path
@@ -31,7 +31,8 @@ from refiner.commands.reporting import one_line, print_json, progress
     type=REFINER_PATH,
     required=True,
     metavar="FILE_OR_RUN",
-    help="The refiner; stand-in is one that comes along, to try.",
+    help="Refiner to use: a refiner file, a run folder, hf://OWNER/NAME, or demo, a small one that ships with the "
+    "package.",
 )
 @device_option
 @click.option(
@@ -41,33 +42,46 @@ from refiner.commands.reporting import one_line, print_json, progress
     ),
     default="auto",
     show_default=True,
-    help="What computes: auto tries what is installed, where there is much to do; openvino and onnx are extras.",
+    help="Inference library. For large jobs on the CPU, auto benchmarks the installed ones and uses the fastest. "
+    "openvino and onnx need the extra of that name.",
 )
-@click.option("--workers", type=click.IntRange(1), metavar="N", help="Processes.  [default: one a core for large jobs]")
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Number of worker processes.  [default: up to one per core, depending on the size of the job]",
+)
 @click.option(
     "--engine",
     type=click.Choice(["local", "ray"]),
     default="local",
     show_default=True,
-    help="This machine, or the Ray cluster that is found (extra ray; all nodes see the same files).",
+    help="Run on this machine, or on a Ray cluster whose nodes share the file system (needs the extra ray).",
 )
 @click.option(
     "--shard",
     type=SHARD,
     metavar="I/N",
-    help="Do the I-th of N shares alone, beside runs on other machines; afterwards the command without it gathers.",
+    help="Process shard I of N. When all shards are done, run once without --shard to merge.",
 )
 @overwrite_option
 @on_error_option
-@click.option("--quality", type=click.IntRange(1, 100), default=95, show_default=True, help="Of JPEG and WebP files.")
+@click.option(
+    "--quality", type=click.IntRange(1, 100), default=95, show_default=True, help="Quality of JPEG and WebP files."
+)
 @click.option(
     "--max-drift",
     type=click.FloatRange(min=0, min_open=True),
     metavar="X",
-    help="Reject images whose drift score is larger: pixels that the labelled point, or else the whole image, moved, "
-    "and what is lost of its structure; 1 is about 3 degrees of gaze in a 36x60 patch.",
+    help="Reject images with a drift score above X. The score is the distance in pixels that the labelled point (or "
+    "the whole image) moved, plus a penalty for lost structure. In a 36x60 eye patch, 1 is about 3 degrees of gaze.",
 )
-@click.option("--keep-rejected", type=ANY_PATH, metavar="DIR", help="Write those images there, instead of nowhere.")
+@click.option(
+    "--keep-rejected",
+    type=ANY_PATH,
+    metavar="DIR",
+    help="Folder or store for images rejected by --max-drift.  [default: do not keep them]",
+)
 @points_option
 @mask_option
 @json_option
@@ -89,24 +103,32 @@ def command(
     mask: Path | None,
     as_json: bool,
 ) -> None:
-    """Refine a folder of renders into a folder, or one image into one image.
+    """Make renders look like real images, and measure how far their labels moved.
 
-    Names, sizes, bit depths, channels and file types stay; tables beside the images (.csv, .json) are copied. The
-    same command again does only what is missing or has changed. What cannot be used is named in OUT/rejected.csv; how
-    far labels may have moved stands in OUT/drift.csv.
+    IN is a folder (searched recursively), an HDF5 store, or one image. OUT is of the same kind. Refined images keep
+    their names, sizes, bit depths, channels and file types. Label files next to the images (.csv, .json) are copied.
+
+    Finished images are skipped: run the same command again to resume, or to refine images that are new or changed.
+    OUT/rejected.csv lists the images that were rejected, with the reasons. OUT/drift.csv says how far the label of each
+    image may have moved. A store OUT.h5 has the table OUT.rejected.csv next to it, and the drift among its labels.
 
     \b
-    Example:
+    Examples:
       refiner refine renders refined --refiner runs/eyes
       refiner refine renders refined --refiner runs/eyes --max-drift 1 --keep-rejected doubtful
+      refiner refine renders.h5 refined.h5 --refiner runs/eyes --backend openvino
       refiner refine renders refined --refiner runs/eyes --shard 2/8
+      refiner refine eye.png refined.png --refiner demo
     """
     if keep_rejected is not None and max_drift is None:
-        raise click.UsageError("--keep-rejected needs --max-drift, which says what is rejected")
+        raise click.UsageError("--keep-rejected needs --max-drift; without a limit no image is rejected for drift")
+    from refiner.core.devices import keep_freed_memory
     from refiner.data.labels.drift import DriftLimit
     from refiner.data.labels.regions import LabelRegion
+    from refiner.data.output.destinations import rejects_list
     from refiner.inference.refine import refine_path
 
+    keep_freed_memory()
     with progress("refining") as advance:
         summary = refine_path(
             source,
@@ -127,10 +149,10 @@ def command(
     if as_json:
         print_json("refine", **summary._asdict())
     else:
-        click.echo(f"{summary.refined} refined, {summary.skipped} finished before, {summary.rejected} rejected")
+        click.echo(f"{summary.refined} refined, {summary.skipped} skipped, {summary.rejected} rejected")
     if summary.rejected and shard is not None:
-        click.echo("the run that gathers, without --shard, names what was rejected in rejected.csv", err=True)
+        click.echo("the run without --shard will list the rejected images in rejected.csv", err=True)
     elif summary.rejected:
-        click.echo(one_line(f"see {destination / 'rejected.csv'} for what was rejected and why"), err=True)
+        click.echo(one_line(f"see {rejects_list(destination)} for the rejected images and the reasons"), err=True)
     if summary.rejected:
         sys.exit(REJECTED_STATUS)

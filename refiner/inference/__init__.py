@@ -1,1 +1,1 @@
-"""Refining: one batch, one image, a folder, a store."""
+"""Inference: refine tensors, images, folders and stores."""

@@ -1,4 +1,4 @@
-"""Folder to folder: what is to do, given out in tasks, and what became of it, kept in the manifest."""
+"""Refinement of a folder into a folder: list the images, give out tasks to workers, and record the outcomes."""
 
 import contextlib
 import json
@@ -20,13 +20,16 @@ from refiner.inference.folder_worker import FileRefinement, FileTask, Outcome
 from refiner.inference.refiner import RefinerSource
 
 SIDECAR_SUFFIXES = (".json", ".csv", ".txt", ".md", ".yaml", ".yml")
-"""Files that are copied along with the images."""
+"""Suffixes of files that are copied with the images."""
 
 OWN_TABLES = (REJECTED_FILE, DRIFT_FILE)
-"""What refining itself writes beside the images; those of a step before are not copied."""
+"""Tables that refining writes into the output folder; those of an earlier step are not copied."""
 
-TASK_IMAGES, TASK_BYTES = 128, 2**20
-"""Images in a task, and bytes of their files from which on there are fewer: what a kill costs on each worker."""
+TASK_IMAGES = 128
+"""Largest number of images in a task. A killed worker loses at most one task."""
+
+TASK_BYTES = 2**20
+"""Bytes of the image files at which a task ends, even with fewer images."""
 
 
 def refine_folder(
@@ -43,36 +46,42 @@ def refine_folder(
     shard: Shard | None,
     report: Callable[[int, int], None],
 ) -> tuple[int, int, int]:
-    """Refine the images of a folder into another; see :func:`refiner.inference.refine.refine_path`.
+    """Refine the images of a folder into another folder; see :func:`refiner.inference.refine.refine_path`.
 
     Returns:
-        How many images were refined, finished before, and rejected.
+        Numbers of refined, skipped and rejected images.
+
+    Raises:
+        DataError: the folder holds no images.
+        ImageError: ``stop_on_error`` is True, and an image cannot be used.
+        OutputError: a file cannot be written, or would be lost.
     """
     table = source_labels(source)
     region.check(source, () if table is None else table.names)
     job = json.dumps({"refiner": refiner.digest, "quality": quality, **region.job}, sort_keys=True)
     with contextlib.ExitStack() as stack:
-        into = partial(open_output, source, job=job, overwrite=overwrite, shard=shard)
-        output = stack.enter_context(into(destination))
+        # Open the output folders.
+        open_folder = partial(open_output, source, job=job, overwrite=overwrite, shard=shard)
+        output = stack.enter_context(open_folder(destination))
         kept = None
         if limit.keep is not None:
             check_apart(destination, limit.keep)
-            kept = stack.enter_context(into(limit.keep))
-        work = FileRefinement(refiner, source, destination, limit.keep, quality, limit, region)
-        folder = _Folder(source, output, kept, limit, stop_on_error, report)
+            kept = stack.enter_context(open_folder(limit.keep))
+        # Refine the images that are not finished.
+        refinement = FileRefinement(refiner, source, destination, limit.keep, quality, limit, region)
+        folder_job = _FolderJob(source, output, kept, limit, stop_on_error, report)
 
-        def labels(names: Iterable[str]) -> LabelTable | None:
+        def labels_of(names: Iterable[str]) -> LabelTable | None:
             return None if table is None else table.only(names, region.names)
 
-        return folder.refine(lambda tasks: engine.map(work, tasks), labels)
+        return folder_job.run(lambda tasks: engine.map(refinement, tasks), labels_of)
 
 
-_LabelsOf = Callable[[Iterable[str]], LabelTable | None]
-"""Gives the labels of some images that drift is read from."""
+_LabelsOf = Callable[[Iterable[str]], LabelTable | None]  # the labels of some images, for measuring drift
 
 
-class _Folder:
-    """A folder that is being refined."""
+class _FolderJob:
+    """The state of a job: progress, outcomes, and the output folders."""
 
     def __init__(
         self,
@@ -88,72 +97,75 @@ class _Folder:
         self.refined: set[str] = set()
         self.done = self.total = 0
 
-    def refine(
-        self, work: Callable[[Iterable[FileTask]], Iterator[list[Outcome]]], labels: _LabelsOf
+    def run(
+        self, refine_tasks: Callable[[Iterable[FileTask]], Iterator[list[Outcome]]], labels_of: _LabelsOf
     ) -> tuple[int, int, int]:
-        """Do what is not finished, and write the tables."""
-        images, others = self._sort_out()
+        """Refine the images that are not finished, and write the tables."""
+        # Copy the tables, and reject the files that are of no use.
+        images, unusable = self._sort_files()
         todo = [(name, at) for name in images if not self._is_finished(name, at := stamp(self.source / name))]
-        self.total, self.done = len(images) + len(others), len(images) - len(todo)
-        for name, reason in others.items():
+        self.total, self.done = len(images) + len(unusable), len(images) - len(todo)
+        for name, reason in unusable.items():
             self._reject(name, "read", reason)
         self.report(self.done, self.total)
-        for outcomes in work(self._tasks(todo, labels)):
+        # Give out tasks, and record each outcome in the manifest as it comes back.
+        for outcomes in refine_tasks(self._tasks(todo, labels_of)):
             for outcome in outcomes:
                 self._record(outcome)
             self.report(self.done, self.total)
+        # A shard leaves the table of drift to the run that merges all shards.
         if self.output.shard is None:
             self._write_drift(images)
         return len(self.refined), len(images) - len(todo), len(self.output.rejected)
 
-    def _sort_out(self) -> tuple[list[str], dict[str, str]]:
-        """Images, and what is of no use with the reason; the tables that go along with images are copied.
+    def _sort_files(self) -> tuple[list[str], dict[str, str]]:
+        """List the images, copy the tables, and give a reason for each other file.
 
-        A shard takes its share of the images, and leaves everything else to the run that gathers.
+        A shard takes its share of the images and leaves everything else to the run that merges all shards.
         """
         names = [name for name in list_files(self.source) if name not in OWN_TABLES]
         images = [name for name in names if is_image_file(Path(name)) and name.split("/")[0] not in OWN_TABLES]
         if not images:
-            raise DataError(f"{self.source}: holds no images; expected {' '.join(IMAGE_SUFFIXES)}, at any depth")
+            raise DataError(f"{self.source} holds no images; expected {' '.join(IMAGE_SUFFIXES)} files, at any depth")
         if self.output.shard is not None:
             return list(filter(self.output.shard.takes_name, images)), {}
         sidecars = [name for name in names if Path(name).suffix.lower() in SIDECAR_SUFFIXES]
-        others = {name: _uselessness(self.source / name) for name in set(names) - set(images) - set(sidecars)}
+        unusable = {name: _why_unusable(self.source / name) for name in set(names) - set(images) - set(sidecars)}
         for name in sidecars:
             try:
                 self.output.copy(self.source / name, name)
             except ImageError as error:
-                others[name] = error.reason
-        return images, dict(sorted(others.items()))
+                unusable[name] = error.reason
+        return images, dict(sorted(unusable.items()))
 
-    def _tasks(self, todo: Sequence[tuple[str, Stamp]], labels: _LabelsOf) -> Iterator[FileTask]:
-        """Images in order, claimed as they are given out."""
+    def _tasks(self, todo: Sequence[tuple[str, Stamp]], labels_of: _LabelsOf) -> Iterator[FileTask]:
+        """Divide the images into tasks, in order; each is claimed in the manifest when it is given out."""
         stamps: dict[str, Stamp] = {}
         size = 0
         for name, at in todo:
             stamps[name] = at
             size += at[0]
             if len(stamps) == TASK_IMAGES or size > TASK_BYTES:
-                yield self._task(stamps, labels)
+                yield self._task(stamps, labels_of)
                 stamps, size = {}, 0
         if stamps:
-            yield self._task(stamps, labels)
+            yield self._task(stamps, labels_of)
 
-    def _task(self, stamps: Mapping[str, Stamp], labels: _LabelsOf) -> FileTask:
+    def _task(self, stamps: Mapping[str, Stamp], labels_of: _LabelsOf) -> FileTask:
         self.output.claim(*stamps)
         if self.kept is not None:
             self.kept.claim(*stamps)
-        return FileTask(stamps, labels(stamps))
+        return FileTask(stamps, labels_of(stamps))
 
     def _is_finished(self, name: str, at: Stamp) -> bool:
-        """Whether an earlier run made the output, its drift is known, and passes."""
+        """Return whether an earlier run made the output, with a known drift within the limit."""
         if not self.output.is_finished(name, at):
             return False
-        drift = _noted(self.output.notes.get(name))
+        drift = _drift_of(self.output.notes.get(name))
         return drift is not None and not self.limit.rejects(drift)
 
     def _record(self, outcome: Outcome) -> None:
-        """Take note of what became of an image."""
+        """Record an outcome in the manifest or the table of rejected images."""
         if outcome.reason:
             if outcome.stage == "drift" and self.kept is not None:
                 self.kept.finish(outcome.name, outcome.stamp)
@@ -170,27 +182,27 @@ class _Folder:
         self.done += 1
 
     def _write_drift(self, images: Sequence[str]) -> None:
-        """``drift.csv``: of all images that are there, in this run's order."""
-        there = [name for name in images if name in self.refined or (self.output.root / name).is_file()]
-        notes = {name: _noted(self.output.notes.get(name)) for name in there}
+        """Write ``drift.csv`` for all images in the output, in the order of the input."""
+        written = [name for name in images if name in self.refined or (self.output.root / name).is_file()]
+        notes = {name: _drift_of(self.output.notes.get(name)) for name in written}
         self.output.claim(DRIFT_FILE)
         write_drift(self.output.root / DRIFT_FILE, {name: drift for name, drift in notes.items() if drift})
 
 
-def _uselessness(path: Path) -> str:
-    """Why a name in the folder is neither refined nor copied."""
+def _why_unusable(path: Path) -> str:
+    """Return the reason why a file is neither refined nor copied."""
     if path.is_dir():
         return (
             "is a link to a folder, which is not followed" if path.is_symlink() else "is a folder that cannot be read"
         )
     for table in OWN_TABLES:
         if table in path.parts:
-            return f"lies in a folder {table}, which is the name of a table that refining writes"
-    return "is neither an image nor a table that goes along with images"
+            return f"is in a folder named {table}, which is the name of a table that refining writes"
+    return "is neither an image nor a table that is copied with images"
 
 
-def _noted(notes: list[float | None] | None) -> LabelDrift | None:
-    """The drift in the manifest; None of an older one."""
+def _drift_of(notes: list[float | None] | None) -> LabelDrift | None:
+    """Return the drift that the manifest holds for an image; None if it holds none."""
     if not isinstance(notes, list) or len(notes) != 4:
         return None
     x, y, degrees, score = notes

@@ -1,6 +1,6 @@
-"""Some image files of a folder through a refiner: the work of one process on one task.
+"""The work of one process on one task: read some image files, refine them, and write them.
 
-What comes in goes out: the same name, size, depth, channels and file type.
+Refined files keep their names, sizes, bit depths, channels and file types.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,11 +20,11 @@ from refiner.inference.refiner import Refiner, RefinerSource
 
 
 class FileTask(NamedTuple):
-    """Images that are refined in one go.
+    """A group of images that one process refines.
 
     Attributes:
-        stamps: of the inputs, by name.
-        labels: of them, where there are any.
+        stamps: size and time of the input files, by name.
+        labels: labels of the images, if the folder has any.
     """
 
     stamps: Mapping[str, Stamp]
@@ -32,13 +32,13 @@ class FileTask(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of one image.
+    """The outcome of one image.
 
     Attributes:
-        name: below the folder.
-        stamp: of the input.
-        drift: how far its label may have moved; None where it was not refined.
-        stage, reason: of what was rejected; empty for what was written.
+        name: path of the image relative to the folder.
+        stamp: size and time of the input file.
+        drift: label drift; None if the image was not refined.
+        stage, reason: stage and reason of a rejection; empty if the image was written.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Outcome(NamedTuple):
 
 
 class _Read(NamedTuple):
-    """One image on its way through the network."""
+    """An image that was read, with the points or the mask whose drift is measured."""
 
     name: str
     image: Image
@@ -58,15 +58,16 @@ class _Read(NamedTuple):
 
 @dataclass
 class FileRefinement:
-    """Reads, refines and writes the images of one task after another, in whatever process it finds itself.
+    """A function that refines the images of a task; each process opens the refiner once.
 
     Attributes:
-        source: the refiner.
-        inputs, outputs: folders.
-        kept: where images go that do not pass; None drops them.
-        quality: of JPEG and WebP.
-        limit: on drift.
-        region: where drift is read.
+        source: the refiner and its settings.
+        inputs, outputs: folders of the original and the refined images.
+        kept: folder for images with too much drift; None drops them.
+        quality: quality of JPEG and WebP files.
+        limit: largest accepted label drift.
+        region: the pixels or points whose drift is measured.
+        refiner: the opened refiner; not sent to other processes.
     """
 
     source: RefinerSource
@@ -82,16 +83,20 @@ class FileRefinement:
         return {**self.__dict__, "refiner": None}
 
     def __call__(self, task: FileTask) -> list[Outcome]:
-        """Refine the images of a task; in the order in which they are done.
+        """Refine the images of a task.
+
+        Returns:
+            The outcomes, in the order in which the images were finished.
 
         Raises:
-            OutputError: the disk refuses.
+            OutputError: an image cannot be written, for example because the disk is full.
         """
         return list(self._outcomes(task))
 
     def _outcomes(self, task: FileTask) -> Iterator[Outcome]:
         self.refiner = self.refiner or self.source.open()
-        labels = {} if task.labels is None else task.labels.sound_rows()  # refining does not need the others
+        labels = {} if task.labels is None else task.labels.sound_rows()  # damaged rows do not matter for refining
+        # Read images, and refine each size as soon as a batch is full.
         waiting: dict[tuple[int, ...], list[_Read]] = {}
         for name, stamp in task.stamps.items():
             try:
@@ -103,6 +108,7 @@ class FileRefinement:
             waiting.setdefault(size, []).append(read)
             if len(waiting[size]) == self.refiner.batch_size(*size):
                 yield from self._refine(self.refiner, waiting.pop(size), task)
+        # Refine the batches that are not full.
         for batch in waiting.values():
             yield from self._refine(self.refiner, batch, task)
 
@@ -112,25 +118,25 @@ class FileRefinement:
 
     def _refine(self, refiner: Refiner, batch: Sequence[_Read], task: FileTask) -> Iterator[Outcome]:
         originals = [read.image for read in batch]
-        planes = to_batch(originals, refiner.channels)
+        before = to_batch(originals, refiner.channels)
         try:
-            refined = refiner.refine_batch(planes)
-        except (RuntimeError, MemoryError) as error:  # memory: one large image must not stop the others
-            reason = f"the network failed on it ({str(error)[:100]})"
+            after = refiner.refine_batch(before)
+        except (RuntimeError, MemoryError) as error:  # one image that is too large must not stop the others
+            reason = f"cannot be refined, as the network failed ({str(error)[:100]})"
             yield from (Outcome(read.name, task.stamps[read.name], None, "refine", reason) for read in batch)
             return
-        drifts = measure_label_drift(planes, refined, [read.watched for read in batch])
-        for read, drift, picture in zip(batch, drifts, from_batch(refined, originals), strict=True):
-            yield Outcome(read.name, task.stamps[read.name], drift, *self._write(read, drift, picture))
+        drifts = measure_label_drift(before, after, [read.watched for read in batch])
+        for read, drift, refined in zip(batch, drifts, from_batch(after, originals), strict=True):
+            yield Outcome(read.name, task.stamps[read.name], drift, *self._write(read, drift, refined))
 
     def _write(self, read: _Read, drift: LabelDrift, refined: Image) -> tuple[str, str]:
-        """Write a refined image where it belongs; the stage and the reason of one that is rejected."""
-        doubtful = self.limit.rejects(drift)
-        folder = self.kept if doubtful else self.outputs
+        """Write a refined image; return stage and reason if it is rejected, else two empty strings."""
+        rejected = self.limit.rejects(drift)
+        folder = self.kept if rejected else self.outputs
         try:
             if folder is not None:
                 quality = LOSSLESS if is_lossless_webp(self.inputs / read.name) else self.quality
                 write_image(folder / read.name, refined, quality=quality)
         except ImageError as error:
             return "write", error.reason
-        return ("drift", self.limit.reason(drift)) if doubtful else ("", "")
+        return ("drift", self.limit.reason(drift)) if rejected else ("", "")

@@ -1,4 +1,4 @@
-"""How large a job is, and how many processes it is worth."""
+"""The extent of a job, and the number of worker processes for it."""
 
 import contextlib
 import itertools
@@ -16,15 +16,18 @@ from refiner.models.architecture import RefinerArchitecture
 
 AUTO = "auto"
 
-WORKER = 2 * 10**11
-"""Multiplications that a process must have to do to make up for its start: a few seconds of a core."""
+WORKER_MULTIPLICATIONS = 2 * 10**11
+"""Multiplications, a few seconds of a core, that make up for the start of one more worker process."""
 
-CARD_WORKERS = 4
-"""Processes that share a card unless more are asked for: each takes half a gigabyte of it, and then its batches."""
+MAX_GPU_WORKERS = 4
+"""Largest default number of worker processes on a GPU; each takes half a gigabyte of its memory, and its batches."""
 
 
 def job_extent(source: Path) -> Extent:
-    """That of a folder, a store or an image; what cannot be read is left to whoever reads it."""
+    """Return the number and size of the images of a folder or a store.
+
+    The extent is empty for a single image, and for a source that cannot be read; the job itself reports the error.
+    """
     with contextlib.suppress(RefinerError, OSError):
         if is_store_name(source):
             store = open_dataset(source, format="store")
@@ -36,6 +39,7 @@ def job_extent(source: Path) -> Extent:
 
 
 def _folder_extent(source: Path) -> Extent:
+    """Count the images of a folder; the first readable one among ten gives the size."""
     names = [name for name in list_files(source) if is_image_file(Path(name))]
     for name in itertools.islice(names, 10):
         with contextlib.suppress(ImageError):
@@ -45,7 +49,15 @@ def _folder_extent(source: Path) -> Extent:
 
 
 def workers_for(extent: Extent, architecture: RefinerArchitecture, device: str) -> int:
-    """Processes that pay for a job: one alone where there is little to do, at most one a core, few on a card."""
-    most = int(processor()["cores"])
-    worth = 1 + architecture.multiplications(extent.pixels) // WORKER
-    return min(most if device == "cpu" else min(most, CARD_WORKERS), worth)
+    """Return the number of worker processes for a job.
+
+    Small jobs get one process, large ones up to one for each core, or :data:`MAX_GPU_WORKERS` on a GPU.
+
+    Args:
+        extent: number and size of the images.
+        architecture: architecture of the refiner.
+        device: ``cpu`` or ``cuda``.
+    """
+    cores = int(processor()["cores"])
+    worthwhile = 1 + architecture.multiplications(extent.pixels) // WORKER_MULTIPLICATIONS
+    return min(cores if device == "cpu" else min(cores, MAX_GPU_WORKERS), worthwhile)

@@ -1,4 +1,4 @@
-"""Folder to folder, store to store, image to image: what is asked for, and who does it."""
+"""Refinement of a folder, a store or one image: select the backend and the workers, and run the job."""
 
 from collections.abc import Callable
 from functools import partial
@@ -14,8 +14,8 @@ from refiner.data.labels.regions import ANYTHING, LabelRegion
 from refiner.data.store.store_names import is_store_name
 from refiner.images.arrays import to_planes
 from refiner.images.io import LOSSLESS, is_lossless_webp, read_image, write_image
-from refiner.inference.backends.autoselect import backend_for
-from refiner.inference.backends.registry import ON_CARDS, engine_module
+from refiner.inference.backends.autoselect import choose_backend
+from refiner.inference.backends.registry import CUDA_BACKENDS, backend_module
 from refiner.inference.folder import refine_folder
 from refiner.inference.plan import AUTO, job_extent, workers_for
 from refiner.inference.refiner import RefinerSource
@@ -23,10 +23,17 @@ from refiner.inference.store import refine_store
 from refiner.models.refiner_file import load_refiner, refiner_digest
 
 Report = Callable[[int, int], None]
+"""Called with the number of finished images and the number of all images."""
 
 
 class Summary(NamedTuple):
-    """What a batch did: counts of images."""
+    """The result of a job, in numbers of images.
+
+    Attributes:
+        refined: refined by this run.
+        skipped: finished by an earlier run.
+        rejected: unreadable, or refined with more label drift than the limit.
+    """
 
     refined: int
     skipped: int
@@ -52,74 +59,82 @@ def refine_path(
 ) -> Summary:
     """Refine a folder into a folder, a store into a store, or an image into an image.
 
+    Finished images are skipped, so the same call resumes an interrupted job.
+
     Args:
-        source: a folder, searched recursively, a store, or one image.
-        destination: the folder, the store, or the image, to write.
-        refiner: a refiner file or a run folder.
+        source: a folder (searched recursively), a store, or one image.
+        destination: the folder, store or image to write.
+        refiner: a refiner file, a run folder, or the name of a pretrained refiner.
         device: ``auto``, ``cpu`` or ``cuda``.
-        backend: what computes, see :mod:`refiner.inference.backends.registry`; ``auto`` tries which is fastest where
-            the job is large.
-        engine: ``local``, or ``ray`` for the cluster that Ray finds.
-        workers: processes; None takes one a core where there is much to do. With more than one, a program of your own
-            needs the usual ``__name__`` guard.
-        shard: the share of the job that is done here; a run without one gathers what others did, and does the rest.
-        overwrite: refine everything again, and replace files that are there.
-        stop_on_error: raise at the first image that cannot be used, instead of rejecting it.
-        quality: of JPEG and WebP files.
-        limit: on the drift of labels.
-        region: where drift is read.
-        report: told how many of how many images are dealt with.
+        backend: a name in :data:`refiner.inference.backends.registry.BACKENDS`, or ``auto``: for large jobs on the CPU
+            the fastest in a short trial, otherwise ``torch``.
+        engine: ``local`` for this machine, or ``ray`` for a Ray cluster.
+        workers: number of processes; None uses up to one for each core, depending on the size of the job. With more
+            than one, a script needs the usual ``if __name__ == "__main__":`` guard.
+        shard: the shard of the job to process. When all shards are done, call once without one to merge the results.
+        overwrite: refine everything again, and replace files that exist.
+        stop_on_error: raise an error at the first image that cannot be used, instead of rejecting it.
+        quality: quality of JPEG and WebP files, 1 to 100.
+        limit: largest accepted label drift, and where rejected images go.
+        region: the pixels or points whose drift is measured.
+        report: called with the number of finished images and of all images.
 
     Returns:
-        How many images were refined, skipped (finished before) and rejected.
+        Numbers of refined, skipped and rejected images.
 
     Raises:
-        RefinerError: the source, the refiner or the destination cannot be used.
+        ConfigurationError: ``engine`` or ``shard`` is given for a single image.
+        DataError: the source or the refiner is missing or damaged.
+        DeviceError: the device or the backend is not available.
+        OutputError: the destination cannot be written, or files would be lost.
     """
-    loaded = load_refiner(refiner)
+    # Select the device, the number of workers, and the backend.
+    file = load_refiner(refiner)
     extent = job_extent(source)
-    device = "cpu" if device == "auto" and backend not in (AUTO, *ON_CARDS) else resolve_device(device)
-    computed_by = Engine(
-        engine, workers or (0 if engine == "ray" else workers_for(extent, loaded.architecture, device))
-    )
+    device = "cpu" if device == "auto" and backend not in (AUTO, *CUDA_BACKENDS) else resolve_device(device)
+    executor = Engine(engine, workers or (0 if engine == "ray" else workers_for(extent, file.architecture, device)))
     options: dict[str, Any] = {"overwrite": overwrite, "limit": limit, "region": region}
     if backend == AUTO:
-        backend = backend_for(extent, loaded, device=device)
-    computed_by.prepare(
+        backend = choose_backend(extent, file, device=device)
+    # Import the workers' modules in another process, while this one lists the images.
+    executor.prepare(
         "refiner.inference.store" if is_store_name(source) else "refiner.inference.folder_worker",
-        engine_module(backend),
+        backend_module(backend),
     )
-    opened = RefinerSource(refiner, refiner_digest(refiner), device, backend, computed_by.threads, loaded)
+    refiner_source = RefinerSource(refiner, refiner_digest(refiner), device, backend, executor.threads, file)
+    # Run the job for this kind of source.
     if is_store_name(source) or (is_store_name(destination) and not source.is_file()):
-        _check_stores(source, destination)
-        work = partial(refine_store, source, destination, opened)
+        _check_both_are_stores(source, destination)
+        run = partial(refine_store, source, destination, refiner_source)
     elif source.is_dir():
-        work = partial(refine_folder, source, destination, opened, stop_on_error=stop_on_error, quality=quality)
+        run = partial(refine_folder, source, destination, refiner_source, stop_on_error=stop_on_error, quality=quality)
     elif engine == "ray" or shard is not None:
-        raise ConfigurationError(f"{source}: --engine ray and --shard share out a folder or a store, not one image")
+        raise ConfigurationError(f"--engine ray and --shard need a folder or a store; {source} is neither")
     else:
-        return _refine_image(source, destination, opened, quality=quality, **options)
-    return Summary(*work(engine=computed_by, shard=shard, report=report, **options))
+        return _refine_image(source, destination, refiner_source, quality=quality, **options)
+    return Summary(*run(engine=executor, shard=shard, report=report, **options))
 
 
 def _refine_image(
     source: Path,
     destination: Path,
-    opened: RefinerSource,
+    refiner_source: RefinerSource,
     *,
     quality: int,
     overwrite: bool,
     limit: DriftLimit,
     region: LabelRegion,
 ) -> Summary:
+    # Check the paths before the network is loaded.
     if not source.exists():
-        raise DataError(f"{source}: does not exist; name a folder or an image")
+        raise DataError(f"{source} does not exist; pass a folder, a store or an image")
     region.check(source, ())
     if destination.is_dir():
         destination = destination / source.name
     if destination.exists() and not overwrite:
-        raise OutputError(f"{destination}: is there already; choose another name, or replace it with --overwrite")
-    refiner, image = opened.open(), read_image(source)
+        raise OutputError(f"{destination} already exists; choose another name, or pass --overwrite to replace it")
+    # Refine the image, and write it if its label drift is within the limit.
+    refiner, image = refiner_source.open(), read_image(source)
     refined = refiner(image)
     before, after = (to_planes(picture, refiner.channels)[None] for picture in (image, refined))
     (drift,) = measure_label_drift(before, after, [region.watched(source.name, {}, image.shape[:2])])
@@ -129,10 +144,10 @@ def _refine_image(
     return Summary(1, 0, 0)
 
 
-def _check_stores(source: Path, destination: Path) -> None:
+def _check_both_are_stores(source: Path, destination: Path) -> None:
     """Refuse a folder on one side and a store on the other."""
     if source.is_dir() or not is_store_name(destination):
         raise OutputError(
-            f"{destination}: a folder is refined into a folder and a store into a store; convert one of them first: "
-            "refiner convert IN OUT.h5"
+            f"{source} cannot be refined into {destination}: a folder is refined into a folder, and a store into a "
+            "store; convert one of them first: refiner convert IN OUT.h5"
         )

@@ -1,7 +1,7 @@
-"""Refined images from a refiner file.
+"""The Refiner class: refine tensors and images with a refiner file.
 
-What comes in goes out: the same size, depth and channels. Batches have one shape per image size, the last one
-filled up, so that an image comes out the same whatever it was batched with.
+Refined images keep their size, bit depth and channels. All batches of one image size have the same shape, and the last
+one is padded: the result for an image does not depend on the other images in its batch.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,30 +17,33 @@ from refiner.core.errors import DataError
 from refiner.images.arrays import from_batch, to_batch
 from refiner.images.io import Image
 from refiner.inference.backends.base import Array
-from refiner.inference.backends.registry import ON_CARDS, open_backend
-from refiner.inference.tiling import by_tiles
+from refiner.inference.backends.batching import batch_size
+from refiner.inference.backends.registry import CUDA_BACKENDS, open_backend
+from refiner.inference.tiling import apply_in_tiles
 from refiner.models.architecture import RefinerArchitecture
 from refiner.models.hub import fetch_refiner, is_address
 from refiner.models.refiner_file import RefinerFile, load_refiner, refiner_digest
 
 if TYPE_CHECKING:
     from torch import Tensor
-from refiner.inference.backends.batching import batch_size
 
 TILED_PIXELS = 2**20
-"""Pixels of an image above which it is refined by tiles, so that memory does not grow with it."""
+"""Pixels of an image above which it is refined in tiles, so that memory does not grow with its size."""
 
-_CHANNELS = ((), (3,), (4,))  # what follows height and width in the shape of an image
+_CHANNELS = ((), (3,), (4,))  # shapes of an image behind height and width: grey, RGB, RGBA
 
 
 class Refiner:
-    """A trained refiner, ready to use.
+    """A trained refiner.
 
     Args:
-        file: as loaded, or :meth:`~refiner.models.refiner_file.RefinerFile.of` a network.
-        device: ``auto``, ``cpu`` or ``cuda``.
-        backend: what computes, see :mod:`refiner.inference.backends.registry`.
-        threads: that compute on the CPU; None takes what the machine has.
+        file: a loaded refiner file, or :meth:`~refiner.models.refiner_file.RefinerFile.of` a network.
+        device: ``auto``, ``cpu`` or ``cuda``. ``auto`` uses the GPU if there is one and the backend supports it.
+        backend: a name in :data:`refiner.inference.backends.registry.BACKENDS`.
+        threads: number of CPU threads; None uses the default of the machine.
+
+    Raises:
+        DeviceError: the device or the backend is not available.
 
     Examples:
         >>> refiner = Refiner.load("runs/eyes")  # doctest: +SKIP
@@ -50,34 +53,38 @@ class Refiner:
     def __init__(
         self, file: RefinerFile, *, device: str = "auto", backend: str = "torch", threads: int | None = None
     ) -> None:
-        self.device = resolve_device(device if backend in ON_CARDS or device != "auto" else "cpu")
+        self.device = resolve_device(device if backend in CUDA_BACKENDS or device != "auto" else "cpu")
         self.architecture, self.metadata = file.architecture, file.metadata
         self.backend = open_backend(backend, file, device=self.device, threads=threads)
 
     @classmethod
     def load(cls, path: Path | str, *, device: str = "auto", backend: str = "torch") -> Self:
-        """Load a refiner file, or that of a run folder, or one that others share.
+        """Load a refiner from a file, a run folder or the Hugging Face hub.
 
         Args:
-            path: a file, a folder, the name of a ready refiner, or ``hf://OWNER/NAME``, see :mod:`refiner.models.hub`.
+            path: a refiner file, a run folder, the name of a pretrained refiner (``demo``), or a hub address
+                ``hf://OWNER/NAME``, see :mod:`refiner.models.hub`.
             device: ``auto``, ``cpu`` or ``cuda``.
-            backend: what computes, see :mod:`refiner.inference.backends.registry`.
+            backend: a name in :data:`refiner.inference.backends.registry.BACKENDS`.
 
         Raises:
-            DataError: there is none, or it is damaged.
-            DeviceError: the device or the backend is not there, or the extra ``hub`` for an address.
+            DataError: the refiner is missing or damaged.
+            DeviceError: the device or the backend is not available, or a hub address needs the extra ``hub``.
         """
         file = load_refiner(fetch_refiner(str(path)) if is_address(str(path)) else Path(path))
         return cls(file, device=device, backend=backend)
 
     @property
     def channels(self) -> int:
-        """Channels of the network: 1 (grey) or 3 (RGB)."""
+        """Number of channels of the network: 1 (grey) or 3 (RGB)."""
         return self.architecture.channels
 
     def batch_size(self, height: int, width: int) -> int:
-        """Images of this size that are computed at once: depends on the size, the device and the backend alone."""
-        return batch_size(self.architecture, height, width, self.device) * self.backend.side_by_side
+        """Return the number of images of a size that one call of the backend takes.
+
+        It depends only on the size, the architecture, the device and the backend.
+        """
+        return batch_size(self.architecture, height, width, self.device) * self.backend.parallel_batches
 
     @overload
     def __call__(self, images: "Tensor") -> "Tensor": ...
@@ -89,12 +96,12 @@ class Refiner:
         """Refine images.
 
         Args:
-            images: a float tensor (N, C, H, W) in [-1, 1] with the network's C; or one image, uint8 or uint16,
-                (H, W), (H, W, 3) or (H, W, 4); or a list of such images of any sizes.
+            images: a float tensor (N, C, H, W) in [-1, 1] with the network's number of channels C; or one image,
+                uint8 or uint16, (H, W), (H, W, 3) RGB or (H, W, 4) RGBA; or a list of such images of any sizes.
 
         Returns:
-            The same kind: a float32 tensor on the tensor's device, or images of the same shapes and types. A
-            grey refiner refines the luma of colour images; alpha is kept.
+            The same kind as the input: a float32 tensor on the same device, or images of the same shapes and types.
+            A grey refiner refines the luma of colour images. Alpha is kept.
 
         Raises:
             ValueError: the tensor or an image has another shape or type.
@@ -108,20 +115,30 @@ class Refiner:
                 found = f"{image.shape} {image.dtype}"
                 raise ValueError(f"an image is {found}, expected uint8 or uint16, (H, W), (H, W, 3) or (H, W, 4)")
         refined = list(images)
-        for numbers in self._by_size(images):
-            some = [images[i] for i in numbers]
-            planes = self.refine_batch(to_batch(some, self.channels))
-            for i, image in zip(numbers, from_batch(planes, some), strict=True):
-                refined[i] = image
+        # Refine batches of images of one size, and put the results back in the order of the input.
+        for indices in self._batches_by_size(images):
+            originals = [images[index] for index in indices]
+            batch = self.refine_batch(to_batch(originals, self.channels))
+            for index, image in zip(indices, from_batch(batch, originals), strict=True):
+                refined[index] = image
         return refined
 
-    def refine_batch(self, planes: Array) -> Array:
-        """Refine up to one batch, (N, C, H, W), float32, in [-1, 1]: filled up to the shape that all batches have."""
-        count, full = len(planes), self.batch_size(planes.shape[2], planes.shape[3])
-        batch = np.zeros((full, *planes.shape[1:]), np.float32)
-        batch[:count] = planes
-        if planes.shape[2] * planes.shape[3] > TILED_PIXELS:
-            return by_tiles(self.backend, batch, reach=self.architecture.reach)[:count]
+    def refine_batch(self, images: Array) -> Array:
+        """Refine at most one batch of images.
+
+        The batch is padded with zeros to its full size: backends choose their arithmetic by the shape.
+
+        Args:
+            images: (N, C, H, W), float32, in [-1, 1]; N is at most :meth:`batch_size`.
+
+        Returns:
+            (N, C, H, W), float32, in [-1, 1].
+        """
+        count, full = len(images), self.batch_size(images.shape[2], images.shape[3])
+        batch = np.zeros((full, *images.shape[1:]), np.float32)
+        batch[:count] = images
+        if images.shape[2] * images.shape[3] > TILED_PIXELS:
+            return apply_in_tiles(self.backend, batch, reach=self.architecture.reach)[:count]
         return self.backend(batch)[:count]
 
     def _refine_tensor(self, images: "Tensor") -> "Tensor":
@@ -130,31 +147,32 @@ class Refiner:
         if images.ndim != 4 or images.shape[1] != self.channels or not images.is_floating_point():
             found = f"{tuple(images.shape)} {images.dtype}"
             raise ValueError(f"images are {found}, expected (N, {self.channels}, H, W) of floats in [-1, 1]")
-        parts = images.split(self.batch_size(images.shape[2], images.shape[3])) if len(images) else ()
-        refined = [torch.from_numpy(self.refine_batch(part.detach().float().cpu().numpy())) for part in parts]
+        batches = images.split(self.batch_size(images.shape[2], images.shape[3])) if len(images) else ()
+        refined = [torch.from_numpy(self.refine_batch(batch.detach().float().cpu().numpy())) for batch in batches]
         return torch.cat(refined).to(images.device) if refined else images.float()
 
-    def _by_size(self, images: Sequence[Image]) -> Iterator[list[int]]:
-        """Numbers of images of one size, at most a batch at a time."""
+    def _batches_by_size(self, images: Sequence[Image]) -> Iterator[list[int]]:
+        """Yield the indices of images of one size, at most a batch at a time."""
         sizes: dict[tuple[int, ...], list[int]] = {}
-        for number, image in enumerate(images):
-            sizes.setdefault(image.shape[:2], []).append(number)
-        for (height, width), numbers in sizes.items():
+        for index, image in enumerate(images):
+            sizes.setdefault(image.shape[:2], []).append(index)
+        for (height, width), indices in sizes.items():
             step = self.batch_size(height, width)
-            yield from (numbers[start : start + step] for start in range(0, len(numbers), step))
+            yield from (indices[start : start + step] for start in range(0, len(indices), step))
 
 
 @dataclass(frozen=True)
 class RefinerSource:
-    """Which refiner, and how it computes: what another process needs to open the same.
+    """A refiner and its settings, which any process of a job can open.
 
     Attributes:
-        path: a refiner file or a run folder.
-        file_digest: of the file, which must not change while a job is at work.
+        path: a refiner file, a run folder, or the name of a pretrained refiner.
+        file_digest: SHA-256 of the file; the file must not change while the job runs.
         device: ``cpu`` or ``cuda``.
-        backend: see :mod:`refiner.inference.backends.registry`.
-        threads: of the process; None leaves them as they are.
-        loaded: the file, where this process has read it already.
+        backend: a name in :data:`refiner.inference.backends.registry.BACKENDS`.
+        threads: number of CPU threads of each process; None keeps the default.
+        loaded: the content of the file, if this process has read it already; not sent to other processes.
+        in_worker: this process is a worker of the job; set when the source is sent to one.
     """
 
     path: Path
@@ -163,31 +181,33 @@ class RefinerSource:
     backend: str
     threads: int | None = None
     loaded: RefinerFile | None = field(default=None, repr=False, compare=False)
+    in_worker: bool = field(default=False, init=False, repr=False, compare=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "loaded": None}
+        return {**self.__dict__, "loaded": None, "in_worker": True}
 
     @property
     def digest(self) -> str:
-        """By which results are known: those of another backend or device differ by rounding, so they are others."""
+        """The key of the refiner's results; other backends and devices have other keys, as their rounding differs."""
         by = "" if self.backend == "torch" else f" by {self.backend}"
         return self.file_digest + by + ("" if self.device == "cpu" else f" on {self.device}")
 
     @property
     def architecture(self) -> RefinerArchitecture:
-        """Of the refiner."""
+        """Architecture of the refiner."""
         return (self.loaded or load_refiner(self.path)).architecture
 
     def open(self) -> Refiner:
-        """Load it.
+        """Load the refiner in this process.
 
         Raises:
             DataError: the file has changed since the job began.
         """
-        keep_freed_memory()
-        if self.threads is not None:  # the processes share the cores
+        if self.in_worker:  # only there: in the main process, the program that uses this library decides
+            keep_freed_memory()
+        if self.threads is not None:  # the worker processes share the cores
             cv2.setNumThreads(self.threads)
         if refiner_digest(self.path) != self.file_digest:
-            raise DataError(f"{self.path}: has changed while it was at work; run the same command again")
+            raise DataError(f"{self.path} has changed while the job was running; run the same command again")
         file = self.loaded or load_refiner(self.path)
         return Refiner(file, device=self.device, backend=self.backend, threads=self.threads)

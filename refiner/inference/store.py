@@ -1,4 +1,4 @@
-"""Store to store: the images refined, everything else carried over, and how far labels may have moved beside it."""
+"""Refinement of a store into a store, chunk by chunk; labels and attributes are copied, and label drift is added."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -26,11 +26,17 @@ from refiner.images.arrays import from_batch, to_batch
 from refiner.inference.backends.batching import batch_size
 from refiner.inference.refiner import Refiner, RefinerSource
 
-CHUNK, CHUNK_PIXELS, CHUNK_WORK = 1024, 2**22, 2 * 10**11
-"""Images in a part, and pixels, or multiplications of a processor, from which on there are fewer.
+CHUNK = 1024
+"""Largest number of images in a chunk.
 
-A part is what a kill costs on each worker, and what all but the last to finish wait for in the end.
+A killed worker loses at most one chunk, and at the end all workers wait for the last chunk.
 """
+
+CHUNK_PIXELS = 2**22
+"""Largest number of pixels in a chunk."""
+
+CHUNK_MULTIPLICATIONS = 2 * 10**11
+"""Largest number of multiplications in a chunk on the CPU."""
 
 _SMALLEST_CHUNK = 16
 
@@ -49,79 +55,91 @@ def refine_store(
 ) -> tuple[int, int, int]:
     """Refine a store into a store; see :func:`refiner.inference.refine.refine_path`.
 
-    A killed one goes on from its finished parts. A shard makes its share of the parts; the run that gathers joins them.
+    An interrupted job resumes after its finished chunks. A shard makes its share of the chunks; the run without a shard
+    makes the missing ones and joins all of them.
 
     Returns:
-        Images refined now, images refined before, and how many of all were rejected.
+        Numbers of images refined by this run, refined earlier, and rejected in total.
 
     Raises:
-        RefinerError: a store cannot be used.
+        DataError: the source is missing or damaged.
+        OutputError: the destination cannot be written, exists with other content, or would hold no image.
     """
     store = open_dataset(source, format="store")
     assert isinstance(store, Store)
     region.check(source, store.label_names)
     count = len(store.images)
-    drift = (str(limit.score), str(limit.keep), *map(str, region.job.items()))
-    job = fingerprint(refiner.digest, str(stamp(source)), str(count), *drift)
+    # The fingerprint of everything that the result depends on tells whether this job is finished already.
+    drift_options = (str(limit.score), str(limit.keep), *map(str, region.job.items()))
+    job = fingerprint(refiner.digest, str(stamp(source)), str(count), *drift_options)
     facts = {"refined_from": str(source), "refiner": refiner.digest}
-    if limit.keep is not None:  # refused before hours of work, if anything but ours would be lost
+    # Check the store for rejected images now: an error must not come after hours of work.
+    if limit.keep is not None:
         check_apart(destination, limit.keep)
         with open_store(source, limit.keep, attributes=facts, overwrite=overwrite, shard=shard) as kept:
             kept.finished(job)
-    with open_store(source, destination, attributes=facts, overwrite=overwrite, shard=shard) as target:
-        if (summary := target.finished(job)) is not None:
+    with open_store(source, destination, attributes=facts, overwrite=overwrite, shard=shard) as output:
+        if (summary := output.finished(job)) is not None:
             report(count, count)
             return 0, count, int(summary or 0)
+        # Refine the chunks that are not finished.
         size = _chunk_size(store.kind, refiner)
-        parts = Chunks(target.chunks_folder, job=f"{job} by {size}", count=-(-count // size), shared=shard is not None)
-        made, before = _make_chunks(parts, ChunkRefinement(refiner, store, parts, size, region), engine, shard, report)
+        chunks = Chunks(output.chunks_folder, job=f"{job} by {size}", count=-(-count // size), shared=shard is not None)
+        refinement = ChunkRefinement(refiner, store, chunks, size, region)
+        refined, skipped = _make_chunks(chunks, refinement, engine, shard, report)
         if shard is not None:
-            return made, before, 0
-        rejected = _finish(store, target, parts, {**facts, "job": job}, limit)
-        parts.remove()
-    return made, before, rejected
+            return refined, skipped, 0
+        # Join all chunks into the store.
+        rejected = _join_chunks(store, output, chunks, {**facts, "job": job}, limit)
+        chunks.remove()
+    return refined, skipped, rejected
 
 
 def _chunk_size(kind: ImageKind, refiner: RefinerSource) -> int:
-    """Images in a part: whole batches, where there are several."""
+    """Return the number of images in a chunk: whole batches, unless one batch is larger than a chunk."""
     pixels = kind.height * kind.width
     size = min(CHUNK, CHUNK_PIXELS // pixels)
     if refiner.device == "cpu":
-        size = min(size, CHUNK_WORK // max(1, refiner.architecture.multiplications(pixels)))
+        size = min(size, CHUNK_MULTIPLICATIONS // max(1, refiner.architecture.multiplications(pixels)))
     size -= size % min(max(1, size), batch_size(refiner.architecture, kind.height, kind.width, refiner.device))
     return max(_SMALLEST_CHUNK, size)
 
 
 def _make_chunks(
-    parts: Chunks, work: "ChunkRefinement", engine: Engine, shard: Shard | None, report: Callable[[int, int], None]
+    chunks: Chunks,
+    refinement: "ChunkRefinement",
+    engine: Engine,
+    shard: Shard | None,
+    report: Callable[[int, int], None],
 ) -> tuple[int, int]:
-    """Make those that are missing; gives the images that were refined now, and before."""
-    ours = [number for number in range(parts.count) if shard is None or shard.takes_part(number)]
-    total = sum(map(len, map(work.images, ours)))
-    todo = [number for number in ours if not parts.lines_path(number).exists()]
-    before = done = total - sum(map(len, map(work.images, todo)))
+    """Make the missing chunks; return the numbers of images refined now and earlier."""
+    numbers = [number for number in range(chunks.count) if shard is None or shard.takes_chunk(number)]
+    total = sum(map(len, map(refinement.images, numbers)))
+    todo = [number for number in numbers if not chunks.lines_path(number).exists()]
+    skipped = done = total - sum(map(len, map(refinement.images, todo)))
     report(done, total)
-    for images in engine.map(work, todo):
-        done += images
+    for image_count in engine.map(refinement, todo):
+        done += image_count
         report(done, total)
-    return done - before, before
+    return done - skipped, skipped
 
 
 @dataclass
 class ChunkRefinement:
-    """Makes one part of a store after another, in whatever process it finds itself.
+    """A function that refines one chunk of a store; each process opens the refiner once.
 
     Attributes:
-        source: the refiner.
-        store: that is read.
-        parts: where they go.
-        size: images in each.
-        region: where drift is read.
+        source: the refiner and its settings.
+        store: the store with the original images.
+        chunks: the folder of the refined chunks.
+        size: number of images in a chunk.
+        region: the pixels or points whose drift is measured.
+        refiner: the opened refiner; not sent to other processes.
     """
 
     source: RefinerSource
     store: Store
-    parts: Chunks
+    chunks: Chunks
     size: int
     region: LabelRegion
     refiner: Refiner | None = field(default=None, repr=False)
@@ -130,63 +148,69 @@ class ChunkRefinement:
         return {**self.__dict__, "refiner": None}
 
     def images(self, number: int) -> range:
-        """Numbers of the images of a part."""
+        """Return the indices of the images of a chunk."""
         return range(number * self.size, min((number + 1) * self.size, len(self.store.images)))
 
     def __call__(self, number: int) -> int:
-        """Make a part; gives its number of images.
+        """Refine and write a chunk.
+
+        Returns:
+            The number of its images.
 
         Raises:
             ImageError: an image is damaged.
-            OutputError: the disk refuses.
+            OutputError: the chunk cannot be written, for example because the disk is full.
         """
         self.refiner = self.refiner or self.source.open()
-        chosen = self.images(number)
-        names = self.store.read_ids(chosen)
-        labels = [{} for _ in chosen] if self.region.mask else _points(self.store, chosen, self.region.names)
+        indices = self.images(number)
+        names = self.store.read_ids(indices)
+        labels = [{} for _ in indices] if self.region.mask else _points(self.store, indices, self.region.names)
         size = self.refiner.batch_size(self.store.kind.height, self.store.kind.width)
         drifts: list[LabelDrift] = []
-        with ImageWriter(self.parts.images_path(number)) as writer:
-            for start in range(0, len(chosen), size):
+        # Refine batch by batch.
+        with ImageWriter(self.chunks.images_path(number)) as writer:
+            for start in range(0, len(indices), size):
                 batch = slice(start, start + size)
-                images, found = self._refined(self.refiner, chosen[batch], names[batch], labels[batch])
-                for image in images:
+                refined, batch_drifts = self._refine(self.refiner, indices[batch], names[batch], labels[batch])
+                for image in refined:
                     writer.append(image)
-                drifts += found
+                drifts += batch_drifts
+        # The lines come last: they mark the chunk as finished.
         rows = zip(names, drifts, strict=True)
-        write_lines(self.parts.lines_path(number), (Line(name, cells=drift.to_line()) for name, drift in rows))
-        return len(chosen)
+        write_lines(self.chunks.lines_path(number), (Line(name, cells=drift.to_line()) for name, drift in rows))
+        return len(indices)
 
-    def _refined(
-        self, refiner: Refiner, chosen: range, names: Sequence[str], labels: Sequence[Labels]
+    def _refine(
+        self, refiner: Refiner, indices: range, names: Sequence[str], labels: Sequence[Labels]
     ) -> tuple[list[Any], list[LabelDrift]]:
-        images = self.store.read_range(chosen)
-        before = to_batch(images, refiner.channels)
-        planes = refiner.refine_batch(before)
+        originals = self.store.read_range(indices)
+        before = to_batch(originals, refiner.channels)
+        after = refiner.refine_batch(before)
         size = (self.store.kind.height, self.store.kind.width)
         watched = [self.region.watched(name, row, size) for name, row in zip(names, labels, strict=True)]
-        drifts = measure_label_drift(before, planes, watched)
-        return from_batch(planes, images), drifts
+        drifts = measure_label_drift(before, after, watched)
+        return from_batch(after, originals), drifts
 
 
-def _points(store: Store, chosen: range, names: Sequence[str]) -> list[Labels]:
-    """The labelled points of some images, where the store has any; read at once, for HDF5 is slow row by row."""
-    labels: list[Labels] = [{} for _ in chosen]
+def _points(store: Store, indices: range, names: Sequence[str]) -> list[Labels]:
+    """Read the labelled points of some images, if the store has any; all at once, as HDF5 is slow row by row."""
+    labels: list[Labels] = [{} for _ in indices]
     for name in names:
         values = store.file["labels"][name] if name in store.label_names else None
         if isinstance(values, h5py.Dataset) and values.dtype.kind == "f" and len(values.shape) > 1:
-            for row, points in zip(labels, values[chosen.start : chosen.stop], strict=False):
+            for row, points in zip(labels, values[indices.start : indices.stop], strict=False):
                 row |= {name: points} if np.isfinite(points).any() else {}
     return labels
 
 
-def _finish(
-    store: Store, target: StoreDestination, parts: Chunks, attributes: dict[str, str], limit: DriftLimit
+def _join_chunks(
+    store: Store, output: StoreDestination, chunks: Chunks, attributes: dict[str, str], limit: DriftLimit
 ) -> int:
-    """Join the parts, and list the rejects beside the store; gives their number."""
+    """Join the chunks into a store, and list the rejected images in a table; return their number."""
+    # Collect the drift of all images, and reject those above the limit.
     drifts, passing = np.empty((len(store.images), 4)), np.ones(len(store.images), bool)
     rejected = []
-    for number, line in enumerate(parts.lines()):
+    for number, line in enumerate(chunks.lines()):
         drift = LabelDrift.from_line(line.cells)
         drifts[number] = drift.numbers
         if limit.rejects(drift):
@@ -194,26 +218,28 @@ def _finish(
             rejected.append((line.source, "drift", limit.reason(drift)))
     if not passing.any():
         raise OutputError(
-            f"{target.path}: is not written, for no label of {len(drifts)} images passes; the first {rejected[0][2]}"
+            f"{output.path} was not written: all {len(drifts)} images exceed the limit of label drift; "
+            f"in the first, {rejected[0][2]}"
         )
+    # Write the rejected images first: the store under its final name marks the job as finished.
     if rejected:
-        write_rejected(target.rejected_path, rejected)
+        write_rejected(output.rejected_path, rejected)
         if limit.keep is not None:
-            _join(store, limit.keep, parts, {**attributes, "summary": ""}, drifts, ~passing)
+            _write_store(store, limit.keep, chunks, {**attributes, "summary": ""}, drifts, ~passing)
     else:
-        remove_file(target.rejected_path)
-    _join(store, target.path, parts, {**attributes, "summary": str(len(rejected))}, drifts, passing)
+        remove_file(output.rejected_path)
+    _write_store(store, output.path, chunks, {**attributes, "summary": str(len(rejected))}, drifts, passing)
     return len(rejected)
 
 
-def _join(store: Store, path: Path, parts: Chunks, attributes: dict[str, str], drifts: Any, chosen: Any) -> None:
-    """Write a store of the chosen images, a boolean array, last of all under its name."""
-    temporary = parts.folder / "store.h5"
+def _write_store(store: Store, path: Path, chunks: Chunks, attributes: dict[str, str], drifts: Any, mask: Any) -> None:
+    """Write a store of the images where ``mask``, (N,) boolean, is True; it gets its final name at the end."""
+    temporary = chunks.folder / "store.h5"
     with hdf5_errors(path):
         with new_file(temporary) as file:
-            copy_store(store.file, file, None if chosen.all() else chosen)
-            join_images(file, store.kind, int(chosen.sum()), parts.images(), None if chosen.all() else chosen)
-            for name, values in drift_columns(drifts[chosen]).items():
+            copy_store(store.file, file, None if mask.all() else mask)
+            join_images(file, store.kind, int(mask.sum()), chunks.images(), None if mask.all() else mask)
+            for name, values in drift_columns(drifts[mask]).items():
                 write_numbers(file, name, values)
             write_attributes(file, attributes)
         temporary.replace(path)

@@ -1,4 +1,4 @@
-"""Large images piece by piece, with the same result as in one piece and a fraction of the memory."""
+"""Refinement of large images in tiles: the same result as in one piece, with a fraction of the memory."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -8,15 +8,15 @@ import numpy as np
 Array = np.ndarray[Any, np.dtype[np.float32]]
 
 SIDE = 768
-"""Height and width of a tile, without what it overlaps with its neighbours; even, as folded pixels demand."""
+"""Height and width of a tile's core in pixels; a multiple of the pixel blocks that networks fold."""
 
 
 class Tile(NamedTuple):
-    """A part of an image.
+    """One tile of an image.
 
     Attributes:
-        core: (top, bottom, left, right) of the pixels that it gives.
-        window: the same of the pixels that these follow from.
+        core: (top, bottom, left, right) of the pixels that the tile contributes to the result.
+        window: (top, bottom, left, right) of the pixels that the network reads for them.
     """
 
     core: tuple[int, int, int, int]
@@ -24,12 +24,12 @@ class Tile(NamedTuple):
 
 
 def tiles(height: int, width: int, *, reach: int, side: int = SIDE) -> Iterator[Tile]:
-    """Cut an image of a size into tiles.
+    """Divide an image into tiles whose cores cover every pixel once.
 
     Args:
-        height, width: of the image.
-        reach: pixels on either side that a pixel follows from, a multiple of the block that the network folds.
-        side: of the cores, such a multiple as well.
+        height, width: size of the image in pixels.
+        reach: distance in pixels up to which the network reads; a multiple of the blocks that it folds.
+        side: height and width of the cores in pixels; a multiple of the blocks, too.
     """
     for top in range(0, height, side):
         for left in range(0, width, side):
@@ -38,16 +38,16 @@ def tiles(height: int, width: int, *, reach: int, side: int = SIDE) -> Iterator[
             yield Tile((top, bottom, left, right), window)
 
 
-def by_tiles(network: Callable[[Array], Array], images: Array, *, reach: int, side: int = SIDE) -> Array:
-    """Apply a network that keeps the size of images, tile by tile.
+def apply_in_tiles(network: Callable[[Array], Array], images: Array, *, reach: int, side: int = SIDE) -> Array:
+    """Apply a network to images tile by tile.
 
     Args:
-        network: of whose output each pixel follows from those at most ``reach`` away.
+        network: keeps the size of images; each output pixel depends on input pixels at most ``reach`` away.
         images: (N, C, H, W).
         reach, side: see :func:`tiles`.
 
     Returns:
-        (N, C, H, W), as the network would give it in one piece, but for rounding.
+        (N, C, H, W): the result of the network on the whole images, except for rounding.
     """
     refined = np.empty_like(images)
     for (top, bottom, left, right), (first, last, start, end) in tiles(*images.shape[2:], reach=reach, side=side):

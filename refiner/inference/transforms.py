@@ -1,7 +1,7 @@
-"""RefineImages: a trained refiner as a step of somebody's albumentations or torchvision pipeline.
+"""RefineImages: a refiner as a transform in an albumentations or torchvision pipeline.
 
-One class for both: albumentations calls its transforms with keyword arguments alone, torchvision with positional
-ones alone, so the call says which of the two is meant.
+One class serves both libraries. Albumentations passes only keyword arguments, torchvision only positional ones, so the
+call shows which of the two is meant.
 """
 
 import functools
@@ -18,28 +18,32 @@ from refiner.data.transform_factory import load_albumentations
 from refiner.images.arrays import LUMA
 from refiner.inference.refiner import Refiner
 
-_MODES = ("L", "RGB", "RGBA", "I;16")  # of PIL images whose pixels are levels
+_MODES = ("L", "RGB", "RGBA", "I;16")  # PIL modes whose pixels are intensities, not palette indices
 
 
 class RefineImages(load_albumentations().ImageOnlyTransform):  # type: ignore[misc]
-    """Refine images in a pipeline; their labels stay as they are.
+    """Refine the images of a pipeline; labels stay as they are.
 
-    In ``albumentations.Compose``: ``image`` (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), uint8, uint16, or float32 in
-    [0, 1]; ``images`` (N, ...) of these. In ``torchvision.transforms.v2.Compose``: PIL images, ``tv_tensors.Image``
-    and tensors (..., C, H, W) with C 1, 3 or 4, uint8, uint16, or float in [0, 1]; in dictionaries, tuples and so on
-    everything else passes through, as with every v2 transform. The same kind, shape and type come back, equal to
-    what :class:`refiner.Refiner` makes of the image.
+    In ``albumentations.Compose``: ``image`` is (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), uint8, uint16, or float32 in
+    [0, 1]; ``images`` is an array (N, ...) of such images.
 
-    The refiner is loaded on first use, once in each process, so that the transform pickles into workers.
+    In ``torchvision.transforms.v2.Compose``: PIL images, ``tv_tensors.Image`` and tensors (..., C, H, W) with C 1, 3 or
+    4, uint8, uint16, or float in [0, 1]. Other values in dictionaries, tuples and so on pass through, as with every v2
+    transform.
+
+    The result has the kind, shape and type of the input, and equals the result of :class:`refiner.Refiner`.
+
+    The refiner is loaded on first use, once in each process, so that the transform can be pickled into workers.
 
     Args:
         path: a refiner file or a run folder.
-        p: probability with which images are refined; in torchvision, all images of one sample or none.
-        device: ``auto``, ``cpu`` or ``cuda``; in a worker of a ``DataLoader``, auto is the processor.
+        p: probability of refining; in torchvision, it applies to all images of a sample at once.
+        device: ``auto``, ``cpu`` or ``cuda``; in a worker of a ``DataLoader``, ``auto`` means the CPU.
 
     Raises:
-        DataError: there is nothing at ``path``; on first use, there is no refiner, or it is damaged.
-        ValueError: on use, an image of another shape, type or range, such as one that is normalized already.
+        DataError: ``path`` does not exist; or, on first use, it is no refiner or is damaged.
+        ValueError: ``p`` is no probability; or, on use, an image has another shape, type or range, for example because
+            it is normalized already.
 
     Examples:
         >>> albumentations.Compose([RefineImages("runs/eyes", p=0.5)])(image=image)["image"]  # doctest: +SKIP
@@ -50,25 +54,27 @@ class RefineImages(load_albumentations().ImageOnlyTransform):  # type: ignore[mi
         if not 0 <= p <= 1:
             raise ValueError(f"p is {p}, expected a probability from 0 to 1")
         if not Path(path).exists():
-            raise DataError(f"{path}: does not exist; name a refiner file or the folder of a run")
+            raise DataError(f"{path} does not exist; pass a refiner file or a run folder")
         super().__init__(p=p)
-        self.path, self.device = str(path), device  # plain values, which albumentations can write to a file
+        self.path, self.device = str(path), device  # plain values, which albumentations can save
         self._loaded: tuple[int, Refiner] | None = None
 
     def __call__(self, *inputs: Any, force_apply: bool = False, **targets: Any) -> Any:
-        """Refine what torchvision (``inputs``) or albumentations (``targets``) hands over."""
+        """Refine a sample of torchvision (``inputs``) or of albumentations (``targets``)."""
         if inputs and targets:
-            raise TypeError("give either positional arguments, as torchvision does, or named ones, as albumentations")
+            raise TypeError(
+                "pass either positional arguments, as torchvision does, or keyword ones, as albumentations does"
+            )
         if inputs:
             return _torchvision_transform()(self)(*inputs)
         return super().__call__(force_apply=force_apply, **targets)
 
     def apply(self, img: np.ndarray[Any, Any], **params: Any) -> np.ndarray[Any, Any]:
-        """Refine one image, as albumentations has it."""
+        """Refine one image, (H, W) or (H, W, C); called by albumentations."""
         return np.asarray(self.apply_to_images(img[None], **params)[0])
 
     def apply_to_images(self, images: np.ndarray[Any, Any], **params: Any) -> np.ndarray[Any, Any]:
-        """Refine images of one size, (N, H, W) or (N, H, W, C)."""
+        """Refine images of one size, (N, H, W) or (N, H, W, C); called by albumentations."""
         images = np.asarray(images)
         channels_first = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
         refined = refine_tensor(self.refiner, torch.from_numpy(np.ascontiguousarray(channels_first))).numpy()
@@ -76,15 +82,15 @@ class RefineImages(load_albumentations().ImageOnlyTransform):  # type: ignore[mi
 
     @property
     def refiner(self) -> Refiner:
-        """The refiner, loaded in this process."""
-        if self._loaded is None or self._loaded[0] != os.getpid():  # a fork cannot use its parent's CUDA
+        """The refiner, loaded by this process on first use."""
+        if self._loaded is None or self._loaded[0] != os.getpid():  # a forked process cannot use CUDA of its parent
             in_worker = torch.utils.data.get_worker_info() is not None
             device = "cpu" if self.device == "auto" and in_worker else self.device
             self._loaded = os.getpid(), Refiner.load(self.path, device=device)
         return self._loaded[1]
 
     def get_transform_init_args_names(self) -> tuple[str, ...]:
-        """What albumentations writes when a pipeline is saved."""
+        """Return the names of the arguments that albumentations saves with a pipeline."""
         return ("path", "device")
 
     def __getstate__(self) -> dict[str, Any]:
@@ -92,28 +98,30 @@ class RefineImages(load_albumentations().ImageOnlyTransform):  # type: ignore[mi
 
 
 def refine_tensor(refiner: Refiner, images: Tensor) -> Tensor:
-    """Refine tensors of image levels, as torchvision has them.
+    """Refine image tensors in the ranges of torchvision.
 
     Args:
-        refiner: of 1 or 3 channels.
+        refiner: a refiner with 1 or 3 channels.
         images: (..., C, H, W), C 1, 3 (RGB) or 4 (RGBA); uint8, uint16, or float in [0, 1].
 
     Returns:
-        The same shape, type and device. A grey refiner refines the luma of colour; alpha is kept.
+        A tensor of the same shape, type and device. A grey refiner refines the luma of colour images. Alpha is kept.
 
     Raises:
-        ValueError: another shape or type, or floats outside [0, 1].
+        ValueError: the tensor has another shape or type, or floats outside [0, 1].
     """
     if images.ndim < 3 or images.shape[-3] not in (1, 3, 4):
         raise ValueError(f"images are {tuple(images.shape)}, expected (..., C, H, W) with 1, 3 or 4 channels")
     batch = images.reshape(-1, *images.shape[-3:])
+    # Floats are refined without rounding.
     if images.is_floating_point():
         if images.numel() and not (images.min() >= 0 and images.max() <= 1):
             found = f"{float(images.min()):.3g} to {float(images.max()):.3g}"
-            raise ValueError(f"images go from {found}, expected [0, 1]; refine before normalizing")
+            raise ValueError(f"images have values from {found}, expected [0, 1]; refine before normalizing")
         return _refine_floats(refiner, batch.float()).to(images.dtype).reshape(images.shape)
     if images.dtype not in (torch.uint8, torch.uint16):
         raise ValueError(f"images are {images.dtype}, expected uint8, uint16, or float in [0, 1]")
+    # Integers are refined as images are.
     pixels = batch.cpu().numpy().transpose(0, 2, 3, 1)
     refined = refiner([image[..., 0] if image.shape[2] == 1 else image for image in pixels])
     levels = np.ascontiguousarray(np.reshape(refined, pixels.shape).transpose(0, 3, 1, 2))
@@ -121,7 +129,7 @@ def refine_tensor(refiner: Refiner, images: Tensor) -> Tensor:
 
 
 def _refine_floats(refiner: Refiner, images: Tensor) -> Tensor:
-    """(N, C, H, W) in [0, 1]: what ``to_planes`` and ``from_planes`` do to levels, unrounded."""
+    """Refine (N, C, H, W) in [0, 1], as ``to_planes`` and ``from_planes`` convert integers, but without rounding."""
     colour, alpha = images[:, :3], images[:, 3:]
     luma = torch.from_numpy(LUMA).to(images.device)[:, None, None]
     if colour.shape[1] == refiner.channels:
@@ -136,7 +144,7 @@ def _refine_floats(refiner: Refiner, images: Tensor) -> Tensor:
 
 @functools.cache
 def _torchvision_transform() -> Any:
-    """A v2 transform around a :class:`RefineImages`: it knows which parts of a sample are images."""
+    """Return the class of a v2 transform that finds the images of a sample for a :class:`RefineImages`."""
     import PIL.Image
     from torchvision import tv_tensors  # type: ignore[import-untyped]
     from torchvision.transforms import v2  # type: ignore[import-untyped]

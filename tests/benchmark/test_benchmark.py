@@ -1,4 +1,4 @@
-"""The benchmark: what it measures is there, and its ratios are of what they name."""
+"""The benchmark: it measures every workload, and its ratios refer to the measurements that they name."""
 
 import json
 from collections.abc import Iterator
@@ -6,11 +6,11 @@ from collections.abc import Iterator
 import pytest
 from click.testing import CliRunner
 
-from refiner.benchmark import benchmark as benchmarking
-from refiner.benchmark import workloads as benchmark_work
+from refiner.benchmark import benchmark as benchmark_module
+from refiner.benchmark import workloads
 from refiner.benchmark.baseline import PlainNetwork
 from refiner.benchmark.benchmark import Benchmark, benchmark
-from refiner.benchmark.workloads import NETWORKS, PLAIN, network_work
+from refiner.benchmark.workloads import NETWORKS, PLAIN, network_workloads
 from refiner.commands import main
 from refiner.core.errors import OutputError
 from refiner.inference.backends.base import Backend
@@ -27,7 +27,7 @@ def quick_backends() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in filter(is_compiled, list(BACKENDS)):
             patch.delitem(BACKENDS, name)
-        patch.setattr(benchmarking, "JOB_REPEATS", 1)
+        patch.setattr(benchmark_module, "JOB_REPEATS", 1)
         yield
 
 
@@ -50,9 +50,9 @@ def test_every_backend_is_measured_or_said_to_be_absent(found: Benchmark) -> Non
 
 def test_any_networks_are_measured_beside_the_paper_s() -> None:
     tiny = RefinerFile.of(RefinerNetwork(RefinerArchitecture(features=4, blocks=1, unshuffle=2)))
-    work, absent = network_work("cpu", (12, 20), {"tiny, ": tiny})
-    assert list(work) == [PLAIN, *(f"tiny, {name}" for name in BACKENDS if name not in absent)]
-    assert all(some() for some in work.values())
+    found, absent = network_workloads("cpu", (12, 20), {"tiny, ": tiny})
+    assert list(found) == [PLAIN, *(f"tiny, {name}" for name in BACKENDS if name not in absent)]
+    assert all(run() for run in found.values())
 
 
 def test_the_plain_network_is_computed_by_another_process_and_its_end_is_noticed() -> None:
@@ -60,7 +60,7 @@ def test_the_plain_network_is_computed_by_another_process_and_its_end_is_noticed
     assert [network(), network()] == [3, 3]
     network._process.kill()
     network._process.wait()
-    with pytest.raises(OutputError, match="the process with the plain network has ended"):
+    with pytest.raises(OutputError, match="the process of the plain network has ended"):
         network()
 
 
@@ -70,10 +70,10 @@ def test_a_backend_that_fails_here_is_said_to_be_absent(monkeypatch: pytest.Monk
             return Backend(name, lambda images: images)
         raise RuntimeError("no kernel\nfor this")
 
-    monkeypatch.setattr(benchmark_work, "open_backend", opened)
+    monkeypatch.setattr(workloads, "open_backend", opened)
     tiny = RefinerFile.of(RefinerNetwork(RefinerArchitecture(features=4, blocks=1)))
-    work, absent = network_work("cpu", (12, 20), {"tiny, ": tiny})
-    assert list(work) == [PLAIN, "tiny, torch"]
+    found, absent = network_workloads("cpu", (12, 20), {"tiny, ": tiny})
+    assert list(found) == [PLAIN, "tiny, torch"]
     assert absent == dict.fromkeys(BACKENDS.keys() - {"torch"}, "it fails here (no kernel for this)")
 
 
@@ -101,20 +101,20 @@ def test_whole_jobs_are_held_against_the_network_that_they_run(found: Benchmark)
 
 def test_command_prints_a_table_or_json(found: Benchmark, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[dict[str, object]] = []
-    monkeypatch.setattr(benchmarking, "benchmark", lambda **options: asked.append(options) or found)
+    monkeypatch.setattr(benchmark_module, "benchmark", lambda **options: asked.append(options) or found)
     arguments = ["benchmark", "--device", "cpu", "--size", "12x20", "--images", "3", "--repeats", "1", "--seconds", "0"]
     table = CliRunner().invoke(main, ["--quiet", *arguments], catch_exceptions=False).output
     for rate in found.rates:
         assert f"{rate.name} " in table
-    assert f"largest memory with a whole job running {found.job_mib:,.0f} MiB" in table
+    assert f"peak memory of a whole job: {found.job_mib:,.0f} MiB" in table
     result = CliRunner().invoke(main, ["--quiet", *arguments, "--json"], catch_exceptions=False)
-    told = asked[-1]
-    assert [told[name] for name in ("device", "size", "images", "repeats")] == ["cpu", (12, 20), 3, 1]
+    options = asked[-1]
+    assert [options[name] for name in ("device", "size", "images", "repeats")] == ["cpu", (12, 20), 3, 1]
     assert result.exit_code == 0
     facts = json.loads(result.stdout)
     assert facts["command"] == "benchmark"
     assert facts["environment"]["processor"]["cores"] >= 1
-    assert {rate["name"] for rate in facts["rates"]} >= {PLAIN, "ready refiner, folder to folder"}
+    assert {rate["name"] for rate in facts["rates"]} >= {PLAIN, "pretrained refiner, folder to folder"}
 
 
 def test_a_profile_tells_what_takes_the_time() -> None:
@@ -126,5 +126,5 @@ def test_a_profile_tells_what_takes_the_time() -> None:
     assert sum(operation["share"] for operation in step) == pytest.approx(1)
     shares = {operation["name"]: operation["share"] for operation in step}
     assert sum(share for name, share in shares.items() if "convolution" in name) > 0.5
-    told = CliRunner().invoke(main, ["--quiet", *arguments], catch_exceptions=False).output
-    assert "aten::convolution_backward" in told
+    table = CliRunner().invoke(main, ["--quiet", *arguments], catch_exceptions=False).output
+    assert "aten::convolution_backward" in table

@@ -45,9 +45,9 @@ def test_help_has_an_example_and_every_default() -> None:
 
 def test_a_folder_is_refined_and_counted(tmp_path: Path, folder: Path, identity: Path) -> None:
     result = refine(folder, tmp_path / "out", "--refiner", identity)
-    assert (result.exit_code, result.stdout, result.stderr) == (0, "3 refined, 0 finished before, 0 rejected\n", "")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "3 refined, 0 skipped, 0 rejected\n", "")
     assert read_image(tmp_path / "out" / "2.png")[0, 0] == 100
-    assert refine(folder, tmp_path / "out", "--refiner", identity).stdout.startswith("0 refined, 3 finished before")
+    assert refine(folder, tmp_path / "out", "--refiner", identity).stdout.startswith("0 refined, 3 skipped")
     assert refine(folder, tmp_path / "out", "--refiner", identity, "--overwrite").stdout.startswith("3 refined")
 
 
@@ -62,10 +62,10 @@ def test_json_is_one_object_on_standard_output(tmp_path: Path, folder: Path, ide
 
 def test_a_rejected_image_is_exit_status_4(tmp_path: Path, folder: Path, identity: Path) -> None:
     (folder / "bad.png").touch()
-    for expected in ("3 refined, 0 finished before, 1 rejected\n", "0 refined, 3 finished before, 1 rejected\n"):
+    for expected in ("3 refined, 0 skipped, 1 rejected\n", "0 refined, 3 skipped, 1 rejected\n"):
         result = refine(folder, tmp_path / "out", "--refiner", identity)
         assert (result.exit_code, result.stdout) == (4, expected)
-        assert result.stderr == f"see {tmp_path / 'out' / 'rejected.csv'} for what was rejected and why\n"
+        assert result.stderr == f"see {tmp_path / 'out' / 'rejected.csv'} for the rejected images and the reasons\n"
     assert (tmp_path / "out" / "rejected.csv").read_text() == "file,stage,reason\nbad.png,read,is empty\n"
 
 
@@ -78,7 +78,7 @@ def test_stopping_at_a_bad_image_is_exit_status_1_and_names_it(tmp_path: Path, f
 
 def test_one_image_into_one_image(tmp_path: Path, folder: Path, identity: Path) -> None:
     result = refine(folder / "1.png", tmp_path / "one.png", "--refiner", identity)
-    assert (result.exit_code, result.stdout) == (0, "1 refined, 0 finished before, 0 rejected\n")
+    assert (result.exit_code, result.stdout) == (0, "1 refined, 0 skipped, 0 rejected\n")
     assert set(read_image(tmp_path / "one.png").ravel()) == {50}
 
 
@@ -89,15 +89,15 @@ def test_errors_are_one_line_and_exit_status_1(tmp_path: Path, folder: Path, ide
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "1.png").touch()
     cases = {
-        (folder, folder / "out"): "lie inside one another",
-        (folder, folder): "lie inside one another",
-        (folder / "..", tmp_path / "in"): "lie inside one another",
+        (folder, folder / "out"): "must not contain each other",
+        (folder, folder): "must not contain each other",
+        (folder / "..", tmp_path / "in"): "must not contain each other",
         (folder, tmp_path / "file"): "is a file; choose another output folder",
         (folder, tmp_path / "file" / "below"): "is a file; choose another output",
         (folder, tmp_path / "foreign"): "was not written by refiner",
         (tmp_path / "empty", tmp_path / "out"): "holds no images",
-        (folder / "text.png", tmp_path / "a.png"): "is not an image of a type that is read here",
-        (folder / "1.png", folder / "2.png"): "is there already",
+        (folder / "text.png", tmp_path / "a.png"): "is not an image of a supported type",
+        (folder / "1.png", folder / "2.png"): "already exists",
         (folder / "1.png", tmp_path / "file" / "a.png"): "cannot be written",
     }
     for (source, destination), reason in cases.items():
@@ -125,7 +125,7 @@ def test_a_second_process_on_one_output_is_refused(tmp_path: Path, folder: Path,
     with open_output(folder, tmp_path / "out", job="another"):
         result = refine(folder, tmp_path / "out", "--refiner", identity)
     assert result.exit_code == 1
-    assert "another process is writing here; wait for it, or choose another folder" in result.stderr
+    assert "another process is writing to" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -81,19 +81,19 @@ def test_refines_as_the_processor_does_but_for_rounding(shape: tuple[int, int], 
 
 
 def test_a_folder_refined_by_worker_processes_on_the_card_is_the_same(eyes: Path, tmp_path: Path) -> None:
-    ready = pretrained_refiners()["demo"]
+    demo = pretrained_refiners()["demo"]
     for workers in (1, 2):
-        refine_path(eyes, tmp_path / str(workers), ready, device="cuda", workers=workers)
+        refine_path(eyes, tmp_path / str(workers), demo, device="cuda", workers=workers)
     for one in (tmp_path / "1").glob("*.png"):
         assert one.read_bytes() == (tmp_path / "2" / one.name).read_bytes()
 
 
 def test_a_folder_is_finished_by_the_device_that_began_it(eyes: Path, tmp_path: Path) -> None:
-    ready = pretrained_refiners()["demo"]
+    demo = pretrained_refiners()["demo"]
     count = len(list(eyes.glob("*.png")))
-    assert refine_path(eyes, tmp_path / "out", ready, device="cuda") == Summary(count, 0, 0)
-    assert refine_path(eyes, tmp_path / "out", ready, device="cuda") == Summary(0, count, 0)
-    assert refine_path(eyes, tmp_path / "here", ready, device="cpu") == Summary(count, 0, 0)
+    assert refine_path(eyes, tmp_path / "out", demo, device="cuda") == Summary(count, 0, 0)
+    assert refine_path(eyes, tmp_path / "out", demo, device="cuda") == Summary(0, count, 0)
+    assert refine_path(eyes, tmp_path / "here", demo, device="cpu") == Summary(count, 0, 0)
     for name in ("000000.png", "000047.png"):
         one, other = (read_image(tmp_path / folder / name).astype(int) for folder in ("out", "here"))
         assert np.abs(one - other).max() <= 2

@@ -21,7 +21,6 @@ from refiner.core import files
 from refiner.core.errors import DataError, ImageError, OutputError
 from refiner.core.files import TEMPORARY_PREFIX
 from refiner.images.io import LOSSLESS, encode_image, read_image, write_image
-from refiner.inference import folder as folder_refinement
 from refiner.inference.backends.batching import BATCH_PIXELS
 from refiner.inference.refine import Summary, refine_path
 from refiner.inference.refiner import Refiner
@@ -185,9 +184,9 @@ def test_the_batch_depends_on_size_and_device_and_is_never_empty(
 def test_an_image_is_refined_alike_whatever_it_is_batched_with(random_refiner: Path) -> None:
     refiner = Refiner.load(random_refiner, device="cpu")
     images = [noise((8, 12), seed=i) for i in range(70)]
-    errors_of_any_process = refiner(images)
+    batched = refiner(images)
     for number in (0, 1, 63, 64, 69):
-        assert np.array_equal(refiner(images[number]), errors_of_any_process[number])
+        assert np.array_equal(refiner(images[number]), batched[number])
 
 
 def test_the_network_sees_one_batch_shape_for_a_size(random_refiner: Path) -> None:
@@ -254,7 +253,7 @@ def test_as_many_files_come_out_as_went_in(tmp_path: Path, identity: Path, extra
 
 def test_a_folder_without_images_is_a_clear_error(tmp_path: Path, identity: Path) -> None:
     (tmp_path / "in").mkdir()
-    with pytest.raises(DataError, match=r"in: holds no images; expected \.png"):
+    with pytest.raises(DataError, match=r"in holds no images; expected \.png"):
         refine_path(tmp_path / "in", tmp_path / "out", identity, device="cpu")
 
 
@@ -290,7 +289,7 @@ def test_names_that_are_no_utf8_are_kept(tmp_path: Path, identity: Path) -> None
 
 def test_mixed_sizes_go_through_in_one_run(tmp_path: Path, identity: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And in tasks that end before a batch is full."""
-    monkeypatch.setattr(folder_refinement, "TASK_IMAGES", 9)
+    monkeypatch.setattr("refiner.inference.folder.TASK_IMAGES", 9)
     shapes = [(1 + i % 7, 1 + i // 7) for i in range(40)]
     for number, shape in enumerate(shapes):
         write_image(tmp_path / "in" / f"{number}.png", noise(shape, seed=number))
@@ -389,7 +388,7 @@ def test_a_foreign_file_in_the_way_is_kept_unless_told_otherwise(tmp_path: Path,
     fill(tmp_path / "in", 3)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "001.png").write_text("holiday picture")
-    with pytest.raises(OutputError, match=r"001\.png: is there already and was not written by refiner"):
+    with pytest.raises(OutputError, match=r"001\.png already exists and was not written by refiner"):
         refine_path(tmp_path / "in", tmp_path / "out", identity, device="cpu")
     assert (tmp_path / "out" / "001.png").read_text() == "holiday picture"
     refine_path(tmp_path / "in", tmp_path / "out", identity, device="cpu", overwrite=True)
@@ -441,16 +440,16 @@ def spoil(folder: Path) -> dict[str, str]:
         "cut.tif": "is truncated in its header; it is not an image that can be decoded",
         "cut.webp": "is a truncated WebP",
         "empty.png": "is empty",
-        "text.png": "is not an image of a type that is read here: PNG, JPEG, TIFF, WebP, BMP, PGM or PPM",
+        "text.png": "is not an image of a supported type: PNG, JPEG, TIFF, WebP, BMP, PGM or PPM",
         "float.tif": "holds float32 values; expected 8 or 16 bits",
-        "huge.png": "has 10,000,000,000 pixels, at most 67,108,864 are read",
+        "huge.png": "has 10,000,000,000 pixels; at most 67,108,864 are read",
         "dangling.png": "cannot be read (No such file or directory)",
         "dangling.csv": "cannot be read",
         "loop": "is a link to a folder, which is not followed",
         "loop.png": "is not a regular file",
         "pipe.png": "is not a regular file",
-        "model.bin": "is neither an image nor a table that goes along with images",
-        "deep.jpg": ".jpg holds 8 bits, the image 16; use .png",
+        "model.bin": "is neither an image nor a table that is copied with images",
+        "deep.jpg": ".jpg holds 8 bits, but the image has 16; use .png",
     }
 
 
@@ -510,7 +509,7 @@ def test_a_full_disk_ends_in_one_line_and_nothing_half_written(
     fill(tmp_path / "in", 20)
     with monkeypatch.context() as patch:
         patch.setattr(files, "_write_all", _FullDisk(7))
-        with pytest.raises(OutputError, match=r"\.png: cannot be written \(No space left on device\); free some space"):
+        with pytest.raises(OutputError, match=r"\.png cannot be written \(No space left on device\); free some space"):
             refine_path(tmp_path / "in", tmp_path / "out", identity, device="cpu")
     written = contents(tmp_path / "out")
     assert len(written) == 7
@@ -600,7 +599,7 @@ def test_one_image_into_one_image(tmp_path: Path, identity: Path) -> None:
 def test_one_image_does_not_replace_another_unasked(tmp_path: Path) -> None:
     refiner = save(tmp_path / "r", shift=0.25)
     write_image(tmp_path / "eye.png", np.full((5, 9), 100, np.uint8))
-    with pytest.raises(OutputError, match="is there already; choose another name, or replace it with --overwrite"):
+    with pytest.raises(OutputError, match="already exists; choose another name, or pass --overwrite to replace it"):
         refine_path(tmp_path / "eye.png", tmp_path / "eye.png", refiner, device="cpu")
     refine_path(tmp_path / "eye.png", tmp_path / "eye.png", refiner, device="cpu", overwrite=True)
     assert set(read_image(tmp_path / "eye.png").ravel()) == {132}
@@ -614,7 +613,7 @@ def test_one_bad_image_or_target_is_a_clear_error(tmp_path: Path, identity: Path
         return lambda: refine_path(tmp_path / source, tmp_path / destination, identity, device="cpu")
 
     for act, reason in (
-        (attempt("missing.png", "a.png"), r"missing\.png: does not exist"),
+        (attempt("missing.png", "a.png"), r"missing\.png does not exist"),
         (attempt("text.png", "a.png"), r"text\.png: is not an image"),
         (attempt("deep.png", "a.jpg"), r"a\.jpg: \.jpg holds 8 bits"),
         (attempt("deep.png", "a.gif"), r"a\.gif: has no known image suffix"),

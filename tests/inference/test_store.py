@@ -17,7 +17,7 @@ from refiner.data.convert import Conversion, convert
 from refiner.data.store.hdf5 import ImageKind
 from refiner.data.store.reader import Store
 from refiner.images.io import read_image, write_image
-from refiner.inference import store as store_refinement
+from refiner.inference import store
 from refiner.inference.refine import Summary, refine_path
 from refiner.inference.refiner import Refiner, RefinerSource
 from refiner.models.architecture import RefinerArchitecture
@@ -83,7 +83,7 @@ def images(path: Path) -> np.ndarray:
 def test_a_store_is_refined_to_the_pixels_of_the_folder(
     tmp_path: Path, refiner: Path, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...], dtype: str
 ) -> None:
-    monkeypatch.setattr(store_refinement, "CHUNK", 16)
+    monkeypatch.setattr(store, "CHUNK", 16)
     source = make(tmp_path, shape, dtype)
     assert refine_path(tmp_path / "in", tmp_path / "out", refiner, device="cpu") == Summary(COUNT, 0, 0)
     assert refine_path(source, tmp_path / "out.h5", refiner, device="cpu") == Summary(COUNT, 0, 0)
@@ -108,12 +108,12 @@ def test_a_store_is_refined_to_the_pixels_of_the_folder(
         ({"unshuffle": 4, "features": 1, "blocks": 0}, (1, 1), "cpu", 1024),
     ],
 )
-def test_a_part_is_bounded_in_images_pixels_and_work(
+def test_a_chunk_is_bounded_in_images_pixels_and_work(
     settings: dict[str, Any], size: tuple[int, int], device: str, images: int
 ) -> None:
     file = RefinerFile(RefinerArchitecture(**settings), {}, {})
     source = RefinerSource(Path("r.safetensors"), "", device, "torch", loaded=file)
-    assert store_refinement._chunk_size(ImageKind(*size, 1, 8), source) == images
+    assert store._chunk_size(ImageKind(*size, 1, 8), source) == images
 
 
 def test_labels_groups_and_attributes_are_carried_over(tmp_path: Path, refiner: Path, source: Path) -> None:
@@ -141,14 +141,14 @@ def test_what_is_finished_is_not_done_again_and_what_changed_is_refused(
     tmp_path: Path, refiner: Path, source: Path
 ) -> None:
     out = tmp_path / "out.h5"
-    told: list[tuple[int, int]] = []
-    refine_path(source, out, refiner, device="cpu", report=lambda *at: told.append(at))
-    assert told[0] == (0, COUNT)
-    assert told[-1] == (COUNT, COUNT)
+    reported: list[tuple[int, int]] = []
+    refine_path(source, out, refiner, device="cpu", report=lambda *at: reported.append(at))
+    assert reported[0] == (0, COUNT)
+    assert reported[-1] == (COUNT, COUNT)
     before = images(out)
     assert refine_path(source, out, refiner, device="cpu") == Summary(0, COUNT, 0)
     save(refiner, seed=2)
-    with pytest.raises(OutputError, match=r"out\.h5: is there already, made from other input or with other options"):
+    with pytest.raises(OutputError, match=r"out\.h5 already exists and was made from other input"):
         refine_path(source, out, refiner, device="cpu")
     assert np.array_equal(images(out), before)
     assert refine_path(source, out, refiner, device="cpu", overwrite=True) == Summary(COUNT, 0, 0)
@@ -162,9 +162,9 @@ def test_what_is_finished_is_not_done_again_and_what_changed_is_refused(
 PROGRAM = """
 import sys, time
 from pathlib import Path
-from refiner import store_refinement
+from refiner.inference import store
 from refiner.inference.refine import refine_path
-store_refinement.PART = store_refinement._SMALLEST_PART = 4
+store.CHUNK = store._SMALLEST_CHUNK = 4
 def report(done, total):
     if done >= 12:
         print("under way", flush=True)
@@ -176,13 +176,13 @@ refine_path(Path("in.h5"), Path("out.h5"), Path("refiner.safetensors"), device="
 def test_a_kill_in_the_middle_and_the_same_command_give_the_same_store(
     tmp_path: Path, refiner: Path, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_refinement, "CHUNK", 4)
-    monkeypatch.setattr(store_refinement, "_SMALLEST_CHUNK", 4)
+    monkeypatch.setattr(store, "CHUNK", 4)
+    monkeypatch.setattr(store, "_SMALLEST_CHUNK", 4)
     monkeypatch.chdir(tmp_path)
     process = subprocess.Popen([sys.executable, "-c", PROGRAM], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "under way\n"
-    with pytest.raises(OutputError, match="another process is writing it"):
+    with pytest.raises(OutputError, match="another process is writing"):
         refine_path(Path("in.h5"), Path("out.h5"), refiner, device="cpu")
     process.kill()
     process.communicate()
@@ -197,12 +197,12 @@ def test_a_kill_in_the_middle_and_the_same_command_give_the_same_store(
 @pytest.mark.parametrize(
     ("name", "into", "error", "reason"),
     [
-        ("in", "out.h5", OutputError, "a folder is refined into a folder and a store into a store; convert one"),
-        ("in.h5", "out", OutputError, "a folder is refined into a folder and a store into a store; convert one"),
-        ("in.h5", "in.h5", OutputError, "lie inside one another"),
+        ("in", "out.h5", OutputError, "a folder is refined into a folder, and a store into a store; convert one"),
+        ("in.h5", "out", OutputError, "a folder is refined into a folder, and a store into a store; convert one"),
+        ("in.h5", "in.h5", OutputError, "must not contain each other"),
         ("none.h5", "out.h5", DataError, "does not exist"),
         ("text.h5", "out.h5", DataError, "cannot be opened as HDF5"),
-        ("in.h5", "text.h5", OutputError, "is there already"),
+        ("in.h5", "text.h5", OutputError, "already exists"),
         ("in.h5", "text.h5/below.h5", OutputError, "is a file"),
     ],
 )
@@ -243,7 +243,7 @@ def test_a_network_that_fails_is_not_taken_for_a_full_disk(
 def test_a_full_disk_is_one_line_and_the_same_command_goes_on(
     tmp_path: Path, refiner: Path, source: Path, monkeypatch: pytest.MonkeyPatch, full_at: str
 ) -> None:
-    monkeypatch.setattr(store_refinement, "CHUNK", 16)
+    monkeypatch.setattr(store, "CHUNK", 16)
     original = Path.replace
 
     def full(path: Path, target: Path) -> Any:
@@ -253,7 +253,7 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on(
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", full)
-        with pytest.raises(OutputError, match=f"{full_at}: cannot be written .*No space left on device"):
+        with pytest.raises(OutputError, match=f"{full_at} cannot be written .*No space left on device"):
             refine_path(source, tmp_path / "out.h5", refiner, device="cpu")
     assert not (tmp_path / "out.h5").exists()
     summary = refine_path(source, tmp_path / "out.h5", refiner, device="cpu")

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from refiner.inference import refiner as refinement
+from refiner.inference import refiner as refiner_module
 from refiner.inference.refiner import Refiner
-from refiner.inference.tiling import by_tiles, tiles
+from refiner.inference.tiling import apply_in_tiles, tiles
 from refiner.models.architecture import RefinerArchitecture
 from refiner.models.refiner import RefinerNetwork
 from refiner.models.refiner_file import RefinerFile
@@ -47,7 +47,7 @@ def levels(*shape: int) -> np.ndarray:
 def test_tiles_give_what_the_whole_gives(name: str, size: tuple[int, int]) -> None:
     network = network_of(name)
     images = levels(2, network.architecture.channels, *size)
-    pieces = by_tiles(applied(network), images, reach=network.architecture.reach, side=12)
+    pieces = apply_in_tiles(applied(network), images, reach=network.architecture.reach, side=12)
     assert np.allclose(pieces, applied(network)(images), atol=1e-5)
 
 
@@ -57,7 +57,7 @@ def test_with_less_than_their_reach_they_would_not(name: str) -> None:
     network = network_of(name)
     images = levels(1, network.architecture.channels, 48, 60)
     short = network.architecture.reach - 2 * network.architecture.unshuffle
-    pieces = by_tiles(applied(network), images, reach=short, side=12)
+    pieces = apply_in_tiles(applied(network), images, reach=short, side=12)
     assert not np.allclose(pieces, applied(network)(images), atol=1e-5)
 
 
@@ -82,10 +82,10 @@ def test_a_refiner_takes_images_larger_than_a_tile(monkeypatch: pytest.MonkeyPat
 
     def counted(network: Any, images: np.ndarray, *, reach: int) -> np.ndarray:
         called.append(tuple(images.shape))
-        return by_tiles(network, images, reach=reach, side=16)
+        return apply_in_tiles(network, images, reach=reach, side=16)
 
-    monkeypatch.setattr(refinement, "by_tiles", counted)
-    monkeypatch.setattr(refinement, "TILED_PIXELS", 50 * 90 - 1)
+    monkeypatch.setattr(refiner_module, "apply_in_tiles", counted)
+    monkeypatch.setattr(refiner_module, "TILED_PIXELS", 50 * 90 - 1)
     difference = np.abs(refiner(image).astype(int) - whole)
     assert called
     assert difference.max() <= 1

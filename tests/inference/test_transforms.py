@@ -1,4 +1,4 @@
-"""RefineImages in other people's pipelines: the same image as Refiner makes, labels untouched, pickled and saved."""
+"""RefineImages in pipelines: the same images as Refiner makes, labels untouched, pickled and saved."""
 
 import pickle
 import re
@@ -71,10 +71,10 @@ def test_albumentations_keeps_a_channel_axis_batches_and_labels(path: Path) -> N
     alone = pipeline(image=images[0], mask=mask)
     assert alone["image"].shape == (8, 12, 1)
     assert np.array_equal(alone["mask"], mask)
-    errors_of_any_process = RefineImages(path, device="cpu")(images=images)["images"]
-    assert np.array_equal(errors_of_any_process[0], alone["image"])
+    batched = RefineImages(path, device="cpu")(images=images)["images"]
+    assert np.array_equal(batched[0], alone["image"])
     expected = Refiner.load(path, device="cpu")([image[..., 0] for image in images])
-    assert np.array_equal(errors_of_any_process[..., 0], expected)
+    assert np.array_equal(batched[..., 0], expected)
 
 
 def test_albumentations_probability_and_seed(path: Path) -> None:
@@ -184,8 +184,8 @@ def test_it_is_loaded_late_once_and_in_each_worker(path: Path) -> None:
     [
         (torch.zeros(2, 8, 12), r"are \(2, 8, 12\), expected \(\.\.\., C, H, W\)"),
         (torch.zeros(8, 12), "with 1, 3 or 4 channels"),
-        (torch.full((1, 8, 12), -0.5), r"go from -0.5 to -0.5, expected \[0, 1\]; refine before normalizing"),
-        (torch.full((1, 8, 12), float("nan")), "go from nan"),
+        (torch.full((1, 8, 12), -0.5), r"values from -0.5 to -0.5, expected \[0, 1\]; refine before normalizing"),
+        (torch.full((1, 8, 12), float("nan")), "values from nan"),
         (torch.zeros(1, 8, 12, dtype=torch.int64), "are torch.int64, expected uint8"),
     ],
 )
@@ -195,7 +195,7 @@ def test_what_is_no_image_is_refused(images: torch.Tensor, message: str, path: P
 
 
 def test_mistakes_in_the_call_are_clear(path: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="absent: does not exist; name a refiner file"):
+    with pytest.raises(DataError, match="absent does not exist; pass a refiner file"):
         RefineImages(tmp_path / "absent")
     with pytest.raises(ValueError, match=r"p is 1\.5"):
         RefineImages(path, p=1.5)
@@ -209,14 +209,8 @@ def test_the_examples_of_the_readme(path: Path, monkeypatch: pytest.MonkeyPatch)
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.S)
     (block,) = [block for block in blocks if "RefineImages" in block]
     monkeypatch.chdir(path.parent.parent.parent)
-    image = image_of((36, 60, 3))
-    names: dict[str, Any] = {
-        "image": image,
-        "pupil": np.array([[30.0, 18.0]]),
-        "picture": PIL.Image.fromarray(image),
-        "gaze": torch.tensor([0.1, 0.2]),
-    }
+    image, channels = image_of((36, 60, 3)), Refiner.load(path, device="cpu").channels
+    names: dict[str, Any] = {"image": image, "other": image_of((8, 12)), "tensor": torch.zeros(2, channels, 36, 60)}
     exec(block, names)
-    assert names["sample"]["image"].shape == image.shape
-    assert names["refined"].shape == (3, 36, 60)
-    assert torch.equal(names["gaze"], torch.tensor([0.1, 0.2]))
+    assert names["refined"].shape == (2, channels, 36, 60)
+    assert names["augment"](image=image)["image"].shape == image.shape

@@ -1,1 +1,1 @@
-"""What computes a refiner: torch, OpenVINO, ONNX Runtime, and which is fastest."""
+"""Backends that run a refiner network: PyTorch, OpenVINO and ONNX Runtime."""

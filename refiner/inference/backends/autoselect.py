@@ -1,7 +1,7 @@
-"""Which backend refines a job: the one that a trial finds fastest here, and torch where there is little to do.
+"""Selection of the fastest backend for a job: a short trial for large jobs, PyTorch for small ones.
 
-What a trial chose is kept in the user's cache and taken again: backends differ by up to a grey level, so that a choice
-that swung with the noise of the machine would give other bytes, and a job that goes on would begin anew.
+The result of a trial is cached and used again. Backends differ by up to a grey level: if timing noise changed the
+choice, the same command would write other bytes, and an interrupted job would begin anew.
 """
 
 import contextlib
@@ -14,115 +14,125 @@ from pathlib import Path
 
 import numpy as np
 
-from refiner.inference.backends import cache
 from refiner.inference.backends.base import Array, Backend
 from refiner.inference.backends.batching import Extent, batch_size
+from refiner.inference.backends.cache import cache_folder, machine_key, write_cached
 from refiner.inference.backends.registry import BACKENDS, is_available, open_backend
 from refiner.inference.backends.torch_backend import is_compiled
 from refiner.models.refiner_file import RefinerFile
 
 log = logging.getLogger(__name__)
 
-SMALL = 2000 * 36 * 60
-"""Pixels of a job below which another backend would not make up for its preparation, of a few seconds."""
+SMALL_JOB_PIXELS = 2000 * 36 * 60
+"""Pixels of a job below which no backend saves the few seconds that its preparation takes."""
 
-COMPILING = 5 * 10**13
-"""Multiplications of a job below which compiling by torch, ten seconds of every process, takes more than it gives."""
+COMPILING_MULTIPLICATIONS = 5 * 10**13
+"""Multiplications of a job below which ``torch.compile``, ten seconds in every process, costs more than it saves."""
 
-ROUNDS, ROUND_SECONDS = 3, 0.08
+ROUNDS = 3
+"""Timing rounds of a trial; the median counts."""
 
-FARTHEST = 2 / 255
-"""From what torch computes, of all pixels in the mean: one grey level. Backends that are sound agree far better."""
+ROUND_SECONDS = 0.08
+"""Least time of a backend in each round."""
 
-_TRIAL = (144, 240)
-"""Largest (height, width) of a trial's images: one such has the pixels of a whole batch of small ones."""
+MAX_DIFFERENCE = 2 / 255
+"""Largest mean difference from PyTorch's result, one grey level; a correct backend is far closer."""
+
+_TRIAL_SIZE = (144, 240)
+"""Largest (height, width) of a trial's images: one such image has the pixels of a whole batch of small ones."""
 
 
-def backend_for(extent: Extent, refiner: RefinerFile, *, device: str) -> str:
-    """The name of the backend to refine a job with, as one thread finds it.
+def choose_backend(extent: Extent, refiner: RefinerFile, *, device: str) -> str:
+    """Return the name of the backend for a job.
 
-    A folder that grows keeps its backend, and its results, however many processes come to share the cores; unless it
-    grows so large that compiling pays, and wins.
+    The trial uses one thread, whatever the number of worker processes. A folder that grows therefore keeps its backend
+    and its finished images, until it is so large that a compiled backend wins.
 
     Args:
-        extent: of the job.
-        refiner: that refines it.
+        extent: number and size of the images.
+        refiner: the refiner of the job.
         device: ``cpu`` or ``cuda``.
     """
-    if extent.pixels < SMALL or device != "cpu":
+    if extent.pixels < SMALL_JOB_PIXELS or device != "cpu":
         return "torch"
-    height, width = (min(side, largest) for side, largest in zip(extent.size, _TRIAL, strict=True))
+    height, width = (min(side, largest) for side, largest in zip(extent.size, _TRIAL_SIZE, strict=True))
     architecture = refiner.architecture
     batch = (batch_size(architecture, height, width, "cpu"), architecture.channels, height, width)
-    compiling = architecture.multiplications(extent.pixels) >= COMPILING
-    names = [name for name in BACKENDS if is_available(name) and (compiling or not is_compiled(name))]
-    key = cache.machine_key(str(architecture), batch, names)  # all that speed depends on
-    return _remembered(key) or _tried(refiner, batch, names, key)
+    compiling_pays = architecture.multiplications(extent.pixels) >= COMPILING_MULTIPLICATIONS
+    names = [name for name in BACKENDS if is_available(name) and (compiling_pays or not is_compiled(name))]
+    key = machine_key(str(architecture), batch, names)  # everything that the speed depends on
+    return _cached_choice(key) or _run_trial(refiner, batch, names, key)
 
 
-def _tried(refiner: RefinerFile, batch: tuple[int, ...], names: Sequence[str], key: str) -> str:
+def _run_trial(refiner: RefinerFile, batch: tuple[int, ...], names: Sequence[str], key: str) -> str:
+    """Find the fastest backend and write it to the cache."""
     images = np.random.default_rng(0).uniform(-1, 1, batch).astype(np.float32)
     name = fastest_backend(refiner, images, names).name
-    cache.keep(_cache(), f"{json.dumps({**_choices(), key: name}, indent=1)}\n".encode())
+    write_cached(_choices_file(), f"{json.dumps({**_read_choices(), key: name}, indent=1)}\n".encode())
     return name
 
 
-def _remembered(key: str) -> str | None:
-    """What an earlier trial on this machine chose, as long as it is still there."""
-    name = _choices().get(key)
+def _cached_choice(key: str) -> str | None:
+    """Return the result of an earlier trial on this machine, if that backend is still installed."""
+    name = _read_choices().get(key)
     if name is None or not is_available(name):
         return None
-    log.info("backend %s, as a trial on this machine found (%s)", name, _cache())
+    log.info("using backend %s, the fastest in an earlier trial on this machine (%s)", name, _choices_file())
     return name
 
 
-def _choices() -> dict[str, str]:
+def _read_choices() -> dict[str, str]:
     try:
-        found = json.loads(_cache().read_text(encoding="utf-8"))
+        choices = json.loads(_choices_file().read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return choices if isinstance(choices, dict) else {}
 
 
-def _cache() -> Path:
-    return cache.cache_folder() / "backends.json"
+def _choices_file() -> Path:
+    return cache_folder() / "backends.json"
 
 
 def fastest_backend(refiner: RefinerFile, images: Array, names: Sequence[str]) -> Backend:
-    """The backend that is fastest here with one thread, by a short trial.
+    """Measure backends with one thread and return the fastest.
+
+    Backends that fail, or whose result differs from PyTorch's, are left out with a warning.
 
     Args:
-        refiner: whose network is tried.
-        images: a batch, (N, C, H, W), as refining takes them.
-        names: of the backends that are tried, ``torch`` first.
+        refiner: the refiner whose network runs.
+        images: one batch, (N, C, H, W), float32, in [-1, 1].
+        names: names of the backends, ``torch`` first.
     """
-    with _own_threads():
-        return _fastest(list(_sound_backends(refiner, images, names)), images)
+    with _restored_threads():
+        return _fastest(list(_correct_backends(refiner, images, names)), images)
 
 
-def _sound_backends(refiner: RefinerFile, images: Array, names: Sequence[str]) -> Iterator[Backend]:
-    """Those that give what torch gives: not every library computes all that a processor promises."""
+def _correct_backends(refiner: RefinerFile, images: Array, names: Sequence[str]) -> Iterator[Backend]:
+    """Open the backends whose result agrees with the first one's, PyTorch's."""
     expected: Array | None = None
     for name in names:
+        # Open the backend and run it once; this also warms it up.
         try:
             backend = open_backend(name, refiner, device="cpu", threads=1)
             refined = backend(images)
-        except Exception as error:  # each library has its own
+        except Exception as error:  # each library raises exceptions of its own
             if expected is None:
                 raise
             log.warning("backend %s is left out: it fails here (%s)", name, " ".join(str(error).split())[:200])
             continue
+        # Compare with PyTorch: some libraries compute wrong results on some processors.
         expected = refined if expected is None else expected
-        apart = float(np.abs(refined - expected).mean())
-        if apart <= FARTHEST:  # not so if it is not a number
+        difference = float(np.abs(refined - expected).mean())
+        if difference <= MAX_DIFFERENCE:  # False for NaN
             yield backend
         else:
-            log.warning("backend %s is left out: it is %.1f grey levels from torch here", name, apart / 2 * 255)
+            levels = difference / 2 * 255
+            log.warning("backend %s is left out: its result differs from torch by %.1f grey levels", name, levels)
 
 
 @contextlib.contextmanager
-def _own_threads() -> Iterator[None]:
-    """Give torch back the threads that it had."""
+def _restored_threads() -> Iterator[None]:
+    """Restore the number of PyTorch's threads when the block ends."""
     import torch
 
     before = torch.get_num_threads()
@@ -134,15 +144,16 @@ def _own_threads() -> Iterator[None]:
 
 def _fastest(backends: Sequence[Backend], images: Array) -> Backend:
     rates: dict[str, list[float]] = {backend.name: [] for backend in backends}
-    for _ in range(ROUNDS):  # taking turns, so that a busy moment hits all
+    # Interleave the backends, so that a busy moment of the machine slows all of them.
+    for _ in range(ROUNDS):
         for backend in backends:
-            batches = np.concatenate([images] * backend.side_by_side)
+            batches = np.concatenate([images] * backend.parallel_batches)
             start, count = time.perf_counter(), 0
             while not count or time.perf_counter() - start < ROUND_SECONDS:
                 count += len(backend(batches))
             rates[backend.name].append(count / (time.perf_counter() - start))
-    medians = {name: statistics.median(some) for name, some in rates.items()}
+    medians = {name: statistics.median(values) for name, values in rates.items()}
     best = max(backends, key=lambda backend: medians[backend.name])
-    told = ", ".join(f"{name} {rate:,.0f}" for name, rate in sorted(medians.items(), key=lambda item: -item[1]))
-    log.info("backend %s, the fastest of (images a second): %s", best.name, told)
+    ranking = ", ".join(f"{name} {rate:,.0f}" for name, rate in sorted(medians.items(), key=lambda item: -item[1]))
+    log.info("using backend %s, the fastest in a trial (images a second): %s", best.name, ranking)
     return best

@@ -1,4 +1,4 @@
-"""What a backend is."""
+"""The interface of a backend, and helpers that several backends share."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from refiner.core.environment import versions
-from refiner.inference.backends import cache
+from refiner.inference.backends.cache import machine_key
 from refiner.models.refiner_file import RefinerFile
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
@@ -15,30 +15,48 @@ Array = np.ndarray[Any, np.dtype[np.float32]]
 
 @dataclass(frozen=True)
 class Backend:
-    """An engine that is ready to compute one network.
+    """One refiner network, prepared to run in one inference library.
 
     Attributes:
-        name: one of :data:`BACKENDS`.
-        run: what it does.
-        side_by_side: batches that it computes at once, when they come as one.
+        name: a key of :data:`refiner.inference.backends.registry.BACKENDS`.
+        run: the function that computes the network.
+        parallel_batches: batches that the backend computes at the same time, passed as one array.
     """
 
     name: str
     run: Callable[[Array], Array]
-    side_by_side: int = 1
+    parallel_batches: int = 1
 
     def __call__(self, images: Array) -> Array:
-        """Refine (N, C, H, W), float32, in [-1, 1]: N a whole number of batches of one size."""
+        """Refine images.
+
+        Args:
+            images: (N, C, H, W), float32, in [-1, 1]; N is a whole number of batches of one size.
+
+        Returns:
+            Refined images of the same shape, type and range.
+        """
         return self.run(images)
 
 
-def network_key(refiner: RefinerFile, *facts: Any) -> str:
-    """All that a compiled network follows from."""
-    return cache.machine_key(refiner.digest(), str(refiner.architecture), versions()["simgan-refiner"], *facts)
+def network_key(refiner: RefinerFile, *options: Any) -> str:
+    """Return the cache key of a compiled network.
+
+    The key changes with the weights, the architecture, the version of this package, the machine and the options.
+    """
+    return machine_key(refiner.digest(), str(refiner.architecture), versions()["simgan-refiner"], *options)
 
 
-def at_multiples(run: Callable[[Array], Array], multiple: int) -> Callable[[Array], Array]:
-    """What takes images whose sides are multiples, for images of any size: padded as the network itself would."""
+def pad_to_multiples(run: Callable[[Array], Array], multiple: int) -> Callable[[Array], Array]:
+    """Wrap a network that needs image sides that are multiples of a number, so that it takes any size.
+
+    Images are padded at the bottom and right with their edge pixels, as the PyTorch network pads them. The result is
+    cropped to the original size.
+
+    Args:
+        run: the network, (N, C, H, W) to the same shape.
+        multiple: divisor of the sides that ``run`` accepts.
+    """
 
     def padded(images: Array) -> Array:
         height, width = images.shape[2:]

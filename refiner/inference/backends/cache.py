@@ -1,16 +1,17 @@
-"""What was found out or compiled for this machine, in the user's cache: what comes later begins at once.
+"""A cache in the user's home for compiled networks and benchmark results of this machine.
 
-A folder that may be deleted at any time; where it cannot be written, nothing is kept, and that is all.
+The folder can be deleted at any time. If it cannot be written, nothing is cached and the work continues.
 """
 
 import contextlib
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
+
+import platformdirs
 
 from refiner.core.environment import processor, versions
 from refiner.core.errors import RefinerError
@@ -20,39 +21,48 @@ Result = TypeVar("Result")
 
 log = logging.getLogger(__name__)
 
-KEPT = 64
-"""Compiled networks that are kept, the newest."""
+MAX_COMPILED_NETWORKS = 64
+"""Number of compiled networks in the cache; older ones are deleted."""
 
-_ENGINES = ("torch", "openvino", "onnxruntime")
+_LIBRARIES = ("torch", "openvino", "onnxruntime")
 
 
 def cache_folder() -> Path:
-    """``$XDG_CACHE_HOME/simgan-refiner``, or below ``~/.cache``."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "simgan-refiner"
+    """Return the cache folder of this package: ``$XDG_CACHE_HOME/simgan-refiner``, or the platform's default."""
+    return platformdirs.user_cache_path("simgan-refiner")
 
 
 def machine_key(*facts: Any) -> str:
-    """A short name for facts together with what speed and compiled code depend on: processor and engines."""
-    engines = {name: version for name, version in versions().items() if name in _ENGINES}
-    return hashlib.sha256(json.dumps([*facts, processor(), engines]).encode()).hexdigest()[:16]
+    """Hash facts together with the processor and the versions of the inference libraries, 16 hexadecimal digits."""
+    libraries = {name: version for name, version in versions().items() if name in _LIBRARIES}
+    return hashlib.sha256(json.dumps([*facts, processor(), libraries]).encode()).hexdigest()[:16]
 
 
-def keep(path: Path, data: bytes) -> None:
-    """Write a file of the cache, if it can be."""
+def write_cached(path: Path, data: bytes) -> None:
+    """Write a file of the cache; only log if that fails."""
     try:
         write_bytes(path, data)
     except RefinerError as error:
-        log.info("not kept in the cache: %s", error)
+        log.info("the cache was not written: %s", error)
 
 
-def from_compiled(key: str, make: Callable[[], bytes], use: Callable[[bytes], Result]) -> Result:
-    """What ``use`` makes of a compiled network of that key, which is made where none is kept, or a damaged one."""
+def load_or_compile(key: str, compile_network: Callable[[], bytes], load: Callable[[bytes], Result]) -> Result:
+    """Load a compiled network from the cache, or compile it and write it to the cache.
+
+    A damaged cache file is compiled again.
+
+    Args:
+        key: name of the compiled network, see :func:`refiner.inference.backends.base.network_key`.
+        compile_network: returns the compiled network as bytes; called only on a cache miss.
+        load: makes a network from the bytes.
+    """
     path = cache_folder() / "compiled" / key
-    with contextlib.suppress(Exception):  # what an engine raises of damaged bytes is no common kind
-        return use(path.read_bytes())
-    data = make()
-    keep(path, data)
+    with contextlib.suppress(Exception):  # damaged bytes make each library raise an exception of its own
+        return load(path.read_bytes())
+    data = compile_network()
+    write_cached(path, data)
+    # Delete the oldest networks, so that the cache does not grow without end.
     with contextlib.suppress(OSError):
-        for old in sorted(path.parent.iterdir(), key=lambda file: file.stat().st_mtime)[:-KEPT]:
+        for old in sorted(path.parent.iterdir(), key=lambda file: file.stat().st_mtime)[:-MAX_COMPILED_NETWORKS]:
             old.unlink()
-    return use(data)
+    return load(data)

@@ -1,7 +1,7 @@
-"""A refiner for other engines, ONNX and OpenVINO, with any number of images of any size; or its file by itself.
+"""Export of a refiner to ONNX, OpenVINO, or a refiner file.
 
-What is exported for an engine takes ``images`` and gives ``refined``, both (N, C, H, W), float32, in [-1, 1]. Where the
-network folds blocks of pixels, H and W are multiples of their side, which stands in the file as ``multiple``.
+Exported models take ``images`` and return ``refined``, both (N, C, H, W), float32, in [-1, 1], for any N, H and W. If
+the network folds blocks of pixels, H and W must be multiples of the block's side; the file holds it as ``multiple``.
 """
 
 import json
@@ -20,17 +20,20 @@ from refiner.models.refiner import RefinerNetwork
 from refiner.models.refiner_file import RefinerFile, save_refiner
 
 SUFFIXES = (".onnx", ".xml", ".safetensors")
-"""Of ONNX files, of OpenVINO's, which put their weights into a ``.bin`` beside, and of refiner files."""
+"""Suffixes of ONNX models, OpenVINO models (with their weights in a ``.bin`` file of the same name), refiner files."""
 
 OPSET = 18
 
 
 def to_onnx(network: RefinerNetwork, metadata: Mapping[str, Any] | None = None) -> bytes:
-    """An ONNX model.
+    """Convert a network to an ONNX model.
 
     Args:
-        network: in evaluation mode, on the CPU.
-        metadata: of its file, carried along as JSON under ``refiner``.
+        network: the network, in evaluation mode, on the CPU.
+        metadata: metadata of the refiner file, stored as JSON under ``refiner``.
+
+    Returns:
+        The content of the ``.onnx`` file.
 
     Raises:
         DeviceError: the extra ``onnx`` is not installed.
@@ -39,9 +42,9 @@ def to_onnx(network: RefinerNetwork, metadata: Mapping[str, Any] | None = None) 
         import onnx
     except ImportError as error:
         raise missing_extra("onnx") from error
-    free = {0: "images", 2: "height", 3: "width"}
+    dynamic_axes = {0: "images", 2: "height", 3: "width"}
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), torch.inference_mode():
-        warnings.simplefilter("ignore")  # of tracing: sizes are padded outside, and the exporter is an older one
+        warnings.simplefilter("ignore")  # tracing warns about fixed sizes, which callers pad, and an old exporter
         file = Path(folder) / "refiner.onnx"
         torch.onnx.export(
             network.to(memory_format=torch.contiguous_format),
@@ -50,10 +53,11 @@ def to_onnx(network: RefinerNetwork, metadata: Mapping[str, Any] | None = None) 
             dynamo=False,
             input_names=["images"],
             output_names=["refined"],
-            dynamic_axes={"images": free, "refined": free},
+            dynamic_axes={"images": dynamic_axes, "refined": dynamic_axes},
             opset_version=OPSET,
         )
         model = onnx.load(str(file))
+    # Store the metadata in the model, and check it.
     entries = {
         "refiner": json.dumps(dict(metadata or {}), sort_keys=True),
         "multiple": str(network.architecture.unshuffle),
@@ -65,7 +69,14 @@ def to_onnx(network: RefinerNetwork, metadata: Mapping[str, Any] | None = None) 
 
 
 def to_openvino(network: RefinerNetwork, metadata: Mapping[str, Any] | None = None) -> Any:
-    """An ``openvino.Model``; see :func:`to_onnx`.
+    """Convert a network to an OpenVINO model.
+
+    Args:
+        network: the network, in evaluation mode, on the CPU.
+        metadata: metadata of the refiner file, stored as JSON under ``refiner``.
+
+    Returns:
+        An ``openvino.Model``.
 
     Raises:
         DeviceError: the extra ``openvino`` is not installed.
@@ -89,26 +100,26 @@ def to_openvino(network: RefinerNetwork, metadata: Mapping[str, Any] | None = No
 
 
 def export_refiner(refiner: RefinerFile, path: Path, *, overwrite: bool = False) -> list[Path]:
-    """Write a refiner as an ONNX, OpenVINO or refiner file, chosen by the suffix.
+    """Write a refiner as an ONNX, OpenVINO or refiner file; the suffix of the path says which.
 
     Args:
-        refiner: as loaded.
-        path: ending in one of :data:`SUFFIXES`.
-        overwrite: whether files may be there already.
+        refiner: the loaded refiner.
+        path: the file to write; it ends in one of :data:`SUFFIXES`.
+        overwrite: replace files that exist.
 
     Returns:
-        What was written.
+        The files that were written.
 
     Raises:
-        OutputError: another suffix, or a file in the way.
-        DeviceError: an extra is not installed.
+        OutputError: the path has another suffix, or a file exists and ``overwrite`` is False.
+        DeviceError: the extra ``onnx`` or ``openvino`` is needed and not installed.
     """
     if path.suffix not in SUFFIXES:
-        raise OutputError(f"{path}: ends in {path.suffix or 'nothing'}, expected one of {' '.join(SUFFIXES)}")
+        raise OutputError(f"{path} has the suffix {path.suffix or '(none)'}; expected one of {', '.join(SUFFIXES)}")
     files = [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]
     for file in files:
         if file.exists() and not overwrite:
-            raise OutputError(f"{file}: is there already; choose another name, or replace it with --overwrite")
+            raise OutputError(f"{file} already exists; choose another name, or pass --overwrite to replace it")
     if path.suffix == ".onnx":
         write_bytes(path, to_onnx(refiner.network(), refiner.metadata))
         return files
@@ -124,5 +135,6 @@ def export_refiner(refiner: RefinerFile, path: Path, *, overwrite: bool = False)
 
 
 def _example(network: RefinerNetwork) -> Tensor:
+    """Return a small batch to trace the network with."""
     block = network.architecture.unshuffle
     return torch.zeros(2, network.architecture.channels, 4 * block, 6 * block)

@@ -1,4 +1,4 @@
-"""Refining by OpenVINO, several batches at once."""
+"""The OpenVINO backend, which computes several batches at the same time."""
 
 import functools
 import io
@@ -9,35 +9,48 @@ import numpy as np
 
 from refiner.core.devices import default_threads
 from refiner.core.errors import missing_extra
-from refiner.inference.backends import cache
-from refiner.inference.backends.base import Array, Backend, at_multiples, network_key
+from refiner.inference.backends.base import Array, Backend, network_key, pad_to_multiples
+from refiner.inference.backends.cache import load_or_compile
 from refiner.models.refiner_file import RefinerFile
 
 
 def open_openvino(name: str, refiner: RefinerFile, device: str, threads: int | None) -> Backend:
-    """Prepare OpenVINO for many batches; see :func:`refiner.inference.backends.registry.open_backend`."""
+    """Open the OpenVINO backend; see :func:`refiner.inference.backends.registry.open_backend`.
+
+    Raises:
+        DeviceError: the extra ``openvino`` is not installed.
+    """
     options = {
         "INFERENCE_PRECISION_HINT": "bf16" if name.endswith("-bf16") else "f32",
         "INFERENCE_NUM_THREADS": threads or default_threads(),
-        "ENABLE_CPU_PINNING": False,  # else all processes share the first cores, and leave the others idle
-        "PERFORMANCE_HINT": "THROUGHPUT",  # several batches, a thread each, instead of one batch by all threads
+        "ENABLE_CPU_PINNING": False,  # with pinning, all worker processes would share the first cores
+        "PERFORMANCE_HINT": "THROUGHPUT",  # one thread per batch is faster than all threads on one batch
     }
-    run, side_by_side = run_requests(_compiled_by_openvino(refiner, options))
-    return Backend(name, at_multiples(run, refiner.architecture.unshuffle), side_by_side)
+    run, parallel_batches = run_requests(_compiled_model(refiner, options))
+    return Backend(name, pad_to_multiples(run, refiner.architecture.unshuffle), parallel_batches)
 
 
 def run_requests(compiled: Any) -> tuple[Callable[[Array], Array], int]:
-    """What runs an ``openvino.CompiledModel``, and how many batches it computes at once, when they come as one."""
+    """Wrap a compiled model in a function that runs its inference requests in parallel.
+
+    Args:
+        compiled: an ``openvino.CompiledModel``.
+
+    Returns:
+        A function from (N, C, H, W) to refined images, and the number of batches that it computes at the same time.
+    """
     requests = [
         compiled.create_infer_request() for _ in range(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
     ]
 
     def run(images: Array) -> Array:
-        parts = np.array_split(images, min(len(images), len(requests)))
-        for request, part in zip(requests, parts, strict=False):
-            request.start_async([part])
+        # Start one request for each batch.
+        batches = np.array_split(images, min(len(images), len(requests)))
+        for request, batch in zip(requests, batches, strict=False):
+            request.start_async([batch])
+        # Collect the results in order; each output buffer is reused, so it is copied.
         refined = []
-        for request, _ in zip(requests, parts, strict=False):
+        for request, _ in zip(requests, batches, strict=False):
             request.wait()
             refined.append(request.get_output_tensor().data.copy())
         return np.concatenate(refined)
@@ -45,28 +58,28 @@ def run_requests(compiled: Any) -> tuple[Callable[[Array], Array], int]:
     return run, len(requests)
 
 
-def _compiled_by_openvino(refiner: RefinerFile, options: Mapping[str, Any]) -> Any:
-    """An ``openvino.CompiledModel``; converting and compiling takes seconds, what is kept is there in hundredths."""
+def _compiled_model(refiner: RefinerFile, options: Mapping[str, Any]) -> Any:
+    """Return an ``openvino.CompiledModel``: compiling takes seconds, loading from the cache some hundredths."""
     core = _openvino_core()
 
-    def make() -> bytes:
+    def compile_network() -> bytes:
         from refiner.inference.backends.export import to_openvino
 
         content: bytes = core.compile_model(to_openvino(refiner.network()), "CPU", options).export_model().getvalue()
         return content
 
-    def use(content: bytes) -> Any:
+    def load(content: bytes) -> Any:
         return core.import_model(io.BytesIO(content), "CPU", options)
 
-    return cache.from_compiled(network_key(refiner, "openvino", sorted(options.items())), make, use)
+    return load_or_compile(network_key(refiner, "openvino", sorted(options.items())), compile_network, load)
 
 
 @functools.cache
 def _openvino_core() -> Any:
-    """One for the process, kept until it ends.
+    """Return the one ``openvino.Core`` of this process, which is kept until the process ends.
 
-    Several that end in the order they began leave the main thread with a freed stack for signals, so that the next
-    signal crashes (OpenVINO 2026.4, which sets one on processors with AVX-512 or AMX).
+    On processors with AVX-512 or AMX, OpenVINO 2026.4 installs a stack for signals. If several cores are freed in the
+    order of their creation, the main thread keeps a freed stack, and the next signal crashes the process.
     """
     try:
         from refiner.inference.backends.openvino_module import openvino

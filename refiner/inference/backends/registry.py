@@ -1,4 +1,8 @@
-"""Backends by name: torch, also compiled, OpenVINO or ONNX Runtime, in fp32 or bf16. They agree to a grey level."""
+"""The backends by name.
+
+PyTorch (eager or compiled), OpenVINO and ONNX Runtime run in fp32; names that end in ``-bf16`` run in bf16. Their
+results agree to one grey level.
+"""
 
 import importlib.util
 from collections.abc import Callable
@@ -11,30 +15,6 @@ from refiner.inference.backends.openvino_backend import open_openvino
 from refiner.inference.backends.torch_backend import open_torch
 from refiner.models.refiner_file import RefinerFile
 
-
-def open_backend(name: str, refiner: RefinerFile, *, device: str, threads: int | None = None) -> Backend:
-    """Prepare a refiner for many batches.
-
-    Args:
-        name: one of :data:`BACKENDS`.
-        refiner: whose network is computed.
-        device: ``cpu`` or ``cuda``; the latter for those of :data:`ON_CARDS`.
-        threads: that compute; None takes what the machine has. Of torch they are those of the whole process.
-
-    Raises:
-        DeviceError: the backend is not installed, or does not compute there.
-        ValueError: there is no such backend.
-    """
-    if name not in BACKENDS:
-        raise ValueError(f"backend is {name!r}, expected one of {', '.join(BACKENDS)}")
-    if device != "cpu" and name not in ON_CARDS:
-        raise DeviceError(f"--backend {name} computes on the CPU; add --device cpu, or leave it out")
-    if name.endswith("-bf16") and not computes_bf16("cpu"):
-        plain = name.removesuffix("-bf16")
-        raise DeviceError(f"--backend {name}: this processor only emulates bf16, many times slower; take {plain}")
-    return BACKENDS[name](name, refiner, device, threads)
-
-
 BACKENDS: dict[str, Callable[[str, RefinerFile, str, int | None], Backend]] = {
     "torch": open_torch,
     "torch-bf16": open_torch,
@@ -44,27 +24,53 @@ BACKENDS: dict[str, Callable[[str, RefinerFile, str, int | None], Backend]] = {
     "openvino-bf16": open_openvino,
     "onnx": open_onnx,
 }
-"""By name; without a precision they compute in fp32, and on a card in bf16 where it can."""
+"""Functions that open a backend, by name. Names without a precision run in fp32, on a GPU in bf16 if it has it."""
 
-ON_CARDS = frozenset({"torch", "torch-compiled"})
-"""Those that compute on a graphics card, too."""
+CUDA_BACKENDS = frozenset({"torch", "torch-compiled"})
+"""Backends that also run on a CUDA device; all others run only on the CPU."""
 
 _PACKAGES = {"torch": ("torch",), "openvino": ("openvino",), "onnx": ("onnxruntime", "onnx")}
+"""Packages that a backend needs, by the first word of its name; the inference library comes first."""
+
+
+def open_backend(name: str, refiner: RefinerFile, *, device: str, threads: int | None = None) -> Backend:
+    """Prepare a refiner network to run in a backend.
+
+    Args:
+        name: a key of :data:`BACKENDS`.
+        refiner: the refiner whose network runs.
+        device: ``cpu`` or ``cuda``; only :data:`CUDA_BACKENDS` run on ``cuda``.
+        threads: number of CPU threads; None uses the library's default. PyTorch backends set it for the whole process.
+
+    Raises:
+        DeviceError: the backend is not installed, does not run on the device, or would only emulate bf16.
+        ValueError: there is no backend of that name.
+    """
+    if name not in BACKENDS:
+        raise ValueError(f"backend is {name!r}, expected one of {', '.join(BACKENDS)}")
+    if device != "cpu" and name not in CUDA_BACKENDS:
+        raise DeviceError(f"--backend {name} runs only on the CPU; pass --device cpu, or omit --backend")
+    if name.endswith("-bf16") and not computes_bf16("cpu"):
+        fp32 = name.removesuffix("-bf16")
+        raise DeviceError(
+            f"--backend {name} needs a processor with bf16 arithmetic; this one only emulates it, many times slower; "
+            f"use --backend {fp32}"
+        )
+    return BACKENDS[name](name, refiner, device, threads)
 
 
 def is_available(name: str) -> bool:
-    """Whether a backend of that name is installed, and its precision native here; nothing is imported."""
+    """Return whether a backend is installed and its precision is native here, without importing the backend."""
     if name not in BACKENDS or (name.endswith("-bf16") and not computes_bf16("cpu")):
         return False
     return all(importlib.util.find_spec(package) is not None for package in _packages(name))
 
 
 def _packages(name: str) -> tuple[str, ...]:
-    """Those that a backend needs, the one that computes first."""
     return _PACKAGES[name.partition("-")[0]]
 
 
-def engine_module(name: str) -> str:
-    """What computes a backend: what another process imports to open it."""
+def backend_module(name: str) -> str:
+    """Return the module that a worker process can import ahead of opening a backend."""
     package = _packages(name)[0]
     return "refiner.inference.backends.openvino_module" if package == "openvino" else package

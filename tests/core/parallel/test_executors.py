@@ -20,8 +20,7 @@ from refiner.core.parallel.shards import Shard
 from refiner.data.convert import Conversion, convert
 from refiner.data.labels.drift import DriftLimit
 from refiner.images.io import write_image
-from refiner.inference import folder as folder_refinement
-from refiner.inference.backends import autoselect as backend_choice
+from refiner.inference.backends import autoselect
 from refiner.inference.backends.autoselect import fastest_backend
 from refiner.inference.backends.base import Backend
 from refiner.inference.backends.registry import open_backend
@@ -36,11 +35,11 @@ COUNT = 300
 PROGRAM = """
 import sys
 from pathlib import Path
-from refiner import folder_refinement, store_refinement
+from refiner.inference import folder, store
 from refiner.inference.refine import refine_path
 from refiner.core.errors import RefinerError
-folder_refinement.TASK_IMAGES = 10
-store_refinement.PART = 16
+folder.TASK_IMAGES = 10
+store.CHUNK = 16
 if __name__ == "__main__":
     source, out = map(Path, sys.argv[1:3])
     try:
@@ -234,7 +233,7 @@ def test_what_a_shard_found_newer_counts(place: Path, tmp_path: Path) -> None:
 
 
 def test_one_image_is_not_shared_out(place: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="share out a folder or a store, not one image"):
+    with pytest.raises(ConfigurationError, match="--engine ray and --shard need a folder or a store"):
         refine(place, "in/0/000.png", tmp_path / "a.png", shard=Shard(1, 2))
 
 
@@ -257,8 +256,8 @@ def test_a_trial_is_of_one_thread_and_leaves_the_threads_as_they_were(
         tried.add(threads)
         return open_backend(name, refiner, device=device, threads=threads)
 
-    monkeypatch.setattr(backend_choice, "open_backend", opened)
-    monkeypatch.setattr(backend_choice, "ROUND_SECONDS", 0.0)
+    monkeypatch.setattr(autoselect, "open_backend", opened)
+    monkeypatch.setattr(autoselect, "ROUND_SECONDS", 0.0)
     fastest_backend(load_refiner(place / "refiner.safetensors"), np.zeros((2, 1, 8, 12), np.float32), ["torch", "onnx"])
     assert tried == {1}
     assert torch.get_num_threads() == before
@@ -270,12 +269,12 @@ def test_a_refiner_that_changes_while_it_is_at_work_is_refused(place: Path, tmp_
     source = RefinerSource(path, refiner_digest(path), "cpu", "torch")
     assert source.open().channels == 1
     path.write_bytes(path.read_bytes() + b"\0")
-    with pytest.raises(DataError, match="has changed while it was at work; run the same command again"):
+    with pytest.raises(DataError, match="has changed while the job was running; run the same command again"):
         source.open()
 
 
 def test_a_task_is_small_where_files_are_large(tmp_path: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folder_refinement, "TASK_BYTES", 2000)
+    monkeypatch.setattr("refiner.inference.folder.TASK_BYTES", 2000)
     rng = np.random.default_rng(1)
     for number in range(6):
         write_image(tmp_path / "in" / f"{number}.png", rng.integers(0, 256, (24, 40), np.uint8))  # about 1,000 bytes

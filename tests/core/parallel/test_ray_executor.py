@@ -26,10 +26,10 @@ COUNT = 240
 PROGRAM = """
 import sys
 from pathlib import Path
-from refiner import folder_refinement
+from refiner.inference import folder
 from refiner.inference.refine import refine_path
 from refiner.core.errors import RefinerError
-folder_refinement.TASK_IMAGES = 4
+folder.TASK_IMAGES = 4
 try:
     places = Path("in"), Path("out"), Path("refiner.safetensors")
     print(refine_path(*places, backend="torch", engine="ray", workers=None))

@@ -1,4 +1,4 @@
-"""Which backend a job is refined with: torch where it is small, else what a trial found, and that again."""
+"""The choice of a backend: torch for small jobs, else the fastest of a trial, which is remembered."""
 
 import json
 import logging
@@ -10,11 +10,12 @@ import pytest
 
 from refiner.data.convert import Conversion, convert
 from refiner.images.io import write_image
-from refiner.inference.backends import autoselect as backend_choice
-from refiner.inference.backends.autoselect import COMPILING, backend_for, fastest_backend
+from refiner.inference.backends import autoselect
+from refiner.inference.backends.autoselect import COMPILING_MULTIPLICATIONS, choose_backend, fastest_backend
 from refiner.inference.backends.base import Array, Backend
+from refiner.inference.backends.batching import Extent
 from refiner.inference.backends.registry import open_backend
-from refiner.inference.plan import Extent, job_extent, workers_for
+from refiner.inference.plan import job_extent
 from refiner.inference.refine import Summary, refine_path
 from refiner.models.architecture import RefinerArchitecture
 from refiner.models.refiner import RefinerNetwork
@@ -42,14 +43,14 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def _slowed(monkeypatch: pytest.MonkeyPatch, fast: str) -> list[str]:
-    """Make trials find one backend the fastest; gives what was opened for trials."""
+    """Make one backend the fastest in every trial; return the list of trials."""
     tried: list[str] = []
 
     def pick(refiner: RefinerFile, images: object, names: object) -> Backend:
         tried.append(fast)
         return Backend(fast, lambda images: images)
 
-    monkeypatch.setattr(backend_choice, "fastest_backend", pick)
+    monkeypatch.setattr(autoselect, "fastest_backend", pick)
     return tried
 
 
@@ -57,9 +58,9 @@ def test_a_small_job_is_torch_s_without_a_trial(
     folder: Path, refiner: RefinerFile, monkeypatch: pytest.MonkeyPatch, cache: Path
 ) -> None:
     tried = _slowed(monkeypatch, "onnx")
-    assert backend_for(job_extent(folder), refiner, device="cpu") == "torch"
-    assert backend_for(job_extent(folder / "1.png"), refiner, device="cpu") == "torch"
-    assert backend_for(job_extent(folder / "absent"), refiner, device="cpu") == "torch"
+    assert choose_backend(job_extent(folder), refiner, device="cpu") == "torch"
+    assert choose_backend(job_extent(folder / "1.png"), refiner, device="cpu") == "torch"
+    assert choose_backend(job_extent(folder / "absent"), refiner, device="cpu") == "torch"
     assert not tried
     assert not cache.exists()
 
@@ -67,18 +68,18 @@ def test_a_small_job_is_torch_s_without_a_trial(
 def test_a_large_job_is_tried_once_and_the_choice_remembered(
     folder: Path, refiner: RefinerFile, monkeypatch: pytest.MonkeyPatch, cache: Path
 ) -> None:
-    monkeypatch.setattr(backend_choice, "SMALL", 5 * 8 * 12)
+    monkeypatch.setattr(autoselect, "SMALL_JOB_PIXELS", 5 * 8 * 12)
     tried = _slowed(monkeypatch, "onnx")
-    assert [backend_for(job_extent(folder), refiner, device="cpu") for _ in range(2)] == ["onnx", "onnx"]
+    assert [choose_backend(job_extent(folder), refiner, device="cpu") for _ in range(2)] == ["onnx", "onnx"]
     assert len(tried) == 1
     (key,) = json.loads(cache.read_text())
     cache.write_text(json.dumps({key: "a backend of a later version"}))
-    assert backend_for(job_extent(folder), refiner, device="cpu") == "onnx"
+    assert choose_backend(job_extent(folder), refiner, device="cpu") == "onnx"
     assert len(tried) == 2
     cache.write_text("damaged")
-    assert backend_for(job_extent(folder), refiner, device="cpu") == "onnx"
+    assert choose_backend(job_extent(folder), refiner, device="cpu") == "onnx"
     another = RefinerFile.of(RefinerNetwork(RefinerArchitecture(features=5)))
-    assert backend_for(job_extent(folder), another, device="cpu") == "onnx"
+    assert choose_backend(job_extent(folder), another, device="cpu") == "onnx"
     assert len(tried) == 4
 
 
@@ -91,14 +92,17 @@ def test_what_is_tried_is_there_and_compiled_only_where_that_pays(
         tried.append(names)
         return Backend(names[-1], lambda images: images)
 
-    monkeypatch.setattr(backend_choice, "fastest_backend", pick)
-    monkeypatch.setattr(backend_choice, "is_available", lambda name: name.startswith("torch"))
-    paper, count = RefinerFile.of(RefinerNetwork()), COMPILING // (296_000 * 36 * 60)  # weights at every pixel
-    names = [backend_for(Extent(int(count * part), (36, 60)), paper, device="cpu") for part in (0.95, 1.05)]
+    monkeypatch.setattr(autoselect, "fastest_backend", pick)
+    monkeypatch.setattr(autoselect, "is_available", lambda name: name.startswith("torch"))
+    paper, count = (
+        RefinerFile.of(RefinerNetwork()),
+        COMPILING_MULTIPLICATIONS // (296_000 * 36 * 60),
+    )  # weights at every pixel
+    names = [choose_backend(Extent(int(count * share), (36, 60)), paper, device="cpu") for share in (0.95, 1.05)]
     assert names == ["torch-bf16", "torch-compiled-bf16"]
     assert tried == [["torch", "torch-bf16"], ["torch", "torch-bf16", "torch-compiled", "torch-compiled-bf16"]]
-    monkeypatch.setattr(backend_choice, "is_available", lambda name: name in ("torch", "torch-compiled"))
-    assert backend_for(Extent(10**6, (36, 60)), paper, device="cpu") == "torch-compiled"
+    monkeypatch.setattr(autoselect, "is_available", lambda name: name in ("torch", "torch-compiled"))
+    assert choose_backend(Extent(10**6, (36, 60)), paper, device="cpu") == "torch-compiled"
     assert len(tried) == 3
 
 
@@ -113,8 +117,8 @@ def test_a_trial_s_images_are_no_larger_than_a_batch_of_small_ones(
         seen.append(tuple(images.shape))
         return Backend("torch", lambda images: images)
 
-    monkeypatch.setattr(backend_choice, "fastest_backend", pick)
-    assert backend_for(job_extent(tmp_path / "in"), refiner, device="cpu") == "torch"
+    monkeypatch.setattr(autoselect, "fastest_backend", pick)
+    assert choose_backend(job_extent(tmp_path / "in"), refiner, device="cpu") == "torch"
     assert seen == [(1, 1, 144, 240)]
 
 
@@ -124,10 +128,10 @@ def test_a_store_is_large_by_its_images_and_their_size(
     (folder / "0.jpg").unlink()
     convert(folder, tmp_path / "in.h5", Conversion())
     tried = _slowed(monkeypatch, "onnx")
-    monkeypatch.setattr(backend_choice, "SMALL", 5 * 8 * 12 + 1)
-    assert backend_for(job_extent(tmp_path / "in.h5"), refiner, device="cpu") == "torch"
-    monkeypatch.setattr(backend_choice, "SMALL", 5 * 8 * 12)
-    assert backend_for(job_extent(tmp_path / "in.h5"), refiner, device="cpu") == "onnx"
+    monkeypatch.setattr(autoselect, "SMALL_JOB_PIXELS", 5 * 8 * 12 + 1)
+    assert choose_backend(job_extent(tmp_path / "in.h5"), refiner, device="cpu") == "torch"
+    monkeypatch.setattr(autoselect, "SMALL_JOB_PIXELS", 5 * 8 * 12)
+    assert choose_backend(job_extent(tmp_path / "in.h5"), refiner, device="cpu") == "onnx"
     assert len(tried) == 1
 
 
@@ -136,16 +140,16 @@ def test_a_cache_that_cannot_be_written_stops_nothing(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    monkeypatch.setattr(backend_choice, "SMALL", 0)
+    monkeypatch.setattr(autoselect, "SMALL_JOB_PIXELS", 0)
     _slowed(monkeypatch, "onnx")
-    assert backend_for(job_extent(folder), refiner, device="cpu") == "onnx"
+    assert choose_backend(job_extent(folder), refiner, device="cpu") == "onnx"
 
 
 def test_refining_goes_on_with_the_backend_it_began_with(
     folder: Path, tmp_path: Path, refiner: RefinerFile, monkeypatch: pytest.MonkeyPatch, cache: Path
 ) -> None:
     save_refiner(tmp_path / "r.safetensors", refiner.network(), training={})
-    monkeypatch.setattr(backend_choice, "SMALL", 0)
+    monkeypatch.setattr(autoselect, "SMALL_JOB_PIXELS", 0)
     _slowed(monkeypatch, "onnx")
     assert refine_path(folder, tmp_path / "out", tmp_path / "r.safetensors", device="cpu") == Summary(5, 0, 1)
     _slowed(monkeypatch, "openvino")
@@ -155,12 +159,12 @@ def test_refining_goes_on_with_the_backend_it_began_with(
 def test_the_trial_takes_what_is_there_and_says_why(
     refiner: RefinerFile, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(backend_choice, "ROUND_SECONDS", 0.0)
+    monkeypatch.setattr(autoselect, "ROUND_SECONDS", 0.0)
     with caplog.at_level(logging.INFO, "refiner"):
         chosen = fastest_backend(refiner, np.zeros((2, 1, 8, 12), np.float32), ["torch", "onnx"])
     assert chosen.name in ("torch", "onnx")
     (line,) = caplog.messages
-    assert line.startswith(f"backend {chosen.name}, the fastest of")
+    assert line.startswith(f"using backend {chosen.name}, the fastest in a trial")
     assert "torch" in line
     assert "onnx" in line
     assert "openvino" not in line
@@ -181,24 +185,14 @@ def test_a_backend_that_fails_or_errs_here_is_left_out(
     def opened(name: str, refiner: RefinerFile, *, device: str, threads: int) -> Backend:
         return Backend(name, wrong[name]) if name in wrong else open_backend(name, refiner, device=device)
 
-    monkeypatch.setattr(backend_choice, "ROUND_SECONDS", 0.0)
-    monkeypatch.setattr(backend_choice, "open_backend", opened)
+    monkeypatch.setattr(autoselect, "ROUND_SECONDS", 0.0)
+    monkeypatch.setattr(autoselect, "open_backend", opened)
     with caplog.at_level(logging.INFO, "refiner"):
         chosen = fastest_backend(refiner, np.zeros((2, 1, 8, 12), np.float32), ["torch", *wrong, "onnx"])
     assert chosen.name in {"torch", "onnx"}
     assert caplog.messages[:-1] == [
-        "backend torch-bf16 is left out: it is 3.0 grey levels from torch here",
-        "backend openvino is left out: it is nan grey levels from torch here",
+        "backend torch-bf16 is left out: its result differs from torch by 3.0 grey levels",
+        "backend openvino is left out: its result differs from torch by nan grey levels",
         "backend openvino-bf16 is left out: it fails here (Convolution is not initialized)",
     ]
     assert not any(name in caplog.messages[-1] for name in wrong)
-
-
-def test_processes_are_as_many_as_pay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(backend_choice.processor(), "cores", 8)
-    paper, half = RefinerArchitecture(), RefinerArchitecture(features=32, unshuffle=2)
-    eyes = (36, 60)
-    assert [workers_for(Extent(count, eyes), paper, "cpu") for count in (0, 1, 300, 1000, 100_000)] == [1, 1, 1, 4, 8]
-    assert [workers_for(Extent(count, eyes), half, "cpu") for count in (1000, 5000, 100_000)] == [1, 2, 8]
-    assert workers_for(Extent(1000, (72, 120)), paper, "cpu") == 8
-    assert [workers_for(Extent(count, eyes), half, "cuda") for count in (1000, 5000, 100_000)] == [1, 2, 4]

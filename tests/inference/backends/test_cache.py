@@ -1,4 +1,4 @@
-"""The cache of this machine: kept, found again, never in the way."""
+"""The cache of this machine: written, read again, and never an obstacle."""
 
 import os
 from pathlib import Path
@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from refiner.inference.backends import base as backends
-from refiner.inference.backends import cache as artefacts
-from refiner.inference.backends import export as exporting
-from refiner.inference.backends.cache import cache_folder, from_compiled, keep, machine_key
+from refiner.inference.backends import cache as cache_module
+from refiner.inference.backends import export
+from refiner.inference.backends.cache import cache_folder, load_or_compile, machine_key, write_cached
+from refiner.inference.backends.registry import open_backend
 from refiner.models.architecture import RefinerArchitecture
 from refiner.models.refiner import RefinerNetwork
 from refiner.models.refiner_file import RefinerFile
@@ -34,18 +34,18 @@ def test_what_is_kept_is_not_made_again_unless_it_is_of_no_use(cache: Path) -> N
             raise KeyError("damaged")
         return content.decode()
 
-    assert [from_compiled("key", make, use) for _ in range(3)] == ["code"] * 3
+    assert [load_or_compile("key", make, use) for _ in range(3)] == ["code"] * 3
     assert len(made) == 1
     (cache / "compiled" / "key").write_bytes(b"cod")
-    assert [from_compiled("key", make, use) for _ in range(3)] == ["code"] * 3
+    assert [load_or_compile("key", make, use) for _ in range(3)] == ["code"] * 3
     assert len(made) == 2
     assert cache_folder() == cache
 
 
 def test_only_the_newest_are_kept(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(artefacts, "KEPT", 3)
+    monkeypatch.setattr(cache_module, "MAX_COMPILED_NETWORKS", 3)
     for number in range(5):
-        from_compiled(str(number), lambda: b"code", len)
+        load_or_compile(str(number), lambda: b"code", len)
         os.utime(cache / "compiled" / str(number), (number, number))
     assert sorted(path.name for path in (cache / "compiled").iterdir()) == ["2", "3", "4"]
 
@@ -53,18 +53,18 @@ def test_only_the_newest_are_kept(cache: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_a_cache_that_cannot_be_written_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    assert from_compiled("key", lambda: b"code", len) == 4
-    keep(cache_folder() / "a.json", b"{}")
+    assert load_or_compile("key", lambda: b"code", len) == 4
+    write_cached(cache_folder() / "a.json", b"{}")
 
 
 def test_another_processor_or_engine_is_another_key(monkeypatch: pytest.MonkeyPatch) -> None:
     keys = [machine_key("fact"), machine_key("other fact")]
-    monkeypatch.setattr(artefacts, "versions", lambda: {"openvino": "1", "rich": "2"})
+    monkeypatch.setattr(cache_module, "versions", lambda: {"openvino": "1", "rich": "2"})
     keys.append(machine_key("fact"))
-    monkeypatch.setattr(artefacts, "processor", lambda: {"name": "another"})
+    monkeypatch.setattr(cache_module, "processor", lambda: {"name": "another"})
     keys.append(machine_key("fact"))
     assert len(set(keys)) == 4
-    monkeypatch.setattr(artefacts, "versions", lambda: {"openvino": "1", "rich": "3"})
+    monkeypatch.setattr(cache_module, "versions", lambda: {"openvino": "1", "rich": "3"})
     assert machine_key("fact") == keys[-1]
 
 
@@ -74,15 +74,15 @@ def test_a_network_is_converted_once_and_again_when_that_is_damaged(
 ) -> None:
     pytest.importorskip("openvino")
     converted: list[RefinerNetwork] = []
-    convert = getattr(exporting, converter)
-    monkeypatch.setattr(exporting, converter, lambda network: converted.append(network) or convert(network))
+    convert = getattr(export, converter)
+    monkeypatch.setattr(export, converter, lambda network: converted.append(network) or convert(network))
     images = np.random.default_rng(0).uniform(-1, 1, (2, 1, 10, 14)).astype(np.float32)
 
     def refined(**settings: float | str) -> np.ndarray:
         torch.manual_seed(1)
         network = RefinerNetwork(RefinerArchitecture(features=4, blocks=1, **settings))  # type: ignore[arg-type]
         torch.nn.init.normal_(network.head.weight)
-        return backends.open_backend(backend, RefinerFile.of(network), device="cpu")(images)
+        return open_backend(backend, RefinerFile.of(network), device="cpu")(images)
 
     first = refined()
     (file,) = (cache / "compiled").iterdir()

@@ -1,4 +1,4 @@
-"""Engines beside torch: the same pixels but for rounding, at any number and size; and what is said without them."""
+"""The backends: the same pixels as torch but for rounding, for any number and size of images; and their errors."""
 
 import json
 import subprocess
@@ -21,9 +21,9 @@ from refiner.core.errors import DeviceError
 from refiner.eyes.records import rendered_records
 from refiner.eyes.scene.parameters import EyeParameters
 from refiner.images.io import read_image, write_image
-from refiner.inference.backends import base as backends
+from refiner.inference.backends import openvino_backend
 from refiner.inference.backends.export import to_onnx, to_openvino
-from refiner.inference.backends.registry import BACKENDS, ON_CARDS, open_backend
+from refiner.inference.backends.registry import BACKENDS, CUDA_BACKENDS, open_backend
 from refiner.inference.refiner import Refiner
 from refiner.models.architecture import RefinerArchitecture
 from refiner.models.lookup import pretrained_refiners
@@ -58,7 +58,7 @@ def test_they_agree_with_torch_at_any_number_and_size(backend: str, name: str) -
     refiner, rng = refiner_of(name), np.random.default_rng(0)
     torch_s, other = (open_backend(which, refiner, device="cpu") for which in ("torch", backend))
     for count, height, width in ((3, 36, 60), (1, 35, 55), (2, 41, 66), (5, 7, 9)):
-        shape = (count * other.side_by_side, refiner.architecture.channels, height, width)
+        shape = (count * other.parallel_batches, refiner.architecture.channels, height, width)
         images = rng.uniform(-1, 1, shape).astype(np.float32)
         assert np.allclose(other(images), torch_s(images), atol=2e-6)
 
@@ -66,8 +66,8 @@ def test_they_agree_with_torch_at_any_number_and_size(backend: str, name: str) -
 @pytest.mark.skipif(not NATIVE, reason="this processor only emulates bf16")
 @pytest.mark.parametrize("backend", HALVED)
 def test_bf16_stays_within_a_grey_level(backend: str) -> None:
-    ready = pretrained_refiners()["demo"]
-    exact, halved = (Refiner.load(ready, device="cpu", backend=name) for name in ("torch", backend))
+    demo = pretrained_refiners()["demo"]
+    exact, halved = (Refiner.load(demo, device="cpu", backend=name) for name in ("torch", backend))
     images = [record.image for record in rendered_records(EyeParameters(), 20, seed=5, size=(36, 60))]
     differences = np.array(exact(images), int) - np.array(halved(images), int)
     assert np.abs(differences).max() <= 1
@@ -76,8 +76,8 @@ def test_bf16_stays_within_a_grey_level(backend: str) -> None:
 
 @pytest.mark.parametrize("backend", HALVED)
 def test_emulated_bf16_is_refused(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("refiner.inference.backends.base.computes_bf16", lambda device: False)
-    with pytest.raises(DeviceError, match=f"{backend}: this processor only emulates bf16"):
+    monkeypatch.setattr("refiner.inference.backends.registry.computes_bf16", lambda device: False)
+    with pytest.raises(DeviceError, match=f"--backend {backend} needs a processor with bf16 arithmetic"):
         open_backend(backend, refiner_of("paper"), device="cpu")
 
 
@@ -85,11 +85,11 @@ def test_emulated_bf16_is_refused(backend: str, monkeypatch: pytest.MonkeyPatch)
 def test_an_image_is_refined_as_by_torch_whatever_comes_with_it(backend: str) -> None:
     plain, refiner = (Refiner(refiner_of("half"), device="cpu", backend=name) for name in ("torch", backend))
     images = list(np.random.default_rng(1).integers(0, 256, (refiner.batch_size(36, 60) + 3, 36, 60), np.uint8))
-    errors_of_any_process = refiner(images)
+    batched = refiner(images)
     for number in (0, 17, len(images) - 1):
-        assert np.array_equal(refiner(images[number]), errors_of_any_process[number])
+        assert np.array_equal(refiner(images[number]), batched[number])
     images.append(images[0][:35, :55])
-    for one, other in zip(plain(images), [*errors_of_any_process, refiner(images[-1])], strict=True):
+    for one, other in zip(plain(images), [*batched, refiner(images[-1])], strict=True):
         assert np.abs(one.astype(int) - other).max() <= (2 if backend in HALVED else 1)
 
 
@@ -134,7 +134,7 @@ def test_exported_files_say_what_they_are_and_run(tmp_path: Path) -> None:
         assert result.exit_code == 0, result.output
     again = CliRunner().invoke(main, ["export", str(tmp_path / "r.safetensors"), str(tmp_path / "eyes.xml")])
     assert again.exit_code == 1
-    assert "is there already" in again.output
+    assert "already exists" in again.output
     images = torch.rand(3, 1, 14, 22) * 2 - 1
     with torch.inference_mode():
         expected = network(images).numpy()
@@ -158,8 +158,11 @@ def test_where_torch_cannot_compile_it_is_said_before_there_is_work(monkeypatch:
         return fail
 
     monkeypatch.setattr("torch.compile", compiled)
-    said = r"--backend torch-compiled: torch cannot compile here \(InvalidCxxCompiler: none is here\); take torch"
-    with pytest.raises(DeviceError, match=said):
+    message = (
+        r"--backend torch-compiled cannot be used: torch\.compile fails here \(InvalidCxxCompiler: none is here\); "
+        "use --backend torch"
+    )
+    with pytest.raises(DeviceError, match=message):
         Refiner(refiner_of("paper"), device="cpu", backend="torch-compiled")
 
 
@@ -178,12 +181,12 @@ def test_every_size_of_image_is_compiled() -> None:
 def test_a_signal_finds_its_stack_after_several_backends_have_gone() -> None:
     code = (
         "import os, signal\n"
-        "from refiner.inference.backends.base import open_backend\n"
+        "from refiner.inference.backends.registry import open_backend\n"
         "from refiner.models.refiner_file import load_refiner\n"
         "from refiner.models.lookup import pretrained_refiners\n"
-        "ready = load_refiner(pretrained_refiners()['demo'])\n"
+        "demo = load_refiner(pretrained_refiners()['demo'])\n"
         "signal.signal(signal.SIGTERM, lambda *_: print('told'))\n"
-        "opened = [open_backend('openvino', ready, device='cpu', threads=threads) for threads in (1, 2)]\n"
+        "opened = [open_backend('openvino', demo, device='cpu', threads=threads) for threads in (1, 2)]\n"
         "while opened: opened.pop(0)\n"
         "os.kill(os.getpid(), signal.SIGTERM)\n"
     )
@@ -204,7 +207,7 @@ def test_without_the_extra_it_is_said_how_to_get_it(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # what was converted before needs no converter
     monkeypatch.setitem(sys.modules, extra, None)
     monkeypatch.delitem(sys.modules, "refiner.inference.backends.openvino_module", raising=False)
-    monkeypatch.setattr(backends, "_openvino_core", backends._openvino_core.__wrapped__)
+    monkeypatch.setattr(openvino_backend, "_openvino_core", openvino_backend._openvino_core.__wrapped__)
     convert = {"onnx": to_onnx, "openvino": to_openvino}[extra]
     with pytest.raises(DeviceError, match=rf"{extra} is not installed; pip install 'simgan-refiner\[{extra}\]'"):
         convert(network_of("paper"))
@@ -223,6 +226,6 @@ def test_what_no_backend_can_do_is_refused() -> None:
         ValueError, match="expected one of torch, torch-bf16, torch-compiled, torch-compiled-bf16, openvino"
     ):
         open_backend("tensorflow", refiner_of("paper"), device="cpu")
-    for name in set(BACKENDS) - ON_CARDS:
-        with pytest.raises(DeviceError, match=f"--backend {name} computes on the CPU"):
+    for name in set(BACKENDS) - CUDA_BACKENDS:
+        with pytest.raises(DeviceError, match=f"--backend {name} runs only on the CPU"):
             open_backend(name, refiner_of("paper"), device="cuda")
