@@ -1,4 +1,4 @@
-"""The one build step that pyproject.toml cannot describe: the recipes of configs/ become refiner/recipes in the wheel."""
+"""The build step that pyproject.toml cannot describe: the recipes of configs/ become refiner/recipes in the wheel."""
 
 from pathlib import Path
 

@@ -1,6 +1,11 @@
-"""Fixtures of the whole suite: small non-square images, tiny configurations, and where the real data lie."""
+"""Fixtures of the whole suite: small non-square images, tiny configurations, and the real data."""
 
 import os
+
+# Before torch is imported: networks here are so small that a second thread would only wait.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+
 from functools import partial
 from pathlib import Path
 
@@ -12,13 +17,6 @@ from refiner.data.labels.tables import write_labels
 from refiner.gaze.config import GazeConfiguration
 from refiner.images.io import write_image
 from refiner.metrics.two_sample import c2st_accuracy
-
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-
-
-def pytest_xdist_setupnodes() -> None:
-    """Processes that test side by side get a thread each: networks here are so small that more would only wait."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(autouse=True, scope="session")

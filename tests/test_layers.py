@@ -7,7 +7,10 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "refiner"
 
-LAYERS = ["core", "config", "images", "data", "models", "losses", "metrics", "runs", "inference", "inspection", "training", "eyes", "hands", "gaze", "evaluation", "report", "benchmark", "demos", "commands"]
+LAYERS = [
+    *("core", "config", "images", "data", "models", "losses", "metrics", "runs", "inference", "inspection", "training"),
+    *("eyes", "hands", "gaze", "evaluation", "report", "benchmark", "demos", "commands"),
+]
 
 DATA_LAYERS = ["labels", "store", "formats", "output"]
 """Folders within ``data/``; the modules beside them come last."""

@@ -14,9 +14,8 @@ from refiner.demos.eyes import RECIPE, SHORT
 from refiner.gaze.config import GazeConfiguration
 from refiner.gaze.learner import build_network
 from refiner.losses.self_regularization import self_regularization_loss
-from refiner.models.refiner import parameter_count
-from refiner.training.loop import train
 from refiner.training.methods.build import build_networks
+from refiner.training.train import train
 
 FOLDER = Path(__file__).parents[2] / "configs"
 
@@ -39,7 +38,8 @@ def test_gaze_configuration_loads_and_builds() -> None:
 
 def test_paper_s_networks_and_conversion() -> None:
     configuration = read_configuration(CONFIGS[0].parent / "paper.yaml", TrainingConfiguration)
-    assert [parameter_count(network) for network in build_networks(configuration)] == [296_129, 75_906]
+    counts = [sum(weights.numel() for weights in network.parameters()) for network in build_networks(configuration)]
+    assert counts == [296_129, 75_906]
     patches, pixels = 9 * 14, 35 * 55
     assert configuration.discriminator_optimizer.learning_rate == pytest.approx(0.001 * patches)
     assert configuration.self_regularization_weight == pytest.approx(0.5 * pixels / patches, abs=0.01)

@@ -11,7 +11,7 @@ from refiner.core.errors import ConfigurationError
 from refiner.losses.adversarial import OBJECTIVES
 from refiner.losses.self_regularization import SELF_REGULARIZATIONS
 from refiner.models.discriminators import DISCRIMINATORS
-from refiner.training.methods.build import CONDITIONS
+from refiner.training.methods.build import CONDITION_PLANES
 from refiner.training.methods.diffaugment import augment
 from refiner.training.methods.registry import METHODS
 
@@ -82,23 +82,27 @@ def test_sections_and_overrides(tmp_path: Path) -> None:
         ("discriminator: {augmentation: {brightness: -0.1}}", "discriminator.augmentation.brightness is -0.1"),
         ("discriminator: {augmentation: {contrast: 1.1}}", "discriminator.augmentation.contrast is 1.1"),
         ("self_regularization: feelings", "self_regularization is 'feelings'"),
-        ("self_regularization: features", "features, those of an estimator; set data.estimator"),
-        ("{self_regularization: features, data: {estimator: e, mask: m}}", "data.mask weighs pixels"),
-        ("{augmentation: {synthetic: [HorizontalFlip]}, data: {mask: m}}", "and data.mask would stay"),
-        ("discriminator: {condition: gaze}", "photographs have no labels; set data.estimator"),
+        ("self_regularization: features", "features, which come from an estimator; set data.estimator"),
+        ("{self_regularization: features, data: {estimator: e, mask: m}}", "data.mask weights pixels"),
+        ("{augmentation: {synthetic: [HorizontalFlip]}, data: {mask: m}}", "but data.mask would not follow"),
+        ("discriminator: {condition: gaze}", "real images have no labels; set data.estimator"),
         (
             "{discriminator: {condition: gaze}, data: {estimator: e}, augmentation: {synthetic: [HorizontalFlip]}}",
-            "and discriminator.condition would stay",
+            "but discriminator.condition would not follow",
         ),
         (
             "{objective: wasserstein, data: {estimator: e}, discriminator: {condition: gaze, gradient_penalty: 10}}",
             "would mix their gaze",
         ),
-        ("discriminator: {batch_norm: true, r1_weight: 1}", "are about each image by itself"),
-        ("{objective: wasserstein, discriminator: {batch_norm: true, gradient_penalty: 10}}", "each image by itself"),
-        ("discriminator: {batch_norm: true, spectral_norm: true}", "batch_norm undoes what spectral_norm keeps"),
-        ("correspondence: cyclic", "correspondence is 'cyclic'"),
-        ("correspondence_weight: -1", "correspondence_weight is -1"),
+        ("discriminator: {batch_norm: true, r1_weight: 1}", "are defined for each image alone"),
+        ("{objective: wasserstein, discriminator: {batch_norm: true, gradient_penalty: 10}}", "for each image alone"),
+        (
+            "discriminator: {batch_norm: true, spectral_norm: true}",
+            "batch_norm rescales the outputs that spectral_norm limits",
+        ),
+        ("method: cyclic", "method is 'cyclic'"),
+        ("cyclegan: {cycle_weight: -1}", "cyclegan.cycle_weight is -1"),
+        ("cut: {patch_nce_weight: -1}", "cut.patch_nce_weight is -1"),
         ("self_regularization: channel_mean", "self_regularization is channel_mean, which is the same as pixels"),
     ],
 )
@@ -115,7 +119,7 @@ def test_what_names_a_function_is_in_its_table() -> None:
     assert get_args(fields["objective"].annotation) == (*OBJECTIVES,)
     assert get_args(fields["self_regularization"].annotation) == (*SELF_REGULARIZATIONS, "features")
     assert get_args(fields["method"].annotation) == (*METHODS,)
-    assert get_args(DiscriminatorSection.model_fields["condition"].annotation) == (*CONDITIONS,)
+    assert get_args(DiscriminatorSection.model_fields["condition"].annotation) == (*CONDITION_PLANES,)
     assert get_args(DiscriminatorSection.model_fields["scope"].annotation) == (*DISCRIMINATORS,)
     assert set(DiscriminatorAugmentationSection.model_fields) <= inspect.signature(augment).parameters.keys()
 

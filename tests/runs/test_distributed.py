@@ -20,8 +20,8 @@ from refiner.gaze.training import train_estimator
 from refiner.runs.checkpoints import list_checkpoints
 from refiner.runs.distributed import Processes
 from refiner.training.inputs import load_inputs
-from refiner.training.loop import train
 from refiner.training.methods.build import build_networks
+from refiner.training.train import train
 
 LAUNCH = [
     *(sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_machines", "1", "--num_processes", "2"),

@@ -25,9 +25,10 @@ from refiner.images.io import write_image
 from refiner.models.refiner_file import load_refiner
 from refiner.runs.checkpoints import list_checkpoints
 from refiner.runs.folder import CLOCK_COLUMNS
-from refiner.training import loop as training
-from refiner.training.loop import train
+from refiner.training import loop
+from refiner.training.batches import BatchSource
 from refiner.training.methods.simgan import SimGAN
+from refiner.training.train import train
 
 
 def metrics(run: Path) -> list[dict[str, Any]]:
@@ -90,8 +91,8 @@ def test_killed_after_any_step_and_resumed_equals_uninterrupted(
         {"self_regularization": "blurred"},
         {"self_regularization": "channel_mean", "channels": 3},
         {"history_size": 0, "self_regularization_weight": 0.0},
-        {"method": "cycle", "augmentation": {"real": ["HorizontalFlip"]}},
-        {"method": "contrast", "objective": "least_squares"},
+        {"method": "cyclegan", "augmentation": {"real": ["HorizontalFlip"]}},
+        {"method": "cut", "objective": "least_squares"},
         {"discriminator": {"batch_norm": True}},
     ],
     ids=str,
@@ -189,7 +190,7 @@ def test_a_consistent_run_resumes_to_the_same_bits_and_keeps_its_estimator(
     assert "consistency_weight" not in unheld["configuration"]
     torch.nn.init.normal_(network.last.weight)
     save()
-    with pytest.raises(RunError, match="was started on other estimator"):
+    with pytest.raises(RunError, match=r"other weights of data\.estimator"):
         train(consistent, broken, device="cpu")
 
 
@@ -221,7 +222,7 @@ def test_sigterm_finishes_the_step_saves_and_says_so(tiny: TrainingConfiguration
         if step == 4:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    with pytest.raises(RunError, match=r"stopped at step 5 of 11; the same command goes on"):
+    with pytest.raises(RunError, match=r"stopped at step 5 of 11; the same command resumes"):
         train(tiny, tmp_path / "broken", device="cpu", report=stop)
     train(tiny, tmp_path / "broken", device="cpu")
     train(tiny, tmp_path / "whole", device="cpu")
@@ -250,8 +251,8 @@ def test_phases_follow_the_schedule(tiny: TrainingConfiguration, tmp_path: Path)
     assert [("adversarial" in row, "discriminator_loss" in row) for row in rows] == (
         [(False, False)] * 3 + [(False, True)] * 2 + [(True, True)] * 6
     )
-    drawn = final_state(tmp_path / "run")["drawn"]
-    assert drawn == {"synthetic": 3 + 2 + 6 * 5, "real": 2 + 6 * 2}
+    seen = final_state(tmp_path / "run")["batches_seen"]
+    assert seen == {"synthetic": 3 + 2 + 6 * 5, "real": 2 + 6 * 2, "real for refiner": 0}
 
 
 def test_logged_means_are_the_means_of_the_steps(tiny: TrainingConfiguration, tmp_path: Path) -> None:
@@ -268,6 +269,26 @@ def test_a_finished_run_is_left_alone(tiny: TrainingConfiguration, tmp_path: Pat
     before = file.read_bytes(), metrics(tmp_path / "run")
     train(tiny, tmp_path / "run", device="cpu", report=lambda *_: pytest.fail("took a step"))
     assert (file.read_bytes(), metrics(tmp_path / "run")) == before
+
+
+@pytest.mark.parametrize("option", [{}, {"score_every": 2}, {"method": "cyclegan", "history_size": 12}], ids=str)
+def test_a_finished_run_continues_for_more_steps(
+    option: dict[str, Any], tiny: TrainingConfiguration, tmp_path: Path
+) -> None:
+    """To the bits of a run that had them from the start."""
+    short = tiny.model_copy(update={**option, "log_every": 1})
+    longer = short.model_copy(update={"steps": 11})
+    train(short, tmp_path / "continued", device="cpu")
+    train(longer, tmp_path / "continued", device="cpu")
+    train(longer, tmp_path / "whole", device="cpu")
+    if option.get("score_every"):  # the short run scored its last step, which the long one passes by
+        assert final_state(tmp_path / "continued")["step"] == 16
+    else:
+        assert_same_run(tmp_path / "continued", tmp_path / "whole")
+    with pytest.raises(RunError, match=r"steps: 11 -> 6.*Only steps may grow"):
+        train(short, tmp_path / "continued", device="cpu")
+    with pytest.raises(RunError, match=r"seed: 0 -> 1"):
+        train(longer.model_copy(update={"steps": 20, "seed": 1}), tmp_path / "continued", device="cpu")
 
 
 def test_a_changed_configuration_is_refused_naming_the_key(tiny: TrainingConfiguration, tmp_path: Path) -> None:
@@ -299,13 +320,15 @@ def test_two_processes_in_one_run_are_refused(tiny: TrainingConfiguration, tmp_p
 def test_nan_stops_with_the_step_and_the_cause(
     tiny: TrainingConfiguration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    draw = training.Training._draw
+    draw = BatchSource.draw
 
-    def poisoned(self: training.Training, name: str) -> Any:
-        batch, beside = draw(self, name)
-        return batch * float("nan") if self.step == 6 else batch, beside
+    def poisoned(self: BatchSource, domain: str, order: str | None = None) -> Any:
+        images, conditions = draw(self, domain, order)
+        # Step 7 is the second adversarial step: three of the refiner, two of the discriminator, two draws in step 6.
+        poison = domain == "synthetic" and self.batches_seen["synthetic"] == 3 + 2 + 2 + 1
+        return images * float("nan") if poison else images, conditions
 
-    monkeypatch.setattr(training.Training, "_draw", poisoned)
+    monkeypatch.setattr(BatchSource, "draw", poisoned)
     with pytest.raises(TrainingError, match=r"step 7: the loss is not finite \(self_regularization nan.*lower"):
         train(tiny, tmp_path / "run", device="cpu")
     assert all(torch.isfinite(value).all() for value in load_refiner(tmp_path / "run").network().state_dict().values())
@@ -313,13 +336,13 @@ def test_nan_stops_with_the_step_and_the_cause(
 
 def test_missing_data_is_named(tiny: TrainingConfiguration, tmp_path: Path) -> None:
     unset = tiny.model_copy(update={"data": tiny.data.model_copy(update={"real": None})})
-    with pytest.raises(DataError, match=r"data\.photographs is not set.*--set data\.photographs=DIR"):
+    with pytest.raises(DataError, match=r"data\.real.*DIR"):
         train(unset, tmp_path / "run", device="cpu")
 
 
 def test_preflight_can_refuse(tiny: TrainingConfiguration, tmp_path: Path) -> None:
     large = {"batch_size": 20, "history_size": 10, "data": tiny.data.model_copy(update={"preflight": "refuse"})}
-    with pytest.raises(DataError, match="17 photographs, fewer than one batch of 20"):
+    with pytest.raises(DataError, match="17 real images, fewer than one batch of 20"):
         train(tiny.model_copy(update=large), tmp_path / "run", device="cpu")
 
 
@@ -328,10 +351,10 @@ def test_precision_and_threads_are_read_back(
 ) -> None:
     """A trial on resume could choose otherwise; it must not be held."""
     automatic = tiny.model_copy(update={"precision": "auto"})
-    monkeypatch.setattr(training, "choose_precision", lambda *_: "bf16")
+    monkeypatch.setattr(loop, "choose_precision", lambda *_: "bf16")
     with pytest.raises(Killed):
         train(automatic, tmp_path / "run", device="cpu", report=_kill)
-    monkeypatch.setattr(training, "choose_precision", lambda *_: pytest.fail("tried again"))
+    monkeypatch.setattr(loop, "choose_precision", lambda *_: pytest.fail("tried again"))
     train(automatic, tmp_path / "run", device="cpu")
     assert load_refiner(tmp_path / "run").metadata["training"]["precision"] == "bf16"
 
@@ -378,10 +401,10 @@ def test_other_data_or_other_weights_are_refused(tiny: TrainingConfiguration, tm
     first, run = train(tiny, tmp_path / "first", device="cpu"), tmp_path / "run"
     with pytest.raises(Killed):
         train(tiny, run, device="cpu", report=_kill)
-    with pytest.raises(RunError, match="was started on other --from"):
+    with pytest.raises(RunError, match="other --from"):
         train(tiny, run, device="cpu", start_from=first)
     (tiny.data.synthetic / "000.png").unlink()
-    with pytest.raises(RunError, match="was started on other renders"):
+    with pytest.raises(RunError, match="other synthetic images"):
         train(tiny, run, device="cpu")
 
 

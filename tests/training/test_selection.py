@@ -15,8 +15,8 @@ from refiner.eyes.target_camera import TargetCamera, target_parameters
 from refiner.images.arrays import to_uint8
 from refiner.inference.refiner import Refiner
 from refiner.models.refiner_file import load_refiner
-from refiner.training.loop import train
 from refiner.training.selection import CheckpointSelector
+from refiner.training.train import train
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_what_is_better_scores_lower(board: CheckpointSelector) -> None:
         "identity": board.synthetic,
         "pasting": board.real,
     }
-    scores = {name: board.judge(batch, {}, step=1)["score"] for name, batch in images.items()}
+    scores = {name: board.update(batch, {}, step=1)["score"] for name, batch in images.items()}
     assert scores["identity"] == pytest.approx(1, abs=0.01)
     assert scores["good"] < 0.7
     assert min(scores, key=scores.__getitem__) == "good"
@@ -46,13 +46,13 @@ def test_what_is_better_scores_lower(board: CheckpointSelector) -> None:
 
 def test_the_best_weights_are_kept_as_they_were(board: CheckpointSelector) -> None:
     good, weights = 0.5 * board.synthetic - 0.4, {"w": torch.tensor([1.0])}
-    board.judge(good, weights, step=10)
+    board.update(good, weights, step=10)
     weights["w"] += 1
-    board.judge(board.synthetic, weights, step=20)
+    board.update(board.synthetic, weights, step=20)
     assert (board.step, board.weights["w"].item()) == (10, 1.0)
     again = CheckpointSelector({"synthetic": board.synthetic, "real": board.real}, seed=0)
     again.load_state_dict(board.state_dict())
-    again.judge(board.synthetic, weights, step=30)
+    again.update(board.synthetic, weights, step=30)
     assert again.step == 10
 
 

@@ -8,7 +8,7 @@ import torch
 
 from refiner.config.training import TrainingConfiguration
 from refiner.core.rng import torch_generator
-from refiner.losses.patch_nce import TEMPERATURE, ContrastHeads, contrastive_loss
+from refiner.losses.patch_nce import TEMPERATURE, PatchHeads, patch_nce_loss
 from refiner.training.methods.cut import CUT
 
 
@@ -28,7 +28,7 @@ def method(tiny: TrainingConfiguration) -> CUT:
 
 def test_loss_and_gradient_follow_the_formula() -> None:
     queries, keys = unit(0).requires_grad_(), unit(1)
-    loss = contrastive_loss(queries, keys)
+    loss = patch_nce_loss(queries, keys)
     loss.backward()
     q, k = queries.detach().double().numpy(), keys.double().numpy()
     similarity = np.einsum("nsf,ntf->nst", q, k) / TEMPERATURE
@@ -40,16 +40,16 @@ def test_loss_and_gradient_follow_the_formula() -> None:
 
 def test_places_that_look_alike_cost_the_logarithm_of_their_number() -> None:
     alike = torch.nn.functional.normalize(torch.ones(2, 7, 3), dim=2)
-    assert contrastive_loss(alike, alike).item() == pytest.approx(math.log(7))
+    assert patch_nce_loss(alike, alike).item() == pytest.approx(math.log(7))
 
 
 def test_every_place_finds_itself_where_nothing_is_changed() -> None:
     distinct = torch.eye(5)[None]
-    assert contrastive_loss(distinct, distinct).item() == pytest.approx(4 * math.exp(-1 / TEMPERATURE), abs=1e-5)
+    assert patch_nce_loss(distinct, distinct).item() == pytest.approx(4 * math.exp(-1 / TEMPERATURE), abs=1e-5)
 
 
 def test_heads_take_the_same_places_of_every_layer() -> None:
-    heads, places = ContrastHeads(2, 3), torch.tensor([4, 0])
+    heads, places = PatchHeads(2, 3), torch.tensor([4, 0])
     maps = [torch.rand(2, 3, 4, 6, generator=torch_generator(n, "maps")) for n in range(2)]
     first, second = heads(maps, places)
     assert first.shape == second.shape == (2, 2, 256)
@@ -75,7 +75,7 @@ def test_heads_move_with_the_refiner_and_not_with_the_discriminator(method: CUT)
 
 def test_keys_send_no_gradient(method: CUT, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    monkeypatch.setattr("refiner.losses.patch_nce.contrastive_loss", lambda q, k: seen.append((q, k)) or q.sum())
+    monkeypatch.setattr("refiner.training.methods.cut.patch_nce_loss", lambda q, k: seen.append((q, k)) or q.sum())
     method.extra_losses(method.refiner(images()), images(), images(1), torch_generator(0, "r"))
     assert seen
     assert all(query.requires_grad and not key.requires_grad for query, key in seen)
