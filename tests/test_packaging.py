@@ -35,7 +35,14 @@ def test_albumentations_stays_out(module: str) -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("module", ["data.convert", "inference.refine", "inference.folder_worker", "inference.store"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "data.convert",
+        *("inference.refine", "inference.folder", "inference.folder_worker", "inference.store"),
+        "inference.backends.registry",
+    ],
+)
 def test_torch_stays_out(module: str) -> None:
     """It takes seconds; what computes is imported when it is opened."""
     code = f"import sys, refiner.{module}; assert 'torch' not in sys.modules"

@@ -60,7 +60,7 @@ def make(root: Path, shape: tuple[int, ...], dtype: str, count: int = COUNT) -> 
 
 
 def datasets(path: Path) -> dict[str, list[Any]]:
-    """Everything in a store but the images, and the drift, which tests/test_label_drift.py looks at."""
+    """Read everything in a store but the images, and the drift, which tests/data/labels/test_drift.py checks."""
     found: dict[str, list[Any]] = {}
 
     def see(name: str, item: Any) -> None:

@@ -1,0 +1,465 @@
+"""Refining a folder: names, kinds and trees are kept, work resumes, and bad inputs are listed."""
+
+import csv
+import errno
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from refiner.core import files
+from refiner.core.errors import DataError, ImageError, OutputError
+from refiner.core.files import TEMPORARY_PREFIX
+from refiner.images.io import LOSSLESS, encode_image, read_image, write_image
+from refiner.inference.refine import Summary, refine_path
+from refiner.inference.refiner import Refiner
+from refiner.models.architecture import RefinerArchitecture
+from refiner.models.lookup import REFINER_FILE
+from refiner.models.refiner import RefinerNetwork
+from refiner.models.refiner_file import save_refiner
+
+
+def save(path: Path, *, channels: int = 1, unshuffle: int = 1, seed: int | None = None, shift: float = 0.0) -> Path:
+    """Save a tiny refiner: the identity, one that adds ``shift`` to everything, or one of random weights."""
+    architecture: dict[str, Any] = {"channels": channels, "features": 4, "blocks": 1, "unshuffle": unshuffle}
+    architecture["output"] = "residual"
+    torch.manual_seed(seed or 0)
+    network = RefinerNetwork(RefinerArchitecture(**architecture))
+    if seed is not None:
+        torch.nn.init.normal_(network.head.weight, std=0.3)
+    network.head.bias.data.fill_(float(np.arctanh(shift / 2)))
+    save_refiner(path, network, training={})
+    return path
+
+
+@pytest.fixture
+def identity(tmp_path: Path) -> Path:
+    return save(tmp_path / "identity.safetensors")
+
+
+@pytest.fixture
+def random_refiner(tmp_path: Path) -> Path:
+    return save(tmp_path / "random.safetensors", seed=1)
+
+
+def noise(shape: tuple[int, ...], dtype: str = "uint8", seed: int = 0) -> np.ndarray:
+    image = np.random.default_rng(seed).integers(0, np.iinfo(dtype).max, shape, endpoint=True).astype(dtype)
+    image.flat[0], image.flat[1 % image.size] = np.iinfo(dtype).max, 0
+    return image
+
+
+def fill(folder: Path, count: int, shape: tuple[int, ...] = (8, 12)) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        write_image(folder / f"{number:03d}.png", noise(shape, seed=number))
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Read every file of an output but the manifest and drift.csv, which tests/data/labels/test_drift.py checks."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and ".refiner" not in path.parts and path != folder / "drift.csv"
+    }
+
+
+def rejected(folder: Path) -> dict[str, str]:
+    with (folder / "rejected.csv").open(newline="") as stream:
+        return {row["file"]: row["reason"] for row in csv.DictReader(stream)}
+
+
+KINDS = [
+    *((f"{dtype} {len(shape)} {shape[2:]}{suffix}", shape, dtype)
+      for suffix in (".png", ".tif") for dtype in ("uint8", "uint16") for shape in ((5, 9), (5, 9, 3), (5, 9, 4))),
+    *((f"{shape[2:]}.bmp", shape, "uint8") for shape in ((5, 9), (5, 9, 3), (5, 9, 4))),
+    ("lossless.webp", (5, 9, 3), "uint8"),
+    ("8.pgm", (5, 9), "uint8"),
+    ("16.pgm", (5, 9), "uint16"),
+    ("8.ppm", (5, 9, 3), "uint8"),
+    ("pixel.png", (1, 1), "uint8"),
+    ("row.png", (1, 17), "uint16"),
+    ("column.png", (17, 1, 3), "uint8"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_identity_keeps_every_kind_of_file(tmp_path: Path, channels: int) -> None:
+    refiner = save(tmp_path / "r", channels=channels)
+    for name, shape, dtype in KINDS:
+        write_image(tmp_path / "in" / name, noise(shape, dtype), quality=LOSSLESS)
+    summary = refine_path(tmp_path / "in", tmp_path / "out", refiner, device="cpu")
+    assert summary == Summary(len(KINDS), 0, 0)
+    for name, shape, dtype in KINDS:
+        refined = read_image(tmp_path / "out" / name)
+        assert refined.dtype == dtype, name
+        assert np.array_equal(refined, noise(shape, dtype)), name
+        assert (tmp_path / "out" / name).read_bytes()[:4] == (tmp_path / "in" / name).read_bytes()[:4]
+
+
+def test_a_jpeg_stays_a_jpeg_of_the_same_size_and_channels(tmp_path: Path, identity: Path) -> None:
+    smooth = np.add.outer(np.arange(16) * 5, np.arange(24) * 4).astype(np.uint8)
+    write_image(tmp_path / "in" / "grey.jpg", smooth)
+    write_image(tmp_path / "in" / "colour.JPEG", np.stack([smooth, smooth // 2, 255 - smooth], axis=-1))
+    refine_path(tmp_path / "in", tmp_path / "out", identity, device="cpu")
+    for name in ("grey.jpg", "colour.JPEG"):
+        before, after = read_image(tmp_path / "in" / name), read_image(tmp_path / "out" / name)
+        assert after.shape == before.shape
+        assert np.abs(after.astype(int) - before).max() <= 6
+
+
+@pytest.mark.parametrize("extra", [0, 1, -1, 2, 3])
+def test_as_many_files_come_out_as_went_in(tmp_path: Path, identity: Path, extra: int) -> None:
+    size = Refiner.load(identity, device="cpu").batch_size(36, 60)
+    count = {0: size, 1: size + 1, -1: size - 1, 2: 1, 3: 2 * size}[extra]
+    fill(tmp_path / "in", count, (36, 60))
+    assert refine_path(tmp_path / "in", tmp_path / "out", identity, device="cpu") == Summary(count, 0, 0)
+    assert contents(tmp_path / "out").keys() == contents(tmp_path / "in").keys()
+
+
+def test_a_folder_without_images_is_a_clear_error(tmp_path: Path, identity: Path) -> None:
+    (tmp_path / "in").mkdir()
+    with pytest.raises(DataError, match=r"in holds no images; expected \.png"):
+        refine_path(tmp_path / "in", tmp_path / "out", identity, device="cpu")
+
+
+def test_names_and_tree_are_kept(tmp_path: Path, identity: Path) -> None:
+    names = [
+        "a.jpg",
+        "a.png",
+        "a.jpeg",
+        "sub/a.png",
+        "with space/é ü 眼.png",
+        "x.png/inside.png",
+        "a.b.c.PNG",
+        "-n.png",
+    ]
+    for name in names:
+        write_image(tmp_path / "in" / name, noise((5, 9)))
+    assert refine_path(tmp_path / "in", tmp_path / "out", identity, device="cpu").refined == len(names)
+    assert sorted(contents(tmp_path / "out")) == sorted(names)
+
+
+def test_names_that_are_no_utf8_are_kept(tmp_path: Path, identity: Path) -> None:
+    good, bad = os.fsdecode(b"\xe9ye.png"), os.fsdecode(b"b\xe4d.png")
+    try:
+        write_image(tmp_path / "in" / good, noise((5, 9)))
+    except OutputError:
+        pytest.skip("this file system takes UTF-8 names only")
+    (tmp_path / "in" / bad).touch()
+    for expected in (Summary(1, 0, 1), Summary(0, 1, 1)):
+        assert refine_path(tmp_path / "in", tmp_path / "out", identity, device="cpu") == expected
+    assert (tmp_path / "out" / good).exists()
+    assert b"b\xe4d.png,read,is empty" in (tmp_path / "out" / "rejected.csv").read_bytes()
+
+
+def test_mixed_sizes_go_through_in_one_run(tmp_path: Path, identity: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And in tasks that end before a batch is full."""
+    monkeypatch.setattr("refiner.inference.folder.TASK_IMAGES", 9)
+    shapes = [(1 + i % 7, 1 + i // 7) for i in range(40)]
+    for number, shape in enumerate(shapes):
+        write_image(tmp_path / "in" / f"{number}.png", noise(shape, seed=number))
+    assert refine_path(tmp_path / "in", tmp_path / "out", identity, device="cpu").refined == len(shapes)
+    assert contents(tmp_path / "out").keys() == contents(tmp_path / "in").keys()
+    for number, shape in enumerate(shapes):
+        assert np.array_equal(read_image(tmp_path / "out" / f"{number}.png"), noise(shape, seed=number))
+
+
+def test_the_same_bytes_whatever_else_is_in_the_folder(tmp_path: Path, random_refiner: Path) -> None:
+    fill(tmp_path / "in", 40)
+    write_image(tmp_path / "in" / "colour.png", noise((8, 12, 3)))
+    write_image(tmp_path / "in" / "other.png", noise((7, 5)))
+    refine_path(tmp_path / "in", tmp_path / "out", random_refiner, device="cpu")
+    for name in ("000.png", "017.png", "039.png", "colour.png", "other.png"):
+        write_image(tmp_path / name / "in" / name, read_image(tmp_path / "in" / name))
+        refine_path(tmp_path / name / "in", tmp_path / name / "out", random_refiner, device="cpu")
+        alone = (tmp_path / name / "out" / name).read_bytes()
+        assert alone == (tmp_path / "out" / name).read_bytes()
+        assert alone != (tmp_path / "in" / name).read_bytes()
+        refine_path(tmp_path / "in" / name, tmp_path / f"single-{name}", random_refiner, device="cpu")
+        assert (tmp_path / f"single-{name}").read_bytes() == alone
+
+
+def test_tables_go_along_unchanged(tmp_path: Path, identity: Path) -> None:
+    fill(tmp_path / "in" / "sub", 1)
+    tables = {
+        "labels.csv": b"\xef\xbb\xbffile,gaze_pitch_rad\r\nsub/000.png,nan\r\n",
+        "sub/000.json": b'{"iris_2d": []}',
+        "NOTES.TXT": b"\xff\xfe",
+        "card.yaml": b"",
+    }
+    for name, data in tables.items():
+        (tmp_path / "in" / name).write_bytes(data)
+    (tmp_path / "in" / "rejected.csv").write_text("file,stage,reason\nold.png,read,of the step before\n")
+    assert refine_path(tmp_path / "in", tmp_path / "out", identity, device="cpu") == Summary(1, 0, 0)
+    out = contents(tmp_path / "out")
+    assert {name: out[name] for name in tables} == tables
+    assert "rejected.csv" not in out
+
+
+def test_a_lossless_webp_stays_lossless(tmp_path: Path, identity: Path) -> None:
+    image = noise((9, 14, 3))
+    write_image(tmp_path / "in" / "a.webp", image, quality=LOSSLESS)
+    write_image(tmp_path / "in" / "b.webp", image, quality=80)
+    refine_path(tmp_path / "in", tmp_path / "out", identity, device="cpu")
+    assert np.array_equal(read_image(tmp_path / "out" / "a.webp"), image)
+    assert (tmp_path / "out" / "b.webp").read_bytes()[12:16] == b"VP8 "
+
+
+# --- finished images -------------------------------------------------------------------------------------------------
+
+
+def test_the_second_run_decodes_nothing(tmp_path: Path, identity: Path) -> None:
+    """Proved by taking away what there was to decode, behind the same size and time."""
+    fill(tmp_path / "in", 5)
+    refine_path(tmp_path / "in", tmp_path / "out", identity, device="cpu")
+    before = contents(tmp_path / "out")
+    for file in (tmp_path / "in").iterdir():
+        status = file.stat()
+        file.write_bytes(b"\0" * status.st_size)
+        os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert refine_path(tmp_path / "in", tmp_path / "out", identity, device="cpu") == Summary(0, 5, 0)
+    assert contents(tmp_path / "out") == before
+
+
+def test_what_changed_is_done_again_and_nothing_else(tmp_path: Path, identity: Path) -> None:
+    fill(tmp_path / "in", 5)
+    refine_path(tmp_path / "in", tmp_path / "out", identity, device="cpu")
+    write_image(tmp_path / "in" / "001.png", noise((8, 12), seed=77))
+    (tmp_path / "out" / "003.png").unlink()
+    write_image(tmp_path / "in" / "new.png", noise((8, 12), seed=78))
+    assert refine_path(tmp_path / "in", tmp_path / "out", identity, device="cpu") == Summary(3, 3, 0)
+    assert np.array_equal(read_image(tmp_path / "out" / "001.png"), noise((8, 12), seed=77))
+    assert np.array_equal(read_image(tmp_path / "out" / "003.png"), noise((8, 12), seed=3))
+
+
+def test_an_image_that_is_only_touched_is_done_again(tmp_path: Path, identity: Path) -> None:
+    fill(tmp_path / "in", 3)
+    refine_path(tmp_path / "in", tmp_path / "out", identity, device="cpu")
+    os.utime(tmp_path / "in" / "001.png", ns=(1, 1))
+    assert refine_path(tmp_path / "in", tmp_path / "out", identity, device="cpu") == Summary(1, 2, 0)
+
+
+def test_another_refiner_or_option_does_everything_again(tmp_path: Path) -> None:
+    fill(tmp_path / "in", 3)
+    refiner = save(tmp_path / "run" / REFINER_FILE)
+
+    def refine(**options: Any) -> Summary:
+        return refine_path(tmp_path / "in", tmp_path / "out", tmp_path / "run", device="cpu", **options)
+
+    assert refine() == Summary(3, 0, 0)
+    assert refine_path(tmp_path / "in", tmp_path / "out", refiner, device="cpu") == Summary(0, 3, 0)  # the same file
+    save(refiner, shift=0.25)
+    assert refine() == Summary(3, 0, 0)
+    assert np.array_equal(
+        read_image(tmp_path / "out" / "000.png"), (noise((8, 12)) + 31.875).round().clip(0, 255).astype(np.uint8)
+    )
+    assert refine(quality=80) == Summary(3, 0, 0)
+    assert refine(quality=80) == Summary(0, 3, 0)
+    assert refine(quality=80, overwrite=True) == Summary(3, 0, 0)
+
+
+def test_a_foreign_file_in_the_way_is_kept_unless_told_otherwise(tmp_path: Path, identity: Path) -> None:
+    fill(tmp_path / "in", 3)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "001.png").write_text("holiday picture")
+    with pytest.raises(OutputError, match=r"001\.png already exists and was not written by refiner"):
+        refine_path(tmp_path / "in", tmp_path / "out", identity, device="cpu")
+    assert (tmp_path / "out" / "001.png").read_text() == "holiday picture"
+    refine_path(tmp_path / "in", tmp_path / "out", identity, device="cpu", overwrite=True)
+    assert np.array_equal(read_image(tmp_path / "out" / "001.png"), noise((8, 12), seed=1))
+
+
+def test_an_input_that_went_bad_takes_its_output_along(tmp_path: Path, identity: Path) -> None:
+    fill(tmp_path / "in", 2)
+    refine_path(tmp_path / "in", tmp_path / "out", identity, device="cpu")
+    (tmp_path / "in" / "001.png").write_text("text")
+    assert refine_path(tmp_path / "in", tmp_path / "out", identity, device="cpu") == Summary(0, 1, 1)
+    assert sorted(contents(tmp_path / "out")) == ["000.png", "rejected.csv"]
+    write_image(tmp_path / "in" / "001.png", noise((8, 12)))
+    assert refine_path(tmp_path / "in", tmp_path / "out", identity, device="cpu") == Summary(1, 1, 0)
+    assert sorted(contents(tmp_path / "out")) == ["000.png", "001.png"]
+
+
+# --- faults ----------------------------------------------------------------------------------------------------------
+
+
+def spoil(folder: Path) -> dict[str, str]:
+    """Make one of every bad input; return the expected reasons."""
+    good = {
+        suffix: encode_image(Path("x" + suffix), noise((16, 24, 3)))
+        for suffix in (".jpg", ".png", ".bmp", ".tif", ".webp")
+    }
+    for suffix, data in good.items():
+        (folder / f"cut{suffix}").write_bytes(data[: len(data) * 2 // 3])
+    (folder / "empty.png").touch()
+    (folder / "text.png").write_text("text\n" * 100)
+    (folder / "float.tif").write_bytes(_float_tiff())
+    huge = bytearray(good[".png"])
+    huge[16:24] = (100_000).to_bytes(4, "big") * 2
+    import zlib
+
+    huge[29:33] = zlib.crc32(huge[12:29]).to_bytes(4, "big")
+    (folder / "huge.png").write_bytes(huge)
+    (folder / "dangling.png").symlink_to(folder / "nowhere.png")
+    (folder / "dangling.csv").symlink_to(folder / "nowhere.csv")
+    (folder / "loop").symlink_to(folder)
+    (folder / "loop.png").symlink_to(folder)
+    os.mkfifo(folder / "pipe.png")
+    (folder / "model.bin").write_bytes(b"\0" * 9)
+    (folder / "deep.jpg").write_bytes(encode_image(Path("x.png"), noise((5, 7), "uint16")))
+    return {
+        "cut.jpg": "is a truncated JPEG",
+        "cut.png": "is a truncated or corrupt PNG",
+        "cut.bmp": "is a truncated BMP",
+        "cut.tif": "is truncated in its header; it is not an image that can be decoded",
+        "cut.webp": "is a truncated WebP",
+        "empty.png": "is empty",
+        "text.png": "is not an image of a supported type: PNG, JPEG, TIFF, WebP, BMP, PGM or PPM",
+        "float.tif": "holds float32 values; expected 8 or 16 bits",
+        "huge.png": "has 10,000,000,000 pixels; at most 67,108,864 are read",
+        "dangling.png": "cannot be read (No such file or directory)",
+        "dangling.csv": "cannot be read",
+        "loop": "is a link to a folder, which is not followed",
+        "loop.png": "is not a regular file",
+        "pipe.png": "is not a regular file",
+        "model.bin": "is neither an image nor a table that is copied with images",
+        "deep.jpg": ".jpg holds 8 bits, but the image has 16; use .png",
+    }
+
+
+def _float_tiff() -> bytes:
+    import cv2
+
+    return bytes(cv2.imencode(".tif", np.zeros((4, 6), np.float32))[1].tobytes())
+
+
+def test_bad_inputs_are_listed_with_reasons_and_the_rest_is_done(tmp_path: Path, identity: Path) -> None:
+    fill(tmp_path / "in", 20)
+    reasons = spoil(tmp_path / "in")
+    progress: list[tuple[int, int]] = []
+    summary = refine_path(
+        tmp_path / "in", tmp_path / "out", identity, device="cpu", report=lambda *at: progress.append(at)
+    )
+    assert summary == Summary(20, 0, len(reasons))
+    assert rejected(tmp_path / "out") == reasons
+    assert sorted(contents(tmp_path / "out")) == [*(f"{i:03d}.png" for i in range(20)), "rejected.csv"]
+    total = 20 + len(reasons)
+    assert progress == sorted(progress)  # after each task
+    assert progress[-1] == (total, total)
+
+
+@pytest.mark.parametrize("name", ["empty.png", "model.bin", "deep.jpg", "dangling.csv"])
+def test_stopping_at_the_first_bad_input_names_it(tmp_path: Path, identity: Path, name: str) -> None:
+    everything = tmp_path / "all"
+    everything.mkdir()
+    reason = spoil(everything)[name]
+    fill(tmp_path / "in", 2)
+    (everything / name).rename(tmp_path / "in" / name)
+    with pytest.raises(ImageError) as raised:
+        refine_path(tmp_path / "in", tmp_path / "out", identity, device="cpu", stop_on_error=True)
+    assert raised.value.path == tmp_path / "in" / name
+    assert reason in raised.value.reason
+    assert rejected(tmp_path / "out") == {name: reason}
+
+
+class _FullDisk:
+    """A disk that fills up: the n-th file gets half its bytes."""
+
+    def __init__(self, after: int) -> None:
+        self.left, self.original = after, files._write_all
+
+    def __call__(self, stream: Any, data: bytes) -> None:
+        if isinstance(stream.name, int):  # a temporary file, not the manifest
+            self.left -= 1
+            if self.left < 0:
+                self.original(stream, data[: len(data) // 2])
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self.original(stream, data)
+
+
+def test_a_full_disk_ends_in_one_line_and_nothing_half_written(
+    tmp_path: Path, identity: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path / "in", 20)
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "_write_all", _FullDisk(7))
+        with pytest.raises(OutputError, match=r"\.png cannot be written \(No space left on device\); free some space"):
+            refine_path(tmp_path / "in", tmp_path / "out", identity, device="cpu")
+    written = contents(tmp_path / "out")
+    assert len(written) == 7
+    assert all(data == (tmp_path / "in" / name).read_bytes() for name, data in written.items())
+    assert refine_path(tmp_path / "in", tmp_path / "out", identity, device="cpu").rejected == 0
+    assert len(contents(tmp_path / "out")) == 20
+
+
+def run_python(program: str, *, prefix: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*prefix, sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+
+
+def test_a_kill_in_the_middle_costs_nothing_but_time(tmp_path: Path, random_refiner: Path) -> None:
+    fill(tmp_path / "in", 200)
+    (tmp_path / "in" / "labels.csv").write_text("file\n")
+    (tmp_path / "in" / "bad.png").touch()
+    refine_path(tmp_path / "in", tmp_path / "whole", random_refiner, device="cpu")
+    out = tmp_path / "out"
+    killed = run_python(f"""
+import os, signal
+from pathlib import Path
+from refiner.inference.refine import refine_path
+def report(done, total):
+    if done >= 70:
+        os.kill(os.getpid(), signal.SIGKILL)
+folders = Path({str(tmp_path / "in")!r}), Path({str(out)!r})
+refine_path(*folders, Path({str(random_refiner)!r}), device="cpu", report=report)
+""")
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    done = len(contents(out))
+    assert 0 < done < 200
+    (out / f"{TEMPORARY_PREFIX}x.png").write_text("half")  # as if it had hit in the middle of a write, too
+    summary = refine_path(tmp_path / "in", out, random_refiner, device="cpu")
+    assert summary.refined + summary.skipped == 200
+    assert summary.skipped >= 60
+    assert contents(out) == contents(tmp_path / "whole")
+
+
+def test_what_may_not_be_read_is_rejected_by_name(tmp_path: Path, identity: Path) -> None:
+    prefix: tuple[str, ...] = ()
+    if os.geteuid() == 0:  # root reads everything, unless it gives up the right to
+        from shutil import which
+
+        if not which("setpriv"):
+            pytest.skip("root without setpriv cannot be kept from reading")
+        drop = "-dac_override,-dac_read_search"
+        prefix = ("setpriv", "--bounding-set", drop, "--inh-caps", drop)
+    fill(tmp_path / "in", 2)
+    fill(tmp_path / "in" / "closed", 1)
+    (tmp_path / "in" / "labels.csv").write_text("file\n")
+    closed = [tmp_path / "in" / name for name in ("001.png", "labels.csv", "closed")]
+    for path in closed:
+        path.chmod(0)
+    try:
+        result = run_python(
+            f"""
+from pathlib import Path
+from refiner.inference.refine import refine_path
+folders = Path({str(tmp_path / "in")!r}), Path({str(tmp_path / "out")!r})
+print(refine_path(*folders, Path({str(identity)!r}), device="cpu"))
+""",
+            prefix=prefix,
+        )
+    finally:
+        for path in closed:
+            path.chmod(0o755)
+    assert result.stdout == "Summary(refined=1, skipped=0, rejected=3)\n", result.stderr
+    assert rejected(tmp_path / "out") == {
+        "001.png": "cannot be read (Permission denied)",
+        "closed": "is a folder that cannot be read",
+        "labels.csv": "cannot be read",
+    }
