@@ -1,4 +1,4 @@
-"""Shared by the eye tests: one batch of calm eyes, nothing drawn that a test has to reckon with by chance."""
+"""Fixtures of the eye tests: eyes with fixed geometry, so that tests can compute what to expect."""
 
 from collections.abc import Callable, Iterator
 
@@ -19,7 +19,7 @@ from refiner.eyes.scene.parameters import (
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
-    """Small pictures gain nothing from threads, and on a busy machine lose minutes waiting for each other."""
+    """Use one thread: small pictures gain nothing from more, and on a busy machine threads wait for each other."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -33,7 +33,7 @@ def fixed(value: float) -> tuple[float, float]:
 
 @pytest.fixture
 def looking() -> Callable[..., EyeParameters]:
-    """Parameters of eyes that look in one direction (degrees), placed without error, all other geometry known."""
+    """Return parameters of eyes that look in one direction (degrees), placed without error, with known geometry."""
 
     def parameters(
         *, pitch: float = 0.0, yaw: float = 0.0, head_pitch: float = 7.0, head_yaw: float = 0.0

@@ -137,7 +137,7 @@ def test_the_iris_is_darker_than_the_sclera_and_the_pupil_darkest(looking):
 
 
 def test_a_dark_disc_detector_finds_the_labelled_pupil():
-    """Darkest iris-sized disc inside the lid outline: it knows nothing of the labels but the lids."""
+    """Darkest iris-sized disc inside the lid outline: of the labels it uses only the lids."""
     parameters = EyeParameters(images_per_person=1)
     batch = render_eyes(parameters, range(120), seed=8, size=(72, 120))
     y, x = torch.meshgrid(torch.arange(72.0), torch.arange(120.0), indexing="ij")

@@ -1,4 +1,4 @@
-"""The heatmap estimator: places under its maps, and a measure by hand."""
+"""The heatmap estimator: mean positions of its heatmaps, and its metric computed by hand."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Where things are, by arithmetic that the renderer does not share."""
+"""Geometry of the eyes, checked by arithmetic that the renderer does not share."""
 
 import math
 
