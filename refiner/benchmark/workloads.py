@@ -204,6 +204,7 @@ def training_workloads(device: str, size: tuple[int, int]) -> dict[str, Callable
         device: ``cpu`` or ``cuda``.
         size: (height, width) of the images in pixels.
     """
+    # The paper's networks, with a history of images as in training.
     configuration = TrainingConfiguration(size=size, batch_size=TRAINING_BATCH, history_size=10 * TRAINING_BATCH)
     chosen = choose_precision(device, precision_trial(configuration, device))
     return {

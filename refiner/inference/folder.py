@@ -123,12 +123,14 @@ class _FolderJob:
 
         A shard takes its share of the images and leaves everything else to the run that merges all shards.
         """
+        # Find the images; tables of an earlier step are left out.
         names = [name for name in list_files(self.source) if name not in OWN_TABLES]
         images = [name for name in names if is_image_file(Path(name)) and name.split("/")[0] not in OWN_TABLES]
         if not images:
             raise DataError(f"{self.source} holds no images; expected {' '.join(IMAGE_SUFFIXES)} files, at any depth")
         if self.output.shard is not None:
             return list(filter(self.output.shard.takes_name, images)), {}
+        # Copy the tables; every other file is of no use.
         sidecars = [name for name in names if Path(name).suffix.lower() in SIDECAR_SUFFIXES]
         unusable = {name: _why_unusable(self.source / name) for name in set(names) - set(images) - set(sidecars)}
         for name in sidecars:

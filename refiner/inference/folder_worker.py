@@ -118,6 +118,7 @@ class FileRefinement:
 
     def _refine(self, refiner: Refiner, batch: Sequence[_Read], task: FileTask) -> Iterator[Outcome]:
         originals = [read.image for read in batch]
+        # Refine the batch.
         before = to_batch(originals, refiner.channels)
         try:
             after = refiner.refine_batch(before)
@@ -125,6 +126,7 @@ class FileRefinement:
             reason = f"cannot be refined, as the network failed ({str(error)[:100]})"
             yield from (Outcome(read.name, task.stamps[read.name], None, "refine", reason) for read in batch)
             return
+        # Measure the drift of the labels, and write the images.
         drifts = measure_label_drift(before, after, [read.watched for read in batch])
         for read, drift, refined in zip(batch, drifts, from_batch(after, originals), strict=True):
             yield Outcome(read.name, task.stamps[read.name], drift, *self._write(read, drift, refined))

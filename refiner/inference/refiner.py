@@ -134,9 +134,11 @@ class Refiner:
         Returns:
             (N, C, H, W), float32, in [-1, 1].
         """
+        # Pad the batch.
         count, full = len(images), self.batch_size(images.shape[2], images.shape[3])
         batch = np.zeros((full, *images.shape[1:]), np.float32)
         batch[:count] = images
+        # Refine it, large images in tiles, and drop the padding.
         if images.shape[2] * images.shape[3] > TILED_PIXELS:
             return apply_in_tiles(self.backend, batch, reach=self.architecture.reach)[:count]
         return self.backend(batch)[:count]
@@ -147,6 +149,7 @@ class Refiner:
         if images.ndim != 4 or images.shape[1] != self.channels or not images.is_floating_point():
             found = f"{tuple(images.shape)} {images.dtype}"
             raise ValueError(f"images are {found}, expected (N, {self.channels}, H, W) of floats in [-1, 1]")
+        # Refine batch by batch from CPU memory; the result goes back to the device of the input.
         batches = images.split(self.batch_size(images.shape[2], images.shape[3])) if len(images) else ()
         refined = [torch.from_numpy(self.refine_batch(batch.detach().float().cpu().numpy())) for batch in batches]
         return torch.cat(refined).to(images.device) if refined else images.float()

@@ -51,6 +51,7 @@ def apply_in_tiles(network: Callable[[Array], Array], images: Array, *, reach: i
     """
     refined = np.empty_like(images)
     for (top, bottom, left, right), (first, last, start, end) in tiles(*images.shape[2:], reach=reach, side=side):
+        # Refine the whole window, and keep only its core.
         piece = network(images[..., first:last, start:end])
         refined[..., top:bottom, left:right] = piece[..., top - first : bottom - first, left - start : right - start]
     return refined

@@ -39,7 +39,7 @@ def test_an_unknown_command_is_wrong_use() -> None:
 
 
 def test_arguments_are_read_before_anything_heavy_is_imported(tmp_path: Path) -> None:
-    """So that what workers need can be imported beside it, and a wrong name is said at once."""
+    """A wrong name is reported at once, and modules for workers can be imported in the meantime."""
     code = (
         "import sys; from refiner.commands import main\n"
         f"try: main(['refine', {str(tmp_path)!r}, 'out', '--refiner', 'nothing'], prog_name='refiner')\n"

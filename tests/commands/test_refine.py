@@ -1,4 +1,4 @@
-"""``refiner refine`` from the command line: exit status, what stands on which stream, one line an error."""
+"""``refiner refine`` from the command line: exit status, output streams, and errors of one line."""
 
 import json
 from pathlib import Path

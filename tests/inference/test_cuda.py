@@ -1,4 +1,4 @@
-"""What a CUDA device must do as the processor does; skipped where there is none."""
+"""CUDA gives the results of the CPU, except for rounding; skipped without a CUDA device."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ from refiner.inference.refiner import Refiner
 from refiner.models.lookup import pretrained_refiners
 from refiner.models.refiner import RefinerNetwork
 from refiner.models.refiner_file import RefinerFile, load_refiner
-from refiner.training.loop import train
+from refiner.training.train import train
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
 

@@ -1,4 +1,4 @@
-"""Store to store: the pixels that refining the folder gives, everything else carried over, and resumable."""
+"""Refining a store: the pixels of the refined folder, everything else copied, and resumable."""
 
 import errno
 import os
@@ -44,7 +44,7 @@ def save(path: Path, *, seed: int) -> Path:
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """A store of small grey images with labels, beside the folder it was made from."""
+    """A store of small grey images with labels, next to the folder it was made from."""
     return make(tmp_path, (8, 12), "uint8")
 
 

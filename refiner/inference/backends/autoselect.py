@@ -53,8 +53,10 @@ def choose_backend(extent: Extent, refiner: RefinerFile, *, device: str) -> str:
         refiner: the refiner of the job.
         device: ``cpu`` or ``cuda``.
     """
+    # Small jobs do not pay for a trial, and other backends do not run on a GPU.
     if extent.pixels < SMALL_JOB_PIXELS or device != "cpu":
         return "torch"
+    # Try all installed backends on a batch of the job's size, or take the result of an earlier trial.
     height, width = (min(side, largest) for side, largest in zip(extent.size, _TRIAL_SIZE, strict=True))
     architecture = refiner.architecture
     batch = (batch_size(architecture, height, width, "cpu"), architecture.channels, height, width)

@@ -92,6 +92,7 @@ def to_openvino(network: RefinerNetwork, metadata: Mapping[str, Any] | None = No
             example_input=_example(network),
             input=[-1, network.architecture.channels, -1, -1],
         )
+    # Name the input and the output, and store the metadata.
     model.inputs[0].get_tensor().set_names({"images"})
     model.outputs[0].get_tensor().set_names({"refined"})
     model.set_rt_info(json.dumps(dict(metadata or {}), sort_keys=True), "refiner")
@@ -116,10 +117,12 @@ def export_refiner(refiner: RefinerFile, path: Path, *, overwrite: bool = False)
     """
     if path.suffix not in SUFFIXES:
         raise OutputError(f"{path} has the suffix {path.suffix or '(none)'}; expected one of {', '.join(SUFFIXES)}")
+    # Check the path before anything is converted.
     files = [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]
     for file in files:
         if file.exists() and not overwrite:
             raise OutputError(f"{file} already exists; choose another name, or pass --overwrite to replace it")
+    # Convert and write.
     if path.suffix == ".onnx":
         write_bytes(path, to_onnx(refiner.network(), refiner.metadata))
         return files

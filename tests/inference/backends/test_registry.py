@@ -185,13 +185,13 @@ def test_a_signal_finds_its_stack_after_several_backends_have_gone() -> None:
         "from refiner.models.refiner_file import load_refiner\n"
         "from refiner.models.lookup import pretrained_refiners\n"
         "demo = load_refiner(pretrained_refiners()['demo'])\n"
-        "signal.signal(signal.SIGTERM, lambda *_: print('told'))\n"
+        "signal.signal(signal.SIGTERM, lambda *_: print('caught'))\n"
         "opened = [open_backend('openvino', demo, device='cpu', threads=threads) for threads in (1, 2)]\n"
         "while opened: opened.pop(0)\n"
         "os.kill(os.getpid(), signal.SIGTERM)\n"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert (run.returncode, run.stdout) == (0, "told\n"), run.stderr
+    assert (run.returncode, run.stdout) == (0, "caught\n"), run.stderr
 
 
 def test_openvino_tells_nobody_that_it_was_imported() -> None:
