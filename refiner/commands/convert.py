@@ -22,7 +22,7 @@ from refiner.commands.reporting import one_line, print_json, progress
 from refiner.core.environment import processor
 
 if TYPE_CHECKING:
-    from refiner.data.convert_summary import Summary
+    from refiner.data.convert_summary import ConversionSummary
 
 
 class Format(click.ParamType[str]):
@@ -141,7 +141,7 @@ def command(
         sys.exit(REJECTED_STATUS)
 
 
-def _print_summary(name: str, summary: "Summary") -> None:
+def _print_summary(name: str, summary: "ConversionSummary") -> None:
     before = ", finished before" if summary.finished_before else ""
     click.echo(f"{name}{name and ': '}{summary.written:,} written, {summary.rejected:,} rejected{before}")
     for kind, count in list(summary.kinds.items())[:5]:

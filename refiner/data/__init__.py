@@ -1,1 +1,1 @@
-"""Data sets: their formats, labels and stores, how they are converted, and how training draws from them."""
+"""Data sets: formats, labels and stores, conversion, augmentation, and the image domains of training."""

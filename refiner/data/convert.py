@@ -1,4 +1,4 @@
-"""From any data set to a folder of patches or a store: in parts, on several processes, resumable."""
+"""Conversion of a data set to a folder of images or a store: in chunks, by several processes, resumable."""
 
 import json
 import logging
@@ -16,7 +16,7 @@ import numpy as np
 from refiner.core.errors import DataError, ImageError
 from refiner.core.files import stamp
 from refiner.core.parallel.process_pool import map_in_order
-from refiner.data.convert_summary import Summary, Tally
+from refiner.data.convert_summary import ConversionSummary, SampleCounter
 from refiner.data.formats.folder import list_files
 from refiner.data.formats.registry import Dataset, open_dataset
 from refiner.data.labels.records import Labels, Record
@@ -31,20 +31,21 @@ from refiner.images.io import Image
 log = logging.getLogger(__name__)
 
 CHUNK = 1024
-"""Most samples in a part: what a kill costs on each worker."""
+"""Largest number of samples in a chunk: the most that each worker loses if the run is killed."""
 
 Report = Callable[[int, int], None]
+"""Callback for progress: the number of finished samples, and of all samples."""
 
 
 class Conversion(NamedTuple):
-    """What is done to each image.
+    """Processing of each image in a conversion.
 
     Attributes:
-        size: (height, width) of the result; None keeps each image's own.
-        crop: (height, width) that is cut out of the centre before resizing; None cuts nothing.
-        grey: take the luma of colour.
+        size: (height, width) of the result; None keeps the size of each image.
+        crop: (height, width) of the centre that is cut out before resizing; None keeps the whole image.
+        grey: convert colour images to luma.
         equalized: equalise the histogram of the luma, after resizing.
-        whole: take the whole frame of layouts that are cut to the eye or the hand otherwise.
+        whole: read whole frames of layouts that are otherwise cut to the eye or the hand.
     """
 
     size: tuple[int, int] | None = None
@@ -54,24 +55,25 @@ class Conversion(NamedTuple):
     whole: bool = False
 
     def open(self, source: Path, format: str | None) -> Dataset:
-        """The data set, cut as this conversion wants it."""
+        """Open the data set, with frames cut or whole as this conversion needs them."""
         return open_dataset(source, format=format, size=None if self.crop else self.size, crop=not self.whole)
 
     def squeezes(self, image: Image) -> bool:
-        """Whether resizing changes the shape of what is shown by more than training would put up with."""
+        """Return whether resizing distorts the image by more than training accepts (``MAX_SQUEEZE``)."""
         if self.size is None:
             return False
         height, width = self.crop or image.shape[:2]
         return abs(math.log(height * self.size[1] / (width * self.size[0]))) > MAX_SQUEEZE
 
     def apply(self, record: Record) -> Record:
-        """The record with its image converted and its pixel labels moved along.
+        """Return the record with its image converted and its labels in pixels moved accordingly.
 
         Raises:
             ImageError: the image is smaller than the crop, or has 16 bits and cannot be equalised.
         """
         image = to_grey(record.image) if self.grey else record.image
         labels = record.labels
+        # Crop, then resize; points follow both.
         if self.crop:
             image, (top, left) = crop_centre(image, self.crop, record.id)
             labels = move_points(labels, shift=np.array([-left, -top], float))
@@ -86,11 +88,15 @@ class Conversion(NamedTuple):
 
 
 def move_points(labels: Labels, *, scale: Any = 1.0, shift: Any = 0.0) -> Labels:
-    """Labels with every point of the image moved along: the pupil, and all arrays (K, 2) not in mm, rad or deg.
+    """Return labels with their points moved: the pupil, and arrays (K, 2) whose names end in no other unit.
+
+    Names that end in ``_mm``, ``_rad`` or ``_deg`` are not points in pixels.
 
     Args:
-        labels: of one image.
-        scale, shift: numbers or (x, y); pixel centres stand at whole numbers, so half a pixel goes along.
+        labels: labels of one image; not modified.
+        scale: number or (x, y), applied after the shift. Pixel centres are at whole numbers, so the image's edge, from
+            which sizes scale, is at -0.5.
+        shift: number or (x, y), in pixels.
     """
 
     def moved(name: str, value: Any) -> Any:
@@ -120,30 +126,31 @@ def convert(
     stop_on_error: bool = False,
     attributes: Mapping[str, str] | None = None,
     report: Report = lambda done, total: None,
-) -> dict[str, Summary]:
+) -> dict[str, ConversionSummary]:
     """Convert a data set into a folder of lossless images with ``labels.csv``, or into a store.
 
     Args:
         source: the data set.
         destination: the folder, or the store (.h5), to write.
-        conversion: what is done to each image.
-        format: name of the layout; None looks at what is there.
-        limit: convert only so many images, spread over the data set.
-        only: convert the samples of these ids alone.
-        split: shares by name: ``DESTINATION/train`` and so on, or ``name.train.h5``.
-        by: split by ``subject`` or ``id``; None takes the subject where every sample names one.
-        workers: processes. With more than one, a program of your own needs the usual ``__name__`` guard.
-        overwrite: make everything again, and replace files that are there.
-        stop_on_error: raise at the first image that cannot be used.
-        attributes: of a store, besides those it has anyway.
-        report: told how many of how many are done.
+        conversion: processing of each image.
+        format: name of the layout; None recognises it.
+        limit: largest number of images, spread over the data set; None converts all.
+        only: ids of the samples to convert; None converts all.
+        split: shares by name, written to ``DESTINATION/train`` and so on, or to ``name.train.h5``.
+        by: split by ``subject`` or ``id``; None splits by subject if every sample names one.
+        workers: number of processes. A program that uses more than one needs the usual ``__name__`` guard.
+        overwrite: convert finished samples again, and replace existing files.
+        stop_on_error: raise the first :class:`ImageError` instead of rejecting the image.
+        attributes: further attributes of a store.
+        report: called with the number of finished samples and of all samples.
 
     Returns:
-        A summary by name of the part; the only name is empty without ``split``.
+        A summary for each split, by its name; without ``split`` the only name is empty.
 
     Raises:
         RefinerError: the source or the destination cannot be used.
     """
+    # Choose the samples.
     dataset = conversion.open(source, format)
     ids: Sequence[str] = dataset.ids if only is None else [sample for sample in dataset.ids if sample in only]
     if limit is not None and limit < len(ids):
@@ -152,6 +159,7 @@ def convert(
     if split:
         by = by or ("subject" if names_subjects(dataset, ids) else "id")
         selections = dict(split_samples(dataset, ids, split, by=by))
+    # Convert each split to a destination of its own.
     job = fingerprint(repr(conversion), format or "", _stamps(source))
     summaries = {}
     done = 0
@@ -163,114 +171,121 @@ def convert(
             if is_store_name(place)
             else open_folder(source, place, grey=conversion.grey or _is_grey(dataset), overwrite=overwrite)
         )
-        with opened as target:
-            maker = _ChunkMaker(source, format, conversion, stop_on_error)
+        with opened as output:
+            convert_chunk = _ChunkConverter(source, format, conversion, stop_on_error)
             summaries[name] = _convert_into(
-                target,
+                output,
                 selected,
-                maker,
+                convert_chunk,
                 job=job,
                 workers=workers,
                 overwrite=overwrite,
-                report=lambda part: report(done + part, len(ids)),  # noqa: B023 - called within the loop only
+                report=lambda count: report(done + count, len(ids)),  # noqa: B023 - called within the loop only
             )
         done += len(selected)
     return summaries
 
 
 def _is_grey(dataset: Dataset) -> bool:
-    """Whether every image is known to be grey, whatever file type its id names."""
+    """Whether every image is known to be grey, whatever the suffix of its id."""
     return isinstance(dataset, Store) and dataset.kind.channels == 1
 
 
 def _stamps(source: Path) -> Iterator[str]:
-    """Name, size and time of every file of a data set: by these a changed input is known."""
+    """Name, size and time of every file of a data set, by which a changed input is detected."""
     for name in list_files(source) if source.is_dir() else [""]:
         yield f"{name} {stamp(source / name)}"
 
 
-def place_of(destination: Path, part: str) -> Path:
-    """Where a part of a split goes; the destination itself when there is but one, without a name."""
-    if not part:
+def place_of(destination: Path, split: str) -> Path:
+    """Return the path of a split: ``DESTINATION/train`` or ``name.train.h5``; the destination itself for no name."""
+    if not split:
         return destination
-    return destination.with_suffix(f".{part}{destination.suffix}") if is_store_name(destination) else destination / part
+    if is_store_name(destination):
+        return destination.with_suffix(f".{split}{destination.suffix}")
+    return destination / split
 
 
 def _convert_into(
-    target: Destination,
+    destination: Destination,
     ids: Sequence[str],
-    maker: "_ChunkMaker",
+    convert_chunk: "_ChunkConverter",
     *,
     job: str,
     workers: int,
     overwrite: bool,
     report: Callable[[int], None],
-) -> Summary:
-    """Make the parts that are missing, and bring all together."""
+) -> ConversionSummary:
+    """Convert the missing chunks and merge all chunks into the destination."""
+    # Return the summary of an earlier run if the job is finished.
     job = fingerprint(job, ids)
-    if not overwrite and (before := target.finished(job)):
+    if not overwrite and (before := destination.finished(job)):
         report(len(ids))
-        return Summary(**{**json.loads(before), "finished_before": True})
+        return ConversionSummary(**{**json.loads(before), "finished_before": True})
+    # Divide the samples into chunks.
     size = max(32, min(CHUNK, len(ids) // 32))
     starts = range(0, len(ids), size)
-    parts = Chunks(target.chunks_folder, job=job, count=len(starts))
-    names = target.names(ids)
-    target.claim(names)
-    todo = parts.unfinished()
-    blocks = (
-        _Block(
+    chunks = Chunks(destination.chunks_folder, job=job, count=len(starts))
+    names = destination.names(ids)
+    destination.claim(names)
+    todo = chunks.unfinished()
+    tasks = (
+        _ChunkTask(
             list(zip(ids[starts[n] : starts[n] + size], names[starts[n] : starts[n] + size], strict=True)),
-            parts.files(n, target.images_folder),
+            chunks.files(n, destination.images_folder),
         )
         for n in todo
     )
-    tally = Tally(one_kind=target.images_folder is None, root=maker.source)
+    # Convert the unfinished ones in worker processes. Kinds are counted early, so that a store fails at once.
+    counter = SampleCounter(one_kind=destination.images_folder is None, root=convert_chunk.source)
     done = len(ids) - sum(min(size, len(ids) - starts[n]) for n in todo)
     report(done)
     squeezed = 0
-    for made in map_in_order(maker, blocks, workers=min(workers, len(todo))):
-        tally.count_kinds(made.kinds)
-        done += made.samples
-        squeezed += made.squeezed
+    for result in map_in_order(convert_chunk, tasks, workers=min(workers, len(todo))):
+        counter.count_kinds(result.kinds)
+        done += result.samples
+        squeezed += result.squeezed
         report(done)
     if squeezed:
         log.warning(
             "%d images were stretched or squeezed to %dx%d; cut them to that shape first with --crop HxW",
             squeezed,
-            *(maker.conversion.size or ()),
+            *(convert_chunk.conversion.size or ()),
         )
-    tally = Tally(one_kind=target.images_folder is None, root=maker.source)
-    for line in parts.lines():
-        tally.add(line)
-    tally.count_kinds(Counter())
-    summary = tally.summary()
+    # Count all samples, those of earlier runs included.
+    counter = SampleCounter(one_kind=destination.images_folder is None, root=convert_chunk.source)
+    for line in chunks.lines():
+        counter.add(line)
+    counter.count_kinds(Counter())
+    summary = counter.summary()
+    # Merge the chunks.
     if not summary.written:
-        target.finish(parts, "", "")
+        destination.finish(chunks, "", "")
         reason = next(iter(summary.reasons))
         raise DataError(
-            f"{maker.source}: none of {len(ids)} images could be converted; the most frequent reason: {reason}"
+            f"none of {len(ids)} images of {convert_chunk.source} could be converted; most frequent reason: {reason}"
         )
-    target.finish(parts, job, json.dumps(asdict(summary)))
+    destination.finish(chunks, job, json.dumps(asdict(summary)))
     return summary
 
 
-class _Block(NamedTuple):
-    """A part to be made: (id, output name) of its samples, and where it goes."""
+class _ChunkTask(NamedTuple):
+    """A chunk to convert: (id, output name) of its samples, and its files."""
 
     samples: list[tuple[str, str]]
     files: ChunkFiles
 
 
-class _Made(NamedTuple):
-    """A part that was made: how many samples it has, and how many images of which kind."""
+class _ChunkResult(NamedTuple):
+    """Counts of a converted chunk: samples, images by kind, and distorted images."""
 
     samples: int
     kinds: Counter[str]
     squeezed: int
 
 
-class _ChunkMaker:
-    """Makes one part after another, in whatever process it finds itself."""
+class _ChunkConverter:
+    """Function that converts one chunk; each process that calls it opens the data set once."""
 
     def __init__(self, source: Path, format: str | None, conversion: Conversion, stop_on_error: bool) -> None:
         self.source, self.format, self.conversion = source, format, conversion
@@ -280,14 +295,14 @@ class _ChunkMaker:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_dataset": None}
 
-    def __call__(self, block: _Block) -> _Made:
+    def __call__(self, task: _ChunkTask) -> _ChunkResult:
         if self._dataset is None:
             self._dataset = self.conversion.open(self.source, self.format)
             cv2.setNumThreads(1)  # the processes share the cores
         self._squeezed = 0
-        samples = ((sample, name, partial(self._record, sample)) for sample, name in block.samples)
-        lines = write_chunk(block.files, samples, stop_on_error=self.stop_on_error)
-        return _Made(len(lines), Counter(line.kind for line in lines if line.name), self._squeezed)
+        samples = ((sample, name, partial(self._record, sample)) for sample, name in task.samples)
+        lines = write_chunk(task.files, samples, stop_on_error=self.stop_on_error)
+        return _ChunkResult(len(lines), Counter(line.kind for line in lines if line.name), self._squeezed)
 
     def _record(self, sample: str) -> Record:
         assert self._dataset is not None

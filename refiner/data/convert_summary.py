@@ -1,4 +1,4 @@
-"""What became of the samples of a conversion, in numbers."""
+"""Summary of a conversion: numbers of written and rejected samples, kinds of images, ranges of labels."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -10,15 +10,15 @@ from refiner.data.output.chunks import Line
 
 
 @dataclass
-class Summary:
-    """What a conversion did.
+class ConversionSummary:
+    """Result of a conversion.
 
     Attributes:
         written, rejected: numbers of samples.
-        kinds: numbers of images by size, channels and depth.
-        ranges: least and greatest value of gaze, head pose and pupil, by column.
-        reasons: numbers of rejects by reason, most frequent first.
-        finished_before: whether an earlier run of the same command had done it all.
+        kinds: number of images by kind, such as ``36x60 grey 8 bits``; most frequent first.
+        ranges: smallest and largest value of gaze and head pose (radians) and pupil (pixels), by column.
+        reasons: number of rejected samples by reason, most frequent first, at most 20 reasons.
+        finished_before: True if an earlier run of the same command had finished the conversion.
     """
 
     written: int = 0
@@ -29,8 +29,13 @@ class Summary:
     finished_before: bool = False
 
 
-class Tally:
-    """Counts what became of the samples."""
+class SampleCounter:
+    """Counter of written and rejected samples, from which the summary is made.
+
+    Args:
+        one_kind: True if the destination is a store, which holds images of one kind.
+        root: the data set, for messages.
+    """
 
     def __init__(self, *, one_kind: bool, root: Path) -> None:
         self.one_kind, self.root = one_kind, root
@@ -39,21 +44,21 @@ class Tally:
         self.ranges: dict[str, tuple[float, float]] = {}
 
     def count_kinds(self, kinds: Counter[str]) -> None:
-        """Count images.
+        """Add numbers of images by kind.
 
         Raises:
-            DataError: a store would have to hold several kinds.
+            DataError: the destination is a store and there are several kinds.
         """
         self.kinds += kinds
         if self.one_kind and len(self.kinds) > 1:
             found = "; ".join(f"{count} of {kind}" for kind, count in self.kinds.most_common(5))
             raise DataError(
-                f"{self.root}: a store holds images of one size and depth, these have several ({found} so far); bring "
-                "them to one with --size HxW or --grey, or convert into a folder"
+                f"{self.root} has images of several sizes or depths ({found} so far), but a store holds only one kind; "
+                "make them equal with --size HxW or --grey, or convert into a folder"
             )
 
     def add(self, line: Line) -> None:
-        """Count one sample."""
+        """Add one sample, written or rejected."""
         if line.reason:
             self.reasons[line.reason] += 1
             return
@@ -63,9 +68,9 @@ class Tally:
             least, greatest = self.ranges.get(column, (value, value))
             self.ranges[column] = min(least, value), max(greatest, value)
 
-    def summary(self) -> Summary:
-        """The counts so far."""
-        return Summary(
+    def summary(self) -> ConversionSummary:
+        """Return the numbers so far."""
+        return ConversionSummary(
             self.kinds.total(),
             self.reasons.total(),
             dict(self.kinds.most_common()),

@@ -1,6 +1,6 @@
-"""The two domains of a training run, drawn in an order that depends on (seed, step) alone.
+"""Image domains of a training run: a data set as network inputs of one size, with gaze and masks if they are used.
 
-Images are held in memory as they are stored; those of a store that is too large for that are read batch by batch.
+Images are held in memory in their stored depth. Images of a store that is too large are read batch by batch.
 """
 
 import contextlib
@@ -27,18 +27,18 @@ from refiner.images.io import Image
 log = logging.getLogger(__name__)
 
 MAX_BYTES = 2**32
-"""Largest domain that is held in memory."""
+"""Largest domain that is held in memory, in bytes."""
 
-_BLOCK = 4096  # images read at a time when all are wanted
+_BLOCK = 4096  # images read at a time when a whole domain is read
 
 
 class StoredImages:
-    """The images of a store, read when they are asked for; (N, C, H, W) as far as anyone can see.
+    """Images of a store that are read from disk on each access; it has the shape (N, C, H, W) of an array.
 
     Args:
-        store: read from any thread.
-        size: (height, width) they are resized to.
-        channels: they are brought to, 1 or 3.
+        store: the store; it may be read by any thread.
+        size: (height, width) to which images are resized.
+        channels: 1 or 3.
     """
 
     def __init__(self, store: Store, size: tuple[int, int], channels: int) -> None:
@@ -50,13 +50,13 @@ class StoredImages:
         return self.shape[0]
 
     def __getitem__(self, numbers: np.ndarray[Any, Any]) -> Image:
-        """Images by number, (len(numbers), C, H, W).
+        """Return images by number, (len(numbers), C, H, W), uint8 or uint16.
 
         Raises:
-            ImageError: one of them is damaged.
+            ImageError: an image is damaged.
         """
         images = self._store.read_images(int(number) for number in numbers)
-        return np.stack([_planes(image, self._size, self._channels) for image in images])
+        return np.stack([_channels_first(image, self._size, self._channels) for image in images])
 
 
 @dataclass(frozen=True)
@@ -64,11 +64,11 @@ class ImageDomain:
     """Images of one domain, at one size.
 
     Attributes:
-        images: (N, C, H, W), uint8 or uint16: an array, or something that reads what an array of numbers asks for.
-        rejected: id and reason of each image that could not be used.
-        stored_size: median (height, width) of the files, before they were resized.
-        gaze: (N, 2), pitch and yaw in radians, where it was asked for.
-        mask: (N, 1, H, W), uint8, 255 where a place counts, where there is one.
+        images: (N, C, H, W), uint8 or uint16: an array, or a :class:`StoredImages`.
+        rejected: reason by id for each image that could not be used.
+        stored_size: median (height, width) of the images before they were resized.
+        gaze: (N, 2), float32, pitch and yaw in radians; None if it is not used.
+        mask: (N, 1, H, W), uint8, 255 for pixels that count in full; None if there is no mask.
     """
 
     images: "np.ndarray[Any, np.dtype[Any]] | StoredImages"
@@ -78,7 +78,7 @@ class ImageDomain:
     mask: np.ndarray[Any, np.dtype[np.uint8]] | None = None
 
     def digest(self) -> str:
-        """SHA-256 of the images in their order, and of what lies beside them: by it a resumed run knows its data."""
+        """Return the SHA-256 of images, gaze and masks in order, by which a resumed run checks its data."""
         digest = hashlib.sha256(f"{self.images.shape} {self.images.dtype}".encode())
         for values in (self.gaze, self.mask):
             digest.update(b"" if values is None else values.tobytes())
@@ -90,18 +90,22 @@ class ImageDomain:
         return len(self.images)
 
     def batch(self, indices: Sequence[int] | np.ndarray[Any, Any]) -> Tensor:
-        """Images by number: (len(indices), C, H, W), float32, in [-1, 1]."""
+        """Return images by number: (len(indices), C, H, W), float32, in [-1, 1]."""
         chosen = self.images[np.asarray(indices)]
         return torch.from_numpy(chosen.astype(np.float32) / np.float32(highest_level(chosen) / 2) - 1)
 
     def conditions(self, indices: Sequence[int] | np.ndarray[Any, Any]) -> dict[str, Tensor]:
-        """What lies beside images, by name: ``gaze`` (n, 2), ``mask`` (n, 1, H, W) in [0, 1]; float32."""
-        numbers, found = np.asarray(indices), {}
+        """Return the gaze and the mask of images, those of the two that are used.
+
+        Returns:
+            float32 tensors by name: ``gaze`` (len(indices), 2) in radians, ``mask`` (len(indices), 1, H, W) in [0, 1].
+        """
+        numbers, conditions = np.asarray(indices), {}
         if self.gaze is not None:
-            found["gaze"] = torch.from_numpy(self.gaze[numbers])
+            conditions["gaze"] = torch.from_numpy(self.gaze[numbers])
         if self.mask is not None:
-            found["mask"] = torch.from_numpy(self.mask[numbers].astype(np.float32) / 255)
-        return found
+            conditions["mask"] = torch.from_numpy(self.mask[numbers].astype(np.float32) / 255)
+        return conditions
 
 
 def load_domain(
@@ -113,50 +117,54 @@ def load_domain(
     gaze: bool = False,
     mask: Path | None = None,
 ) -> ImageDomain:
-    """Read a whole data set into memory, ready for training.
+    """Read a data set for training, into memory unless it is a large store.
 
     Args:
-        path: its folder.
-        key: the configuration key it came from, for messages.
+        path: folder or file of the data set.
+        key: configuration key of the path, for messages.
         size: (height, width) of the result; images of nearly the same aspect ratio are resized to it.
         channels: 1 takes the luma of colour images, 3 repeats grey ones.
-        gaze: read that of every image; one without is left out.
-        mask: what of each image counts: an image, or a folder of images of the same names; one without is left out.
+        gaze: read the gaze of every image; images without gaze are left out.
+        mask: an image whose bright pixels count, or a folder with a mask for each image, of the same name; images
+            without a mask are left out. None uses all pixels.
 
     Raises:
-        DataError: the folder is missing or holds nothing that can be used, or more than fits in memory.
+        DataError: the path is not set or missing, no image can be used, or the images do not fit in memory.
     """
     if path is None:
         raise DataError(f"{key} is not set; name a folder of images with --set {key}=DIR")
+    # Take the fast path of a store. If an image is damaged, fall through and leave out that image.
     dataset = open_dataset(path, size=size)
     if isinstance(dataset, Store) and not gaze and mask is None:
-        with contextlib.suppress(ImageError):  # a damaged image is left out below
+        with contextlib.suppress(ImageError):
             return _stored_domain(dataset, path, size, channels)
     elif len(dataset.ids) * channels * size[0] * size[1] > MAX_BYTES:
         remedy = (
-            "take fewer, for labels and masks are read along with all of them"
+            "use fewer images, since labels and masks are read for all of them"
             if gaze or mask is not None
-            else "convert them into a store, which need not: refiner convert IN OUT.h5"
+            else "convert them into a store, which is read batch by batch: refiner convert IN OUT.h5"
         )
-        raise DataError(f"{path}: {len(dataset.ids):,} images do not fit in memory; {remedy}")
+        raise DataError(f"the {len(dataset.ids):,} images of {path} do not fit in memory; {remedy}")
+    # Read all images in threads.
     rejected: dict[str, str] = {}
-    read: list[_Read] = []
+    read: list[_LoadedImage] = []
     region = None if mask is None else LabelRegion(mask=mask)
     with ThreadPoolExecutor() as pool:
-        outcomes = pool.map(lambda sample: _read(dataset, sample, size, channels, gaze, region), dataset.ids)
+        outcomes = pool.map(lambda sample: _load(dataset, sample, size, channels, gaze, region), dataset.ids)
         for sample, outcome in zip(dataset.ids, outcomes):
             if isinstance(outcome, ImageError):
                 rejected[sample] = outcome.reason
             else:
                 read.append(outcome)
+    # Report rejected images, and stop if none is left.
     for sample, reason in list(rejected.items())[:5]:
-        log.warning("%s: left out %s: %s", key, sample, reason)
+        log.warning("%s: %s is left out (%s)", key, sample, reason)
     if not read:
         reason = next(iter(rejected.values()))
-        raise DataError(f"{path}: none of {len(rejected)} images can be used; the first {reason}")
-    height, width = np.median([one.stored for one in read], axis=0)
+        raise DataError(f"none of the {len(rejected)} images of {path} can be used; reason of the first: {reason}")
+    height, width = np.median([one.stored_size for one in read], axis=0)
     return ImageDomain(
-        np.stack(_one_depth([one.planes for one in read])),
+        np.stack(_one_depth([one.pixels for one in read])),
         rejected,
         (int(height), int(width)),
         np.array([one.gaze for one in read], np.float32) if gaze else None,
@@ -164,59 +172,59 @@ def load_domain(
     )
 
 
-class _Read(NamedTuple):
-    """One image as (C, H, W), the size it was stored at, and what lies beside it."""
+class _LoadedImage(NamedTuple):
+    """One image as (C, H, W), its stored size, its gaze (2,) and its mask (H, W), uint8."""
 
-    planes: Image
-    stored: tuple[int, int]
+    pixels: Image
+    stored_size: tuple[int, int]
     gaze: Any = None
     mask: Any = None
 
 
 def _stored_domain(store: Store, path: Path, size: tuple[int, int], channels: int) -> ImageDomain:
-    """The images of a store, in memory when they fit."""
-    stored = (store.kind.height, store.kind.width)
-    if reason := _misfit(stored, size):
-        raise DataError(f"{path}: every image {reason}")
+    """The images of a store, in memory if they fit."""
+    stored_size = (store.kind.height, store.kind.width)
+    if reason := _misfit(stored_size, size):
+        raise DataError(f"every image of {path} {reason}")
     images = StoredImages(store, size, channels)
     if math.prod(images.shape) * images.dtype.itemsize > MAX_BYTES:
-        return ImageDomain(images, {}, stored)
+        return ImageDomain(images, {}, stored_size)
     loaded = np.empty(images.shape, images.dtype)
     for start in range(0, len(images), _BLOCK):
         numbers = np.arange(start, min(start + _BLOCK, len(images)))
         loaded[numbers] = images[numbers]
-    return ImageDomain(loaded, {}, stored)
+    return ImageDomain(loaded, {}, stored_size)
 
 
-def _read(
+def _load(
     dataset: Dataset, sample: str, size: tuple[int, int], channels: int, gaze: bool, region: LabelRegion | None
-) -> _Read | ImageError:
-    """One image, or why not."""
+) -> _LoadedImage | ImageError:
+    """Read one image; return the error if it cannot be used."""
     try:
         record = dataset.read(sample) if gaze else None
         image = dataset.read_image(sample) if record is None else record.image
-        stored = (image.shape[0], image.shape[1])
-        if reason := _misfit(stored, size):
+        stored_size = (image.shape[0], image.shape[1])
+        if reason := _misfit(stored_size, size):
             raise ImageError(sample, reason)
         if record is not None and "gaze" not in record.labels:
-            raise ImageError(sample, "has no label gaze, which the discriminator is told (discriminator.condition)")
-        counts = None
+            raise ImageError(sample, "has no label gaze, which discriminator.condition: gaze needs")
+        mask = None
         if region is not None:
-            counts = np.rint(255 * region.watched(sample, {}, size)[MASK]).astype(np.uint8)
-        return _Read(_planes(image, size, channels), stored, record and record.labels["gaze"], counts)
+            mask = np.rint(255 * region.watched(sample, {}, size)[MASK]).astype(np.uint8)
+        return _LoadedImage(_channels_first(image, size, channels), stored_size, record and record.labels["gaze"], mask)
     except ImageError as error:
         return error
 
 
-def _misfit(stored: tuple[int, int], size: tuple[int, int]) -> str | None:
-    """Why images of one size cannot be resized to another."""
-    if abs(np.log(stored[0] * size[1] / (stored[1] * size[0]))) > MAX_SQUEEZE:
-        return "is {}x{}, too far from the shape of {}x{}; crop it, or change size".format(*stored, *size)
+def _misfit(stored_size: tuple[int, int], size: tuple[int, int]) -> str | None:
+    """The reason why images of one size cannot be resized to another; None if they can."""
+    if abs(np.log(stored_size[0] * size[1] / (stored_size[1] * size[0]))) > MAX_SQUEEZE:
+        return "is {}x{}, too far from the shape of {}x{}; crop it, or change size".format(*stored_size, *size)
     return None
 
 
-def _planes(image: Image, size: tuple[int, int], channels: int) -> Image:
-    """(C, H, W) at a size: luma for one channel, grey repeated for three."""
+def _channels_first(image: Image, size: tuple[int, int], channels: int) -> Image:
+    """The image as (C, H, W) at a size: luma for one channel, grey repeated for three."""
     image = resize(image, size)
     if channels == 1:
         return to_grey(image)[None]
@@ -225,7 +233,7 @@ def _planes(image: Image, size: tuple[int, int], channels: int) -> Image:
 
 
 def _one_depth(images: Sequence[Image]) -> Sequence[Image]:
-    """All 8-bit, or all 16-bit where any is."""
+    """The images in one depth: 16 bits if any has 16."""
     if len({image.dtype for image in images}) == 1:
         return images
     return [image if image.dtype == np.uint16 else image.astype(np.uint16) * 257 for image in images]

@@ -1,6 +1,6 @@
-"""Deterministic splits: where a sample goes follows from its id, or its subject, alone.
+"""Deterministic splits of a data set: the split of a sample depends only on its id or its subject.
 
-Samples that are added later move no other, and the same share of another copy of the data is the same samples.
+New samples do not move existing ones to another split, and every copy of the data is split in the same way.
 """
 
 import hashlib
@@ -14,10 +14,10 @@ _TOLERANCE = 1e-6
 
 
 def parse_split(text: str) -> dict[str, float]:
-    """Shares by name, from ``train=0.8,test=0.2``.
+    """Return shares by name from a text such as ``train=0.8,test=0.2``.
 
     Raises:
-        ValueError: it is anything else, or the shares do not add up to 1.
+        ValueError: the text has another form, or the shares do not add up to 1.
     """
     shares: dict[str, float] = {}
     for entry in text.split(","):
@@ -26,12 +26,17 @@ def parse_split(text: str) -> dict[str, float]:
             raise ValueError(f"{text!r} is not a list of names and shares, as in train=0.8,test=0.2")
         shares[match[1]] = float(match[2])
     if abs(sum(shares.values()) - 1) > _TOLERANCE or min(shares.values()) <= 0:
-        raise ValueError(f"the shares of {text!r} have to be above 0 and add up to 1")
+        raise ValueError(f"the shares of {text!r} must be above 0 and add up to 1")
     return shares
 
 
 def split_of(key: str, shares: Mapping[str, float]) -> str:
-    """The name of the part that a key belongs to: its SHA-256, as a number from 0 to 1, falls into one share."""
+    """Return the name of the split of a key: the share that its SHA-256, as a number from 0 to 1, falls into.
+
+    Args:
+        key: id or subject.
+        shares: shares by name, from :func:`parse_split`.
+    """
     position = int.from_bytes(hashlib.sha256(key.encode(errors="surrogateescape")).digest()[:8], "big") / 2**64
     for name, share in shares.items():
         position -= share
@@ -43,38 +48,41 @@ def split_of(key: str, shares: Mapping[str, float]) -> str:
 def split_samples(
     dataset: Dataset, ids: Sequence[str], shares: Mapping[str, float], *, by: str
 ) -> dict[str, list[str]]:
-    """Ids by the name of their part, in their order.
+    """Split samples.
 
     Args:
-        dataset: knows the subjects.
-        ids: of the samples to split.
-        shares: from :func:`parse_split`.
-        by: ``id``, or ``subject``, which keeps everything of one subject together.
+        dataset: the data set, which knows the subjects.
+        ids: ids of the samples.
+        shares: shares by name, from :func:`parse_split`.
+        by: ``id``, or ``subject``, which keeps all samples of a subject together.
+
+    Returns:
+        Ids by the name of their split, in the order of ``ids``.
 
     Raises:
-        DataError: a sample names no subject, or a part is left empty.
+        DataError: a sample has no subject, or a split is empty.
     """
-    parts: dict[str, list[str]] = {name: [] for name in shares}
+    splits: dict[str, list[str]] = {name: [] for name in shares}
     keys = set()
     for sample in ids:
         try:
             key = dataset.subject(sample) if by == "subject" else sample
-        except ImageError:  # it will be rejected, in whichever part
+        except ImageError:  # the sample is rejected later, whatever its split
             key = sample
         if key is None:
-            raise DataError(f"{dataset.root}: {sample} names no subject; split with --by id, or name the subjects")
+            raise DataError(f"{sample} in {dataset.root} names no subject; split with --by id, or add the subjects")
         keys.add(key)
-        parts[split_of(key, shares)].append(sample)
-    empty = [name for name, samples in parts.items() if not samples]
+        splits[split_of(key, shares)].append(sample)
+    empty = [name for name, samples in splits.items() if not samples]
     if empty:
         raise DataError(
-            f"{dataset.root}: none of the {len(keys)} {by}s falls into {', '.join(empty)}; choose larger shares for it"
+            f"none of the {len(keys)} {by}s of {dataset.root} falls into {', '.join(empty)}; choose larger shares"
         )
-    return parts
+    return splits
 
 
 def names_subjects(dataset: Dataset, ids: Sequence[str]) -> bool:
-    """Whether every sample that can be read names its subject."""
+    """Return whether every sample names its subject; samples that cannot be read are ignored."""
     for sample in ids:
         try:
             if not dataset.subject(sample):

@@ -1,4 +1,4 @@
-"""albumentations transforms from their names and arguments in the configuration, with what is wrong said of each."""
+"""Builder of albumentations transforms from the names and arguments in the configuration, with clear errors."""
 
 import difflib
 import inspect
@@ -13,25 +13,25 @@ from refiner.config.sections import AugmentationStep, augmentation_steps
 from refiner.core.errors import ConfigurationError
 
 COMPOSITIONS = ("OneOf", "RandomOrder", "Sequential", "SomeOf")
-"""Transforms made of others, which stand in their argument ``transforms`` as in a list of the configuration."""
+"""Transforms that combine others, given in the argument ``transforms`` as a list of the same form."""
 
 MOVING = ("Affine", "HorizontalFlip", "Rotate")
-"""Those that labels follow."""
+"""Transforms that move the image and that labels follow."""
 
 _STAYING = ("CoarseDropout", "ConstrainedCoarseDropout", "Erasing", "GridDropout", "NoOp", "PixelDropout", "XYMasking")
-_TURNED = "it turns eyes upside down or on their side, as none are photographed"
-_BENT = "it bends the image, and no gaze angle describes a bent eye"
+_TURNED = "it turns eyes upside down or on their side, which real images do not show"
+_BENT = "it bends the image, and the gaze of a bent eye is not known"
 _REFUSED = {
     **dict.fromkeys(("VerticalFlip", "Transpose", "D4", "SquareSymmetry", "RandomRotate90"), _TURNED),
     **dict.fromkeys(("ElasticTransform", "GridDistortion", "OpticalDistortion", "PiecewiseAffine"), _BENT),
     **dict.fromkeys(("ThinPlateSpline", "GridElasticDeform", "RandomGridShuffle"), _BENT),
-    "Perspective": "it moves the camera, and so changes the gaze by an angle that is not known",
+    "Perspective": "it moves the camera, which changes the gaze by an unknown angle",
 }
-"""Why a transform is refused where images carry labels; the others move labels in ways that are not implemented."""
+"""Reasons to refuse a transform of labelled images; for any other, the effect on labels is not implemented."""
 
 
 def load_albumentations() -> Any:
-    """The library, imported on first use: it takes seconds, and asks the network for updates unless told not to."""
+    """Import albumentations on first use, without its check for updates over the network; the import takes seconds."""
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     import albumentations
 
@@ -39,7 +39,11 @@ def load_albumentations() -> Any:
 
 
 def numbered(steps: Any, key: str) -> Iterator[tuple[AugmentationStep, str]]:
-    """Each step with its place in the configuration."""
+    """Check a list of steps and yield each with its key, such as ``augmentation.synthetic[0]``.
+
+    Raises:
+        ConfigurationError: the list or a step has another form.
+    """
     try:
         checked = augmentation_steps(steps, key)
     except ValueError as error:
@@ -49,11 +53,17 @@ def numbered(steps: Any, key: str) -> Iterator[tuple[AugmentationStep, str]]:
 
 
 def build(step: AugmentationStep, key: str, library: Any) -> Any:
-    """One transform, or a composition of transforms.
+    """Build one transform, or a composition of transforms.
+
+    Args:
+        step: ``{name: {argument: value}}``.
+        key: key of the step in the configuration, for messages.
+        library: the module from :func:`load_albumentations`.
 
     Raises:
         ConfigurationError: albumentations does not know the name, an argument or a value.
     """
+    # Check the names, and suggest the nearest known one.
     ((name, arguments),) = step.items()
     known = _names(library)
     if name not in known:
@@ -63,6 +73,7 @@ def build(step: AugmentationStep, key: str, library: Any) -> Any:
     for argument in arguments:
         if argument not in accepted:
             raise ConfigurationError(f"{where} has no argument {argument}; {_nearest(argument, accepted)}")
+    # Build the transforms inside a composition first.
     if name in COMPOSITIONS:
         if not arguments.get("transforms"):
             raise ConfigurationError(f"{where} has no transforms; give it a list of them")
@@ -70,14 +81,14 @@ def build(step: AugmentationStep, key: str, library: Any) -> Any:
         arguments["transforms"] = [build(child, place, library) for child, place in inner]
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # albumentations warns where it replaces a value by a default
+            warnings.simplefilter("error")  # albumentations warns when it replaces a value by a default
             return make(**arguments)
     except (ValueError, TypeError, ZeroDivisionError, Warning) as error:
         raise ConfigurationError(f"{where}{_reason(error)}") from error
 
 
 def _names(library: Any) -> list[str]:
-    """Every transform of images that albumentations exports, and the compositions."""
+    """Names of the image transforms that albumentations exports, and of the compositions."""
     leaves = (
         name
         for name, value in vars(library).items()
@@ -94,7 +105,7 @@ def _nearest(name: str, known: Sequence[str]) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """What is wrong with the arguments, to follow the name of the transform."""
+    """Describe the faulty argument; the text follows the name of the transform."""
     if isinstance(error.__cause__, ValidationError):
         problem = error.__cause__.errors()[0]
         argument = "".join(f".{part}" for part in problem["loc"][:1])
@@ -106,7 +117,7 @@ def _reason(error: Exception) -> str:
 
 
 def leaves(composition: Any, key: str) -> Iterator[tuple[Any, str]]:
-    """Each transform that is no composition, with its place and name."""
+    """Yield each transform that is not a composition, with its key and name."""
     for number, transform in enumerate(composition.transforms):
         where = f"{key}[{number}].{type(transform).__name__}"
         if hasattr(transform, "transforms"):
@@ -116,15 +127,14 @@ def leaves(composition: Any, key: str) -> Iterator[tuple[Any, str]]:
 
 
 def refuse_lost_labels(transform: Any, where: str, library: Any) -> None:
-    """Stop at a transform that labels cannot follow.
+    """Refuse a transform that labels cannot follow.
 
     Raises:
-        ConfigurationError: with the reason.
+        ConfigurationError: the transform moves the image in a way that labels cannot follow.
     """
     name = type(transform).__name__
     if not isinstance(transform, library.ImageOnlyTransform) and name not in (*MOVING, *_STAYING):
-        reason = _REFUSED.get(name, "it is not known what becomes of the labels")
+        reason = _REFUSED.get(name, "its effect on the labels is not known")
         raise ConfigurationError(
-            f"{where}: cannot be used where images carry labels: {reason}; geometry that labels follow: "
-            f"{', '.join(MOVING)}"
+            f"{where} cannot be used on labelled images: {reason}; transforms that labels follow: {', '.join(MOVING)}"
         )

@@ -21,7 +21,7 @@ from refiner.data.augmentation import Augmentation
 from refiner.data.domains import ImageDomain
 from refiner.data.labels.geometry import move_labels
 from refiner.runs.checkpoints import list_checkpoints
-from refiner.training.loop import train
+from refiner.training.train import train
 
 FLIP = {"HorizontalFlip": {"p": 1.0}}
 MIXTURE = [
@@ -279,7 +279,7 @@ def test_sixteen_bits_stay_sixteen() -> None:
 @pytest.mark.parametrize(
     ("step", "options", "message"),
     [
-        ("HorizontalFlp", {}, r"renders\[0\]: albumentations has no transform HorizontalFlp; did you mean Horiz"),
+        ("HorizontalFlp", {}, r"synthetic\[0\]: albumentations has no transform HorizontalFlp; did you mean Horiz"),
         (
             {"GaussNoise": {"std_rnage": 1}},
             {},
@@ -294,23 +294,27 @@ def test_sixteen_bits_stay_sixteen() -> None:
             {},
             r"OneOf\.transforms\[1\]: albumentations has no transform Blru",
         ),
-        ({"RandomCrop": {"height": 3, "width": 5}}, {}, r"makes 3x5, 1 channel, uint8 of 8x12.*must keep size"),
-        ({"ToRGB": {}}, {}, r"makes 8x12, 3 channels, uint8 of 8x12, 1 channel"),
-        ({"Normalize": {}}, {}, r"makes 8x12, 1 channel, float32"),
-        ({"ISONoise": {}}, {}, r"ISONoise: does not work on images of 8x12, 1 channel, uint8 \(.*3-channel"),
-        ({"MaskDropout": {}}, {}, r"MaskDropout: does not work.*mask"),
+        (
+            {"RandomCrop": {"height": 3, "width": 5}},
+            {},
+            r"turns 8x12, 1 channel, uint8 into 3x5, 1 channel, uint8; .*must keep size",
+        ),
+        ({"ToRGB": {}}, {}, r"turns 8x12, 1 channel, uint8 into 8x12, 3 channels, uint8"),
+        ({"Normalize": {}}, {}, r"into 8x12, 1 channel, float32"),
+        ({"ISONoise": {}}, {}, r"ISONoise does not work on images of 8x12, 1 channel, uint8 \(.*3-channel"),
+        ({"MaskDropout": {}}, {}, r"MaskDropout does not work.*mask"),
         ({"ShiftScaleRotate": {}}, {}, r"Please use Affine"),
-        ({"CLAHE": {}}, {"dtype": np.uint16}, r"CLAHE: computes in 8 bits, and these images have 16"),
+        ({"CLAHE": {}}, {"dtype": np.uint16}, r"CLAHE computes in 8 bits, but these images have 16"),
         ({"ImageCompression": {}}, {"dtype": np.uint16}, r"computes in 8 bits"),
-        ({"CoarseDropout": {"fill": 9}}, {"dtype": np.uint16}, r"every level counts from 0 to 1, fill too"),
-        ("VerticalFlip", {"labelled": True}, r"VerticalFlip: cannot be used where images carry labels: it turns eyes"),
+        ({"CoarseDropout": {"fill": 9}}, {"dtype": np.uint16}, r"levels of 16-bit images, such as fill, from 0 to 1"),
+        ("VerticalFlip", {"labelled": True}, r"VerticalFlip cannot be used on labelled images: it turns eyes"),
         ("Perspective", {"labelled": True}, r"it moves the camera"),
         ("ElasticTransform", {"labelled": True}, r"it bends the image"),
-        ("Morphological", {"labelled": True}, r"it is not known what becomes of the labels"),
-        ({"Sequential": {"transforms": ["D4"]}}, {"labelled": True}, r"Sequential\.transforms\[0\]\.D4: cannot"),
-        ({"Affine": {"shear": 5}}, {"labelled": True}, r"Affine: stretches or shears the eye.*set shear: 0"),
+        ("Morphological", {"labelled": True}, r"its effect on the labels is not known"),
+        ({"Sequential": {"transforms": ["D4"]}}, {"labelled": True}, r"Sequential\.transforms\[0\]\.D4 cannot"),
+        ({"Affine": {"shear": 5}}, {"labelled": True}, r"Affine stretches or shears the eye.*set shear: 0"),
         ({"Affine": {"scale": [0.9, 1.1]}}, {"labelled": True}, r"keep_ratio: true"),
-        (3, {}, r"renders\[0\] is 3, expected one transform such as"),
+        (3, {}, r"synthetic\[0\] is 3, expected one transform such as"),
     ],
     ids=str,
 )
@@ -346,7 +350,7 @@ def test_images_and_labels_that_were_not_announced_are_refused() -> None:
 def test_the_configuration_holds_it_and_travels(tmp_path: Path) -> None:
     file = tmp_path / "eyes.yaml"
     file.write_text(
-        "augmentation:\n  renders:\n    - HorizontalFlip: {p: 0.5}\n    - GaussNoise:\n    - CLAHE\n  photographs:\n"
+        "augmentation:\n  synthetic:\n    - HorizontalFlip: {p: 0.5}\n    - GaussNoise:\n    - CLAHE\n  real:\n"
     )
     configuration = read_configuration(file, TrainingConfiguration)
     assert configuration.augmentation.synthetic == [{"HorizontalFlip": {"p": 0.5}}, {"GaussNoise": {}}, {"CLAHE": {}}]
@@ -358,10 +362,10 @@ def test_the_configuration_holds_it_and_travels(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("renders: 3", "eyes.yaml: augmentation.synthetic is 3, expected a list of transforms such as"),
-        ("renders: [{A: {}, B: {}}]", "augmentation.synthetic[0] is {'A': {}, 'B': {}}, expected one transform"),
-        ("photographs: [{A: 3}]", "augmentation.real[0] is {'A': 3}, expected one transform such as"),
-        ("photos: []", "unknown key augmentation.photos; did you mean augmentation.real?"),
+        ("synthetic: 3", "eyes.yaml: augmentation.synthetic is 3, expected a list of transforms such as"),
+        ("synthetic: [{A: {}, B: {}}]", "augmentation.synthetic[0] is {'A': {}, 'B': {}}, expected one transform"),
+        ("real: [{A: 3}]", "augmentation.real[0] is {'A': 3}, expected one transform such as"),
+        ("reel: []", "unknown key augmentation.reel; did you mean augmentation.real?"),
     ],
 )
 def test_a_list_of_another_form_is_refused(text: str, message: str, tmp_path: Path) -> None:
@@ -401,8 +405,8 @@ def test_an_augmented_run_killed_and_resumed_equals_uninterrupted(
         torch.load(list_checkpoints(tmp_path / name / "checkpoints")[-1], weights_only=True)
         for name in ("whole", "broken")
     ]
-    for player in ("refiner", "discriminator", "history"):
-        first, second = (state["method"][player] for state in states)
+    for name in ("refiner", "discriminator", "history"):
+        first, second = (state["method"][name] for state in states)
         assert all(torch.equal(torch.as_tensor(first[key]), torch.as_tensor(second[key])) for key in first)
 
 
@@ -420,13 +424,11 @@ def test_training_sees_the_augmented_images(tiny: TrainingConfiguration, tmp_pat
 
 
 def test_a_mistake_or_a_change_costs_no_run(tiny: TrainingConfiguration, tmp_path: Path) -> None:
-    with pytest.raises(
-        ConfigurationError, match=r"augmentation\.photographs\[0\]: albumentations has no transform Blr"
-    ):
+    with pytest.raises(ConfigurationError, match=r"augmentation\.real\[0\]: albumentations has no transform Blr"):
         train(augmented(tiny, real=["Blr"]), tmp_path / "run", device="cpu")
     assert not (tmp_path / "run").exists()
     train(tiny, tmp_path / "run", device="cpu")
-    with pytest.raises(RunError, match=r"augmentation\.renders: \[\] -> \[\{'Blur'"):
+    with pytest.raises(RunError, match=r"augmentation\.synthetic: \[\] -> \[\{'Blur'"):
         train(augmented(tiny, synthetic=["Blur"]), tmp_path / "run", device="cpu")
 
 

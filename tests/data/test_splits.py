@@ -59,7 +59,7 @@ def test_shares_are_parsed() -> None:
     ],
 )
 def test_anything_else_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"is not a list of names and shares|have to be above 0 and add up to 1"):
+    with pytest.raises(ValueError, match=r"is not a list of names and shares|must be above 0 and add up to 1"):
         parse_split(text)
 
 
@@ -96,9 +96,9 @@ def test_no_subject_is_in_two_parts() -> None:
 
 
 def test_an_unknown_subject_and_an_empty_part_are_clear_errors() -> None:
-    with pytest.raises(DataError, match=r"people: p07/2\.png names no subject; split with --by id"):
+    with pytest.raises(DataError, match=r"p07/2\.png in .*people names no subject; split with --by id"):
         split_samples(People(unknown="p07/2.png"), IDS, SHARES, by="subject")  # type: ignore[arg-type]
-    with pytest.raises(DataError, match="none of the 1 subjects falls into t"):
+    with pytest.raises(DataError, match=r"none of the 1 subjects of .* falls into t"):
         split_samples(People(), IDS[:5], SHARES, by="subject")  # type: ignore[arg-type]
 
 
