@@ -72,14 +72,14 @@ class GazeConfiguration(Section):
     size: tuple[int, int] = (36, 60)
     """Height and width of the images. Images of nearly the same aspect ratio are resized to it."""
     head_pose: Literal[False, True, "yaw"] = False
-    """Whether the estimator is conditioned on head pose, or on its yaw only; then every image needs a head pose, pitch
-    and yaw. On real eyes the yaw helps. The zero of the pitch differs between data sets: MPIIGaze measures the plane of
-    eyes and mouth, Columbia Gaze knows no pitch and writes 0."""
+    """Condition the estimator on head pose, or on its yaw only. Then every image needs a head pose, pitch and yaw. On
+    real eyes the yaw helps. The zero of the pitch differs between data sets: MPIIGaze measures the plane of eyes and
+    mouth, Columbia Gaze knows no pitch and writes 0."""
     equalize: bool = False
-    """Whether the histogram of every image is equalised, in training and in prediction. It makes renders comparable to
+    """Equalise the histogram of every image, in training and in prediction. It makes renders comparable to
     real images that are stored equalised; equalised images do not change."""
     standardize: bool = False
-    """Whether the network scales every image to mean 0 and standard deviation 1."""
+    """Scale every image to mean 0 and standard deviation 1 in the network."""
     steps: int = Field(4000, ge=1)
     """Number of updates."""
     batch_size: int = Field(64, ge=1)

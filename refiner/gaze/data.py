@@ -184,6 +184,7 @@ def read_labelled(
             return error
 
     with ThreadPoolExecutor() as pool:
+        # The pool decodes one block while its first patches are already in use.
         for start in range(0, len(dataset.ids), _BLOCK):
             block = dataset.ids[start : start + _BLOCK]
             yield from zip(block, pool.map(patch, block))
@@ -216,6 +217,7 @@ class StoreTable:
     """
 
     def __init__(self, store: Store) -> None:
+        # Columns of two angles, and columns of one value as text; others are not needed here.
         self._pairs: dict[str, Angles] = {}
         self._texts: dict[str, list[str]] = {}
         try:
@@ -261,6 +263,7 @@ def split_held_out(patches: LabelledPatches, share: float, key: str) -> tuple[La
         return patches, None
     subjects = patches.columns.get("subject", [""] * len(patches))
     groups = [subject or sample for subject, sample in zip(subjects, patches.ids, strict=True)]
+    # Try whole subjects first, then single images.
     for keys in (groups, patches.ids):
         sides: Mapping[str, list[int]] = {"train": [], "held_out": []}
         for number, name in enumerate(keys):

@@ -116,6 +116,7 @@ class GazeEstimator:
         # Grey images of the right size need no detour over 8 bits.
         if images.shape[1] == 1 and images.shape[2:] == self.size and not self.equalize:
             return images
+        # Others go through the same 8-bit patches as stored images.
         levels = ((images + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
         if not len(levels):
             return torch.zeros(0, 1, *self.size)
@@ -135,6 +136,7 @@ class GazeEstimator:
                 )
         found = np.zeros((len(planes), 2))
         for start in range(0, len(planes), BATCH):
+            # Pad the last batch with zeros, and drop their predictions.
             part = planes[start : start + BATCH]
             extra = BATCH - len(part)
             batch = functional.pad(part, (0, 0, 0, 0, 0, 0, 0, extra))

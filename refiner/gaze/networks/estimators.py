@@ -131,7 +131,7 @@ ESTIMATORS: dict[str, Callable[..., nn.Module]] = {
 """Gaze networks by name. Each has a ``trunk``, and a ``head`` that ends in a linear layer."""
 
 HeadPose = bool | Literal["yaw"]
-"""Whether an estimator is conditioned on head pose; ``yaw`` means on its yaw only."""
+"""Head angles that an estimator is conditioned on: none, pitch and yaw, or ``yaw`` only."""
 
 _POSE_COLUMNS = {False: (), True: (0, 1), "yaw": (1,)}  # of (pitch, yaw)
 
@@ -156,6 +156,7 @@ class GazeNetwork(nn.Module):
         self, network: str, size: tuple[int, int], *, head_pose: HeadPose = False, standardize: bool = False
     ) -> None:
         super().__init__()
+        # Take the network apart, so that head angles can be appended before its last layer.
         chosen = ESTIMATORS[network](size)
         head = chosen.head
         assert isinstance(head, nn.Sequential)
@@ -182,6 +183,7 @@ class GazeNetwork(nn.Module):
             deviation, mean = torch.std_mean(images, dim=(1, 2, 3), keepdim=True)
             images = (images - mean) / deviation.clamp(min=_LEAST_DEVIATION)
         features = self.hidden(self.trunk(images))  # type: ignore[operator]
+        # Append the head angles to the last hidden layer.
         if self._pose_columns:
             if head_pose is None:
                 raise ValueError(
