@@ -1,1 +1,1 @@
-"""Image files and arrays: read, write, resize, blur, register."""
+"""Image files and arrays: reading, writing, resizing, blurring, registration."""

@@ -1,7 +1,7 @@
-"""Image arrays: between stored levels and the network's [-1, 1], between channels, sizes and histograms.
+"""Conversion of image arrays between levels and [-1, 1], channels and sizes; histogram equalisation; contact sheets.
 
-Stored images are uint8 or uint16, (H, W), (H, W, 3) RGB or (H, W, 4) RGBA; network images are float32 in
-[-1, 1], (C, H, W). Level 0 is -1, the highest level of the type is 1; nothing is ever stretched per image.
+Stored images are uint8 or uint16, (H, W), (H, W, 3) RGB or (H, W, 4) RGBA. Network images are float32 in [-1, 1],
+(C, H, W). Level 0 is -1, and the highest level of the type is 1. The contrast of an image is never stretched.
 """
 
 import math
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MAX_SQUEEZE = 0.12
-"""Largest difference of aspect ratio that resizing passes over: 36x60 and 35x55 differ by 0.06."""
+"""Largest log ratio of aspect ratios that resizing accepts; for 36x60 and 35x55 it is 0.06."""
 
 Planes = np.ndarray[Any, np.dtype[np.float32]]
 """float32, (C, H, W), in [-1, 1]."""
@@ -28,16 +28,16 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def highest_level(image: Image) -> float:
-    """255 or 65,535: by the array's type, not by its values."""
+    """Return the highest level of the array's type, 255 or 65,535."""
     return float(np.iinfo(image.dtype).max)
 
 
 def to_planes(image: Image, channels: int) -> Planes:
-    """A stored image as the network sees it.
+    """Convert a stored image to a network image.
 
     Args:
-        image: uint8 or uint16, (H, W), (H, W, 3) or (H, W, 4); alpha is left out.
-        channels: 1 takes the luma of colour; 3 repeats grey.
+        image: uint8 or uint16, (H, W), (H, W, 3) or (H, W, 4); alpha is ignored.
+        channels: 1 converts colour to luma; 3 repeats grey.
 
     Returns:
         (channels, H, W), float32, in [-1, 1].
@@ -53,17 +53,17 @@ def to_planes(image: Image, channels: int) -> Planes:
 
 
 def from_planes(planes: Planes, original: Image) -> Image:
-    """A refined image in the depth and the channels of its original.
+    """Convert a refined network image to the depth and channels of its original.
 
-    Colour refined by a grey network gets the change of its luma on every channel, which keeps its chroma;
-    alpha is the original's. Grey refined by a colour network takes the luma of the result.
+    If a grey network refined a colour image, the change of the luma is added to every channel, which keeps the chroma.
+    If a colour network refined a grey image, the luma of the result is taken. Alpha is copied from the original.
 
     Args:
-        planes: (C, H, W), refined from ``to_planes(original, C)``.
-        original: the stored image it came from.
+        planes: (C, H, W), float32, in [-1, 1], refined from ``to_planes(original, C)``.
+        original: the stored image before refining.
 
     Returns:
-        Same shape and type as ``original``.
+        Array of the shape and type of ``original``.
     """
     highest = highest_level(original)
     scale = np.float32(highest / 2)
@@ -74,23 +74,24 @@ def from_planes(planes: Planes, original: Image) -> Image:
         change = (planes[0] - to_planes(original, 1)[0]) * scale
         colour = original[..., :3].astype(np.float32) + change[..., None]
     else:
-        colour = (np.ascontiguousarray(planes.transpose(1, 2, 0)) + 1) * scale  # in the order of a decoded image
+        colour = (np.ascontiguousarray(planes.transpose(1, 2, 0)) + 1) * scale  # (H, W, 3), contiguous
     levels = _to_integers(colour, highest, original.dtype)
     return levels if original.shape[2] == 3 else np.concatenate([levels, original[..., 3:]], axis=2)
 
 
 def to_batch(images: Sequence[Image], channels: int) -> Planes:
-    """Stored images of one size as the network sees them, (N, channels, H, W); see :func:`to_planes`."""
+    """Convert stored images of one size to network images, (N, channels, H, W); see :func:`to_planes`."""
     if not _are_grey(images) or channels != 1:
         return np.stack([to_planes(image, channels) for image in images])
-    planes: Planes = np.stack(images)[:, None].astype(np.float32)  # all at once takes half the time
+    # Grey images are converted all at once, which takes half the time.
+    planes: Planes = np.stack(images)[:, None].astype(np.float32)
     planes /= np.float32(highest_level(images[0]) / 2)
     planes -= 1
     return planes
 
 
 def from_batch(planes: Planes, originals: Sequence[Image]) -> list[Image]:
-    """Refined images, (N, C, H, W), each in the depth and the channels of its original; see :func:`from_planes`."""
+    """Convert refined images, (N, C, H, W), to the depth and channels of their originals; see :func:`from_planes`."""
     if not _are_grey(originals) or planes.shape[1] != 1:
         return [from_planes(plane, original) for plane, original in zip(planes, originals, strict=True)]
     highest = highest_level(originals[0])
@@ -98,12 +99,12 @@ def from_batch(planes: Planes, originals: Sequence[Image]) -> list[Image]:
 
 
 def _are_grey(images: Sequence[Image]) -> bool:
-    """All of them, and of one depth."""
+    """Check that all images are grey and have the same depth."""
     return all(image.ndim == 2 and image.dtype == images[0].dtype for image in images)
 
 
 def to_uint8(planes: Planes) -> Image:
-    """(C, H, W) in [-1, 1] as 8-bit (H, W) or (H, W, 3)."""
+    """Convert a network image, (C, H, W) in [-1, 1], to uint8, (H, W) or (H, W, 3)."""
     levels = _to_integers((planes + 1) * np.float32(127.5), 255, np.dtype(np.uint8))
     return levels[0] if len(levels) == 1 else np.ascontiguousarray(levels.transpose(1, 2, 0))
 
@@ -113,14 +114,14 @@ def _to_integers(values: Planes, highest: float, dtype: np.dtype[Any]) -> Image:
 
 
 def to_grey(image: Image) -> Image:
-    """The luma of a colour image, in its own depth; grey is returned as it is."""
+    """Convert a colour image to its luma in the same depth; a grey image is returned unchanged."""
     if image.ndim == 2:
         return image
     return _to_integers(image[..., :3].astype(np.float32) @ LUMA, highest_level(image), image.dtype)
 
 
 def resize(image: Image, size: tuple[int, int]) -> Image:
-    """Resize to (height, width): area average downwards, cubic upwards; channels and depth stay."""
+    """Resize to (height, width) by area averaging or cubic interpolation; channels and depth stay the same."""
     height, width = size
     if image.shape[:2] == (height, width):
         return image
@@ -129,24 +130,27 @@ def resize(image: Image, size: tuple[int, int]) -> Image:
 
 
 def crop_centre(image: Image, size: tuple[int, int], name: str) -> tuple[Image, tuple[int, int]]:
-    """The middle of an image, and the (top, left) pixel at which it begins.
+    """Crop the centre of an image.
 
     Args:
         image: (H, W) or (H, W, C).
-        size: (height, width) to cut.
-        name: of the image, for the message.
+        size: (height, width) of the crop.
+        name: name of the image, for the error message.
+
+    Returns:
+        The crop, and its (top, left) pixel in the image.
 
     Raises:
-        ImageError: the image is smaller than that.
+        ImageError: the image is smaller than ``size``.
     """
-    top, left = ((have - wanted + 1) // 2 for have, wanted in zip(image.shape[:2], size, strict=True))
+    top, left = ((side - cropped + 1) // 2 for side, cropped in zip(image.shape[:2], size, strict=True))
     if top < 0 or left < 0:
-        raise ImageError(name, f"is {image.shape[0]}x{image.shape[1]}, too small to cut {size[0]}x{size[1]} out of it")
+        raise ImageError(name, f"is {image.shape[0]}x{image.shape[1]}, too small for a crop of {size[0]}x{size[1]}")
     return image[top : top + size[0], left : left + size[1]], (top, left)
 
 
 def equalize(image: Image) -> Image:
-    """Histogram equalisation of the luma, as MPIIGaze's patches have it; 8-bit grey or RGB(A)."""
+    """Equalise the histogram of the luma, as in MPIIGaze's patches; 8-bit grey or RGB(A)."""
     grey = to_grey(image)
     equalized = np.asarray(cv2.equalizeHist(grey))
     if image.ndim == 2:
@@ -156,14 +160,18 @@ def equalize(image: Image) -> Image:
 
 
 EQUALIZED_BELOW = 0.05
-"""Value of :func:`equalization` under which an image counts as equalised."""
+"""Value of :func:`equalization` below which an image counts as equalised."""
 
 
 def equalization(image: Image) -> float:
-    """How far equalising would move a level, on average, as a share of all levels: nothing, if it was done before.
+    """Measure how much histogram equalisation would change an image; an equalised image changes little.
 
-    At most 0.02 on equalised patches of eyes, also after a JPEG or a refiner, 0.09 and more on others. A histogram's
-    distance from flat says less: an iris in one dark level keeps it from ever being flat. 1 for a flat colour.
+    The distance of a histogram from a flat one is less informative: an iris in a single dark level keeps it from ever
+    being flat.
+
+    Returns:
+        Mean change of a level as a share of all levels; 1 for a constant image. Equalised eye patches have at most
+        0.02, even after JPEG compression or refining; other patches have 0.09 and more.
     """
     grey = to_grey(image)
     levels = (grey >> 8).astype(np.uint8) if grey.dtype == np.uint16 else grey
@@ -173,12 +181,15 @@ def equalization(image: Image) -> float:
 
 
 def contact_sheet(rows: Sequence[Sequence[Image]], *, scale: int = 2, gap: int = 2) -> Image:
-    """One 8-bit picture of many, one row of images per row; pixels repeated, not smoothed.
+    """Arrange images in a grid, with one grid row for each row of images.
 
     Args:
         rows: 8-bit images of one size; rows may differ in length.
-        scale: how often a pixel is repeated each way.
-        gap: white pixels between images.
+        scale: enlargement; each pixel becomes a square of this side.
+        gap: number of white pixels between images.
+
+    Returns:
+        uint8, (H, W) if all images are grey, else (H, W, 3) RGB.
     """
     height, width = rows[0][0].shape[:2]
     columns = max(len(row) for row in rows)
@@ -201,7 +212,7 @@ def eye_patch(image: Image, size: tuple[int, int], *, equalize: bool, name: str)
         image: uint8 or uint16, (H, W), (H, W, 3) or (H, W, 4).
         size: (height, width) of the patch.
         equalize: whether the histogram is equalised after resizing.
-        name: of the image, for the error message.
+        name: name of the image, for the error message.
 
     Returns:
         (1, height, width), uint8: the luma.

@@ -1,8 +1,8 @@
-"""What an image file says of itself before it is decoded: type, size, number of pictures, and whether it is whole.
+"""Inspection of image files before decoding: type, size, number of pictures, and signs of damage.
 
-Decoders fill what is missing with grey and take the first of many pictures, and say nothing; here it is seen. What
-no header, length or checksum tells stays unseen: a JPEG whose coded data is cut and closed again, or overwritten
-without a byte 255, and other levels in a type that has no checksums.
+Decoders silently fill missing data with grey and silently take the first of several pictures. This module detects both.
+It cannot detect damage that no header, length or checksum reveals. Examples are a JPEG whose coded data was shortened
+and terminated again, or overwritten without a byte 255, and changed levels in file types without checksums.
 """
 
 import re
@@ -11,8 +11,8 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-CLOSED_JPEG_MARKERS = frozenset([0xC4, 0xDA, 0xDB, 0xDC, 0xDD, 0xFE, *range(0xE0, 0xF0)])
-"""Markers of segments that may stand between two scans."""
+BETWEEN_SCANS = frozenset([0xC4, 0xDA, 0xDB, 0xDC, 0xDD, 0xFE, *range(0xE0, 0xF0)])
+"""Markers of JPEG segments that may occur between two scans."""
 
 _AFTER_DATA = re.compile(rb"\xff+([^\x00\xff])")
 _PNM = re.compile(rb"P([1-6])" + rb"(?:\s|#[^\n]*\n)+(\d{1,9})" * 2)
@@ -23,13 +23,13 @@ _BROKEN = (struct.error, IndexError, OverflowError)
 
 
 class Header(NamedTuple):
-    """What a file says of itself.
+    """Properties of an image file that can be read without decoding it.
 
     Attributes:
-        height, width: in pixels, as they are stored.
-        problem: why the file cannot be used, as in "is truncated"; empty when nothing is seen.
-        pictures: pages or frames.
-        orientation: by EXIF, 1 to 8, of the types for which the decoder does not honour it.
+        height, width: stored size in pixels.
+        problem: reason why the file cannot be used, such as "is truncated"; empty if no problem was found.
+        pictures: number of pages or frames.
+        orientation: EXIF orientation, 1 to 8, for the file types whose orientation the decoder ignores.
     """
 
     height: int = 0
@@ -40,14 +40,14 @@ class Header(NamedTuple):
 
 
 def read_header(data: bytes) -> Header:
-    """What the bytes of an image file say; the problem is that they are none, where the type is not known."""
+    """Read the header of an image file from its bytes; a file of an unknown type has a problem."""
     for start, read in _TYPES.items():
         if data.startswith(start):
             try:
                 return read(data)
-            except _BROKEN:  # it ends within its header
+            except _BROKEN:  # the data ends within the header
                 return Header(problem="is truncated in its header; it is not an image that can be decoded")
-    return Header(problem="is not an image of a type that is read here: PNG, JPEG, TIFF, WebP, BMP, PGM or PPM")
+    return Header(problem="is not an image of a supported type: PNG, JPEG, TIFF, WebP, BMP, PGM or PPM")
 
 
 # --- PNG -------------------------------------------------------------------------------------------------------
@@ -88,7 +88,7 @@ def _jpeg(data: bytes) -> Header:
 
 
 def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
-    """Marker and position of each segment up to the first scan."""
+    """Yield the marker and position of each segment up to the first scan."""
     position = 2
     while position + 4 <= len(data) and data[position] == 0xFF:
         marker = data[position + 1]
@@ -96,21 +96,22 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
             position += 1
             continue
         yield marker, position
-        if marker == 0xDA:  # start of scan: what follows is entropy-coded
+        if marker == 0xDA:  # start of scan; entropy-coded data follows
             return
         standalone = marker == 0x01 or 0xD0 <= marker <= 0xD7
         position += 2 if standalone else 2 + int.from_bytes(data[position + 2 : position + 4], "big")
 
 
 def _scan_problem(data: bytes, position: int) -> str:
-    """What is wrong with the scans: they end with a marker, and hold no others than the standard allows.
+    """Describe a problem of the scans, which must end with a marker and hold only markers that the standard allows.
 
-    Coded data has no byte 255 but before a 0 or a restart marker, which count up from 0 to 7; so most garbage in
-    it is seen.
+    In coded data a byte 255 is followed by 0 or by a restart marker, and restart markers count from 0 to 7. Most
+    damage violates this rule.
     """
     restarts = 0
     while position + 4 <= len(data):
-        position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")  # past this segment
+        # Skip the header of this segment, then search its coded data for the next marker.
+        position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
         while True:
             found = _AFTER_DATA.search(data, position)
             if found is None:
@@ -123,14 +124,14 @@ def _scan_problem(data: bytes, position: int) -> str:
             restarts += 1
         if marker == 0xD9:
             return ""
-        if marker not in CLOSED_JPEG_MARKERS:
+        if marker not in BETWEEN_SCANS:
             return "is a corrupt JPEG: there is other data within its coded data"
         restarts = 0 if marker == 0xDA else restarts
         position -= 2
     return "is a truncated JPEG"
 
 
-# --- TIFF, and EXIF, which is one ------------------------------------------------------------------------------
+# --- TIFF, and EXIF in the same format -------------------------------------------------------------------------
 
 _TIFF_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _TIFF_FORMATS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
@@ -138,14 +139,14 @@ _MAX_PAGES = 100
 
 
 class _Tiff:
-    """Pages of a TIFF file, or of a block of EXIF, as their tags."""
+    """Reader of the tags of a TIFF file or an EXIF block."""
 
     def __init__(self, data: bytes) -> None:
         self.data, self.order = data, "<" if data[:2] == b"II" else ">"
         self.big = struct.unpack_from(self.order + "H", data, 2)[0] == 43
 
     def pages(self) -> Iterator[dict[int, tuple[int, ...]]]:
-        """The whole numbers of each page by tag; at most a hundred pages."""
+        """Yield the integers of each page by tag, for at most a hundred pages."""
         (place,) = struct.unpack_from(self.order + ("Q" if self.big else "I"), self.data, 8 if self.big else 4)
         for _ in range(_MAX_PAGES):
             if not place:
@@ -155,7 +156,7 @@ class _Tiff:
             size = 20 if self.big else 12
             end = place + count * size
             if end > len(self.data):
-                raise struct.error("its directory lies behind its end")
+                raise struct.error("a directory is beyond the end of the file")
             yield dict(self._entry(place + number * size) for number in range(count))
             (place,) = struct.unpack_from(self.order + ("Q" if self.big else "I"), self.data, end)
 
@@ -168,7 +169,7 @@ class _Tiff:
         if count * _TIFF_SIZES[kind] > inline:
             (field,) = struct.unpack_from(self.order + ("Q" if self.big else "I"), self.data, field)
         if field + count * _TIFF_SIZES[kind] > len(self.data):
-            raise struct.error("a value lies behind its end")
+            raise struct.error("a value is beyond the end of the file")
         return tag, struct.unpack_from(f"{self.order}{count}{_TIFF_FORMATS[kind]}", self.data, field)
 
 
@@ -187,7 +188,7 @@ def _tiff(data: bytes) -> Header:
 
 
 def _tiff_problem(page: dict[int, tuple[int, ...]], length: int) -> str:
-    """What is wrong with a page: data that lies outside the file, or colours that would be read as others."""
+    """Describe a problem of a page: data outside the file, or a colour space that would be decoded wrongly."""
     for starts, sizes in ((273, 279), (324, 325)):  # strips, tiles
         if any(start + size > length for start, size in zip(page.get(starts, ()), page.get(sizes, ()))):
             return "is a truncated TIFF"
@@ -200,7 +201,7 @@ def _tiff_problem(page: dict[int, tuple[int, ...]], length: int) -> str:
 
 
 def exif_orientation(block: bytes) -> int:
-    """The orientation in a block of EXIF, 1 to 8; 1 where it says none that there is."""
+    """Return the orientation in an EXIF block, 1 to 8; 1 if the block has no valid orientation."""
     try:
         found = next(_Tiff(block.removeprefix(b"Exif\0\0")).pages(), {}).get(0x0112) or (1,)
     except _BROKEN:

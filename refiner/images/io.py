@@ -1,7 +1,7 @@
-"""Image files in and out: whole, in the file's own depth and channels, RGB order.
+"""Reading and writing of image files in their own depth and channels.
 
-Images are NumPy arrays uint8 or uint16, (H, W) when grey, (H, W, 3) RGB, (H, W, 4) RGBA. The depth is the
-file type's, never guessed from the values. OpenCV's BGR order does not leave this module.
+Images are NumPy arrays, uint8 or uint16, of shape (H, W) if grey, (H, W, 3) if RGB, (H, W, 4) if RGBA. The depth is
+that of the file, never guessed from the values. OpenCV's BGR order does not leave this module.
 """
 
 import stat
@@ -16,31 +16,31 @@ from refiner.core.files import write_bytes
 from refiner.images.headers import read_header
 
 MAX_PIXELS = 2**26
-"""Largest image that is decoded, in pixels (67 million): beyond it a file is an accident or an attack."""
+"""Largest image that is decoded, in pixels (67 million); larger files are probably damaged or malicious."""
 
 MAX_BYTES = 2**30
-"""Largest file that is read, in bytes: more than the largest image needs."""
+"""Largest file that is read, in bytes; the largest image needs less."""
 
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # its warnings name no file; ours do
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # OpenCV's warnings name no file; our errors do
 
 Image = np.ndarray[Any, np.dtype[Any]]
 """uint8 or uint16, (H, W), (H, W, 3) or (H, W, 4)."""
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
-"""File types that are read and written, lower case."""
+"""Suffixes of the supported file types, in lower case."""
 
 LOSSLESS_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
-"""File types that keep every level; WebP with the quality ``LOSSLESS``."""
+"""Suffixes of the file types that keep every level; WebP does so with the quality ``LOSSLESS``."""
 
 LOSSLESS = 101
-"""Quality of a WebP file that keeps every level."""
+"""Quality value that writes a lossless WebP file."""
 
 _JPEG_SUFFIXES = (".jpg", ".jpeg")
 _SIXTEEN_BIT_SUFFIXES = (".png", ".tif", ".tiff", ".pgm", ".ppm")
 
 
 def is_image_file(path: Path) -> bool:
-    """Whether the name ends like an image that can be read and written."""
+    """Check whether a file name has the suffix of a supported image type."""
     return path.suffix.lower() in IMAGE_SUFFIXES
 
 
@@ -52,10 +52,10 @@ def read_image(path: Path) -> Image:
     """
     try:
         status = path.stat()
-        if not stat.S_ISREG(status.st_mode):  # a pipe or a device would be read for ever
+        if not stat.S_ISREG(status.st_mode):  # reading a pipe or a device might never end
             raise ImageError(path, "is not a regular file")
         if status.st_size > MAX_BYTES:
-            raise ImageError(path, f"has {status.st_size:,} bytes, at most {MAX_BYTES:,} are read")
+            raise ImageError(path, f"has {status.st_size:,} bytes; at most {MAX_BYTES:,} are read")
         data = path.read_bytes()
     except OSError as error:
         raise ImageError(path, f"cannot be read ({error.strerror or error})") from error
@@ -63,20 +63,30 @@ def read_image(path: Path) -> Image:
 
 
 def decode_image(data: bytes, path: Path) -> Image:
-    """Decode the bytes of an image file; ``path`` is for messages.
+    """Decode the bytes of an image file.
+
+    Args:
+        data: content of the file.
+        path: path of the file, for error messages.
+
+    Returns:
+        uint8 or uint16, (H, W), (H, W, 3) RGB or (H, W, 4) RGBA, upright.
 
     Raises:
         ImageError: the bytes are empty, truncated, corrupt, too large, or not an image.
     """
     if not data:
         raise ImageError(path, "is empty")
+    # Refuse damaged, multi-page and huge files before decoding.
     header = read_header(data)
     if header.problem:
         raise ImageError(path, header.problem)
     if header.pictures != 1:
-        raise ImageError(path, f"holds {header.pictures} pictures (pages, frames), expected one; save them one by one")
+        raise ImageError(
+            path, f"holds {header.pictures} pictures (pages or frames); expected one, so save each as its own file"
+        )
     if header.height * header.width > MAX_PIXELS:
-        raise ImageError(path, f"has {header.height * header.width:,} pixels, at most {MAX_PIXELS:,} are read")
+        raise ImageError(path, f"has {header.height * header.width:,} pixels; at most {MAX_PIXELS:,} are read")
     # A JPEG has no alpha to lose, and only this flag makes OpenCV honour its EXIF orientation.
     jpeg = data.startswith(b"\xff\xd8")
     flags = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH if jpeg else cv2.IMREAD_UNCHANGED
@@ -88,33 +98,36 @@ def decode_image(data: bytes, path: Path) -> Image:
         raise ImageError(path, "is not an image that can be decoded")
     if image.dtype not in (np.uint8, np.uint16):
         raise ImageError(path, f"holds {image.dtype} values; expected 8 or 16 bits")
-    if image.shape[0] * image.shape[1] > MAX_PIXELS:  # whatever its header says
-        raise ImageError(path, f"has {image.shape[0] * image.shape[1]:,} pixels, at most {MAX_PIXELS:,} are read")
+    if image.shape[0] * image.shape[1] > MAX_PIXELS:  # the header may have been wrong
+        raise ImageError(path, f"has {image.shape[0] * image.shape[1]:,} pixels; at most {MAX_PIXELS:,} are read")
     return _upright(_swapped(image), header.orientation)
 
 
 def write_image(path: Path, image: Image, *, quality: int = 95) -> None:
-    """Write one image atomically, in the type that the name asks for.
+    """Write one image atomically in the file type of the path's suffix.
 
     Args:
-        path: file with a known suffix; its folder is made.
+        path: file with a supported suffix; its folder is created.
         image: uint8 or uint16, (H, W), (H, W, 3) RGB or (H, W, 4) RGBA.
-        quality: of JPEG and WebP, 1 to 100; ``LOSSLESS`` for WebP.
+        quality: quality of JPEG and WebP, 1 to 100, or ``LOSSLESS`` for WebP.
 
     Raises:
-        ImageError: the type cannot hold this depth or these channels.
-        OutputError: the disk refuses.
+        ImageError: the file type does not support the depth or channels of the image.
+        OutputError: the file cannot be written, for example because the disk is full.
     """
     write_bytes(path, encode_image(path, image, quality=quality))
 
 
 def encode_image(path: Path, image: Image, *, quality: int = 95) -> bytes:
-    """The bytes of an image file of the type that ``path`` asks for; see :func:`write_image`."""
+    """Encode an image in the file type of the path's suffix.
+
+    Args and errors are those of :func:`write_image`, but nothing is written.
+    """
     suffix = path.suffix.lower()
     if suffix not in IMAGE_SUFFIXES:
         raise ImageError(path, f"has no known image suffix; expected one of {' '.join(IMAGE_SUFFIXES)}")
     if image.dtype == np.uint16 and suffix not in _SIXTEEN_BIT_SUFFIXES:
-        raise ImageError(path, f"{suffix} holds 8 bits, the image 16; use .png")
+        raise ImageError(path, f"{suffix} holds 8 bits, but the image has 16; use .png")
     if image.ndim == 3 and image.shape[2] == 4 and suffix in (*_JPEG_SUFFIXES, ".pgm", ".ppm"):
         raise ImageError(path, f"{suffix} holds no alpha channel; use .png")
     options: list[int] = []
@@ -123,24 +136,25 @@ def encode_image(path: Path, image: Image, *, quality: int = 95) -> bytes:
         options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, full_chroma]
     elif suffix == ".webp":
         options = [cv2.IMWRITE_WEBP_QUALITY, quality]
-        if quality == LOSSLESS:  # the colour of transparent pixels too
+        if quality == LOSSLESS:  # keep the colour of transparent pixels, too
             options += [cv2.IMWRITE_WEBP_LOSSLESS_MODE, cv2.IMWRITE_WEBP_LOSSLESS_PRESERVE_COLOR]
     try:
         done, encoded = cv2.imencode(suffix, _swapped(image), options)
     except cv2.error as error:
         raise ImageError(path, f"cannot hold an image of {image.shape} {image.dtype}") from error
-    if not done:  # grey in .ppm, colour in .pgm
+    if not done:  # for example grey in .ppm or colour in .pgm
         raise ImageError(path, f"{suffix} cannot hold an image of {image.shape} {image.dtype}; use .png")
     return encoded.tobytes()
 
 
 def is_lossless_webp(path: Path) -> bool:
-    """Whether a file is a WebP that keeps every level, so that what is made from it should be one too."""
+    """Check whether a file is a lossless WebP; its refined image should then be lossless, too."""
     if path.suffix.lower() != ".webp":
         return False
     with path.open("rb") as stream:
         if stream.read(12)[8:] != b"WEBP":
             return False
+        # Skip all chunks before the image data.
         while len(chunk := stream.read(8)) == 8 and chunk[:4] not in (b"VP8L", b"VP8 "):
             length = int.from_bytes(chunk[4:], "little")
             stream.seek(length + length % 2, 1)
@@ -148,7 +162,7 @@ def is_lossless_webp(path: Path) -> bool:
 
 
 def _swapped(image: Image) -> Image:
-    """RGB(A) from BGR(A) and back; a single channel loses its axis."""
+    """Convert between RGB(A) and BGR(A); a single channel loses its axis."""
     if image.ndim == 2:
         return image
     if image.shape[2] == 1:
@@ -158,7 +172,7 @@ def _swapped(image: Image) -> Image:
 
 
 def _upright(image: Image, orientation: int) -> Image:
-    """The image by its EXIF orientation: 2 to 4 flip or turn it half, 5 to 8 swap its sides first."""
+    """Turn an image upright: orientations 2 to 4 flip or rotate by 180 degrees, 5 to 8 also swap rows and columns."""
     if orientation > 4:
         image = image.swapaxes(0, 1)
     down = -1 if orientation in (3, 4, 7, 8) else 1

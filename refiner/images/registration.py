@@ -1,9 +1,10 @@
-"""Whether labels survived: how far what lies at a labelled point moved between a render and its refined image.
+"""Label drift: the shift of labelled structures between a synthetic image and its refined image.
 
-:func:`measure_drift` reads points of a whole data set, :func:`score_drift` says of each image how much its label is to
-be doubted. The neighbourhood of the point is searched for in the refined image by normalised cross-correlation, which
-light, contrast and noise leave in place, and its best position is refined below a pixel. Nothing is trained, so a
-refiner cannot fool it by looking unlike anything it was trained on.
+A label stays valid only if the structure it describes, such as a pupil, stays in place. :func:`measure_drift` measures
+the shifts of points in a whole data set. :func:`score_drift` scores each image; images with high scores have doubtful
+labels. Both search for the neighbourhood of a point in the refined image by normalised cross-correlation, which is
+insensitive to light, contrast and noise, and estimate the best position to a fraction of a pixel. No network is
+involved, so that unfamiliar images cannot mislead the measurement.
 """
 
 from typing import Any, NamedTuple
@@ -14,22 +15,21 @@ import numpy as np
 Array = np.ndarray[Any, np.dtype[np.float32]]
 
 RADIUS = 8
-"""Half the side of the neighbourhood, in pixels: 17x17 holds an iris of a 36x60 patch."""
+"""Half the side of a neighbourhood, in pixels; 17x17 pixels contain the iris of a 36x60 patch."""
 
 REACH = 3
-"""Largest shift that is looked for, in pixels."""
-
+"""Largest shift that can be found, in pixels."""
 
 _FLAT = 1e-6
-"""Spread of the levels of [-1, 1] below which there is no structure at all."""
+"""Standard deviation, in units of [-1, 1], below which a neighbourhood is constant."""
 
 
 class Drift(NamedTuple):
-    """What became of labelled points.
+    """Shifts of labelled points.
 
     Attributes:
-        shifts: (N, 2), x and y in pixels, from render to refined.
-        agreement: (N,), correlation at the best position, at most 1; low where the structure is gone.
+        shifts: (N, 2), x and y in pixels, from the synthetic to the refined image.
+        agreement: (N,), correlation at the best position, at most 1; low if the structure has disappeared.
     """
 
     shifts: Array
@@ -37,44 +37,44 @@ class Drift(NamedTuple):
 
     @property
     def vector(self) -> tuple[float, float]:
-        """Mean shift (x, y): near 0 when points move, but in no common direction."""
+        """Mean shift (x, y) in pixels; close to 0 if points move in random directions."""
         x, y = self.shifts.mean(axis=0).tolist()
         return x, y
 
     @property
     def distance(self) -> float:
-        """Mean length of the shifts."""
+        """Mean length of the shifts in pixels."""
         return float(_lengths(self.shifts).mean())
 
 
 def measure_drift(synthetic: Any, refined: Any, points: Any) -> Drift:
-    """How far the surroundings of labelled points moved.
+    """Measure the shift of the neighbourhood of each labelled point.
 
     Args:
-        synthetic, refined: arrays or tensors (N, C, H, W), in [-1, 1], pair by pair; channels are averaged.
+        synthetic, refined: arrays or tensors, (N, C, H, W), in [-1, 1], in pairs; channels are averaged.
         points: (N, 2), x and y in pixels of ``synthetic``, for example the centres of the pupils.
 
     Raises:
-        ValueError: the images are not pairs, or there is not one point for each.
+        ValueError: the shapes of the images differ, or there is not one point for each image.
     """
-    before, after, places = (np.asarray(values, np.float32) for values in (synthetic, refined, points))
-    if before.shape != after.shape or places.shape != (len(before), 2):
-        shapes = [values.shape for values in (before, after, places)]
-        raise ValueError(f"shapes are {shapes}; expected two of (N, C, H, W) and (N, 2)")
-    centres = np.rint(places).astype(int)
+    before, after, positions = (np.asarray(values, np.float32) for values in (synthetic, refined, points))
+    if before.shape != after.shape or positions.shape != (len(before), 2):
+        shapes = [values.shape for values in (before, after, positions)]
+        raise ValueError(f"the shapes are {shapes}; expected (N, C, H, W) twice and (N, 2)")
+    centres = np.rint(positions).astype(int)
     return _search(_windows(before, centres, RADIUS), _windows(after, centres, RADIUS + REACH))
 
 
 def _search(templates: Array, surroundings: Array) -> Drift:
-    """Where each template (N, h, w) is found in its surroundings (N, h + 2 REACH, w + 2 REACH)."""
+    """Find each template, (N, h, w), in its surroundings, (N, h + 2 REACH, w + 2 REACH)."""
     pairs = zip(surroundings, templates, strict=True)
-    agreement = np.stack([cv2.matchTemplate(image, part, cv2.TM_CCOEFF_NORMED) for image, part in pairs])
-    agreement[_spread(templates) < _FLAT] = 0  # OpenCV has it that nothing agrees with anything
+    agreement = np.stack([cv2.matchTemplate(image, template, cv2.TM_CCOEFF_NORMED) for image, template in pairs])
+    agreement[_spread(templates) < _FLAT] = 0  # OpenCV reports agreement for constant templates
     return _find_peak(agreement)
 
 
 def _find_peak(agreement: Array) -> Drift:
-    """Shifts (N, 2) below a pixel and the best agreement (N,), from (N, side, side): rows of y, columns of x."""
+    """Find the best shift to a fraction of a pixel, from the agreement of each shift, (N, y, x)."""
     number = np.arange(len(agreement))
     row, column = np.divmod(agreement.reshape(len(agreement), -1).argmax(axis=1), agreement.shape[1])
     x = column - REACH + _peak(agreement[number, row], column)
@@ -83,23 +83,23 @@ def _find_peak(agreement: Array) -> Drift:
 
 
 EYEBALL = 0.32
-"""Radius of an eyeball in widths of a normalised eye patch: 12 mm of 37.5 (60 pixels at 0.625 mm)."""
+"""Radius of an eyeball as a share of the width of a normalised eye patch: 12 mm of 37.5 mm (60 pixels of 0.625 mm)."""
 
 SCALE = 36
-"""Rows or columns, whichever are fewer, at which images are scored; larger ones are averaged down to about so many."""
+"""Size of the shorter side, in pixels, at which images are scored; larger images are averaged down to about it."""
 
 TEXTURE = 0.03
-"""Spread of the levels of [-1, 1] in a neighbourhood below which there is nothing to be found again."""
+"""Standard deviation, in units of [-1, 1], below which a neighbourhood has too little texture to be found again."""
 
 
 class DriftScores(NamedTuple):
-    """How much the label of each image is to be doubted.
+    """Label drift of each image; a high score means a doubtful label.
 
     Attributes:
-        shifts: (N, 2), x and y in pixels of the image: of the worst point where there are several.
-        scores: (N,), their length, plus how much of the structure is gone: 1 less the correlation, as so many pixels of
-            a 36x60 patch. A pupil that was erased or swapped scores high, wherever it is found. 0 where there was no
-            structure to lose.
+        shifts: (N, 2), x and y in pixels of the image; with several points, those of the point with the highest score.
+        scores: (N,), length of the shift plus the loss of structure, 1 minus the correlation, in pixels of a 36x60
+            patch. A pupil that was erased or replaced thus gets a high score at any position. The score is 0 if the
+            synthetic image has no structure.
     """
 
     shifts: Array
@@ -107,15 +107,16 @@ class DriftScores(NamedTuple):
 
 
 def score_drift(synthetic: Any, refined: Any, *, points: Any = None, mask: Any = None) -> DriftScores:
-    """Score each image by itself.
+    """Score the label drift of each image.
 
     Args:
-        synthetic, refined: arrays or tensors (N, C, H, W), in [-1, 1], pair by pair.
-        points: (N, K, 2), x and y in pixels; NaN where one is missing, and points outside the image do not count.
-        mask: (N, H, W), weights of at least 0: the region whose structure should stay, as one. Without points and
-            without a mask it is the whole image.
+        synthetic, refined: arrays or tensors, (N, C, H, W), in [-1, 1], in pairs.
+        points: (N, K, 2), x and y in pixels. Missing points are NaN; points outside the image are ignored.
+        mask: (N, H, W), weights of at least 0 of the region whose structure should stay in place. It is used if there
+            are no points. Without points and mask, the whole image is scored.
     """
     height, width = synthetic.shape[-2:]
+    # Average large images down, then score points, a region, or the whole image.
     factor = max(1, round(min(height, width) / SCALE))
     before, after = (_shrunk(np.asarray(images, np.float32), factor) for images in (synthetic, refined))
     if points is not None:
@@ -130,6 +131,7 @@ def score_drift(synthetic: Any, refined: Any, *, points: Any = None, mask: Any =
 def _score_points(before: Array, after: Array, points: Array) -> DriftScores:
     last = np.array([before.shape[3] - 1, before.shape[2] - 1], np.float32)
     inside = np.all((points >= 0) & (points <= last), axis=2)
+    # Score each of the K points in all images.
     found = []
     for number in range(points.shape[1]):
         centres = np.rint(np.where(inside[:, number, None], points[:, number], 0)).astype(int)
@@ -137,15 +139,16 @@ def _score_points(before: Array, after: Array, points: Array) -> DriftScores:
         drift = _search(templates, _windows(after, centres, RADIUS + REACH))
         found.append(_scored(drift, inside[:, number] & (_spread(templates) > TEXTURE)))
     shifts, scores = (np.stack(values, axis=1) for values in zip(*found, strict=True))
+    # Keep the worst point of each image.
     worst = scores.argmax(axis=1)
     rows = np.arange(len(worst))
     return DriftScores(shifts[rows, worst], scores[rows, worst])
 
 
-def _scored(drift: Drift, counts: np.ndarray[Any, Any]) -> DriftScores:
-    """Shifts and scores, 0 where there was nothing to be found again."""
+def _scored(drift: Drift, valid: np.ndarray[Any, Any]) -> DriftScores:
+    """Convert drift to scores, which are 0 for images that are not valid."""
     scores = _lengths(drift.shifts) + 1 - drift.agreement
-    return DriftScores(drift.shifts * counts[:, None], scores * counts)
+    return DriftScores(drift.shifts * valid[:, None], scores * valid)
 
 
 def _score_whole(before: Array, after: Array) -> DriftScores:
@@ -154,19 +157,21 @@ def _score_whole(before: Array, after: Array) -> DriftScores:
 
 
 def _widened(images: Array) -> Array:
-    """(N, H + 2 REACH, W + 2 REACH), grey; edges are repeated."""
+    """Repeat the edges of grey images, (N, H + 2 REACH, W + 2 REACH)."""
     return np.pad(_grey(images), ((0, 0), (REACH, REACH), (REACH, REACH)), mode="edge")
 
 
 def _score_region(before: Array, after: Array, weights: Array) -> DriftScores:
-    """A weighted region, weights (N, h, w), is searched for as the neighbourhood of a point is."""
+    """Score a weighted region, with weights (N, h, w), by weighted correlation at every shift."""
     side = 2 * REACH + 1
     count, height, width = weights.shape
     weights = weights.reshape(count, -1, 1)  # (N, h * w, 1)
     weights = weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-6)
+    # Subtract the weighted mean of the region.
     grey = _grey(before).reshape(count, -1, 1)
     corrected = grey - (weights * grey).sum(axis=1, keepdims=True)
     spread = np.sqrt((weights * corrected**2).sum(axis=(1, 2)))
+    # Compute the weighted correlation with the refined image at every shift.
     windows = np.lib.stride_tricks.sliding_window_view(_widened(after), (height, width), axis=(1, 2))
     candidates = windows.reshape(count, side * side, height * width)
     products, means = np.moveaxis(candidates @ np.concatenate([weights * corrected, weights], axis=2), 2, 0)
@@ -177,22 +182,26 @@ def _score_region(before: Array, after: Array, weights: Array) -> DriftScores:
 
 
 def degrees_of_gaze(pixels: Array, width: int) -> Array:
-    """What a shift of the pupil is worth in degrees of gaze, in a normalised eye patch of this width.
+    """Convert a shift of the pupil to degrees of gaze.
+
+    Args:
+        pixels: (N,), lengths of shifts.
+        width: width in pixels of the normalised eye patch.
 
     Source:
-        The paper's 1.1 pixels at a width of 55 are 3.6 degrees (section 3.1), as here.
+        arXiv:1612.07828, section 3.1: 1.1 pixels at a width of 55 are 3.6 degrees, as here.
     """
     degrees: Array = np.rad2deg(np.arcsin(np.minimum(pixels / (EYEBALL * width), 1)))
     return degrees
 
 
 def _grey(images: Array) -> Array:
-    """(N, H, W), the mean of the channels of (N, C, H, W)."""
+    """Average the channels, from (N, C, H, W) to (N, H, W)."""
     return images[:, 0] if images.shape[1] == 1 else images.mean(axis=1)
 
 
 def _shrunk(images: Array, factor: int) -> Array:
-    """(N, C, h, w), means of squares; at the far edges of what is left of them."""
+    """Average over squares of ``factor`` pixels, which are cut off at the right and bottom edges, to (N, C, h, w)."""
     if factor == 1:
         return images
     height, width = images.shape[2:]
@@ -208,13 +217,13 @@ def _lengths(shifts: Array) -> Array:
 
 
 def _spread(images: Array) -> Array:
-    """Standard deviation of each image (N,)."""
+    """Compute the standard deviation of each image, (N,)."""
     spread: Array = images.reshape(len(images), -1).std(axis=1)
     return spread
 
 
 def _windows(images: Array, centres: np.ndarray[Any, Any], radius: int) -> Array:
-    """(N, 2 radius + 1, 2 radius + 1) of grey images around (x, y); edges are repeated."""
+    """Cut grey windows, (N, 2 radius + 1, 2 radius + 1), around (x, y); edges are repeated."""
     height, width = images.shape[-2:]
     offsets = np.arange(-radius, radius + 1)
     rows = np.clip(centres[:, 1, None] + offsets, 0, height - 1)[:, :, None]
@@ -224,7 +233,7 @@ def _windows(images: Array, centres: np.ndarray[Any, Any], radius: int) -> Array
 
 
 def _peak(line: Array, at: np.ndarray[Any, Any]) -> Array:
-    """Where a parabola through the best of each line (N, S) and its neighbours peaks, relative to the best."""
+    """Offset of the peak of a parabola through each line's best value and its neighbours, relative to the best."""
     middle = np.clip(at, 1, line.shape[1] - 2)
     left, centre, right = (line[np.arange(len(line)), middle + step] for step in (-1, 0, 1))
     curvature = left - 2 * centre + right

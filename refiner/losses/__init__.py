@@ -1,1 +1,1 @@
-"""Losses of refiner and discriminator, one kind a file."""
+"""Losses of the refiner and the discriminator, one kind in each file."""

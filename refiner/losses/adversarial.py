@@ -1,6 +1,7 @@
-"""The adversarial game: what discriminator and refiner want of the logits. Positive logits mean *refined*.
+"""Adversarial losses of the discriminator and the refiner, as functions of the discriminator's logits.
 
-Each takes logits (N, 1, h, w) and gives a scalar tensor, the mean over images and patches.
+Logits have the shape (N, 1, h, w); a positive logit means *refined*. Each loss is a scalar tensor, the mean over
+images and patches.
 """
 
 import math
@@ -15,10 +16,10 @@ def cross_entropy_discriminator_loss(refined_logits: Tensor, real_logits: Tensor
     """Cross-entropy of the discriminator: refined patches are class 1, real patches class 0.
 
     Args:
-        refined_logits: (N, 1, h, w), of refined images (detached from the refiner) and of the history buffer.
-        real_logits: (N, 1, h, w), of photographs.
-        smoothing: target of the real patches instead of 0 (one-sided label smoothing, 0.1 is usual). The
-            refined target stays 1: smoothing it would ask for wrong answers where no real patch lies.
+        refined_logits: (N, 1, h, w), logits of refined images, detached from the refiner, and of history images.
+        real_logits: (N, 1, h, w), logits of real images.
+        smoothing: target of real patches instead of 0 (one-sided label smoothing; 0.1 is usual). The target of
+            refined patches stays 1, because smoothing it would reward errors far from real images.
 
     Returns:
         Scalar tensor; 2 ln 2 = 1.386 when every logit is 0.
@@ -32,25 +33,25 @@ def cross_entropy_discriminator_loss(refined_logits: Tensor, real_logits: Tensor
 
 
 def cross_entropy_refiner_loss(refined_logits: Tensor) -> Tensor:
-    """The refiner's wish that its patches pass for real: the mean of -log(1 - D).
+    """Cross-entropy of the refiner, the mean of -log(1 - D): low if the discriminator takes refined patches for real.
 
     Args:
-        refined_logits: (N, 1, h, w), with gradients into the refiner.
+        refined_logits: (N, 1, h, w). Gradients flow through them into the refiner.
 
     Returns:
         Scalar tensor; ln 2 = 0.693 when every logit is 0.
 
     Source:
-        arXiv:1612.07828, equation 4, first term. With the paper's labels this *is* the non-saturating form.
+        arXiv:1612.07828, equation 4, first term. With the paper's labels this is the non-saturating form.
     """
     return functional.softplus(refined_logits).mean()
 
 
 def minimax_refiner_loss(refined_logits: Tensor) -> Tensor:
-    """What the discriminator wants of refined patches, turned round: the mean of log D.
+    """Minimax loss of the refiner, the mean of log D: the negative of the discriminator's loss on refined patches.
 
-    Its gradient dies where the discriminator is sure, which is where the refiner has most to learn: here to show why
-    it is not used.
+    Its gradient vanishes if the discriminator is certain, exactly when the refiner has most to learn. It is provided
+    only for comparison.
 
     Source:
         Goodfellow et al. 2014, arXiv:1406.2661, equation 1, with refined as class 1.
@@ -59,21 +60,23 @@ def minimax_refiner_loss(refined_logits: Tensor) -> Tensor:
 
 
 def least_squares_discriminator_loss(refined_logits: Tensor, real_logits: Tensor) -> Tensor:
-    """Refined patches to 1, real ones to -1; 1 when every logit is 0.
+    """Least-squares loss of the discriminator: targets 1 for refined and -1 for real patches; 1 if all logits are 0.
 
     Source:
-        Mao et al. 2017, arXiv:1611.04076, equation 2, with targets that have 0 between them.
+        Mao et al. 2017, arXiv:1611.04076, equation 2, with targets on both sides of 0.
     """
     return 0.5 * (refined_logits - 1).square().mean() + 0.5 * (real_logits + 1).square().mean()
 
 
 def least_squares_refiner_loss(refined_logits: Tensor) -> Tensor:
-    """Refined patches to -1, where real ones are: those far beyond the border are pulled, too."""
+    """Least-squares loss of the refiner: target -1, that of real patches, for refined patches."""
     return 0.5 * (refined_logits + 1).square().mean()
 
 
 def hinge_discriminator_loss(refined_logits: Tensor, real_logits: Tensor) -> Tensor:
-    """Refined patches to 1 and above, real ones to -1 and below, and no farther; 2 when every logit is 0.
+    """Hinge loss of the discriminator: refined logits of at least 1 and real ones of at most -1 cost nothing.
+
+    The loss is 2 if all logits are 0.
 
     Source:
         Lim and Ye 2017, arXiv:1705.02894; Miyato et al. 2018, arXiv:1802.05957, equation 16.
@@ -82,43 +85,45 @@ def hinge_discriminator_loss(refined_logits: Tensor, real_logits: Tensor) -> Ten
 
 
 def wasserstein_discriminator_loss(refined_logits: Tensor, real_logits: Tensor) -> Tensor:
-    """The mean of real patches less that of refined ones, which a critic of slope 1 makes as low as it can.
+    """Wasserstein loss of the critic: mean logit of real patches minus mean logit of refined patches.
 
     Source:
-        Gulrajani et al. 2017, arXiv:1704.00028, equation 3, without the penalty that keeps the slope.
+        Gulrajani et al. 2017, arXiv:1704.00028, equation 3, without the gradient penalty.
     """
     return real_logits.mean() - refined_logits.mean()
 
 
 def mean_refiner_loss(refined_logits: Tensor) -> Tensor:
-    """The mean logit: the refiner's side of the hinge and of the Wasserstein game."""
+    """Mean logit, the refiner's loss for the hinge and the Wasserstein objective."""
     return refined_logits.mean()
 
 
 class Objective(NamedTuple):
-    """The two sides of an adversarial game.
+    """Adversarial objective: the losses of discriminator and refiner.
 
     Attributes:
-        discriminator: (refined_logits, real_logits) -> scalar loss of the discriminator; of log odds also
-            ``smoothing``.
-        refiner: (refined_logits) -> scalar loss of the refiner.
-        ignorance: loss of a discriminator whose logits are all 0.
+        discriminator: function of (refined_logits, real_logits) that returns the loss of the discriminator. It also
+            accepts ``smoothing`` if ``log_odds`` is true.
+        refiner: function of (refined_logits) that returns the loss of the refiner.
+        chance_loss: loss of a discriminator that guesses, with all logits 0.
         log_odds: whether logits are log odds, so that targets can be smoothed.
     """
 
     discriminator: Callable[..., Tensor]
     refiner: Callable[[Tensor], Tensor]
-    ignorance: float
+    chance_loss: float
     log_odds: bool = False
 
 
-_TWO_COINS = 2 * math.log(2)
+_CHANCE_CROSS_ENTROPY = 2 * math.log(2)
 
 OBJECTIVES: dict[str, Objective] = {
-    "cross_entropy": Objective(cross_entropy_discriminator_loss, cross_entropy_refiner_loss, _TWO_COINS, log_odds=True),
-    "minimax": Objective(cross_entropy_discriminator_loss, minimax_refiner_loss, _TWO_COINS, log_odds=True),
+    "cross_entropy": Objective(
+        cross_entropy_discriminator_loss, cross_entropy_refiner_loss, _CHANCE_CROSS_ENTROPY, log_odds=True
+    ),
+    "minimax": Objective(cross_entropy_discriminator_loss, minimax_refiner_loss, _CHANCE_CROSS_ENTROPY, log_odds=True),
     "least_squares": Objective(least_squares_discriminator_loss, least_squares_refiner_loss, 1.0),
     "hinge": Objective(hinge_discriminator_loss, mean_refiner_loss, 2.0),
     "wasserstein": Objective(wasserstein_discriminator_loss, mean_refiner_loss, 0.0),
 }
-"""Adversarial objectives by the name they have in a configuration."""
+"""Adversarial objectives by their name in a configuration."""

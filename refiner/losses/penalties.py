@@ -1,4 +1,4 @@
-"""Penalties that hold the discriminator back: R1, and the slope of a Wasserstein critic."""
+"""Gradient penalties on the discriminator: R1, and the gradient penalty of a Wasserstein critic."""
 
 from collections.abc import Callable
 
@@ -15,30 +15,33 @@ def r1_penalty(
     *,
     rows: BatchSlice | None = None,
 ) -> Tensor:
-    """Mean, over images and patches, of the squared norm of a real patch's logit's gradient with respect to the image.
+    """R1 penalty: the squared norm of the gradient of a real patch's logit with respect to the image.
 
-    One backward pass estimates it without bias: the logits are summed under random signs, whose products
-    average to 0 for two patches and are 1 for a patch with itself. Without them the gradients of overlapping
-    patches would add up or cancel. Exact where patches do not overlap, or where there is one an image.
+    The penalty is the mean over images and patches. One backward pass estimates it without bias. The logits are summed
+    with random signs; the product of two signs averages to 0 for different patches and is 1 for the same patch.
+    Without the signs, gradients of overlapping patches would add up or cancel. The estimate is exact if patches do not
+    overlap, or if there is one patch in each image.
 
     Args:
-        discriminator: (N, C, H, W) to (N, 1, h, w) logits; no image may change the logits of another.
+        discriminator: maps (N, C, H, W) images to (N, 1, h, w) logits. The logits of an image must not depend on other
+            images.
         real: (N, C, H, W), float32, in [-1, 1].
-        generator: of the signs, on the CPU.
-        rows: which of a batch the images are, that is drawn for as a whole; None is all of it.
+        generator: CPU generator of the signs.
+        rows: slice of the batch that the images are. Signs are drawn for the whole batch. None means the whole batch.
 
     Returns:
-        Scalar tensor, at least 0, in squared logits for a unit of [-1, 1]; its gradient reaches the
-        discriminator's weights.
+        Scalar tensor, at least 0, in squared logits per squared unit of [-1, 1]. Its gradient reaches the weights of
+        the discriminator.
 
     Source:
-        Mescheder et al. 2018, arXiv:1801.04406, equation 9, without gamma / 2; there a discriminator has one logit.
+        Mescheder et al. 2018, arXiv:1801.04406, equation 9, without the factor gamma / 2. The source's
+        discriminator has one logit.
     """
     real = real.detach().requires_grad_()
     logits = discriminator(real)
     rows = rows or BatchSlice(0, len(real), len(real))
-    drawn = torch.randint(2, (rows.batch_size, *logits.shape[1:]), generator=generator)[rows.slice]
-    signs = 2.0 * drawn.to(logits.device) - 1
+    bits = torch.randint(2, (rows.batch_size, *logits.shape[1:]), generator=generator)[rows.slice]
+    signs = 2.0 * bits.to(logits.device) - 1
     (gradient,) = torch.autograd.grad((signs * logits).sum(), real, create_graph=True)
     return gradient.square().sum() / logits.numel()
 
@@ -51,18 +54,20 @@ def gradient_penalty(
     *,
     rows: BatchSlice | None = None,
 ) -> Tensor:
-    """Mean squared distance from 1 of the slope of a critic, between refined images and photographs.
+    """Gradient penalty of a Wasserstein critic: the mean squared difference of its gradient norm from 1.
 
-    A critic's judgement of an image is the mean over its patches.
+    The gradient is taken at random points between refined and real images. The critic's value for an image is the mean
+    over its patches.
 
     Args:
-        discriminator: (N, C, H, W) to (N, 1, h, w); no image may change the logits of another.
-        refined, real: (N, C, H, W), float32, in [-1, 1]; mixed in pairs.
-        generator: of the places between them, on the CPU.
-        rows: which of a batch the pairs are, that is drawn for as a whole; None is all of it.
+        discriminator: maps (N, C, H, W) images to (N, 1, h, w) logits. The logits of an image must not depend on other
+            images.
+        refined, real: (N, C, H, W), float32, in [-1, 1]; interpolated in pairs.
+        generator: CPU generator of the interpolation weights.
+        rows: slice of the batch that the pairs are. Weights are drawn for the whole batch. None means the whole batch.
 
     Returns:
-        Scalar tensor, at least 0; its gradient reaches the discriminator's weights.
+        Scalar tensor, at least 0. Its gradient reaches the weights of the discriminator.
 
     Source:
         Gulrajani et al. 2017, arXiv:1704.00028, equation 3.
@@ -70,7 +75,7 @@ def gradient_penalty(
     rows = rows or BatchSlice(0, len(real), len(real))
     share = torch.rand(rows.batch_size, generator=generator)[rows.slice].to(real.device)[:, None, None, None]
     mixed = (share * real + (1 - share) * refined).detach().requires_grad_()
-    judgement = discriminator(mixed).flatten(1).mean(dim=1)
-    (slope,) = torch.autograd.grad(judgement.sum(), mixed, create_graph=True)
-    penalty: Tensor = (slope.flatten(1).norm(dim=1) - 1).square().mean()
+    values = discriminator(mixed).flatten(1).mean(dim=1)  # (N,)
+    (gradient,) = torch.autograd.grad(values.sum(), mixed, create_graph=True)
+    penalty: Tensor = (gradient.flatten(1).norm(dim=1) - 1).square().mean()
     return penalty

@@ -1,12 +1,9 @@
-"""Self-regularization, the adversarial losses of both players, and the penalty that holds the discriminator back.
+"""Self-regularization losses, which keep a refined image close to its synthetic image.
 
-Every loss is a mean over images and patches (or pixels), so that no weight depends on batch or image size.
-The paper sums over the patches and pixels of an image: its lambda, for N pixels and P patches, is ours times
-P / N, and its learning rate is ours divided by P. At 35x55 with 9x14 patches: lambda x 15.28, learning rate
-x 126.
-
-A logit is positive where the discriminator takes a patch for *refined*, as in the paper, whose D gives the
-probability of refined.
+Every loss is a mean over images and pixels, and adversarial losses are means over images and patches. No weight
+therefore depends on the size of batch or image. The paper sums over the pixels and patches of an image. For N pixels
+and P patches, its lambda is ours times P / N, and its learning rate is ours divided by P. At 35x55 with 9x14 patches,
+multiply the paper's lambda by 15.28 and its learning rate by 126 to get ours.
 """
 
 from collections.abc import Callable
@@ -25,19 +22,20 @@ def self_regularization_loss(
 ) -> Tensor:
     """Distance between refined images and the synthetic images they came from.
 
-    Absolute differences, averaged over images, channels, rows and columns, or as far as each place counts.
+    The distance is the mean absolute difference over images, channels, rows and columns, or a weighted mean.
 
     Args:
         refined: (N, C, H, W), float, in [-1, 1]. Gradients flow through it.
         synthetic: same shape and device as ``refined``.
-        features: the paper's psi, image space to the space compared; keeps N first. None compares pixels.
-        weights: (N, 1, H, W), at least 0, of the places of an image; ``features`` must keep H and W.
+        features: the paper's psi, which maps images to the features that are compared; keeps N first. None compares
+            pixels.
+        weights: (N, 1, H, W), at least 0, weights of the pixels; ``features`` must then keep H and W.
 
     Returns:
-        Scalar tensor, at least 0; 0 when the images agree.
+        Scalar tensor, at least 0; 0 if the images are equal.
 
     Raises:
-        ValueError: the shapes differ; broadcasting would hide a wrong batch.
+        ValueError: the shapes differ, which broadcasting would hide.
 
     Source:
         arXiv:1612.07828, section 2.1, equation 3.
@@ -50,14 +48,14 @@ def self_regularization_loss(
         raise ValueError(f"refined is {tuple(refined.shape)}, synthetic {tuple(synthetic.shape)}: expected one shape")
     if features is not None:
         refined, synthetic = features(refined), features(synthetic)
-    apart = (refined - synthetic).abs()
+    differences = (refined - synthetic).abs()
     if weights is None:
-        return apart.mean()
-    return (weights * apart).sum() / weights.expand_as(apart).sum().clamp(min=1e-6)
+        return differences.mean()
+    return (weights * differences).sum() / weights.expand_as(differences).sum().clamp(min=1e-6)
 
 
 def channel_mean(images: Tensor) -> Tensor:
-    """Mean of the channels, (N, C, H, W) to (N, 1, H, W): hue may move, brightness may not.
+    """Average the channels, from (N, C, H, W) to (N, 1, H, W): hue may change, brightness may not.
 
     Source:
         arXiv:1612.07828, section 2.1, an example of psi.
@@ -66,10 +64,10 @@ def channel_mean(images: Tensor) -> Tensor:
 
 
 def image_gradients(images: Tensor) -> Tensor:
-    """Differences to the pixel on the right and to the one below, (N, C, H, W) to (N, 2C, H, W).
+    """Compute differences to the pixel on the right and to the pixel below, from (N, C, H, W) to (N, 2C, H, W).
 
-    Exposure may move, edges may not: a change of brightness costs nothing where it is the same everywhere. The
-    difference across the border is 0.
+    Exposure may change, edges may not: a uniform change of brightness costs nothing. The difference across the border
+    is 0.
     """
     right = torch.diff(images, dim=-1, append=images[..., -1:])
     below = torch.diff(images, dim=-2, append=images[..., -1:, :])
@@ -77,27 +75,28 @@ def image_gradients(images: Tensor) -> Tensor:
 
 
 def pixels_and_gradients(images: Tensor) -> Tensor:
-    """Pixels beside :func:`image_gradients`, (N, C, H, W) to (N, 3C, H, W).
+    """Concatenate pixels and :func:`image_gradients`, from (N, C, H, W) to (N, 3C, H, W).
 
-    Shading may move a little, single pixels may not: on pixels alone an absolute difference costs the same whether
-    it is spread over a patch or put into one bright dot, and refiners find the dots.
+    Shading may change a little, single pixels may not. With pixels only, an absolute difference costs the same whether
+    it is spread over a patch or concentrated in a bright dot, and refiners learn such dots.
     """
     return torch.cat([images, image_gradients(images)], dim=1)
 
 
 def consistency_loss(refined: Tensor, synthetic: Tensor, task: Callable[[Tensor], Tensor]) -> Tensor:
-    """How far refining moves the answers of a frozen network, such as a gaze estimator trained on renders.
+    """Task consistency: change that refining causes in the predictions of a frozen task network.
 
-    Pixels can stay near and lids, shading or the iris still move a little, the same way in every image. A network
-    that answers the question the labels answer sees that; it is no proof, for what it does not see may move.
+    A task network is, for example, a gaze estimator trained on synthetic images. Pixels can stay close while lids or
+    the iris shift slightly in the same way in every image; a network that predicts the labels notices that. It is no
+    proof of label preservation, because the network may miss other changes.
 
     Args:
         refined: (N, C, H, W), float, in [-1, 1]. Gradients flow through it.
         synthetic: same shape and device as ``refined``.
-        task: the network, whose weights are frozen: (N, C, H, W) to (N, K).
+        task: network with frozen weights that maps (N, C, H, W) images to (N, K) predictions.
 
     Returns:
-        Scalar tensor, the mean absolute difference in units of the answers.
+        Scalar tensor, the mean absolute difference in units of the predictions.
 
     Source:
         Hoffman et al., CyCADA, arXiv:1711.03213, section 3, semantic consistency, for numbers instead of classes.
@@ -108,13 +107,13 @@ def consistency_loss(refined: Tensor, synthetic: Tensor, task: Callable[[Tensor]
 
 
 BLUR = 5
-"""Side in pixels of the square that :func:`blurred` averages over."""
+"""Side in pixels of the square over which :func:`blurred` averages."""
 
 
 def blurred(images: Tensor) -> Tensor:
-    """Mean over the 5x5 pixels around each, of those that lie inside; keeps (N, C, H, W).
+    """Average over the 5x5 pixels around each pixel, without those outside the image; keeps (N, C, H, W).
 
-    Texture and noise may move, structure and shading larger than the square may not.
+    Texture and noise may change; structure and shading larger than the square may not.
     """
     return functional.avg_pool2d(images, BLUR, stride=1, padding=BLUR // 2, count_include_pad=False)
 
@@ -126,4 +125,4 @@ SELF_REGULARIZATIONS: dict[str, Callable[[Tensor], Tensor] | None] = {
     "pixels_and_gradients": pixels_and_gradients,
     "blurred": blurred,
 }
-"""What self-regularization compares, the paper's psi, by the name it has in a configuration."""
+"""Feature maps that self-regularization compares, the paper's psi, by their name in a configuration."""

@@ -1,1 +1,1 @@
-"""Distances between sets of images, the two-sample test, and intervals."""
+"""Metrics of image sets: distances, classifier two-sample test, memorization, and confidence intervals."""

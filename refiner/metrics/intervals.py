@@ -1,4 +1,4 @@
-"""Means with 95 % intervals: over seeds, and by a bootstrap over clusters."""
+"""Means with 95 % confidence intervals, over seeds or by a bootstrap over clusters."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -9,13 +9,14 @@ from scipy import stats
 from refiner.core.rng import numpy_generator
 
 RESAMPLES = 2000
+"""Number of bootstrap resamples."""
 
 Errors = np.ndarray[Any, np.dtype[np.float64]]
 """(N,), degrees."""
 
 
 class Interval(NamedTuple):
-    """A mean with its 95 % interval."""
+    """Mean with its 95 % confidence interval; the bounds are infinite if there is no interval."""
 
     mean: float
     low: float
@@ -28,7 +29,7 @@ class Interval(NamedTuple):
 
 
 def seed_interval(values: Sequence[float]) -> Interval:
-    """Mean and 95 % Student interval over repeats with other seeds; without bounds for a single value."""
+    """Mean and 95 % Student interval over repeats with different seeds; a single value has no bounds."""
     mean = float(np.mean(values))
     if len(values) < 2:
         return Interval(mean, -np.inf, np.inf)
@@ -37,16 +38,18 @@ def seed_interval(values: Sequence[float]) -> Interval:
 
 
 def bootstrap_interval(values: Errors, clusters: Sequence[str] | None = None, *, seed: int = 0) -> Interval:
-    """Mean and 95 % bootstrap interval; whole clusters are drawn, for images of one day or person err alike.
+    """Mean and 95 % cluster bootstrap interval.
+
+    Whole clusters are resampled, because the errors of images of one person or day are correlated.
 
     Args:
-        values: (N,).
-        clusters: what each value belongs to; None makes each its own.
-        seed: the draws follow from it.
+        values: (N,), for example the error of each image.
+        clusters: cluster of each value, for example the person; None puts each value into a cluster of its own.
+        seed: seed of the resampling.
 
     Returns:
-        The mean of all values and the 2.5 and 97.5 percentiles of :data:`RESAMPLES` resampled means; without bounds
-        where there is a single cluster.
+        The mean of all values, and the 2.5 and 97.5 percentiles of :data:`RESAMPLES` resampled means. A single cluster
+        has no bounds.
     """
     mean = float(np.mean(values))
     _, numbers = np.unique(np.arange(len(values)) if clusters is None else np.asarray(clusters), return_inverse=True)

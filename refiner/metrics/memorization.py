@@ -1,4 +1,4 @@
-"""Does a refiner paste photographs? How near the nearest photograph is, and how near would be too near."""
+"""Memorization test: the share of refined images that are suspiciously close to a real image."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,17 +11,17 @@ from refiner.core.rng import numpy_generator
 from refiner.metrics.two_sample import Share, halves
 
 NEAR = 0.01
-"""Share of photographs that are nearer than this limit to a photograph of other people or days."""
+"""Quantile of the real-vs-real distances that serves as the limit; closer refined images count as copies."""
 
 _BLOCK = 1024
 
 
 class Neighbours(NamedTuple):
-    """The nearest photograph of each image.
+    """Nearest real image of each image.
 
     Attributes:
-        numbers: (N,), of the photographs.
-        distances: (N,), 0 for the same picture up to light and contrast, about 1.4 for unrelated ones.
+        numbers: (N,), indices of the real images.
+        distances: (N,), 0 for equal images up to light and contrast, about 1.4 for unrelated images.
     """
 
     numbers: Tensor
@@ -29,41 +29,46 @@ class Neighbours(NamedTuple):
 
 
 def nearest(images: Tensor, real: Tensor) -> Neighbours:
-    """Find the nearest photograph of each image.
+    """Find the nearest real image of each image.
+
+    Images are compared at half size, which reduces noise, and after normalisation of mean and contrast.
 
     Args:
-        images, photographs: (N, C, H, W) and (M, C, H, W); each is compared without its own mean and spread, at half of
-            its size, so that noise is none of the likeness.
+        images: (N, C, H, W).
+        real: (M, C, H, W).
     """
-    ours, theirs = _described(images), _described(real)
-    likeness = [(part @ theirs.T).max(dim=1) for part in ours.split(_BLOCK)]
-    values, numbers = (torch.cat([part[which] for part in likeness]) for which in (0, 1))
-    return Neighbours(numbers, (2 - 2 * values).clamp(min=0).sqrt())
+    queries, candidates = _descriptors(images), _descriptors(real)
+    best = [(block @ candidates.T).max(dim=1) for block in queries.split(_BLOCK)]
+    similarities, numbers = (torch.cat([block[which] for block in best]) for which in (0, 1))
+    return Neighbours(numbers, (2 - 2 * similarities).clamp(min=0).sqrt())
 
 
-def _described(images: Tensor) -> Tensor:
-    """(N, K) of unit length."""
+def _descriptors(images: Tensor) -> Tensor:
+    """Unit vectors, (N, K), of the centred and downscaled pixels."""
     small = functional.avg_pool2d(images, 2, ceil_mode=True) if min(images.shape[2:]) > 1 else images
     flat = small.flatten(1)
     return functional.normalize(flat - flat.mean(dim=1, keepdim=True), dim=1)
 
 
 def copied(refined: Tensor, real: Tensor, *, seed: int, groups: Sequence[str] | None = None) -> Share:
-    """Share of refined images that are nearer to a photograph than photographs of other people or days ever are.
+    """Share of refined images that are copies, closer to a real image than other real images usually are.
+
+    The limit is the :data:`NEAR` quantile of the distances from one half of the real images to the other.
 
     Args:
-        refined, photographs: (N, C, H, W) and (M, C, H, W), in [-1, 1].
-        seed: of the halves of the photographs that set the limit.
-        groups: person or day of each photograph.
+        refined: (N, C, H, W), in [-1, 1].
+        real: (M, C, H, W), in [-1, 1].
+        seed: seed of the two halves of the real images.
+        groups: person or day of each real image; the halves share no group.
 
     Returns:
-        About :data:`NEAR` or less where nothing is copied; near 1 for a refiner that pastes.
+        About :data:`NEAR` or less if nothing is copied; close to 1 if the refiner outputs real images.
 
     Raises:
-        ValueError: fewer than four photographs, or all of one group.
+        ValueError: there are fewer than four real images, or all belong to one group.
     """
     first, second = (
-        real[torch.from_numpy(part)] for part in halves(len(real), groups, numpy_generator(seed, "memorization"))
+        real[torch.from_numpy(half)] for half in halves(len(real), groups, numpy_generator(seed, "memorization"))
     )
     limit = nearest(first, second).distances.quantile(NEAR)
     near = nearest(refined, real).distances < limit

@@ -171,7 +171,7 @@ class RefinerTraining(TrainingJob):
         self.batches = BatchSource(inputs, configuration, self.processes)
         scored = scored_images(inputs.domains, configuration.seed) if configuration.score_every else None
         self.selector = None if scored is None else CheckpointSelector(scored, seed=configuration.seed)
-        self.monitor = Monitor(self.method.objective.ignorance)
+        self.monitor = Monitor(self.method.objective.chance_loss)
         is_main = self.processes.is_main_process
         self.metrics = MetricsLog(folder, batch_size=configuration.batch_size, writes=is_main)
         self.step, self.total_steps = 0, configuration.total_steps

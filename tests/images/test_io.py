@@ -259,7 +259,7 @@ def test_every_type_is_held_to_the_largest_size(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(image_files, "MAX_PIXELS", 76)
     for kind, data in _kinds().items():
         if kind not in ("progressive jpg", "lzw tif", "ascii pgm"):  # of another size
-            with pytest.raises(ImageError, match="has 77 pixels, at most 76"):
+            with pytest.raises(ImageError, match="has 77 pixels; at most 76"):
                 decode_image(data, X)
     monkeypatch.setattr(image_files, "MAX_PIXELS", 77)
     assert decode_image(encode_image(X, noise(7, 11, 1, "uint8")), X).shape == (7, 11)
@@ -292,7 +292,7 @@ def test_reading_names_the_file_and_the_reason(tmp_path: Path) -> None:
         "folder.png": "is not a regular file",
         "pipe.png": "is not a regular file",
         "loop.png": "cannot be read",
-        "huge.png": "bytes, at most",
+        "huge.png": "bytes; at most",
     }
     for name, reason in reasons.items():
         with pytest.raises(ImageError, match=reason) as raised:

@@ -17,7 +17,7 @@ from refiner.eyes.target_camera import TargetCamera, target_parameters
 from refiner.images.arrays import to_planes, to_uint8
 from refiner.images.registration import measure_drift
 from refiner.inference.refiner import Refiner
-from refiner.training.loop import train
+from refiner.training.train import train
 
 PEOPLE = EyeParameters(images_per_person=4)
 
@@ -102,7 +102,7 @@ def test_agreement_is_the_correlation_of_the_neighbourhoods(eyes: tuple) -> None
 
 def test_shapes_that_do_not_fit_are_refused(eyes: tuple) -> None:
     images, pupils = eyes
-    with pytest.raises(ValueError, match="expected two of"):
+    with pytest.raises(ValueError, match=r"the shapes are .* twice"):
         measure_drift(images, images, pupils[:-1])
 
 
@@ -127,8 +127,8 @@ def test_pupils_survive_a_refiner_of_the_demo_s_recipe(eyes: tuple, tmp_path: Pa
     assert_pupils_survive(refiner, *eyes)
 
 
-def test_pupils_survive_the_ready_refiner(eyes: tuple) -> None:
-    """And what it makes is as soft as the stand-in's photographs, where renders are sharper."""
+def test_pupils_survive_the_pretrained_refiner(eyes: tuple) -> None:
+    """Its images are also as soft as those of the simulated target camera; the renders are sharper."""
     refiner = Refiner.load("demo", device="cpu")
     assert_pupils_survive(refiner, *eyes)
     images = render_eyes(PEOPLE, range(300), seed=73).images

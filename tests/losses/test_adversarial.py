@@ -131,9 +131,9 @@ def test_losses_and_gradients_are_those_of_the_formula(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", list(OBJECTIVES))
-def test_ignorance_is_the_loss_of_zeros(name: str) -> None:
+def test_chance_loss_is_the_loss_of_zeros(name: str) -> None:
     zeros = torch.zeros(2, 1, 3, 5)
-    assert float(OBJECTIVES[name].discriminator(zeros, zeros)) == pytest.approx(OBJECTIVES[name].ignorance)
+    assert float(OBJECTIVES[name].discriminator(zeros, zeros)) == pytest.approx(OBJECTIVES[name].chance_loss)
 
 
 def test_the_minimax_refiner_learns_nothing_where_the_discriminator_is_sure() -> None:

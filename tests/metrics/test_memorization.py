@@ -1,4 +1,4 @@
-"""A refiner that pastes photographs is found; one that does not is not accused."""
+"""A refiner that copies real images is found; one that does not is not accused."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ def images(seed: int, count: int = 300) -> torch.Tensor:
     return functional.interpolate(coarse, SIZE, mode="bicubic", align_corners=False).clamp(-1, 1)
 
 
-def test_the_nearest_photograph_is_found_under_other_light() -> None:
+def test_the_nearest_real_image_is_found_under_other_light() -> None:
     real = images(0)
     found = nearest(0.5 * real[[7, 3]] + 0.2, real)
     assert found.numbers.tolist() == [7, 3]
@@ -23,7 +23,7 @@ def test_the_nearest_photograph_is_found_under_other_light() -> None:
     assert nearest(-real[:5], real[:5]).distances.min() > 0.5
 
 
-def test_pasted_photographs_are_copies_and_others_are_not() -> None:
+def test_pasted_real_images_are_copies_and_others_are_not() -> None:
     real = images(0)
     noise = 0.02 * torch.randn(real.shape, generator=torch_generator(1, "noise"))
     assert copied(real.roll(5, dims=0) + noise, real, seed=0).low > 0.9

@@ -1,4 +1,4 @@
-"""The two-sample test: chance for one source, near 1 for two, and no face in both halves."""
+"""C2ST accuracy: chance for one source, near 1 for two, and no person in both halves."""
 
 import numpy as np
 import pytest
@@ -16,21 +16,21 @@ def images(seed: int, count: int = 400) -> torch.Tensor:
     return functional.interpolate(coarse, SIZE, mode="bicubic", align_corners=False).clamp(-1, 1)
 
 
-def test_one_source_is_told_by_chance() -> None:
+def test_one_source_gives_chance_accuracy() -> None:
     """The intervals of ten repeats hold 1/2, but for one or two."""
     shares = [c2st_accuracy(images(2 * seed), images(2 * seed + 1), seed=seed, steps=60) for seed in range(10)]
     assert sum(share.low <= 0.5 <= share.high for share in shares) >= 8
     assert 0.45 < np.mean([share.value for share in shares]) < 0.55
 
 
-def test_two_sources_are_told_apart() -> None:
+def test_two_sources_are_distinguished() -> None:
     share = c2st_accuracy(images(0), (images(1) + 0.4).clamp(-1, 1), seed=0, steps=100)
     assert share.low > 0.9
     assert share.images == 400
 
 
 def test_a_face_seen_in_training_does_not_help() -> None:
-    """Ten pictures of each of 40 people: a network that knows the people would tell who is on which side."""
+    """Ten pictures of each of 40 people: a network that knows the people would know who is on which side."""
     people = [torch.cat([images(side, 40).repeat_interleave(10, dim=0)]) for side in (0, 1)]
     noise = torch_generator(3, "noise")
     people = [some + 0.05 * torch.randn(some.shape, generator=noise) for some in people]
