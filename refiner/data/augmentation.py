@@ -238,6 +238,6 @@ def _resized(image: Image, changed: Image) -> str:
 
 
 def _is_coarse(image: Image) -> bool:
-    """Whether most 16-bit levels are among the 256 levels that 8 bits can hold."""
+    """Return whether most 16-bit levels are among the 256 levels that 8 bits can hold."""
     between = image[(image > 0) & (image < 65535)]
     return between.size > 0 and float(np.mean(between % 257 == 0)) > 0.5

@@ -187,7 +187,7 @@ def convert(
 
 
 def _is_grey(dataset: Dataset) -> bool:
-    """Whether every image is known to be grey, whatever the suffix of its id."""
+    """Return whether every image is known to be grey; the suffix of an id does not tell."""
     return isinstance(dataset, Store) and dataset.kind.channels == 1
 
 

@@ -20,6 +20,7 @@ def parse_split(text: str) -> dict[str, float]:
         ValueError: the text has another form, or the shares do not add up to 1.
     """
     shares: dict[str, float] = {}
+    # Read each name and its share.
     for entry in text.split(","):
         match = re.fullmatch(r"\s*([A-Za-z0-9][\w-]*)\s*=\s*(\d*\.?\d+)\s*", entry)
         if not match or match[1] in shares:
@@ -38,6 +39,7 @@ def split_of(key: str, shares: Mapping[str, float]) -> str:
         shares: shares by name, from :func:`parse_split`.
     """
     position = int.from_bytes(hashlib.sha256(key.encode(errors="surrogateescape")).digest()[:8], "big") / 2**64
+    # Walk along the shares until they cover the position.
     for name, share in shares.items():
         position -= share
         if position < 0:

@@ -79,6 +79,7 @@ def build(step: AugmentationStep, key: str, library: Any) -> Any:
             raise ConfigurationError(f"{where} has no transforms; give it a list of them")
         inner = numbered(arguments["transforms"], f"{where}.transforms")
         arguments["transforms"] = [build(child, place, library) for child, place in inner]
+    # Build the transform; its own checks become errors that name the argument.
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # albumentations warns when it replaces a value by a default

@@ -658,7 +658,7 @@ def test_faulty_label_rows_reject_their_image_only(tmp_path: Path) -> None:
     )
     assert counts(tmp_path / "in", tmp_path / "a.h5", Conversion()) == (1, 5)
     reasons = (tmp_path / "a.rejected.csv").read_text()
-    for reason in ("gaze is 'nan'", "subject is no UTF-8", "gaze holds no JSON", "NUL", "005.png stands twice"):
+    for reason in ("gaze is 'nan'", "subject is not UTF-8", "gaze is not a JSON", "NUL", "row of 005.png"):
         assert reason in reasons
     assert set(convert(tmp_path / "in", tmp_path / "out", Conversion(), split={"all": 1.0})) == {"all"}
 

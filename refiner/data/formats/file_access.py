@@ -29,6 +29,7 @@ def first_files(root: Path, wanted: Callable[[str], bool], count: int = 20) -> l
     """
     found: list[str] = []
     for visited, (folder, folders, files) in enumerate(os.walk(root)):
+        # os.walk visits the folders that remain in this list, in its order.
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         inside = PurePosixPath(Path(folder).relative_to(root).as_posix())
         for name in sorted(name for name in files if not name.startswith(".")):

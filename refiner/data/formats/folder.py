@@ -29,6 +29,7 @@ def list_files(root: Path) -> list[str]:
     for folder, folders, files in os.walk(root, onerror=add_unreadable):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         inside = Path(folder).relative_to(root)
+        # os.walk does not follow links to folders; list them instead.
         links = [name for name in folders if (root / inside / name).is_symlink()]
         before = "" if inside == Path() else f"{inside.as_posix()}/"
         found += [before + name for name in [*files, *links] if not name.startswith(".")]

@@ -39,6 +39,7 @@ def read_mat(path: Path, names: Sequence[str]) -> dict[str, Any]:
         check_regular(path)
         if path.stat().st_size > MAX_BYTES:
             raise ValueError(f"it has {path.stat().st_size:,} bytes, at most {MAX_BYTES:,} are read")
+        # Version 7.3 is HDF5; SciPy reads the older ones.
         if h5py.is_hdf5(path):
             with h5py.File(path, "r") as file:
                 return {name: _from_hdf5(file, name, MAX_DEPTH) for name in names if name in file}
@@ -57,6 +58,7 @@ def _from_array(value: Any, depth: int) -> Any:
         raise ValueError("structures are nested without end")
     if not isinstance(value, np.ndarray) or type(value).__name__ == "MatlabFunction":
         raise ValueError(f"it holds a {type(value).__name__}; expected numbers, text, cells or structures")
+    # A structure array becomes a dictionary, or a list of them.
     if value.dtype.names:
         rows = [
             {name: _from_array(part, depth - 1) for name, part in zip(value.dtype.names, row, strict=True)}
@@ -88,6 +90,7 @@ def _from_node(node: Any, depth: int) -> Any:
         raise ValueError("structures are nested without end")
     if isinstance(node, h5py.Group):
         return {name: _from_hdf5(node, name, depth - 1) for name in node}
+    # A data set of references is a cell array.
     values = stored_values(node)
     if h5py.check_ref_dtype(node.dtype):
         return [_from_node(node.file[reference], depth - 1) for reference in values.ravel()]

@@ -99,6 +99,7 @@ class MPIIGaze:
             gaze, head = gaze_angles(eyes.gaze[position]), head_angles(eyes.pose[position])
         except ValueError as error:
             raise ImageError(self.root / sample, str(error)) from error
+        # A mirrored eye looks to the other side: negate yaw.
         mirror = np.array([1.0, -1.0 if mirrored else 1.0])
         labels = {
             "gaze": gaze * mirror,

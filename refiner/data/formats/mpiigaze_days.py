@@ -124,6 +124,7 @@ def load_day(path: Path) -> Day | str:
         return str(error).removeprefix(f"{path.parent}/")
     except (ValueError, TypeError) as error:
         return f"{path.name} {error}"
+    # Check that every file name has an image, a gaze and a pose on both sides.
     for side, part in eyes.items():
         if not len(filenames) == len(part.images) == len(part.gaze) == len(part.pose):
             counts = f"{len(part.images)} images, {len(part.gaze)} gazes and {len(part.pose)} poses"
@@ -173,6 +174,7 @@ def _eyes(side: Any, name: str) -> Eyes:
     images = images[None] if images.ndim == 2 else images  # MATLAB drops the first axis of a single frame
     if images.dtype != np.uint8 or images.ndim != 3 or 0 in images.shape[1:]:
         raise ValueError(f"has {name} images of {images.dtype} and shape {images.shape}; expected uint8 (N, 36, 60)")
+    # Vectors of a single frame may have any shape of three numbers.
     rows = [np.asarray(part, np.float64).reshape((1, 3) if part.size == 3 else part.shape) for part in (gaze, pose)]
     if any(part.ndim != 2 or part.shape[1] != 3 for part in rows):
         raise ValueError(f"has {name} gaze and pose of the shapes {gaze.shape} and {pose.shape}; expected (N, 3)")

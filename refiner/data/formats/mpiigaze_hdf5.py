@@ -62,6 +62,7 @@ class _HDF5Images:
     def _values(self, sample: str, name: str, position: int | None = None) -> np.ndarray[Any, np.dtype[Any]]:
         """Read a data set, or one row of it."""
         try:
+            # Refuse links to other files, missing rows and sizes that no eye patch has, before reading.
             file = self._open(self.root)
             dataset = file[name]
             if dataset.file.filename != file.filename:
@@ -195,7 +196,7 @@ def _open(path: Path) -> Any:
 
 
 def _has_layout(path: Path, find: Callable[[Any], Any]) -> bool:
-    """Whether a path is an HDF5 file in which ``find`` finds something."""
+    """Return whether a path is an HDF5 file in which ``find`` finds something."""
     import h5py
 
     try:

@@ -111,6 +111,7 @@ def open_dataset(
     for reader in [FORMATS[format]] if format else FORMATS.values():
         if format or reader.recognises(path):
             return reader(path, size=size, crop=crop)
+    # A damaged store is not recognised; opening it raises the error that explains the fault.
     if is_store_name(path) and path.is_file():
-        _ = Store(path).file  # raises the error that explains the fault
+        _ = Store(path).file
     raise DataError(f"{path} has no known layout of a data set; expected a folder of images, or a store (.h5)")

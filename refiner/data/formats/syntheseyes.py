@@ -92,6 +92,7 @@ class SynthesEyes:
         names = list_files(self.root)
         ids = [name for name in names if is_image_file(Path(name))]
         pickles = sum(name.endswith(".pkl") for name in names)
+        # Explain why pickles alone are not enough.
         if not ids and pickles:
             raise DataError(
                 f"{self.root} holds only pickles, which are not read, since reading one runs the code in it; "

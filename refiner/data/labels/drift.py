@@ -116,6 +116,7 @@ def measure_label_drift(before: Any, after: Any, watched: Sequence[Labels]) -> l
         points = _stacked(values) if kind not in (None, MASK) else None
         mask = np.stack(values) if kind == MASK else None
         scores = score_drift(synthetic[numbers], refined[numbers], points=points, mask=mask)
+        # A shift of a pupil is also an angle of gaze.
         lengths = np.hypot(scores.shifts[:, 0], scores.shifts[:, 1])
         degrees = degrees_of_gaze(lengths, synthetic.shape[3]).tolist() if kind == PUPIL else None
         for place, (number, (x, y)) in enumerate(zip(numbers, scores.shifts.tolist(), strict=True)):

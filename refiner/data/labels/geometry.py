@@ -47,6 +47,7 @@ def move_labels(labels: Labels, matrix: NDArray[np.float64], size: tuple[int, ..
         elif name == "mirrored":
             moved[name] = type(value)(not value) if mirrors else value
         elif name == "mask":
+            # OpenCV cannot warp booleans.
             mask = np.asarray(value)
             plain = mask.astype(np.uint8) if mask.dtype == bool else mask
             warped = cv2.warpAffine(plain, matrix[:2], (size[1], size[0]), flags=cv2.INTER_NEAREST)

@@ -181,6 +181,7 @@ class LabelTable(Mapping[str, Labels]):
             raise ImageError(sample, self._faulty[sample])
         try:
             stream.seek(position)
+            # Read the row again from its byte position, and keep the wanted columns.
             row = next(csv.reader(_Lines(stream)))
             cells = {
                 name: text for name, text in zip(self._columns, row) if self._wanted is None or name in self._wanted

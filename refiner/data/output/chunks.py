@@ -72,6 +72,7 @@ class Chunks:
 
     def __init__(self, folder: Path, *, job: str, count: int, shared: bool = False) -> None:
         self.folder, self.count = folder, count
+        # Keep the chunks of the same job; delete those of another.
         state = {"job": job, "parts": count}
         path = folder / "job.json"
         if shared and not path.exists():  # every process that finds none writes the same text

@@ -112,6 +112,7 @@ class OutputFolder:
                     f"{self.root / name} already exists and was not written by refiner; choose another folder, or "
                     "pass --overwrite to replace it"
                 )
+        # Write the names before the outputs, so that a killed run can tell its own files from the user's.
         self._log.append(*({"file": name} for name in new))
         self._ours.update(new)
         for name in new:
@@ -163,6 +164,7 @@ class OutputFolder:
         for name in self._ours - names - {REJECTED_FILE}:
             with contextlib.suppress(OSError):
                 (self.root / name).unlink(missing_ok=True)
+        # Replace the manifest as a whole, then append to the new one.
         kept = [*sorted(names), *({REJECTED_FILE} & self._ours)]
         self._log.close()
         write_bytes(self._manifest, b"".join(json.dumps({"file": name}).encode() + b"\n" for name in kept))

@@ -100,6 +100,7 @@ def written_ahead(
 ) -> Iterator[tuple[Any, None]]:
     """Write items in the background and yield each once it is written; at most ``WRITE_AHEAD`` are pending."""
     pending: list[tuple[Any, Any]] = []
+    # Yield the oldest item once enough are pending, then the rest.
     for item in items:
         pending.append((item, pool.submit(write, item)))
         if len(pending) >= WRITE_AHEAD:

@@ -103,6 +103,7 @@ class _Guess:
     def column(self, name: str, count: int) -> Column:
         if self.paired:
             return Column(name, "pair", (2,))
+        # Arrays of one shape are stored as an array; those of different shapes stay JSON text.
         shape = next(iter(self.shapes)) if len(self.shapes) == 1 else None
         if shape and 0 not in shape and len(shape) <= _MAX_DIMENSIONS:
             return Column(name, "array", shape)

@@ -115,6 +115,7 @@ def _divert(file: h5py.File) -> None:
 
     On a full disk HDF5 could not close the file, and would crash the process at exit.
     """
+    # Open a file in memory, or a temporary one, and put it in the place of the open file.
     if hasattr(os, "memfd_create"):
         memory = os.memfd_create("diverted")
     else:

@@ -108,6 +108,7 @@ class Store:
             return "is HDF5, but not a store of simgan-refiner; make one with: refiner convert IN OUT.h5"
         if str(file.attrs.get("format_version")) != str(FORMAT_VERSION):
             return f"has format version {file.attrs.get('format_version')}; this release reads {FORMAT_VERSION}"
+        # Check types and shapes before any value is read.
         images, ids = local_dataset(file, "images"), local_dataset(file, "ids")
         if images.ndim != 4 or images.dtype not in (np.uint8, np.uint16) or ids.shape != images.shape[:1]:
             return f"holds images {images.shape} {images.dtype} and ids {ids.shape}; expected (N, H, W, C) and (N,)"

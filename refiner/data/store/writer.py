@@ -66,6 +66,7 @@ class ImageWriter:
         Raises:
             OutputError: the file cannot be written.
         """
+        # Create the file with the first image, which decides the kind.
         if self._file is None:
             self.kind = ImageKind.of(image)
             temporary = self._stack.enter_context(atomic_path(self._path))
@@ -143,6 +144,7 @@ def copy_store(source: h5py.File, file: h5py.File, chosen: Any = None) -> None:
         file: the new store, open for writing.
         chosen: (N,), bool, the images whose ids, subjects and labels are copied; None copies all.
     """
+    # Links are not copied: they could lead to any file of the user.
     for name in source:
         if name != "images" and isinstance(source.get(name, getlink=True), h5py.HardLink):
             if chosen is None or name not in ("ids", "subjects", "labels"):
