@@ -1,9 +1,8 @@
-"""Estimators on real eyes: the reference figures of the data, and what renders teach."""
+"""Estimators on real eyes: the reference metrics of the data, and training on renders."""
 
 import numpy as np
 import pytest
 
-from refiner.core.signals import Interruption
 from refiner.data.labels.angles import angular_error_degrees
 from refiner.data.output.records_writer import write_folder
 from refiner.eyes.records import rendered_records
@@ -14,6 +13,7 @@ from refiner.gaze.evaluation import evaluate_estimators, mean_predictor_error
 from refiner.gaze.prediction import GazeEstimator
 from refiner.gaze.training import GazeTraining, train_estimator
 from refiner.runs.folder import open_run
+from refiner.training.loop import run_training
 
 SETTINGS = {"equalize": True, "batch_size": 64, "ema_decay": 0.9, "precision": "fp32", "log_every": 50}
 
@@ -44,9 +44,10 @@ def test_real_labels_of_half_the_days(permuted: bool, one_person: LabelledPatche
     steps = {"network": "small", "steps": 150, "data": {"held_out": 0}}
     augmentation = {"augmentation": {"strong": 1.0 if permuted else 0.3}}
     configuration = GazeConfiguration.model_validate({**SETTINGS, **steps, **augmentation})
-    with open_run(tmp_path / "run", configuration) as folder, Interruption() as interruption:
+    with open_run(tmp_path / "run", configuration) as folder:
         job = GazeTraining(configuration, folder, training, None, None, device="cpu", inputs={})
-        job.run(lambda step, steps, means: None, interruption)
+        run_training(job, lambda step, steps, means: None, lambda: False)
+        job.save_estimator()
     predicted = GazeEstimator.load(tmp_path / "run", device="cpu").predict(test)
     error = angular_error_degrees(predicted, test.gaze).mean()
     assert error == pytest.approx(constant, rel=0.08) if permuted else error < 5.5
