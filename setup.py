@@ -13,8 +13,10 @@ class BuildWithRecipes(build_py):
         """Build the package, then add the recipes; an editable install finds them in configs/."""
         super().run()
         if not self.editable_mode:
+            recipes = Path(self.build_lib, "refiner", "recipes")
+            recipes.mkdir(parents=True, exist_ok=True)
             for file in sorted(Path("configs").glob("*.yaml")):
-                self.copy_file(str(file), str(Path(self.build_lib, "refiner", "recipes", file.name)))
+                self.copy_file(str(file), str(recipes / file.name))
 
 
 setup(cmdclass={"build_py": BuildWithRecipes})

@@ -1,4 +1,4 @@
-"""Configurations in YAML files: reading, checking and writing, with errors that name the key and the nearest valid one."""
+"""Configurations in YAML files: read, check and write, with errors that name the key and the nearest valid one."""
 
 import difflib
 from collections.abc import Iterator, Sequence
@@ -68,7 +68,7 @@ def _leaves(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 def _override(values: dict[str, Any], override: str, model: type[BaseModel]) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key.strip("."):
-        raise ConfigurationError(f"--set {override} is not of the form section.key=value")
+        raise ConfigurationError(f"--set {override} is incomplete; expected section.key=value")
     try:
         value = text if _takes_path(model, key) else yaml.safe_load(text)
     except (yaml.YAMLError, ValueError) as error:

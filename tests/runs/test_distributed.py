@@ -33,7 +33,7 @@ EVERYTHING = {
     "checkpoint_every": 5,
     "score_every": 2,
     "motion_weight": 1.0,
-    "method": "cycle",
+    "method": "cyclegan",
     "augmentation": {"synthetic": [{"GaussNoise": {"p": 0.8}}], "real": [{"HorizontalFlip": {"p": 0.5}}]},
     "discriminator": {
         "width": 0.25,
@@ -80,7 +80,7 @@ def test_ten_steps_agree_with_one_process_and_so_does_the_history(tiny: Training
     train(configuration, tmp_path / "one", device="cpu")
     printed, said = finish(process)
     assert printed == f"{tmp_path / 'two' / 'refiner.safetensors'}\n"
-    assert said.count("INFO: renders: 20 images") == 1  # one speaks for both
+    assert said.count("INFO: synthetic: 20 images") == 1  # one speaks for both
     one, two = (tensors(state(tmp_path / name)["method"]) for name in ("one", "two"))
     assert one.keys() == two.keys()
     for name in one:
@@ -105,7 +105,7 @@ def test_a_process_that_is_killed_ends_the_job_and_the_same_command_goes_on_to_t
     assert process.returncode != 0
     assert 10 <= state(broken)["step"] < 150
     _, said = finish(start(configuration, broken))
-    assert "going on from step" in said
+    assert "resuming at step" in said
     finish(start(configuration, tmp_path / "whole"))
     assert (broken / "refiner.safetensors").read_bytes() == (tmp_path / "whole" / "refiner.safetensors").read_bytes()
     one, two = (tensors(state(run)) for run in (broken, tmp_path / "whole"))
@@ -125,8 +125,8 @@ def test_what_one_process_refuses_ends_both_and_is_said_once(tiny: TrainingConfi
     (tmp_path / "foreign" / "mine.txt").touch()
     odd = tiny.model_copy(update={"batch_size": 5})
     cases = {
-        "foreign": (tiny, "holds files, but no run; choose an empty folder"),
-        "odd": (odd, "batch_size is 5, and 2 processes share each batch equally; set it to a multiple of 2"),
+        "foreign": (tiny, "holds files that are no run; choose an empty folder"),
+        "odd": (odd, "batch_size is 5, which 2 processes cannot share equally; set it to a multiple of 2"),
     }
     for name, (configuration, reason) in cases.items():
         process = start(configuration, tmp_path / name)
@@ -142,29 +142,29 @@ def test_what_one_process_refuses_ends_both_and_is_said_once(tiny: TrainingConfi
 def test_one_process_has_everything() -> None:
     alone = Processes("cpu")
     values = torch.tensor([1.0, 2.0])
-    assert (alone.count, alone.is_main_process, alone.rows(6)) == (1, True, BatchSlice(0, 6, 6))
+    assert (alone.num_processes, alone.is_main_process, alone.batch_slice(6)) == (1, True, BatchSlice(0, 6, 6))
     assert torch.equal(alone.gather(values), values)
     assert torch.equal(alone.mean(values), values)
     assert alone.any(True)
     assert not alone.any(False)
     assert alone.main_process_first(lambda: 7) == 7
-    with pytest.raises(RunError, match="mine"), alone.errors_of_any_process():
+    with pytest.raises(RunError, match="mine"), alone.raise_together():
         raise RunError("mine")
 
 
 def test_shares_cover_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     alone = Processes("cpu")
-    alone.count = 3
+    alone.num_processes = 3
     covered = []
     for rank in range(3):
-        alone.rank = rank
-        covered += list(range(12))[alone.rows(12).slice]
+        alone.process_index = rank
+        covered += list(range(12))[alone.batch_slice(12).slice]
     assert covered == list(range(12))
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(tiny: TrainingConfiguration) -> None:
-    with pytest.raises(ConfigurationError, match="batch_size is 6, and 4 processes share each batch equally"):
-        load_inputs(tiny, processes=4)
+    with pytest.raises(ConfigurationError, match="batch_size is 6, which 4 processes cannot share equally"):
+        load_inputs(tiny, num_processes=4)
 
 
 def test_gaze_training_is_the_work_of_one_process(

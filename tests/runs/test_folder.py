@@ -25,7 +25,7 @@ def test_metrics_are_cut_back(tmp_path: Path) -> None:
 def test_a_folder_that_is_no_run_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "photo.png").write_bytes(b"precious")
     for new in (False, True):
-        with pytest.raises(OutputError, match="holds files, but no run"), open_run(tmp_path, CONFIGURATION, new=new):
+        with pytest.raises(OutputError, match="holds files that are no run"), open_run(tmp_path, CONFIGURATION, new=new):
             pass
     assert (tmp_path / "photo.png").read_bytes() == b"precious"
 
@@ -52,5 +52,5 @@ def test_a_damaged_environment_is_named(tmp_path: Path) -> None:
     with open_run(tmp_path, CONFIGURATION) as run:
         assert run.read_environment() == {}
         (tmp_path / "environment.json").write_text("{")
-        with pytest.raises(RunError, match=r"environment\.json: is damaged"):
+        with pytest.raises(RunError, match=r"environment\.json is damaged"):
             run.read_environment()

@@ -34,7 +34,7 @@ def test_alike_domains_give_nothing_to_say() -> None:
 
 
 def test_one_equalised_domain_is_found_whichever_it_is() -> None:
-    for synthetic, real, other in ((natural(), flat(), "synthetic"), (flat(), natural(), "real")):
+    for synthetic, real, other in ((natural(), flat(), "renders"), (flat(), natural(), "real images")):
         (finding,) = compare_domains(domain(synthetic), domain(real), batch_size=8)
         assert finding.key == "equalised"
         assert f"the {other} are not" in finding.message
@@ -53,7 +53,7 @@ def test_an_estimator_of_equalised_images_wants_equalised_renders() -> None:
 def test_different_brightness_is_found_with_its_figures() -> None:
     (finding,) = compare_domains(domain(natural(low=50, high=52)), domain(natural(low=203, high=206)), batch_size=8)
     assert finding.key == "histogram"
-    assert "1.00 apart of 1 (mean level 0.20 in renders, 0.80 in photographs" in finding.message
+    assert "the histograms is 1.00 (0 equal, 1 disjoint), and the mean level is 0.20 in renders and 0.80" in finding.message
 
 
 def test_the_depth_of_the_files_makes_no_difference() -> None:
@@ -68,14 +68,14 @@ def test_colour_is_compared_like_grey() -> None:
 
 
 def test_fewer_images_than_a_batch_are_found_in_either_domain() -> None:
-    assert keys(natural(7), natural(8)) == ["few renders"]
-    assert keys(natural(8), natural(7)) == ["few photographs"]
+    assert keys(natural(7), natural(8)) == ["few synthetic"]
+    assert keys(natural(8), natural(7)) == ["few real"]
     (finding,) = compare_domains(domain(natural(1)), domain(natural(9)), batch_size=8)
     assert finding.message == "there are 1 renders, fewer than one batch of 8"
 
 
 def test_images_of_one_flat_colour_are_found() -> None:
-    assert "flat photographs" in keys(natural(), np.full((30, 8, 12), 128, np.uint8))
+    assert "flat real" in keys(natural(), np.full((30, 8, 12), 128, np.uint8))
 
 
 def test_what_stands_at_the_end_of_a_large_domain_is_seen_too() -> None:

@@ -69,8 +69,8 @@ def test_heads_move_with_the_refiner_and_not_with_the_discriminator(method: CUT)
     assert all(torch.equal(*pair) for pair in zip(before, method.heads.network.parameters(), strict=True))
     metrics = method.update_refiner(images(), torch_generator(0, "r"), real=images(1))
     assert not any(torch.equal(*pair) for pair in zip(before, method.heads.network.parameters(), strict=True))
-    assert metrics["contrast"] > 0
-    assert metrics["contrast_real"] > 0
+    assert metrics["patch_nce"] > 0
+    assert metrics["patch_nce_real"] > 0
 
 
 def test_keys_send_no_gradient(method: CUT, monkeypatch: pytest.MonkeyPatch) -> None:
