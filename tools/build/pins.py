@@ -1,7 +1,8 @@
 """Write the versions that ``uv lock`` chose into ``[tool.uv] constraint-dependencies`` of pyproject.toml.
 
-Run from the repository root, after a change of dependencies or to take newer versions (``--upgrade``):
-    uv run python tools/pin.py [--upgrade]
+Run it from the repository root after a change of dependencies, or with ``--upgrade`` to take newer versions:
+
+    uv run python -m tools.build.pins [--upgrade]
 """
 
 import re
@@ -14,9 +15,9 @@ HEAD = "constraint-dependencies = ["
 
 
 def locked_pins() -> list[str]:
-    """``name==version`` of every package in uv.lock.
+    """Return ``name==version`` of every package in uv.lock.
 
-    Where uv found different versions for different Pythons the lowest is taken, which suits them all.
+    If uv chose several versions for several Pythons, the lowest is taken, which works for all of them.
     """
     packages = tomllib.loads(Path("uv.lock").read_text(encoding="utf-8"))["package"]
     versions: dict[str, list[str]] = {}

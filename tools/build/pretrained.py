@@ -1,8 +1,8 @@
-"""Train what comes with the package: python tools/ready.py [OUT].
+"""Train the networks that ship with the package: python -m tools.build.pretrained [OUT]
 
-A refiner of the stand-in camera to try, and the gaze estimator that ``refiner evaluate`` looks through. Both know our
-own renders and our own stand-in photographs alone, so that the files carry nobody's licence. Some ten minutes on two
-cores; the same command again goes on. ``refiner/pretrained`` holds what this wrote.
+These are the demo refiner, for the simulated target camera, and the gaze estimator whose features ``refiner evaluate``
+uses. Both are trained only on our own procedural images, so the files carry no other licence. Takes about ten minutes
+on two cores; the same command resumes. Writes into ``refiner/pretrained``.
 """
 
 import shutil
@@ -23,9 +23,9 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
-@click.argument("out", type=click.Path(path_type=Path), default=Path("runs/ready"))
+@click.argument("out", type=click.Path(path_type=Path), default=Path("runs/pretrained"))
 def main(out: Path) -> None:
-    """Render, train, and put both files where the package finds them."""
+    """Render, train, and copy both files into the package."""
     data = {"synthetic": out / "renders.h5", "real": out / "photographs.h5"}
     _render(data["synthetic"], "--count", "8000", "--seed", "100")
     _render(data["real"], "--count", "4000", "--seed", "101", "--target-camera")
@@ -33,7 +33,7 @@ def main(out: Path) -> None:
     settings = [f"data.{name}={path}" for name, path in data.items()]
     refiner = read_configuration(CONFIGS / "eyes.yaml", TrainingConfiguration, overrides=settings)
     shutil.copyfile(train(refiner, out / "run"), PRETRAINED / "demo.refiner.safetensors")
-    # Standardized, since it is to look at images of any exposure.
+    # Standardized, because it must work at any exposure.
     settings = [f"data.train=[{data['synthetic']}]", "equalize=false", "standardize=true"]
     estimator = read_configuration(CONFIGS / "gaze.yaml", GazeConfiguration, overrides=settings)
     shutil.copyfile(train_estimator(estimator, out / "estimator"), pretrained_estimator())

@@ -1,7 +1,7 @@
-"""Write a small sample of every layout that is read, all of our own making: python tools/samples.py OUT.
+"""Write a small sample of every data set layout, made of our own images: python -m tools.build.samples OUT
 
-The eyes are procedural renders, the hand is made of capsules. Equal versions on one machine give equal bytes.
-``datasets/samples`` holds what this wrote; the package must be installed.
+The eyes are procedural renders, and the hand is made of spheres. Equal versions on one machine give equal bytes.
+``datasets/samples`` was written by this program.
 """
 
 import math
@@ -25,25 +25,25 @@ from refiner.images.io import write_image
 
 
 def eyes(count: int, *, seed: int, size: tuple[int, int] = (36, 60), channels: int = 1, each: int = 2) -> list[Record]:
-    """Labelled renders, ``each`` of a person."""
+    """Render labelled eyes, ``each`` of a person."""
     parameters = EyeParameters(images_per_person=each)
     return list(rendered_records(parameters, count, seed=seed, size=size, channels=channels))
 
 
 def write_plain(out: Path) -> None:
-    """A folder of PNG files with labels.csv."""
+    """Write a folder of PNG files with labels.csv."""
     records = eyes(6, seed=1, each=1)
     write_folder(out, iter(records), len(records), labelled=True, report=lambda done, total: None)
 
 
 def write_unityeyes_frames(out: Path) -> None:
-    """1.jpg beside 1.json."""
+    """Write pairs such as 1.jpg and 1.json."""
     records = eyes(3, seed=2, size=(90, 120), channels=3)
     write_unityeyes(out, iter(records), len(records), report=lambda done, total: None)
 
 
 def write_syntheseyes(out: Path) -> None:
-    """RGBA files whose names hold subject, number, pitch and yaw."""
+    """Write RGBA files whose names hold subject, number, pitch and yaw."""
     for number, record in enumerate(eyes(3, seed=3, size=(40, 60), channels=3), 1):
         face = "f01" if number < 3 else "m01"
         pitch, yaw = record.labels["gaze"]
@@ -54,7 +54,7 @@ def write_syntheseyes(out: Path) -> None:
 
 
 def day_of(records: list[Record]) -> dict[str, dict[str, np.ndarray[Any, Any]]]:
-    """MPIIGaze's structures: left eyes as rendered, right eyes flipped, so that reading mirrors them back."""
+    """Return MPIIGaze's structures: left eyes as rendered, right eyes flipped, because reading mirrors them."""
     day = {}
     for side, turn in (("left", 1), ("right", -1)):
         gaze = np.array([record.labels["gaze"] for record in records]) * (1, turn)
@@ -68,7 +68,7 @@ def day_of(records: list[Record]) -> dict[str, dict[str, np.ndarray[Any, Any]]]:
 
 
 def write_mpiigaze(out: Path) -> None:
-    """A person in MATLAB's version 5, another in version 7.3, and the evaluation lists."""
+    """Write a person in MATLAB's version 5, another in version 7.3, and the evaluation lists."""
     normalized = out / "Data" / "Normalized"
     records = eyes(3, seed=4)
     for person in ("p00", "p01"):
@@ -85,21 +85,21 @@ def write_mpiigaze(out: Path) -> None:
 
 
 def cells(texts: list[str]) -> np.ndarray[Any, Any]:
-    """A MATLAB column cell."""
+    """Return a MATLAB column cell."""
     column = np.empty((len(texts), 1), object)
     column[:, 0] = texts
     return column
 
 
 def save_v5(path: Path, variables: dict[str, Any]) -> None:
-    """A MATLAB 5 file whose header does not hold the time of day."""
+    """Write a MATLAB 5 file whose header does not hold the time of day."""
     savemat(path, variables, do_compression=True)
     with path.open("r+b") as stream:
         stream.write(b"MATLAB 5.0 MAT-file, written by simgan-refiner".ljust(116))
 
 
 def save_v73(path: Path, day: dict[str, dict[str, np.ndarray[Any, Any]]], filenames: list[str]) -> None:
-    """A MATLAB 7.3 file: a header of 512 bytes, then HDF5 with reversed axes and texts by reference."""
+    """Write a MATLAB 7.3 file: a header of 512 bytes, then HDF5 with reversed axes and texts by reference."""
     with h5py.File(path, "w", userblock_size=512) as file:
         for side, fields in day.items():
             for name, values in fields.items():
@@ -116,7 +116,7 @@ def save_v73(path: Path, day: dict[str, dict[str, np.ndarray[Any, Any]]], filena
 
 
 def write_mpiigaze_hdf5(out: Path) -> None:
-    """MPIIGaze.h5 as hysts/pytorch_mpiigaze makes it."""
+    """Write MPIIGaze.h5 in the layout of hysts/pytorch_mpiigaze."""
     out.mkdir(parents=True)
     with h5py.File(out / "MPIIGaze.h5", "w") as file:
         for number, person in enumerate(("p00", "p01")):
@@ -127,7 +127,7 @@ def write_mpiigaze_hdf5(out: Path) -> None:
 
 
 def write_gaze_hdf5(out: Path) -> None:
-    """real_gaze.h5 of 4quant: one data set an image."""
+    """Write real_gaze.h5 of 4quant, with a data set for each image."""
     out.mkdir(parents=True)
     with h5py.File(out / "real_gaze.h5", "w") as file:
         for number, record in enumerate(eyes(3, seed=7, size=(35, 55))):
@@ -135,7 +135,7 @@ def write_gaze_hdf5(out: Path) -> None:
 
 
 def hand_joints(turn: float) -> np.ndarray[Any, Any]:
-    """36 joints (36, 3) of a spread hand, millimetres, x right, y up, z away: five fingers of six, then the palm."""
+    """Return 36 joints (36, 3) of a spread hand in mm, x right, y up, z away: five fingers of six, then the palm."""
     fingers = []
     for angle, length in zip((-28, -9, 9, 27, 68), (62, 78, 82, 74, 58), strict=True):
         way = np.array([math.sin(math.radians(angle)), math.cos(math.radians(angle)), -0.1])
@@ -147,7 +147,7 @@ def hand_joints(turn: float) -> np.ndarray[Any, Any]:
 
 
 def hand_depth(joints: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """(480, 640) millimetres: spheres along the bones of each finger and in the palm, and nothing behind."""
+    """Return a depth map (480, 640) in millimetres: spheres along the bones, and infinity elsewhere."""
     bones = [(start, start + 1) for start in range(30) if start % 6 != 5]
     bones += [(knuckle, 35) for knuckle in (5, 11, 17, 23, 29)] + [(30, 35), (31, 35), (30, 33), (31, 34), (33, 34)]
     nearest = np.full((480, 640), np.inf)
@@ -163,7 +163,7 @@ def hand_depth(joints: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 def write_nyu_hand(out: Path) -> None:
-    """Depth frames with a wall behind the hand, renders without, and joint_data.mat."""
+    """Write depth frames with a wall behind the hand, renders without a wall, and joint_data.mat."""
     xyz = np.stack([hand_joints(turn) for turn in (0.1, -0.3)])[None]
     x, y, z = np.moveaxis(xyz, -1, 0)
     uvd = np.stack([320 + 588.03 * x / z, 240 - 587.07 * y / z, z], axis=-1)
@@ -191,10 +191,10 @@ LAYOUTS: dict[str, Callable[[Path], None]] = {
 @click.command()
 @click.argument("out", type=click.Path(path_type=Path), metavar="OUT")
 def main(out: Path) -> None:
-    """Write a small sample of every layout into folders of OUT that are not there yet."""
+    """Write a small sample of every layout into new folders of OUT."""
     for name in LAYOUTS:
         if (out / name).exists():
-            raise click.ClickException(f"{out / name} is there already; choose another place, or remove it")
+            raise click.ClickException(f"{out / name} already exists; choose another folder, or remove it")
     for name, write in LAYOUTS.items():
         write(out / name)
         click.echo(f"{out / name}")

@@ -1,9 +1,9 @@
-"""How easily are gaze estimators led astray? A probe of one gradient step, on the models that a study leaves.
+"""Measure the robustness of gaze estimators to a perturbation of one gradient step, on the models of a study.
 
-    python tools/fgsm.py runs/study/rivals/models --data DATA --arms raw,refined --out docs/results/fgsm.json
+    python -m tools.measure.fgsm runs/study/baselines/models --data DATA --variants raw,refined --out results/fgsm.json
 
-Every pixel of a photograph moves by so many grey levels in the direction that raises the angular error fastest, and the
-estimator is asked again. Whoever can do that to one estimator has its weights; the probe says how steep it is.
+Every pixel of a real image moves by a few grey levels in the direction that raises the angular error fastest. The
+perturbation needs the weights of the estimator; the result says how steep the estimator is.
 
 Source: Goodfellow et al. 2015, arXiv:1412.6572, section 4.
 """
@@ -29,47 +29,50 @@ BATCH = 256
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.argument("models", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--data", type=click.Path(exists=True, path_type=Path), required=True, help="Labelled photographs.")
+@click.option("--data", type=click.Path(exists=True, path_type=Path), required=True, help="Labelled real images.")
 @click.option(
-    "--variants", default="raw,augmented,refined,refined_augmented", help="Whose models, of every seed there is."
+    "--variants", default="raw,augmented,refined,refined_augmented", help="Variants whose models are tested, all seeds."
 )
-@click.option("--levels", default="1,2,4", help="Grey levels of 255 that pixels move by.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="JSON.")
+@click.option("--levels", default="1,2,4", help="Grey levels that pixels move by.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="JSON file of the result.")
 def main(models: Path, data: Path, variants: str, levels: str, out: Path) -> None:
-    """Probe the estimators of some arms."""
+    """Test the estimators of some variants."""
     steps = [0, *map(int, levels.split(","))]
     found: dict[str, Any] = {}
     for variant in variants.split(","):
         files = sorted(models.glob(f"{variant}-[0-9]*-transductive/{ESTIMATOR_FILE}"))
         if not files:
-            raise click.ClickException(f"{models}: holds no model of {variant}")
+            raise click.ClickException(f"{models} holds no model of {variant}")
         errors = np.array([probe(file, data, steps) for file in files])  # (seeds, steps)
         found[variant] = {
             str(step): seed_interval(column.tolist())._asdict() for step, column in zip(steps, errors.T, strict=True)
         }
-        said = ", ".join(f"{step} levels {np.mean(column):.2f}" for step, column in zip(steps, errors.T, strict=True))
-        click.echo(f"{variant}, {len(files)} seeds: {said} degrees")
+        summary = ", ".join(
+            f"{step} levels {np.mean(column):.2f}" for step, column in zip(steps, errors.T, strict=True)
+        )
+        click.echo(f"{variant}, {len(files)} seeds: {summary} degrees")
     write_text(out, json.dumps({"command": "fgsm", "levels": steps, "errors": found}, indent=1) + "\n")
 
 
 def probe(file: Path, data: Path, steps: list[int]) -> list[float]:
-    """Mean angular error of one estimator, in degrees, where pixels move by each of so many levels."""
+    """Return the mean angular error of one estimator, in degrees, for each number of grey levels."""
     estimator = GazeEstimator.load(file, device="cpu")
-    told = bool(estimator.head_pose)
-    patches = load_patches([data], size=estimator.size, equalize=estimator.equalize, head_pose=told, key="--data")
+    posed = bool(estimator.head_pose)
+    patches = load_patches([data], size=estimator.size, equalize=estimator.equalize, head_pose=posed, key="--data")
     images, gaze, pose = patches.tensors()
     levels = images.float() / 127.5 - 1
-    uphill = torch.cat(
+    # The direction of each pixel, in batches.
+    directions = torch.cat(
         [
             uphill(estimator.network, levels[at], gaze[at], None if pose is None else pose[at])
             for at in (slice(start, start + BATCH) for start in range(0, len(levels), BATCH))
         ]
     )
-    return [_error(estimator, (levels + step / 127.5 * uphill).clamp(-1, 1), patches) for step in steps]
+    return [_error(estimator, (levels + step / 127.5 * directions).clamp(-1, 1), patches) for step in steps]
 
 
 def uphill(network: Any, images: Tensor, gaze: Tensor, pose: Tensor | None) -> Tensor:
-    """Sign of the gradient of the error (angles apart, squared) with respect to each pixel."""
+    """Return the sign of the gradient of the squared error with respect to each pixel."""
     images = images.clone().requires_grad_()
     answers = network(images, pose) if pose is not None else network(images)
     (gradient,) = torch.autograd.grad((answers - gaze).square().sum(), images)

@@ -1,9 +1,9 @@
-"""Whether training in bf16 is training in fp32: python tools/precision.py docs/performance/precision.json
+"""Compare training in bf16 and in fp32: python -m tools.measure.precision results/performance/precision.json
 
-The paper's networks learn on procedural eyes in both precisions, from the same seeds, and in fp32 once more by one
-thread, which adds the same numbers in another order: line by line no two curves can be nearer than those. What a curve
-has in the mean of its steps, and of the seeds, is free of that noise. Once the players play, they may differ by what
-another seed changes.
+The paper's networks are trained on procedural eyes in both precisions from the same seeds. As a control they are
+trained in fp32 with one thread, which adds the same numbers in another order: single lines of two curves cannot agree
+better than that. Means over the steps and over seeds are free of that noise. In adversarial training the precisions may
+differ as much as two seeds do.
 """
 
 import json
@@ -28,16 +28,23 @@ from refiner.training.train import train
 PRECISIONS = ("fp32", "bf16")
 CONTROL = "fp32 by one thread"
 Array = np.ndarray[Any, np.dtype[np.float64]]
-FIGURES = ("change", "adversarial", "discriminator_loss", "accuracy_refined", "accuracy_real")
+METRICS = ("change", "adversarial", "discriminator_loss", "accuracy_refined", "accuracy_real")
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--seeds", type=click.IntRange(2), default=10, help="Number of them.")
-@click.option("--images", type=click.IntRange(16), default=600, help="Renders, and photographs of the stand-in.")
-@click.option("--steps", type=click.IntRange(4), default=100, help="Of pre-training; half as many of the game.")
+@click.option("--seeds", type=click.IntRange(2), default=10, help="Number of seeds.")
+@click.option(
+    "--images",
+    type=click.IntRange(16),
+    default=600,
+    help="Number of renders, and of images of the simulated target camera.",
+)
+@click.option(
+    "--steps", type=click.IntRange(4), default=100, help="Steps of pre-training; half as many adversarial steps follow."
+)
 def main(out: Path, seeds: int, images: int, steps: int) -> None:
-    """Train, compare, and write OUT."""
+    """Train, compare, and write OUT as JSON."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for domain, parameters, camera in (
@@ -49,11 +56,11 @@ def main(out: Path, seeds: int, images: int, steps: int) -> None:
         curves = {name: [_curve(folder, name, seed, steps) for seed in range(seeds)] for name in (*PRECISIONS, CONTROL)}
     facts = {"command": "precision", "environment": environment(), "seeds": seeds, "steps": steps}
     write_text(out, json.dumps({**facts, **_compared(curves, steps)}, indent=1) + "\n")
-    print(f"{out}: written")
+    print(out)
 
 
 def _curve(folder: Path, name: str, seed: int, steps: int) -> list[dict[str, float]]:
-    """The metrics of a run."""
+    """Train once, and return the lines of its metrics."""
     print(name, seed, file=sys.stderr)
     threads = torch.get_num_threads()
     torch.set_num_threads(1 if name == CONTROL else threads)
@@ -88,15 +95,18 @@ def _compared(curves: dict[str, list[list[dict[str, float]]]], steps: int) -> di
     }
     last = {precision: [rows[-1] for rows in curves[precision]] for precision in PRECISIONS}
     metrics = {
-        name: {precision: [row[name] for row in last[precision]] for precision in PRECISIONS} for name in FIGURES
+        name: {precision: [row[name] for row in last[precision]] for precision in PRECISIONS} for name in METRICS
     }
     return {"pretraining_differences": differences, "metrics": metrics}
 
 
 def _ratios(exact: Array, other: Array) -> dict[str, Array]:
-    """How two curves of pre-training compare, each (seeds, lines of the log), in each half of the steps; by seed.
+    """Compare two curves of pre-training, each (seeds, lines of the log), in each half of the steps.
 
-    Apart are the lines, relative, on average. The level is the mean of the lines, relative to the exact one.
+    ``apart`` is the mean relative difference of single lines. ``level`` is the relative difference of their means.
+
+    Returns:
+        Each measure by name, (seeds,).
     """
     half = -(-exact.shape[1] // 2)
     found = {}

@@ -1,7 +1,9 @@
-"""How fast the refiners of configs/study/presets.yaml are: python tools/presets.py docs/performance/presets-NAME.json
+"""Measure the speed of the refiners of configs/study/presets.yaml.
 
-Ratios to the paper's network in plain fp32, of one run. ``python tools/performance.py`` joins them with what the study
-found of their quality.
+    python -m tools.measure.presets results/performance/presets-NAME.json
+
+Speeds are ratios to the paper's network in plain fp32, measured in the same run. ``python -m tools.pages.performance``
+adds the quality that the study found.
 """
 
 import json
@@ -21,17 +23,17 @@ from refiner.core.environment import environment
 from refiner.core.files import write_text
 from refiner.models.refiner import RefinerNetwork
 from refiner.models.refiner_file import RefinerFile
-from refiner.training.methods.simgan import architecture
+from refiner.training.methods.build import refiner_architecture
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--repeats", type=click.IntRange(1), default=5, help="Of each measurement, in turns.")
-@click.option("--seconds", type=click.FloatRange(0), default=1.0, help="Least time of a measurement.")
+@click.option("--repeats", type=click.IntRange(1), default=5, help="Repeats of each measurement, interleaved.")
+@click.option("--seconds", type=click.FloatRange(0), default=1.0, help="Minimum seconds of a measurement.")
 def main(out: Path, repeats: int, seconds: float) -> None:
-    """Measure, and write OUT."""
+    """Measure, and write OUT as JSON."""
     networks = {name: RefinerFile.of(network) for name, network in preset_networks().items()}
     keep_freed_memory()  # as the command does
     work, absent = network_workloads("cpu", (36, 60), {f"{name}, ": network for name, network in networks.items()})
@@ -51,18 +53,18 @@ def main(out: Path, repeats: int, seconds: float) -> None:
         }
     facts = {"command": "presets", "environment": environment(), "plain": medians[PLAIN], "absent": absent}
     write_text(out, json.dumps({**facts, "presets": presets}, indent=1) + "\n")
-    print(f"{out}: written")
+    print(out)
 
 
 def preset_networks() -> dict[str, RefinerNetwork]:
-    """The networks of the study's adaptations, by name."""
+    """Return the networks of the study's adaptations, by name."""
     study = yaml.safe_load((CONFIGS / "study" / "presets.yaml").read_text(encoding="utf-8"))
     base = read_configuration(CONFIGS / "eyes.yaml", TrainingConfiguration)
     networks = {}
     for name, adaptation in study["adaptations"].items():
         section = {**base.refiner.model_dump(), **adaptation["overrides"]["refiner"]}
         configuration = TrainingConfiguration.model_validate({**base.model_dump(), "refiner": section})
-        networks[name] = RefinerNetwork(architecture(configuration)).eval()
+        networks[name] = RefinerNetwork(refiner_architecture(configuration)).eval()
     return networks
 
 

@@ -1,7 +1,9 @@
-"""What int8 would bring the ready refiner: python tools/quantization.py docs/performance/int8-NAME.json
+"""Measure speed and error of the demo refiner in int8.
 
-Static quantization after training, by ONNX Runtime's quantizer (per channel, scales from renders), run by OpenVINO
-beside its own fp32 and bf16, in turns. ``python tools/performance.py`` makes the table of it.
+    python -m tools.measure.quantization results/performance/int8-NAME.json
+
+ONNX Runtime's quantizer makes a static quantization after training, per channel, with scales from renders. OpenVINO
+runs it, interleaved with its own fp32 and bf16. ``python -m tools.pages.performance`` makes the table.
 """
 
 import json
@@ -34,21 +36,21 @@ from refiner.models.refiner_file import RefinerFile, load_refiner
 SIZE, BATCH, BATCHES = (36, 60), 64, 8
 
 FLOAT = {"int8": [], "int8, first and last layers in floats": ["/stem/Conv", "/unfold/Conv", "/head/Conv"]}
-"""What is measured, by the convolutions that stay as they are."""
+"""Quantized networks, and the convolutions that each keeps in floating point."""
 
 Run = Callable[[Array], Array]
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--repeats", type=click.IntRange(1), default=5, help="Of each measurement, in turns.")
-@click.option("--seconds", type=click.FloatRange(0), default=1.0, help="Least time of a measurement.")
+@click.option("--repeats", type=click.IntRange(1), default=5, help="Repeats of each measurement, interleaved.")
+@click.option("--seconds", type=click.FloatRange(0), default=1.0, help="Minimum seconds of a measurement.")
 def main(out: Path, repeats: int, seconds: float) -> None:
-    """Measure, and write OUT."""
+    """Measure, and write OUT as JSON."""
     refiner = load_refiner(pretrained_refiners()["demo"])
     synthetic = rendered_records(EyeParameters(), 2 * BATCH * BATCHES, seed=9, size=SIZE)
     batches = np.split(np.stack([to_planes(render.image, 1) for render in synthetic]), 2 * BATCHES)
-    known, unseen = batches[:BATCHES], batches[BATCHES:]  # scales are from the first
+    known, unseen = batches[:BATCHES], batches[BATCHES:]  # scales come from the first half
     names = ["openvino", *(["openvino-bf16"] if computes_bf16("cpu") else [])]
     runs: dict[str, Run] = {name: open_backend(name, refiner, device="cpu").run for name in names}
     runs |= {name: quantized(refiner, known, kept) for name, kept in FLOAT.items()}
@@ -67,11 +69,11 @@ def main(out: Path, repeats: int, seconds: float) -> None:
         for name, run in runs.items()
     }
     write_text(out, json.dumps({"command": "int8", "environment": environment(), "runs": found}, indent=1) + "\n")
-    print(f"{out}: written")
+    print(out)
 
 
 def quantized(refiner: RefinerFile, known: Sequence[Array], kept: Sequence[str]) -> Run:
-    """The network in int8, but for some convolutions, as OpenVINO runs it: a batch for each of its requests."""
+    """Return a function that runs the network in int8, except some convolutions, with OpenVINO."""
     from refiner.inference.backends.openvino_module import openvino
 
     with tempfile.TemporaryDirectory() as folder:
@@ -98,7 +100,7 @@ class _Known(CalibrationDataReader):  # type: ignore[misc]
         self.batches: Iterator[Array] = iter(batches)
 
     def get_next(self) -> dict[str, Any] | None:
-        """One batch, until there is none left."""
+        """Return the next batch, or None after the last."""
         batch = next(self.batches, None)
         return None if batch is None else {"images": batch}
 
@@ -108,12 +110,12 @@ def _refine(run: Run, images: Array) -> int:
 
 
 def levels(run: Run, batches: Sequence[Array]) -> np.ndarray[Any, Any]:
-    """Grey levels of what comes out."""
+    """Return the grey levels of the outputs."""
     return np.rint((np.concatenate([run(batch) for batch in batches]) + 1) * 127.5)
 
 
 def _apart(differences: np.ndarray[Any, Any]) -> dict[str, float]:
-    """In grey levels from fp32, over all pixels."""
+    """Summarize differences from fp32 in grey levels, over all pixels."""
     return {
         "mean": float(differences.mean()),
         "largest": float(differences.max()),

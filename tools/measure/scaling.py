@@ -1,7 +1,9 @@
-"""What refining costs against images, their size, the batch and workers: python tools/scaling.py OUT.json
+"""Measure the cost of refining by number and size of images, batch size and workers.
 
-Everything is measured with the ready refiner, by the backend that is fastest here. With OUT in docs/performance,
-``python tools/performance.py`` makes the table and the pictures of it.
+    python -m tools.measure.scaling results/performance/scaling-NAME.json
+
+Everything is measured with the demo refiner on the fastest backend of this machine. With OUT in results/performance,
+``python -m tools.pages.performance`` makes the table and the plots.
 """
 
 import json
@@ -39,19 +41,23 @@ SIZE = (36, 60)
 SIZES = ((36, 60), (72, 120), (144, 240), (288, 480), (576, 960))
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
 GOAL = 1_200_000
-"""Renders of the paper."""
+"""Number of renders in the paper."""
 
 REPEATS = 5
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--largest", type=click.IntRange(4), default=100_000, help="Images of the largest store.")
-@click.option("--pixels", type=click.IntRange(1), default=40_000_000, help="Of the images of each size, at most.")
-@click.option("--distinct", type=click.IntRange(1), default=2000, help="Renders that the stores repeat.")
-@click.option("--seconds", type=click.FloatRange(0), default=0.5, help="Least time of each batch size, in each turn.")
+@click.option("--largest", type=click.IntRange(4), default=100_000, help="Number of images of the largest store.")
+@click.option(
+    "--pixels", type=click.IntRange(1), default=40_000_000, help="Maximum number of pixels of all images of a size."
+)
+@click.option("--distinct", type=click.IntRange(1), default=2000, help="Number of renders that the stores repeat.")
+@click.option(
+    "--seconds", type=click.FloatRange(0), default=0.5, help="Minimum seconds of a batch size, in each repeat."
+)
 def main(out: Path, largest: int, pixels: int, distinct: int, seconds: float) -> None:
-    """Measure, and write OUT."""
+    """Measure, and write OUT as JSON."""
     refiner = load_refiner(pretrained_refiners()["demo"])
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -60,37 +66,39 @@ def main(out: Path, largest: int, pixels: int, distinct: int, seconds: float) ->
         sizes = [size for size in SIZES if size[0] * size[1] <= pixels]
         workers = sorted({1, processor()["cores"], 2 * processor()["cores"]})
         backend = choose_backend(job_extent(stores.of(largest, SIZE)), refiner, device="cpu")
-        facts = {
+        facts: dict[str, Any] = {
             "command": "scaling",
             "environment": environment(),
             "backend": backend,
-            "images": [_job(folder, stores.of(count, SIZE), backend) | {"images": count} for count in _told(counts)],
-            "size": [_size(folder, stores, size, pixels, backend) for size in _told(sizes)],
+            "images": [
+                _job(folder, stores.of(count, SIZE), backend) | {"images": count} for count in _reported(counts)
+            ],
+            "size": [_size(folder, stores, size, pixels, backend) for size in _reported(sizes)],
             "worker_images": max(1, largest // 4),
             "workers": [
                 _job(folder, stores.of(max(1, largest // 4), SIZE), backend, count) | {"workers": count}
-                for count in _told(workers)
+                for count in _reported(workers)
             ],
             "batch": _batches(refiner, backend, seconds),
         }
     write_text(out, json.dumps({**facts, **_extrapolated(facts["images"])}, indent=1) + "\n")
-    print(f"{out}: written")
+    print(out)
 
 
-def _told(values: Iterable[Any]) -> Iterable[Any]:
+def _reported(values: Iterable[Any]) -> Iterable[Any]:
     for value in values:
         print(value, file=sys.stderr)
         yield value
 
 
 class _Stores:
-    """Stores of any number of images and any size, which repeat some renders."""
+    """Stores of any number and size of images, which repeat some renders."""
 
     def __init__(self, folder: Path, distinct: int) -> None:
         self.folder, self.distinct = folder, distinct
 
     def of(self, count: int, size: tuple[int, int]) -> Path:
-        """The store of so many images of (height, width)."""
+        """Return a store of ``count`` images of a size (height, width); it is written on first use."""
         path = self.folder / f"{count}-{size[0]}.h5"
         if not path.exists():
             self._write(path, count, size)
@@ -117,7 +125,7 @@ class _Stores:
 
 
 def _job(folder: Path, source: Path, backend: str, workers: int | None = None) -> dict[str, float]:
-    """Seconds and memory of a whole job, store to store, by the command from its start to its end."""
+    """Return seconds and memory of a whole job of the command, store to store."""
     out = folder / f"refined-{time.monotonic_ns()}.h5"
     options = ["--refiner", "demo", "--device", "cpu", "--backend", backend]
     start = time.perf_counter()
@@ -133,7 +141,7 @@ def _size(folder: Path, stores: _Stores, size: tuple[int, int], pixels: int, bac
 
 
 def _batches(refiner: RefinerFile, backend: str, seconds: float) -> list[dict[str, float]]:
-    """Images a second of the network alone, in turns, by the size of each batch that it computes at once."""
+    """Return images a second of the network alone, for each batch size."""
     opened = open_backend(backend, refiner, device="cpu")
     shapes = {count: (count * opened.parallel_batches, 1, *SIZE) for count in BATCHES}
     rng = np.random.default_rng(0)
@@ -148,7 +156,7 @@ def _refine(backend: Backend, images: Array) -> int:
 
 
 def _extrapolated(jobs: list[dict[str, float]]) -> dict[str, float]:
-    """Minutes of :data:`GOAL` images, by the slope between the two largest jobs and the rest as it was."""
+    """Extrapolate to :data:`GOAL` images with the slope between the two largest jobs."""
     (few, some), (many, seconds) = ((job["images"], job["seconds"]) for job in jobs[-2:])
     slope = (seconds - some) / (many - few)
     return {"goal": GOAL, "seconds_an_image": slope, "goal_minutes": (seconds + (GOAL - many) * slope) / 60}

@@ -1,8 +1,10 @@
-"""What a core does for each image of a job, folder to folder: python tools/stages.py OUT.json.
+"""Measure the time of each stage of a job from folder to folder, for each image.
 
-Each stage by itself over the same renders, as the work of one process does it, with one thread; then the command whole,
-whose own process sorts out what is to do and keeps account of it. OUT.json becomes a table of docs/performance.md, by
-tools/performance.py. About a minute on two cores.
+    python -m tools.measure.stages results/performance/stages-NAME.json
+
+Each stage runs alone on the same renders, in one process with one thread. Then the whole command runs, to measure its
+own process, which plans the job and records results. With OUT in results/performance, ``python -m
+tools.pages.performance`` makes the table. Takes about a minute on two cores.
 """
 
 import json
@@ -45,10 +47,10 @@ OWN = "the command's own process"
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--images", type=click.IntRange(1), default=10_000, help="Of the folder.")
-@click.option("--repeats", type=click.IntRange(1), default=5, help="Of each measurement, in turns.")
+@click.option("--images", type=click.IntRange(1), default=10_000, help="Number of images of the folder.")
+@click.option("--repeats", type=click.IntRange(1), default=5, help="Repeats of each measurement, interleaved.")
 def main(out: Path, images: int, repeats: int) -> None:
-    """Measure, and write OUT."""
+    """Measure, and write OUT as JSON."""
     keep_freed_memory()  # as the command does
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -73,11 +75,11 @@ def main(out: Path, images: int, repeats: int) -> None:
         },
     }
     write_text(out, json.dumps(facts, indent=1) + "\n")
-    print(f"{out}: written")
+    print(out)
 
 
 class _Work:
-    """A folder of renders, and how it is refined."""
+    """A folder of renders, and the refiner that refines it."""
 
     def __init__(self, synthetic: Path, source: RefinerSource) -> None:
         self.synthetic, self.source, self.refiner = synthetic, source, source.open()
@@ -85,7 +87,7 @@ class _Work:
         self.table = LabelTable(synthetic / LABELS_FILE)
 
     def once(self, out: Path) -> dict[str, float]:
-        """Seconds of every stage."""
+        """Measure every stage once; return its seconds."""
         seconds: dict[str, float] = {}
 
         def timed(stage: str, work: Callable[[], Any]) -> Any:
@@ -113,7 +115,7 @@ class _Work:
         return self.refiner.batch_size(36, 60)
 
     def _tasks(self) -> list[FileTask]:
-        """As the command gives them out."""
+        """Return the tasks as the command gives them to its workers."""
         parts = [self.names[start : start + TASK_IMAGES] for start in range(0, len(self.names), TASK_IMAGES)]
         return [
             FileTask({name: stamp(self.synthetic / name) for name in part}, self.table.only(part, ANYTHING.names))
@@ -137,7 +139,7 @@ class _Work:
             write_image(out / name, picture)
 
     def _command(self, out: Path) -> float:
-        """Seconds of a processor that the command takes itself, while its workers refine."""
+        """Return the processor seconds of the command's own process, while its workers refine."""
         options = ["--refiner", "demo", "--device", "cpu", "--backend", self.source.backend, "--workers", "2"]
         command = [sys.executable, "-m", "refiner", "--quiet", "refine", str(self.synthetic), str(out), *options]
         job = subprocess.Popen(command, stdout=subprocess.DEVNULL)

@@ -1,9 +1,9 @@
-"""How a store should be laid out: speed and size by images a chunk and filter; writes docs/store-layouts.json.
+"""Measure speed and size of stores by images per chunk and filter.
 
-    python tools/store_layouts.py [IMAGES]
+    python -m tools.measure.store_layouts [IMAGES] --out results/store_layouts.json
 
-IMAGES is a data set whose images are taken again and again (flipped at random); without it, procedural eyes. Speeds
-are images a second of one thread, to be compared with one another within one run only.
+IMAGES is a data set whose images are repeated (flipped at random); without it, procedural eyes. Speeds are images a
+second of one thread, comparable only within one run.
 """
 
 import json
@@ -33,10 +33,10 @@ READS = 8192
 
 @click.command()
 @click.argument("source", required=False, type=click.Path(exists=True, path_type=Path))
-@click.option("--count", default=40_000, show_default=True, help="Images in each store.")
-@click.option("--out", type=click.Path(path_type=Path), help="Write the figures here as JSON.")
+@click.option("--count", default=40_000, show_default=True, help="Number of images in each store.")
+@click.option("--out", type=click.Path(path_type=Path), help="JSON file of the result.")
 def main(source: Path | None, count: int, out: Path | None) -> None:
-    """Measure every layout on one set of images."""
+    """Measure every layout on the same images."""
     images = repeated(base_images(source), count)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -51,7 +51,7 @@ def main(source: Path | None, count: int, out: Path | None) -> None:
 
 
 def base_images(source: Path | None) -> np.ndarray:
-    """Some distinct images, (N, H, W, C)."""
+    """Return some distinct images, (N, H, W, C)."""
     if source is None:
         images = [record.image for record in rendered_records(EyeParameters(), 2000, seed=0)]
     else:
@@ -62,14 +62,14 @@ def base_images(source: Path | None) -> np.ndarray:
 
 
 def repeated(images: np.ndarray, count: int) -> np.ndarray:
-    """As many images, drawn at random, half of them flipped."""
+    """Return ``count`` random images, half of them flipped."""
     rng = np.random.default_rng(0)
-    drawn = images[rng.integers(0, len(images), count)]
-    return np.where(rng.random((count, 1, 1, 1)) < 0.5, drawn[:, :, ::-1], drawn)
+    repeats = images[rng.integers(0, len(images), count)]
+    return np.where(rng.random((count, 1, 1, 1)) < 0.5, repeats[:, :, ::-1], repeats)
 
 
 def measure(path: Path, images: np.ndarray, chunk: int, options: dict[str, Any]) -> dict[str, Any]:
-    """Images a second written, read in order and read shuffled; size as a share of the pixels."""
+    """Measure images a second, written, read in order and read shuffled, and the size as a share of the pixels."""
     start = time.perf_counter()
     with h5py.File(path, "w", libver="latest") as file:
         stored = file.create_dataset("images", images.shape, "u1", chunks=(chunk, *images.shape[1:]), **options)
@@ -92,7 +92,7 @@ def measure(path: Path, images: np.ndarray, chunk: int, options: dict[str, Any])
 
 
 def rate(read: Any, count: int) -> float:
-    """Items a second."""
+    """Return items a second."""
     start = time.perf_counter()
     read()
     return count / (time.perf_counter() - start)

@@ -1,17 +1,20 @@
-"""How well drift tells broken labels from sound ones, and what it costs: python tools/trust.py.
+"""Measure how well the drift score separates broken from intact labels, and its cost: python -m tools.measure.trust
 
-Planted refiners on procedural eyes that nothing was trained on, against the ready refiner. Writes the tables of
-docs/trust.md between their markers, and docs/drift_roc.svg beside it. About a minute on two cores.
+Deliberately harmful refiners are compared with the demo refiner, on procedural eyes that no network was trained on.
+Writes tables into docs/evaluation.md between their markers, and docs/figures/drift_roc.svg. Takes about a minute on two
+cores.
 """
 
 import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from refiner.config.training import TrainingConfiguration
@@ -26,42 +29,51 @@ from refiner.inference.refiner import Refiner
 from refiner.models.refiner import RefinerNetwork
 from refiner.training.methods.simgan import SimGAN
 from refiner.training.selection import IMAGES, CheckpointSelector
+from tools.pages.drawing import COLOURS, label_ticks, new_figure, write_figure
 from tools.pages.markers import fill_tables
 
-ROOT = Path(__file__).parents[2]
+ANY_PATH = click.Path(path_type=Path)
+
+CONFIGURATION = Path(__file__).parents[2] / "configs" / "eyes.yaml"
 COUNT = 2000
 REPEATS = 15
-BETWEEN = 250
+SCORE_EVERY = 250
 """Steps between two scores of a training."""
 
-PLANTED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+Values = np.ndarray[Any, np.dtype[np.floating[Any]]]
+
+HARMFUL: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "moved down by 1 px": lambda refined, near: refined.roll(1, dims=2),
     "moved down by 2 px": lambda refined, near: refined.roll(2, dims=2),
     "pupil and iris erased": lambda refined, near: torch.where(near, refined.mean(dim=(2, 3), keepdim=True), refined),
     "swapped with another image": lambda refined, near: refined.roll(1, dims=0),
     "collapsed to one image": lambda refined, near: refined[:1].expand_as(refined),
 }
+"""Changes of refined images (N, C, H, W) that break their labels; ``near`` marks the pixels of the iris."""
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
-@click.option("--page", type=click.Path(path_type=Path), default=ROOT / "docs/trust.md", help="Where the tables go.")
-@click.option("--seed", type=click.IntRange(0), default=171, help="Of the eyes.")
-def main(page: Path, seed: int) -> None:
-    """Measure, and write the page's tables and the picture beside it."""
+@click.option("--page", type=ANY_PATH, default="docs/evaluation.md", help="Page with the markers.")
+@click.option("--figures", type=ANY_PATH, default="docs/figures", help="Folder of the plot.")
+@click.option("--seed", type=click.IntRange(0), default=171, help="Seed of the eyes.")
+def main(page: Path, figures: Path, seed: int) -> None:
+    """Measure, and write the tables of the page and the plot."""
+    # Render eyes and refine them.
     batch = render_eyes(EyeParameters(images_per_person=1), range(COUNT), seed=seed)
     synthetic, pupils = batch.images, batch.pupil
     refined = Refiner.load("demo", device="cpu")(synthetic)
     rows, columns = torch.arange(synthetic.shape[2]).view(-1, 1), torch.arange(synthetic.shape[3])
     near = torch.hypot(columns - pupils[:, 0].view(-1, 1, 1), rows - pupils[:, 1].view(-1, 1, 1))[:, None] < 7
-    lines = ["| planted | area under the ROC, labelled | rejected at 1 | area, no labels | rejected at 1 |"]
+    # Score the demo refiner and each harmful one.
+    lines = ["| change | area under the ROC, labelled | rejected at 1 | area, no labels | rejected at 1 |"]
     lines.append("| --- | --- | --- | --- | --- |")
-    sound = [_scores(synthetic, refined, points) for points in (pupils[:, None], None)]
-    lines.append(_row("nothing: the ready refiner", sound, sound))
+    intact = [_scores(synthetic, refined, points) for points in (pupils[:, None], None)]
+    lines.append(_row("none: the demo refiner", intact, intact))
     curves = {}
-    for name, plant in PLANTED.items():
-        broken = [_scores(synthetic, plant(refined, near), points) for points in (pupils[:, None], None)]
-        lines.append(_row(name, sound, broken))
-        curves[name] = roc(sound[0], broken[0])
+    for name, change in HARMFUL.items():
+        broken = [_scores(synthetic, change(refined, near), points) for points in (pupils[:, None], None)]
+        lines.append(_row(name, intact, broken))
+        curves[name] = roc(intact[0], broken[0])
     tables = {
         "planted": "\n".join(lines),
         "cost": _cost(synthetic, refined, pupils),
@@ -69,41 +81,41 @@ def main(page: Path, seed: int) -> None:
     }
     text, _ = fill_tables(page.read_text(encoding="utf-8"), tables, str(page))
     write_text(page, text)
-    write_text(page.with_name("drift_roc.svg"), picture(curves))
-    print(f"{page}: written")
+    write_figure(figures / "drift_roc.svg", plot_roc(curves))
+    print(page)
 
 
-def _scores(synthetic: Tensor, images: Tensor, points: Tensor | None) -> np.ndarray:
+def _scores(synthetic: Tensor, images: Tensor, points: Tensor | None) -> Values:
     return score_drift(synthetic, images, points=points).scores
 
 
-def roc(sound: np.ndarray, broken: np.ndarray) -> list[tuple[float, float]]:
-    """(share of sound labels that are rejected, share of broken ones) over all limits."""
-    limits = np.unique(np.concatenate([sound, broken]))[::-1]
+def roc(intact: Values, broken: Values) -> list[tuple[float, float]]:
+    """Return the shares of intact and of broken labels that are rejected, over all limits."""
+    limits = np.unique(np.concatenate([intact, broken]))[::-1]
     return [
-        (float((sound >= limit).mean()), float((broken >= limit).mean())) for limit in limits[:: len(limits) // 400]
+        (float((intact >= limit).mean()), float((broken >= limit).mean())) for limit in limits[:: len(limits) // 400]
     ]
 
 
-def area(sound: np.ndarray, broken: np.ndarray) -> float:
-    """Share of pairs in which the broken label scores higher."""
-    order = np.searchsorted(np.sort(sound), broken)
-    return float(order.mean() / len(sound))
+def area(intact: Values, broken: Values) -> float:
+    """Return the area under the ROC: the share of pairs in which the broken label scores higher."""
+    order = np.searchsorted(np.sort(intact), broken)
+    return float(order.mean() / len(intact))
 
 
-def _row(name: str, sound: list[np.ndarray], broken: list[np.ndarray]) -> str:
+def _row(name: str, intact: list[Values], broken: list[Values]) -> str:
     cells = []
-    for good, bad in zip(sound, broken, strict=True):
+    for good, bad in zip(intact, broken, strict=True):
         cells += ["" if good is bad else f"{area(good, bad):.3f}", f"{(bad > MAX_DRIFT).mean():.1%}"]
     return f"| {name} | " + " | ".join(cells) + " |"
 
 
 def _cost(synthetic: Tensor, refined: Tensor, pupils: Tensor) -> str:
-    """Time of the score as a share of the paper network's in plain fp32, both in turns."""
+    """Return the time of the drift score as a share of that of the paper's network in plain fp32."""
     network = RefinerNetwork().eval()
     images, after, points = synthetic[:64], refined[:64], pupils[:64, None]
     with torch.inference_mode():
-        ratios = _in_turns(
+        ratios = _interleaved(
             {
                 "network": lambda: network(images),
                 "labelled points": lambda: score_drift(images, after, points=points),
@@ -116,10 +128,10 @@ def _cost(synthetic: Tensor, refined: Tensor, pupils: Tensor) -> str:
 
 
 def _score_cost(synthetic: Tensor, real: Tensor) -> str:
-    """Time of a score as a share of that of the training steps between two, both in turns."""
-    configuration = read_configuration(ROOT / "configs" / "eyes.yaml", TrainingConfiguration)
+    """Return the time of a checkpoint score as a share of that of the training steps between two scores."""
+    configuration = read_configuration(CONFIGURATION, TrainingConfiguration)
     method = SimGAN(configuration, device="cpu", precision="fp32", task=None)
-    board = CheckpointSelector({"synthetic": synthetic[:IMAGES], "real": real[:IMAGES]}, seed=0)
+    selector = CheckpointSelector({"synthetic": synthetic[:IMAGES], "real": real[:IMAGES]}, seed=0)
     synthetic_batch, real_batch = synthetic[: configuration.batch_size], real[: configuration.batch_size]
     generator = torch.Generator().manual_seed(0)
 
@@ -127,13 +139,17 @@ def _score_cost(synthetic: Tensor, real: Tensor) -> str:
         method.update_refiner(synthetic_batch, generator, adversarial=True)
         method.update_discriminator(synthetic_batch, real_batch, generator, penalize=False)
 
-    ratios = _in_turns({"step": step, "score": lambda: board.judge(method.refine(board.synthetic), {}, step=0)})
-    shares = [ratio / BETWEEN for ratio in ratios["score"]]
-    return f"{_spread(shares)} of the training's time, scored every {BETWEEN} steps of `eyes.yaml`{_circumstances()}"
+    ratios = _interleaved(
+        {"step": step, "score": lambda: selector.update(method.refine(selector.synthetic), {}, step=0)}
+    )
+    shares = [ratio / SCORE_EVERY for ratio in ratios["score"]]
+    return (
+        f"{_spread(shares)} of the training's time, scored every {SCORE_EVERY} steps of `eyes.yaml`{_circumstances()}"
+    )
 
 
-def _in_turns(work: dict[str, Callable[[], object]]) -> dict[str, list[float]]:
-    """Times of everything but the first, as shares of that of the first, repeat by repeat."""
+def _interleaved(work: dict[str, Callable[[], object]]) -> dict[str, list[float]]:
+    """Return the times of all but the first function, as shares of the first one's, repeat by repeat."""
     times: dict[str, list[float]] = {name: [] for name in work}
     for repeat in range(REPEATS + 2):
         for name, run in work.items():
@@ -152,40 +168,23 @@ def _spread(shares: list[float]) -> str:
 def _circumstances() -> str:
     processor = environment()["processor"]
     name = " ".join([processor["name"], *processor["features"]])
-    return f"; {torch.get_num_threads()} threads, {name}; {REPEATS} repeats in turns."
+    return f"; {torch.get_num_threads()} threads, {name}; {REPEATS} interleaved repeats."
 
 
-def picture(curves: dict[str, list[tuple[float, float]]]) -> str:
-    """The ROC curves as an SVG; the share of sound labels that are rejected on a logarithmic axis."""
-    width, height, left, bottom = 560, 340, 56, 46
-    colours = ("#8a5fb0", "#1f6fb4", "#c8553d", "#3c8d5a", "#222222")
-
-    def place(false: float, true: float) -> str:
-        x = left + (np.log10(max(false, 1e-3)) + 3) / 3 * (width - left - 16)
-        return f"{x:.1f},{height - bottom - true * (height - bottom - 20):.1f}"
-
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-        'font-family="sans-serif" font-size="12">',
-        f'<rect width="{width}" height="{height}" fill="white"/>',
-    ]
-    for exponent in (-3, -2, -1, 0):
-        x = place(10.0**exponent, 0).split(",")[0]
-        parts.append(f'<path d="M{x} 20V{height - bottom}" stroke="#e3e3e3"/>')
-        anchor = "middle" if exponent else "end"  # the last would leave the picture
-        parts.append(f'<text x="{x}" y="{height - bottom + 18}" text-anchor="{anchor}">{10.0**exponent:.1%}</text>')
-    for true in (0, 0.5, 1):
-        y = place(1, true).split(",")[1]
-        parts.append(f'<path d="M{left} {y}H{width - 16}" stroke="#e3e3e3"/>')
-        parts.append(f'<text x="{left - 6}" y="{float(y) + 4}" text-anchor="end">{true:.0%}</text>')
-    for number, ((name, points), colour) in enumerate(zip(curves.items(), colours, strict=True)):
-        path = " ".join(place(false, true) for false, true in points)
-        parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        y = height - bottom - 14 - 17 * number
-        parts.append(f'<text x="{width - 24}" y="{y}" text-anchor="end" fill="{colour}">{name}</text>')
-    parts.append(f'<text x="{(left + width) / 2}" y="{height - 8}" text-anchor="middle">sound labels rejected</text>')
-    parts.append(f'<text x="14" y="{height / 2}" transform="rotate(-90 14 {height / 2})">broken labels rejected</text>')
-    return "\n".join([*parts, "</svg>", ""])
+def plot_roc(curves: dict[str, list[tuple[float, float]]]) -> Figure:
+    """Plot the ROC curves, the share of intact labels that are rejected on a logarithmic axis."""
+    figure, axes = new_figure(5.6, 3.4)
+    for (name, points), colour in zip(curves.items(), COLOURS, strict=True):
+        shares = np.array(points)
+        axes.plot(np.maximum(shares[:, 0], 1e-3), shares[:, 1], color=colour, linewidth=2, label=name)
+    axes.set_xscale("log")
+    axes.set_xlim(1e-3, 1)
+    label_ticks(axes, [1e-3, 1e-2, 1e-1, 1], ["0.1%", "1%", "10%", "100%"])
+    label_ticks(axes, [0, 0.5, 1], ["0%", "50%", "100%"], vertical=True)
+    axes.legend(loc="lower right", frameon=False)
+    axes.set_xlabel("intact labels rejected")
+    axes.set_ylabel("broken labels rejected")
+    return figure
 
 
 if __name__ == "__main__":

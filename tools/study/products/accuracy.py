@@ -102,7 +102,7 @@ def accuracy_metrics(
 def _metrics(
     true: Angles, predicted: Angles, constant: Angles, groups: np.ndarray[Any, Any], chosen: Mask
 ) -> dict[str, Any]:
-    accuracy = asdict(measure_accuracy(predicted[chosen], true[chosen], groups[chosen]))
+    accuracy = asdict(measure_accuracy(predicted[chosen], true[chosen], groups[chosen].tolist()))
     accuracy["error"] = dict(zip(("mean", "low", "high"), accuracy["error"], strict=True))
     return {
         **accuracy,

@@ -110,13 +110,15 @@ def _real(task: Task, place: Place, *, head_pose: bool = False) -> LabelledPatch
 def make_labelled(task: Task, place: Place) -> Metrics:
     """Copy images of the target with their labels, to train an estimator on real labels."""
     patches, numbers = _part(task, place)
-    columns = {name: patches.columns[name] for name in ("subject",) if name in patches.columns}
-    angles = {"gaze": patches.gaze} | ({} if patches.head_pose is None else {"head_pose": patches.head_pose})
+    labels: dict[str, Any] = {"gaze": patches.gaze} | (
+        {} if patches.head_pose is None else {"head_pose": patches.head_pose}
+    )
+    labels |= {name: patches.columns[name] for name in ("subject",) if name in patches.columns}
     records = [
         Record(
             patches.ids[number],
             patches.images[number, 0],
-            {name: values[number] for name, values in (*angles.items(), *columns.items())},
+            {name: values[number] for name, values in labels.items()},
         )
         for number in numbers
     ]
@@ -178,8 +180,10 @@ def make_gaze_matched(task: Task, place: Place) -> Metrics:
     estimator = GazeEstimator.load(inputs["estimator"] / "run", device=place.device)
     real = _real(task, place, head_pose=bool(estimator.head_pose))
     synthetic = open_images(inputs["synthetic"])
+    gaze, head_pose = (read_label(inputs["synthetic"], name) for name in ("gaze", "head_pose"))
+    assert gaze is not None
     chosen = draw_like(
-        known_angles(estimator, *(read_label(inputs["synthetic"], name) for name in ("gaze", "head_pose"))),
+        known_angles(estimator, gaze, head_pose),
         known_angles(estimator, estimator.predict(real), real.head_pose),
         numpy_generator(seed, "drawn"),
     )

@@ -130,9 +130,9 @@ class Outcome:
                 if variant.get("trajectory") and "score" in result["scores"]:
                     found = result["scores"]["score"], result["error"]["mean"], variant["steps"]
                     trainings.setdefault((variant["trajectory"], seed), []).append(found)
-        for (_, seed), found in trainings.items():
-            if len(found) > 1:
-                chosen, best = min(found), min(found, key=lambda one: one[1])
+        for (_, seed), checkpoints in trainings.items():
+            if len(checkpoints) > 1:
+                chosen, best = min(checkpoints), min(checkpoints, key=lambda one: one[1])
                 yield Choice(seed, chosen[2], best[2], chosen[1], best[1])
 
     def curves(self, protocol: str) -> Iterator[list[str]]:
@@ -148,7 +148,7 @@ class Outcome:
 def _answers(result: dict[str, Any]) -> Angles:
     """Return pitch and yaw of some predictions, (N, 2), in radians."""
     lines = [[float(value) for value in result["answers"][name].split()] for name in ("pitch", "yaw")]
-    return np.radians(np.array(lines).T)
+    return np.asarray(np.radians(np.array(lines).T))
 
 
 def metrics(result: dict[str, Any], part: str | None) -> dict[str, Any]:

@@ -67,8 +67,10 @@ def _scores(outcome: Outcome, variant: str, protocol: str) -> list[dict[str, Any
 
 def _mean_score(key: str) -> Callable[[Outcome, str, str], float | None]:
     def score(outcome: Outcome, variant: str, protocol: str) -> float | None:
-        values = [scores.get(key) for scores in _scores(outcome, variant, protocol)]
-        return None if None in values else float(np.mean(values))
+        scores = _scores(outcome, variant, protocol)
+        if any(one.get(key) is None for one in scores):
+            return None
+        return float(np.mean([one[key] for one in scores]))
 
     return score
 

@@ -112,8 +112,8 @@ def slice_table(outcome: Outcome, protocol: str) -> str:
 
 def score_table(outcome: Outcome, protocol: str) -> str:
     """Return the label-free scores of adapted renders, and the errors."""
-    head = ("variant", "C2ST accuracy", "pupil drift x / y, px", "pupil drift, length, px")
-    head += ("distance to real images", "disagreement of seeds, °", "error, °")
+    head = ["variant", "C2ST accuracy", "pupil drift x / y, px", "pupil drift, length, px"]
+    head += ["distance to real images", "disagreement of seeds, °", "error, °"]
     rows = []
     for variant in outcome.variants_of(protocol):
         results = {seed: found["scores"] for seed, found in outcome.of(variant, protocol).items() if found["scores"]}
