@@ -50,6 +50,7 @@ def _withheld(limit: str) -> set[str]:
     """Return the features that a value of ``ONEDNN_MAX_CPU_ISA`` forbids, such as ``AVX2`` or ``AVX512_CORE_BF16``."""
     if not limit or limit in ("ALL", "DEFAULT") or "AMX" in limit or limit.startswith("AVX10"):
         return set()
+    # Each lower limit forbids more features.
     withheld = {"amx_bf16", "amx_int8"}
     if not limit.endswith(("BF16", "FP16")):
         withheld.add("avx512_bf16")

@@ -81,6 +81,7 @@ def write_bytes(path: Path, data: bytes, *, durable: bool = False) -> None:
 
 def _write_all(stream: IO[bytes], data: bytes) -> None:
     """Write all data to an unbuffered stream, which may accept only a part at a time."""
+    # Slicing a memoryview does not copy the data.
     rest = memoryview(data)
     while rest:
         rest = rest[stream.write(rest) :]
@@ -150,11 +151,13 @@ def locked(path: Path, *, refusal: str, shared: bool = False) -> Iterator[None]:
     Raises:
         OutputError: another process holds the lock, or the file cannot be created.
     """
+    # Open for appending: the file is created if it is missing, and its content does not matter.
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         stream = path.open("a")
     except OSError as error:
         raise OutputError(f"{path} cannot be written ({error.strerror or error}); choose another place") from error
+    # Take the lock without waiting; closing the stream releases it.
     with stream:
         try:
             fcntl.flock(stream, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
@@ -239,6 +242,7 @@ def check_apart(source: Path, output: Path) -> None:
         raise OutputError(f"{output} cannot be written ({error}); choose another output") from error
     if inner.is_relative_to(outer) or outer.is_relative_to(inner):
         raise OutputError(f"Input {source} and output {output} must not contain each other; choose another output")
+    # A file among the parent folders would only fail at the first write.
     for parent in output.parents:
         if parent.exists() and not parent.is_dir():
             raise OutputError(f"{output} cannot be created: {parent} is a file; choose another output")

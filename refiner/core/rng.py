@@ -40,6 +40,7 @@ def derived_seed(seed: int, purpose: str, *position: int) -> int:
     The seed is part of a SHA-256 of the arguments. Unlike Python's ``hash`` it is the same on every machine and in
     every process.
     """
+    # Another text would change every random number of the toolkit.
     text = "/".join([str(seed), purpose, *map(str, position)])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
 

@@ -155,6 +155,7 @@ def equalize(image: Image) -> Image:
     equalized = np.asarray(cv2.equalizeHist(grey))
     if image.ndim == 2:
         return equalized
+    # Add the change of the luma to every channel.
     change = (equalized.astype(np.float32) - grey)[None] / np.float32(127.5)
     return from_planes(to_planes(image, 1) + change, image)
 
@@ -196,6 +197,7 @@ def contact_sheet(rows: Sequence[Sequence[Image]], *, scale: int = 2, gap: int =
     colour = any(image.ndim == 3 for row in rows for image in row)
     shape = (gap + len(rows) * (height * scale + gap), gap + columns * (width * scale + gap), 3)
     sheet = np.full(shape, 255, np.uint8)
+    # Enlarge each image by repeating pixels, and copy it into its cell.
     for y, row in enumerate(rows):
         for x, image in enumerate(row):
             rgb = image[..., :3] if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)

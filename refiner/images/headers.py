@@ -56,6 +56,7 @@ def read_header(data: bytes) -> Header:
 def _png(data: bytes) -> Header:
     pictures, orientation, position = 1, 1, 8
     height = width = 0
+    # Walk through the chunks, whose checksums reveal damage, until the end chunk.
     while position + 12 <= len(data):
         length = int.from_bytes(data[position : position + 4], "big")
         kind, end = data[position + 4 : position + 8], position + 8 + length
@@ -79,6 +80,7 @@ def _png(data: bytes) -> Header:
 
 def _jpeg(data: bytes) -> Header:
     height = width = 0
+    # Take the size from the start of frame, and check everything from the first scan on.
     for marker, position in _jpeg_segments(data):
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # start of frame
             height, width = struct.unpack_from(">HH", data, position + 5)
@@ -220,6 +222,7 @@ def _webp(data: bytes) -> Header:
         return Header(problem="is a truncated WebP")
     frames, orientation, position = 0, 1, 12
     height = width = 0
+    # Walk through the chunks; the size is in a different place for each kind of data.
     while position + 8 <= end:
         kind, length = data[position : position + 4], int.from_bytes(data[position + 4 : position + 8], "little")
         body = position + 8

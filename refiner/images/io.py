@@ -130,6 +130,7 @@ def encode_image(path: Path, image: Image, *, quality: int = 95) -> bytes:
         raise ImageError(path, f"{suffix} holds 8 bits, but the image has 16; use .png")
     if image.ndim == 3 and image.shape[2] == 4 and suffix in (*_JPEG_SUFFIXES, ".pgm", ".ppm"):
         raise ImageError(path, f"{suffix} holds no alpha channel; use .png")
+    # Full chroma resolution in JPEG, and exact colours in lossless WebP.
     options: list[int] = []
     if suffix in _JPEG_SUFFIXES:
         full_chroma = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444

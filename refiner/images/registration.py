@@ -75,6 +75,7 @@ def _search(templates: Array, surroundings: Array) -> Drift:
 
 def _find_peak(agreement: Array) -> Drift:
     """Find the best shift to a fraction of a pixel, from the agreement of each shift, (N, y, x)."""
+    # Take the best whole-pixel shift, and refine it along both axes.
     number = np.arange(len(agreement))
     row, column = np.divmod(agreement.reshape(len(agreement), -1).argmax(axis=1), agreement.shape[1])
     x = column - REACH + _peak(agreement[number, row], column)

@@ -60,6 +60,7 @@ def apparent_motion(moved: Tensor, still: Tensor) -> Tensor:
         means = _mean(regressors)
         products = (regressors[:, :, None] * regressors[:, None]).flatten(1, 2)
         covariances = _mean(products).unflatten(1, (3, 3)) - means[:, :, None] * means[:, None]
+        # The damping makes the estimate 0 in flat squares.
         matrices = covariances.permute(0, 3, 4, 1, 2) + NOISE**2 * torch.eye(3, device=still.device)
         inverses = torch.linalg.inv(matrices)[..., :2, :]
     # Solve for the shift of each square.

@@ -41,6 +41,7 @@ def r1_penalty(
     logits = discriminator(real)
     rows = rows or BatchSlice(0, len(real), len(real))
     bits = torch.randint(2, (rows.batch_size, *logits.shape[1:]), generator=generator)[rows.slice]
+    # Sum the logits with the signs, and differentiate the sum with respect to the images.
     signs = 2.0 * bits.to(logits.device) - 1
     (gradient,) = torch.autograd.grad((signs * logits).sum(), real, create_graph=True)
     return gradient.square().sum() / logits.numel()
@@ -73,8 +74,10 @@ def gradient_penalty(
         Gulrajani et al. 2017, arXiv:1704.00028, equation 3.
     """
     rows = rows or BatchSlice(0, len(real), len(real))
+    # Interpolate each pair at a random point.
     share = torch.rand(rows.batch_size, generator=generator)[rows.slice].to(real.device)[:, None, None, None]
     mixed = (share * real + (1 - share) * refined).detach().requires_grad_()
+    # Compare the gradient norm at these points with 1.
     values = discriminator(mixed).flatten(1).mean(dim=1)  # (N,)
     (gradient,) = torch.autograd.grad(values.sum(), mixed, create_graph=True)
     penalty: Tensor = (gradient.flatten(1).norm(dim=1) - 1).square().mean()

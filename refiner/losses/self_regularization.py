@@ -48,6 +48,7 @@ def self_regularization_loss(
         raise ValueError(f"refined is {tuple(refined.shape)}, synthetic {tuple(synthetic.shape)}: expected one shape")
     if features is not None:
         refined, synthetic = features(refined), features(synthetic)
+    # Average the absolute differences, with weights if there are any.
     differences = (refined - synthetic).abs()
     if weights is None:
         return differences.mean()

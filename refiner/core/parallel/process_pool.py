@@ -64,6 +64,7 @@ def begin_imports(*modules: str) -> None:
         return
     from multiprocessing import forkserver, resource_tracker  # not available on every platform
 
+    # Block Ctrl-C while the helper processes start, so that only this process reacts to it.
     multiprocessing.set_forkserver_preload(list(modules))
     resource_tracker.ensure_running()  # otherwise it starts below and unblocks interrupts
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the server inherits the blocked Ctrl-C
