@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 
 
 class Format(click.ParamType[str]):
-    """A name in ``refiner.data.formats.registry.FORMATS``."""
+    """Name of a data set format; see ``refiner.data.formats.registry.FORMATS``."""
 
     name = "NAME"
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
-        """The name, checked."""
+        """Check the name."""
         from refiner.data.formats.registry import FORMATS
 
         if value not in FORMATS:
-            self.fail(f"{value!r} is none of {', '.join(FORMATS)}", parameter, context)
+            self.fail(f"{value!r} is no format; name one of {', '.join(FORMATS)}", parameter, context)
         return value
 
 
@@ -45,7 +45,7 @@ class Crop(Size):
     name = "none|HxW"
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
-        """The word, or (height, width)."""
+        """Return ``none``, or parse (height, width)."""
         return value if value == "none" else super().convert(value, parameter, context)
 
 
@@ -55,7 +55,7 @@ class Split(click.ParamType[dict[str, float]]):
     name = "NAME=SHARE,..."
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
-        """Shares by name."""
+        """Parse the share of each split."""
         from refiner.data.splits import parse_split
 
         try:
@@ -67,15 +67,19 @@ class Split(click.ParamType[dict[str, float]]):
 @click.command()
 @click.argument("source", type=EXISTING_PATH, metavar="IN")
 @click.argument("destination", type=ANY_PATH, metavar="OUT")
-@click.option("--format", "layout", type=Format(), help="Layout of IN.  [default: look]")
-@click.option("--size", type=Size(), help="Height x width of the images, as in 36x60.")
-@click.option("--crop", type=Crop(), help="Cut this out of the centre before resizing; none: whole frames.")
-@click.option("--grey", is_flag=True, help="Take the luma of colour images.")
-@click.option("--equalize", is_flag=True, help="Equalise histograms, as MPIIGaze's patches are.")
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="Convert only N images, spread over IN.")
-@click.option("--split", type=Split(), help="Parts of OUT and their shares, as in train=0.8,test=0.2.")
-@click.option("--by", type=click.Choice(["subject", "id"]), help="What is split.  [default: subject, where known]")
-@click.option("--workers", type=click.IntRange(1), metavar="N", help="Processes.  [default: one a core]")
+@click.option("--format", "layout", type=Format(), help="Format of IN.  [default: detected]")
+@click.option("--size", type=Size(), help="Height x width of the output images, as in 36x60.")
+@click.option("--crop", type=Crop(), help="Crop this size from the centre before resizing. none: convert whole frames.")
+@click.option("--grey", is_flag=True, help="Convert colour images to grey (luma).")
+@click.option("--equalize", is_flag=True, help="Equalise histograms, as in MPIIGaze.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Convert only N images, spread evenly over IN.")
+@click.option("--split", type=Split(), help="Names of splits and their shares, as in train=0.8,test=0.2.")
+@click.option(
+    "--by",
+    type=click.Choice(["subject", "id"]),
+    help="Unit of a split: whole subjects, or images.  [default: subject, if known]",
+)
+@click.option("--workers", type=click.IntRange(1), metavar="N", help="Number of processes.  [default: one per core]")
 @overwrite_option
 @on_error_option
 @json_option
@@ -97,9 +101,9 @@ def command(
 ) -> None:
     """Convert a data set into a folder of lossless images with labels.csv, or into a store (OUT.h5).
 
-    IN is a folder of images, a store, or one of the layouts of --format: UnityEyes and NYU hand frames are cut to
-    the eye and the hand, right eyes of MPIIGaze are mirrored. The same command again goes on where it was stopped.
-    What cannot be used is named in OUT/rejected.csv, or OUT.rejected.csv beside a store.
+    IN is a folder of images, a store, or a data set in another format (see --format). Frames of UnityEyes and NYU hand
+    are cropped to the eye and the hand; right eyes of MPIIGaze are mirrored. The same command resumes an interrupted
+    conversion. Images that cannot be used are listed in OUT/rejected.csv, or in OUT.rejected.csv for a store.
 
     \b
     Examples:
@@ -111,7 +115,7 @@ def command(
     from refiner.data.output.destinations import rejects_list
 
     if by and not split:
-        raise click.UsageError("--by says how to --split; give both")
+        raise click.UsageError("--by needs --split; give both")
     conversion = Conversion(size, None if crop == "none" else crop, grey, equalize, whole=crop == "none")
     with progress("converting") as advance:
         summaries = convert(
@@ -137,7 +141,7 @@ def command(
         lists = [
             str(rejects_list(place_of(destination, name))) for name, summary in summaries.items() if summary.rejected
         ]
-        click.echo(one_line(f"see {', '.join(lists)} for what was rejected and why"), err=True)
+        click.echo(one_line(f"{', '.join(lists)} lists the rejected images and the reasons"), err=True)
         sys.exit(REJECTED_STATUS)
 
 

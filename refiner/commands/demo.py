@@ -31,6 +31,9 @@ def command(out: Path | None, long: bool, hands: bool, seed: int, device: str, a
     """
     if hands and long:
         raise click.UsageError("--long applies only to the demo on eyes; leave out --long or --hands")
+    from refiner.core.devices import keep_freed_memory
+
+    keep_freed_memory()
     out, start = out or Path("demo-hands" if hands else "demo"), time.monotonic()
     with progress("demo") as advance:
 

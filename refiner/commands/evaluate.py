@@ -1,4 +1,4 @@
-"""``refiner evaluate``: is a refiner to be trusted? Figures, and a verdict."""
+"""``refiner evaluate``: metrics of a refiner, and a verdict."""
 
 import sys
 from dataclasses import asdict
@@ -17,20 +17,24 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option(
-    "--synthetic", type=EXISTING_PATH, required=True, metavar="DATA", help="Renders, with labels where known."
+    "--synthetic", type=EXISTING_PATH, required=True, metavar="DATA", help="Renders, with labels if there are any."
 )
 @click.option(
-    "--refined", type=REFINER_PATH, required=True, metavar="DATA_OR_REFINER", help="The same refined, or a refiner."
+    "--refined",
+    type=REFINER_PATH,
+    required=True,
+    metavar="DATA_OR_REFINER",
+    help="Refined images under the same names, or a refiner (file, run or name).",
 )
-@click.option("--real", type=EXISTING_PATH, required=True, metavar="DATA", help="What they should look like.")
+@click.option("--real", type=EXISTING_PATH, required=True, metavar="DATA", help="Real images.")
 @evaluation_options
-@click.option("--gate", is_flag=True, help="Exit with status 3 when the verdict is: do not use.")
+@click.option("--gate", is_flag=True, help="Exit with status 3 if the verdict is: do not use.")
 @json_option
 def command(synthetic: Path, refined: Path, real: Path, gate: bool, as_json: bool, settings: "Settings") -> None:
-    """Judge a refiner: realism, label preservation, usefulness, each with an interval, and a verdict.
+    """Evaluate a refiner: realism, label preservation, downstream utility, and a verdict.
 
-    Beside each figure stands its floor, the same of photographs against other photographs or of labels that nothing
-    moved, and its ceiling, that of the renders as they are.
+    Each metric has a 95 % interval. The reference is the same metric of real images against other real images, or of
+    labels that nothing moved. The baseline is the metric of the unrefined renders.
 
     \b
     Example:
@@ -57,6 +61,7 @@ def command(synthetic: Path, refined: Path, real: Path, gate: bool, as_json: boo
 
 
 def _metrics(found: "Evaluation") -> dict[str, Any]:
+    """Return verdict and metrics as plain values."""
     return {
         "verdict": asdict(found.verdict),
         "metrics": [
@@ -75,12 +80,12 @@ def _metrics(found: "Evaluation") -> dict[str, Any]:
 
 
 def _lines(found: "Evaluation") -> list[str]:
-    """The verdict, its reasons, and a table."""
+    """Return the verdict, its reasons, and a table of metrics."""
     lines = [f"verdict: {found.verdict.decision}", *(f"  {reason}" for reason in found.verdict.reasons), ""]
     width = max(len(metric.name) for metric in found.metrics)
-    lines.append(f"{'':{width}}  {'refined':24}  {'reference':24}  {'synthetic':24}")
+    lines.append(f"{'':{width}}  {'refined':24}  {'reference':24}  {'baseline':24}")
     for metric in found.metrics:
         cells = [metric.text(interval) for interval in (metric.value, metric.reference, metric.baseline)]
-        note = "" if metric.is_resolved else "  too wide to say: give more images"
+        note = "" if metric.is_resolved else "  not resolved: use more images"
         lines.append(f"{metric.name:{width}}  " + "  ".join(f"{cell:24}" for cell in cells).rstrip() + note)
     return lines

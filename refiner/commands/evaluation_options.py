@@ -14,16 +14,20 @@ OPTIONS = (
         "--labelled",
         type=EXISTING_PATH,
         metavar="DATA",
-        help="Photographs with gaze: test on them what estimators learn from raw and from refined renders.",
+        help="Real images with gaze labels, to test estimators that are trained on raw and on refined renders.",
     ),
     click.option(
         "--estimators",
         is_flag=True,
-        help="Train such without labels too, and say how far they agree on the photographs; takes minutes.",
+        help="Train such estimators without --labelled too, and report their agreement on real images; takes minutes.",
     ),
-    click.option("--group", metavar="COLUMN", help="Label of photographs kept together.  [default: subject, else day]"),
+    click.option("--group", metavar="COLUMN", help="Label that groups the real images.  [default: subject, else day]"),
     click.option(
-        "--most", type=click.IntRange(64), default=4000, show_default=True, help="Images drawn of each data set."
+        "--most",
+        type=click.IntRange(64),
+        default=4000,
+        show_default=True,
+        help="Largest number of images drawn from each data set.",
     ),
     points_option,
     mask_option,
@@ -33,7 +37,10 @@ OPTIONS = (
 
 
 def evaluation_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command these options, as one argument ``settings``: :class:`refiner.evaluation.evaluate.Settings`."""
+    """Add these options to a command, which gets one argument ``settings``.
+
+    Its type is :class:`refiner.evaluation.evaluate.Settings`.
+    """
 
     @functools.wraps(command)
     def wrapped(*, points: str | None, mask: Path | None, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""``refiner inspect``: what a data set, a run or a refiner file is, and what looks wrong with it."""
+"""``refiner inspect``: facts and problems of a data set, a run or a refiner file."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -17,32 +17,37 @@ from refiner.data.formats.registry import FORMATS, Dataset, open_dataset
 @click.command()
 @click.argument("path", type=EXISTING_PATH, metavar="PATH")
 @click.argument("other", type=EXISTING_PATH, required=False, metavar="[OTHER]")
-@click.option("--format", "layout", type=click.Choice(list(FORMATS)), help="Layout of the data.  [default: look]")
+@click.option("--format", "layout", type=click.Choice(list(FORMATS)), help="Layout of the data.  [default: detected]")
 @click.option(
     "--sample",
     type=click.IntRange(0),
     default=1000,
     show_default=True,
     metavar="N",
-    help="Images to look at, spread evenly over the data set; 0 looks at all.",
+    help="Number of images to inspect, spread evenly over the data set; 0 inspects all.",
 )
-@click.option("--sheet", type=ANY_PATH, metavar="PNG", help="Draw images with their labels into a picture.")
+@click.option(
+    "--sheet",
+    type=ANY_PATH,
+    metavar="PNG",
+    help="Write a contact sheet of images with their labels, such as sheet.png.",
+)
 @json_option
 def command(path: Path, other: Path | None, layout: str | None, sample: int, sheet: Path | None, as_json: bool) -> None:
-    """Say what a data set, a run folder or a refiner file is, and what looks wrong with it.
+    """Describe a data set, a run folder or a refiner file, and report problems.
 
-    With two data sets, renders first and photographs second, also whether they fit each other, and the command
-    that mends what does not. The sheet shows each gaze as a red arrow from the pupil.
+    Given two data sets, renders first and real images second, the command also reports whether they fit each other.
+    Each problem comes with the command that fixes it. The contact sheet shows each gaze as a red arrow from the pupil.
 
     \b
     Example:
-      refiner inspect renders photographs --sheet renders.png
+      refiner inspect renders photographs --sheet sheet.png
     """
     from refiner.inspection.runs import is_refiner_file, is_run
 
     if layout is None and (is_refiner_file(path) or is_run(path)):
         if other or sheet:
-            raise click.UsageError(f"OTHER and --sheet are for data sets, {path} is a run or a refiner file")
+            raise click.UsageError(f"OTHER and --sheet are for data sets, but {path} is a run or a refiner file")
         _report_run(path, as_json)
     else:
         _report_datasets(path, other, layout, sample, sheet, as_json)
@@ -73,18 +78,21 @@ def _report_datasets(
     from refiner.inspection.fit import compare
     from refiner.inspection.text import dataset_lines, fit_lines
 
-    datasets = [open_for_looking(place, layout) for place in (path, other) if place]
+    # Inspect one or two data sets.
+    datasets = [open_for_inspection(place, layout) for place in (path, other) if place]
     reports = []
-    with progress("looking") as advance:
+    with progress("inspecting") as advance:
         for dataset in datasets:
             facts = inspect_dataset(dataset, sample=sample, report=lambda done, total: advance(done, total, ""))
             reports.append((facts, find_faults(facts)))
+    # Draw the sheet, and compare the data sets.
     if sheet:
         write_image(sheet, np.concatenate([_padded(picture, datasets) for picture in map(draw_sheet, datasets)]))
     fit = None
     if other:
         places = [(str(place), f"{place.name or 'data'}-fitted") for place in (path, other)]
         fit = compare(reports[0][0].appearance, reports[1][0].appearance, places=places)
+    # Print the result.
     if as_json:
         first, *rest = [_dataset_metrics(dataclasses.asdict(facts), findings) for facts, findings in reports]
         metrics = {"other": rest[0], "fit": [dataclasses.asdict(finding) for finding in fit or ()]} if rest else {}
@@ -95,19 +103,19 @@ def _report_datasets(
     if fit is not None:
         _print(fit_lines(reports[0][0].appearance, reports[1][0].appearance, fit))
     if sheet:
-        click.echo(f"{sheet}: sheet of images with their labels", err=True)
+        click.echo(f"wrote the contact sheet {sheet}", err=True)
 
 
-def open_for_looking(path: Path, layout: str | None) -> Dataset:
-    """Open a data set; scenes whose crops cannot be told are looked at whole.
+def open_for_inspection(path: Path, layout: str | None) -> Dataset:
+    """Open a data set; scenes without data for a crop are opened without one.
 
     Raises:
-        DataError: it is no data set, or cannot be read either way.
+        DataError: ``path`` is no data set, or cannot be read either way.
     """
     if layout is None and not any(reader.recognises(path) for reader in FORMATS.values()):
         raise DataError(
-            f"{path}: is neither a data set (a folder of images, a store or a file of a known layout), nor a run "
-            "folder, nor a refiner file (.safetensors)"
+            f"{path} is neither a data set (a folder of images, a store or a file of a known layout) nor a run "
+            "folder nor a refiner file (.safetensors)"
         )
     dataset = open_dataset(path, format=layout)
     try:
@@ -123,7 +131,7 @@ def open_for_looking(path: Path, layout: str | None) -> Dataset:
 
 
 def _padded(picture: np.ndarray[Any, Any], datasets: list[Dataset]) -> np.ndarray[Any, Any]:
-    """The picture as wide as a full sheet, so that two of them stand below one another."""
+    """Pad a sheet to the full width, so that two sheets can be stacked."""
     from refiner.inspection.contact_sheet import CELL, COLUMNS, GAP
 
     missing = COLUMNS * (CELL + GAP) - picture.shape[1]
@@ -131,13 +139,13 @@ def _padded(picture: np.ndarray[Any, Any], datasets: list[Dataset]) -> np.ndarra
 
 
 def _dataset_metrics(facts: dict[str, Any], findings: Iterable[Any]) -> dict[str, Any]:
-    """Plain values; the angles of single images are left out."""
+    """Return facts and findings as plain values, without the angles of single images."""
     facts.pop("angles")
     return {**_plain(facts), "findings": [dataclasses.asdict(finding) for finding in findings]}
 
 
 def _plain(value: Any) -> Any:
-    """The same without what JSON lacks: numbers that are none become null."""
+    """Convert to values that JSON can hold; numbers that are not finite become null."""
     if isinstance(value, dict):
         return {str(key): _plain(part) for key, part in value.items()}
     if isinstance(value, list | tuple):

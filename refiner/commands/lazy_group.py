@@ -40,7 +40,7 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(self.table.items()))
 
     def invoke(self, context: click.Context) -> Any:
-        """Run a command. An error that the user can fix is printed on one line, a bug keeps its traceback."""
+        """Run a command. An error that the user can fix is printed on one line; a bug keeps its traceback."""
         try:
             return super().invoke(context)
         except RefinerError as error:

@@ -1,4 +1,4 @@
-"""Options that several commands share, and the parameter types behind them."""
+"""Options that several commands share, and their parameter types."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,6 @@ from typing import Any
 
 import click
 
-EXISTING_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 EXISTING_PATH = click.Path(exists=True, path_type=Path)
 ANY_PATH = click.Path(path_type=Path)
 
@@ -17,7 +16,7 @@ class Size(click.ParamType[tuple[int, int]]):
     name = "HxW"
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
-        """(height, width) from the text."""
+        """Parse (height, width)."""
         if isinstance(value, tuple):
             return value
         match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", value)
@@ -27,12 +26,12 @@ class Size(click.ParamType[tuple[int, int]]):
 
 
 class ShardType(click.ParamType[Any]):
-    """``I/N``, as in 2/8 for the second of eight shares."""
+    """``I/N``, as in 2/8 for the second of eight shards."""
 
     name = "I/N"
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
-        """The shard from the text."""
+        """Parse a shard."""
         from refiner.core.parallel.shards import Shard
 
         if isinstance(value, Shard):
@@ -47,7 +46,7 @@ SHARD = ShardType()
 
 
 class RefinerPath(click.Path):
-    """A refiner file, the folder of a run, the name of a ready refiner, or an address on the hub."""
+    """A refiner file, a run folder, the name of a pretrained refiner, or an address on the hub."""
 
     name = "refiner"
 
@@ -55,7 +54,7 @@ class RefinerPath(click.Path):
         super().__init__(exists=True, path_type=Path)
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
-        """The path, or the name as it is."""
+        """Return the path of the refiner, or the name of a pretrained one."""
         from refiner.models.hub import fetch_refiner, is_address
         from refiner.models.lookup import pretrained_refiners
 
@@ -65,44 +64,48 @@ class RefinerPath(click.Path):
             names = pretrained_refiners()
             if str(value) in names:
                 return Path(value)
-            known = f"the name of a ready refiner ({', '.join(names)}), nor an address hf://OWNER/NAME"
-            self.fail(f"{value} is neither a refiner file, nor the folder of a run, nor {known}", parameter, context)
+            known = f"a pretrained refiner ({', '.join(names)}), nor an address hf://OWNER/NAME"
+            self.fail(f"{value} is neither a refiner file, nor a run folder, nor {known}", parameter, context)
         return super().convert(value, parameter, context)
 
 
 REFINER_PATH = RefinerPath()
 
 device_option = click.option(
-    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to compute."
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="Device that computes.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 seed_option = click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Every random choice follows from it."
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of every random choice."
 )
 set_option = click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override one value of the configuration."
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override one setting; may be repeated."
 )
-overwrite_option = click.option("--overwrite", is_flag=True, help="Make everything again; replace files in the way.")
+overwrite_option = click.option("--overwrite", is_flag=True, help="Start again, and replace existing files.")
 points_option = click.option(
     "--points",
     metavar="LABEL",
-    help="Label of the points that must stay, x and y in pixels, one or several.  [default: pupil, else joints]",
+    help="Label that holds the points that must not move (x, y in pixels).  [default: pupil, else joints]",
 )
 mask_option = click.option(
     "--mask",
     type=EXISTING_PATH,
     metavar="FILE_OR_DIR",
-    help="Image whose bright pixels must stay, or a folder of such by the images' names, instead of points.",
+    help="Image whose bright pixels must not move, or a folder of such images named as the renders; replaces points.",
 )
 on_error_option = click.option(
     "--on-error",
     type=click.Choice(["skip", "stop"]),
     default="skip",
     show_default=True,
-    help="Whether an image that cannot be used is rejected, or ends the command.",
+    help="Reject an image that cannot be used, or stop.",
 )
 REFUSED_STATUS = 3
-"""Exit status: the verdict is not to use a refiner."""
+"""Exit status: the verdict is *do not use*."""
 
 REJECTED_STATUS = 4
-"""Exit status: finished, but some inputs were rejected."""
+"""Exit status: done, but some inputs were rejected."""

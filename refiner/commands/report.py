@@ -1,4 +1,4 @@
-"""``refiner report``: one page on a refiner, and a visual Turing test."""
+"""``refiner report``: an HTML report on a refiner, and a visual Turing test."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,11 +15,13 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("run", type=REFINER_PATH, metavar="RUN")
-@click.option("--out", type=ANY_PATH, metavar="DIR", help="Where the pages go.  [default: RUN]")
-@click.option("--synthetic", type=EXISTING_PATH, metavar="DATA", help="Renders.  [default: those of the run]")
-@click.option("--real", type=EXISTING_PATH, metavar="DATA", help="Photographs.  [default: those of the run]")
+@click.option("--out", type=ANY_PATH, metavar="DIR", help="Folder of the pages.  [default: RUN]")
+@click.option("--synthetic", type=EXISTING_PATH, metavar="DATA", help="Renders.  [default: data.synthetic of the run]")
+@click.option("--real", type=EXISTING_PATH, metavar="DATA", help="Real images.  [default: data.real of the run]")
 @evaluation_options
-@click.option("--trials", type=click.IntRange(2), default=100, show_default=True, help="Guesses of the Turing test.")
+@click.option(
+    "--trials", type=click.IntRange(2), default=100, show_default=True, help="Number of guesses in the Turing test."
+)
 def command(
     run: Path,
     out: Path | None,
@@ -28,16 +30,16 @@ def command(
     trials: int,
     settings: "Settings",
 ) -> None:
-    """Write report.html and turing.html: a page each, with everything inside, to be opened from disk.
+    """Write report.html and turing.html, two self-contained pages.
 
-    The report has the verdict, renders before and after, the worst and some random images with what became of their
-    labels, all figures of ``refiner evaluate``, training curves and settings. The other page lets people guess which
-    pictures are photographs.
+    The report shows the verdict, renders before and after refining, the images with the largest label drift, random
+    images, all metrics of ``refiner evaluate``, training curves and settings. The second page is a visual Turing test:
+    people guess which pictures are photographs.
 
     \b
     Example:
       refiner report runs/eyes
-      refiner report stand-in --synthetic renders --real photographs --out report
+      refiner report demo --synthetic renders --real photographs --out report
     """
     from refiner.report.writing import report_on
 

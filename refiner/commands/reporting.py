@@ -1,4 +1,4 @@
-"""How commands report: progress on standard error, results on standard output."""
+"""Output of commands: progress on standard error, results on standard output."""
 
 import contextlib
 import json
@@ -13,28 +13,28 @@ import click
 from refiner.core.environment import environment
 
 Advance = Callable[[int, int, str], None]
-"""Told how many of how many are done, and a few words on the latest."""
+"""Called with the number done, the total, and a short note."""
 
-_PLAIN_SECONDS = 10.0  # between two lines when standard error is no terminal
+_PLAIN_SECONDS = 10.0  # between two lines if standard error is no terminal
 
 
 def one_line(text: str) -> str:
-    """A message as one line of 2,000 characters at most: names in it may hold anything."""
+    """Return a message as one line of at most 2,000 characters; file names in it may hold any character."""
     line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     return line if len(line) <= 2000 else f"{line[:1500]} ... {line[-450:]}"
 
 
 class OneLine(logging.Formatter):
-    """Keeps each message on its line."""
+    """Log formatter that keeps each message on one line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line; a traceback keeps its own."""
+        """Format a record as one line; a traceback keeps its lines."""
         return super().format(record) if record.exc_info else one_line(super().format(record))
 
 
 @contextlib.contextmanager
 def progress(what: str) -> Iterator[Advance]:
-    """A progress bar with rate and time left on a terminal, now and then a plain line otherwise."""
+    """Show progress: a bar with rate and time left on a terminal, a plain line now and then otherwise."""
     if not logging.getLogger("refiner").isEnabledFor(logging.INFO):  # --quiet
         yield _silent
         return
@@ -80,25 +80,25 @@ def _bar(what: str) -> Iterator[Advance]:
 
 
 def _silent(done: int, total: int, note: str = "") -> None:
-    """Say nothing."""
+    """Show nothing."""
 
 
 class _Pace:
-    """How fast a job goes, leaving out what was finished before it began; a new total starts a new job."""
+    """Rate of a job, without items that were finished before it started; a new total starts a new job."""
 
     def __init__(self) -> None:
         self._total = self._first = -1
         self._start = 0.0
 
     def rate(self, done: int, total: int) -> float:
-        """Items a second since the first call of this job."""
+        """Return the items per second since the first call for this job."""
         if total != self._total or done < self._first:
             self._total, self._first, self._start = total, done, time.monotonic()
         return (done - self._first) / max(time.monotonic() - self._start, 1e-9)
 
 
 def print_json(command: str, **metrics: Any) -> None:
-    """One JSON object with the command, the version, the environment and the figures."""
+    """Print one JSON object with the command, the version, the environment and the metrics."""
     facts = environment()
     click.echo(
         json.dumps(

@@ -81,7 +81,8 @@ class GazeConfiguration(Section):
     standardize: bool = False
     """Scale every image to mean 0 and standard deviation 1 in the network."""
     steps: int = Field(4000, ge=1)
-    """Number of updates."""
+    """Number of updates. A finished run continues when this number is raised. With ``schedule: cosine`` the learning
+    rate then follows the longer schedule, so the result differs from a run that had all steps from the start."""
     batch_size: int = Field(64, ge=1)
     """Images per update."""
     loss: Literal["angular", "smooth_l1"] = "angular"

@@ -112,7 +112,7 @@ def test_a_rejected_image_is_exit_status_4(tmp_path: Path, folder: Path, out: st
     (folder / "bad.png").touch()
     result = convert(folder, tmp_path / out)
     assert (result.exit_code, result.stdout) == (4, "3 written, 1 rejected\n  3 of 10x24 RGB 8 bits\n")
-    assert result.stderr.endswith(f"  rejected 1: is empty\nsee {tmp_path / listed} for what was rejected and why\n")
+    assert result.stderr.endswith(f"  rejected 1: is empty\n{tmp_path / listed} lists the rejected images and the reasons\n")
     assert (tmp_path / listed).read_text() == "file,stage,reason\nbad.png,read,is empty\n"
 
 
@@ -125,14 +125,14 @@ def test_errors_are_one_line_and_exit_status_1(tmp_path: Path, folder: Path) -> 
     (tmp_path / "cut.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + b"\0" * 99)
     cases = {
         (folder, tmp_path / "out", "--on-error", "stop"): f"{folder / 'sub' / 'bad.png'}: is empty",
-        (folder, folder / "out"): "lie inside one another",
+        (folder, folder / "out"): "must not contain each other",
         (folder, tmp_path / "file" / "below"): "is a file",
-        (folder, folder / "out.h5"): "lie inside one another",
+        (folder, folder / "out.h5"): "must not contain each other",
         (folder, tmp_path / "file" / "below.h5"): "is a file",
-        (folder, tmp_path / "there.h5"): "is there already",
-        (tmp_path / "store.h5", tmp_path / "store.h5"): "lie inside one another",
+        (folder, tmp_path / "there.h5"): "already exists",
+        (tmp_path / "store.h5", tmp_path / "store.h5"): "must not contain each other",
         (tmp_path / "cut.h5", tmp_path / "new"): "cannot be opened as HDF5",
-        (folder / "sub" / "0.bmp", tmp_path / "new"): "is not a data set that is known here",
+        (folder / "sub" / "0.bmp", tmp_path / "new"): "has no known layout of a data set",
         (folder, tmp_path / "new", "--split", "train=0.5,test=0.5", "--by", "subject"): "names no subject",
         (tmp_path / "empty", tmp_path / "new"): "holds no images",
         (folder, tmp_path / "new", "--format", "unityeyes"): "holds no UnityEyes frames",
@@ -152,7 +152,7 @@ def test_a_second_process_on_one_output_is_refused(tmp_path: Path, folder: Path)
     with open_output(folder, tmp_path / "out", job="another"):
         result = convert(folder, tmp_path / "out")
     assert result.exit_code == 1
-    assert "another process is writing here" in result.stderr
+    assert "another process is writing to" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_a_second_process_on_one_output_is_refused(tmp_path: Path, folder: Path)
     [
         (["missing", "out"], "'missing' does not exist"),
         (["in", "out", "--by", "id"], "--by says how to --split; give both"),
-        (["in", "out", "--split", "train=0.8"], "have to be above 0 and add up to 1"),
+        (["in", "out", "--split", "train=0.8"], "must be above 0 and add up to 1"),
         (["in", "out", "--split", "../x=1"], "is not a list of names and shares"),
         (["in", "out", "--crop", "all"], "'all' is not HEIGHTxWIDTH"),
         (["in", "out", "--workers", "0"], "0 is not in the range x>=1"),
@@ -169,7 +169,7 @@ def test_a_second_process_on_one_output_is_refused(tmp_path: Path, folder: Path)
         (["in", "out", "--size", "-3x60"], "is not HEIGHTxWIDTH"),
         (["in", "out", "--size", "36x60x3"], "is not HEIGHTxWIDTH"),
         (["in", "out", "--limit", "0"], "0 is not in the range x>=1"),
-        (["in", "out", "--format", "mpii"], "'mpii' is none of store, unityeyes"),
+        (["in", "out", "--format", "mpii"], "'mpii' is no format; name one of store, unityeyes"),
         (["in"], "Missing argument 'OUT'"),
     ],
 )

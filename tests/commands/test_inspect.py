@@ -14,7 +14,7 @@ from refiner.data.output.records_writer import write_folder
 from refiner.eyes.records import rendered_records
 from refiner.eyes.scene.parameters import EyeParameters
 from refiner.images.io import read_image
-from refiner.training.loop import train
+from refiner.training.train import train
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def inspect(*arguments: object) -> Result:
 
 
 def test_help_has_an_example() -> None:
-    assert "refiner inspect renders photographs --sheet renders.png" in inspect("--help").output
+    assert "refiner inspect renders photographs --sheet sheet.png" in inspect("--help").output
 
 
 def test_a_data_set_is_described(eyes: Path) -> None:
@@ -42,12 +42,12 @@ def test_a_data_set_is_described(eyes: Path) -> None:
     assert "  depth         8 bits, grey" in lines
     assert any(line.split()[:4] == ["gaze", "30", "of", "30:"] for line in lines)
     assert any(line.startswith("gaze, degrees") for line in lines)
-    assert "nothing looks wrong" in lines
+    assert "no problems found" in lines
 
 
 def test_a_sample_says_so(eyes: Path) -> None:
-    assert "30 (looked at 12, spread evenly; --sample 0 looks at all)" in inspect(eyes, "--sample", 12).stdout
-    assert "looked at" not in inspect(eyes, "--sample", 0).stdout
+    assert "30 (12 inspected, spread evenly; --sample 0 inspects all)" in inspect(eyes, "--sample", 12).stdout
+    assert "inspected" not in inspect(eyes, "--sample", 0).stdout
 
 
 def test_faults_leave_the_exit_status(synthetic: Path) -> None:
@@ -55,7 +55,7 @@ def test_faults_leave_the_exit_status(synthetic: Path) -> None:
     result = inspect(synthetic)
     assert result.exit_code == 0
     assert (
-        "looks wrong (1)\n  1. 1 of 21 images cannot be used; most often: is empty (1)\n     -> look at"
+        "problems (1)\n  1. 1 of 21 images cannot be used; most frequent reason: is empty (1)\n     -> look at"
         in result.stdout
     )
 
@@ -63,7 +63,7 @@ def test_faults_leave_the_exit_status(synthetic: Path) -> None:
 def test_two_data_sets_are_compared(eyes: Path, synthetic: Path) -> None:
     result = inspect(eyes, synthetic)
     assert result.exit_code == 0
-    assert "fit of renders and photographs\n  size          36x60 against 8x12\n" in result.stdout
+    assert "fit of renders and real images\n  size          36x60 against 8x12\n" in result.stdout
     assert f"refiner convert {eyes} eyes-fitted --size 8x12" in result.stdout
 
 
@@ -82,7 +82,7 @@ def test_json_is_one_object(eyes: Path, synthetic: Path) -> None:
 
 def test_a_sheet_is_written(eyes: Path, synthetic: Path, tmp_path: Path) -> None:
     result = inspect(eyes, "--sheet", tmp_path / "one.png")
-    assert "one.png: sheet of images" in result.stderr
+    assert "one.png" in result.stderr
     inspect(eyes, synthetic, "--sheet", tmp_path / "two.png")
     one, two = (read_image(tmp_path / name) for name in ("one.png", "two.png"))
     assert one.shape[1] == two.shape[1]
@@ -94,7 +94,7 @@ def test_a_run_and_its_refiner(tiny: TrainingConfiguration, tmp_path: Path) -> N
     result = inspect(tmp_path / "run")
     assert result.exit_code == 0
     assert "  steps         11 of 11 (100%), 5 pre-training" in result.stdout
-    assert "nothing looks wrong" in result.stdout
+    assert "no problems found" in result.stdout
     metrics = json.loads(inspect(tmp_path / "run", "--json").stdout)
     assert (metrics["kind"], metrics["steps_done"], metrics["environment"]["platform"] is not None) == ("run", 11, True)
     refiner = inspect(tmp_path / "run" / "refiner.safetensors")
@@ -133,7 +133,7 @@ def test_data_sets_need_no_torch(eyes: Path) -> None:
     ("synthetic", "real", "words"),
     [
         ("unityeyes/deepmetis", "mpiigaze_p00_dev", "deepmetis-fitted --equalize"),
-        ("mpiigaze_p00_dev", "columbia_dev/images", "they fit"),
+        ("mpiigaze_p00_dev", "columbia_dev/images", "the data sets fit"),
         ("mpiigaze_p00_dev", "webcam_dev", "webcam_dev-fitted --crop 50x83 --size 36x60 --equalize"),
     ],
 )

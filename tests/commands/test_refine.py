@@ -135,7 +135,7 @@ def test_a_second_process_on_one_output_is_refused(tmp_path: Path, folder: Path,
         (["in", "out"], "Missing option '--refiner'"),
         (
             ["in", "out", "--refiner", "none"],
-            "none is neither a refiner file, nor the folder of a run",
+            "none is neither a refiner file, nor a run folder",
         ),
         (["in", "out", "--refiner", "r", "--quality", "101"], "101 is not in the range 1<=x<=100"),
         (["in", "out", "--refiner", "r", "--on-error", "panic"], "'panic' is not one of 'skip', 'stop'"),

@@ -79,7 +79,7 @@ def test_sigterm_finishes_the_step_saves_and_says_so(tiny_gaze: GazeConfiguratio
         if step == 4:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    with pytest.raises(RunError, match=r"stopped at step 5 of 10; the same command goes on"):
+    with pytest.raises(RunError, match=r"stopped at step 5 of 10; the same command resumes"):
         train_estimator(tiny_gaze, tmp_path / "broken", device="cpu", report=stop)
     train_estimator(tiny_gaze, tmp_path / "broken", device="cpu")
     train_estimator(tiny_gaze, tmp_path / "whole", device="cpu")
@@ -189,7 +189,7 @@ def test_other_settings_data_and_kinds_of_run_are_refused(
         train_estimator(changed(tiny_gaze, batch_size=7), run, device="cpu")
     train_estimator(changed(tiny_gaze, batch_size=7), run, device="cpu", new=True)
     (gazes / "000.png").unlink()
-    with pytest.raises(RunError, match=r"was started on other data\.train"):
+    with pytest.raises(RunError, match=r"was started with other data\.train"):
         train_estimator(changed(tiny_gaze, batch_size=7), run, device="cpu")
     (run / "config.yaml").write_text("history_size: 3\n")
     with pytest.raises(RunError, match="holds a run of another kind"):

@@ -1,4 +1,4 @@
-"""A run folder and a refiner file say what they are; damage is named."""
+"""Facts about runs and refiner files; damage is named."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from refiner.core.errors import DataError, RunError
 from refiner.core.files import read_json_lines
 from refiner.inspection.runs import inspect_refiner, inspect_run, is_refiner_file, is_run
 from refiner.models.refiner_file import load_refiner
-from refiner.training.loop import train
+from refiner.training.train import train
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def test_a_finished_run(run: Path, tiny: TrainingConfiguration) -> None:
     assert (facts.steps_done, facts.steps, facts.pretraining_steps) == (11, 11, 5)
     assert facts.metrics == list(read_json_lines(run / "metrics.jsonl"))[-1]
     assert facts.checkpoints == ("step-00000009.pt", "step-00000011.pt")
-    assert facts.started_on["precision"] == "fp32"
+    assert facts.training_environment["precision"] == "fp32"
     assert facts.data == {"synthetic": str(tiny.data.synthetic), "real": str(tiny.data.real)}
     assert facts.refiner is not None
     assert (facts.findings, facts.warnings) == ([], ())
@@ -41,7 +41,7 @@ def test_an_unfinished_run_without_its_data(run: Path, tiny: TrainingConfigurati
     tiny.data.synthetic.rename(tiny.data.synthetic.with_name("moved"))
     facts = inspect_run(run)
     assert facts.steps_done == 6
-    assert [finding.key for finding in facts.findings] == ["unfinished", "no refiner", "renders gone"]
+    assert [finding.key for finding in facts.findings] == ["unfinished", "no refiner", "synthetic gone"]
 
 
 def test_warnings_are_those_of_the_monitors(run: Path) -> None:

@@ -13,7 +13,7 @@ from refiner.config.training import TrainingConfiguration
 from refiner.data.convert import Conversion, convert
 from refiner.models.refiner_file import load_refiner
 from refiner.report.model_card import model_card
-from refiner.training.loop import train
+from refiner.training.train import train
 
 VERDICT: dict[str, Any] = {
     "command": "evaluate",
