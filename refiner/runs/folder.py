@@ -40,7 +40,7 @@ FORMAT_VERSION = 2
 _INPUTS = {"synthetic": "synthetic images", "real": "real images", "estimator": "weights of data.estimator"}
 
 _OWN = ("environment.json", "metrics.jsonl", "samples", "checkpoints", REJECTED_FILE, *_RESULTS, CONFIG_FILE)
-"""Entries of a run folder, in the order in which ``--new`` deletes them. The configuration marks a run: it goes last."""
+"""Entries of a run folder in the order in which ``--new`` deletes them. The configuration marks a run and goes last."""
 
 
 class RunFolder:
