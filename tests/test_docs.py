@@ -126,7 +126,7 @@ def test_the_guide_leads_from_two_folders_to_a_verdict(tmp_path: Path, monkeypat
     assert names == ["inspect", *["convert"] * 2, *["train"] * 2, "evaluate", "report", "refine", "export"]
     assert len(list((tmp_path / "refined").glob("*.png"))) == 80
     card = (tmp_path / "shared" / "README.md").read_text(encoding="utf-8")
-    assert "| renders | prepared/renders.h5 | 80 | not stated |" in card
+    assert "| synthetic | renders.h5 | 80 | not stated |" in card
     assert "changes nothing" in card  # two steps
 
     result = CliRunner().invoke(main, ["train", "mine.yaml", "--dry-run"])  # the file that the guide makes
