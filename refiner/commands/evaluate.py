@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     type=REFINER_PATH,
     required=True,
     metavar="DATA_OR_REFINER",
-    help="Refined images under the same names, or a refiner (file, run or name).",
+    help="The refined renders, or a refiner.",
 )
 @click.option("--real", type=EXISTING_PATH, required=True, metavar="DATA", help="Real images.")
 @evaluation_options

@@ -27,7 +27,7 @@ OPTIONS = (
         type=click.IntRange(64),
         default=4000,
         show_default=True,
-        help="Largest number of images drawn from each data set.",
+        help="Images drawn from each data set.",
     ),
     points_option,
     mask_option,

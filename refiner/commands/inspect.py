@@ -30,7 +30,7 @@ from refiner.data.formats.registry import FORMATS, Dataset, open_dataset
     "--sheet",
     type=ANY_PATH,
     metavar="PNG",
-    help="Write a contact sheet of images with their labels, such as sheet.png.",
+    help="Write a contact sheet of images with their labels.",
 )
 @json_option
 def command(path: Path, other: Path | None, layout: str | None, sample: int, sheet: Path | None, as_json: bool) -> None:

@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 @click.option("--synthetic", type=EXISTING_PATH, metavar="DATA", help="Renders.  [default: data.synthetic of the run]")
 @click.option("--real", type=EXISTING_PATH, metavar="DATA", help="Real images.  [default: data.real of the run]")
 @evaluation_options
-@click.option(
-    "--trials", type=click.IntRange(2), default=100, show_default=True, help="Number of guesses in the Turing test."
-)
+@click.option("--trials", type=click.IntRange(2), default=100, show_default=True, help="Guesses in the Turing test.")
 def command(
     run: Path,
     out: Path | None,

@@ -1,1 +1,1 @@
-"""Is a refiner to be trusted: realism, label preservation, usefulness, and the verdict over them."""
+"""Evaluation of a refiner: realism, label preservation, downstream utility, and a verdict."""

@@ -1,4 +1,4 @@
-"""``refiner evaluate``: renders, the same refined, and photographs, to figures and a verdict."""
+"""``refiner evaluate``: compare renders, refined images and real images; return metrics and a verdict."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,24 +25,24 @@ from refiner.images.arrays import eye_patch, resize, to_float
 from refiner.inference.refiner import Refiner
 from refiner.models.lookup import is_refiner
 
-COLOURED = 256
-"""Images that are held in colour at once."""
+COLOUR_BATCH = 256
+"""Number of images that are held in memory in colour."""
 
 Report = Callable[[str, int, int], None]
-"""Told the stage, and how many of how many are done."""
+"""Progress callback: name of the stage, number of finished steps, number of all steps."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was found.
+    """Result of an evaluation.
 
     Attributes:
-        figures: of all families.
-        verdict: what to do.
-        drifts: of each refined image, by its name.
-        rejected: reason of each image that could not be used, by its path.
-        renders, refined, photographs: (N, 1, H, W), in [-1, 1], what was looked at; the first two are pairs, in the
-            order of ``drifts``.
+        metrics: metrics of all families.
+        verdict: decision and reasons.
+        drifts: label drift of each refined image, by its name.
+        rejected: reason for each image that could not be used, by its path.
+        synthetic, refined: (N, 1, H, W), in [-1, 1], the evaluated pairs in the order of ``drifts``.
+        real: (M, 1, H, W), in [-1, 1], the evaluated real images.
     """
 
     metrics: list[Metric]
@@ -56,16 +56,16 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Settings:
-    """How to evaluate.
+    """Settings of an evaluation.
 
     Attributes:
-        labelled: photographs with gaze, on which estimators are tested that learn from raw and from refined renders.
-        estimators: train such without ``labelled`` too, and compare them with one another.
-        group: label of the photographs whose values are kept together; None takes subject or day.
-        most: images drawn of each data set.
-        region: where drift is read.
-        seed: everything follows from it.
-        device: where a refiner runs.
+        labelled: real images with gaze, on which estimators trained on raw and on refined renders are tested.
+        estimators: train such estimators without ``labelled`` too, and compare them with one another.
+        group: label of the real images whose values are kept together; None takes subject, else day.
+        most: largest number of images drawn from each data set.
+        region: region where label drift is measured.
+        seed: seed of all random choices.
+        device: device that the refiner runs on.
     """
 
     labelled: Path | None = None
@@ -85,87 +85,103 @@ def evaluate(
     *,
     report: Report = lambda stage, done, total: None,
 ) -> Evaluation:
-    """Measure realism, label preservation and usefulness, and judge.
+    """Measure realism, label preservation and downstream utility, and reach a verdict.
 
     Args:
-        renders: a data set.
-        refined: the same images refined, by name, or a refiner (file, run, or name of a ready one).
-        photographs: a data set; labels of it are not looked at but for the group.
-        settings: everything else.
-        report: told about the progress.
+        synthetic: data set of renders.
+        refined: data set of the refined images under the same names, or a refiner (a file, a run, or the name of a
+            pretrained one).
+        real: data set of real images; of its labels, only the group is used.
+        settings: all other settings.
+        report: called with the progress.
+
+    Returns:
+        The metrics, the verdict, and the images that they were measured on.
 
     Raises:
         DataError: a data set cannot be used, or is too small.
     """
+    # Read the renders, refine them or read their refined images, and read the real images.
     most, seed, region = settings.most, settings.seed, settings.region
     raw = read_sample(synthetic, size=None, most=most, seed=seed)
     size = (raw.images.shape[2], raw.images.shape[3])
-    raw, images = _refined(synthetic, raw, refined, size, settings.device)
+    raw, images = _load_refined(synthetic, raw, refined, size, settings.device)
     region.check(synthetic, sorted({name for row in raw.labels for name in row}))
     try:
         watched = [region.watched(name, row, size) for name, row in zip(raw.ids, raw.labels, strict=True)]
     except ImageError as error:
         raise DataError(f"{error}; give every render a mask") from error
     real_sample = read_sample(real, size=size, most=most, seed=seed)
-    report("looking", 0, 3)
+
+    # Measure realism and label preservation.
+    report("measuring", 0, 3)
     features, estimate = load_features(raw, region=region, seed=seed)
     metrics = measure_realism(
         raw.images, images, real_sample.images, features=features, groups=real_sample.groups(settings.group), seed=seed
     )
-    report("looking", 1, 3)
+    report("measuring", 1, 3)
     metrics += measure_preservation(raw.images, images, watched, estimate=estimate, seed=seed)
-    report("looking", 2, 3)
-    rejected = {str(synthetic / name): reason for name, reason in raw.rejected.items()}
-    rejected |= {str(real / name): reason for name, reason in real_sample.rejected.items()}
+    report("measuring", 2, 3)
+
+    # Train estimators, if they are asked for.
     if settings.labelled is not None or settings.estimators:
         metrics += _utility(raw, images, real_sample.images, settings, report)
+
+    # Weigh everything.
+    rejected = {str(synthetic / name): reason for name, reason in raw.rejected.items()}
+    rejected |= {str(real / name): reason for name, reason in real_sample.rejected.items()}
     drifts = measure_label_drift(raw.images.numpy(), images.numpy(), watched)
     change = 127.5 * float((images - raw.images).abs().mean())
-    report("looking", 3, 3)
+    report("measuring", 3, 3)
     verdict = judge(metrics, drifts, change=change)
     by_name = dict(zip(raw.ids, drifts, strict=True))
     return Evaluation(metrics, verdict, by_name, rejected, raw.images, images, real_sample.images)
 
 
-def _refined(synthetic: Path, raw: Sample, refined: Path, size: tuple[int, int], device: str) -> tuple[Sample, Tensor]:
-    """Renders and their refined images, pair by pair; a pair of which one cannot be read is left out."""
+def _load_refined(
+    synthetic: Path, raw: Sample, refined: Path, size: tuple[int, int], device: str
+) -> tuple[Sample, Tensor]:
+    """Return the renders and their refined images as pairs; pairs with an unreadable image are left out."""
     if is_refiner(refined):
         refiner = Refiner.load(refined, device=device)
-        return raw, refiner(raw.images) if refiner.channels == 1 else _refined_in_colour(synthetic, raw, size, refiner)
+        return raw, refiner(raw.images) if refiner.channels == 1 else _refine_in_colour(synthetic, raw, size, refiner)
     other = read_sample(refined, size=size, most=0, seed=0, ids=raw.ids)
-    there = set(other.ids)
-    kept = [number for number, name in enumerate(raw.ids) if name in there]
+    readable = set(other.ids)
+    kept = [number for number, name in enumerate(raw.ids) if name in readable]
     ids, labels = [raw.ids[number] for number in kept], [raw.labels[number] for number in kept]
     return Sample(raw.images[torch.tensor(kept)], ids, labels, raw.rejected | other.rejected), other.images
 
 
-def _refined_in_colour(synthetic: Path, raw: Sample, size: tuple[int, int], refiner: Refiner) -> Tensor:
-    """The luma of renders that were refined in RGB, (N, 1, H, W); as many at a time as memory does not feel."""
+def _refine_in_colour(synthetic: Path, raw: Sample, size: tuple[int, int], refiner: Refiner) -> Tensor:
+    """Refine renders in RGB, a batch at a time to save memory, and return their luma, (N, 1, H, W)."""
     dataset, patches = open_dataset(synthetic, size=size), []
-    for start in range(0, len(raw.ids), COLOURED):
-        names = raw.ids[start : start + COLOURED]
+    for start in range(0, len(raw.ids), COLOUR_BATCH):
+        names = raw.ids[start : start + COLOUR_BATCH]
         refined = refiner([resize(dataset.read_image(name), size) for name in names])
         patches += [eye_patch(image, size, equalize=False, name=name) for image, name in zip(refined, names)]
     return to_float(torch.from_numpy(np.stack(patches)))
 
 
 def _utility(raw: Sample, images: Tensor, real: Tensor, settings: Settings, report: Report) -> list[Metric]:
+    """Train estimators on raw and on refined renders, and measure their error and their disagreement."""
     gaze = column_values(raw.labels, "gaze")
     if gaze is None:
-        raise DataError(
-            "the renders have no gaze for estimators to be trained on; leave out --labelled and --estimators"
-        )
+        raise DataError("the renders have no gaze labels to train estimators on; leave out --labelled and --estimators")
     tested = None if settings.labelled is None else _labelled(settings.labelled, raw, settings)
-    trained = train_estimators(raw.images, images, gaze, report=lambda done, total: report("estimating", done, total))
+    trained = train_estimators(
+        raw.images, images, gaze, report=lambda done, total: report("training estimators", done, total)
+    )
     metrics = [] if tested is None else [measure_error(trained, gaze, *tested)]
     return [*metrics, measure_disagreement(trained, real)]
 
 
 def _labelled(path: Path, raw: Sample, settings: Settings) -> tuple[Tensor, Angles]:
-    """Photographs (M, 1, H, W) of a data set that have a gaze, and that, (M, 2)."""
+    """Return the real images of a data set that have a gaze label, (M, 1, H, W), and their gaze, (M, 2)."""
     real = read_sample(path, size=(raw.images.shape[2], raw.images.shape[3]), most=settings.most, seed=settings.seed)
     known = [number for number, row in enumerate(real.labels) if "gaze" in row]
     if not known:
-        raise DataError(f"{path}: none of {len(real.ids)} images has a gaze; name labelled photographs")
+        raise DataError(
+            f"{path}: none of the {len(real.ids)} images has a gaze label; --labelled needs real images with gaze"
+        )
     true = np.array([real.labels[number]["gaze"] for number in known], np.float64)
     return real.images[torch.tensor(known)], true

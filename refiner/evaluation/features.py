@@ -1,7 +1,7 @@
-"""Frozen networks of our own that look at images: features for distances, and gaze for what labels mean.
+"""Frozen networks for the evaluation: features for distances, and gaze estimates for label preservation.
 
-One comes with the package, trained on procedural eyes alone. Renders of anything else, whose points are labelled, get a
-network of their own, trained on them in seconds.
+The package ships with a gaze estimator that was trained on procedural eyes only. For other images with labelled
+points, a small network is trained on the renders within seconds.
 """
 
 from collections.abc import Callable
@@ -21,38 +21,45 @@ from refiner.models.lookup import PRETRAINED
 from refiner.models.regressor import SmallRegressor, fit_regressor
 
 EYES = "eyes.estimator.safetensors"
-"""The gaze estimator that comes with the package, below :data:`refiner.models.lookup.PRETRAINED`."""
+"""File name of the pretrained gaze estimator in :data:`refiner.models.lookup.PRETRAINED`."""
 
 STEPS = 400
-"""Updates of a network that is trained on the user's renders."""
+"""Number of updates of a network that is trained on the user's renders."""
 
 Features = Callable[[Tensor], Tensor]
-"""(N, 1, H, W) in [-1, 1] to (N, D)."""
+"""Function from images (N, 1, H, W) in [-1, 1] to features (N, D)."""
 
 Estimate = Callable[[Tensor], Any]
-"""(N, 1, H, W) in [-1, 1] to (N, 2), pitch and yaw in radians."""
+"""Function from images (N, 1, H, W) in [-1, 1] to gaze (N, 2), pitch and yaw in radians."""
+
+_BATCH = 256
 
 
 def pretrained_estimator() -> Path:
-    """The file of the gaze estimator that comes with the package."""
+    """Return the file of the gaze estimator that ships with the package."""
     return PRETRAINED / EYES
 
 
 def load_features(synthetic: Sample, *, region: LabelRegion, seed: int) -> tuple[Features, Estimate | None]:
-    """A frozen network for these renders.
+    """Load or train a frozen network that suits these renders.
+
+    Renders without gaze, but with other labelled points than the pupil, get a network that is trained to find these
+    points. All others get the pretrained gaze estimator; a gaze or a pupil label says that they are eyes.
 
     Args:
-        renders: eyes, where they have a gaze or a pupil; labelled points of anything else are learnt from.
-        region: which points.
-        seed: of a network that is trained.
+        synthetic: the renders and their labels.
+        region: names of the labelled points.
+        seed: seed of a network that is trained.
 
     Returns:
-        Its features, and its gaze where images are eyes.
+        The features of the network, and its gaze estimate if the images are eyes, else None.
     """
+    # Renders of other things than eyes: train a network on their labelled points.
     names = [name for name in region.names if name != PUPIL]
     point = next((name for name in names if all(are_points(row.get(name)) for row in synthetic.labels)), None)
     if point is not None and not any("gaze" in row for row in synthetic.labels):
-        return _trained(synthetic, point, seed), None
+        return _trained_features(synthetic, point, seed), None
+    # Eyes, or renders without labels: use the pretrained gaze estimator.
     network = load_estimator(pretrained_estimator()).network
     assert isinstance(network, GazeNetwork)
     trunk = network.trunk
@@ -60,15 +67,16 @@ def load_features(synthetic: Sample, *, region: LabelRegion, seed: int) -> tuple
     eyes = any("gaze" in row or "pupil" in row for row in synthetic.labels)
 
     def estimate(images: Tensor) -> Any:
-        return _by_parts(network, _resized(images, network.size)).numpy().astype(np.float64)
+        return _in_batches(network, _resized(images, network.size)).numpy().astype(np.float64)
 
     def features(images: Tensor) -> Tensor:
-        return _by_parts(nn.Sequential(trunk, network.hidden), _resized(images, network.size))
+        return _in_batches(nn.Sequential(trunk, network.hidden), _resized(images, network.size))
 
     return features, estimate if eyes else None
 
 
-def _trained(synthetic: Sample, point: str, seed: int) -> Features:
+def _trained_features(synthetic: Sample, point: str, seed: int) -> Features:
+    """Train a network to find one kind of labelled point; its last hidden layer is the features."""
     width = synthetic.images.shape[3]
     points = np.stack([np.asarray(row[point], np.float64).reshape(-1) for row in synthetic.labels])
     targets = points / width - 0.5
@@ -76,8 +84,8 @@ def _trained(synthetic: Sample, point: str, seed: int) -> Features:
         lambda size: SmallRegressor(size, outputs=targets.shape[1]), synthetic.images, targets, steps=STEPS, seed=seed
     )
     assert isinstance(network, SmallRegressor)
-    look = nn.Sequential(network.trunk, *list(network.head)[:-1])
-    return lambda images: _by_parts(look, images)
+    trunk = nn.Sequential(network.trunk, *list(network.head)[:-1])
+    return lambda images: _in_batches(trunk, images)
 
 
 def _resized(images: Tensor, size: tuple[int, int]) -> Tensor:
@@ -87,5 +95,5 @@ def _resized(images: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 @torch.inference_mode()
-def _by_parts(network: nn.Module, images: Tensor) -> Tensor:
-    return torch.cat([network(part) for part in images.split(256)])
+def _in_batches(network: nn.Module, images: Tensor) -> Tensor:
+    return torch.cat([network(batch) for batch in images.split(_BATCH)])

@@ -1,6 +1,7 @@
-"""Did labels survive? What moved, what a gaze network that saw renders alone makes of it, what is left of edges.
+"""Label preservation metrics: shifts of the labelled region, gaze changes seen by a frozen network, and edges.
 
-Beside each figure stands the same for images that nothing was moved in: renders with noise of the same size.
+The reference of each metric is the same measurement on renders with added noise, in which nothing moved. The noise is
+as large as the change that the refiner made.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,74 +21,84 @@ from refiner.evaluation.measurement import Metric
 from refiner.metrics.intervals import Interval, bootstrap_interval
 
 Estimate = Callable[[Tensor], Any]
-"""(N, 1, H, W) in [-1, 1] to (N, 2), pitch and yaw in radians, as an array."""
+"""Function from images (N, 1, H, W) in [-1, 1] to an array (N, 2) of pitch and yaw in radians."""
 
 REGION = 0.06
-"""Half the side of the labelled region around a point, in widths of the image: an iris of an eye patch."""
+"""Half the side of the square around a labelled point, as a share of the image width; about an iris in an eye patch."""
 
 
 def measure_preservation(
     synthetic: Tensor, refined: Tensor, watched: Sequence[Labels], *, estimate: Estimate | None, seed: int
 ) -> list[Metric]:
-    """All figures of label preservation.
+    """Measure all metrics of label preservation.
 
     Args:
-        renders, refined: (N, 1, H, W), in [-1, 1], pair by pair.
-        watched: what must stay in each pair, see :meth:`refiner.data.labels.regions.LabelRegion.watched`.
-        estimate: a frozen gaze network that was trained on renders; None where images are no eyes.
-        seed: of the noise.
+        synthetic, refined: (N, 1, H, W), in [-1, 1]; refined image i belongs to render i.
+        watched: region that must stay in place, for each pair; see
+            :meth:`refiner.data.labels.regions.LabelRegion.watched`.
+        estimate: frozen gaze network that was trained on renders; None if the images are no eyes.
+        seed: seed of the noise.
+
+    Returns:
+        Shifts in pixels, the drift score, the edge correlation; the largest change in the labelled region if all
+        images have the same kind of label; the gaze shift if ``estimate`` is given.
     """
-    noisy = _noisy(synthetic, refined, seed)
+    noisy = _add_noise(synthetic, refined, seed)
     kinds = {next(iter(row), None) for row in watched}
     kind = kinds.pop() if len(kinds) == 1 else None
     what = {PUPIL: "pupil", MASK: "masked region", None: "image"}.get(kind, "worst point")
+    # Measure how far the labelled regions moved, once after refining and once after adding noise.
     drifts, noise = (measure_label_drift(synthetic, images, watched) for images in (refined, noisy))
+    lengths = [[drift.pixels for drift in some] for some in (drifts, noise)]
+    scores = [[drift.score for drift in some] for some in (drifts, noise)]
+    edges = [_edge_agreement(synthetic, images) for images in (refined, noisy)]
     metrics = [
-        _mean("moved", f"{what} moved by", "px", [drift.pixels for drift in drifts], [drift.pixels for drift in noise]),
-        _mean("score", "drift score", "px", [drift.score for drift in drifts], [drift.score for drift in noise]),
+        _mean("moved", f"shift of the {what}", "px", *lengths),
+        _mean("score", "drift score", "px", *scores),
         _common_shift(drifts, noise),
-        _mean(
-            "edges", "correlation of edges", "", _edge_agreement(synthetic, refined), _edge_agreement(synthetic, noisy)
-        ),
+        _mean("edges", "edge correlation", "", *edges),
     ]
+    # Measure the change of pixels inside the labelled regions.
     if kind is not None:
         changes = [_region_change(synthetic, images, [row[kind] for row in watched]) for images in (refined, noisy)]
         where = "in" if kind == MASK else "around"
         metrics.append(_mean("region", f"largest change {where} the {what}", "levels", *changes))
+    # Compare the gaze that a frozen network estimates before and after.
     if estimate is not None:
-        answers = estimate(synthetic)
-        shifts = [angular_error_degrees(estimate(images), answers) for images in (refined, noisy)]
-        metrics.append(_mean("gaze_shift", "gaze of a frozen network moved by", "°", *shifts))
+        gaze = estimate(synthetic)
+        shifts = [angular_error_degrees(estimate(images), gaze) for images in (refined, noisy)]
+        metrics.append(_mean("gaze_shift", "gaze shift seen by a frozen network", "°", *shifts))
     return metrics
 
 
 def _mean(key: str, name: str, unit: str, values: Any, reference: Any) -> Metric:
-    value, beside = (bootstrap_interval(np.asarray(numbers, np.float64)) for numbers in (values, reference))
-    return Metric(key, name, "labels", unit, value, reference=beside)
+    intervals = [bootstrap_interval(np.asarray(numbers, np.float64)) for numbers in (values, reference)]
+    return Metric(key, name, "labels", unit, intervals[0], reference=intervals[1])
 
 
-def _noisy(synthetic: Tensor, refined: Tensor, seed: int) -> Tensor:
-    """Renders with Gaussian noise whose mean absolute size, image by image, is that of the refiner's change."""
+def _add_noise(synthetic: Tensor, refined: Tensor, seed: int) -> Tensor:
+    """Add Gaussian noise with the mean absolute size of the refiner's change, image by image."""
     size = (refined - synthetic).abs().mean(dim=(1, 2, 3), keepdim=True)
     noise = torch.randn(synthetic.shape, generator=torch_generator(seed, "noise"))
     noisy: Tensor = (synthetic + noise * size * (torch.pi / 2) ** 0.5).clamp(-1, 1)
     return noisy
 
 
-def _common_shift(drifts: Sequence[LabelDrift], beside: Sequence[LabelDrift]) -> Metric:
-    """Length of the mean shift: what all images have in common biases whatever is trained on them."""
-    value, reference = (_along_the_mean(np.array([[drift.x, drift.y] for drift in some])) for some in (drifts, beside))
-    return Metric("common_shift", "shift in common", "labels", "px", value, reference=reference)
+def _common_shift(drifts: Sequence[LabelDrift], noise: Sequence[LabelDrift]) -> Metric:
+    """Measure the length of the mean shift, which biases every model that is trained on the images."""
+    value, reference = (_along_the_mean(np.array([[drift.x, drift.y] for drift in some])) for some in (drifts, noise))
+    return Metric("common_shift", "mean shift of all images", "labels", "px", value, reference=reference)
 
 
 def _along_the_mean(shifts: Any) -> Interval:
+    """Project shifts (N, 2) on the direction of their mean, and return the interval of the projections."""
     mean = shifts.mean(axis=0)
     length = float(np.hypot(*mean))
     return bootstrap_interval(shifts @ (mean / max(length, 1e-9)))
 
 
 def _edge_agreement(synthetic: Tensor, images: Tensor) -> Any:
-    """(N,), correlation of the strengths of edges, 1 where all stay where they were."""
+    """Return the correlation of edge strengths before and after, (N,); 1 if no edge changed."""
     strengths = []
     for side in (synthetic, images):
         smooth = functional.avg_pool2d(side.mean(dim=1, keepdim=True), 3, stride=1, padding=1, count_include_pad=False)
@@ -98,7 +109,7 @@ def _edge_agreement(synthetic: Tensor, images: Tensor) -> Any:
 
 
 def _region_change(synthetic: Tensor, images: Tensor, regions: Sequence[Any]) -> Any:
-    """(N,), largest change of a pixel around the labelled points, or where a mask is, in grey levels of 0 to 255."""
+    """Return the largest pixel change in each region, N numbers in grey levels from 0 to 255."""
     changes = []
     for render, image, region in zip(synthetic, images, regions, strict=True):
         change = (image - render).abs().amax(dim=0)[_inside(region, render.shape[1], render.shape[2])]
@@ -107,7 +118,7 @@ def _region_change(synthetic: Tensor, images: Tensor, regions: Sequence[Any]) ->
 
 
 def _inside(region: Any, height: int, width: int) -> Tensor:
-    """(H, W), bool, of points (K, 2) or a mask (H, W)."""
+    """Return the region of points (K, 2) or of a mask (H, W) as booleans (H, W)."""
     if region.shape == (height, width):
         return torch.from_numpy(region > 0)
     rows, columns = torch.arange(height).view(-1, 1), torch.arange(width)

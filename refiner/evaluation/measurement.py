@@ -1,6 +1,7 @@
-"""A figure: a number with its interval, beside what the same measurement gives where all is well, and for mere renders.
+"""One metric of the evaluation: its value for refined images, a reference, and the unrefined baseline.
 
-floor: photographs against other photographs, or labels that nothing has moved. ceiling: renders as they are.
+The reference is the same measurement between real images and other real images, or on labels that nothing moved.
+The baseline is the same measurement on the renders before refining.
 """
 
 from dataclasses import dataclass
@@ -13,17 +14,18 @@ Family = Literal["realism", "labels", "utility"]
 
 @dataclass(frozen=True)
 class Metric:
-    """One measurement.
+    """One measurement with 95 % intervals.
 
     Attributes:
-        key: by which a verdict finds it.
-        name: what was measured, in a few words.
-        family: which question it answers.
-        unit: of all numbers; empty for a share or a plain number.
-        value: of the refined images, with a 95 % interval.
-        floor: the same code where all is as it should be; None where there is no such thing.
-        ceiling: the same code on renders that nobody refined.
-        gain: value of the renders minus that of the refined images, paired; positive is nearer to photographs.
+        key: short name that the verdict looks up.
+        name: description in a few words, for tables.
+        family: the question that the metric answers.
+        unit: unit of all numbers; empty for a share or a plain number.
+        value: result for the refined images.
+        reference: result for real images against other real images, or for labels that nothing moved; None if the
+            metric has no such reference.
+        baseline: result for the unrefined renders; None if the metric has no such baseline.
+        gain: baseline minus value, paired; positive means that refining helped.
     """
 
     key: str
@@ -37,13 +39,13 @@ class Metric:
 
     @property
     def is_resolved(self) -> bool:
-        """Whether the interval is narrower than the way from floor to ceiling, so that the value says something."""
+        """True if the interval of the value is narrower than the distance from reference to baseline."""
         if self.reference is None or self.baseline is None:
             return True
         return self.value.high - self.value.low < abs(self.baseline.mean - self.reference.mean)
 
     def text(self, interval: Interval | None) -> str:
-        """An interval in this figure's unit, for a table."""
+        """Return an interval with this metric's unit, for a table; empty for None."""
         if interval is None:
             return ""
         return f"{interval} {self.unit}".strip()

@@ -1,4 +1,4 @@
-"""Samples of data sets in memory: as many images as a figure needs, their labels, and who or when each shows."""
+"""Random samples of data sets in memory: images, their labels, and the person or day of each image."""
 
 import logging
 from collections.abc import Sequence
@@ -22,18 +22,18 @@ log = logging.getLogger(__name__)
 Numbers = np.ndarray[Any, np.dtype[np.int64]]
 
 GROUPS = ("subject", "day")
-"""Labels whose values are kept together, the first that images have."""
+"""Labels that group images; the first one that the images have is used."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Some images of a data set.
+    """Images of a data set, with their labels.
 
     Attributes:
         images: (N, 1, H, W), float32, in [-1, 1].
-        ids: of the images.
-        labels: of each image.
-        rejected: reason of each image that could not be used, by id.
+        ids: ids of the N images.
+        labels: labels of the N images.
+        rejected: reason for each image that could not be used, by id.
     """
 
     images: Tensor
@@ -42,7 +42,7 @@ class Sample:
     rejected: dict[str, str]
 
     def groups(self, name: str | None = None) -> list[str] | None:
-        """Person or day of each image, or another label; None where there are none, or one alone."""
+        """Return the person or day of each image, or the label ``name``; None if there are fewer than two groups."""
         for column in GROUPS if name is None else (name,):
             values = [str(row.get(column, "")) for row in self.labels]
             if all(values) and len(set(values)) > 1:
@@ -53,18 +53,22 @@ class Sample:
 def read_sample(
     path: Path, *, size: tuple[int, int] | None, most: int, seed: int, ids: Sequence[str] | None = None
 ) -> Sample:
-    """Draw images of a data set and read them as grey.
+    """Draw random images of a data set and read them in grey.
 
     Args:
-        path: its folder or file.
-        size: (height, width) they are brought to; None takes that of the first.
-        most: images that are drawn, if there are so many.
-        seed: of the draw.
-        ids: these images instead of a draw, in this order.
+        path: folder or file of the data set.
+        size: (height, width) to resize to; None takes the size of the first image.
+        most: largest number of images to draw.
+        seed: seed of the draw.
+        ids: ids to read in this order, instead of a draw.
+
+    Returns:
+        The readable images, with the reasons for the others.
 
     Raises:
-        DataError: nothing can be read, or one of ``ids`` is missing.
+        DataError: no image can be read, or one of ``ids`` is missing.
     """
+    # Choose the images.
     dataset = open_dataset(path, size=size)
     known = dataset.ids
     if ids is None:
@@ -74,28 +78,30 @@ def read_sample(
         chosen = list(ids)
         if missing := set(chosen) - set(known):
             raise DataError(
-                f"{path}: holds no {min(missing)}, nor {len(missing) - 1} others; expected an image for each render, "
-                "of the same name, as refiner refine writes them"
+                f"{path} has no {min(missing)}, and {len(missing) - 1} other images are missing; it must hold one "
+                "refined image for each render, under the same name, as refiner refine writes them"
             )
     if size is None:
         first = dataset.read_image(chosen[0])
         size = (first.shape[0], first.shape[1])
-    wanted = size
+    common_size = size
 
     def read(sample: str) -> tuple[Any, Labels] | ImageError:
         try:
             record = dataset.read(sample)
-            return eye_patch(record.image, wanted, equalize=False, name=sample), record.labels
+            return eye_patch(record.image, common_size, equalize=False, name=sample), record.labels
         except ImageError as error:
             return error
 
+    # Read them in parallel, and separate readable images from rejected ones.
     with ThreadPoolExecutor() as pool:
-        found = dict(zip(chosen, pool.map(read, chosen), strict=True))
-    well = {sample: outcome for sample, outcome in found.items() if not isinstance(outcome, ImageError)}
-    rejected = {sample: outcome.reason for sample, outcome in found.items() if isinstance(outcome, ImageError)}
+        outcomes = dict(zip(chosen, pool.map(read, chosen), strict=True))
+    readable = {sample: outcome for sample, outcome in outcomes.items() if not isinstance(outcome, ImageError)}
+    rejected = {sample: outcome.reason for sample, outcome in outcomes.items() if isinstance(outcome, ImageError)}
     for sample, reason in list(rejected.items())[:5]:
-        log.warning("%s: left out %s: %s", path, sample, reason)
-    if not well:
-        raise DataError(f"{path}: none of {len(chosen)} images can be read; the first {next(iter(rejected.values()))}")
-    images = to_float(torch.from_numpy(np.stack([image for image, _ in well.values()])))
-    return Sample(images, list(well), [labels for _, labels in well.values()], rejected)
+        log.warning("%s: %s is left out: %s", path, sample, reason)
+    if not readable:
+        sample, reason = next(iter(rejected.items()))
+        raise DataError(f"{path}: none of the {len(chosen)} images can be read; the first, {sample}, {reason}")
+    images = to_float(torch.from_numpy(np.stack([image for image, _ in readable.values()])))
+    return Sample(images, list(readable), [labels for _, labels in readable.values()], rejected)

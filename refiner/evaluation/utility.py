@@ -1,8 +1,8 @@
-"""Does an estimator learn more from refined than from raw renders? Trained on synthetic, asked about photographs.
+"""Downstream utility: gaze estimators trained on raw or refined renders, tested on real images.
 
-With real labels the error is measured. Without any, estimators that differ in their seed alone are compared with one
-another: where they have learnt what carries over to photographs, they agree. What they are all wrong about in the same
-way, this does not see; docs/results.md says how well it orders the arms of the study.
+With real labels, their error is measured. Without real labels, estimators that differ only in their seed are compared:
+the more of their training carries over to real images, the more they agree. Errors that all of them share stay unseen;
+docs/results.md reports how well this proxy orders the variants of the study.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,14 +19,19 @@ from refiner.gaze.networks.fit import fit_estimator, predict_gaze
 from refiner.metrics.intervals import bootstrap_interval, seed_interval
 
 SEEDS = (0, 1, 2)
-"""Of the estimators; differences are paired."""
+"""Seeds of the estimators. Raw and refined estimators of one seed form a pair."""
 
 STEPS = 1000
-"""Updates of an estimator."""
+"""Number of updates of an estimator."""
 
 
 class Estimators(NamedTuple):
-    """Of every seed, trained on the same labels."""
+    """Estimators of every seed, trained on the same labels.
+
+    Attributes:
+        raw: trained on raw renders.
+        refined: trained on refined renders.
+    """
 
     raw: list[nn.Module]
     refined: list[nn.Module]
@@ -43,34 +48,40 @@ def train_estimators(
     """Train estimators on raw and on refined renders.
 
     Args:
-        renders, refined: (N, 1, H, W), in [-1, 1], pair by pair.
-        gaze: (N, 2), of the renders, pitch and yaw in radians.
-        steps: updates of each estimator.
-        report: told how many estimators of how many are trained.
+        synthetic, refined: (N, 1, H, W), in [-1, 1]; refined image i belongs to render i.
+        gaze: (N, 2), pitch and yaw of the renders in radians.
+        steps: number of updates of each estimator.
+        report: called with the number of trained estimators and their total number.
+
+    Returns:
+        One raw and one refined estimator for each of :data:`SEEDS`.
     """
     trained = Estimators([], [])
     for place, seed in enumerate(SEEDS):
-        for step, (images, several) in enumerate(((synthetic, trained.raw), (refined, trained.refined))):
+        for step, (images, estimators) in enumerate(((synthetic, trained.raw), (refined, trained.refined))):
             report(2 * place + step, 2 * len(SEEDS))
-            several.append(fit_estimator(images, gaze, steps=steps, seed=seed))
+            estimators.append(fit_estimator(images, gaze, steps=steps, seed=seed))
     report(2 * len(SEEDS), 2 * len(SEEDS))
     return trained
 
 
 def measure_error(trained: Estimators, gaze: Angles, real: Tensor, true: Angles) -> Metric:
-    """Mean angular error on real labels, over seeds.
+    """Measure the mean angular error on real labels, with intervals over seeds.
 
     Args:
-        trained: the estimators; ``gaze`` (N, 2) is what they learnt, pitch and yaw in radians.
-        photographs: (M, 1, H, W), in [-1, 1]; ``true`` (M, 2) is their gaze.
+        trained: the estimators.
+        gaze: (N, 2), labels that they were trained on, pitch and yaw in radians.
+        real: (M, 1, H, W), in [-1, 1].
+        true: (M, 2), gaze of the real images, pitch and yaw in radians.
     """
     raw, refined = (
-        [float(angular_error_degrees(predict_gaze(one, real), true).mean()) for one in several] for several in trained
+        [float(angular_error_degrees(predict_gaze(estimator, real), true).mean()) for estimator in estimators]
+        for estimators in trained
     )
-    guess = mean_predictor_error(np.asarray(gaze).mean(axis=0), true)
+    constant = mean_predictor_error(np.asarray(gaze).mean(axis=0), true)
     return Metric(
         "gaze_error",
-        f"gaze error on real labels (saying the mean: {guess:.1f}°)",
+        f"gaze error on real labels (predicting the mean: {constant:.1f}°)",
         "utility",
         "°",
         seed_interval(refined),
@@ -80,11 +91,13 @@ def measure_error(trained: Estimators, gaze: Angles, real: Tensor, true: Angles)
 
 
 def measure_disagreement(trained: Estimators, real: Tensor) -> Metric:
-    """Mean angle between the answers of two seeds on photographs (M, 1, H, W), whose labels are not asked for."""
-    raw, refined = (_disagreement([predict_gaze(one, real) for one in several]) for several in trained)
+    """Measure the mean angle between the estimates of two seeds on real images (M, 1, H, W), without labels."""
+    raw, refined = (
+        _disagreement([predict_gaze(estimator, real) for estimator in estimators]) for estimators in trained
+    )
     return Metric(
         "disagreement",
-        "estimators of other seeds disagree by",
+        "disagreement between estimators",
         "utility",
         "°",
         bootstrap_interval(refined),
@@ -93,9 +106,9 @@ def measure_disagreement(trained: Estimators, real: Tensor) -> Metric:
     )
 
 
-def _disagreement(answers: Sequence[Angles]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """(M,), mean over pairs."""
+def _disagreement(estimates: Sequence[Angles]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Return the mean angle over pairs of estimates, (M,), in degrees."""
     mean: np.ndarray[tuple[int], np.dtype[np.float64]] = np.mean(
-        [angular_error_degrees(*pair) for pair in combinations(answers, 2)], axis=0
+        [angular_error_degrees(*pair) for pair in combinations(estimates, 2)], axis=0
     )
     return mean

@@ -1,4 +1,7 @@
-"""The verdict: may labels of renders be trained on with refined images? From intervals, with reasons in sentences."""
+"""The verdict on a refiner: may models be trained on refined images with the labels of the renders?
+
+Every rule compares an interval with a limit, and gives its reason in a sentence.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,28 +13,28 @@ from refiner.evaluation.measurement import Metric
 Decision = Literal["use", "use with rejection", "do not use"]
 
 MAX_DRIFT = 1.0
-"""Drift score above which an image is to be rejected: 3 degrees of gaze in a 36x60 patch."""
+"""Drift score above which an image should be rejected: 3 degrees of gaze in a 36x60 patch."""
 
-FEW = 0.02
-"""Share of doubtful images that may be left in."""
+MAX_DOUBTFUL_TO_KEEP = 0.02
+"""Largest share of images above :data:`MAX_DRIFT` that may stay in the training data."""
 
-MANY = 0.5
-"""Share of doubtful images above which rejecting is no remedy."""
+MAX_DOUBTFUL_TO_REJECT = 0.5
+"""Largest share of images above :data:`MAX_DRIFT` at which rejecting them is a remedy."""
 
-COMMON_SHIFT = 0.5
-"""Shift that all images share, in pixels of a 36x60 patch, that no rejecting helps against: 1.5 degrees of gaze."""
+MAX_COMMON_SHIFT = 0.5
+"""Largest mean shift of all images, in pixels of a 36x60 patch: 1.5 degrees of gaze. Rejecting cannot fix it."""
 
-COLLAPSE = 0.5
-"""Diversity, as a share of the renders', that is too little."""
+MIN_DIVERSITY = 0.5
+"""Smallest diversity, as a share of the diversity of the renders."""
 
-COPIES = 0.1
-"""Share of copied photographs that is too much."""
+MAX_COPIES = 0.1
+"""Largest share of copied real images."""
 
-NOTHING = 0.5
-"""Grey levels of mean change that are no change."""
+MIN_CHANGE = 0.5
+"""Smallest mean change of a pixel, in grey levels, that counts as a change."""
 
 DISTANCES = ("sliced_wasserstein", "kernel")
-"""Figures of which one at least has to come nearer to the photographs."""
+"""Keys of the distances to real images; at least one of them must fall."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +42,8 @@ class Verdict:
     """What to do with a refiner.
 
     Attributes:
-        decision: use it, use it with ``refiner refine --max-drift``, or do not.
-        reasons: sentences, the decisive ones first.
+        decision: use it, use it with ``refiner refine --max-drift``, or do not use it.
+        reasons: full sentences, the decisive ones first.
     """
 
     decision: Decision
@@ -48,44 +51,49 @@ class Verdict:
 
 
 def judge(metrics: Sequence[Metric], drifts: Sequence[LabelDrift], *, change: float) -> Verdict:
-    """Weigh all figures.
+    """Weigh all metrics and return the verdict.
 
     Args:
-        figures: of realism and labels, and of usefulness where there are real labels.
-        drifts: of each image.
-        change: mean absolute change of a pixel, in grey levels.
+        metrics: metrics of realism and label preservation; also of utility if there are real labels.
+        drifts: label drift of each image.
+        change: mean absolute change of a pixel, in grey levels from 0 to 255.
     """
     by_key = {metric.key: metric for metric in metrics}
-    against = [reason for rule in RULES if (reason := rule(by_key, drifts, change)) is not None]
-    if against:
-        return Verdict("do not use", against)
-    doubtful = _doubtful(drifts)
-    reasons = [*_praise(by_key), f"labels of {1 - doubtful:.1%} of the images stayed in place"]
-    if doubtful > FEW:
-        advice = f"labels of {doubtful:.1%} of the images are to be doubted: refine with --max-drift {MAX_DRIFT:g}"
-        return Verdict("use with rejection", [advice, *_praise(by_key)])
-    return Verdict("use", reasons)
+    reasons = [reason for rule in RULES if (reason := rule(by_key, drifts, change)) is not None]
+    if reasons:
+        return Verdict("do not use", reasons)
+    share, benefits = _doubtful_share(drifts), _benefits(by_key)
+    if share > MAX_DOUBTFUL_TO_KEEP:
+        advice = (
+            f"The drift score of {share:.1%} of the images is above {MAX_DRIFT:g}, so their labels may be wrong. "
+            f"Refine with --max-drift {MAX_DRIFT:g}."
+        )
+        return Verdict("use with rejection", [advice, *benefits])
+    return Verdict("use", [*benefits, f"The labels of {1 - share:.1%} of the images stayed in place."])
 
 
-def _doubtful(drifts: Sequence[LabelDrift]) -> float:
+def _doubtful_share(drifts: Sequence[LabelDrift]) -> float:
     return sum(drift.score > MAX_DRIFT for drift in drifts) / max(1, len(drifts))
 
 
-def _praise(metrics: Mapping[str, Metric]) -> list[str]:
-    """What speaks for the refiner."""
-    said = [
-        f"the {metrics[key].name} to photographs fell by {metrics[key].gain} from {_mean(metrics[key])}"
+def _benefits(metrics: Mapping[str, Metric]) -> list[str]:
+    """Return sentences that speak for the refiner."""
+    sentences = [
+        f"The {metrics[key].name} to the real images fell by {metrics[key].gain} from {_baseline(metrics[key])}."
         for key in DISTANCES
         if key in metrics and _is_nearer(metrics[key])
     ]
     error = metrics.get("gaze_error")
     if error is not None and error.gain is not None:
-        helps = "helps" if error.gain.low > 0 else "is not resolved"
-        said.insert(0, f"on real labels refining {helps}: the error falls by {error.gain}°")
-    return said
+        if error.gain.low > 0:
+            first = f"Refining helps on real labels: the error falls by {error.gain}°."
+        else:
+            first = f"The effect of refining on real labels is not resolved: the error falls by {error.gain}°."
+        sentences.insert(0, first)
+    return sentences
 
 
-def _mean(metric: Metric) -> str:
+def _baseline(metric: Metric) -> str:
     return "?" if metric.baseline is None else f"{metric.baseline.mean:.2f}"
 
 
@@ -94,13 +102,16 @@ def _is_nearer(metric: Metric) -> bool:
 
 
 Rule = Callable[[Mapping[str, Metric], Sequence[LabelDrift], float], str | None]
-"""A reason against the refiner, or None."""
+"""Function of the metrics, the drifts and the mean change; returns a reason against the refiner, or None."""
 
 
 def _changes_nothing(metrics: Mapping[str, Metric], drifts: Sequence[LabelDrift], change: float) -> str | None:
-    if change >= NOTHING:
+    if change >= MIN_CHANGE:
         return None
-    return f"it changes nothing: pixels move by {change:.2f} grey levels in the mean; lower self_regularization_weight"
+    return (
+        f"The refiner changes nothing: the mean change of a pixel is {change:.2f} grey levels. "
+        "Lower self_regularization_weight."
+    )
 
 
 def _is_no_nearer(metrics: Mapping[str, Metric], drifts: Sequence[LabelDrift], change: float) -> str | None:
@@ -108,32 +119,38 @@ def _is_no_nearer(metrics: Mapping[str, Metric], drifts: Sequence[LabelDrift], c
     if not found or any(map(_is_nearer, found)):
         return None
     gains = "; ".join(f"{metric.name}: gain {metric.gain}" for metric in found)
-    return f"refined images are no nearer to the photographs than renders are ({gains})"
+    return f"Refined images are no nearer to the real images than the renders are ({gains})."
 
 
 def _collapses(metrics: Mapping[str, Metric], drifts: Sequence[LabelDrift], change: float) -> str | None:
     metric = metrics.get("diversity")
-    if metric is None or metric.baseline is None or metric.value.high >= COLLAPSE * min(1, metric.baseline.mean):
+    if metric is None or metric.baseline is None or metric.value.high >= MIN_DIVERSITY * min(1, metric.baseline.mean):
         return None
     return (
-        f"its outputs collapse: their spread is {metric.value} of the photographs', that of the renders "
-        f"{metric.baseline.mean:.2f}; a history buffer and a larger self_regularization_weight are the first remedies"
+        f"The refiner's outputs collapse: their diversity relative to the real images is {metric.value}, that of the "
+        f"renders {metric.baseline.mean:.2f}. Use a history buffer and a larger self_regularization_weight."
     )
 
 
 def _copies(metrics: Mapping[str, Metric], drifts: Sequence[LabelDrift], change: float) -> str | None:
     metric = metrics.get("copies")
-    if metric is None or metric.value.low < COPIES:
+    if metric is None or metric.value.low < MAX_COPIES:
         return None
-    return f"it pastes photographs: {metric.value.mean:.0%} of its images are nearer to one than photographs ever are"
+    return (
+        f"The refiner copies real images: {metric.value.mean:.0%} of its images are closer to a real image than "
+        "other real images are."
+    )
 
 
 def _moves_labels(metrics: Mapping[str, Metric], drifts: Sequence[LabelDrift], change: float) -> str | None:
-    share, metric = _doubtful(drifts), metrics.get("common_shift")
-    if metric is not None and metric.value.low > COMMON_SHIFT:
-        return f"it moves what labels describe, in all images the same way, by {metric.value} px; raise motion_weight"
-    if share > MANY:
-        return f"labels of {share:.0%} of its images are to be doubted (drift score above {MAX_DRIFT:g})"
+    share, metric = _doubtful_share(drifts), metrics.get("common_shift")
+    if metric is not None and metric.value.low > MAX_COMMON_SHIFT:
+        return (
+            f"The refiner moves what the labels describe by {metric.value} px in the same direction in all images. "
+            "Raise motion_weight."
+        )
+    if share > MAX_DOUBTFUL_TO_REJECT:
+        return f"The drift score of {share:.0%} of the images is above {MAX_DRIFT:g}, so their labels may be wrong."
     return None
 
 
@@ -141,8 +158,8 @@ def _harms(metrics: Mapping[str, Metric], drifts: Sequence[LabelDrift], change: 
     metric = metrics.get("gaze_error")
     if metric is None or metric.gain is None or metric.gain.high >= 0:
         return None
-    return f"on real labels refining hurts: the error rises by {-metric.gain.mean:.2f}°, gain {metric.gain}°"
+    return f"Refining hurts on real labels: the error rises by {-metric.gain.mean:.2f}° (gain {metric.gain}°)."
 
 
 RULES: tuple[Rule, ...] = (_changes_nothing, _harms, _moves_labels, _copies, _collapses, _is_no_nearer)
-"""In order of weight."""
+"""All rules, the most decisive first."""

@@ -1,1 +1,1 @@
-"""What a data set, a run or a refiner file is, and what looks wrong with it; whether two data sets fit each other."""
+"""Inspection of data sets, runs and refiner files: facts, findings, and the fit of two data sets."""

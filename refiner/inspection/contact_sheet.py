@@ -1,4 +1,4 @@
-"""A picture of a data set: images enlarged, with an arrow along the gaze and dots on the labelled points."""
+"""Contact sheets of data sets: enlarged images with an arrow along the gaze and dots on the labelled points."""
 
 import math
 from collections.abc import Sequence
@@ -17,14 +17,18 @@ from refiner.inspection.datasets import spread
 from refiner.inspection.labels import as_numbers, is_in_pixels
 
 COLUMNS, ROWS = 6, 5
+"""Largest number of images in a row, and of rows."""
+
 CELL = 240
 """Width of an enlarged image, in pixels of the sheet."""
 
 ARROW = 1.1
-"""Length of the arrow of a gaze across the image, as a share of the cell's width; foreshortened like the gaze."""
+"""Length of the arrow for a gaze across the image, as a share of the cell's width. Other arrows are foreshortened."""
 
-_CAPTION = 18  # pixels below each image
 GAP = 4
+"""White pixels between two cells."""
+
+_CAPTION = 18  # height of the caption below each image, in pixels
 _COLORS = {
     "gaze": (255, 60, 60),
     "pupil": (255, 230, 0),
@@ -32,73 +36,80 @@ _COLORS = {
     "lid_outline": (0, 190, 255),
     "caruncle": (255, 120, 255),
 }
-_OTHER = (255, 160, 40)
+_OTHER_COLOR = (255, 160, 40)
 
 Canvas = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 def draw_sheet(dataset: Dataset, *, count: int = COLUMNS * ROWS) -> Image:
-    """A contact sheet of images spread over a data set.
+    """Draw a contact sheet of images that are spread evenly over a data set.
 
-    The red arrow starts at the pupil (the middle of the iris outline, or of the image, where there is no pupil)
-    and points where the gaze goes, in the plane of the image. 16-bit images are shown by one scale for all of them,
-    the highest level on the sheet is white.
+    The red arrow shows the gaze, projected on the image plane. It starts at the pupil, else at the centre of the iris
+    outline, else at the centre of the image. All 16-bit images share one scale, in which the highest level on the
+    sheet is white.
 
     Args:
-        dataset: from :func:`refiner.data.formats.registry.open_dataset`.
-        count: images at most.
+        dataset: a data set from :func:`refiner.data.formats.registry.open_dataset`.
+        count: largest number of images.
 
     Returns:
         uint8, (H, W, 3), RGB.
 
     Raises:
-        DataError: none of them can be read.
+        DataError: none of the images can be read.
     """
+    # Read the images, without labels if the label table is damaged.
     records = []
     for sample in spread(dataset.ids, count):
         try:
             records.append(dataset.read(sample))
         except ImageError:
             continue
-        except DataError:  # labels as a whole cannot be read
+        except DataError:
             records.append(Record(sample, dataset.read_image(sample)))
     if not records:
-        raise DataError(f"{dataset.root}: none of the images of the sheet can be read")
-    deep = [float(record.image.max()) for record in records if record.image.dtype == np.uint16]
-    cells = [draw_record(record, white=max(deep, default=0.0)) for record in records]
-    return _tiled(cells)
+        raise DataError(f"{dataset.root}: none of the images chosen for the sheet can be read")
+    # Draw a cell for each image.
+    highest = [float(record.image.max()) for record in records if record.image.dtype == np.uint16]
+    cells = [draw_record(record, white=max(highest, default=0.0)) for record in records]
+    return _tile(cells)
 
 
 def draw_record(record: Record, *, white: float = 0.0) -> Canvas:
-    """One image enlarged to the width of a cell, with its labels drawn and a caption below.
+    """Draw one image in the width of a cell, with its labels, and a caption below.
 
     Args:
         record: the image and its labels.
-        white: level of a 16-bit image that is shown white; 0 takes the highest of its type.
+        white: level of a 16-bit image that is drawn white; 0 takes the highest level of the type.
+
+    Returns:
+        uint8, (H, :data:`CELL`, 3), RGB.
     """
     image = record.image
     height, width = image.shape[:2]
     scale = CELL / width
     canvas = np.ascontiguousarray(
         cv2.resize(
-            _shown(image, white),
+            _to_rgb(image, white),
             (CELL, max(1, min(2 * CELL, round(height * scale)))),
             interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST,
         )
     )
 
     def place(x: float, y: float) -> tuple[int, int]:
-        """Pixel of the canvas, in sixteenths, of a point of the image; points far outside stay drawable."""
+        """Return the canvas position of an image point in sixteenths of a pixel; far points are clipped."""
         return tuple(round(float(np.clip((part + 0.5) * scale - 0.5, -1e3, 1e4)) * 16) for part in (x, y))  # type: ignore[return-value]
 
+    # Draw a dot on each labelled point.
     for name, value in record.labels.items():
         points = as_numbers(value) if is_in_pixels(name) else None
         if points is not None and points.size and points.shape[-1:] == (2,):
             for x, y in points.reshape(-1, 2):
-                cv2.circle(canvas, place(x, y), 40, _COLORS.get(name, _OTHER), -1, cv2.LINE_AA, 4)
+                cv2.circle(canvas, place(x, y), 40, _COLORS.get(name, _OTHER_COLOR), -1, cv2.LINE_AA, 4)
+    # Draw the gaze as an arrow.
     gaze = as_numbers(record.labels.get("gaze"))
     if gaze is not None and gaze.shape == (2,):
-        start = _start(record)
+        start = _arrow_start(record)
         x, y = gaze_in_image(float(gaze[0]), float(gaze[1]))
         end = start[0] + x * ARROW * width, start[1] + y * ARROW * width
         tip = min(0.3, 8 / max(8.0, math.hypot(x, y) * ARROW * CELL))
@@ -108,12 +119,12 @@ def draw_record(record: Record, *, white: float = 0.0) -> Canvas:
 
 
 def gaze_in_image(pitch: float, yaw: float) -> tuple[float, float]:
-    """(x right, y down) of the unit vector of a gaze: positive yaw goes left, positive pitch up."""
+    """Return a gaze in the image plane, (x right, y down), of unit length in space: positive yaw is left, pitch up."""
     return -math.cos(pitch) * math.sin(yaw), -math.sin(pitch)
 
 
-def _start(record: Record) -> tuple[float, float]:
-    """Where the arrow starts, in pixels of the image."""
+def _arrow_start(record: Record) -> tuple[float, float]:
+    """Return the start of the arrow in pixels of the image."""
     for name in ("pupil", "iris_outline"):
         points = as_numbers(record.labels.get(name))
         if points is not None and points.size and points.shape[-1:] == (2,):
@@ -123,14 +134,15 @@ def _start(record: Record) -> tuple[float, float]:
     return (width - 1) / 2, (height - 1) / 2
 
 
-def _shown(image: Image, white: float) -> Canvas:
-    """8-bit RGB, alpha left out."""
+def _to_rgb(image: Image, white: float) -> Canvas:
+    """Convert to 8-bit RGB without alpha."""
     if image.dtype == np.uint16:
         image = np.clip(image * (255 / (white or highest_level(image))), 0, 255).astype(np.uint8)
     return np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else np.ascontiguousarray(image[..., :3])
 
 
 def _caption(record: Record) -> Canvas:
+    """Draw the name and the gaze in degrees."""
     strip = np.full((_CAPTION, CELL, 3), 255, np.uint8)
     gaze = as_numbers(record.labels.get("gaze"))
     angles = "" if gaze is None or gaze.shape != (2,) else "  p {:+.0f} y {:+.0f}".format(*np.degrees(gaze))
@@ -141,8 +153,8 @@ def _caption(record: Record) -> Canvas:
     return strip
 
 
-def _tiled(cells: Sequence[Canvas]) -> Canvas:
-    """Cells of one width in rows, each row as high as its highest."""
+def _tile(cells: Sequence[Canvas]) -> Canvas:
+    """Put cells of one width in rows; a row is as high as its highest cell."""
     columns = min(COLUMNS, len(cells))
     rows = []
     for start in range(0, len(cells), columns):

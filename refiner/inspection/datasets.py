@@ -1,6 +1,6 @@
-"""Looks at one data set: counts, sizes, levels, labels, twins, rejects. What looks wrong is said in ``faults``.
+"""Inspect one data set: sizes, levels, labels, duplicates and rejects. Module ``faults`` turns them into findings.
 
-Memory stays flat: of each image that is looked at, a digest and its angles are kept, 16 to 24 bytes.
+Memory use does not depend on the size of the images: a digest and the angles are kept of each, 16 to 24 bytes.
 """
 
 import hashlib
@@ -24,15 +24,16 @@ from refiner.inspection.irises import Reading, iris_scale
 from refiner.inspection.labels import LabelMeter, as_numbers
 
 FLAT = 1.0
-"""Standard deviation, in levels of the image's own type, below which it shows nothing."""
+"""Standard deviation below which an image counts as flat, in levels of the image's type."""
 
-_AHEAD = 256  # images read between two looks at the results: a million futures at once would not be flat memory
+_CHUNK = 256  # images that are submitted to the reading threads at once, to bound memory
 
 Report = Callable[[int, int], None]
+"""Progress callback: number of finished images, number of all images."""
 
 
-class _Look(NamedTuple):
-    """What is taken from one image while it is in memory: extremes of 1, deviation in levels."""
+class _Measured(NamedTuple):
+    """Measurements of one image: extremes as shares of the highest level, deviation in levels."""
 
     record: Record
     subject: str | None
@@ -43,45 +44,47 @@ class _Look(NamedTuple):
 
 
 def inspect_dataset(dataset: Dataset, *, sample: int = 1000, report: Report = lambda done, total: None) -> DatasetFacts:
-    """Look at a data set.
+    """Inspect a data set.
 
     Args:
-        dataset: from :func:`refiner.data.formats.registry.open_dataset`.
-        sample: images to look at, spread evenly; 0 looks at all.
-        report: told how many of how many are done.
+        dataset: a data set from :func:`refiner.data.formats.registry.open_dataset`.
+        sample: number of images to inspect, spread evenly; 0 takes all.
+        report: called with the progress.
 
     Raises:
-        DataError: it holds nothing, or nothing that can be read.
+        DataError: the data set is empty, or none of its images can be read.
     """
     ids = dataset.ids
     chosen = spread(ids, sample)
-    looks = _Looks(label_error=_label_error(dataset, chosen))
-    for done, (name, outcome) in enumerate(_read(dataset, chosen, labelled=not looks.label_error), 1):
+    collector = _Collector(label_error=_label_error(dataset, chosen))
+    for done, (name, outcome) in enumerate(_read(dataset, chosen, labelled=not collector.label_error), 1):
         if isinstance(outcome, ImageError):
-            looks.reject(name, outcome.reason)
+            collector.reject(name, outcome.reason)
         else:
-            looks.add(outcome, judged=_is_judged(done, len(chosen)))
+            collector.add(outcome, with_appearance=_has_appearance_measured(done, len(chosen)))
         report(done, len(chosen))
-    if not looks.readable:
-        first = looks.rejected.most_common(1)[0][0] if looks.rejected else "nothing was looked at"
-        raise DataError(f"{dataset.root}: none of the {len(chosen):,} images looked at can be read; the first {first}")
-    return looks.facts(dataset, chosen)
+    if not collector.readable:
+        reason = collector.rejected.most_common(1)[0][0] if collector.rejected else "no image was inspected"
+        raise DataError(
+            f"{dataset.root}: none of the {len(chosen):,} inspected images can be read; most frequent reason: {reason}"
+        )
+    return collector.facts(dataset, chosen)
 
 
 def spread(ids: Sequence[str], count: int) -> Sequence[str]:
-    """So many ids, evenly spread over all of them; 0, or more than there are, takes all."""
+    """Return ``count`` ids that are spread evenly over ``ids``; all of them if ``count`` is 0 or too large."""
     if not 0 < count < len(ids):
         return ids
     return [ids[index * len(ids) // count] for index in range(count)]
 
 
-def _is_judged(number: int, total: int) -> bool:
-    """Whether an image is among the few hundred, spread evenly, whose looks are measured."""
+def _has_appearance_measured(number: int, total: int) -> bool:
+    """True for :data:`SAMPLE` images that are spread evenly over the total."""
     return number * SAMPLE // total > (number - 1) * SAMPLE // total or total <= SAMPLE
 
 
-class _Looks:
-    """Adds up what is seen in one image after the other."""
+class _Collector:
+    """Collect the measurements of one image after the other."""
 
     def __init__(self, *, label_error: str) -> None:
         self.label_error = label_error
@@ -91,49 +94,51 @@ class _Looks:
         self.reject_examples: dict[str, list[str]] = {}
         self.lowest, self.highest = 1.0, 0.0
         self.flat, self.black = Images(), Images()
-        self.labels, self.looks = LabelMeter(), AppearanceMeter()
+        self.labels, self.appearance = LabelMeter(), AppearanceMeter()
         self.digests, self.digest_numbers = array("Q"), array("Q")
         self.unlabelled = {"gaze": Images(), "head_pose": Images(), "pupil": Images()}
-        self.places = {"pupil": array("f"), "found": array("f")}  # pitch, yaw, x, y, mirrored
+        self.positions = {"pupil": array("f"), "found": array("f")}  # rows of pitch, yaw, x, y, mirrored
         self.outlines = array("f")
-        self.seen = 0
+        self.done = 0
 
     def reject(self, name: str, reason: str) -> None:
-        self.seen += 1
+        self.done += 1
         self.rejected[reason] += 1
         examples = self.reject_examples.setdefault(reason, [])
         if len(examples) < EXAMPLES:
             examples.append(name)
 
-    def add(self, look: _Look, *, judged: bool) -> None:
-        record, image = look.record, look.record.image
+    def add(self, measured: _Measured, *, with_appearance: bool) -> None:
+        record, image = measured.record, measured.record.image
         height, width = image.shape[:2]
         self.readable += 1
         self.sizes[f"{height}x{width}"] += 1
         self.depths[f"{image.dtype.itemsize * 8} bits"] += 1
         self.channels[_channels(image)] += 1
-        if look.subject:
-            self.subjects[look.subject] += 1
-        self.lowest, self.highest = min(self.lowest, look.lowest), max(self.highest, look.highest)
-        if look.deviation < FLAT:
-            dark = look.highest * highest_level(image) < 2 * FLAT
+        if measured.subject:
+            self.subjects[measured.subject] += 1
+        self.lowest, self.highest = min(self.lowest, measured.lowest), max(self.highest, measured.highest)
+        # Flat images are no duplicates of one another.
+        if measured.deviation < FLAT:
+            dark = measured.highest * highest_level(image) < 2 * FLAT
             (self.black if dark else self.flat).add(record.id)
         else:
-            self.digests.append(look.digest)
-            self.digest_numbers.append(self.seen)
-        self.seen += 1
+            self.digests.append(measured.digest)
+            self.digest_numbers.append(self.done)
+        self.done += 1
         self.labels.add(record.labels, (height, width))
         for name, missing in self.unlabelled.items():
             if name not in record.labels:
                 missing.add(record.id)
-        self._add_places(record, self.looks.add(image) if judged else None)
+        self._add_positions(record, self.appearance.add(image) if with_appearance else None)
 
-    def _add_places(self, record: Record, iris: Reading | None) -> None:
+    def _add_positions(self, record: Record, iris: Reading | None) -> None:
+        """Collect the size of the iris outline, and the gaze with the position of the pupil or of the iris."""
         height, width = record.image.shape[:2]
         outline = as_numbers(record.labels.get("iris_outline"))
         if outline is not None and outline.ndim == 2 and outline.shape[1] == 2:
-            across = np.linalg.norm(outline[:, None] - outline[None], axis=-1).max()
-            self.outlines.append(float(across) / width)
+            diameter = np.linalg.norm(outline[:, None] - outline[None], axis=-1).max()
+            self.outlines.append(float(diameter) / width)
         gaze = as_numbers(record.labels.get("gaze"))
         if gaze is None or gaze.shape != (2,):
             return
@@ -141,13 +146,13 @@ class _Looks:
         flag = float(mirrored) if mirrored is not None and mirrored.ndim == 0 else -1.0
         pupil = as_numbers(record.labels.get("pupil"))
         if pupil is not None and pupil.shape == (2,):
-            self.places["pupil"].extend([*gaze.tolist(), pupil[0] / width, pupil[1] / height, flag])
+            self.positions["pupil"].extend([*gaze.tolist(), pupil[0] / width, pupil[1] / height, flag])
         if iris is not None:
-            self.places["found"].extend([*gaze.tolist(), iris.x / width, iris.y / height, flag])
+            self.positions["found"].extend([*gaze.tolist(), iris.x / width, iris.y / height, flag])
 
     def facts(self, dataset: Dataset, chosen: Sequence[str]) -> DatasetFacts:
         labels = self.labels.result()
-        orphans, problems = _look_at_table(dataset)
+        orphans, problems = _table_faults(dataset)
         rejected = [Reject(why, count, tuple(self.reject_examples[why])) for why, count in self.rejected.most_common()]
         return DatasetFacts(
             path=str(dataset.root),
@@ -160,11 +165,11 @@ class _Looks:
             channels=dict(self.channels.most_common()),
             lowest=self.lowest,
             highest=self.highest,
-            appearance=self.looks.result(outline=iris_scale(self.outlines, source="iris_outline")),
+            appearance=self.appearance.result(outline=iris_scale(self.outlines, source="iris_outline")),
             subjects=dict(self.subjects.most_common()),
             labels=labels,
             angles={name: self.labels.pairs(name) for name in self.labels.angles},
-            signs=_signs(self.places),
+            signs=_signs(self.positions),
             duplicates=self._duplicates(chosen),
             flat=self.flat,
             black=self.black,
@@ -183,30 +188,30 @@ class _Looks:
         return Images(len(numbers), [chosen[int(number)] for number in numbers[:EXAMPLES]])
 
 
-def _read(dataset: Dataset, chosen: Sequence[str], *, labelled: bool) -> Iterator[tuple[str, _Look | ImageError]]:
-    """Each sample and what was seen in it, in order, a bounded number ahead."""
+def _read(dataset: Dataset, chosen: Sequence[str], *, labelled: bool) -> Iterator[tuple[str, _Measured | ImageError]]:
+    """Yield each sample with its measurements, in order, read by threads."""
 
-    def look(sample: str) -> _Look | ImageError:
+    def read(sample: str) -> _Measured | ImageError:
         try:
             record = dataset.read(sample) if labelled else Record(sample, dataset.read_image(sample))
             subject = record.labels.get("subject") or (dataset.subject(sample) if labelled else None)
-            return _look(record, None if subject is None else str(subject))
+            return _measure(record, None if subject is None else str(subject))
         except ImageError as error:
             return error
 
     with ThreadPoolExecutor() as pool:
-        for start in range(0, len(chosen), _AHEAD):
-            block = chosen[start : start + _AHEAD]
-            yield from zip(block, pool.map(look, block))
+        for start in range(0, len(chosen), _CHUNK):
+            block = chosen[start : start + _CHUNK]
+            yield from zip(block, pool.map(read, block))
 
 
-def _look(record: Record, subject: str | None) -> _Look:
+def _measure(record: Record, subject: str | None) -> _Measured:
     image = record.image
     top = highest_level(image)
     colour = image if image.ndim == 2 else image[..., :3]
     pixels = hashlib.blake2b(f"{image.shape} {image.dtype}".encode(), digest_size=8)
     pixels.update(np.ascontiguousarray(image).data)
-    return _Look(
+    return _Measured(
         record=record,
         subject=subject,
         digest=int.from_bytes(pixels.digest()),
@@ -217,7 +222,7 @@ def _look(record: Record, subject: str | None) -> _Look:
 
 
 def _label_error(dataset: Dataset, chosen: Sequence[str]) -> str:
-    """Why no labels can be read at all (a damaged table), found before the threads start; empty when they can."""
+    """Return the reason why no labels can be read, such as a damaged table; empty if they can."""
     try:
         if chosen:
             dataset.read(chosen[0])
@@ -232,10 +237,10 @@ def _channels(image: Image) -> str:
     return "grey" if image.ndim == 2 else {3: "RGB", 4: "RGBA"}.get(image.shape[2], f"{image.shape[2]} channels")
 
 
-def _signs(places: dict[str, "array[float]"]) -> tuple[Sign, ...]:
-    """Correlations of gaze and place, by the label where enough images have it, and for mirrored images apart."""
-    source = "pupil" if len(places["pupil"]) >= len(places["found"]) else "found"
-    rows = np.asarray(places[source], np.float64).reshape(-1, 5)
+def _signs(positions: dict[str, "array[float]"]) -> tuple[Sign, ...]:
+    """Correlate gaze with labelled, else with found positions, for all images and for mirrored ones apart."""
+    source = "pupil" if len(positions["pupil"]) >= len(positions["found"]) else "found"
+    rows = np.asarray(positions[source], np.float64).reshape(-1, 5)
     groups = {"all": np.full(len(rows), True)}
     if len(set(rows[:, 4])) > 1:
         groups |= {"not mirrored": rows[:, 4] == 0, "mirrored": rows[:, 4] == 1}
@@ -249,14 +254,14 @@ def _signs(places: dict[str, "array[float]"]) -> tuple[Sign, ...]:
     return tuple(signs)
 
 
-def _look_at_table(dataset: Dataset) -> tuple[Images, tuple[str, ...]]:
-    """Rows of the label table that name no image, and what else is wrong with its rows."""
+def _table_faults(dataset: Dataset) -> tuple[Images, tuple[str, ...]]:
+    """Return the rows of the label table that name no image, and the rows that cannot be used."""
     orphans, path = Images(), dataset.root / LABELS_FILE
     if not path.is_file():
         return orphans, ()
     try:
         table = LabelTable(path)
-    except DataError:  # said in label_error
+    except DataError:  # reported as label_error
         return orphans, ()
     known = set(dataset.ids)
     for sample in table:

@@ -1,4 +1,4 @@
-"""What is known of a data set once it was looked at, as plain values."""
+"""Results of an inspection as plain values: facts about a data set, and findings."""
 
 from dataclasses import dataclass, field
 
@@ -7,17 +7,17 @@ from refiner.inspection.irises import IrisScale
 from refiner.inspection.labels import LabelFacts, Values
 
 EXAMPLES = 3
-"""Ids that are named for each fault."""
+"""Number of ids that a finding names."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that will hurt whoever goes on without mending it.
+    """A problem that should be fixed before training.
 
     Attributes:
-        key: short name of the kind of finding.
-        message: what was found, in one sentence, with its figures.
-        remedy: what to do about it.
+        key: short name of the kind of problem.
+        message: one sentence that describes the problem, with numbers.
+        remedy: advice that fixes it, with the exact command if there is one.
     """
 
     key: str
@@ -27,17 +27,17 @@ class Finding:
 
 @dataclass(frozen=True)
 class Appearance:
-    """How the images of a data set look, as far as another data set has to match it.
+    """Appearance of the images of a data set, as far as another data set has to match it.
 
     Attributes:
-        count: images looked at.
+        count: number of images that were measured.
         size: median (height, width) in pixels.
         equalization: median of :func:`refiner.images.arrays.equalization`.
-        equalized_share: share of the images that are equalised, each judged by itself.
-        histogram: shares of 32 bins of grey levels.
-        mean_level: mean luma, of 1.
-        iris: how large the iris is by the estimate, when the images look like eyes.
-        outline: the same by the labels, where there are any.
+        equalized_share: share of the images that are equalised.
+        histogram: share of the pixels in each of 32 bins of grey levels.
+        mean_level: mean luma from 0 to 1.
+        iris: size of the iris, estimated from the pictures; None without enough estimates.
+        outline: size of the iris by the ``iris_outline`` labels; None without such labels.
     """
 
     count: int
@@ -51,13 +51,19 @@ class Appearance:
 
     @property
     def equalized(self) -> bool:
-        """Whether the data set counts as histogram-equalised."""
+        """True if the data set counts as histogram-equalised."""
         return self.equalization < EQUALIZED_BELOW
 
 
 @dataclass(frozen=True)
 class Reject:
-    """A reason why images cannot be used, with their number and the first of them."""
+    """A reason for rejecting images.
+
+    Attributes:
+        reason: the reason, as in rejected.csv.
+        count: number of images that were rejected for it.
+        examples: ids of the first of them.
+    """
 
     reason: str
     count: int
@@ -66,13 +72,18 @@ class Reject:
 
 @dataclass
 class Images:
-    """Some of the images, counted, and the first of them by name."""
+    """A growing set of images, of which only the number and the first ids are kept.
+
+    Attributes:
+        count: number of images.
+        examples: ids of the first :data:`EXAMPLES` images.
+    """
 
     count: int = 0
     examples: list[str] = field(default_factory=list)
 
     def add(self, sample: str) -> None:
-        """Count one more."""
+        """Add an image by its id."""
         self.count += 1
         if len(self.examples) < EXAMPLES:
             self.examples.append(sample)
@@ -80,14 +91,16 @@ class Images:
 
 @dataclass(frozen=True)
 class Sign:
-    """Whether a gaze angle follows the eye: both correlations must be negative (left is a smaller x, up a smaller y).
+    """Correlation of a gaze angle with the position of the eye in the image.
+
+    The correlations of both angles must be negative: looking left means a smaller x, looking up a smaller y.
 
     Attributes:
         angle, axis: ``yaw`` and ``x``, or ``pitch`` and ``y``.
-        images: ``all``, or ``mirrored`` or ``not mirrored`` where the labels tell.
-        correlation: of the angle with the place.
-        count: images it was measured on.
-        source: ``pupil`` when the place is a label, ``found`` when it was looked for in the picture.
+        images: ``all``; or ``mirrored`` or ``not mirrored``, if the labels say which images are mirrored.
+        correlation: correlation of the angle with the position.
+        count: number of images that were measured.
+        source: ``pupil`` if the position is a label, ``found`` if it was estimated from the picture.
     """
 
     angle: str
@@ -100,27 +113,28 @@ class Sign:
 
 @dataclass(frozen=True)
 class DatasetFacts:
-    """What there is to know about a data set without training on it.
+    """Facts about a data set.
 
     Attributes:
-        path, format: where it is, and the reader that reads it.
-        images: how many ids it lists.
-        sampled: how many were looked at, spread evenly; every figure below is of those.
-        readable: how many of these could be read.
-        sizes, depths, channels: number of images by ``HEIGHTxWIDTH``, ``8 bits``, ``grey``.
-        lowest, highest: the extreme levels, as shares of the highest level of the type.
-        appearance: levels, equalisation and iris, from up to 400 images.
-        subjects: number of images by subject; those without one are not counted.
-        labels: by name.
-        angles: number of images by label (``gaze``, ``head_pose``) and (pitch, yaw), as arrays (N, 2) in radians.
-        signs: correlation of gaze with the place of the eye in the image; see :class:`Sign`.
-        duplicates: images whose pixels equal those of an earlier one; flat ones are not counted.
-        flat, black: images that show nothing, and those of them that are black.
-        unlabelled: by main label that some images have, the images that lack it.
+        path: path of the data set.
+        format: name of its layout in :data:`refiner.data.formats.registry.FORMATS`.
+        images: number of images in the data set.
+        sampled: number of images that were inspected, spread evenly; all numbers below are of these.
+        readable: number of inspected images that could be read.
+        sizes, depths, channels: number of images by ``HEIGHTxWIDTH``, by ``8 bits`` and the like, by ``grey``, ``RGB``.
+        lowest, highest: extreme levels, as shares of the highest level of the type.
+        appearance: levels, equalisation and iris size, measured on up to 400 images.
+        subjects: number of images by subject; images without a subject are not counted.
+        labels: facts about each label, by its name.
+        angles: (pitch, yaw) of all images in radians, (N, 2), for the labels ``gaze`` and ``head_pose``.
+        signs: correlations of the gaze with the position of the eye; see :class:`Sign`.
+        duplicates: images with the same pixels as an earlier one; flat images are not counted.
+        flat, black: images of one flat colour that is not black, and black images.
+        unlabelled: images that lack ``gaze``, ``head_pose`` or ``pupil``, for each label that others have.
         orphans: rows of the label table that name no image.
-        table_problems: rows of the label table without a name, or with a name that stands twice.
-        rejected: why images could not be read.
-        label_error: why no labels could be read at all; empty when they could.
+        table_problems: rows of the label table without a name, or with a name that occurs twice.
+        rejected: reasons why images could not be read.
+        label_error: reason why no labels could be read at all; empty if they could.
     """
 
     path: str

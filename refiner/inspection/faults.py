@@ -1,4 +1,4 @@
-"""What looks wrong in one data set, each with its figures, the images to look at, and the remedy."""
+"""Find problems of one data set. Each finding has its numbers, the images to look at, and the remedy."""
 
 import shlex
 from collections.abc import Iterator, Sequence
@@ -9,16 +9,17 @@ from refiner.images.arrays import EQUALIZED_BELOW
 from refiner.inspection.facts import DatasetFacts, Finding, Images, Sign
 
 SIGN_CORRELATION = 0.2
-"""Correlation of gaze and place from which on the sign is called wrong; it must stand out of chance as well."""
+"""Correlation of gaze and position above which a sign counts as wrong, if it is also above chance."""
 
 DIM = 0.25
-"""Highest level of all images, of 1, below which they waste the range of their type."""
+"""Highest level of all images, from 0 to 1, below which they use too little of the range of their type."""
 
-DEGREES = "angles are in radians: multiply the columns by pi / 180 (0.0174533)"
+DEGREES = "convert the angles to radians: multiply the columns by pi / 180 (0.0174533)"
+"""Remedy for angles in degrees."""
 
 
 def find_faults(facts: DatasetFacts) -> list[Finding]:
-    """What looks wrong, the most harmful first; empty when nothing does."""
+    """Return findings about a data set, the most harmful first; empty if there are none."""
     return [
         *_reading_faults(facts),
         *_angle_faults(facts),
@@ -30,13 +31,14 @@ def find_faults(facts: DatasetFacts) -> list[Finding]:
 
 def _reading_faults(facts: DatasetFacts) -> Iterator[Finding]:
     if facts.label_error:
-        yield Finding("labels unreadable", f"no labels can be read: {facts.label_error}", "mend the label table")
+        yield Finding("labels unreadable", f"no labels can be read: {facts.label_error}", "repair the label table")
     if rejects := sum(reject.count for reject in facts.rejected):
         worst = facts.rejected[0]
         yield Finding(
             "rejected",
-            f"{rejects:,} of {facts.sampled:,} images cannot be used; most often: {worst.reason} ({worst.count:,})",
-            f"{_look_at(worst.examples)}; refine and convert leave them out and list them in rejected.csv",
+            f"{rejects:,} of {facts.sampled:,} images cannot be used; most frequent reason: {worst.reason} "
+            f"({worst.count:,})",
+            f"{_look_at(worst.examples)}; refine and convert skip them and list them in rejected.csv",
         )
 
 
@@ -48,22 +50,22 @@ def _angle_faults(facts: DatasetFacts) -> Iterator[Finding]:
         if beyond := int((largest > np.pi).sum()):
             yield Finding(
                 "degrees",
-                f"{name} seems to be in degrees: {beyond:,} of {len(angles):,} values lie beyond pi, up to "
+                f"{name} seems to be in degrees: {beyond:,} of {len(angles):,} values are beyond pi, up to "
                 f"{largest.max():.1f}",
                 DEGREES,
             )
         elif name == "gaze" and (behind := int((largest > np.pi / 2).sum())):
             yield Finding(
                 "range",
-                f"{name} is implausible: {behind:,} of {len(angles):,} look away from the camera, beyond 90 degrees",
-                "check the convention: (pitch, yaw) of a vector with z away from the camera; (0, 0) looks into it",
+                f"{name} is implausible: {behind:,} of {len(angles):,} look away from the camera (beyond 90 degrees)",
+                "check the convention: gaze is (pitch, yaw), and (0, 0) looks into the camera",
             )
         if name == "gaze" and len(angles) > 1 and not angles.std(axis=0).any():
             pitch, yaw = np.degrees(angles[0])
             yield Finding(
                 "constant",
                 f"{name} is the same in all images: pitch {pitch:.1f}, yaw {yaw:.1f} degrees",
-                "check how the labels were written",
+                "check the program that wrote the labels",
             )
 
 
@@ -71,14 +73,14 @@ def _sign_faults(facts: DatasetFacts) -> Iterator[Finding]:
     wrong = [sign for sign in facts.signs if _is_wrong(sign)]
     for sign in wrong:
         if sign.images != "all" and any((other.angle, other.images) == (sign.angle, "all") for other in wrong):
-            continue  # said of all images already
-        whose = "" if sign.images == "all" else f" of the images that are {sign.images}"
-        place = "the pupil's label" if sign.source == "pupil" else "the iris found in the image"
-        towards = "the image's left, smaller x" if sign.angle == "yaw" else "up, smaller y"
+            continue  # already reported for all images
+        which = "" if sign.images == "all" else f" in images that are {sign.images}"
+        place = "the pupil label" if sign.source == "pupil" else "the iris found in the image"
+        towards = "left, to smaller x" if sign.angle == "yaw" else "up, to smaller y"
         yield Finding(
             f"sign of {sign.angle}",
-            f"the sign of {sign.angle}{whose} looks wrong: it grows with {sign.axis} of {place} (correlation "
-            f"{sign.correlation:+.2f} in {sign.count:,} images), but a positive {sign.angle} looks {towards}",
+            f"the sign of {sign.angle}{which} seems wrong: {sign.angle} grows with {sign.axis} of {place} (correlation "
+            f"{sign.correlation:+.2f} in {sign.count:,} images), but a positive {sign.angle} must look {towards}",
             f"negate gaze_{sign.angle}_rad"
             + (", or mirror the image together with its labels" if sign.angle == "yaw" else ""),
         )
@@ -93,28 +95,28 @@ def _label_faults(facts: DatasetFacts) -> Iterator[Finding]:
         yield Finding(
             "labels missing",
             f"{name} is missing in {missing.count:,} of {facts.readable:,} images",
-            f"complete the labels, or leave those images out; {_look_at(missing.examples)}",
+            f"add the labels, or remove these images; {_look_at(missing.examples)}",
         )
     if facts.orphans.count:
         yield Finding(
             "orphan rows",
-            f"{facts.orphans.count:,} rows of labels.csv name no image",
-            f"names in the column file are paths below the folder, with suffix; {_look_at(facts.orphans.examples)}",
+            f"{facts.orphans.count:,} rows of labels.csv name images that do not exist",
+            f"the column 'file' must hold paths below the folder, with suffix; {_look_at(facts.orphans.examples)}",
         )
     if facts.table_problems:
         number, first = len(facts.table_problems), facts.table_problems[0]
         yield Finding(
             "table rows",
-            f"{number:,} rows of the label table cannot be used; the first: {first}",
-            "mend the table; its images are rejected until then",
+            f"{number:,} rows of the label table cannot be used; the first is: {first}",
+            "fix these rows; until then, their images are rejected",
         )
     for label in facts.labels.values():
         if label.outside:
-            what = "lies" if label.name == "pupil" else "lies for the most part"
+            what = "is" if label.name == "pupil" else "is for the most part"
             yield Finding(
                 "outside",
                 f"{label.name} {what} outside the image in {label.outside:,} of {label.count:,} images",
-                "check that points are (x, y) in pixels of this image, y down; --sheet shows them",
+                "check that points are (x, y) in pixels of the stored image, with y down; --sheet FILE draws them",
             )
 
 
@@ -128,30 +130,31 @@ def _image_faults(facts: DatasetFacts) -> Iterator[Finding]:
     if facts.duplicates.count:
         yield Finding(
             "duplicates",
-            f"{facts.duplicates.count:,} of {facts.readable:,} images have the pixels of another one",
-            "keep one of each, or split so that twins stay together; " + _look_at(facts.duplicates.examples),
+            f"{facts.duplicates.count:,} of {facts.readable:,} images have the same pixels as another one",
+            "keep one of each, or keep duplicates on the same side of a split; " + _look_at(facts.duplicates.examples),
         )
     place = shlex.quote(facts.path)
     for name, counts, remedy in (
-        ("sizes", facts.sizes, f"refiner convert {place} OUT --size {next(iter(facts.sizes))}"),
-        ("depths", facts.depths, "keep images of one depth in one folder"),
-        ("channels", facts.channels, f"refiner convert {place} OUT --grey"),
+        ("sizes", facts.sizes, f"bring them to one size: refiner convert {place} OUT --size {next(iter(facts.sizes))}"),
+        ("depths", facts.depths, "put images of different depths in different folders"),
+        ("channels", facts.channels, f"convert them to grey: refiner convert {place} OUT --grey"),
     ):
         if len(counts) > 1:
             most = ", ".join(f"{count:,} of {value}" for value, count in list(counts.items())[:3])
             more = f" and {len(counts) - 3} more" if len(counts) > 3 else ""
-            yield Finding(name, f"images have {len(counts)} {name}: {most}{more}", remedy)
+            kinds = {"sizes": "sizes", "depths": "bit depths", "channels": "kinds of channels"}[name]
+            yield Finding(name, f"the images have {len(counts)} different {kinds}: {most}{more}", remedy)
     if facts.highest < DIM:
         yield Finding(
             "dim",
             f"the images use only {facts.highest:.0%} of the range of their type, so a refiner sees them nearly black",
-            "scale the levels by one factor for all images (a depth in mm, say, by 65535 / its largest value)",
+            "scale the levels of all images by the same factor, such as 65535 / the largest depth in mm",
         )
     share = facts.appearance.equalized_share
     if 0.1 <= share <= 0.9 and abs(facts.appearance.equalization - EQUALIZED_BELOW) > 0.01:
         yield Finding(
             "partly equalised",
-            f"{share:.0%} of the images are histogram-equalised, the others are not",
+            f"{share:.0%} of the images are histogram-equalised, and the others are not",
             f"equalise all of them: refiner convert {place} OUT --equalize",
         )
 

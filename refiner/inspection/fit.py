@@ -1,7 +1,7 @@
-"""Whether two data sets fit each other: what a discriminator would see before it looks at an eye.
+"""Compare two data sets: differences that a discriminator sees at once, and that a refiner should not learn.
 
-One set of rules, for the pre-flight of training and for ``refiner inspect``. Every finding ends in the command
-that mends it, complete: crop, size and equalisation of a data set stand in one command.
+Training (as pre-flight) and ``refiner inspect`` use the same rules. The remedy of each finding is a complete command:
+crop, size and equalisation of a data set are in one command.
 """
 
 import math
@@ -16,20 +16,20 @@ from refiner.inspection.facts import Appearance, Finding
 from refiner.inspection.irises import IrisScale, Reading, find_iris, iris_scale
 
 HISTOGRAM_GAP = 0.6
-"""Share of the grey levels that must move before the difference is no longer the refiner's to learn."""
+"""Largest distance of grey level histograms, from 0 to 1, that a refiner may learn."""
 
 SIZE_RATIO = 1.5
-"""Ratio of stored widths beyond which resizing leaves one domain sharper than the other."""
+"""Ratio of stored widths beyond which one domain is sharper than the other after resizing."""
 
 IRIS_GAP = 0.15
-"""Share by which iris diameters may differ: what the estimate can tell for certain, and a refiner can bear."""
+"""Largest relative difference of iris diameters. Smaller ones are within the error of the estimate."""
 
 SAMPLE = 400
-"""Images that are enough to judge a data set's looks, at 1 to 2 ms each for the iris."""
+"""Number of images that the appearance of a data set is measured on; the iris takes 1 to 2 ms each."""
 
 
 class AppearanceMeter:
-    """Gathers the appearance of a few hundred images, one after the other."""
+    """Collect the appearance of a few hundred images, one after the other."""
 
     def __init__(self) -> None:
         self._sizes: list[tuple[int, int]] = []
@@ -38,7 +38,7 @@ class AppearanceMeter:
         self._diameters: list[float] = []
 
     def add(self, image: Image) -> Reading | None:
-        """Take one image into account; and find its iris."""
+        """Add one image, and return its iris; None if no iris is found."""
         grey = to_grey(image)
         self._sizes.append((image.shape[0], image.shape[1]))
         self._equalizations.append(equalization(grey))
@@ -49,11 +49,14 @@ class AppearanceMeter:
         return iris
 
     def result(self, size: tuple[int, int] | None = None, outline: IrisScale | None = None) -> Appearance:
-        """What was gathered.
+        """Return the appearance of the images that were added.
 
         Args:
-            size: the size the images are stored at, where those that were added had been resized.
-            outline: how large the iris is by the labels.
+            size: stored size of the images, if they were resized before they were added.
+            outline: size of the iris by the labels.
+
+        Raises:
+            ValueError: no image was added.
         """
         if not self._sizes:
             raise ValueError("no image was added")
@@ -75,11 +78,11 @@ class AppearanceMeter:
 def compare(
     synthetic: Appearance, real: Appearance, *, places: Sequence[tuple[str, str]] = (("DIR", "OUT"),) * 2
 ) -> list[Finding]:
-    """What does not fit, most harmful first; empty when the two can be trained on as they are.
+    """Return findings about the fit of two data sets, the most harmful first; empty if they fit.
 
     Args:
-        renders, photographs: the two data sets.
-        places: for each, where it is and where a mended copy of it would go, for the commands.
+        synthetic, real: appearance of the two data sets.
+        places: for each data set, its path and the path of a corrected copy; both appear in the commands.
     """
     pair = (synthetic, real)
     crops = _crops(synthetic, real)
@@ -90,14 +93,14 @@ def compare(
 
 
 def histogram_gap(first: Appearance, second: Appearance) -> float:
-    """Half the summed difference of the histograms: 0 the same, 1 disjoint."""
+    """Return half the summed difference of the histograms: 0 if equal, 1 if disjoint."""
     return float(np.abs(np.subtract(first.histogram, second.histogram)).sum() / 2)
 
 
 def iris_shares(synthetic: Appearance, real: Appearance) -> tuple[float, float] | None:
-    """Iris diameter as a share of the width in each, once both have one shape; None where it cannot be told.
+    """Return both iris diameters as shares of the width, after a crop to one shape; None if one is unknown.
 
-    Estimates are compared with estimates, since they err alike; a label stands in for an estimate that failed.
+    Estimates are preferred to labels, because estimates of both data sets have similar errors.
     """
     shares = []
     for look, other in ((synthetic, real), (real, synthetic)):
@@ -109,14 +112,14 @@ def iris_shares(synthetic: Appearance, real: Appearance) -> tuple[float, float] 
 
 
 def _iris_ratio(pair: "_Pair") -> float | None:
-    """Iris of the photographs over that of the renders where it is too far from 1, else None."""
+    """Return the iris size of the real images over that of the renders; None if unknown or close enough to 1."""
     shares = iris_shares(*pair)
     if shares is None or abs(math.log(shares[1] / shares[0])) <= math.log(1 + IRIS_GAP):
         return None
     return shares[1] / shares[0]
 
 
-_NAMES = ("synthetic", "real")
+_NAMES = ("renders", "real images")
 _Pair = tuple[Appearance, Appearance]
 
 
@@ -126,8 +129,8 @@ def _equalized_finding(pair: _Pair, commands: Sequence[str]) -> Finding | None:
     other = 1 if pair[0].equalized else 0
     return Finding(
         "equalised",
-        f"the {_NAMES[1 - other]} are histogram-equalised and the {_NAMES[other]} are not, which a discriminator sees "
-        "at once",
+        f"the {_NAMES[1 - other]} are histogram-equalised and the {_NAMES[other]} are not; a discriminator sees this "
+        "difference at once",
         f"equalise the {_NAMES[other]} too: {commands[other]}",
     )
 
@@ -138,9 +141,9 @@ def _histogram_finding(pair: _Pair, commands: Sequence[str]) -> Finding | None:
         return None
     return Finding(
         "histogram",
-        f"grey levels differ: their histograms are {gap:.2f} apart of 1 (mean level {pair[0].mean_level:.2f} in "
-        f"renders, {pair[1].mean_level:.2f} in photographs, of 1)",
-        f"match exposure in the renderer, or equalise both: {' and '.join(dict.fromkeys(commands))}",
+        f"the grey levels differ: the distance of the histograms is {gap:.2f} (0 equal, 1 disjoint), and the mean "
+        f"level is {pair[0].mean_level:.2f} in renders and {pair[1].mean_level:.2f} in real images (1 is white)",
+        f"match the exposure in the renderer, or equalise both: {' and '.join(dict.fromkeys(commands))}",
     )
 
 
@@ -150,16 +153,16 @@ def _shape_finding(pair: _Pair, commands: Sequence[str]) -> Finding | None:
     if _aspect_gap(*pair) > MAX_SQUEEZE:
         return Finding(
             "aspect",
-            f"renders are {stored[0]} and photographs {stored[1]}: resized to one size, one of them would be squeezed",
-            f"cut the {_NAMES[larger]} to the others' shape: {commands[larger]}",
+            f"the renders are {stored[0]} and the real images {stored[1]}; resizing to one size would distort some",
+            f"crop the {_NAMES[larger]} to the shape of the {_NAMES[1 - larger]}: {commands[larger]}",
         )
     if 1 / SIZE_RATIO < pair[0].size[1] / pair[1].size[1] < SIZE_RATIO:
         return None
     return Finding(
         "size",
-        f"renders are stored at {stored[0]} and photographs at {stored[1]}, so one of them is sharper than the "
-        "other once both are resized",
-        f"render at the photographs' size, or bring the {_NAMES[larger]} to the others': {commands[larger]}",
+        f"the renders are stored at {stored[0]} and the real images at {stored[1]}; after resizing to one size, one of "
+        "them is sharper than the other",
+        f"render at the size of the real images, or shrink the {_NAMES[larger]}: {commands[larger]}",
     )
 
 
@@ -170,9 +173,9 @@ def _iris_finding(pair: _Pair, commands: Sequence[str]) -> Finding | None:
     smaller = 0 if ratio > 1 else 1
     return Finding(
         "iris",
-        f"in images of one shape, the iris is {shares[0]:.0%} of the width in renders and {shares[1]:.0%} in "
-        "photographs: a refiner that makes up for that moves what the labels describe",
-        f"cut the {_NAMES[smaller]} closer, or set the renderer's scale: {commands[smaller]}",
+        f"the iris takes {shares[0]:.0%} of the image width in renders and {shares[1]:.0%} in real images; a refiner "
+        "that learns to change its size moves what the labels describe",
+        f"crop the {_NAMES[smaller]} more closely, or set the scale of the renderer: {commands[smaller]}",
     )
 
 
@@ -181,7 +184,7 @@ def _aspect_gap(first: Appearance, second: Appearance) -> float:
 
 
 def _one_shape(look: Appearance, other: Appearance) -> tuple[int, int]:
-    """(height, width) of the part of an image that has the shape of the other's: the larger image gives way."""
+    """Return the (height, width) to crop an image to for one shape with the other; only the larger is cropped."""
     height, width = look.size
     if _aspect_gap(look, other) <= MAX_SQUEEZE or math.prod(look.size) < math.prod(other.size):
         return height, width
@@ -190,7 +193,7 @@ def _one_shape(look: Appearance, other: Appearance) -> tuple[int, int]:
 
 
 def _crops(synthetic: Appearance, real: Appearance) -> list[tuple[int, int] | None]:
-    """What has to be cut from each: one shape first, then one iris scale; None leaves it whole."""
+    """Return the (height, width) to crop each to, first for one shape, then for one iris size; None for no crop."""
     pair = (synthetic, real)
     shapes = [_one_shape(synthetic, real), _one_shape(real, synthetic)]
     ratio = _iris_ratio(pair)
@@ -203,16 +206,17 @@ def _crops(synthetic: Appearance, real: Appearance) -> list[tuple[int, int] | No
 
 
 def _command(pair: _Pair, crops: Sequence[tuple[int, int] | None], index: int, place: str, out: str) -> str:
-    """The command that mends one of the two, everything at once."""
+    """Return the command that corrects size, shape, iris scale and levels of one of the two data sets."""
     look, other, crop = pair[index], pair[1 - index], crops[index]
+    # Crop, then resize, then equalise, as refiner convert does.
     words = ["refiner", "convert", place, out]
     if crop:
         words += ["--crop", "{}x{}".format(*crop)]
-    apart = not 1 / SIZE_RATIO < look.size[1] / other.size[1] < SIZE_RATIO
+    differs_in_size = not 1 / SIZE_RATIO < look.size[1] / other.size[1] < SIZE_RATIO
     target = min(look.size, other.size, key=math.prod)
-    if (crop or apart) and (crop or look.size) != target:
+    if (crop or differs_in_size) and (crop or look.size) != target:
         words += ["--size", "{}x{}".format(*target)]
-    different = look.equalized != other.equalized and not look.equalized
-    if different or (look.equalized == other.equalized and histogram_gap(look, other) > HISTOGRAM_GAP):
+    lacks_equalization = other.equalized and not look.equalized
+    if lacks_equalization or (look.equalized == other.equalized and histogram_gap(look, other) > HISTOGRAM_GAP):
         words.append("--equalize")
     return shlex.join(words)

@@ -1,15 +1,15 @@
-"""How large the iris is in unlabelled eye patches: a search for the circle at which the picture turns brighter.
+"""Estimate the size of the iris in unlabelled eye patches, by a search for the circle with the strongest edge.
 
-Of every circle, the two arcs left and right of its centre are looked at, since lids hide the others. The circle
-where their mean level rises most is an edge of the eye; where a larger one of the same centre rises nearly as
-much, the first was the pupil. The darkest pixels are levelled before, which blunts the pupil's edge. One patch is
-easily wrong; the median over many is not.
+For each circle, only the arcs left and right of its centre are used, because the lids hide the others. The mean level
+rises most at the edge of the iris or of the pupil. If a larger circle with the same centre has nearly as strong an
+edge, that one is the iris, and the first was the pupil. Before the search, the darkest pixels are set to one level,
+which weakens the edge of the pupil. The estimate for a single patch is often wrong; the median over many is not.
 
-Measured on 150 to 400 patches each: our renders (true outline known) are read 3 to 9 % too small, as rendered,
-equalised, and enlarged by 0.7 to 1.4; seen by the stand-in camera 10 %. MPIIGaze is read as 18.6 px of 60, where its
-camera gives 18.7, and enlarged by 0.8 to 1.4 within 1 % of that times the factor. The quartiles lie 7 % of the median
-apart there, 13 to 17 % on renders and on other real eyes. A large, very dark pupil (UnityEyes, SynthesEyes) is taken
-for the iris: the spread, 27 % and more, gives it away.
+Measured on 150 to 400 patches each: in our renders, whose true outline is known, the estimate is 3 to 9 % too small
+(as rendered, equalised, or enlarged by 0.7 to 1.4), and 10 % with the simulated target camera. In MPIIGaze it is
+18.6 px of 60, where the camera data give 18.7; after enlarging by 0.8 to 1.4 it is within 1 % of that times the factor.
+The quartiles are 7 % of the median apart there, and 13 to 17 % on renders and on other real eyes. A large, very dark
+pupil (UnityEyes, SynthesEyes) is mistaken for the iris; the spread of 27 % and more reveals it.
 
 Source of the idea: Daugman's integro-differential operator, "How iris recognition works", 2004.
 """
@@ -26,19 +26,19 @@ from refiner.images.arrays import highest_level, to_grey
 from refiner.images.io import Image
 
 WIDTH = 60
-"""Patches are brought to this width, in pixels, before the search."""
+"""Width of a patch in the search, in pixels."""
 
 MIN_WIDTH = 24
-"""Narrower patches show no iris that could be measured."""
+"""Smallest width of a patch whose iris can be measured, in pixels."""
 
 MIN_COUNT = 20
-"""Fewer readings give no median worth the name."""
+"""Smallest number of readings for a median."""
 
 MAX_SPREAD = 0.25
-"""Largest distance between the quartiles, as a share of the median, at which the median is believed."""
+"""Largest distance between the quartiles of a reliable median, as a share of the median."""
 
 MAX_AT_LIMIT = 0.2
-"""Largest share of readings at either end of the search: beyond it, what was found is not the iris."""
+"""Largest share of readings at the limits of the search for a reliable median."""
 
 _RADII = np.arange(4.0, 15.01, 0.5)
 _STEP = 2  # radii between inside and outside of an edge
@@ -50,11 +50,11 @@ Plane = np.ndarray[Any, np.dtype[np.float32]]
 
 
 class Reading(NamedTuple):
-    """The iris of one patch.
+    """Iris of one patch.
 
     Attributes:
-        diameter: as a share of the patch's width.
-        x, y: its centre in pixels of the patch.
+        diameter: diameter as a share of the width of the patch.
+        x, y: centre in pixels of the patch.
     """
 
     diameter: float
@@ -64,14 +64,14 @@ class Reading(NamedTuple):
 
 @dataclass(frozen=True)
 class IrisScale:
-    """How large the iris is in a data set.
+    """Size of the iris in a data set.
 
     Attributes:
-        diameter: median, as a share of the image's width.
-        spread: distance between the quartiles, as a share of the median.
-        count: images it was read in.
-        source: ``iris_outline`` or ``estimate``.
-        reliable: whether the figure can be compared with another.
+        diameter: median diameter as a share of the image width.
+        spread: distance between the quartiles as a share of the median.
+        count: number of images that were measured.
+        source: ``iris_outline`` if measured from labels, ``estimate`` if estimated from the pictures.
+        reliable: True if the diameter can be compared with that of another data set.
     """
 
     diameter: float
@@ -82,20 +82,26 @@ class IrisScale:
 
 
 def find_iris(image: Image) -> Reading | None:
-    """The iris of one eye patch, some 15 % too large or small in one patch of four; None in too small a patch."""
+    """Find the iris of one eye patch; None if the patch is too small or has no edge.
+
+    The diameter is wrong by 15 % or more in about one patch of four.
+    """
     height, width = image.shape[:2]
     rows = round(height * WIDTH / max(width, 1))
     if width < MIN_WIDTH or not WIDTH / 4 <= rows <= WIDTH * 2:
         return None
+    # Bring the patch to a common width, level its darkest pixels, and smooth it.
     grey = to_grey(image).astype(np.float32) * np.float32(255 / highest_level(image))
     patch = cv2.resize(grey, (WIDTH, rows), interpolation=cv2.INTER_AREA if width > WIDTH else cv2.INTER_CUBIC)
     patch = cv2.GaussianBlur(np.maximum(patch, np.percentile(patch, _LEVELLED)).astype(np.float32), (0, 0), 1.0)
+    # Find the circle in the middle of the patch at which the mean level rises most.
     rings = np.stack([cv2.filter2D(patch, -1, ring, borderType=cv2.BORDER_REPLICATE) for ring in _rings()])
-    top, left = rows // 4, WIDTH // 5  # the eye is looked for in the middle of its patch
+    top, left = rows // 4, WIDTH // 5
     rises = (rings[2 * _STEP :] - rings[: -2 * _STEP])[:, top : rows - top, left : WIDTH - left]  # (radii, y, x)
     first, y, x = (int(index) for index in np.unravel_index(int(rises.argmax()), rises.shape))
     if rises[first, y, x] <= 0:
         return None
+    # Prefer a larger circle around the same centre: the strongest edge may be that of the pupil.
     near = rises[:, max(0, y - 1) : y + 2, max(0, x - 1) : x + 2].max(axis=(1, 2))
     radius = _radius(near, _outermost(near, first))
     scale = width / WIDTH
@@ -103,11 +109,11 @@ def find_iris(image: Image) -> Reading | None:
 
 
 def iris_scale(diameters: Sequence[float], *, source: str) -> IrisScale | None:
-    """The scale that the readings of many patches agree on; None when there are too few of them.
+    """Summarise the diameters of many patches; None if there are too few.
 
     Args:
-        diameters: as shares of the image's width.
-        source: ``iris_outline`` when they are labels, ``estimate`` when they are readings of :func:`find_iris`.
+        diameters: diameters as shares of the image width.
+        source: ``iris_outline`` for labels, ``estimate`` for results of :func:`find_iris`.
     """
     if len(diameters) < (1 if source == "iris_outline" else MIN_COUNT):
         return None
@@ -123,7 +129,7 @@ def iris_scale(diameters: Sequence[float], *, source: str) -> IrisScale | None:
 
 
 def _outermost(near: Plane, first: int) -> int:
-    """Index of the largest radius at which the level rises nearly as much as at ``first``."""
+    """Return the index of the largest radius with an edge nearly as strong as at ``first``."""
     for index in range(len(near) - 2, first, -1):
         if near[index - 1] <= near[index] >= near[index + 1] and near[index] > _SECOND_EDGE * near[first]:
             return index
@@ -131,7 +137,7 @@ def _outermost(near: Plane, first: int) -> int:
 
 
 def _radius(near: Plane, index: int) -> float:
-    """The radius at ``index``, between the steps of the search where a parabola says so."""
+    """Return the radius at ``index``, refined by a parabola through the neighbouring steps."""
     radius = float(_RADII[_STEP + index])
     if 0 < index < len(near) - 1:
         before, here, after = (float(value) for value in near[index - 1 : index + 2])
@@ -143,7 +149,7 @@ def _radius(near: Plane, index: int) -> float:
 
 @functools.cache
 def _rings() -> list[Plane]:
-    """Kernels that average over the arcs left and right of the centre, one for each radius."""
+    """Return one kernel per radius that averages over the arcs left and right of the centre."""
     reach = int(np.ceil(_RADII[-1])) + 2
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1].astype(float)
     rings = []

@@ -1,6 +1,6 @@
-"""What the labels of a data set are: how many, of what shape, between which values; no row of them is kept.
+"""Facts about the labels of a data set: count, shape and range of each. No single label is kept, except angles.
 
-Gaze and head pose are (pitch, yaw) in radians, the pupil (x, y) in pixels; outlines are points in pixels.
+Gaze and head pose are (pitch, yaw) in radians. The pupil is (x, y) in pixels, and outlines are points in pixels.
 """
 
 from array import array
@@ -13,20 +13,22 @@ import numpy as np
 from refiner.data.labels.records import Labels
 
 ANGLES = ("gaze", "head_pose")
-"""Labels that are (pitch, yaw)."""
+"""Names of labels that are (pitch, yaw) in radians."""
 
 MAX_VALUES = 1000
-"""Different texts of one label that are counted; beyond it there are simply many."""
+"""Largest number of different texts of one label that are counted."""
 
 Values = np.ndarray[Any, np.dtype[np.float64]]
 
 
 @dataclass(frozen=True)
 class Range:
-    """Where the numbers of one component of a label lie, in the label's unit.
+    """Statistics of one component of a label, in the unit of the label.
 
     Attributes:
-        name: ``pitch``, ``yaw``, ``x``, ``y``, or empty.
+        name: ``pitch``, ``yaw``, ``x``, ``y``, ``z`` or empty.
+        lowest, highest: extreme values.
+        mean, deviation: mean and standard deviation.
     """
 
     name: str
@@ -38,16 +40,16 @@ class Range:
 
 @dataclass(frozen=True)
 class LabelFacts:
-    """One label of a data set.
+    """Facts about one label of a data set.
 
     Attributes:
-        name: as in :data:`refiner.data.labels.records.Labels`.
-        count: images that have it.
-        shape: of one value, as in ``2`` or ``32x2``; ``varies`` when it does; empty for a single number or text.
+        name: name of the label, as in :data:`refiner.data.labels.records.Labels`.
+        count: number of images that have the label.
+        shape: shape of one value, such as ``2`` or ``32x2``; ``varies`` if it differs; empty for a number or a text.
         unit: ``rad``, ``px`` or empty.
-        ranges: where the numbers lie, one for each component; empty for text.
-        values: how many different texts there are, at most 1,000 of them counted; 0 for numbers.
-        outside: images in which it lies outside the picture: the pupil, or more than half of an outline.
+        ranges: statistics of each component; empty for texts.
+        values: number of different texts, counted up to :data:`MAX_VALUES`; 0 for numbers.
+        outside: number of images in which the pupil, or more than half of an outline, is outside the image.
     """
 
     name: str
@@ -61,7 +63,7 @@ class LabelFacts:
 
 @dataclass
 class _Meter:
-    """Sums over one label."""
+    """Sums over the values of one label."""
 
     count: int = 0
     shapes: set[tuple[int, ...]] = field(default_factory=set)
@@ -74,24 +76,22 @@ class _Meter:
     outside: int = 0
 
     def add_numbers(self, value: Values) -> None:
-        parts = (
-            value.reshape(-1, value.shape[-1]) if value.shape and value.shape[-1] in (2, 3) else value.reshape(-1, 1)
-        )
-        if not len(parts) or (self.lowest is not None and len(self.lowest) != parts.shape[1]):
+        rows = value.reshape(-1, value.shape[-1]) if value.shape and value.shape[-1] in (2, 3) else value.reshape(-1, 1)
+        if not len(rows) or (self.lowest is not None and len(self.lowest) != rows.shape[1]):
             return
-        lowest, highest = parts.min(axis=0), parts.max(axis=0)
+        lowest, highest = rows.min(axis=0), rows.max(axis=0)
         self.lowest = lowest if self.lowest is None else np.minimum(self.lowest, lowest)
         self.highest = highest if self.highest is None else np.maximum(self.highest, highest)
-        self.total = self.total + parts.sum(axis=0)
-        self.squares = self.squares + (parts**2).sum(axis=0)
-        self.numbers += len(parts)
+        self.total = self.total + rows.sum(axis=0)
+        self.squares = self.squares + (rows**2).sum(axis=0)
+        self.numbers += len(rows)
 
 
 class LabelMeter:
-    """Gathers the labels of one image after the other.
+    """Collect the labels of one image after the other.
 
     Attributes:
-        angles: (pitch, yaw) of every image that has them, by label, as flat columns of single precision.
+        angles: pitch and yaw in turn, for each label of :data:`ANGLES`, in single precision.
     """
 
     def __init__(self) -> None:
@@ -99,7 +99,7 @@ class LabelMeter:
         self._meters: dict[str, _Meter] = {}
 
     def add(self, labels: Labels, size: tuple[int, int]) -> None:
-        """Take the labels of one image of (height, width) into account."""
+        """Add the labels of one image with the size (height, width)."""
         for name, value in labels.items():
             meter = self._meters.setdefault(name, _Meter())
             meter.count += 1
@@ -110,22 +110,22 @@ class LabelMeter:
                 continue
             meter.shapes.add(numbers.shape)
             meter.add_numbers(numbers)
-            if is_in_pixels(name) and lies_outside(numbers, size):
+            if is_in_pixels(name) and are_outside(numbers, size):
                 meter.outside += 1
             if name in ANGLES and numbers.shape == (2,):
                 self.angles[name].extend(numbers.tolist())
 
     def pairs(self, name: str) -> Values:
-        """(N, 2): pitch and yaw of the images that have that label."""
+        """Return pitch and yaw of the images that have a label, (N, 2)."""
         return np.asarray(self.angles[name], np.float64).reshape(-1, 2)
 
     def result(self) -> dict[str, LabelFacts]:
-        """What was gathered, by label."""
+        """Return the facts about each label, by its name."""
         return {name: _facts(name, meter) for name, meter in self._meters.items()}
 
 
 def as_numbers(value: object) -> Values | None:
-    """A label value as an array, numbers that stand as text in a table too; None for words."""
+    """Convert a label value, or its text, to an array; None if it is not numeric or not finite."""
     try:
         numbers = np.asarray(value, np.float64)
     except (TypeError, ValueError):
@@ -134,12 +134,12 @@ def as_numbers(value: object) -> Values | None:
 
 
 def is_in_pixels(name: str) -> bool:
-    """Whether a label is a point or points of the image."""
+    """True if a label holds one or more points in pixels of the image."""
     return name in ("pupil", "caruncle") or name.endswith("_outline")
 
 
-def lies_outside(points: Values, size: tuple[int, int]) -> bool:
-    """Whether more than half of the points (..., 2) lie outside an image of (height, width)."""
+def are_outside(points: Values, size: tuple[int, int]) -> bool:
+    """True if more than half of the points (..., 2) are outside an image of (height, width)."""
     if points.shape[-1:] != (2,):
         return False
     limits = np.array(size[::-1]) - 0.5  # centres of pixels are at whole numbers

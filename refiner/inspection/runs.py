@@ -1,4 +1,4 @@
-"""What a run folder and a refiner file say of themselves; nothing in them is changed."""
+"""Inspect run folders and refiner files, without changing them."""
 
 import math
 from collections import deque
@@ -14,25 +14,25 @@ from refiner.core.files import read_json_lines
 from refiner.data.labels.tables import REJECTED_FILE
 from refiner.inspection.facts import Finding
 
-_SIGNS_OF_A_RUN = ("metrics.jsonl", "environment.json", "checkpoints")
+_RUN_FILES = ("metrics.jsonl", "environment.json", "checkpoints")
 
 WARNINGS = 5
-"""Warnings of a run that are shown, the latest."""
+"""Number of warnings that are kept, the latest ones."""
 
 
 @dataclass(frozen=True)
 class RefinerFacts:
-    """A refiner file.
+    """Facts about a refiner file.
 
     Attributes:
-        path: the file.
-        architecture: the arguments that build the network.
+        path: path of the file.
+        architecture: arguments that build the network.
         parameters: number of trained values.
-        receptive_field: side of the square of input pixels that one output pixel depends on.
-        value_range: of the network's images.
-        training: its summary: steps, precision, configuration.
+        receptive_field: side of the square of input pixels that an output pixel depends on.
+        value_range: lowest and highest value of the images that the network takes and returns.
+        training: summary of the training: steps, precision, configuration.
         digest: SHA-256 of the weights.
-        file_bytes: size of the file.
+        file_bytes: size of the file in bytes.
     """
 
     path: str
@@ -47,24 +47,25 @@ class RefinerFacts:
 
 @dataclass(frozen=True)
 class RunFacts:
-    """A run folder.
+    """Facts about a run folder.
 
     Attributes:
-        path: the folder.
-        steps_done, steps: outer steps logged, and to do, pre-training included.
-        pretraining_steps: how many of them are pre-training.
-        metrics: the last line of ``metrics.jsonl``.
-        metrics_rows: how many lines it has.
-        started, updated: times of day in UTC, ISO 8601, as the files have them; empty when unknown.
-        started_on: processor, device, precision, threads and versions.
-        data: where renders and photographs are.
-        seed: every random choice follows from it.
-        checkpoints: names, oldest first.
-        samples: sheets of samples.
-        rejected: training images that were left out.
-        warnings: what the monitors say of the metrics, with the step, the latest last.
-        refiner: the refiner file, once there is one that can be read.
-        findings: what looks wrong.
+        path: path of the folder.
+        steps_done, steps: number of logged outer steps, and of all outer steps, pre-training included.
+        pretraining_steps: number of pre-training steps.
+        metrics: last line of ``metrics.jsonl``.
+        metrics_rows: number of its lines.
+        started, updated: UTC times in ISO 8601 when ``environment.json`` and ``metrics.jsonl`` were last written; empty
+            if they do not exist.
+        training_environment: processor, device, precision, threads and versions.
+        data: paths in the data section of the configuration, by key.
+        seed: seed of all random choices.
+        checkpoints: names of the checkpoints, the oldest first.
+        samples: number of sample sheets.
+        rejected: number of training images that were left out.
+        warnings: latest warnings of the monitors about the metrics, with the step, the latest last.
+        refiner: facts about the refiner file; None if there is none, or it is damaged.
+        findings: problems of the run.
     """
 
     path: str
@@ -75,7 +76,7 @@ class RunFacts:
     metrics_rows: int
     started: str
     updated: str
-    started_on: dict[str, Any]
+    training_environment: dict[str, Any]
     data: dict[str, str]
     seed: int
     checkpoints: tuple[str, ...]
@@ -87,20 +88,20 @@ class RunFacts:
 
 
 def is_run(path: Path) -> bool:
-    """Whether a folder is one that training has written to."""
-    return (path / "config.yaml").is_file() and any((path / name).exists() for name in _SIGNS_OF_A_RUN)
+    """True if a folder is a run folder that training has written to."""
+    return (path / "config.yaml").is_file() and any((path / name).exists() for name in _RUN_FILES)
 
 
 def is_refiner_file(path: Path) -> bool:
-    """Whether a file is named like a refiner file."""
+    """True if a file has the suffix of refiner files."""
     return path.suffix.lower() == ".safetensors" and path.is_file()
 
 
 def inspect_refiner(path: Path) -> RefinerFacts:
-    """Look at a refiner file.
+    """Inspect a refiner file.
 
     Raises:
-        DataError: it is damaged, no refiner, or of a newer format.
+        DataError: the file is damaged, holds no refiner, or has a newer format.
     """
     from refiner.models.refiner_file import load_refiner
 
@@ -118,16 +119,17 @@ def inspect_refiner(path: Path) -> RefinerFacts:
 
 
 def inspect_run(path: Path) -> RunFacts:
-    """Look at a run folder, while it is trained in or afterwards.
+    """Inspect a run folder, during training or afterwards.
 
     Raises:
-        RefinerError: its configuration or its environment cannot be read.
+        RefinerError: the configuration or ``environment.json`` cannot be read.
     """
     from refiner.core.errors import DataError
     from refiner.models.lookup import REFINER_FILE
     from refiner.runs.checkpoints import list_checkpoints
     from refiner.runs.folder import RunFolder
 
+    # Read what the run recorded.
     configuration = read_configuration(path / "config.yaml", TrainingConfiguration)
     folder = RunFolder(path)
     last, rows, warnings = _replay(path / "metrics.jsonl")
@@ -135,7 +137,9 @@ def inspect_run(path: Path) -> RunFacts:
     try:
         refiner = inspect_refiner(folder.refiner) if folder.refiner.exists() else None
     except DataError as error:
-        problems.append(Finding("refiner", str(error), "the same train command writes it again"))
+        problems.append(Finding("refiner", str(error), "run the same train command again to write it"))
+
+    # Put the facts together, and look for problems.
     pretraining = configuration.pretraining
     facts = RunFacts(
         path=str(path),
@@ -146,7 +150,7 @@ def inspect_run(path: Path) -> RunFacts:
         metrics_rows=rows,
         started=_time(path / "environment.json"),
         updated=_time(path / "metrics.jsonl"),
-        started_on=folder.read_environment(),
+        training_environment=folder.read_environment(),
         data={
             name: str(place)
             for name, place in configuration.data.model_dump(exclude={"preflight"}).items()
@@ -164,39 +168,45 @@ def inspect_run(path: Path) -> RunFacts:
 
 
 def _replay(metrics: Path) -> tuple[dict[str, Any], int, deque[str]]:
-    """The last line of the metrics, their number, and what the monitors said on the way."""
+    """Return the last line of the metrics, the number of lines, and the warnings that the monitors gave."""
     from refiner.runs.health import Monitor
 
     monitor, warnings = Monitor(), deque[str](maxlen=WARNINGS)
     last: dict[str, Any] = {}
     rows = 0
-    for rows, last in enumerate(read_json_lines(metrics), 1):  # noqa: B007 (the last is what is wanted)
+    for rows, last in enumerate(read_json_lines(metrics), 1):  # noqa: B007 (the last line is used below)
         try:
             warnings.extend(f"step {last.get('step')}: {warning}" for warning in monitor.warnings(last))
-        except (KeyError, TypeError):  # a line of another version
+        except (KeyError, TypeError):  # written by another version
             continue
     return last, rows, warnings
 
 
 def _run_faults(facts: RunFacts, refiner_file: str) -> Iterator[Finding]:
     if not facts.metrics:
-        yield Finding("no metrics", "nothing is logged yet", "wait, or run the same train command again")
+        yield Finding("no metrics", "no metrics are logged yet", "wait, or run the same train command again")
     elif facts.steps_done < facts.steps:
         yield Finding(
             "unfinished",
             f"{facts.steps_done:,} of {facts.steps:,} steps are logged",
-            "if no process trains in it now, the same train command goes on from the last checkpoint",
+            "if no process is training now, run the same train command to resume from the last checkpoint",
         )
     bad = [name for name, value in facts.metrics.items() if isinstance(value, float) and not math.isfinite(value)]
     if bad:
-        yield Finding("not finite", f"the last metrics are not finite: {', '.join(bad)}", "a smaller learning rate")
+        yield Finding(
+            "not finite",
+            f"the last metrics are not finite: {', '.join(bad)}",
+            "train again with a smaller learning rate",
+        )
     if facts.metrics and not facts.checkpoints:
-        yield Finding("no checkpoint", "there is no checkpoint to go on from", "training would start from step 0")
+        yield Finding(
+            "no checkpoint", "there is no checkpoint to resume from", "the same train command starts again at step 0"
+        )
     if facts.metrics and facts.refiner is None and facts.checkpoints:
-        yield Finding("no refiner", f"{refiner_file} is missing", "the same train command writes it again")
+        yield Finding("no refiner", f"{refiner_file} is missing", "run the same train command again to write it")
     for name, place in facts.data.items():
         if not Path(place).exists():
-            yield Finding(f"{name} gone", f"the {name} are no longer at {place}", "bring them back before going on")
+            yield Finding(f"{name} gone", f"data.{name} is no longer at {place}", "restore it before resuming")
     if facts.rejected:
         yield Finding(
             "rejected", f"{facts.rejected:,} training images were left out", f"see {Path(facts.path) / REJECTED_FILE}"
@@ -210,7 +220,7 @@ def _time(file: Path) -> str:
 
 
 def _row_count(table: Path) -> int:
-    """Rows below the header; reasons hold no line breaks."""
+    """Return the number of rows below the header; cells hold no line breaks."""
     if not table.is_file():
         return 0
     with table.open("rb") as stream:

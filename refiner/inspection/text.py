@@ -1,4 +1,4 @@
-"""Facts as lines of plain text, for a terminal of 100 columns or so."""
+"""Format facts and findings as lines of plain text, for a terminal of about 100 columns."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -20,17 +20,17 @@ _INDENT = "  "
 
 
 def dataset_lines(facts: DatasetFacts, findings: Sequence[Finding]) -> Iterator[str]:
-    """What there is, then what looks wrong."""
+    """Yield the facts about a data set, then the findings."""
     yield f"{facts.path}: data set ({facts.format})"
-    looked = f"looked at {facts.sampled:,}, spread evenly; --sample 0 looks at all"
-    yield _row("images", f"{facts.images:,}" + (f" ({looked})" if facts.sampled < facts.images else ""))
+    inspected = f"{facts.sampled:,} inspected, spread evenly; --sample 0 inspects all"
+    yield _row("images", f"{facts.images:,}" + (f" ({inspected})" if facts.sampled < facts.images else ""))
     yield _row("size", f"{_counts(facts.sizes)} (height x width)")
     yield _row("depth", f"{_counts(facts.depths)}, {_counts(facts.channels)}")
-    looks = facts.appearance
-    levels = f"{facts.lowest:.2f} to {facts.highest:.2f}, mean {looks.mean_level:.2f} (0 black, 1 white)"
+    appearance = facts.appearance
+    levels = f"{facts.lowest:.2f} to {facts.highest:.2f}, mean {appearance.mean_level:.2f} (0 black, 1 white)"
     yield _row("levels", levels)
-    yield _row("equalised", _equalised(looks))
-    yield _row("iris", iris_text(looks.outline or looks.iris, looks.size[1]))
+    yield _row("equalised", _equalised(appearance))
+    yield _row("iris", iris_text(appearance.outline or appearance.iris, appearance.size[1]))
     yield _row("subjects", _subjects(facts))
     yield _row("duplicates", f"{facts.duplicates.count:,}" if facts.duplicates.count else "none")
     yield _row("unreadable", _rejects(facts))
@@ -45,29 +45,29 @@ def dataset_lines(facts: DatasetFacts, findings: Sequence[Finding]) -> Iterator[
         place = "pupil label" if sign.source == "pupil" else "iris found in the picture"
         yield (
             f"{sign.angle} against {sign.axis} of the {place}: correlation {sign.correlation:+.2f} "
-            f"in {sign.count:,} images (negative is right)"
+            f"in {sign.count:,} images (must be negative)"
         )
     yield ""
-    yield from finding_lines(findings, nothing="nothing looks wrong", heading="looks wrong")
+    yield from finding_lines(findings, nothing="no problems found", heading="problems")
 
 
 def fit_lines(first: Appearance, second: Appearance, findings: Sequence[Finding]) -> Iterator[str]:
-    """The figures of two data sets side by side, then what does not fit."""
-    yield "fit of renders and photographs"
+    """Yield a comparison of renders and real images, then the findings about their fit."""
+    yield "fit of renders and real images"
     yield _row("size", " against ".join("{}x{}".format(*look.size) for look in (first, second)))
     yield _row("equalised", " against ".join("yes" if look.equalized else "no" for look in (first, second)))
-    yield _row("histogram", f"{histogram_gap(first, second):.2f} apart of 1")
+    yield _row("histogram", f"distance {histogram_gap(first, second):.2f} (0 equal, 1 disjoint)")
     levels = " against ".join(f"{look.mean_level:.2f}" for look in (first, second))
     yield _row("mean level", levels)
     shares = iris_shares(first, second)
-    told = f"{shares[0]:.1%} against {shares[1]:.1%} of the width" if shares else "cannot be compared"
-    yield _row("iris", told)
+    iris = f"{shares[0]:.1%} against {shares[1]:.1%} of the width" if shares else "cannot be compared"
+    yield _row("iris", iris)
     yield ""
-    yield from finding_lines(findings, nothing="they fit", heading="does not fit")
+    yield from finding_lines(findings, nothing="the data sets fit", heading="problems of fit")
 
 
 def run_lines(facts: RunFacts) -> Iterator[str]:
-    """Where a run stands."""
+    """Yield the facts about a run, then the findings."""
     yield f"{facts.path}: run"
     share = facts.steps_done / max(facts.steps, 1)
     yield _row(
@@ -75,11 +75,11 @@ def run_lines(facts: RunFacts) -> Iterator[str]:
     )
     yield _row("started", facts.started or "unknown")
     yield _row("last log", facts.updated or "none")
-    environment = facts.started_on
+    environment = facts.training_environment
     if environment:
         processor = _section(environment, "processor").get("name", "unknown")
         chosen = [str(environment[name]) for name in ("device", "precision", "backend") if name in environment]
-        yield _row("computed on", f"{processor}; {', '.join(chosen)}; {environment.get('threads', '?')} threads")
+        yield _row("hardware", f"{processor}; {', '.join(chosen)}; {environment.get('threads', '?')} threads")
         versions = _section(environment, "versions")
         shown = [f"{name} {versions[name]}" for name in ("simgan-refiner", "torch") if versions.get(name)]
         yield _row("versions", ", ".join(shown) or "unknown")
@@ -98,15 +98,15 @@ def run_lines(facts: RunFacts) -> Iterator[str]:
     if facts.warnings:
         yield "warnings of the monitors"
         yield from (f"{_INDENT}{warning}" for warning in facts.warnings)
-    yield from finding_lines(facts.findings, nothing="nothing looks wrong", heading="looks wrong")
+    yield from finding_lines(facts.findings, nothing="no problems found", heading="problems")
 
 
 def refiner_lines(facts: RefinerFacts) -> Iterator[str]:
-    """What a refiner file says of itself."""
+    """Yield the facts about a refiner file."""
     yield f"{facts.path}: refiner"
     yield _row("architecture", ", ".join(f"{name} {value}" for name, value in facts.architecture.items()))
     yield _row("parameters", f"{facts.parameters:,} ({facts.file_bytes:,} bytes)")
-    yield _row("sees", f"{facts.receptive_field}x{facts.receptive_field} pixels around each")
+    yield _row("view", f"{facts.receptive_field}x{facts.receptive_field} pixels around each (receptive field)")
     yield _row("value range", "{} to {}".format(*facts.value_range))
     configuration = _section(facts.training, "configuration")
     shown: dict[str, Any] = {name: facts.training[name] for name in ("step", "precision") if name in facts.training}
@@ -116,7 +116,7 @@ def refiner_lines(facts: RefinerFacts) -> Iterator[str]:
 
 
 def finding_lines(findings: Sequence[Finding], *, nothing: str, heading: str) -> Iterator[str]:
-    """Each finding and below it what to do."""
+    """Yield each finding with its remedy; only ``nothing`` if there are no findings."""
     if not findings:
         yield nothing
         return
@@ -127,7 +127,7 @@ def finding_lines(findings: Sequence[Finding], *, nothing: str, heading: str) ->
 
 
 def label_text(label: LabelFacts, of: int) -> str:
-    """Count, unit and ranges of one label, angles in degrees."""
+    """Return count, unit and ranges of one label, with angles in degrees."""
     count = f"{label.count:,} of {of:,}"
     if not label.ranges:
         many = "1,000 or more" if label.values >= 1000 else f"{label.values:,}"
@@ -152,10 +152,10 @@ def _number(value: float) -> str:
 
 
 def histogram_lines(gaze: Values) -> Iterator[str]:
-    """Pitch and yaw in degrees, in the same bins side by side.
+    """Yield histograms of pitch and yaw in degrees, side by side with the same bins.
 
     Args:
-        gaze: (N, 2), radians.
+        gaze: (N, 2), pitch and yaw in radians.
     """
     degrees = np.degrees(gaze)
     low, high = float(degrees.min()), float(degrees.max())
@@ -170,13 +170,13 @@ def histogram_lines(gaze: Values) -> Iterator[str]:
 
 
 def iris_text(iris: IrisScale | None, width: int) -> str:
-    """How large the iris is, and how well that is known."""
+    """Return the size of the iris, and how reliable it is."""
     if iris is None:
-        return "not looked for: too few images, or too small ones"
+        return "not measured: the images are too few or too small"
     if iris.source == "iris_outline":
         return f"{iris.diameter * width:.1f} px across, {iris.diameter:.1%} of the width (from iris_outline)"
     if not iris.reliable:
-        return f"cannot be told from the pictures: readings spread by {iris.spread:.0%}, or are at the limit"
+        return f"unknown: the estimates are unreliable (spread {iris.spread:.0%}, or at the limit of the search)"
     size = f"{iris.diameter * width:.1f} px across, {iris.diameter:.1%} of the width"
     return f"about {size} (estimated from {iris.count} images, good to 10 %)"
 
@@ -192,19 +192,19 @@ def _counts(counts: Mapping[str, int]) -> str:
     return shown + (f" and {len(counts) - 4} more" if len(counts) > 4 else "")
 
 
-def _equalised(looks: Appearance) -> str:
-    word = "yes" if looks.equalized else "no"
-    moved = f"equalising again would move levels by {looks.equalization:.1%}"
+def _equalised(appearance: Appearance) -> str:
+    word = "yes" if appearance.equalized else "no"
+    moved = f"equalising would move levels by {appearance.equalization:.1%}"
     return f"{word} ({moved}; below {EQUALIZED_BELOW:.0%} counts as equalised)"
 
 
 def _subjects(facts: DatasetFacts) -> str:
     if not facts.subjects:
-        return "not told"
+        return "unknown"
     counts = list(facts.subjects.values())
     missing = facts.readable - sum(counts)
     each = f"{min(counts):,} to {max(counts):,} images each" if len(counts) > 1 else f"{counts[0]:,} images"
-    return f"{len(counts):,} ({each})" + (f", {missing:,} images without one" if missing else "")
+    return f"{len(counts):,} ({each})" + (f", {missing:,} images without a subject" if missing else "")
 
 
 def _rejects(facts: DatasetFacts) -> str:
@@ -220,6 +220,6 @@ def _plain(value: Any) -> str:
 
 
 def _section(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """The values under a name; none where a damaged file holds something else there."""
+    """Return the mapping under a name; empty if a damaged file holds something else there."""
     found = values.get(name)
     return found if isinstance(found, Mapping) else {}

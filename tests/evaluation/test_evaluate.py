@@ -14,7 +14,6 @@ from refiner.commands import main
 from refiner.core.errors import DataError
 from refiner.core.rng import torch_generator
 from refiner.data.output.records_writer import write_folder
-from refiner.evaluation import evaluation
 from refiner.evaluation.evaluate import Evaluation, Settings, evaluate
 from refiner.evaluation.utility import train_estimators
 from refiner.eyes.records import rendered_records
@@ -33,16 +32,16 @@ SYNTHETIC, REAL = 200, 400
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folders ``synthetic``, labelled, and ``real`` of the stand-in camera with subjects alone."""
+    """Folders ``synthetic``, labelled, and ``real``, by the simulated target camera."""
     root = tmp_path_factory.mktemp("evaluation")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as the function-scoped fixture does
     try:
-        for name, count, parameters, camera in (
-            ("synthetic", SYNTHETIC, EyeParameters(), None),
-            ("real", REAL, target_parameters(), TargetCamera(1)),
+        for name, count, parameters, camera, seed in (
+            ("synthetic", SYNTHETIC, EyeParameters(), None, 7),
+            ("real", REAL, target_parameters(), TargetCamera(1), 11),
         ):
-            records = rendered_records(parameters, count, seed=len(name), camera=camera)
+            records = rendered_records(parameters, count, seed=seed, camera=camera)
             write_folder(root / name, records, count, labelled=True, report=lambda done, total: None)
     finally:
         torch.set_num_threads(threads)
@@ -86,11 +85,11 @@ def judged(data: Path, refined: Path, **options: object) -> Evaluation:
 @pytest.mark.parametrize(
     ("name", "decision", "reason"),
     [
-        ("identity", "do not use", "it changes nothing"),
-        ("collapsed", "do not use", "its outputs collapse"),
-        ("moving", "do not use", "moves what labels describe, in all images the same way"),
-        ("memorizing", "do not use", "it pastes photographs"),
-        ("half-swapped", "use with rejection", "refine with --max-drift 1"),
+        ("identity", "do not use", "The refiner changes nothing"),
+        ("collapsed", "do not use", "outputs collapse"),
+        ("moving", "do not use", "in the same direction in all images"),
+        ("memorizing", "do not use", "copies real images"),
+        ("half-swapped", "use with rejection", "Refine with --max-drift 1"),
     ],
 )
 def test_a_planted_refiner_is_found_out(name: str, decision: str, reason: str, data: Path, tmp_path: Path) -> None:
@@ -108,7 +107,7 @@ def test_a_refiner_of_rgb_is_judged_by_the_luma_of_what_it_makes(
     network = RefinerNetwork(RefinerArchitecture(**architecture))
     torch.nn.init.normal_(network.head.weight, std=0.05)
     save_refiner(tmp_path / "rgb.safetensors", network, training={})
-    monkeypatch.setattr(evaluation, "COLOURED", 96)
+    monkeypatch.setattr("refiner.evaluation.evaluate.COLOUR_BATCH", 96)
     colours = tmp_path / "colours"
     records = rendered_records(EyeParameters(), SYNTHETIC, seed=1, channels=3)
     write_folder(colours, records, SYNTHETIC, labelled=True, report=lambda done, total: None)
@@ -129,9 +128,9 @@ def test_a_good_refiner_passes_by_its_file_as_by_its_images(data: Path, tmp_path
     assert metrics["sliced_wasserstein"].gain is not None
     assert metrics["sliced_wasserstein"].gain.low > 0
     assert metrics["moved"].value.mean < 0.5
-    told = metrics["c2st_accuracy"]
-    assert told.reference is not None
-    assert told.reference.low < 0.5 < told.reference.high  # photographs against photographs of other people
+    c2st = metrics["c2st_accuracy"]
+    assert c2st.reference is not None
+    assert c2st.reference.low < 0.5 < c2st.reference.high  # real images against real images of other people
     by_images = judged(data, write(tmp_path / "good", planted("good", data)))
     assert by_images.verdict.decision == "use"
     assert by_images.drifts.keys() == found.drifts.keys()
@@ -147,10 +146,11 @@ def test_the_gate_exits_with_3(data: Path) -> None:
 def test_estimators_are_trained_where_they_are_asked_for(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluation, "train_estimators", functools.partial(train_estimators, steps=2))
-    monkeypatch.setattr(evaluation, "measure_realism", lambda *images, **options: [])  # tested above; takes its time
+    monkeypatch.setattr("refiner.evaluation.evaluate.train_estimators", functools.partial(train_estimators, steps=2))
+    # realism is tested above, and slow
+    monkeypatch.setattr("refiner.evaluation.evaluate.measure_realism", lambda *images, **options: [])
     plain = write(tmp_path / "plain", pictures(data / "real")[:5])
-    with pytest.raises(DataError, match="plain: none of 5 images has a gaze; name labelled photographs"):
+    with pytest.raises(DataError, match="plain: none of the 5 images has a gaze label; --labelled needs real images"):
         judged(data, Path("demo"), most=200, labelled=plain)
     asked: tuple[tuple[dict[str, object], set[str]], ...] = (
         ({}, set()),
@@ -165,7 +165,7 @@ def test_estimators_are_trained_where_they_are_asked_for(
 
 def test_what_is_missing_is_named(data: Path, tmp_path: Path) -> None:
     few = write(tmp_path / "few", pictures(data / "synthetic")[:50])
-    with pytest.raises(DataError, match=r"few: holds no 000050\.png, nor 149 others"):
+    with pytest.raises(DataError, match=r"few has no 000050\.png, and 149 other images are missing"):
         judged(data, few)
-    with pytest.raises(DataError, match="are too few for an interval; give at least 64 renders and 128 photographs"):
+    with pytest.raises(DataError, match="are too few for an interval; give at least 64 renders and 128 real images"):
         judged(data, data / "synthetic", most=60)

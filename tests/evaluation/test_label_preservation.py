@@ -1,4 +1,4 @@
-"""Label preservation: what moved is seen, noise beside it is not taken for it."""
+"""Label preservation: shifts are measured, and added noise does not count as a shift."""
 
 import numpy as np
 import pytest
@@ -27,11 +27,11 @@ def estimate(images: torch.Tensor) -> np.ndarray:
     return torch.stack([rows, columns], dim=1).numpy().astype(np.float64) / 100
 
 
-def test_a_shift_is_seen_by_every_figure(eyes: tuple) -> None:
+def test_a_shift_is_seen_by_every_metric(eyes: tuple) -> None:
     synthetic, labels = eyes
     moved = synthetic.roll(2, dims=3)
     metrics = {f.key: f for f in measure_preservation(synthetic, moved, labels, estimate=estimate, seed=0)}
-    assert metrics["moved"].name == "pupil moved by"
+    assert metrics["moved"].name == "shift of the pupil"
     assert metrics["moved"].value.mean == pytest.approx(2, abs=0.2)
     assert metrics["common_shift"].value.mean == pytest.approx(2, abs=0.2)
     assert metrics["score"].value.mean == pytest.approx(metrics["moved"].value.mean, abs=0.05)  # all of it is there
@@ -48,8 +48,8 @@ def test_light_moves_nothing(eyes: tuple) -> None:
     assert "gaze_shift" not in metrics
 
 
-def test_noise_of_the_same_size_stands_beside(eyes: tuple) -> None:
-    """A refiner that adds noise alone is as good as its control."""
+def test_noise_of_the_same_size_is_the_reference(eyes: tuple) -> None:
+    """A refiner that only adds noise is as good as its control."""
     synthetic, labels = eyes
     noise = 0.1 * torch.randn(synthetic.shape, generator=torch.Generator().manual_seed(1))
     noisy = (synthetic + noise).clamp(-1, 1)
@@ -62,7 +62,7 @@ def test_without_labels_the_image_is_looked_at(eyes: tuple) -> None:
     synthetic, _ = eyes
     found = measure_preservation(synthetic, synthetic.roll(1, dims=2), [{}] * len(synthetic), estimate=None, seed=0)
     metrics = {metric.key: metric for metric in found}
-    assert metrics["moved"].name == "image moved by"
+    assert metrics["moved"].name == "shift of the image"
     assert metrics["moved"].value.mean == pytest.approx(1, abs=0.15)
     assert "region" not in metrics
 
@@ -85,6 +85,6 @@ def test_a_mask_is_looked_at_instead_of_points(eyes: tuple) -> None:
         masks[where] = 1
         watched = [{"mask": one} for one in masks]
         metrics = {f.key: f for f in measure_preservation(synthetic, spoilt, watched, estimate=None, seed=0)}
-        assert metrics["moved"].name == "masked region moved by"
+        assert metrics["moved"].name == "shift of the masked region"
         assert metrics["region"].name == "largest change in the masked region"
         assert (metrics["region"].value.mean > 20) == changed

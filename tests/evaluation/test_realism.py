@@ -1,4 +1,4 @@
-"""Realism of one source against itself: every distance of nothing lies inside its own floor."""
+"""Realism of one source against itself: every metric agrees with its reference."""
 
 import pytest
 import torch
@@ -18,22 +18,22 @@ def features(batch: torch.Tensor) -> torch.Tensor:
     return functional.avg_pool2d(batch, 6).flatten(1)
 
 
-def test_one_source_lies_on_its_floor() -> None:
-    """Refined images drawn as photographs are: intervals overlap those of photographs against photographs."""
+def test_one_source_agrees_with_its_reference() -> None:
+    """Refined images from the distribution of the real ones: intervals overlap those of real against real."""
     found = measure_realism(images(0) + 0.5, images(1), images(2, 800), features=features, groups=None, seed=0)
     for metric in found:
         if metric.reference is not None:
             assert metric.value.low <= metric.reference.high, metric.key
             assert metric.reference.low <= metric.value.high, metric.key
-    told = next(metric for metric in found if metric.key == "c2st_accuracy")
-    assert told.value.low <= 0.5 <= told.value.high
+    c2st = next(metric for metric in found if metric.key == "c2st_accuracy")
+    assert c2st.value.low <= 0.5 <= c2st.value.high
     for key in ("sliced_wasserstein", "kernel"):
         metric = next(metric for metric in found if metric.key == key)
         assert metric.gain is not None
         assert metric.gain.low > 0  # renders are brighter
 
 
-def test_the_same_seed_gives_the_same_figures() -> None:
+def test_the_same_seed_gives_the_same_metrics() -> None:
     arguments = (images(0, 80), images(1, 80), images(2, 160))
     first, again = (measure_realism(*arguments, features=features, groups=None, seed=3) for _ in range(2))
     assert first == again
@@ -42,5 +42,5 @@ def test_the_same_seed_gives_the_same_figures() -> None:
 def test_groups_are_kept_whole_and_too_few_are_refused() -> None:
     groups = [str(number // 20) for number in range(160)]
     measure_realism(images(0, 80), images(1, 80), images(2, 160), features=features, groups=groups, seed=0)
-    with pytest.raises(DataError, match="80 renders and 100 photographs are too few for an interval"):
+    with pytest.raises(DataError, match="80 renders and 100 real images are too few for an interval"):
         measure_realism(images(0, 80), images(1, 80), images(2, 100), features=features, groups=None, seed=0)

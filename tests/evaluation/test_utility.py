@@ -32,7 +32,7 @@ def test_error_and_disagreement_of_known_answers() -> None:
     assert error.baseline.mean == pytest.approx(6)
     assert error.gain is not None
     assert error.gain.mean == pytest.approx(4)
-    assert "saying the mean: 10.0°" in error.name
+    assert "predicting the mean: 10.0°" in error.name
     disagreement = measure_disagreement(trained, real)
     assert disagreement.value == pytest.approx((4 / 3, 4 / 3, 4 / 3))  # of 1, 1 and 2 degrees
     assert disagreement.gain is not None
@@ -47,11 +47,11 @@ def test_renders_that_are_their_own_refinement_gain_nothing_and_swapped_ones_los
     error = measure_error(same, gaze[known], images[unseen], gaze[unseen])
     assert error.gain == (0, 0, 0)
     assert measure_disagreement(same, images[unseen]).gain == (0, 0, 0)
-    told: list[tuple[int, int]] = []
+    reports: list[tuple[int, int]] = []
     swapped = train_estimators(
-        images[known], images[known].roll(1, dims=0), gaze[known], steps=80, report=lambda *of: told.append(of)
+        images[known], images[known].roll(1, dims=0), gaze[known], steps=80, report=lambda *of: reports.append(of)
     )
-    assert told == [(number, 6) for number in range(7)]
+    assert reports == [(number, 6) for number in range(7)]
     worse = measure_error(swapped, gaze[known], images[unseen], gaze[unseen])
     assert worse.gain is not None
     assert worse.gain.high < 0

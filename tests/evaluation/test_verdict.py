@@ -1,4 +1,4 @@
-"""The verdict from figures alone: which reason decides, and in which order."""
+"""The verdict from metrics: which reason decides, and in which order."""
 
 import pytest
 
@@ -13,7 +13,7 @@ def around(mean: float, half: float) -> Interval:
 
 
 def metrics(**changes: Metric | None) -> list[Metric]:
-    """Of a good refiner, some of them others."""
+    """Metrics of a good refiner, with some replaced."""
     good: dict[str, Metric | None] = {
         "sliced_wasserstein": Metric(
             "sliced_wasserstein", "SWD", "realism", "", around(5, 1), around(4, 1), around(9, 1), around(4, 1)
@@ -47,15 +47,15 @@ def test_doubtful_labels_decide_by_their_share(bad: int, decision: Decision) -> 
 @pytest.mark.parametrize(
     ("key", "metric", "reason"),
     [
-        ("common_shift", changed("common_shift", around(0.8, 0.1)), "in all images the same way"),
-        ("copies", changed("copies", around(0.3, 0.05)), "pastes photographs: 30%"),
+        ("common_shift", changed("common_shift", around(0.8, 0.1)), "in the same direction in all images"),
+        ("copies", changed("copies", around(0.3, 0.05)), "copies real images: 30%"),
         ("diversity", changed("diversity", around(0.3, 0.05), baseline=around(1.2, 0.1)), "collapse"),
         (
             "sliced_wasserstein",
             changed("sliced_wasserstein", around(9, 1), baseline=around(9, 1), gain=around(0, 1)),
-            "no nearer to the photographs",
+            "no nearer to the real images",
         ),
-        ("gaze_error", changed("gaze_error", around(9, 1), gain=around(-1, 0.5)), "refining hurts"),
+        ("gaze_error", changed("gaze_error", around(9, 1), gain=around(-1, 0.5)), "Refining hurts"),
     ],
 )
 def test_one_thing_wrong_is_enough(key: str, metric: Metric, reason: str) -> None:
@@ -85,7 +85,7 @@ def test_a_refiner_that_changes_nothing_is_said_to_first() -> None:
     still = changed("sliced_wasserstein", around(9, 1), baseline=around(9, 1), gain=around(0, 0))
     verdict = judge(metrics(sliced_wasserstein=still), drifts(0), change=0.2)
     assert verdict.decision == "do not use"
-    assert verdict.reasons[0].startswith("it changes nothing: pixels move by 0.20 grey levels")
+    assert verdict.reasons[0].startswith("The refiner changes nothing: the mean change of a pixel is 0.20 grey levels")
     assert len(verdict.reasons) == 2
 
 
@@ -93,4 +93,4 @@ def test_what_helps_is_praised_first() -> None:
     helps = changed("gaze_error", around(5, 1), gain=around(1, 0.5))
     verdict = judge(metrics(gaze_error=helps), drifts(0), change=10)
     assert verdict.decision == "use"
-    assert verdict.reasons[0] == "on real labels refining helps: the error falls by 1.00 [0.50, 1.50]°"
+    assert verdict.reasons[0] == "Refining helps on real labels: the error falls by 1.00 [0.50, 1.50]°."

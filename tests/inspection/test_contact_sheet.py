@@ -75,5 +75,5 @@ def test_sizes_mix_and_rejects_are_left_out(tmp_path: Path) -> None:
 
 def test_nothing_to_draw_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "bad.png").touch()
-    with pytest.raises(DataError, match="none of the images of the sheet can be read"):
+    with pytest.raises(DataError, match="none of the images chosen for the sheet can be read"):
         draw_sheet(open_dataset(tmp_path))

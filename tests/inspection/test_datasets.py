@@ -74,7 +74,7 @@ def test_a_flipped_sign(tmp_path: Path, sign: tuple[int, int], name: str, labell
 
     _, faults = look(write(tmp_path, list(rendered_records(EyeParameters(), 120, seed=2)), change))
     assert list(faults) == [name]
-    assert ("the pupil's label" if labelled else "the iris found") in faults[name].message
+    assert ("the pupil label" if labelled else "the iris found") in faults[name].message
 
 
 def test_a_flip_of_mirrored_images_alone(tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_a_flip_of_mirrored_images_alone(tmp_path: Path) -> None:
         return {**labels, "mirrored": int(mirrored), "gaze": labels["gaze"] * [1, -1 if mirrored else 1]}
 
     _, faults = look(write(tmp_path, list(rendered_records(EyeParameters(), 200, seed=2)), change))
-    assert "of the images that are mirrored" in faults["sign of yaw"].message
+    assert "in images that are mirrored" in faults["sign of yaw"].message
 
 
 def test_images_that_show_nothing(tmp_path: Path, eyes: list[Record]) -> None:
@@ -101,7 +101,7 @@ def test_duplicates(tmp_path: Path, eyes: list[Record]) -> None:
     twins = [Record(f"copy-{number}.png", eyes[number % 2].image, eyes[0].labels) for number in range(3)]
     facts, faults = look(write(tmp_path, eyes + twins))
     assert facts.duplicates.count == 3
-    assert "3 of 43 images have the pixels of another one" in faults["duplicates"].message
+    assert "3 of 43 images have the same pixels as another one" in faults["duplicates"].message
 
 
 def test_missing_labels_and_rows_without_an_image(tmp_path: Path, eyes: list[Record]) -> None:
@@ -113,7 +113,7 @@ def test_missing_labels_and_rows_without_an_image(tmp_path: Path, eyes: list[Rec
     assert {name: missing.count for name, missing in facts.unlabelled.items()} == dict.fromkeys(
         ("gaze", "head_pose", "pupil"), COUNT // 2
     )
-    assert "1 rows of labels.csv name no image" in faults["orphan rows"].message
+    assert "1 rows of labels.csv name images that do not exist" in faults["orphan rows"].message
 
 
 def test_no_labels_at_all_are_no_fault(tmp_path: Path, eyes: list[Record]) -> None:
@@ -130,8 +130,8 @@ def test_two_sizes_depths_and_channels(tmp_path: Path, eyes: list[Record]) -> No
         write_image(tmp_path / record.id, np.repeat(record.image[:, 5:, None], 3, axis=2).astype(np.uint16) * 257)
     _, faults = look(tmp_path)
     assert list(faults) == ["sizes", "depths", "channels"]
-    assert "images have 2 sizes: 30 of 36x60, 10 of 36x55" in faults["sizes"].message
-    assert faults["sizes"].remedy == f"refiner convert {tmp_path} OUT --size 36x60"
+    assert "the images have 2 different sizes: 30 of 36x60, 10 of 36x55" in faults["sizes"].message
+    assert faults["sizes"].remedy == f"bring them to one size: refiner convert {tmp_path} OUT --size 36x60"
 
 
 def test_points_outside_the_image(tmp_path: Path, eyes: list[Record]) -> None:
@@ -139,7 +139,7 @@ def test_points_outside_the_image(tmp_path: Path, eyes: list[Record]) -> None:
         return {name: labels[name] + [0, 40] if name == "pupil" else labels[name] for name in ("pupil", "iris_outline")}
 
     _, faults = look(write(tmp_path, eyes, change))
-    assert faults["outside"].message == "pupil lies outside the image in 40 of 40 images"
+    assert faults["outside"].message == "pupil is outside the image in 40 of 40 images"
 
 
 def test_rejects_by_reason(tmp_path: Path, eyes: list[Record]) -> None:
@@ -150,7 +150,7 @@ def test_rejects_by_reason(tmp_path: Path, eyes: list[Record]) -> None:
     facts, faults = look(tmp_path)
     assert (facts.rejected[0].count, facts.rejected[0].reason) == (2, "is empty")
     assert facts.rejected[0].examples == ("a.png", "b.png")
-    assert "3 of 43 images cannot be used; most often: is empty (2)" in faults["rejected"].message
+    assert "3 of 43 images cannot be used; most frequent reason: is empty (2)" in faults["rejected"].message
 
 
 def test_a_damaged_table_leaves_the_images(tmp_path: Path, eyes: list[Record]) -> None:
@@ -183,7 +183,7 @@ def test_a_sample_is_spread_evenly(tmp_path: Path, eyes: list[Record]) -> None:
 
 def test_nothing_readable_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a.png").touch()
-    with pytest.raises(DataError, match="none of the 1 images looked at can be read; the first is empty"):
+    with pytest.raises(DataError, match="none of the 1 inspected images can be read; most frequent reason: is empty"):
         look(tmp_path)
 
 

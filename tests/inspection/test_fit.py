@@ -1,4 +1,4 @@
-"""Two data sets side by side: what does not fit, and the one command that mends all of it."""
+"""Two data sets side by side: what does not fit, and one command that fixes all of it."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from refiner.inspection.facts import Appearance
 from refiner.inspection.fit import AppearanceMeter, compare, histogram_gap, iris_shares
 from refiner.inspection.irises import IrisScale
 
-PLACES = (("synthetic", "r-fitted"), ("my photos", "p-fitted"))
+PLACES = (("renders", "r-fitted"), ("my photos", "p-fitted"))
 
 
 def iris(diameter: float, *, reliable: bool = True, source: str = "estimate") -> IrisScale:
@@ -68,7 +68,7 @@ def test_what_the_estimate_cannot_tell_is_not_said() -> None:
     assert list(found(labelled, look(iris=iris(0.3)))) == ["iris"]
 
 
-def test_one_command_mends_everything() -> None:
+def test_one_command_fixes_everything() -> None:
     remedies = found(look((72, 120), iris=iris(0.2)), look(equalization=0.02, iris=iris(0.3)))
     whole = "refiner convert renders r-fitted --crop 48x80 --size 36x60 --equalize"
     assert list(remedies) == ["equalised", "size", "iris"]

@@ -1,4 +1,4 @@
-"""The iris is measured where there is one, and a data set without one gives no figure that is believed."""
+"""The iris is measured if there is one, and data sets without one give no reliable diameter."""
 
 from pathlib import Path
 

@@ -56,7 +56,7 @@ def test_damage_is_named(run: Path) -> None:
     (run / "refiner.safetensors").write_bytes(b"nothing")
     assert "cannot be read as a refiner file" in inspect_run(run).findings[-1].message
     (run / "environment.json").write_text("{")
-    with pytest.raises(RunError, match=r"environment\.json: is damaged"):
+    with pytest.raises(RunError, match=r"environment\.json is damaged"):
         inspect_run(run)
 
 

@@ -53,7 +53,7 @@ def test_an_estimator_of_equalised_images_wants_equalised_renders() -> None:
 def test_different_brightness_is_found_with_its_figures() -> None:
     (finding,) = compare_domains(domain(natural(low=50, high=52)), domain(natural(low=203, high=206)), batch_size=8)
     assert finding.key == "histogram"
-    assert "the histograms is 1.00 (0 equal, 1 disjoint), and the mean level is 0.20 in renders and 0.80" in finding.message
+    assert "1.00 (0 equal, 1 disjoint), and the mean level is 0.20 in renders and 0.80 in real" in finding.message
 
 
 def test_the_depth_of_the_files_makes_no_difference() -> None:
