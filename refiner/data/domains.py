@@ -158,7 +158,7 @@ def load_domain(
                 read.append(outcome)
     # Report rejected images, and stop if none is left.
     for sample, reason in list(rejected.items())[:5]:
-        log.warning("%s: %s is left out (%s)", key, sample, reason)
+        log.warning("%s: %s is left out: %s", key, sample, reason)
     if not read:
         reason = next(iter(rejected.values()))
         raise DataError(f"none of the {len(rejected)} images of {path} can be used; reason of the first: {reason}")

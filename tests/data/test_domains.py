@@ -83,7 +83,7 @@ def test_bad_images_are_left_out_by_name_and_reason(tmp_path: Path, caplog: pyte
     assert domain.rejected["empty.png"] == "is empty"
     assert domain.rejected["text.png"].startswith("is not an image of a supported type")
     assert len(domain.rejected) == 2
-    assert "data.synthetic: empty.png is left out (is empty)" in caplog.text
+    assert "data.synthetic: empty.png is left out: is empty" in caplog.text
 
 
 def test_nothing_usable_is_a_clear_error(tmp_path: Path) -> None:

@@ -28,8 +28,20 @@ from refiner.commands import main
 AGAIN_SHARE = 0.05
 """Of the cases whose command is run a second time."""
 
-_STARTS = ("Error", "WARNING", "INFO", "Usage", "Try", "see ", "  rejected ", "converting", "refining", "looking")
-_LINE = re.compile(rf"({'|'.join(_STARTS)}|.*sheet of images with their labels$|\s*$)")
+_STARTS = (
+    "Error",
+    "WARNING",
+    "INFO",
+    "Usage",
+    "Try",
+    "see ",
+    "  rejected ",
+    "converting",
+    "refining",
+    "inspecting",
+    "wrote ",
+)
+_LINE = re.compile(rf"({'|'.join(_STARTS)}|.* lists the rejected images and the reasons$|\s*$)")
 
 
 class Outcome(NamedTuple):

@@ -48,7 +48,7 @@ def converted_problems(case: Case, result: Result, metrics: dict[str, Any]) -> I
     sound = set() if case.options or case.odd_output or ids is None else sound_samples(case, ids)
     if result.exit_code == 1:
         line = result.stderr.splitlines()[-1]
-        if sound and "holds images of one size" not in line:
+        if sound and "a store holds only one kind" not in line:
             yield f"{len(sound)} sound samples lost: {line[:300]}"
         return
     if not metrics or ids is None or case.odd_output:
@@ -124,5 +124,5 @@ def rejects_of(out: Path) -> dict[str, str]:
     with path.open(encoding="utf-8", errors="surrogateescape", newline="") as stream:
         rows = list(csv.DictReader(stream))
     if len({row["file"] for row in rows}) != len(rows):
-        raise ValueError("a sample stands twice in rejected.csv")
+        raise ValueError("rejected.csv has two rows of one sample")
     return {row["file"]: row["reason"] for row in rows}
