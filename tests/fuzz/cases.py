@@ -1,9 +1,9 @@
-"""One case of ``tools/fuzz.py``: a damaged input, a command run on it, and what must hold whatever the damage.
+"""One case of the fuzzer: a damaged input, a command that runs on it, and what must hold for any damage.
 
 - It ends by itself with status 0, 1, 2 or 4, with messages of one line and without a traceback.
-- Nothing is written but OUT; the input keeps every byte; nothing that was read has been run.
-- What is converted or refined is there and can be read, and what is not is named in ``rejected.csv``.
-- What the damage did not touch is converted to the very pixels it had before.
+- It writes only OUT, changes no byte of the input, and executes nothing that it reads.
+- Every sample is either converted or refined, and can be read, or it is named in ``rejected.csv``.
+- Samples that the damage did not touch are converted to exactly the pixels they had before.
 """
 
 import hashlib
@@ -20,13 +20,13 @@ from typing import NamedTuple
 import numpy as np
 from choices import CANARY
 from click.testing import CliRunner, Result
-from results import result_problems
 from sandboxes import Case, Source
 
 from refiner.commands import main
+from results import result_problems
 
 AGAIN_SHARE = 0.05
-"""Of the cases whose command is run a second time."""
+"""Share of the cases whose command runs a second time."""
 
 _STARTS = (
     "Error",
@@ -45,7 +45,7 @@ _LINE = re.compile(rf"({'|'.join(_STARTS)}|.* lists the rejected images and the 
 
 
 class Outcome(NamedTuple):
-    """What came of one case; ``problems`` is empty when all is well."""
+    """Outcome of one case; ``problems`` is empty if everything holds."""
 
     command: str
     layout: str
@@ -55,7 +55,7 @@ class Outcome(NamedTuple):
 
 
 def snapshot(root: Path, without: set[Path]) -> dict[str, str]:
-    """Type and content of everything below a folder, links as links."""
+    """Return type and content of everything below a folder; links are not followed."""
     seen: dict[str, str] = {}
     for folder, folders, files in os.walk(root):
         here = Path(folder)
@@ -76,7 +76,7 @@ def snapshot(root: Path, without: set[Path]) -> dict[str, str]:
 
 
 def run_case(work: Path, sources: dict[str, Source], refiner: Path, seed: int, number: int) -> Outcome:
-    """Make a case, run it, and say what is wrong with the result."""
+    """Make a case, run it, and check the result."""
     rng = np.random.default_rng([seed, number])
     sandbox = work / "sandbox"
     shutil.rmtree(sandbox, ignore_errors=True)
@@ -105,13 +105,13 @@ def run_case(work: Path, sources: dict[str, Source], refiner: Path, seed: int, n
 
 
 def precious_files(root: Path) -> set[str]:
-    """The files that ``outputs.py`` puts in the way; without --overwrite they stay."""
+    """Return the files that ``outputs.py`` puts in the way; without --overwrite they must stay."""
     files = (path for path in root.rglob("*") if path.is_file() and not path.is_symlink())
     return {str(path) for path in files if path.stat().st_size == 8 and path.read_bytes() == b"precious"}
 
 
 def invoke(arguments: list[str]) -> Result:
-    """Run a command here, with its own logging."""
+    """Run a command in this process, with its own logging."""
     root = logging.getLogger()
     for handler in [*root.handlers]:
         root.removeHandler(handler)
@@ -119,7 +119,7 @@ def invoke(arguments: list[str]) -> Result:
 
 
 def message_problems(result: Result) -> Iterator[str]:
-    """What is wrong with how the command ended and with what it said."""
+    """Check the exit status and the messages of a command."""
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         frames = traceback.extract_tb(result.exc_info[2] if result.exc_info else None)
         ours = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames if "/refiner/" in frame.filename]
@@ -138,7 +138,7 @@ def message_problems(result: Result) -> Iterator[str]:
 
 
 def again_problems(case: Case, arguments: list[str], first: Result) -> Iterator[str]:
-    """The same command again changes nothing and ends in the same way."""
+    """Check that the same command, run again, changes nothing and ends in the same way."""
     before = snapshot(case.out.parent, {case.out / ".refiner"})
     again = invoke(arguments)
     yield from message_problems(again)

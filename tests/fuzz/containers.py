@@ -1,4 +1,4 @@
-"""Damage to what HDF5 and MATLAB files hold: types, shapes, attributes, links."""
+"""Damage to the content of HDF5 and MATLAB files: types, shapes, attributes, links."""
 
 import contextlib
 from pathlib import Path
@@ -11,7 +11,7 @@ from scipy.io import savemat
 
 
 def damage_hdf5(root: Path, rng: Random) -> list[str]:
-    """Change what an HDF5 file holds: types, shapes, attributes, links."""
+    """Change types, shapes, attributes or links of an HDF5 file."""
     names = [name for name in files_of(root, ".h5", ".mat") if h5py.is_hdf5(root / name)]
     if not names:
         return []
@@ -91,7 +91,7 @@ def _change_node(file: Any, place: str, root: Path, rng: Random) -> None:
 
 
 def damage_matlab(root: Path, rng: Random) -> list[str]:
-    """Write a MATLAB 5 file anew, with other values under the names that are read."""
+    """Replace a MATLAB 5 file by one with other values under the names that are read."""
     names = files_of(root, ".mat")
     if not names:
         return []

@@ -1,4 +1,4 @@
-"""Damage to what files hold: bytes, label tables, JSON, YAML and lists."""
+"""Damage to the content of files: bytes, label tables, JSON, YAML and lists."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from choices import CANARY, Random, files_of, is_other, payload, pick
 
 
 class _Trap:
-    """Makes the canary when it is unpickled."""
+    """An object that creates the canary when it is unpickled."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return os.system, (f"touch {os.environ[CANARY]}",)
@@ -47,7 +47,7 @@ def damage_bytes(root: Path, rng: Random) -> list[str]:
 
 
 def plant_pickle(root: Path, rng: Random) -> list[str]:
-    """Put a pickle that runs a command beside a file, or in place of it."""
+    """Put a pickle that runs a command next to a file, or in its place."""
     name = pick(files_of(root), rng)
     if rng.random() < 0.5:
         name = str(Path(name).with_suffix(pick([".pkl", ".npy", ".pt", ".mat", ".png", ".json"], rng)))
@@ -82,7 +82,7 @@ COLUMNS = ("file", "gaze_pitch_rad", "mirrored", "subject", "images", "a/b", "/"
 
 
 def damage_table(root: Path, rng: Random) -> list[str]:
-    """Change cells, rows or columns of a label table, which is made where there is none."""
+    """Change cells, rows or columns of a label table; make one if there is none."""
     names = files_of(root, ".csv") or ["labels.csv"]
     name = pick(names, rng)
     if is_other(root / name):
@@ -122,7 +122,7 @@ def damage_table(root: Path, rng: Random) -> list[str]:
 
 
 def _values() -> list[str]:
-    """JSON texts, some of them no JSON."""
+    """Return texts of JSON values, some of them invalid."""
     return ["null", "true", "NaN", "Infinity", "-1e999", "9" * 5000, "1" + "0" * 400, "[]", "{}", '""', "[[[]]]",
             "[" * 100_000, '{"a":' * 50_000, json.dumps(payload()), '"(nan, nan, nan)"', '"(1e308, 1e308, 1e308)"',
             '"(0, 0, 0)"', '"(1, 2)"', f'"({payload()}, 0, 0)"', '"(' + "9" * 400 + ', 0, 0)"', '"\\ud800"', "0x1F",

@@ -1,6 +1,6 @@
-"""Image files of every odd kind, in memory: what is unusual but whole, and what is damaged, too large or no image.
+"""Odd image files, in memory: unusual but valid ones, and files that are damaged, too large or not images.
 
-``tools/fuzz.py`` and the tests put them among sound files. Pillow writes what our own writer does not.
+The fuzzer and the tests put them among valid files. Pillow writes the kinds that our own writer does not.
 """
 
 import io
@@ -18,9 +18,9 @@ class OddImage(NamedTuple):
     """An image file.
 
     Attributes:
-        suffix: of its name.
+        suffix: suffix of its name.
         data: its bytes.
-        sound: whether it has to be read; False: it has to be refused; None: either, as nothing in it tells.
+        sound: True if it must be read, False if it must be refused, None if both are right.
     """
 
     suffix: str
@@ -180,6 +180,6 @@ def _others() -> Iterator[tuple[str, OddImage]]:
 
 
 def odd_images() -> dict[str, OddImage]:
-    """All of them, by what they are."""
+    """Return all odd images by their description."""
     makers: list[Callable[[], Iterator[tuple[str, OddImage]]]] = [_pngs, _jpegs, _tiffs, _others]
     return {name: image for maker in makers for name, image in maker()}

@@ -1,7 +1,7 @@
 """All mutations.
 
-Each is a function of a folder and a random generator; it changes the folder and gives the paths that it touched,
-relative to the folder, or none where it found nothing to change.
+Each is a function of a folder and a random generator. It changes the folder and returns the relative paths that it
+touched, or none if it found nothing to change.
 """
 
 from pathlib import Path
@@ -27,11 +27,11 @@ MUTATIONS: dict[str, tuple[float, Mutation]] = {
     "hdf5": (3, damage_hdf5),
     "matlab": (1, damage_matlab),
 }
-"""Mutations by name, with how often each is drawn."""
+"""Mutations by name, with the weight of their choice."""
 
 
 def mutate(root: Path, rng: Random) -> tuple[list[str], set[str]]:
-    """Damage a folder once to three times; the names of the mutations, and the paths they touched."""
+    """Damage a folder one to three times; return the names of the mutations and the paths they touched."""
     weights = np.array([weight for weight, _ in MUTATIONS.values()])
     done: list[str] = []
     touched: set[str] = set()

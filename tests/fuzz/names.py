@@ -1,4 +1,4 @@
-"""Damage to a folder: awkward names, links, pipes, odd images, and files that are gone."""
+"""Damage to a folder: awkward names, links, pipes, odd images, and missing files."""
 
 import os
 from pathlib import Path
@@ -15,7 +15,7 @@ NAMES = ("a b.png", "a\nb.png", "a\tb.png", "-x.png", "%2e%2e%2fx.png", "ü.png"
 
 
 def rename(root: Path, rng: Random) -> list[str]:
-    """Give an image an awkward name, with what lies beside it under the same stem."""
+    """Give an image an awkward name, and its JSON file, too."""
     names = files_of(root, ".png", ".jpg", ".jpeg")
     if not names:
         return []
@@ -23,16 +23,16 @@ def rename(root: Path, rng: Random) -> list[str]:
     target = (root / old).parent / new
     target.parent.mkdir(exist_ok=True)
     touched = [old, target.relative_to(root).as_posix()]
-    beside = (root / old).with_suffix(".json")
-    if len(os.fsencode(beside.name)) < 256 and beside.exists() and len(os.fsencode(target.stem)) < 250:
-        beside.rename(target.with_suffix(".json"))
+    labels = (root / old).with_suffix(".json")
+    if len(os.fsencode(labels.name)) < 256 and labels.exists() and len(os.fsencode(target.stem)) < 250:
+        labels.rename(target.with_suffix(".json"))
         touched += [str(Path(old).with_suffix(".json")), target.with_suffix(".json").relative_to(root).as_posix()]
     (root / old).rename(target)
     return touched
 
 
 def add_odd_image(root: Path, rng: Random) -> list[str]:
-    """Add one of the odd images, or put it in place of another image."""
+    """Add an odd image, or replace another image by it."""
     odd = ODD_IMAGES[pick(list(ODD_IMAGES), rng)]
     names = files_of(root, ".png", ".jpg")
     name = pick(names, rng) if names and rng.random() < 0.5 else f"odd{int(rng.integers(1000))}{odd.suffix}"
@@ -41,7 +41,7 @@ def add_odd_image(root: Path, rng: Random) -> list[str]:
 
 
 def add_namesakes(root: Path, rng: Random) -> list[str]:
-    """``a.png`` beside ``a.jpg``, ``a.jpg.png`` and the like: different images whose outputs want one name."""
+    """Add ``a.png``, ``a.jpg``, ``a.jpg.png`` and the like: different images whose outputs would have one name."""
     suffixes = [".png", ".jpg", ".jpg.png", ".PNG", ".jpeg", ".png.png", ".jpg.png.png", ".JPG"]
     chosen = [suffix for suffix in suffixes if rng.random() < 0.5 and not is_other(root / f"twin{suffix}")]
     for number, suffix in enumerate(chosen):
@@ -51,7 +51,7 @@ def add_namesakes(root: Path, rng: Random) -> list[str]:
 
 
 def add_special(root: Path, rng: Random) -> list[str]:
-    """A link (round in circles, out of the folder, into nothing), a folder or a pipe where a file is expected."""
+    """Put a link (circular, out of the folder, broken), a folder or a pipe where a file is expected."""
     names = files_of(root)
     taken = [
         *names,

@@ -1,4 +1,4 @@
-"""Awkward places to write to, for ``tools/fuzz.py``: each function makes one and gives IN and OUT."""
+"""Awkward places to write to: each function makes one and returns IN and OUT."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -120,7 +120,7 @@ ODD_OUTPUTS: dict[str, Callable[[Path, Path], tuple[Path, Path]]] = {
     "images in the way": _images_in_the_way,
     "read-only": _read_only,
 }
-"""By what they are. For the super-user a read-only folder is one like any other."""
+"""Awkward places by description. The super-user can write into a read-only folder."""
 
 REFUSED = ("below a file", "inside IN", "around IN", "is IN", "link to IN")
-"""Those that are refused before anything is written."""
+"""Places that are refused before anything is written."""

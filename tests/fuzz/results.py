@@ -1,4 +1,4 @@
-"""What must hold for what a command has written; see ``cases.py``."""
+"""Checks of the files that a command has written; see ``cases.py``."""
 
 import csv
 import json
@@ -17,7 +17,7 @@ _HELD_IN = {".h5": ("store", "mpiigaze-hdf5", "gaze-hdf5"), ".mat": ("mpiigaze",
 
 
 def result_problems(case: Case, result: Result) -> Iterator[str]:
-    """What is wrong with the result of a command that ended well, or with its ending badly."""
+    """Check the result of a command that succeeded, or the failure of one that did not."""
     metrics: dict[str, Any] = {}
     if case.command == "inspect" and not result.stdout.startswith("{"):
         return
@@ -34,7 +34,7 @@ def result_problems(case: Case, result: Result) -> Iterator[str]:
             yield from refined_problems(case, result, metrics)
         else:
             yield from converted_problems(case, result, metrics)
-    except Exception as error:  # whatever the result makes the readers raise is what is looked for
+    except Exception as error:  # any exception of a reader is a finding
         yield f"the result cannot be read: {type(error).__name__} {str(error)[:200]}"
 
 
@@ -43,7 +43,7 @@ def _refuse(constant: str) -> None:
 
 
 def converted_problems(case: Case, result: Result, metrics: dict[str, Any]) -> Iterator[str]:
-    """Losses of a conversion."""
+    """Check that a conversion lost no sample."""
     ids = case.expected()
     sound = set() if case.options or case.odd_output or ids is None else sound_samples(case, ids)
     if result.exit_code == 1:
@@ -70,7 +70,7 @@ def converted_problems(case: Case, result: Result, metrics: dict[str, Any]) -> I
 
 
 def sound_samples(case: Case, ids: list[str]) -> set[str]:
-    """Samples that no damage touched: what makes a sample must be as it was, and the layout known for what it is."""
+    """Return the samples that no damage touched, if the layout is still recognized."""
     layout = case.source.name
     found = type(open_dataset(case.path, format=case.format))
     if found is not type(open_dataset(case.source.folder / case.source.file, format=case.format and layout)):
@@ -78,7 +78,7 @@ def sound_samples(case: Case, ids: list[str]) -> set[str]:
     held_in = next((suffix for suffix, layouts in _HELD_IN.items() if layout.startswith(layouts)), "labels.csv")
     if any(name.endswith((held_in, "labels.csv")) for name in case.touched):
         return set()
-    if layout.startswith("mpiigaze") and case.touched:  # each day and each list tells of many samples
+    if layout.startswith("mpiigaze") and case.touched:  # a day or a list describes many samples
         return set()
     stems = {PurePosixPath(name).with_suffix("").as_posix() for name in case.touched}
     return {name for name in ids if PurePosixPath(name).with_suffix("").as_posix() not in stems} & set(
@@ -87,7 +87,7 @@ def sound_samples(case: Case, ids: list[str]) -> set[str]:
 
 
 def refined_problems(case: Case, result: Result, metrics: dict[str, Any]) -> Iterator[str]:
-    """Losses of a refinement."""
+    """Check that a refinement lost no image."""
     if not metrics or case.odd_output:
         return
     if case.out.suffix == ".h5" or not case.path.is_dir():
@@ -103,7 +103,9 @@ def refined_problems(case: Case, result: Result, metrics: dict[str, Any]) -> Ite
             yield f"{name} is neither there nor rejected"
         elif is_image_file(Path(name)):
             before, after = read_image(case.path / name), read_image(there)
-            keeps = before.shape == after.shape or name.lower().endswith(".webp")  # which has no grey, no opaque alpha
+            keeps = before.shape == after.shape or name.lower().endswith(
+                ".webp"
+            )  # WebP has no grey and no opaque alpha
             if not keeps or before.shape[:2] != after.shape[:2] or before.dtype != after.dtype:
                 yield f"{name} was {before.shape} {before.dtype}, is {after.shape} {after.dtype}"
     if len(rejected) != metrics["rejected"]:
@@ -111,13 +113,13 @@ def refined_problems(case: Case, result: Result, metrics: dict[str, Any]) -> Ite
 
 
 def outputs_of(out: Path) -> dict[str, str]:
-    """Digest of each image of a result, by name; all of its labels are read."""
+    """Return the digest of each image of a result, by name; all labels are read, too."""
     dataset = open_dataset(out, format="store" if out.suffix == ".h5" else "folder")
     return {name: digest(dataset.read(name).image) for name in dataset.ids}
 
 
 def rejects_of(out: Path) -> dict[str, str]:
-    """Reasons by sample."""
+    """Return the reasons of rejection by sample."""
     path = out.with_suffix(".rejected.csv") if out.suffix == ".h5" else out / "rejected.csv"
     if not path.is_file():
         return {}

@@ -1,10 +1,10 @@
 """Feed damaged inputs of every layout to convert, inspect, refine: python tests/fuzz/run.py --count 5000 --seed 0.
 
 Each case is a sample of ``datasets/samples`` (or a store, a refiner file, a run folder made of them) that is damaged
-in one to three ways; ``cases.py`` has what must hold. Cases run in a process of their own, so that one
-that hangs, crashes or fills the memory is found too; where flipped bytes make the HDF5 library itself do so, that is
-counted apart, as no caller can prevent it. Case 17 of seed 0 is the same on every machine, and
-``--seed 0 --only 17`` runs it alone. The package must be installed. Exit status 1: some failed.
+in one to three ways; ``cases.py`` says what must hold. Cases run in a process of their own, so that one that hangs,
+crashes or fills the memory is found, too. If flipped bytes make the HDF5 library itself crash, the case is counted
+separately, because no caller can prevent it. Case 17 of seed 0 is the same on every machine, and ``--seed 0 --only 17``
+runs only it. The package must be installed. Exit status 1: some cases failed.
 """
 
 import json
@@ -29,7 +29,7 @@ from sandboxes import Source, digest
 SAMPLES = Path(__file__).parents[2] / "datasets" / "samples"
 LIMIT_SECONDS = 15.0
 MAX_MEMORY = 3 * 2**30
-"""Largest resident size a case may reach, in bytes; the largest image that is read takes a third of it."""
+"""Largest resident memory of a case, in bytes; the largest image that can be read takes a third of it."""
 
 FILES = {"mpiigaze-hdf5": "MPIIGaze.h5", "gaze-hdf5": "real_gaze.h5", "store": "eyes.h5"}
 READ_AS = {"run": None, "mpiigaze-evaluation": "mpiigaze", "nyu-hand-synthetic": "nyu-hand"}
@@ -39,14 +39,14 @@ _HDF5_FILE = re.compile(r"\.(h5|mat)'")
 
 
 class Failure(NamedTuple):
-    """A case in which something did not hold."""
+    """A case that failed."""
 
     number: int
     outcome: Outcome
 
 
 def make_sources(work: Path) -> tuple[dict[str, Source], Path]:
-    """Sound inputs of every layout, and a refiner file."""
+    """Make valid inputs of every layout, and a refiner file."""
     from refiner.config.training import TrainingConfiguration
     from refiner.config.yaml_files import write_configuration
     from refiner.data.convert import Conversion, convert
@@ -78,10 +78,10 @@ def make_sources(work: Path) -> tuple[dict[str, Source], Path]:
 
 
 def worker(connection: Connection, work: Path, seed: int) -> None:
-    """Run the cases that are asked for, and send what came of them with the peak of memory."""
+    """Run the cases that are sent, and send back their outcomes with the peak of memory."""
     os.environ[CANARY] = str(work / "canary")
     quiet = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(quiet, 2)  # the decoders' own complaints
+    os.dup2(quiet, 2)  # hides the messages of decoders
     resource.setrlimit(resource.RLIMIT_AS, (4 * MAX_MEMORY, 4 * MAX_MEMORY))
     import torch
 
@@ -93,10 +93,10 @@ def worker(connection: Connection, work: Path, seed: int) -> None:
         number = connection.recv()
         if number is None:
             return
-        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+        Path("/proc/self/clear_refs").write_text("5")  # resets the peak
         try:
             outcome = run_case(place, sources, refiner, seed, number)
-        except Exception as error:  # of the fuzz itself
+        except Exception as error:  # an error of the fuzzer
             outcome = Outcome("?", "?", "?", -1, [f"no case: {traceback.format_exception(error)[-2:]}"])
         connection.send((outcome, _peak_memory()))
 
@@ -107,7 +107,7 @@ def _peak_memory() -> int:
 
 
 class Runner:
-    """Cases in a process of their own, which is begun anew when it is lost."""
+    """Runs cases in another process, which is replaced when it is lost."""
 
     def __init__(self, work: Path, seed: int, limit: float) -> None:
         self.work, self.seed, self.limit = work, seed, limit
@@ -123,7 +123,7 @@ class Runner:
         self._connection.recv()
 
     def run(self, number: int) -> Outcome:
-        """What came of one case."""
+        """Run one case and return its outcome."""
         if self._process is None:
             self._start()
         self._connection.send(number)
@@ -143,13 +143,13 @@ class Runner:
         self.stop()
         note = self.work / "current"
         damage = note.read_text() if note.exists() else "?"
-        if "bytes" in damage and _HDF5_FILE.search(damage):  # the library's own, which nobody can catch
+        if "bytes" in damage and _HDF5_FILE.search(damage):  # a crash in the library, which no caller can catch
             click.echo(f"HDF5 itself fails on {damage}: {why}")
             return Outcome("HDF5", "itself", damage, -1, [])
         return Outcome("?", "?", damage, -1, [why])
 
     def stop(self) -> None:
-        """End the process."""
+        """Stop the process."""
         if self._process is not None:
             self._process.kill()
             self._process.join()
@@ -157,12 +157,12 @@ class Runner:
 
 
 @click.command()
-@click.option("--count", default=5000, show_default=True, help="Cases.")
-@click.option("--seed", default=0, show_default=True, help="Every case follows from it and its number.")
-@click.option("--only", type=int, multiple=True, help="Run these cases alone.")
-@click.option("--limit", default=LIMIT_SECONDS, show_default=True, help="Seconds a case may take.")
+@click.option("--count", default=5000, show_default=True, help="Number of cases.")
+@click.option("--seed", default=0, show_default=True, help="Seed; a case follows from it and its number.")
+@click.option("--only", type=int, multiple=True, help="Run only this case; may be given several times.")
+@click.option("--limit", default=LIMIT_SECONDS, show_default=True, help="Maximum seconds of a case.")
 def main(count: int, seed: int, only: tuple[int, ...], limit: float) -> None:
-    """Feed damaged inputs to convert, inspect and refine, and count what came of it."""
+    """Feed damaged inputs to convert, inspect and refine, and count the outcomes."""
     failures: list[Failure] = []
     outcomes: Counter[tuple[str, str, int]] = Counter()
     start = time.monotonic()

@@ -1,4 +1,4 @@
-"""A sandbox with a damaged input, and the command that is to be run on it."""
+"""A sandbox with a damaged input, and the command that runs on it."""
 
 import hashlib
 import shutil
@@ -18,17 +18,17 @@ ODD_OUTPUT_SHARE, OPTIONS_SHARE = 0.08, 0.3
 
 OPTIONS = ("--size 7x9 --grey", "--grey --equalize", "--size 36x60", "--crop 20x30", "--crop none --grey", "--limit 2",
            "--crop none --size 30x50", "--size 1x1", "--overwrite", "--crop 9x9 --size 9x18")  # fmt: skip
-"""Of convert, besides those that say what to read and how to print."""
+"""Options of convert."""
 
 
 class Source(NamedTuple):
-    """A sound input.
+    """A valid input.
 
     Attributes:
-        name: of its layout.
-        folder: what is copied and damaged.
+        name: name of its layout.
+        folder: folder that is copied and damaged.
         file: the input within it; empty for the folder itself.
-        digests: of the pixels of each sample.
+        digests: digests of the pixels of each sample.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Source(NamedTuple):
 
 
 def digest(image: np.ndarray[Any, Any]) -> str:
-    """Of shape, type and pixels."""
+    """Return the SHA-256 of shape, type and pixels."""
     return hashlib.sha256(f"{image.shape} {image.dtype}".encode() + np.ascontiguousarray(image).tobytes()).hexdigest()
 
 
@@ -65,8 +65,8 @@ class Case:
         self.out = sandbox / ("out.h5" if self.command == "store" else "out")
         if self.command == "refine" and self.source.name == "store":
             self.out = sandbox / "out.h5"
-        told = rng.random() < 0.5 and self.source.name not in ("run", "store", "mpiigaze-hdf5", "gaze-hdf5")
-        self.format = self.source.name if told or self.source.name == "mpiigaze-evaluation" else None
+        named = rng.random() < 0.5 and self.source.name not in ("run", "store", "mpiigaze-hdf5", "gaze-hdf5")
+        self.format = self.source.name if named or self.source.name == "mpiigaze-evaluation" else None
         self.odd_output = self.command != "inspect" and rng.random() < ODD_OUTPUT_SHARE
         self.options = str(pick(OPTIONS, rng)).split() if rng.random() < OPTIONS_SHARE else []
         self.damage, self.touched = mutate(sandbox / "in", rng)
@@ -79,7 +79,7 @@ class Case:
             self.ours = set()
 
     def arguments(self) -> list[str]:
-        """Of the command line."""
+        """Return the arguments of the command."""
         if self.command == "inspect":
             sheet = ["--sheet", str(self.sandbox / "sheet.png")] if self.source.name != "run" else []
             self.ours = {self.sandbox / "sheet.png"}
@@ -100,7 +100,7 @@ class Case:
         return ["convert", str(self.path), str(self.out), "--workers", "1", "--json", *options]
 
     def expected(self) -> list[str] | None:
-        """The samples of the damaged input, None where it cannot be opened."""
+        """Return the samples of the damaged input; None if it cannot be opened."""
         try:
             return list(open_dataset(self.path, format=self.format).ids)
         except (RefinerError, OSError):

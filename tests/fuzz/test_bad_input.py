@@ -1,4 +1,4 @@
-"""Odd and damaged input: what is sound comes out, what is not is named, nothing else happens."""
+"""Odd and damaged input: valid samples are converted and refined, the others are named in rejected.csv."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""A hook of the docs site (mkdocs.yml): what it does beside its plugins."""
+"""Hook of the documentation site (mkdocs.yml)."""
 
 import re
 from typing import Any
@@ -7,5 +7,5 @@ _ROLE = re.compile(r":(?:mod|func|class|meth|attr|data):<code>~?(.*?)</code>")
 
 
 def on_page_content(html: str, **kwargs: Any) -> str:
-    """Docstrings name things as Sphinx does; here they are code."""
+    """Replace Sphinx roles of docstrings, such as ``:func:`~a.b```, by code."""
     return _ROLE.sub(r"<code>\1</code>", html)
