@@ -41,7 +41,7 @@ def commands_of(page: str) -> list[str]:
 
 
 def test_the_site_builds_and_every_docstring_role_becomes_code(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
     built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stderr
     reference = (tmp_path / "site" / "reference" / "python" / "index.html").read_text(encoding="utf-8")
