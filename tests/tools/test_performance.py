@@ -5,7 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from tools.pages.drawing import write_figure
+from tools.pages.scaling_plots import scaling_plots
 
 ROOT = Path(__file__).parents[2]
 
@@ -16,7 +20,7 @@ def run(*arguments: object) -> None:
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A page that asks for all three tables, filled."""
+    """A page that asks for all four tables, filled."""
     folder = tmp_path_factory.mktemp("page")
     few = ("--largest", 4, "--pixels", 10_000, "--distinct", 16, "--seconds", 0)
     run("tools.measure.quantization", folder / "performance" / "int8.json", "--repeats", 1, "--seconds", 0)
@@ -28,7 +32,8 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     page = folder / "performance.md"
     names = ("scaling", "precision", "int8", "stages")
     page.write_text("\n".join(f"<!-- table: {name} -->\n<!-- end -->" for name in names))
-    run("tools.pages.performance", "--page", page)
+    places = ("--measurements", folder / "performance", "--figures", folder / "performance")
+    run("tools.pages.performance", "--page", page, *places)
     return page
 
 
@@ -50,12 +55,16 @@ def test_eight_bits_cost_grey_levels_and_fewer_where_the_ends_stay_as_they_are(m
     assert "| int8 |" in measured.read_text()
 
 
-def test_pictures_have_a_dot_for_each_measurement(measured: Path) -> None:
+def test_plots_have_a_dot_for_each_measurement(measured: Path) -> None:
     found = json.loads((measured.with_suffix("") / "scaling.json").read_text())
-    for name, rows in (("images", "images"), ("size", "size"), ("workers", "workers"), ("batch", "batch")):
-        picture = (measured.with_suffix("") / f"scaling-{name}.svg").read_text()
-        assert picture.count("<circle") == len(found[rows])
-        assert "NaN" not in picture
+    for name, figure in scaling_plots(found).items():
+        (line,) = figure.axes[0].lines
+        assert len(np.asarray(line.get_xdata())) == len(found[name])
+        plot = (measured.with_suffix("") / f"scaling-{name}.svg").read_text()
+        assert "nan" not in plot
+        assert "dc:date" not in plot
+        write_figure(measured.with_name("again.svg"), figure)
+        assert measured.with_name("again.svg").read_text() == plot
 
 
 def test_the_extrapolation_goes_on_with_the_last_slope(measured: Path) -> None:
