@@ -20,7 +20,7 @@ from refiner.evaluation.measurement import Metric
 from refiner.evaluation.realism import measure_realism
 from refiner.evaluation.samples import Sample, read_sample
 from refiner.evaluation.utility import measure_disagreement, measure_error, train_estimators
-from refiner.evaluation.verdict import Verdict, judge
+from refiner.evaluation.verdict import Verdict, reach_verdict
 from refiner.images.arrays import eye_patch, resize, to_float
 from refiner.inference.refiner import Refiner
 from refiner.models.lookup import is_refiner
@@ -133,7 +133,7 @@ def evaluate(
     drifts = measure_label_drift(raw.images.numpy(), images.numpy(), watched)
     change = 127.5 * float((images - raw.images).abs().mean())
     report("measuring", 3, 3)
-    verdict = judge(metrics, drifts, change=change)
+    verdict = reach_verdict(metrics, drifts, change=change)
     by_name = dict(zip(raw.ids, drifts, strict=True))
     return Evaluation(metrics, verdict, by_name, rejected, raw.images, images, real_sample.images)
 
@@ -145,6 +145,7 @@ def _load_refined(
     if is_refiner(refined):
         refiner = Refiner.load(refined, device=device)
         return raw, refiner(raw.images) if refiner.channels == 1 else _refine_in_colour(synthetic, raw, size, refiner)
+    # Read the refined images of the same names, and keep the pairs of which both can be read.
     other = read_sample(refined, size=size, most=0, seed=0, ids=raw.ids)
     readable = set(other.ids)
     kept = [number for number, name in enumerate(raw.ids) if name in readable]
@@ -167,6 +168,7 @@ def _utility(raw: Sample, images: Tensor, real: Tensor, settings: Settings, repo
     gaze = column_values(raw.labels, "gaze")
     if gaze is None:
         raise DataError("the renders have no gaze labels to train estimators on; leave out --labelled and --estimators")
+    # Read the labelled real images first: training takes minutes.
     tested = None if settings.labelled is None else _labelled(settings.labelled, raw, settings)
     trained = train_estimators(
         raw.images, images, gaze, report=lambda done, total: report("training estimators", done, total)

@@ -79,6 +79,7 @@ def _trained_features(synthetic: Sample, point: str, seed: int) -> Features:
     """Train a network to find one kind of labelled point; its last hidden layer is the features."""
     width = synthetic.images.shape[3]
     points = np.stack([np.asarray(row[point], np.float64).reshape(-1) for row in synthetic.labels])
+    # Coordinates from -0.5 to 0.5, so that points of all image sizes are learnt alike.
     targets = points / width - 0.5
     network = fit_regressor(
         lambda size: SmallRegressor(size, outputs=targets.shape[1]), synthetic.images, targets, steps=STEPS, seed=seed

@@ -101,6 +101,7 @@ def _edge_agreement(synthetic: Tensor, images: Tensor) -> Any:
     """Return the correlation of edge strengths before and after, (N,); 1 if no edge changed."""
     strengths = []
     for side in (synthetic, images):
+        # Smooth a little, so that noise makes no edges.
         smooth = functional.avg_pool2d(side.mean(dim=1, keepdim=True), 3, stride=1, padding=1, count_include_pad=False)
         across, down = torch.gradient(smooth, dim=(-1, -2))
         strength = torch.hypot(across, down).flatten(1)

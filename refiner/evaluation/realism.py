@@ -65,10 +65,12 @@ def measure_realism(
         "kernel": lambda one, other, block: kernel_distance(features(one), features(other)),
         "spectrum": lambda one, other, block: spectrum_distance(one, other),
     }
+    # Compare blocks of images, and classify all of them.
     blocks = _Blocks(synthetic, refined, real, groups, seed)
     metrics = [_c2st(synthetic, refined, real, groups, seed)]
     metrics += [_blockwise(key, distance, blocks) for key, distance in distances.items()]
     metrics.append(_diversity(blocks))
+    # Count refined images and, as a baseline, renders that are too close to a real image.
     share = copied(refined, real, groups=groups, seed=seed)
     baseline = copied(synthetic, real, groups=groups, seed=seed)
     metrics.append(

@@ -39,7 +39,7 @@ DISTANCES = ("sliced_wasserstein", "kernel")
 
 @dataclass(frozen=True)
 class Verdict:
-    """What to do with a refiner.
+    """Decision about a refiner, with its reasons.
 
     Attributes:
         decision: use it, use it with ``refiner refine --max-drift``, or do not use it.
@@ -50,7 +50,7 @@ class Verdict:
     reasons: list[str]
 
 
-def judge(metrics: Sequence[Metric], drifts: Sequence[LabelDrift], *, change: float) -> Verdict:
+def reach_verdict(metrics: Sequence[Metric], drifts: Sequence[LabelDrift], *, change: float) -> Verdict:
     """Weigh all metrics and return the verdict.
 
     Args:
@@ -59,9 +59,11 @@ def judge(metrics: Sequence[Metric], drifts: Sequence[LabelDrift], *, change: fl
         change: mean absolute change of a pixel, in grey levels from 0 to 255.
     """
     by_key = {metric.key: metric for metric in metrics}
+    # Any reason against the refiner decides.
     reasons = [reason for rule in RULES if (reason := rule(by_key, drifts, change)) is not None]
     if reasons:
         return Verdict("do not use", reasons)
+    # Otherwise, decide by the share of images whose labels may be wrong.
     share, benefits = _doubtful_share(drifts), _benefits(by_key)
     if share > MAX_DOUBTFUL_TO_KEEP:
         advice = (

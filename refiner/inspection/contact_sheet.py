@@ -88,6 +88,7 @@ def draw_record(record: Record, *, white: float = 0.0) -> Canvas:
     image = record.image
     height, width = image.shape[:2]
     scale = CELL / width
+    # Small images are enlarged without smoothing, so that single pixels can be seen.
     canvas = np.ascontiguousarray(
         cv2.resize(
             _to_rgb(image, white),

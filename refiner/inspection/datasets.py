@@ -112,6 +112,7 @@ class _Collector:
         record, image = measured.record, measured.record.image
         height, width = image.shape[:2]
         self.readable += 1
+        # Size, type and levels.
         self.sizes[f"{height}x{width}"] += 1
         self.depths[f"{image.dtype.itemsize * 8} bits"] += 1
         self.channels[_channels(image)] += 1
@@ -126,6 +127,7 @@ class _Collector:
             self.digests.append(measured.digest)
             self.digest_numbers.append(self.done)
         self.done += 1
+        # Labels, and positions for the signs of the gaze.
         self.labels.add(record.labels, (height, width))
         for name, missing in self.unlabelled.items():
             if name not in record.labels:
@@ -183,6 +185,7 @@ class _Collector:
     def _duplicates(self, chosen: Sequence[str]) -> Images:
         digests = np.asarray(self.digests)
         order = np.argsort(digests, kind="stable")
+        # Sorted digests that equal their predecessor belong to duplicates.
         again = order[1:][digests[order[1:]] == digests[order[:-1]]]
         numbers = np.sort(np.asarray(self.digest_numbers)[again])
         return Images(len(numbers), [chosen[int(number)] for number in numbers[:EXAMPLES]])
@@ -194,6 +197,7 @@ def _read(dataset: Dataset, chosen: Sequence[str], *, labelled: bool) -> Iterato
     def read(sample: str) -> _Measured | ImageError:
         try:
             record = dataset.read(sample) if labelled else Record(sample, dataset.read_image(sample))
+            # Some layouts know the subject from the path.
             subject = record.labels.get("subject") or (dataset.subject(sample) if labelled else None)
             return _measure(record, None if subject is None else str(subject))
         except ImageError as error:
@@ -209,6 +213,7 @@ def _measure(record: Record, subject: str | None) -> _Measured:
     image = record.image
     top = highest_level(image)
     colour = image if image.ndim == 2 else image[..., :3]
+    # Equal pixels of another shape or type are no duplicates.
     pixels = hashlib.blake2b(f"{image.shape} {image.dtype}".encode(), digest_size=8)
     pixels.update(np.ascontiguousarray(image).data)
     return _Measured(
@@ -241,6 +246,7 @@ def _signs(positions: dict[str, "array[float]"]) -> tuple[Sign, ...]:
     """Correlate gaze with labelled, else with found positions, for all images and for mirrored ones apart."""
     source = "pupil" if len(positions["pupil"]) >= len(positions["found"]) else "found"
     rows = np.asarray(positions[source], np.float64).reshape(-1, 5)
+    # Mirrored images may have the wrong sign while all others are right.
     groups = {"all": np.full(len(rows), True)}
     if len(set(rows[:, 4])) > 1:
         groups |= {"not mirrored": rows[:, 4] == 0, "mirrored": rows[:, 4] == 1}
@@ -263,6 +269,7 @@ def _table_faults(dataset: Dataset) -> tuple[Images, tuple[str, ...]]:
         table = LabelTable(path)
     except DataError:  # reported as label_error
         return orphans, ()
+    # Rows that name no image of the data set.
     known = set(dataset.ids)
     for sample in table:
         if sample not in known:

@@ -47,6 +47,7 @@ def _angle_faults(facts: DatasetFacts) -> Iterator[Finding]:
         if not len(angles):
             continue
         largest = np.abs(angles).max(axis=1)
+        # Angles beyond pi are no radians.
         if beyond := int((largest > np.pi).sum()):
             yield Finding(
                 "degrees",
@@ -91,12 +92,14 @@ def _is_wrong(sign: Sign) -> bool:
 
 
 def _label_faults(facts: DatasetFacts) -> Iterator[Finding]:
+    # Labels that only some images have.
     for name, missing in facts.unlabelled.items():
         yield Finding(
             "labels missing",
             f"{name} is missing in {missing.count:,} of {facts.readable:,} images",
             f"add the labels, or remove these images; {_look_at(missing.examples)}",
         )
+    # Rows of the table that fit no image, or cannot be used.
     if facts.orphans.count:
         yield Finding(
             "orphan rows",
@@ -110,6 +113,7 @@ def _label_faults(facts: DatasetFacts) -> Iterator[Finding]:
             f"{number:,} rows of the label table cannot be used; the first is: {first}",
             "fix these rows; until then, their images are rejected",
         )
+    # Points outside their image.
     for label in facts.labels.values():
         if label.outside:
             what = "is" if label.name == "pupil" else "is for the most part"
@@ -121,6 +125,7 @@ def _label_faults(facts: DatasetFacts) -> Iterator[Finding]:
 
 
 def _image_faults(facts: DatasetFacts) -> Iterator[Finding]:
+    # Images that show nothing, or show the same.
     for name, images in (("black", facts.black), ("flat", facts.flat)):
         if images.count:
             what = "black" if name == "black" else "of one flat colour"
@@ -134,6 +139,7 @@ def _image_faults(facts: DatasetFacts) -> Iterator[Finding]:
             "keep one of each, or keep duplicates on the same side of a split; " + _look_at(facts.duplicates.examples),
         )
     place = shlex.quote(facts.path)
+    # Images that differ in size or type.
     for name, counts, remedy in (
         ("sizes", facts.sizes, f"bring them to one size: refiner convert {place} OUT --size {next(iter(facts.sizes))}"),
         ("depths", facts.depths, "put images of different depths in different folders"),
@@ -144,6 +150,7 @@ def _image_faults(facts: DatasetFacts) -> Iterator[Finding]:
             more = f" and {len(counts) - 3} more" if len(counts) > 3 else ""
             kinds = {"sizes": "sizes", "depths": "bit depths", "channels": "kinds of channels"}[name]
             yield Finding(name, f"the images have {len(counts)} different {kinds}: {most}{more}", remedy)
+    # Levels that a refiner cannot use.
     if facts.highest < DIM:
         yield Finding(
             "dim",

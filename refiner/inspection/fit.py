@@ -103,11 +103,12 @@ def iris_shares(synthetic: Appearance, real: Appearance) -> tuple[float, float] 
     Estimates are preferred to labels, because estimates of both data sets have similar errors.
     """
     shares = []
-    for look, other in ((synthetic, real), (real, synthetic)):
-        iris = look.iris if look.iris and look.iris.reliable else look.outline
+    for own, other in ((synthetic, real), (real, synthetic)):
+        # A label replaces an estimate that is missing or unreliable.
+        iris = own.iris if own.iris and own.iris.reliable else own.outline
         if iris is None:
             return None
-        shares.append(iris.diameter * look.size[1] / _one_shape(look, other)[1])
+        shares.append(iris.diameter * own.size[1] / _one_shape(own, other)[1])
     return shares[0], shares[1]
 
 
@@ -148,7 +149,7 @@ def _histogram_finding(pair: _Pair, commands: Sequence[str]) -> Finding | None:
 
 
 def _shape_finding(pair: _Pair, commands: Sequence[str]) -> Finding | None:
-    stored = ["{}x{}".format(*look.size) for look in pair]
+    stored = ["{}x{}".format(*own.size) for own in pair]
     larger = int(math.prod(pair[1].size) > math.prod(pair[0].size))
     if _aspect_gap(*pair) > MAX_SQUEEZE:
         return Finding(
@@ -183,10 +184,10 @@ def _aspect_gap(first: Appearance, second: Appearance) -> float:
     return abs(math.log(first.size[0] * second.size[1] / (first.size[1] * second.size[0])))
 
 
-def _one_shape(look: Appearance, other: Appearance) -> tuple[int, int]:
+def _one_shape(own: Appearance, other: Appearance) -> tuple[int, int]:
     """Return the (height, width) to crop an image to for one shape with the other; only the larger is cropped."""
-    height, width = look.size
-    if _aspect_gap(look, other) <= MAX_SQUEEZE or math.prod(look.size) < math.prod(other.size):
+    height, width = own.size
+    if _aspect_gap(own, other) <= MAX_SQUEEZE or math.prod(own.size) < math.prod(other.size):
         return height, width
     aspect = other.size[0] / other.size[1]
     return min(height, round(width * aspect)), min(width, round(height / aspect))
@@ -195,28 +196,31 @@ def _one_shape(look: Appearance, other: Appearance) -> tuple[int, int]:
 def _crops(synthetic: Appearance, real: Appearance) -> list[tuple[int, int] | None]:
     """Return the (height, width) to crop each to, first for one shape, then for one iris size; None for no crop."""
     pair = (synthetic, real)
+    # Crop the larger image to the shape of the other.
     shapes = [_one_shape(synthetic, real), _one_shape(real, synthetic)]
     ratio = _iris_ratio(pair)
+    # Then crop the one with the smaller iris, until both irises take the same share.
     if ratio is not None:
         smaller = 0 if ratio > 1 else 1
         share = min(ratio, 1 / ratio)
         height, width = shapes[smaller]
         shapes[smaller] = max(1, round(height * share)), max(1, round(width * share))
-    return [shape if shape != look.size else None for shape, look in zip(shapes, pair)]
+    return [shape if shape != own.size else None for shape, own in zip(shapes, pair)]
 
 
 def _command(pair: _Pair, crops: Sequence[tuple[int, int] | None], index: int, place: str, out: str) -> str:
     """Return the command that corrects size, shape, iris scale and levels of one of the two data sets."""
-    look, other, crop = pair[index], pair[1 - index], crops[index]
+    own, other, crop = pair[index], pair[1 - index], crops[index]
     # Crop, then resize, then equalise, as refiner convert does.
     words = ["refiner", "convert", place, out]
     if crop:
         words += ["--crop", "{}x{}".format(*crop)]
-    differs_in_size = not 1 / SIZE_RATIO < look.size[1] / other.size[1] < SIZE_RATIO
-    target = min(look.size, other.size, key=math.prod)
-    if (crop or differs_in_size) and (crop or look.size) != target:
+    # Resize to the smaller of both sizes, if they differ much or the crop changed it.
+    differs_in_size = not 1 / SIZE_RATIO < own.size[1] / other.size[1] < SIZE_RATIO
+    target = min(own.size, other.size, key=math.prod)
+    if (crop or differs_in_size) and (crop or own.size) != target:
         words += ["--size", "{}x{}".format(*target)]
-    lacks_equalization = other.equalized and not look.equalized
-    if lacks_equalization or (look.equalized == other.equalized and histogram_gap(look, other) > HISTOGRAM_GAP):
+    lacks_equalization = other.equalized and not own.equalized
+    if lacks_equalization or (own.equalized == other.equalized and histogram_gap(own, other) > HISTOGRAM_GAP):
         words.append("--equalize")
     return shlex.join(words)

@@ -123,6 +123,7 @@ def iris_scale(diameters: Sequence[float], *, source: str) -> IrisScale | None:
     reliable = True
     if source == "estimate":
         ends = 2 * _RADII[[_STEP, -_STEP - 1]] / WIDTH
+        # Many readings at a limit mean that the iris is larger or smaller than the search allows.
         at_limit = np.mean((values < ends[0] + 0.01) | (values > ends[1] - 0.01))
         reliable = bool(spread <= MAX_SPREAD and at_limit <= MAX_AT_LIMIT)
     return IrisScale(float(median), spread, len(values), source, reliable)

@@ -104,12 +104,14 @@ class LabelMeter:
             meter = self._meters.setdefault(name, _Meter())
             meter.count += 1
             numbers = as_numbers(value)
+            # Texts are counted; numbers are summed up.
             if numbers is None:
                 if len(meter.texts) < MAX_VALUES or str(value) in meter.texts:
                     meter.texts[str(value)] += 1
                 continue
             meter.shapes.add(numbers.shape)
             meter.add_numbers(numbers)
+            # Points are checked against the image, and angles are kept.
             if is_in_pixels(name) and are_outside(numbers, size):
                 meter.outside += 1
             if name in ANGLES and numbers.shape == (2,):

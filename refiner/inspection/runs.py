@@ -191,6 +191,7 @@ def _run_faults(facts: RunFacts, refiner_file: str) -> Iterator[Finding]:
             f"{facts.steps_done:,} of {facts.steps:,} steps are logged",
             "if no process is training now, run the same train command to resume from the last checkpoint",
         )
+    # Metrics that are not finite.
     bad = [name for name, value in facts.metrics.items() if isinstance(value, float) and not math.isfinite(value)]
     if bad:
         yield Finding(
@@ -198,6 +199,7 @@ def _run_faults(facts: RunFacts, refiner_file: str) -> Iterator[Finding]:
             f"the last metrics are not finite: {', '.join(bad)}",
             "train again with a smaller learning rate",
         )
+    # Files that are missing.
     if facts.metrics and not facts.checkpoints:
         yield Finding(
             "no checkpoint", "there is no checkpoint to resume from", "the same train command starts again at step 0"

@@ -35,6 +35,7 @@ def dataset_lines(facts: DatasetFacts, findings: Sequence[Finding]) -> Iterator[
     yield _row("duplicates", f"{facts.duplicates.count:,}" if facts.duplicates.count else "none")
     yield _row("unreadable", _rejects(facts))
     yield ""
+    # Labels, with a histogram of the gaze.
     yield "labels" if facts.labels else "labels: none"
     for label in facts.labels.values():
         yield _row(label.name, label_text(label, facts.readable), width=max(13, *(len(n) for n in facts.labels)))
@@ -54,10 +55,10 @@ def dataset_lines(facts: DatasetFacts, findings: Sequence[Finding]) -> Iterator[
 def fit_lines(first: Appearance, second: Appearance, findings: Sequence[Finding]) -> Iterator[str]:
     """Yield a comparison of renders and real images, then the findings about their fit."""
     yield "fit of renders and real images"
-    yield _row("size", " against ".join("{}x{}".format(*look.size) for look in (first, second)))
-    yield _row("equalised", " against ".join("yes" if look.equalized else "no" for look in (first, second)))
+    yield _row("size", " against ".join("{}x{}".format(*appearance.size) for appearance in (first, second)))
+    yield _row("equalised", " against ".join("yes" if appearance.equalized else "no" for appearance in (first, second)))
     yield _row("histogram", f"distance {histogram_gap(first, second):.2f} (0 equal, 1 disjoint)")
-    levels = " against ".join(f"{look.mean_level:.2f}" for look in (first, second))
+    levels = " against ".join(f"{appearance.mean_level:.2f}" for appearance in (first, second))
     yield _row("mean level", levels)
     shares = iris_shares(first, second)
     iris = f"{shares[0]:.1%} against {shares[1]:.1%} of the width" if shares else "cannot be compared"
@@ -88,6 +89,7 @@ def run_lines(facts: RunFacts) -> Iterator[str]:
     yield _row("checkpoints", ", ".join(facts.checkpoints) or "none")
     yield _row("samples", f"{facts.samples:,} sheets" if facts.samples else "none")
     yield ""
+    # Metrics, the refiner file and warnings.
     yield "last metrics"
     for name, value in facts.metrics.items():
         yield _row(name, f"{value:.4g}" if isinstance(value, float) else str(value), width=22)
@@ -160,6 +162,7 @@ def histogram_lines(gaze: Values) -> Iterator[str]:
     degrees = np.degrees(gaze)
     low, high = float(degrees.min()), float(degrees.max())
     width = next((width for width in _WIDTHS if (high - low) / width <= _BINS - 1), (high - low) / (_BINS - 2))
+    # Take the narrowest bins that cover the range in few lines.
     edges = np.arange(np.floor(low / width), np.floor(high / width) + 2) * width
     counts = [np.histogram(degrees[:, column], edges)[0] for column in (0, 1)]
     longest = max(1, *(int(part.max()) for part in counts))

@@ -98,6 +98,7 @@ def _training(facts: RefinerFacts) -> str:
     configuration = facts.training.get("configuration")
     if not configuration:
         return "Unknown: the refiner file records no training configuration."
+    # List only the settings that differ from their defaults.
     defaults = TrainingConfiguration().model_dump(mode="json")
     changed = {name: value for name, value in configuration.items() if defaults.get(name) != value}
     step, precision = (facts.training.get(name, "?") for name in ("step", "precision"))

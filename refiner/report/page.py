@@ -97,6 +97,7 @@ def _galleries(found: Evaluation, seed: int) -> tuple[list[Pair], list[Pair]]:
 
 def _pairs(found: Evaluation, numbers: Sequence[int]) -> list[Pair]:
     names, drifts = list(found.drifts), list(found.drifts.values())
+    # Show the nearest real image with each pair, because a refiner may copy it.
     neighbours = nearest(found.refined[numbers], found.real)
     return [
         Pair(

@@ -37,6 +37,7 @@ class Pair(NamedTuple):
 
 def data_uri(image: np.ndarray[Any, np.dtype[np.uint8]]) -> str:
     """Return a grey (H, W) or RGB (H, W, 3) image as PNG in a data URI."""
+    # OpenCV expects BGR.
     stored = image if image.ndim == 2 else image[..., ::-1]
     done, data = cv2.imencode(".png", stored)
     assert done, "OpenCV writes PNG"
@@ -52,5 +53,6 @@ def difference_uri(before: Tensor, after: Tensor) -> str:
     """Return the change of images (C, H, W) in [-1, 1] as a data URI: red is brighter, blue darker, white the same."""
     change = ((after - before).mean(dim=0) / FULL_CHANGE).clamp(-1, 1).numpy()
     brighter, darker = np.clip(change, 0, 1), np.clip(-change, 0, 1)
+    # Take red and green from darker pixels, green and blue from brighter ones.
     colour = np.stack([1 - darker, 1 - brighter - darker, 1 - brighter], axis=-1)
     return data_uri(np.rint(255 * np.clip(colour, 0, 1)).astype(np.uint8))

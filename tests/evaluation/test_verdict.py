@@ -4,7 +4,7 @@ import pytest
 
 from refiner.data.labels.drift import LabelDrift
 from refiner.evaluation.measurement import Metric
-from refiner.evaluation.verdict import Decision, judge
+from refiner.evaluation.verdict import Decision, reach_verdict
 from refiner.metrics.intervals import Interval
 
 
@@ -41,7 +41,7 @@ def changed(key: str, value: Interval, *, baseline: Interval | None = None, gain
     [(0, "use"), (2, "use"), (3, "use with rejection"), (50, "use with rejection"), (51, "do not use")],
 )
 def test_doubtful_labels_decide_by_their_share(bad: int, decision: Decision) -> None:
-    assert judge(metrics(), drifts(bad), change=10).decision == decision
+    assert reach_verdict(metrics(), drifts(bad), change=10).decision == decision
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_doubtful_labels_decide_by_their_share(bad: int, decision: Decision) -> 
     ],
 )
 def test_one_thing_wrong_is_enough(key: str, metric: Metric, reason: str) -> None:
-    verdict = judge(metrics(**{key: metric}), drifts(0), change=10)
+    verdict = reach_verdict(metrics(**{key: metric}), drifts(0), change=10)
     assert verdict.decision == "do not use"
     assert len(verdict.reasons) == 1
     assert reason in verdict.reasons[0]
@@ -75,7 +75,7 @@ def test_one_thing_wrong_is_enough(key: str, metric: Metric, reason: str) -> Non
     ],
 )
 def test_what_an_interval_does_not_resolve_refuses_nothing(metric: Metric) -> None:
-    verdict = judge(metrics(**{metric.key: metric}), drifts(0), change=10)
+    verdict = reach_verdict(metrics(**{metric.key: metric}), drifts(0), change=10)
     assert verdict.decision == "use"
     if metric.key == "gaze_error":
         assert "not resolved" in verdict.reasons[0]
@@ -83,7 +83,7 @@ def test_what_an_interval_does_not_resolve_refuses_nothing(metric: Metric) -> No
 
 def test_a_refiner_that_changes_nothing_is_said_to_first() -> None:
     still = changed("sliced_wasserstein", around(9, 1), baseline=around(9, 1), gain=around(0, 0))
-    verdict = judge(metrics(sliced_wasserstein=still), drifts(0), change=0.2)
+    verdict = reach_verdict(metrics(sliced_wasserstein=still), drifts(0), change=0.2)
     assert verdict.decision == "do not use"
     assert verdict.reasons[0].startswith("The refiner changes nothing: the mean change of a pixel is 0.20 grey levels")
     assert len(verdict.reasons) == 2
@@ -91,6 +91,6 @@ def test_a_refiner_that_changes_nothing_is_said_to_first() -> None:
 
 def test_what_helps_is_praised_first() -> None:
     helps = changed("gaze_error", around(5, 1), gain=around(1, 0.5))
-    verdict = judge(metrics(gaze_error=helps), drifts(0), change=10)
+    verdict = reach_verdict(metrics(gaze_error=helps), drifts(0), change=10)
     assert verdict.decision == "use"
     assert verdict.reasons[0] == "Refining helps on real labels: the error falls by 1.00 [0.50, 1.50]°."
