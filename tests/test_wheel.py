@@ -11,14 +11,20 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-LEFT_OUT = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__", "runs", "demo*", "uv.lock")
+PARTS = ["refiner", "configs", "datasets", "docs", "results", "tests", "tools"]
+"""Folders of the source distribution; a clone may hold others, such as runs."""
 
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Python of a fresh environment with the wheel; dependencies are those of this one, and no network is asked."""
     folder = tmp_path_factory.mktemp("wheel")
-    source = shutil.copytree(ROOT, folder / "source", ignore=LEFT_OUT)
+    source = folder / "source"
+    for name in PARTS:
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in ROOT.iterdir():
+        if file.is_file() and not file.name.startswith(".") and file.name != "uv.lock":
+            shutil.copy(file, source)
     # The wheel is built from the source distribution, which must therefore be complete.
     build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder / "dist"), str(source)]
     subprocess.run(build, check=True, capture_output=True, text=True)
