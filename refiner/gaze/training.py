@@ -84,6 +84,7 @@ def train_estimator(
         if state is not None:
             job.load_state_dict(state)
             log.info("resuming at step %d of %d", job.step, configuration.steps)
+        folder.write_configuration(configuration)  # steps may have grown
 
         # Train.
         run_training(job, report, lambda: interruption.requested)

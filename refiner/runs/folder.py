@@ -88,6 +88,7 @@ class RunFolder:
 
         recorded = self.read_environment()
         device = resolve_device(recorded.get("device", "auto") if device == "auto" and recorded else device)
+        # Compare the inputs, threads and machine with those of the first start.
         if recorded:
             for name, digest in inputs.items():
                 if recorded["inputs"].get(name) != digest and not (name == "--from" and digest == "nothing"):
@@ -101,6 +102,7 @@ class RunFolder:
                 log.warning("this run was started with %d processes, not %d, so its bits will differ", *counts)
             if recorded["device"] != device or recorded["processor"] != environment()["processor"]:
                 log.warning("this run was started on another machine or device, so its bits will differ")
+        # Choose the precision, and record it.
         precision = recorded["precision"] if recorded.get("device") == device else choose_precision(device)
         if not recorded:
             chosen = {
@@ -112,6 +114,10 @@ class RunFolder:
             chosen |= {"processes": processes} if processes > 1 else {}
             self.write_environment({**environment(), **chosen})
         return device, precision
+
+    def write_configuration(self, configuration: BaseModel) -> None:
+        """Write ``config.yaml``: the resolved configuration."""
+        write_text(self.path / CONFIG_FILE, write_configuration(configuration))
 
     def write_rejected(self, rejected: Mapping[str, str]) -> None:
         """Write ``rejected.csv``: the training images that were left out."""
@@ -143,7 +149,8 @@ class RunFolder:
 def open_run(path: Path, configuration: BaseModel, *, new: bool = False) -> Iterator[RunFolder]:
     """Open a run folder for training, and lock it.
 
-    An existing run resumes only with the configuration it was started with, except that ``steps`` may have grown.
+    An existing run resumes only with the configuration it was started with, except that ``steps`` may have grown. Its
+    ``config.yaml`` then keeps the old number until :meth:`RunFolder.write_configuration` is called.
 
     Args:
         path: the folder; created if it is missing.
@@ -154,6 +161,7 @@ def open_run(path: Path, configuration: BaseModel, *, new: bool = False) -> Iter
         RunError: the run was started with another configuration, or another process trains in it.
         OutputError: the folder holds other files, or cannot be written.
     """
+    # Refuse anything that is not a run.
     if path.exists() and not path.is_dir():
         raise OutputError(f"{path} is a file, not a run folder; choose another --run")
     file = path / CONFIG_FILE
@@ -168,9 +176,12 @@ def open_run(path: Path, configuration: BaseModel, *, new: bool = False) -> Iter
         with locked(path / ".lock", refusal=refusal):
             if new:
                 _clear(path)
-            if not file.exists() or _check_configuration(path, file, configuration):
-                write_text(file, write_configuration(configuration))
             run = RunFolder(path)
+            # Compare the configuration with that of the run, or start a run with it.
+            if file.exists():
+                _check_configuration(path, file, configuration)
+            else:
+                run.write_configuration(configuration)
             try:
                 yield run
             finally:
@@ -181,11 +192,11 @@ def open_run(path: Path, configuration: BaseModel, *, new: bool = False) -> Iter
         raise
 
 
-def _check_configuration(path: Path, file: Path, configuration: BaseModel) -> bool:
-    """Return whether a configuration continues a run for more steps.
+def _check_configuration(path: Path, file: Path, configuration: BaseModel) -> None:
+    """Refuse a configuration that differs from that of the run in anything but more steps.
 
     Raises:
-        RunError: it differs from the configuration of the run in anything else.
+        RunError: it differs.
     """
     try:
         recorded = read_configuration(file, type(configuration))
@@ -203,7 +214,6 @@ def _check_configuration(path: Path, file: Path, configuration: BaseModel) -> bo
         )
     if continues:
         log.info("the run in %s continues from %d to %d steps", path, before, after)
-    return continues
 
 
 def _clear(path: Path) -> None:

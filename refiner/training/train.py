@@ -63,6 +63,8 @@ def train(
             if state is not None:
                 training.load_state_dict(state)
                 log.info("resuming at step %d of %d", training.step, configuration.total_steps)
+            if processes.is_main_process:
+                folder.write_configuration(configuration)  # steps may have grown
 
         # Train.
         interruption = stack.enter_context(Interruption())
