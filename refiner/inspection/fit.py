@@ -154,7 +154,7 @@ def _shape_finding(pair: _Pair, commands: Sequence[str]) -> Finding | None:
     if _aspect_gap(*pair) > MAX_SQUEEZE:
         return Finding(
             "aspect",
-            f"the renders are {stored[0]} and the real images {stored[1]}; resizing to one size would distort some",
+            f"the renders are {stored[0]} and the real images {stored[1]}; resizing to one size squeezes one of them",
             f"crop the {_NAMES[larger]} to the shape of the {_NAMES[1 - larger]}: {commands[larger]}",
         )
     if 1 / SIZE_RATIO < pair[0].size[1] / pair[1].size[1] < SIZE_RATIO:

@@ -46,7 +46,7 @@ def dataset_lines(facts: DatasetFacts, findings: Sequence[Finding]) -> Iterator[
         place = "pupil label" if sign.source == "pupil" else "iris found in the picture"
         yield (
             f"{sign.angle} against {sign.axis} of the {place}: correlation {sign.correlation:+.2f} "
-            f"in {sign.count:,} images (must be negative)"
+            f"in {sign.count:,} images (should be negative)"
         )
     yield ""
     yield from finding_lines(findings, nothing="no problems found", heading="problems")
