@@ -26,7 +26,7 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 @click.argument("out", type=click.Path(path_type=Path), default=Path("runs/pretrained"))
 def main(out: Path) -> None:
     """Render, train, and copy both files into the package."""
-    data = {"synthetic": out / "renders.h5", "real": out / "photographs.h5"}
+    data = {"synthetic": out / "synthetic.h5", "real": out / "real.h5"}
     _render(data["synthetic"], "--count", "8000", "--seed", "100")
     _render(data["real"], "--count", "4000", "--seed", "101", "--target-camera")
     PRETRAINED.mkdir(exist_ok=True)
