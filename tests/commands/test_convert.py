@@ -112,7 +112,9 @@ def test_a_rejected_image_is_exit_status_4(tmp_path: Path, folder: Path, out: st
     (folder / "bad.png").touch()
     result = convert(folder, tmp_path / out)
     assert (result.exit_code, result.stdout) == (4, "3 written, 1 rejected\n  3 of 10x24 RGB 8 bits\n")
-    assert result.stderr.endswith(f"  rejected 1: is empty\n{tmp_path / listed} lists the rejected images and the reasons\n")
+    assert result.stderr.endswith(
+        f"  rejected 1: is empty\n{tmp_path / listed} lists the rejected images and the reasons\n"
+    )
     assert (tmp_path / listed).read_text() == "file,stage,reason\nbad.png,read,is empty\n"
 
 

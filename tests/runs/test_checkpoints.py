@@ -35,7 +35,7 @@ def test_a_damaged_newest_one_is_announced_and_passed_over(tmp_path: Path, caplo
 
 def test_all_damaged_is_an_error_not_a_fresh_start(tmp_path: Path) -> None:
     save_checkpoint(tmp_path, 3, {"step": 3}).write_bytes(b"")
-    with pytest.raises(RunError, match="none of the 1 checkpoints in .* can be read"):
+    with pytest.raises(RunError, match=r"none of the 1 checkpoints in .* can be read"):
         load_checkpoint(tmp_path)
 
 

@@ -25,7 +25,10 @@ def test_metrics_are_cut_back(tmp_path: Path) -> None:
 def test_a_folder_that_is_no_run_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "photo.png").write_bytes(b"precious")
     for new in (False, True):
-        with pytest.raises(OutputError, match="holds files that are no run"), open_run(tmp_path, CONFIGURATION, new=new):
+        with (
+            pytest.raises(OutputError, match="holds files that are no run"),
+            open_run(tmp_path, CONFIGURATION, new=new),
+        ):
             pass
     assert (tmp_path / "photo.png").read_bytes() == b"precious"
 
