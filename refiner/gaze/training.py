@@ -183,7 +183,7 @@ class GazeTraining(TrainingJob):
         images = images.to(device, memory_format=torch.channels_last)
         return images, gaze.to(device), None if head_pose is None else head_pose.to(device)
 
-    # --- on the way --------------------------------------------------------------------------------------------
+    # --- evaluation --------------------------------------------------------------------------------------------
 
     def evaluate(self) -> dict[str, float]:
         """Measure the mean error on the held-out images in degrees, and keep the weights if it is the lowest so far."""

@@ -55,7 +55,7 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
         try:
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises many types for damaged files
-            log.warning("%s cannot be read (%s); resuming from the checkpoint before it", path, type(error).__name__)
+            log.warning("%s cannot be read (%s); the checkpoint before it is tried", path, type(error).__name__)
             continue
         return state
     if paths:

@@ -34,12 +34,22 @@ _RESULTS = (REFINER_FILE, ESTIMATOR_FILE)
 
 CONFIG_FILE = "config.yaml"
 
+METRICS_FILE = "metrics.jsonl"
+
+ENVIRONMENT_FILE = "environment.json"
+
 FORMAT_VERSION = 2
 """Version of a run folder, recorded in ``environment.json``."""
 
-_INPUTS = {"synthetic": "synthetic images", "real": "real images", "estimator": "weights of data.estimator"}
+_INPUTS = {
+    "synthetic": "synthetic images",
+    "real": "real images",
+    "estimator": "weights of data.estimator",
+    "start_from": "starting weights (--from)",
+    "data.train": "training images",
+}
 
-_OWN = ("environment.json", "metrics.jsonl", "samples", "checkpoints", REJECTED_FILE, *_RESULTS, CONFIG_FILE)
+_OWN = (ENVIRONMENT_FILE, METRICS_FILE, "samples", "checkpoints", REJECTED_FILE, *_RESULTS, CONFIG_FILE)
 """Entries of a run folder in the order in which ``--new`` deletes them. The configuration marks a run and goes last."""
 
 
@@ -56,7 +66,7 @@ class RunFolder:
 
     def read_environment(self) -> dict[str, Any]:
         """Return the record of the environment that the run was started in; empty for a new run."""
-        file = self.path / "environment.json"
+        file = self.path / ENVIRONMENT_FILE
         if not file.exists():
             return {}
         try:
@@ -66,39 +76,51 @@ class RunFolder:
 
     def write_environment(self, environment: Mapping[str, Any]) -> None:
         """Record the environment that the run is started in."""
-        write_text(self.path / "environment.json", json.dumps(environment, indent=2) + "\n")
+        write_text(self.path / ENVIRONMENT_FILE, json.dumps(environment, indent=2) + "\n")
+
+    def resolve_device(self, device: str) -> str:
+        """Return ``cpu`` or ``cuda``; ``auto`` takes the device that the run was started on.
+
+        Raises:
+            DeviceError: that device is not usable here.
+        """
+        recorded = self.read_environment()
+        return resolve_device(recorded.get("device", "auto") if device == "auto" else device)
 
     def settle_environment(
-        self, device: str, inputs: Mapping[str, str], choose_precision: Callable[[str], str], *, processes: int = 1
+        self, device: str, inputs: Mapping[str, str], choose_precision: Callable[[str], str], *, num_processes: int = 1
     ) -> tuple[str, str]:
-        """Return device and precision of the run.
+        """Compare the inputs with those of the first start, restore its threads, and return device and precision.
 
-        They are chosen once and recorded with the number of threads, so that a resumed run has the same bits.
+        A new run records them with the environment, so that a resumed run has the same bits.
 
         Args:
             device: ``auto``, ``cpu`` or ``cuda``.
-            inputs: digests of the data by name; ``--from`` may be ``nothing`` on resume.
+            inputs: digests of the inputs by name; ``start_from`` may be ``nothing`` on resume.
             choose_precision: returns ``fp32`` or ``bf16`` for a device; called if no choice is recorded.
-            processes: number of processes that train together.
+            num_processes: number of processes that train together.
 
         Raises:
-            RunError: the run was started with other inputs.
+            RunError: the run was started with other inputs, or by a version with another format.
         """
         import torch
 
-        recorded = self.read_environment()
-        device = resolve_device(recorded.get("device", "auto") if device == "auto" and recorded else device)
+        recorded, device = self.read_environment(), self.resolve_device(device)
+        if recorded and recorded.get("format_version") != FORMAT_VERSION:
+            raise RunError(
+                f"{self.path} holds a run of another version; choose another --run, or start again with --new"
+            )
         # Compare the inputs, threads and machine with those of the first start.
         if recorded:
             for name, digest in inputs.items():
-                if recorded["inputs"].get(name) != digest and not (name == "--from" and digest == "nothing"):
+                if recorded["inputs"].get(name) != digest and not (name == "start_from" and digest == "nothing"):
                     raise RunError(
                         f"the run in {self.path} was started with other {_INPUTS.get(name, name)}; restore that input "
                         "to resume, choose another --run, or start again with --new"
                     )
             torch.set_num_threads(recorded["threads"])
-            if recorded.get("processes", 1) != processes:
-                counts = recorded.get("processes", 1), processes
+            if recorded.get("processes", 1) != num_processes:
+                counts = recorded.get("processes", 1), num_processes
                 log.warning("this run was started with %d processes, not %d, so its bits will differ", *counts)
             if recorded["device"] != device or recorded["processor"] != environment()["processor"]:
                 log.warning("this run was started on another machine or device, so its bits will differ")
@@ -111,7 +133,7 @@ class RunFolder:
                 "precision": precision,
                 "inputs": dict(inputs),
             }
-            chosen |= {"processes": processes} if processes > 1 else {}
+            chosen |= {"processes": num_processes} if num_processes > 1 else {}
             self.write_environment({**environment(), **chosen})
         return device, precision
 
@@ -128,7 +150,7 @@ class RunFolder:
 
     def cut_metrics(self, step: int) -> None:
         """Drop the metrics after ``step``, which will be measured again, and open the file for more."""
-        file = self.path / "metrics.jsonl"
+        file = self.path / METRICS_FILE
         kept = [row for row in read_json_lines(file) if row.get("step", 0) <= step]
         write_text(file, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept))
         self._metrics = JsonLines(file)

@@ -17,6 +17,9 @@ PAGE = "docs/troubleshooting.md"
 PATIENCE = 8
 """Number of log intervals in a row that a symptom must last before it is worth a warning."""
 
+WINNING_ACCURACY, SATURATED_LOSS, COLLAPSED_DIVERSITY, IDENTITY_CHANGE, CLIPPED_SHARE = 0.95, 0.0144, 0.35, 0.004, 0.05
+"""Limits of the symptoms; the loss is a share of that of an untrained discriminator."""
+
 
 @torch.no_grad()
 def refiner_metrics(synthetic: Tensor, refined: Tensor) -> dict[str, Tensor]:
@@ -59,11 +62,11 @@ class Monitor:
     """Turns the means of log intervals into warnings, and repeats none too often.
 
     Args:
-        ignorance: loss of a discriminator whose logits are all 0; 0 for objectives without such a scale.
+        chance_loss: loss of a discriminator whose logits are all 0; 0 for objectives without such a scale.
     """
 
-    def __init__(self, ignorance: float = 2 * math.log(2)) -> None:
-        self._ignorance = ignorance
+    def __init__(self, chance_loss: float = 2 * math.log(2)) -> None:
+        self._chance_loss = chance_loss
         self._streaks: Counter[str] = Counter()
 
     def warnings(self, means: Mapping[str, float]) -> list[str]:
@@ -76,7 +79,7 @@ class Monitor:
             return []
         return [
             f"{message} ({PAGE}#{name})"
-            for name, (present, message) in _symptoms(means, self._ignorance).items()
+            for name, (present, message) in _symptoms(means, self._chance_loss).items()
             if self._lasts(name, present)
         ]
 
@@ -86,31 +89,31 @@ class Monitor:
         return self._streaks[name] >= PATIENCE and (self._streaks[name] - PATIENCE) % (4 * PATIENCE) == 0
 
 
-def _symptoms(means: Mapping[str, float], ignorance: float) -> dict[str, tuple[bool, str]]:
+def _symptoms(means: Mapping[str, float], chance_loss: float) -> dict[str, tuple[bool, str]]:
     accuracy = min(means["accuracy_refined"], means["accuracy_real"])
     return {
         "winning": (
-            accuracy > 0.95,
+            accuracy > WINNING_ACCURACY,
             f"the discriminator wins: it is right on {accuracy:.0%} of the patches of each domain. First remedy: a "
             "smaller discriminator_optimizer.learning_rate, label_smoothing 0.1, or more refiner_updates",
         ),
         "saturated": (
-            means["discriminator_loss"] < 0.0144 * ignorance,
+            chance_loss > 0 and means["discriminator_loss"] < SATURATED_LOSS * chance_loss,
             f"the discriminator is saturated: its loss is {means['discriminator_loss']:.4f}; an untrained one "
-            f"has {ignorance:.2f}. First remedy: check that both domains are equalised alike",
+            f"has {chance_loss:.2f}. First remedy: check that both domains are equalised alike",
         ),
         "collapsed": (
-            means["diversity"] < 0.35,
+            means["diversity"] < COLLAPSED_DIVERSITY,
             f"the outputs collapse: refined images differ from one another {means['diversity']:.0%} as much as "
             "renders do. First remedy: a larger self_regularization_weight, fewer refiner_updates, a history buffer",
         ),
         "identity": (
-            means["change"] < 0.004,
+            means["change"] < IDENTITY_CHANGE,
             f"refined equals synthetic: pixels change by {means['change'] * 127.5:.2f} grey levels on average. First "
             "remedy: a smaller self_regularization_weight, or a larger learning rate of the refiner",
         ),
         "clipped": (
-            means["saturated"] > 0.05,
+            means["saturated"] > CLIPPED_SHARE,
             f"the refiner drives {means['saturated']:.0%} of the pixels to black or white. First remedy: a larger "
             "self_regularization_weight, or match the exposure of the two domains",
         ),

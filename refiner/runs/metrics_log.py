@@ -1,7 +1,8 @@
 """Running means of what updates measure, written to ``metrics.jsonl`` and TensorBoard."""
 
+import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from accelerate.tracking import TensorBoardTracker
@@ -34,19 +35,26 @@ class MetricsLog:
         """Restore :meth:`state_dict`."""
         self._sums, self._counts = dict(state["sums"]), dict(state["counts"])
 
-    def open(self, step: int) -> None:
-        """Open the log at a step; lines after it are dropped, because those steps are measured again."""
+    @contextlib.contextmanager
+    def open(self, step: int) -> Iterator[None]:
+        """Open the log at a step for a block. Lines after the step are dropped: those steps are measured again."""
         self._first_step, self._start = step, time.perf_counter()
-        if self._writes:
-            self._folder.cut_metrics(step)
-            self._tracker = TensorBoardTracker("", str(self._folder.path), purge_step=step + 1)
-            self._tracker.start()
+        if not self._writes:
+            yield
+            return
+        self._folder.cut_metrics(step)
+        self._tracker = TensorBoardTracker("", str(self._folder.path), purge_step=step + 1)
+        self._tracker.start()
+        try:
+            yield
+        finally:
+            self._tracker.finish()
 
     def add(self, metrics: Mapping[str, Tensor]) -> None:
         """Add the scalars that one update measured."""
         for name, value in metrics.items():
-            value = value.detach().double().cpu()
-            self._sums[name] = self._sums[name] + value if name in self._sums else value
+            value = value.detach().double()  # added where it is: copying would wait for a GPU at every step
+            self._sums[name] = self._sums[name].to(value.device) + value if name in self._sums else value
             self._counts[name] = self._counts.get(name, 0) + 1
 
     def write(self, step: int, further: Mapping[str, float]) -> dict[str, float]:
@@ -67,8 +75,3 @@ class MetricsLog:
             self._folder.log_metrics({"step": step, **rounded})
             self._tracker.log(means, step=step)
         return means
-
-    def close(self) -> None:
-        """Finish the TensorBoard events; the run folder closes ``metrics.jsonl``."""
-        if self._tracker is not None:
-            self._tracker.finish()

@@ -12,6 +12,8 @@ from refiner.training.inputs import PURPOSES, TrainingInputs
 REAL_FOR_REFINER = "real for refiner"
 """Order of the real images that updates of the refiner use, if the method needs them."""
 
+_ORDERS = {**PURPOSES, REAL_FOR_REFINER: "tied photographs"}  # the words are part of the random stream
+
 
 class BatchSource:
     """Source of this process's slice of each batch, augmented.
@@ -35,7 +37,7 @@ class BatchSource:
                 seed=configuration.seed,
                 purpose=purpose,
             )
-            for order, purpose in {**PURPOSES, REAL_FOR_REFINER: "tied photographs"}.items()
+            for order, purpose in _ORDERS.items()
         }
         self.batches_seen = dict.fromkeys(self._samplers, 0)
 

@@ -16,7 +16,7 @@ from refiner.training.task_network import TaskNetwork, load_task_network
 log = logging.getLogger(__name__)
 
 PURPOSES = {"synthetic": "renders", "real": "photographs"}
-"""Purpose of each domain's random numbers. Other words would give other numbers, so these outlived a renaming."""
+"""Purpose of each domain's random numbers. The words are part of the random stream: do not change them."""
 
 
 class TrainingInputs(NamedTuple):
@@ -25,7 +25,7 @@ class TrainingInputs(NamedTuple):
     Attributes:
         domains: ``synthetic`` and ``real``.
         augmentations: augmentation of each domain that has one.
-        task: frozen network whose answers refining should not change.
+        task: frozen network whose predictions refining should not change.
         weights: refiner whose weights a new run starts from.
     """
 
@@ -46,7 +46,7 @@ class TrainingInputs(NamedTuple):
         """Return the digest of each input by name. A resumed run compares them with those it was started with."""
         digests = {name: domain.digest() for name, domain in self.domains.items()}
         digests |= {} if self.task is None else {"estimator": self.task.digest}
-        return {**digests, "--from": self.weights.digest() if self.weights else "nothing"}
+        return {**digests, "start_from": self.weights.digest() if self.weights else "nothing"}
 
 
 def load_inputs(

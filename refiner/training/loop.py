@@ -1,9 +1,9 @@
-"""The training loop, and the training of a refiner by it.
+"""The training loop, and the job that it runs to train a refiner.
 
-:func:`run_training` is the loop: steps, evaluation, logs, sample sheets, checkpoints. :class:`RefinerTraining` is what
-it runs for a refiner: Algorithm 1 of the paper. An outer step updates the refiner K_g times, each on a new synthetic
-batch. Then it updates the discriminator K_d times, each on a new synthetic and a new real batch; half of the refined
-images come from the history.
+:func:`run_training` is the loop: steps, evaluation, logs, sample sheets, checkpoints. :class:`RefinerTraining` is the
+job for a refiner: pre-training of each network, then Algorithm 1 of the paper. An outer step updates the refiner K_g
+times, each on a new synthetic batch. Then it updates the discriminator K_d times, each on a new synthetic and a new
+real batch; half of the refined images come from the history.
 
 Every random choice follows from (seed, purpose, position), and all other state is in the checkpoint. So a run that is
 killed anywhere and started again by the same command ends with the same bits.
@@ -16,6 +16,8 @@ import logging
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
+
+import torch
 
 from refiner.config.training import TrainingConfiguration
 from refiner.core.devices import choose_precision, resolve_device
@@ -41,6 +43,7 @@ Report = Callable[[int, int, dict[str, float]], None]
 """Called after each step with the step, the number of steps, and the latest means."""
 
 SHEET_COLUMNS = 12
+"""Number of images in each row of a sample sheet."""
 
 NEAR_IDENTITY = 0.05
 """Mean change of a pixel, in units of [-1, 1], that pre-training of the refiner should get below."""
@@ -93,42 +96,43 @@ def run_training(job: TrainingJob, report: Report, is_stopping: Callable[[], boo
     Args:
         job: the job, at any step.
         report: called after each step.
-        is_stopping: whether to save and stop after the present step.
+        is_stopping: whether to save and stop after the current step.
 
     Raises:
         RunError: the job was stopped; the same command resumes it.
         TrainingError: a loss is not finite.
     """
     means: dict[str, float] = {}
-    job.metrics.open(job.step)
-    if job.step == 0:
-        job.write_samples()
-    while not job.is_finished:
-        # Update the networks.
-        try:
-            job.take_step()
-        except TrainingError as error:
-            raise TrainingError(f"step {job.step + 1}: {error}") from error
-        job.step += 1
-        stopping = is_stopping()
+    with job.metrics.open(job.step):
+        if job.step == 0:
+            job.write_samples()
+        while not job.is_finished:
+            # Update the networks.
+            try:
+                job.take_step()
+            except TrainingError as error:
+                raise TrainingError(f"step {job.step + 1}: {error}") from error
+            job.step += 1
+            stopping = is_stopping()
 
-        # Evaluate, and write the means since the last line.
-        evaluation = job.evaluate()
-        if job.is_finished or job.step % job.log_every == 0 or evaluation:
-            line = job.metrics.write(job.step, evaluation)
-            means = means | line
-            job.after_log(line)
+            # Evaluate, and write the means since the last line.
+            evaluation = job.evaluate()
+            if job.is_finished or job.step % job.log_every == 0 or evaluation:
+                line = job.metrics.write(job.step, evaluation)
+                means = means | line
+                job.after_log(line)
 
-        # Write a sample sheet and a checkpoint.
-        job.write_samples()
-        if job.is_finished or job.step % job.checkpoint_every == 0 or stopping:
-            job.save()
+            # Write a sample sheet and a checkpoint.
+            job.write_samples()
+            if job.is_finished or job.step % job.checkpoint_every == 0 or stopping:
+                job.save()
 
-        # Report, and stop on request.
-        report(job.step, job.total_steps, means)
-        if stopping and not job.is_finished:
-            raise RunError(f"stopped at step {job.step} of {job.total_steps}; the same command resumes the run")
-    job.metrics.close()
+            # Report, and stop on request.
+            report(job.step, job.total_steps, means)
+            if stopping and not job.is_finished:
+                raise RunError(
+                    f"training stopped at step {job.step} of {job.total_steps}; the same command resumes the run"
+                )
 
 
 class RefinerTraining(TrainingJob):
@@ -160,11 +164,11 @@ class RefinerTraining(TrainingJob):
         digests = inputs.digests()
         device, precision = self.processes.main_process_first(
             lambda: folder.settle_environment(
-                device, digests, self._choose_precision, processes=self.processes.num_processes
+                device, digests, self._choose_precision, num_processes=self.processes.num_processes
             )
         )
         self.method = build_method(
-            configuration, device=device, precision=precision, task=inputs.task, processes=processes
+            configuration, device=device, precision=precision, task=inputs.task, processes=self.processes
         )
         if inputs.weights is not None:
             self.method.start_from(inputs.weights)
@@ -184,13 +188,14 @@ class RefinerTraining(TrainingJob):
     # --- one step ----------------------------------------------------------------------------------------------
 
     def take_step(self) -> None:
-        """Take one step of the phase that the run is in."""
+        """Take one step: pre-train the refiner, then the discriminator, then alternate (Algorithm 1)."""
         configuration, pretraining = self.configuration, self.configuration.pretraining
         if self.step < pretraining.refiner_steps:
             self.metrics.add(self._update_refiner(adversarial=False))
         elif self.step < pretraining.refiner_steps + pretraining.discriminator_steps:
             self.metrics.add(self._update_discriminator())
         else:
+            # K_g updates of the refiner, then K_d of the discriminator; the original GAN has the opposite order.
             updates: list[Callable[[], Metrics]] = [self._update_refiner] * configuration.refiner_updates
             updates += [self._update_discriminator] * configuration.discriminator_updates
             for update in updates if configuration.refiner_first else reversed(updates):
@@ -206,14 +211,16 @@ class RefinerTraining(TrainingJob):
     def _update_discriminator(self) -> Metrics:
         (synthetic, conditions), (real, _) = self.batches.draw("synthetic"), self.batches.draw("real")
         generator = self._generator("history", "real")
+        # The count includes the batch that was just drawn.
         penalize = self.batches.batches_seen["real"] % self.configuration.discriminator.r1_every == 0
         gaze = conditions.get("gaze")
         return self.method.update_discriminator(synthetic, real, generator, penalize=penalize, gaze=gaze)
 
-    def _generator(self, purpose: str, domain: str) -> Any:
+    def _generator(self, purpose: str, domain: str) -> torch.Generator:
+        """Return the random source of one update; the words of its purpose are part of the random stream."""
         return torch_generator(self.configuration.seed, purpose, self.batches.batches_seen[domain])
 
-    # --- on the way --------------------------------------------------------------------------------------------
+    # --- evaluation and logging --------------------------------------------------------------------------------
 
     def evaluate(self) -> dict[str, float]:
         """Score the refiner without labels, and keep the best weights."""
@@ -280,7 +287,7 @@ class RefinerTraining(TrainingJob):
         self.save_refiner()
 
     def save_refiner(self) -> None:
-        """Write the best weights if scores are computed, else the present ones."""
+        """Write the best weights if scores are computed, else the current ones."""
         if not self.processes.is_main_process:
             return
         if self.selector is not None and self.selector.weights:

@@ -12,8 +12,8 @@ from refiner.images.registration import score_drift
 from refiner.metrics.distances import sliced_wasserstein
 from refiner.training.inputs import PURPOSES
 
-IMAGES = 256
-"""Number of images of each domain, the same at every step."""
+IMAGES_PER_DOMAIN = 256
+"""Number of images of each domain that are scored, the same at every step."""
 
 Weights = dict[str, Tensor]
 
@@ -31,7 +31,9 @@ class CheckpointSelector:
         seed: of the patches that are compared.
 
     Attributes:
+        synthetic, real: the images that are scored.
         step: step of the best weights; -1 before the first score.
+        score: the lowest score so far.
         weights: the best weights, on the CPU; empty before the first score.
     """
 
@@ -75,7 +77,7 @@ class CheckpointSelector:
 
 def scored_images(domains: Mapping[str, ImageDomain], seed: int) -> dict[str, Tensor]:
     """Draw equally many renders and real images for :class:`CheckpointSelector`."""
-    count = min(IMAGES, *map(len, domains.values()))
+    count = min(IMAGES_PER_DOMAIN, *map(len, domains.values()))
     return {
         name: domain.batch(np.sort(numpy_generator(seed, f"scored-{PURPOSES[name]}").permutation(len(domain))[:count]))
         for name, domain in domains.items()

@@ -1,4 +1,4 @@
-"""The frozen network of the downstream task whose answers refining should not change.
+"""The frozen network of a downstream task, whose predictions refining should not change.
 
 Training knows it by the protocol below alone. The file says its kind, and ``LOADERS`` says who loads that kind: the
 gaze package for gaze estimators.
@@ -30,7 +30,7 @@ class TaskNetwork(Protocol):
     equalize: bool
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Answer for images (N, C, H, W) in [-1, 1]: (N, K) numbers."""
+        """Predict (N, K) numbers for images (N, C, H, W) in [-1, 1]."""
 
     def features(self, images: Tensor) -> Tensor:
         """Return the last feature map, (N, F, h, w): a learnt psi (arXiv:1612.07828, section 2.1)."""
@@ -53,7 +53,7 @@ def load_task_network(path: Path, *, key: str, size: tuple[int, int]) -> TaskNet
     file = next((path / f"{kind}.safetensors" for kind in LOADERS if (path / f"{kind}.safetensors").exists()), path)
     kind = read_kind(file)
     if kind is not None and kind not in LOADERS:
-        raise DataError(f"{key}: {path} holds a {kind}, expected one of {', '.join(LOADERS)}")
-    module, _, function = LOADERS[kind or next(iter(LOADERS))].partition(":")  # who loads it says what is wrong
+        raise DataError(f"{path} holds a {kind}, but {key} needs one of: {', '.join(LOADERS)}")
+    module, _, function = LOADERS[kind or next(iter(LOADERS))].partition(":")  # the loader reports what is wrong
     network: TaskNetwork = getattr(importlib.import_module(module), function)(path, key=key, size=size)
     return network

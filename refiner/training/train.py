@@ -42,7 +42,8 @@ def train(
     Raises:
         RefinerError: the data, the configuration or the run folder cannot be used, or a loss is not finite.
     """
-    processes = Processes(resolve_device(device))
+    device = resolve_device(device) if new else RunFolder(run).resolve_device(device)
+    processes = Processes(device)
     with contextlib.ExitStack() as stack:
         stack.callback(processes.end_training)
         # Check the inputs before the run folder is touched: a typo must cost nothing.

@@ -189,7 +189,7 @@ def test_other_settings_data_and_kinds_of_run_are_refused(
         train_estimator(changed(tiny_gaze, batch_size=7), run, device="cpu")
     train_estimator(changed(tiny_gaze, batch_size=7), run, device="cpu", new=True)
     (gazes / "000.png").unlink()
-    with pytest.raises(RunError, match=r"was started with other data\.train"):
+    with pytest.raises(RunError, match=r"was started with other training images"):
         train_estimator(changed(tiny_gaze, batch_size=7), run, device="cpu")
     (run / "config.yaml").write_text("history_size: 3\n")
     with pytest.raises(RunError, match="holds a run of another kind"):

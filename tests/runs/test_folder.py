@@ -4,7 +4,7 @@ import pytest
 
 from refiner.config.training import TrainingConfiguration
 from refiner.core.errors import OutputError, RunError
-from refiner.runs.folder import open_run
+from refiner.runs.folder import RunFolder, open_run
 
 CONFIGURATION = TrainingConfiguration()
 
@@ -57,3 +57,19 @@ def test_a_damaged_environment_is_named(tmp_path: Path) -> None:
         (tmp_path / "environment.json").write_text("{")
         with pytest.raises(RunError, match=r"environment\.json is damaged"):
             run.read_environment()
+
+
+def test_a_resumed_run_keeps_its_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("refiner.runs.folder.resolve_device", lambda name: "cuda" if name == "auto" else name)
+    run = RunFolder(tmp_path)
+    assert run.resolve_device("auto") == "cuda"
+    run.write_environment({"device": "cpu"})
+    assert run.resolve_device("auto") == "cpu"
+    assert run.resolve_device("cuda") == "cuda"
+
+
+def test_a_run_of_another_version_is_refused(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    run.write_environment({"device": "cpu", "renders": "of version 1"})
+    with pytest.raises(RunError, match="holds a run of another version"):
+        run.settle_environment("cpu", {}, lambda device: "fp32")

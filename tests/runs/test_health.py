@@ -78,3 +78,11 @@ def test_a_symptom_that_goes_away_starts_over() -> None:
     bad = {**HEALTHY, "diversity": 0.1}
     for means in [bad] * (PATIENCE - 1) + [HEALTHY] + [bad] * (PATIENCE - 1):
         assert monitor.warnings(means) == []
+
+
+def test_an_objective_without_a_scale_is_never_saturated() -> None:
+    """A critic's loss is below 0 when training is healthy."""
+    healthy = {"adversarial": 0.1, "discriminator_loss": -0.8, "accuracy_refined": 0.6, "accuracy_real": 0.6}
+    healthy |= {"diversity": 1.0, "change": 0.05, "saturated": 0.0}
+    monitor = Monitor(0.0)
+    assert [monitor.warnings(healthy) for _ in range(PATIENCE)] == [[]] * PATIENCE

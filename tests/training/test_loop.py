@@ -401,7 +401,7 @@ def test_other_data_or_other_weights_are_refused(tiny: TrainingConfiguration, tm
     first, run = train(tiny, tmp_path / "first", device="cpu"), tmp_path / "run"
     with pytest.raises(Killed):
         train(tiny, run, device="cpu", report=_kill)
-    with pytest.raises(RunError, match="other --from"):
+    with pytest.raises(RunError, match="other starting weights"):
         train(tiny, run, device="cpu", start_from=first)
     (tiny.data.synthetic / "000.png").unlink()
     with pytest.raises(RunError, match="other synthetic images"):

@@ -28,7 +28,7 @@ from refiner.images.registration import score_drift
 from refiner.inference.refiner import Refiner
 from refiner.models.refiner import RefinerNetwork
 from refiner.training.methods.simgan import SimGAN
-from refiner.training.selection import IMAGES, CheckpointSelector
+from refiner.training.selection import IMAGES_PER_DOMAIN, CheckpointSelector
 from tools.pages.drawing import COLOURS, label_ticks, new_figure, write_figure
 from tools.pages.markers import fill_tables
 
@@ -131,7 +131,9 @@ def _score_cost(synthetic: Tensor, real: Tensor) -> str:
     """Return the time of a checkpoint score as a share of that of the training steps between two scores."""
     configuration = read_configuration(CONFIGURATION, TrainingConfiguration)
     method = SimGAN(configuration, device="cpu", precision="fp32", task=None)
-    selector = CheckpointSelector({"synthetic": synthetic[:IMAGES], "real": real[:IMAGES]}, seed=0)
+    selector = CheckpointSelector(
+        {"synthetic": synthetic[:IMAGES_PER_DOMAIN], "real": real[:IMAGES_PER_DOMAIN]}, seed=0
+    )
     synthetic_batch, real_batch = synthetic[: configuration.batch_size], real[: configuration.batch_size]
     generator = torch.Generator().manual_seed(0)
 

@@ -35,7 +35,7 @@ class Method:
         configuration: of the run; initial weights follow from its seed.
         device: ``cpu`` or ``cuda``.
         precision: ``fp32`` or ``bf16``, of the convolutions; weights are always fp32.
-        task: a frozen network whose answers refining should not change.
+        task: a frozen network whose predictions refining should not change.
         processes: the processes that train together; None for a single one.
         purpose: distinguishes the initial weights of a second method, as CycleGAN has one.
     """
@@ -144,12 +144,13 @@ class Method:
         Args:
             path: the file.
             step: step at which the weights were reached.
-            weights: weights to save instead of the present ones.
+            weights: weights to save instead of the current ones.
         """
         network = self.saved_network
         if weights is not None:
             network = copy.deepcopy(network)
             network.load_state_dict(weights)
+        # Paths and precision differ between equal runs; without a task network its weight means nothing.
         left_out = {"data", "precision", *(() if self.task else ("consistency_weight",))}
         summary = self.configuration.model_dump(mode="json", exclude=left_out)
         training = {"step": step, "precision": self.precision, "configuration": summary}
@@ -161,7 +162,7 @@ class Method:
         """Start from the weights of another refiner.
 
         Raises:
-            RunError: its architecture is another.
+            RunError: its architecture differs.
         """
         if refiner.architecture != refiner_architecture(self.configuration):
             raise RunError(

@@ -46,7 +46,7 @@ class ImageHistory:
         """Mix fresh and old images for an update of the discriminator, and renew the buffer.
 
         Args:
-            fresh: (N, C, H, W), images refined by the present weights; detached here.
+            fresh: (N, C, H, W), images refined by the current weights; detached here.
             generator: random source, on the CPU.
 
         Returns:
@@ -60,7 +60,7 @@ class ImageHistory:
         if half and self._buffer is not None and self._count >= half:
             drawn = _choose(self._count, half, generator).to(fresh.device)
             mixed = torch.cat([fresh[: fresh.shape[0] - half], self._buffer[drawn]])
-        # Remember what was replaced.
+        # Put the fresh images that made room into the buffer.
         self._push(fresh[fresh.shape[0] - half :], generator)
         return mixed
 

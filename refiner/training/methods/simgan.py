@@ -16,7 +16,7 @@ from refiner.training.methods.base import Method, Metrics
 from refiner.training.methods.build import CONDITION_PLANES, OptimizedNetwork
 from refiner.training.methods.diffaugment import augment
 
-LARGEST_GAZE = 0.5
+GAZE_SCALE = 0.5
 """Angle in radians that the planes of a gaze-conditioned discriminator show as 1."""
 
 
@@ -52,7 +52,7 @@ class SimGAN(Method):
         configuration = self.configuration
         synthetic = self._to_device(synthetic)
         with self.autocast():
-            # Stay close to the render: equation 3. Pre-training keeps lambda, because plain SGD depends on its scale.
+            # Stay close to the render: equation 3. Pre-training has no other loss, so a lambda of 0 counts as 1 there.
             refined = self.refiner(synthetic)
             weights = None if mask is None else self._to_device(mask)
             regularization = self_regularization_loss(refined, synthetic, features=self.features, weights=weights)
@@ -67,7 +67,7 @@ class SimGAN(Method):
                 extra_loss, extra_terms = self.extra_losses(refined, synthetic, real, generator)
                 loss, terms = loss + extra_loss, terms | extra_terms
 
-        # Keep the answers of the task network, in fp32: they are small differences of angles.
+        # Keep the predictions of the task network, in fp32: they differ by small angles.
         if adversarial and self.task is not None:
             terms["consistency"] = consistency_loss(refined.float(), synthetic, self.task)
             loss = loss + configuration.consistency_weight * terms["consistency"]
@@ -77,6 +77,7 @@ class SimGAN(Method):
             terms["motion"] = motion_loss(refined.float(), synthetic)
             loss = loss + configuration.motion_weight * terms["motion"]
 
+        # Pre-training updates the refiner alone, not the further networks of CycleGAN and CUT.
         updated = self.networks_of_refiner if adversarial else self.networks_of_refiner[:1]
         terms = self._descend(loss, terms, updated)
         self._update_average()
@@ -136,12 +137,12 @@ class SimGAN(Method):
             loss = loss + section.gradient_penalty * terms["slope"]
 
         terms = self._descend(loss, terms, (OptimizedNetwork(self.discriminator, self.discriminator_optimizer),))
-        # Monitor fresh images alone: images of the history are easier to classify.
+        # Monitor fresh images alone, which come first: images of the history are easier to classify.
         refined_logits, real_logits = self.processes.gather(refined_logits), self.processes.gather(real_logits)
         return terms | discriminator_metrics(refined_logits[: part.batch_size - part.batch_size // 2], real_logits)
 
     def adversarial_loss(self, refined: Tensor, generator: torch.Generator, gaze: Tensor | None = None) -> Tensor:
-        """Return the adversarial loss of the refiner; the discriminator is frozen, its spectral norms included."""
+        """Return the adversarial loss of the refiner; the discriminator is frozen, with its norms."""
         self.discriminator.requires_grad_(False).eval()
         loss = self.objective.refiner(self.discriminator(self._with_gaze(self._augment(refined, generator), gaze)))
         self.discriminator.requires_grad_(True).train()
@@ -163,5 +164,5 @@ class SimGAN(Method):
         if not CONDITION_PLANES[self.configuration.discriminator.condition]:
             return images
         assert gaze is not None
-        planes = (gaze.to(images) / LARGEST_GAZE)[:, :, None, None]
+        planes = (gaze.to(images) / GAZE_SCALE)[:, :, None, None]
         return torch.cat([images, planes.expand(-1, -1, *images.shape[2:])], dim=1)

@@ -14,7 +14,7 @@ from refiner.images.arrays import to_float
 from refiner.images.registration import measure_drift
 from refiner.metrics.distances import sliced_wasserstein
 from refiner.models.regressor import SmallRegressor, fit_regressor, predict
-from refiner.training.selection import IMAGES, CheckpointSelector
+from refiner.training.selection import IMAGES_PER_DOMAIN, CheckpointSelector
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,11 @@ def measure_scores(
     after, before = (to_float(torch.from_numpy(pixels[:count])) for pixels in (adapted, synthetic))
     real_levels = to_float(torch.from_numpy(real[np.linspace(0, len(real) - 1, count).astype(int)]))
     metrics = [sliced_wasserstein(pixels, real_levels, seed=seed) for pixels in (after, before)]
-    few = {"synthetic": before[:IMAGES], "real": real_levels[numpy_generator(seed, "few").permutation(count)[:IMAGES]]}
-    metrics.append(CheckpointSelector(few, seed=seed).update(after[:IMAGES], {}, step=0)["score"])
+    few = {
+        "synthetic": before[:IMAGES_PER_DOMAIN],
+        "real": real_levels[numpy_generator(seed, "few").permutation(count)[:IMAGES_PER_DOMAIN]],
+    }
+    metrics.append(CheckpointSelector(few, seed=seed).update(after[:IMAGES_PER_DOMAIN], {}, step=0)["score"])
     # Label preservation: the drift of the pupils.
     if pupils is None:
         return Scores(c2st_accuracy, None, None, *metrics)
