@@ -28,27 +28,32 @@ def find_refiner(path: Path) -> Path:
     """Return the refiner file for a path or name.
 
     Args:
-        path: a refiner file, a run folder, or the name of a pretrained refiner such as ``demo``. An existing file or
-            folder takes precedence over a name.
+        path: a refiner file, a run folder, or the name of a pretrained refiner such as ``demo``. A file or a run folder
+            takes precedence over a name. A folder without a refiner file does not: ``refiner demo`` makes one.
 
     Returns:
         Path of the refiner file; ``path`` itself if nothing of that name exists.
 
     Raises:
-        DataError: the folder holds no refiner file.
+        DataError: the folder holds no refiner file, and no pretrained refiner has its name.
     """
-    if not path.exists():
-        return pretrained_refiners().get(str(path), path)
-    if path.is_dir():
-        if not (path / REFINER_FILE).exists():
-            raise DataError(f"{path} holds no {REFINER_FILE}; expected a refiner file or a run folder")
+    if path.is_dir() and (path / REFINER_FILE).exists():
         return path / REFINER_FILE
+    if path.exists() and not path.is_dir():
+        return path
+    pretrained = pretrained_refiners().get(str(path))
+    if pretrained is not None:
+        return pretrained
+    if path.is_dir():
+        raise DataError(f"{path} holds no {REFINER_FILE}; expected a refiner file or a run folder")
     return path
 
 
 def is_refiner(path: Path) -> bool:
-    """Check whether :func:`find_refiner` finds a refiner file for this path, for example rather than images."""
-    try:
-        return find_refiner(path).suffix == ".safetensors"
-    except DataError:
-        return False
+    """Check whether a path that may also hold images is a refiner: a run folder, a refiner file, or a pretrained one.
+
+    A folder without a refiner file holds images, whatever its name.
+    """
+    if path.is_dir():
+        return (path / REFINER_FILE).exists()
+    return find_refiner(path).suffix == ".safetensors"

@@ -15,7 +15,7 @@ from refiner.core.errors import DataError
 from refiner.inference.backends.export import export_refiner
 from refiner.inference.refiner import Refiner
 from refiner.models.architecture import RefinerArchitecture
-from refiner.models.lookup import REFINER_FILE, find_refiner, pretrained_refiners
+from refiner.models.lookup import REFINER_FILE, find_refiner, is_refiner, pretrained_refiners
 from refiner.models.refiner import RefinerNetwork
 from refiner.models.refiner_file import FORMAT_VERSION, load_refiner, save_refiner, upgrade_metadata
 
@@ -175,6 +175,19 @@ def test_a_pretrained_refiner_is_found_by_its_name(
     save_refiner(Path("demo"), network, training={"step": 7})
     assert find_refiner(Path("demo")) == Path("demo")
     assert load_refiner(Path("demo")).metadata["training"] == {"step": 7}
+
+
+def test_a_folder_without_a_refiner_does_not_hide_a_pretrained_one(
+    tmp_path: Path, network: RefinerNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``refiner demo`` leaves a folder ``demo``, after which ``--refiner demo`` must still work."""
+    monkeypatch.chdir(tmp_path)
+    Path("demo").mkdir()
+    assert find_refiner(Path("demo")) == pretrained_refiners()["demo"]
+    assert not is_refiner(Path("demo"))  # as the value of `evaluate --refined`, it is a folder of images
+    save_refiner(Path("demo") / REFINER_FILE, network, training={"step": 7})
+    assert find_refiner(Path("demo")) == Path("demo") / REFINER_FILE
+    assert is_refiner(Path("demo"))
 
 
 def test_a_file_of_an_older_release_loads_and_refines(tmp_path: Path) -> None:
