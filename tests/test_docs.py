@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 import cv2
+import h5py
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -116,15 +117,18 @@ def run(line: str, more: list[str]) -> None:
 def test_the_guide_leads_from_two_folders_to_a_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     corners = draw(tmp_path / "renders", 80, seed=1, real=False)
-    write_labels(tmp_path / "renders" / "labels.csv", {name: {"corner": corner} for name, corner in corners.items()})
+    write_labels(tmp_path / "renders" / "labels.csv", {name: {"corner": corner[None]} for name, corner in corners.items()})
     draw(tmp_path / "real", 130, seed=2, real=True)
     lines = commands_of("guide.md")
     assert all(line.startswith("refiner ") for line in lines)
     for line in lines:
         run(line, FEW_STEPS if " train " in line and "--dry-run" not in line else [])
     names = [line.split()[1] for line in lines]
-    assert names == ["inspect", *["convert"] * 2, *["train"] * 2, "evaluate", "report", "refine", "export"]
+    assert names == ["inspect", *["convert"] * 2, *["train"] * 3, "evaluate", "report", "refine", "export"]
     assert len(list((tmp_path / "refined").glob("*.png"))) == 80
+    with h5py.File(tmp_path / "prepared" / "renders.h5") as store:
+        scaled = np.array([(corners["0000.png"] + 0.5) / 2 - 0.5])
+        np.testing.assert_allclose(store["labels/corner"][0], scaled, atol=1e-3)
     card = (tmp_path / "shared" / "README.md").read_text(encoding="utf-8")
     assert "| synthetic | renders.h5 | 80 | not stated |" in card
     assert "changes nothing" in card  # two steps
