@@ -34,7 +34,7 @@ def test_help_has_an_example_and_names_every_format() -> None:
     assert result.exit_code == 0
     assert "refiner convert unityeyes/imgs renders.h5 --size 36x60 --grey --equalize" in result.output
     wrong = convert("in", "out", "--format", "none")
-    assert f"'none' is none of {', '.join(FORMATS)}" in wrong.stderr
+    assert f"'none' is no format; name one of {', '.join(FORMATS)}" in wrong.stderr
 
 
 def test_a_folder_is_converted_and_counted(tmp_path: Path, folder: Path) -> None:
@@ -161,7 +161,7 @@ def test_a_second_process_on_one_output_is_refused(tmp_path: Path, folder: Path)
     ("arguments", "reason"),
     [
         (["missing", "out"], "'missing' does not exist"),
-        (["in", "out", "--by", "id"], "--by says how to --split; give both"),
+        (["in", "out", "--by", "id"], "--by needs --split; give both"),
         (["in", "out", "--split", "train=0.8"], "must be above 0 and add up to 1"),
         (["in", "out", "--split", "../x=1"], "is not a list of names and shares"),
         (["in", "out", "--crop", "all"], "'all' is not HEIGHTxWIDTH"),

@@ -49,12 +49,23 @@ def test_sections_and_overrides(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("batchsize: 3", "eyes.yaml: unknown key batchsize; did you mean batch_size?"),
-        ("refiner: {featurs: 3}", "unknown key refiner.featurs; did you mean refiner.features?"),
-        ("features: 3", "unknown key features; did you mean refiner.features?"),
+        ("batchsize: 3", "eyes.yaml: batchsize is no setting; did you mean batch_size?"),
+        ("refiner: {featurs: 3}", "refiner.featurs is no setting; did you mean refiner.features?"),
+        ("features: 3", "features is no setting; did you mean refiner.features?"),
+        ("featurs: 3", "featurs is no setting; did you mean refiner.features?"),
+        ("discriminator: {gradient: 3}", "did you mean discriminator.gradient_penalty?"),
+        ("nonsense:", "nonsense is no setting; known keys: seed, size,"),
+        ("seed:", "seed is None"),
+        ("refinr: {features: 3}", "refinr is no setting; did you mean refiner?"),
+        ("others: {features: 3}", "others is no setting; known sections: data, refiner, discriminator, cyclegan, cut,"),
+        ("cut: {foo: 3}", "cut.foo is no setting; known keys: cut.patch_nce_weight"),
+        (
+            "discriminator: {foo: 3}",
+            "discriminator.foo is no setting; known keys: discriminator.scope, discriminator.layers,",
+        ),
         ("batch_size: many", "batch_size is 'many'"),
         ("batch_size: 1", "greater than or equal to 2"),
-        ("refiner: 3", "refiner is 3"),
+        ("refiner: 3", "refiner is 3, expected keys and values"),
         ("- 1", "holds a list"),
         ("a: [", "not valid YAML"),
         (
@@ -156,6 +167,26 @@ def test_a_bad_override_is_refused(override: str, message: str, tmp_path: Path) 
         read("", tmp_path, override)
 
 
+@pytest.mark.parametrize(
+    ("overrides", "start"),
+    [
+        (["batch_size=1"], "--set batch_size=1: batch_size is 1: input should be greater than or equal to 2"),
+        (["seed=4", "size=[x, 3]"], "--set size=[x, 3]: size.0 is 'x'"),
+        (["batch_size=1", "batch_size=0"], "--set batch_size=0: batch_size is 0"),
+        (["refiner.featurs=3"], "--set refiner.featurs=3: refiner.featurs is no setting; did you mean"),
+        (["refinr.features=3"], "{file} with --set refinr.features=3: refinr is no setting; did you mean refiner?"),
+        (["seed=4", "objective=wasserstein"], "{file} with --set objective=wasserstein: objective is wasserstein"),
+        (["refiner.kernel=4"], "{file} with --set refiner.kernel=4: "),
+        (["seed=4"], "{file}: history_size is 3"),
+    ],
+)
+def test_an_error_names_the_override_or_the_file(overrides: list[str], start: str, tmp_path: Path) -> None:
+    text = "history_size: 3" if overrides == ["seed=4"] else ""
+    with pytest.raises(ConfigurationError) as caught:
+        read(text, tmp_path, *overrides)
+    assert str(caught.value).startswith(start.replace("{file}", str(tmp_path / "eyes.yaml")))
+
+
 def test_a_section_cannot_be_entered_through_a_value(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="seed is a value"):
         read("seed: 1", tmp_path, "seed.x=3")
@@ -186,3 +217,4 @@ def test_paths_are_taken_as_they_stand(tmp_path: Path) -> None:
 
 def test_a_section_of_comments_alone_is_its_defaults(tmp_path: Path) -> None:
     assert read("data:\n  # renders: here\n", tmp_path, "data.synthetic=x").data.synthetic == Path("x")
+    assert read("discriminator:\n  augmentation:\n", tmp_path) == TrainingConfiguration()

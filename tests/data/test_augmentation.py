@@ -365,7 +365,7 @@ def test_the_configuration_holds_it_and_travels(tmp_path: Path) -> None:
         ("synthetic: 3", "eyes.yaml: augmentation.synthetic is 3, expected a list of transforms such as"),
         ("synthetic: [{A: {}, B: {}}]", "augmentation.synthetic[0] is {'A': {}, 'B': {}}, expected one transform"),
         ("real: [{A: 3}]", "augmentation.real[0] is {'A': 3}, expected one transform such as"),
-        ("reel: []", "unknown key augmentation.reel; did you mean augmentation.real?"),
+        ("reel: []", "augmentation.reel is no setting; did you mean augmentation.real?"),
     ],
 )
 def test_a_list_of_another_form_is_refused(text: str, message: str, tmp_path: Path) -> None:
