@@ -8,13 +8,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from refiner.config.training import TrainingConfiguration
 from refiner.config.yaml_files import read_configuration
-from refiner.core.files import read_json_lines
+from refiner.core.errors import DataError
+from refiner.core.files import read_json_lines, read_regular
 from refiner.data.labels.tables import REJECTED_FILE
 from refiner.inspection.facts import Finding
+from refiner.models.lookup import REFINER_FILE
+from refiner.runs.folder import CONFIG_FILE, ENVIRONMENT_FILE, ESTIMATOR_FILE, METRICS_FILE, RunFolder
 
-_RUN_FILES = ("metrics.jsonl", "environment.json", "checkpoints")
+_RUN_FILES = (METRICS_FILE, ENVIRONMENT_FILE, "checkpoints")
 
 WARNINGS = 5
 """Number of warnings that are kept, the latest ones."""
@@ -89,7 +94,7 @@ class RunFacts:
 
 def is_run(path: Path) -> bool:
     """True if a folder is a run folder that training has written to."""
-    return (path / "config.yaml").is_file() and any((path / name).exists() for name in _RUN_FILES)
+    return (path / CONFIG_FILE).is_file() and any((path / name).exists() for name in _RUN_FILES)
 
 
 def is_refiner_file(path: Path) -> bool:
@@ -122,17 +127,20 @@ def inspect_run(path: Path) -> RunFacts:
     """Inspect a run folder, during training or afterwards.
 
     Raises:
+        DataError: the run is that of a gaze estimator.
         RefinerError: the configuration or ``environment.json`` cannot be read.
     """
-    from refiner.core.errors import DataError
-    from refiner.models.lookup import REFINER_FILE
     from refiner.runs.checkpoints import list_checkpoints
-    from refiner.runs.folder import RunFolder
 
+    if _is_gaze_run(path):
+        raise DataError(
+            f"{path} is the run folder of a gaze estimator; inspect describes runs of refiners, and "
+            "`refiner gaze evaluate` measures an estimator"
+        )
     # Read what the run recorded.
-    configuration = read_configuration(path / "config.yaml", TrainingConfiguration)
+    configuration = read_configuration(path / CONFIG_FILE, TrainingConfiguration)
     folder = RunFolder(path)
-    last, rows, warnings = _replay(path / "metrics.jsonl")
+    last, rows, warnings = _replay(path / METRICS_FILE, configuration.objective)
     refiner, problems = None, []
     try:
         refiner = inspect_refiner(folder.refiner) if folder.refiner.exists() else None
@@ -148,13 +156,13 @@ def inspect_run(path: Path) -> RunFacts:
         pretraining_steps=pretraining.refiner_steps + pretraining.discriminator_steps,
         metrics=last,
         metrics_rows=rows,
-        started=_time(path / "environment.json"),
-        updated=_time(path / "metrics.jsonl"),
+        started=_time(path / ENVIRONMENT_FILE),
+        updated=_time(path / METRICS_FILE),
         training_environment=folder.read_environment(),
         data={
-            name: str(place)
-            for name, place in configuration.data.model_dump(exclude={"preflight"}).items()
-            if place is not None
+            name: str(location)
+            for name, location in configuration.data.model_dump(exclude={"preflight"}).items()
+            if location is not None
         },
         seed=configuration.seed,
         checkpoints=tuple(file.name for file in list_checkpoints(folder.checkpoints)),
@@ -163,15 +171,27 @@ def inspect_run(path: Path) -> RunFacts:
         warnings=tuple(warnings),
         refiner=refiner,
     )
-    facts.findings.extend([*_run_faults(facts, REFINER_FILE), *problems])
+    facts.findings.extend([*_run_faults(facts), *problems])
     return facts
 
 
-def _replay(metrics: Path) -> tuple[dict[str, Any], int, deque[str]]:
+def _is_gaze_run(path: Path) -> bool:
+    """Check for the result of a gaze run, or before that for its settings."""
+    if (path / ESTIMATOR_FILE).exists():
+        return True
+    try:
+        values = yaml.safe_load(read_regular(path / CONFIG_FILE).decode())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError, RecursionError):
+        return False
+    return isinstance(values, dict) and {"network", "neighbours"} <= values.keys()
+
+
+def _replay(metrics: Path, objective: str) -> tuple[dict[str, Any], int, deque[str]]:
     """Return the last line of the metrics, the number of lines, and the warnings that the monitors gave."""
+    from refiner.losses.adversarial import OBJECTIVES
     from refiner.runs.health import Monitor
 
-    monitor, warnings = Monitor(), deque[str](maxlen=WARNINGS)
+    monitor, warnings = Monitor(OBJECTIVES[objective].chance_loss), deque[str](maxlen=WARNINGS)
     last: dict[str, Any] = {}
     rows = 0
     for rows, last in enumerate(read_json_lines(metrics), 1):  # noqa: B007 (the last line is used below)
@@ -182,7 +202,7 @@ def _replay(metrics: Path) -> tuple[dict[str, Any], int, deque[str]]:
     return last, rows, warnings
 
 
-def _run_faults(facts: RunFacts, refiner_file: str) -> Iterator[Finding]:
+def _run_faults(facts: RunFacts) -> Iterator[Finding]:
     if not facts.metrics:
         yield Finding("no metrics", "no metrics are logged yet", "wait, or run the same train command again")
     elif facts.steps_done < facts.steps:
@@ -205,10 +225,10 @@ def _run_faults(facts: RunFacts, refiner_file: str) -> Iterator[Finding]:
             "no checkpoint", "there is no checkpoint to resume from", "the same train command starts again at step 0"
         )
     if facts.metrics and facts.refiner is None and facts.checkpoints:
-        yield Finding("no refiner", f"{refiner_file} is missing", "run the same train command again to write it")
-    for name, place in facts.data.items():
-        if not Path(place).exists():
-            yield Finding(f"{name} gone", f"data.{name} is no longer at {place}", "restore it before resuming")
+        yield Finding("no refiner", f"{REFINER_FILE} is missing", "run the same train command again to write it")
+    for name, location in facts.data.items():
+        if not Path(location).exists():
+            yield Finding(f"{name} gone", f"data.{name} is no longer at {location}", "restore it before resuming")
     if facts.rejected:
         yield Finding(
             "rejected", f"{facts.rejected:,} training images were left out", f"see {Path(facts.path) / REJECTED_FILE}"

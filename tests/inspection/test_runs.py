@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from refiner.config.training import TrainingConfiguration
+from refiner.config.yaml_files import write_configuration
 from refiner.core.errors import DataError, RunError
 from refiner.core.files import read_json_lines
+from refiner.gaze.config import GazeConfiguration
 from refiner.inspection.runs import inspect_refiner, inspect_run, is_refiner_file, is_run
 from refiner.models.refiner_file import load_refiner
 from refiner.training.train import train
@@ -50,6 +52,30 @@ def test_warnings_are_those_of_the_monitors(run: Path) -> None:
     (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (warning,) = inspect_run(run).warnings
     assert warning.startswith("step 8: the discriminator wins")
+
+
+def test_the_scale_of_the_loss_is_that_of_the_objective(tmp_path: Path) -> None:
+    """0.025 is 1.25 % of the hinge loss of an untrained discriminator, 2, but 1.8 % of the cross-entropy, 2 ln 2."""
+    middling = {"accuracy_refined": 0.7, "accuracy_real": 0.7, "diversity": 1.0, "change": 0.1, "saturated": 0.0}
+    rows = [{"step": step, "adversarial": 1.0, "discriminator_loss": 0.025, **middling} for step in range(1, 9)]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "config.yaml").write_text("objective: hinge")
+    (warning,) = inspect_run(tmp_path).warnings
+    assert "an untrained one has 2.00" in warning
+    (tmp_path / "config.yaml").write_text("objective: cross_entropy")
+    assert inspect_run(tmp_path).warnings == ()
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_a_gaze_run_is_refused_by_its_kind(finished: bool, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("seed: 1" if finished else write_configuration(GazeConfiguration()))
+    (tmp_path / "metrics.jsonl").touch()
+    if finished:
+        (tmp_path / "estimator.safetensors").touch()
+    assert is_run(tmp_path)
+    with pytest.raises(DataError, match="is the run folder of a gaze estimator") as caught:
+        inspect_run(tmp_path)
+    assert str(caught.value).startswith(str(tmp_path))
 
 
 def test_damage_is_named(run: Path) -> None:
