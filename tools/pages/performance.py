@@ -128,7 +128,7 @@ def precision_table(found: dict[str, Any]) -> str:
 
 def _memory(benchmark: dict[str, Any]) -> str:
     if benchmark.get("card_mib"):
-        return f"largest memory on the card {benchmark['card_mib']:,.0f} MiB"
+        return f"largest memory on the GPU {benchmark['card_mib']:,.0f} MiB"
     return f"largest memory with a whole job running {benchmark['job_mib']:,.0f} MiB"
 
 

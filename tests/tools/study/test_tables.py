@@ -28,7 +28,7 @@ def test_tables_hold_means_intervals_and_verdicts(outcomes: Any) -> None:
     expected = ["`refined`", "`raw`", "3", "-1.00 [-1.25, -0.75]", "-10%", "helps"]
     assert row(tables["eyes inductive differences"], "`refined`")[:-2] == expected
     unbiased = row(tables["eyes inductive differences"], "`refined`")[-2:]
-    assert unbiased == ["0.00 [0.00, 0.00]", "not resolved"]  # 5.0 in every result
+    assert unbiased == ["0.00 [0.00, 0.00]", "not significant"]  # 5.0 in every result
     assert row(tables["eyes inductive differences"], "`few`")[5] == "one seed"
     assert row(tables["eyes inductive cost"], "`raw`")[1:] == ["106 [105, 107]", "30 [30, 30]", "156 [155, 157]"]
     assert row(tables["eyes inductive cost"], "`few`")[1:] == ["105", "30", "155"]
@@ -100,4 +100,4 @@ def test_hurting_and_unresolved_differences_are_said(outcomes: Any) -> None:
         outcomes.add("few", seed, error)
     (outcome,) = read_outcomes(outcomes.folder)
     said = [outcome.difference(variant, "raw", "inductive") for variant in ("refined", "few")]
-    assert [difference and difference.verdict for difference in said] == ["hurts", "not resolved"]
+    assert [difference and difference.effect for difference in said] == ["hurts", "not significant"]

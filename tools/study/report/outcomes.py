@@ -32,13 +32,13 @@ class Difference:
     seeds: int
 
     @property
-    def verdict(self) -> str:
+    def effect(self) -> str:
         """The difference in words."""
         if self.seeds < 2:
             return "one seed"
         if self.degrees.high < 0:
             return "helps"
-        return "hurts" if self.degrees.low > 0 else "not resolved"
+        return "hurts" if self.degrees.low > 0 else "not significant"
 
 
 @dataclass(frozen=True)

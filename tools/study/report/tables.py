@@ -71,9 +71,9 @@ def difference_table(outcome: Outcome, protocol: str, part: str | None = None) -
         "pairs",
         "difference, °",
         "share",
-        "verdict",
+        "effect",
         "bias removed: difference, °",
-        "verdict",
+        "effect",
     )
     rows = []
     for variant in outcome.variants_of(protocol):
@@ -84,8 +84,8 @@ def difference_table(outcome: Outcome, protocol: str, part: str | None = None) -
             unbiased = outcome.difference(variant, other, protocol, part, unbiased=True)
             if difference is None or unbiased is None:
                 continue  # the table of errors lists variants that were not run
-            cells = [str(difference.seeds), str(difference.degrees), f"{difference.share:+.0%}", difference.verdict]
-            cells += [str(unbiased.degrees), unbiased.verdict]
+            cells = [str(difference.seeds), str(difference.degrees), f"{difference.share:+.0%}", difference.effect]
+            cells += [str(unbiased.degrees), unbiased.effect]
             rows.append([f"`{variant}`", f"`{other}`", *cells])
     return _markdown(head, rows)
 
@@ -185,7 +185,7 @@ def probe_table(probe: dict[str, Any]) -> str:
         [f"`{variant}`", *(str(Interval(**errors[level])) for level in levels)]
         for variant, errors in probe["errors"].items()
     ]
-    return _markdown(["variant", *(f"by {level} levels, °" for level in levels)], rows)
+    return _markdown(["variant", *(f"{level} grey levels, °" for level in levels)], rows)
 
 
 def _title(outcome: Outcome, variant: str) -> str:
