@@ -56,5 +56,5 @@ def command(out: Path, count: int, size: tuple[int, int], target_sensor: bool, s
             job = f"{ranges} {sensor} {seed} {size} {count}"
             write_store(out, records, count, job=job, overwrite=overwrite, report=report)
         else:
-            write_folder(out, records(0, count), count, labelled=True, report=report)
+            write_folder(out, records(0, count), count, labelled=True, overwrite=overwrite, report=report)
     click.echo(f"{count} {'images of the simulated target sensor' if target_sensor else 'labelled hands'} in {out}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from refiner.commands.options import ANY_PATH, Size, seed_option, set_option
+from refiner.commands.options import ANY_PATH, EXISTING_PATH, Size, overwrite_option, seed_option, set_option
 from refiner.commands.reporting import progress
 
 if TYPE_CHECKING:
@@ -43,11 +43,11 @@ if TYPE_CHECKING:
 @click.option(
     "--calibrate",
     "real",
-    type=click.Path(exists=True, path_type=Path),
+    type=EXISTING_PATH,
     metavar="REAL",
     help="Fit the ranges that --config and --set leave open to these unlabelled images; writes them to OUT.yaml.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace an existing store.")
+@overwrite_option
 def command(
     out: Path,
     count: int,
@@ -78,8 +78,11 @@ def command(
       refiner render renders --count 5000 --calibrate real --set "gaze.pitch_degrees=[-20, 5]"
       refiner render real --target-camera --count 2000 --seed 2
     """
+    if target_camera and (config or overrides or real or layout != "folder"):
+        raise click.UsageError(
+            "--target-camera has fixed ranges and writes no labels; leave out --config, --set, --calibrate and --layout"
+        )
     from refiner.config.yaml_files import read_configuration
-    from refiner.core.errors import ConfigurationError
     from refiner.data.labels.records import Record
     from refiner.data.output.records_writer import write_folder, write_store
     from refiner.data.store.store_names import is_store_name
@@ -87,11 +90,6 @@ def command(
     from refiner.eyes.scene.parameters import EyeParameters
     from refiner.eyes.target_camera import TargetCamera, target_parameters
     from refiner.eyes.unityeyes_writer import write_unityeyes
-
-    if target_camera and (config or overrides or real or layout != "folder"):
-        raise ConfigurationError(
-            "--target-camera has fixed ranges and writes no labels; leave out --config, --set, --calibrate and --layout"
-        )
 
     # Choose the ranges.
     parameters = read_configuration(config, EyeParameters, overrides=overrides)
@@ -113,12 +111,12 @@ def command(
                 yield Record(record.id, record.image) if target_camera else record
 
         if layout == "unityeyes":
-            write_unityeyes(out, rendered(count), count, report=report)
+            write_unityeyes(out, rendered(count), count, overwrite=overwrite, report=report)
         elif is_store_name(out):
             job = json.dumps([parameters.model_dump(), count, seed, size, colour, target_camera])
             write_store(out, records, count, job=job, overwrite=overwrite, report=report)
         else:
-            write_folder(out, rendered(count), count, labelled=not target_camera, report=report)
+            write_folder(out, rendered(count), count, labelled=not target_camera, overwrite=overwrite, report=report)
     click.echo(f"{count} {'images of the simulated target camera' if target_camera else 'labelled eyes'} in {out}")
 
 

@@ -77,9 +77,11 @@ def read_sample(
     else:
         chosen = list(ids)
         if missing := set(chosen) - set(known):
+            others = len(missing) - 1
+            more = f", and {others} other image{'s are' if others > 1 else ' is'} missing" if others else ""
             raise DataError(
-                f"{path} has no {min(missing)}, and {len(missing) - 1} other images are missing; it must hold one "
-                "refined image for each render, under the same name, as refiner refine writes them"
+                f"{path} has no {min(missing)}{more}; it must hold one refined image for each render, under the same "
+                "name, as refiner refine writes them"
             )
     if size is None:
         first = dataset.read_image(chosen[0])

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,23 +12,28 @@ import numpy as np
 
 from refiner.core.files import write_text
 from refiner.data.labels.records import Record
-from refiner.data.output.records_writer import Report, check_empty, written_ahead
+from refiner.data.output.records_writer import Report, make_empty, written_ahead
 from refiner.images.io import write_image
 
+_FILES = re.compile(r"\d+\.(jpg|json)")
 
-def write_unityeyes(out: Path, records: Iterator[Record], count: int, *, report: Report) -> None:
+
+def write_unityeyes(
+    out: Path, records: Iterator[Record], count: int, *, overwrite: bool = False, report: Report
+) -> None:
     """Write records as UnityEyes does: ``1.jpg`` with ``1.json``, all values strings, y counted from the bottom.
 
     Args:
         out: new or empty folder.
         records: labelled eyes, as from :func:`refiner.eyes.records.rendered_records`.
         count: number of records, for the progress report.
+        overwrite: first delete the numbered files of an earlier call.
         report: called with the number of finished records and ``count``.
 
     Raises:
-        OutputError: the folder is not empty or cannot be written.
+        OutputError: the folder is not empty, holds other files, or cannot be written.
     """
-    check_empty(out)
+    make_empty(out, _FILES, overwrite=overwrite)
 
     def write(numbered: tuple[int, Record]) -> None:
         number, record = numbered

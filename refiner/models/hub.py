@@ -4,13 +4,12 @@ import re
 from pathlib import Path
 
 from refiner.core.errors import DataError, missing_extra
+from refiner.models.lookup import REFINER_FILE
 
 PREFIX = "hf://"
 """Beginning of a hub address."""
 
 _ADDRESS = re.compile(r"hf://(?P<repository>[\w.-]+/[\w.-]+)(@(?P<revision>[\w.-]+))?(/(?P<file>.+\.safetensors))?")
-
-_FILE = "refiner.safetensors"
 
 
 def is_address(text: str) -> bool:
@@ -40,14 +39,15 @@ def fetch_refiner(address: str) -> Path:
         from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
     except ImportError as error:
         raise missing_extra("hub") from error
-    file = found["file"] or _FILE
+    file = found["file"] or REFINER_FILE
     try:
         return Path(huggingface_hub.hf_hub_download(found["repository"], file, revision=found["revision"]))
     except LocalEntryNotFoundError as error:
         raise DataError(f"{address} is not in the cache, and the hub cannot be reached; try again online") from error
     except EntryNotFoundError as error:
+        repository = address.removesuffix(f"/{file}")
         raise DataError(
-            f"{address} holds no {file}; add the name of the file, as in {address}/NAME.safetensors"
+            f"{repository} holds no {file}; name another file, as in {repository}/NAME.safetensors"
         ) from error
     except (HfHubHTTPError, OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]

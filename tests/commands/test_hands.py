@@ -24,6 +24,9 @@ def test_writes_labelled_depth(out: str, tmp_path: Path) -> None:
     assert record.labels["joints"].shape == (len(JOINTS), 2)
     assert (record.image == BACKGROUND).any()
     assert CliRunner().invoke(main, arguments).exit_code == (1 if out == "hands" else 0)
+    assert CliRunner().invoke(main, [*arguments, "--overwrite"]).exit_code == 0
+    dataset = open_dataset(tmp_path / out)
+    assert (len(dataset.ids), dataset.read_image(dataset.ids[2]).tolist()) == (3, record.image.tolist())
 
 
 def test_the_depth_of_the_target_sensor_comes_in_steps(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_ranges_can_be_set(tmp_path: Path) -> None:
         (["--size", "60"], 2, "is not HEIGHTxWIDTH"),
         (["--set", "gaze.pitch=[1, 2]"], 1, "did you mean gaze.pitch_degrees?"),
         (["--set", "gaze.pitch_degrees=[2, 1]"], 1, "reversed"),
-        (["--target-camera", "--layout", "unityeyes"], 1, "--target-camera"),
+        (["--target-camera", "--layout", "unityeyes"], 2, "--target-camera"),
         (["--count", "0"], 2, "--count"),
     ],
 )
@@ -86,7 +86,34 @@ def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("precious")
     result = run(tmp_path, "--count", 1)
     assert result.exit_code == 1
-    assert "not an empty folder" in result.stderr
+    assert f"{tmp_path} already exists and is not empty; choose another folder, or pass --overwrite" in result.stderr
+    result = run(tmp_path, "--count", 1, "--overwrite")
+    assert result.exit_code == 1
+    assert f"{tmp_path} holds mine.txt, which this command does not write" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize(
+    ("layout", "names"),
+    [("folder", ["000000.png", "000001.png", "labels.csv"]), ("unityeyes", ["1.jpg", "1.json", "2.jpg", "2.json"])],
+)
+def test_a_folder_is_replaced_with_overwrite(layout: str, names: list[str], tmp_path: Path) -> None:
+    arguments = ["--size", "60x100", "--layout", layout]
+    for out, *options in (("a", 3), ("a", 2, "--seed", 5, "--overwrite"), ("b", 2, "--seed", 5)):
+        result = run(tmp_path / out, *arguments, "--count", *options)
+        assert result.exit_code == 0, result.output
+    one, other = ({file.name: file.read_bytes() for file in (tmp_path / out).iterdir()} for out in ("a", "b"))
+    assert sorted(one) == names
+    assert one == other
+
+
+def test_overwrite_deletes_no_file_of_another_name(tmp_path: Path) -> None:
+    assert run(tmp_path / "a", "--count", 2, "--size", "9x15").exit_code == 0
+    (tmp_path / "a" / "eye.png").touch()
+    result = run(tmp_path / "a", "--count", 2, "--size", "9x15", "--overwrite")
+    assert result.exit_code == 1
+    assert "holds eye.png, which this command does not write, so --overwrite deletes nothing" in result.stderr
+    assert len(list((tmp_path / "a").iterdir())) == 4
 
 
 # --- stores ----------------------------------------------------------------------------------------------------

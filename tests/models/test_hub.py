@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from huggingface_hub.errors import EntryNotFoundError
 
 from refiner import Refiner
 from refiner.commands import main
@@ -73,6 +74,20 @@ def test_a_file_that_is_not_available_is_one_clear_sentence(address: str, words:
         fetch_refiner(address)
     assert str(caught.value).startswith(address)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("address", ["hf://someone/eyes@v2", "hf://someone/eyes@v2/colour/other.safetensors"])
+def test_the_hint_for_a_missing_file_replaces_the_file(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def download(*arguments: object, **options: object) -> None:
+        raise EntryNotFoundError
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    file = "colour/other.safetensors" if "colour" in address else "refiner.safetensors"
+    with pytest.raises(DataError) as caught:
+        fetch_refiner(address)
+    assert str(caught.value) == (
+        f"hf://someone/eyes@v2 holds no {file}; name another file, as in hf://someone/eyes@v2/NAME.safetensors"
+    )
 
 
 def test_without_the_extra_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Writer of generated records, such as renders, to a folder or a store."""
 
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from refiner.core.errors import OutputError
+from refiner.core.files import TEMPORARY_PREFIX, remove_file
 from refiner.data.labels.records import Labels, Record
 from refiner.data.labels.tables import LABELS_FILE, write_labels
 from refiner.data.output.chunks import Chunks, fingerprint, write_chunk
@@ -23,7 +25,12 @@ Report = Callable[[int, int], None]
 """Callback for progress: the number of finished records, and of all records."""
 
 
-def write_folder(out: Path, records: Iterator[Record], count: int, *, labelled: bool, report: Report) -> None:
+_FOLDER_FILES = re.compile(r"\d{6,}\.png|labels\.csv")
+
+
+def write_folder(
+    out: Path, records: Iterator[Record], count: int, *, labelled: bool, overwrite: bool = False, report: Report
+) -> None:
     """Write records as image files.
 
     Args:
@@ -31,12 +38,13 @@ def write_folder(out: Path, records: Iterator[Record], count: int, *, labelled: 
         records: the records; their ids are the file names.
         count: number of records, for the report.
         labelled: also write ``labels.csv``.
+        overwrite: first delete the numbered images and ``labels.csv`` of an earlier call.
         report: called after each record.
 
     Raises:
-        OutputError: the folder is not empty, or cannot be written.
+        OutputError: the folder is not empty, holds other files, or cannot be written.
     """
-    check_empty(out)
+    make_empty(out, _FOLDER_FILES, overwrite=overwrite)
     labels: dict[str, Labels] = {}
     with ThreadPoolExecutor(2) as pool:
         for done, (record, _) in enumerate(written_ahead(pool, records, lambda r: write_image(out / r.id, r.image)), 1):
@@ -85,14 +93,33 @@ def _same(record: Record) -> Record:
     return record
 
 
-def check_empty(out: Path) -> None:
-    """Check that a folder is empty or missing.
+def make_empty(out: Path, written: re.Pattern[str], *, overwrite: bool) -> None:
+    """Check that a folder is empty or missing, or delete the files that an earlier call wrote into it.
+
+    Args:
+        out: the folder.
+        written: pattern of the names that a call writes.
+        overwrite: delete such files. Nothing is deleted if the folder also holds other files.
 
     Raises:
-        OutputError: the folder is not empty, or the path is a file.
+        OutputError: the folder is not empty, holds other files, or is a file.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise OutputError(f"{out} already exists and is not an empty folder; choose another place")
+    if out.exists() and not out.is_dir():
+        raise OutputError(f"{out} already exists and is a file; choose another name")
+    found = sorted(out.iterdir()) if out.exists() else []
+    if found and not overwrite:
+        raise OutputError(
+            f"{out} already exists and is not empty; choose another folder, or pass --overwrite to replace its images"
+        )
+    for file in found:
+        own = written.fullmatch(file.name) or file.name.startswith(TEMPORARY_PREFIX)
+        if not own or not (file.is_file() or file.is_symlink()):
+            raise OutputError(
+                f"{out} holds {file.name}, which this command does not write, so --overwrite deletes nothing; choose "
+                "another folder"
+            )
+    for file in found:
+        remove_file(file)
 
 
 def written_ahead(
