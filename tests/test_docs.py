@@ -79,6 +79,22 @@ def test_every_method_is_on_its_page() -> None:
         assert [name for name in switched if name not in page and name != "smooth_change"] == []
 
 
+def test_the_python_of_the_methods_adapts_a_render() -> None:
+    rng = np.random.default_rng(0)
+    render, *real_images = rng.integers(0, 256, (3, 36, 60)).astype(np.uint8)
+    names = {"render": render, "real_images": real_images}
+    exec(re.findall(r"```python\n(.*?)```", text_of("methods.md"), flags=re.S)[0], names)
+    adapted = names["adapted"]
+    assert adapted.shape == render.shape
+    assert not np.array_equal(adapted, render)
+
+
+def test_every_data_set_has_a_page_of_the_site() -> None:
+    assert {page.name for page in (ROOT / "datasets").glob("*.md")} == {
+        page.name for page in (DOCS / "datasets").glob("*.md")
+    }
+
+
 def test_intervals_of_the_summaries_are_those_of_the_studies() -> None:
     studies = "".join(page.read_text(encoding="utf-8") for page in (DOCS / "results").glob("*.md"))
     for summary in ((ROOT / "README.md").read_text(encoding="utf-8"), text_of("results.md")):
@@ -117,7 +133,9 @@ def run(line: str, more: list[str]) -> None:
 def test_the_guide_leads_from_two_folders_to_a_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     corners = draw(tmp_path / "renders", 80, seed=1, real=False)
-    write_labels(tmp_path / "renders" / "labels.csv", {name: {"corner": corner[None]} for name, corner in corners.items()})
+    write_labels(
+        tmp_path / "renders" / "labels.csv", {name: {"corner": corner[None]} for name, corner in corners.items()}
+    )
     draw(tmp_path / "real", 130, seed=2, real=True)
     lines = commands_of("guide.md")
     assert all(line.startswith("refiner ") for line in lines)
