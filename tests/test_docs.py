@@ -5,6 +5,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 import cv2
@@ -80,9 +81,9 @@ def test_every_method_is_on_its_page() -> None:
 
 
 def test_the_python_of_the_methods_adapts_a_render() -> None:
-    rng = np.random.default_rng(0)
-    render, *real_images = rng.integers(0, 256, (3, 36, 60)).astype(np.uint8)
-    names = {"render": render, "real_images": real_images}
+    images = np.random.default_rng(0).integers(0, 256, (3, 36, 60)).astype(np.uint8)
+    render = images[0]
+    names: dict[str, Any] = {"render": render, "real_images": list(images[1:])}
     exec(re.findall(r"```python\n(.*?)```", text_of("methods.md"), flags=re.S)[0], names)
     adapted = names["adapted"]
     assert adapted.shape == render.shape
@@ -105,7 +106,7 @@ def test_intervals_of_the_summaries_are_those_of_the_studies() -> None:
 
 
 def draw(folder: Path, count: int, *, seed: int, real: bool) -> dict[str, np.ndarray]:
-    """Draw images of a dark square, twice the guide's size; return the position of its lower right corner."""
+    """Draw images of a dark square, twice the guide's size; return its lower right corners, (1, 2)."""
     rng = np.random.default_rng(seed)
     corners = {}
     for number in range(count):
@@ -115,7 +116,7 @@ def draw(folder: Path, count: int, *, seed: int, real: bool) -> dict[str, np.nda
         if real:
             image = cv2.GaussianBlur(image, (0, 0), 2) * 0.8 + rng.normal(0, 6, image.shape)
         write_image(folder / f"{number:04d}.png", np.clip(image, 0, 255).astype(np.uint8))
-        corners[f"{number:04d}.png"] = corner.astype(float)
+        corners[f"{number:04d}.png"] = corner.astype(float)[None]
     return corners
 
 
@@ -133,9 +134,7 @@ def run(line: str, more: list[str]) -> None:
 def test_the_guide_leads_from_two_folders_to_a_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     corners = draw(tmp_path / "renders", 80, seed=1, real=False)
-    write_labels(
-        tmp_path / "renders" / "labels.csv", {name: {"corner": corner[None]} for name, corner in corners.items()}
-    )
+    write_labels(tmp_path / "renders" / "labels.csv", {name: {"corner": corner} for name, corner in corners.items()})
     draw(tmp_path / "real", 130, seed=2, real=True)
     lines = commands_of("guide.md")
     assert all(line.startswith("refiner ") for line in lines)
@@ -145,7 +144,7 @@ def test_the_guide_leads_from_two_folders_to_a_verdict(tmp_path: Path, monkeypat
     assert names == ["inspect", *["convert"] * 2, *["train"] * 3, "evaluate", "report", "refine", "export"]
     assert len(list((tmp_path / "refined").glob("*.png"))) == 80
     with h5py.File(tmp_path / "prepared" / "renders.h5") as store:
-        scaled = np.array([(corners["0000.png"] + 0.5) / 2 - 0.5])
+        scaled = (corners["0000.png"] + 0.5) / 2 - 0.5
         np.testing.assert_allclose(store["labels/corner"][0], scaled, atol=1e-3)
     card = (tmp_path / "shared" / "README.md").read_text(encoding="utf-8")
     assert "| synthetic | renders.h5 | 80 | not stated |" in card

@@ -61,7 +61,7 @@ def read_recipe(
     seed: int | None,
     values: dict[str, Any] | None = None,
 ) -> Configuration:
-    """Read a recipe or YAML file with its overrides, and log the resolved configuration.
+    """Read a recipe or YAML file with its overrides.
 
     Args:
         recipe: name of a recipe, or path of a YAML file.

@@ -16,11 +16,13 @@ class DataSection(Section):
     """The two image domains, and optional inputs."""
 
     synthetic: Path | None = None
-    """Renders: a folder (searched recursively) or a store. Training the refiner does not use their labels."""
+    """Renders: a folder (searched recursively) or a store. Training uses a label only with
+    discriminator.condition: gaze."""
     real: Path | None = None
     """Unlabelled real images: a folder (searched recursively) or a store."""
     estimator: Path | None = None
-    """A gaze estimator, file or run folder, that sees only the image. Refining should not change its answers."""
+    """A gaze estimator, file or run folder, that sees only the image. Refining should not change its
+    predictions."""
     mask: Path | None = None
     """Weight of each pixel in self-regularization: one image for all renders, or a folder of images named as the
     renders are. Bright pixels count."""
@@ -53,7 +55,8 @@ class PretrainingSection(Section):
     """Steps of each network before the adversarial steps."""
 
     refiner_steps: int = Field(1000, ge=0)
-    """Steps of the refiner on self-regularization only, until it is close to the identity."""
+    """Steps of the refiner on self-regularization only, until it is close to the identity. With method: cyclegan, the
+    refiner of the way back is not pre-trained."""
     discriminator_steps: int = Field(200, ge=0)
     """Steps of the discriminator on refined and real images, with the refiner frozen."""
 

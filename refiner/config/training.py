@@ -54,7 +54,8 @@ class TrainingConfiguration(Section):
     """Psi of the paper: the features that self-regularization compares, by name. ``features`` are the last feature map
     of data.estimator."""
     consistency_weight: float = Field(20.0, ge=0)
-    """Weight of the mean absolute change, in radians, of the answers of data.estimator. Not used in pre-training."""
+    """Weight of the mean absolute change, in radians, of the predictions of data.estimator. Not used in
+    pre-training."""
     motion_weight: float = Field(0.0, ge=0)
     """Weight of the mean apparent motion between renders and refined images, in pixels. Not used in pre-training."""
     objective: Literal["cross_entropy", "minimax", "least_squares", "hinge", "wasserstein"] = "cross_entropy"

@@ -28,13 +28,13 @@ def resolve_device(name: str) -> str:
     Raises:
         DeviceError: the name is ``cuda``, but no CUDA device is usable.
     """
-    available = name != "cpu" and _has_card()
+    available = name != "cpu" and _has_gpu()
     if name == "cuda" and not available:
-        raise DeviceError("The device cuda was requested, but no CUDA device is usable here; use --device cpu")
+        raise DeviceError("the device is cuda, but no CUDA device is usable here; use --device cpu")
     return "cuda" if available else "cpu"
 
 
-def _has_card() -> bool:
+def _has_gpu() -> bool:
     """Check whether torch can use a GPU, without the seconds of importing torch if there is no driver."""
     if sys.platform == "linux" and not (_is_loadable("libcuda.so.1") or Path("/dev/kfd").exists()):  # NVIDIA, AMD
         return False

@@ -5,7 +5,7 @@ RefinerError                 base class; the message states the problem, what wa
 ├── DataError                a data set, folder or refiner file cannot be used as a whole
 │   └── ImageError           one image cannot be read or written; batch jobs reject it and continue
 ├── OutputError              an output cannot be written, or existing files would be lost
-├── RunError                 a run folder is in use, was changed, or has no usable checkpoint
+├── RunError                 a run cannot start or resume, or was stopped on request
 ├── TrainingError            training cannot continue, because a loss is not finite
 └── DeviceError              a requested device or backend is not available
 """
@@ -47,7 +47,11 @@ class OutputError(RefinerError):
 
 
 class RunError(RefinerError):
-    """A run folder is in use, was started with another configuration, or has no usable checkpoint."""
+    """A run cannot start or resume, or was stopped on request.
+
+    Examples: the folder is in use, holds another configuration or has no usable checkpoint; gaze training was started
+    by ``accelerate launch``; another process of the run has failed.
+    """
 
 
 class DeviceError(RefinerError):

@@ -241,7 +241,7 @@ def check_apart(source: Path, output: Path) -> None:
     except (OSError, RuntimeError) as error:  # the name is too long, or links form a circle
         raise OutputError(f"{output} cannot be written ({error}); choose another output") from error
     if inner.is_relative_to(outer) or outer.is_relative_to(inner):
-        raise OutputError(f"Input {source} and output {output} must not contain each other; choose another output")
+        raise OutputError(f"input {source} and output {output} must not contain each other; choose another output")
     # A file among the parent folders would only fail at the first write.
     for parent in output.parents:
         if parent.exists() and not parent.is_dir():

@@ -1,7 +1,8 @@
 """Random numbers as a function of (seed, purpose, position), so that a resumed run has little state to restore.
 
 Every random choice in the toolkit uses a generator made here. Two runs at the same position draw the same numbers,
-whatever happened before. The global generators are saved and restored only for libraries that use them.
+whatever happened before. The global generators are seeded for libraries that use them; only
+those of torch are also saved and restored.
 """
 
 import hashlib

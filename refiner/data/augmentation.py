@@ -100,7 +100,7 @@ class Augmentation:
             Image and labels of the same shapes and types.
 
         Raises:
-            ValueError: the image has another shape or type, or labels are given to a pipeline built without them.
+            ValueError: the shape or type of the image is wrong, or labels are given to a pipeline built without them.
             ConfigurationError: the result has another size.
         """
         if image.shape != self.shape or image.dtype != self.dtype:

@@ -187,7 +187,7 @@ def convert(
 
 
 def _is_grey(dataset: Dataset) -> bool:
-    """Return whether every image is known to be grey; the suffix of an id does not tell."""
+    """Return whether every image is known to be grey; the suffix of an id does not show it."""
     return isinstance(dataset, Store) and dataset.kind.channels == 1
 
 

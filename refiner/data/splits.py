@@ -17,7 +17,7 @@ def parse_split(text: str) -> dict[str, float]:
     """Return shares by name from a text such as ``train=0.8,test=0.2``.
 
     Raises:
-        ValueError: the text has another form, or the shares do not add up to 1.
+        ValueError: the text is malformed, or the shares do not add up to 1.
     """
     shares: dict[str, float] = {}
     # Read each name and its share.

@@ -42,7 +42,7 @@ def numbered(steps: Any, key: str) -> Iterator[tuple[AugmentationStep, str]]:
     """Check a list of steps and yield each with its key, such as ``augmentation.synthetic[0]``.
 
     Raises:
-        ConfigurationError: the list or a step has another form.
+        ConfigurationError: the list or a step is malformed.
     """
     try:
         checked = augmentation_steps(steps, key)

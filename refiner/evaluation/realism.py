@@ -85,7 +85,8 @@ class _Blocks:
     def __init__(
         self, synthetic: Tensor, refined: Tensor, real: Tensor, groups: Sequence[str] | None, seed: int
     ) -> None:
-        # Split the real images in two: one half to compare with, the other for the reference.
+        # Split the real images in two: one half to compare with, the other for the reference. "photographs" and
+        # "renders" are part of the random stream; do not change them.
         first, second = (
             real[torch.from_numpy(half)] for half in halves(len(real), groups, numpy_generator(seed, "photographs"))
         )
@@ -130,6 +131,7 @@ def _diversity(blocks: _Blocks) -> Metric:
 def _c2st(synthetic: Tensor, refined: Tensor, real: Tensor, groups: Sequence[str] | None, seed: int) -> Metric:
     """Measure the C2ST accuracy; the reference compares two halves of the real images that share no group."""
     accuracy = partial(c2st_accuracy, seed=seed)
+    # "photographs" is part of the random stream; do not change it.
     first, second = (torch.from_numpy(half) for half in halves(len(real), groups, numpy_generator(seed, "photographs")))
     names = None if groups is None else [[groups[number] for number in half.tolist()] for half in (first, second)]
     value, baseline = (accuracy(images, real, groups=(None, groups)) for images in (refined, synthetic))

@@ -52,12 +52,13 @@ class TargetCamera:
             uint8, of the same shape; no point moves.
 
         Raises:
-            ValueError: ``image`` has another shape or type.
+            ValueError: the shape or type of ``image`` is wrong.
         """
         if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
             raise ValueError(f"image is {image.dtype} of shape {image.shape}, but must be uint8 (H, W) or (H, W, 3)")
         if self._pipeline is None:
             self._pipeline = _pipeline()
+        # "stand-in-camera" is part of the random stream; do not change it.
         self._pipeline.set_random_seed(derived_seed(self.seed, "stand-in-camera", index) % 2**32)
         # albumentations needs a channel axis, but some of its steps drop an axis of length 1: repeat it to three.
         colour = image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2)

@@ -104,7 +104,7 @@ class Refiner:
             A grey refiner refines the luma of colour images. Alpha is kept.
 
         Raises:
-            ValueError: the tensor or an image has another shape or type.
+            ValueError: the shape or type of the tensor or an image is wrong.
         """
         if isinstance(images, np.ndarray):
             return self([images])[0]

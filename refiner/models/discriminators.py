@@ -3,7 +3,7 @@
 Dimension letters: N images, C channels, H height, W width of an image; h, w height and width of the map of patch
 decisions. Images are float32 in [-1, 1]; a positive logit means *refined*.
 
-Source: arXiv:1612.07828, section 3.1 and 3.2 (layer tables of the gaze and the hand networks).
+Source: arXiv:1612.07828, sections 3.1 and 3.2 (layer tables of the gaze and the hand networks).
 """
 
 from collections.abc import Sequence

@@ -2,7 +2,7 @@
 
 Dimension letters: N images, C channels, H height, W width of an image. Images are float32 in [-1, 1].
 
-Source: arXiv:1612.07828, section 3.1 and 3.2 (layer tables of the gaze and the hand networks).
+Source: arXiv:1612.07828, sections 3.1 and 3.2 (layer tables of the gaze and the hand networks).
 """
 
 import torch

@@ -104,13 +104,16 @@ def load_refiner(path: Path) -> RefinerFile:
     try:
         metadata = upgrade_metadata(metadata)
         architecture = RefinerArchitecture(**metadata["architecture"])
-        _check_shapes(architecture, weights)
     except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path} has refiner metadata that cannot be used ({error})") from error
+    try:
+        _check_shapes(architecture, weights)
+    except (TypeError, ValueError) as error:
         raise DataError(f"{path} cannot be loaded: its weights do not fit its architecture ({error})") from error
     return RefinerFile(architecture, weights, metadata)
 
 
-# Format version 1 has other words for the methods and the domains. They stand in files and must stay as they are.
+# Format version 1 has other words for the methods and the domains. Existing files contain these words.
 _METHODS_OF_VERSION_1 = {"none": "simgan", "cycle": "cyclegan", "contrast": "cut"}
 
 

@@ -72,7 +72,7 @@ def read_weights(path: Path, kind: str, *, format_version: int) -> tuple[dict[st
         )
     if not all(np.isfinite(values).all() for values in weights.values()):
         raise DataError(
-            f"{path} holds weights that are not finite, because its training diverged; use another checkpoint"
+            f"{path} holds weights that are not finite; train again with a smaller learning rate, or use another file"
         )
     return weights, metadata
 

@@ -69,7 +69,7 @@ def test_torch_is_asked_for_a_card_only_where_there_is_a_driver(monkeypatch: pyt
 
 def test_a_device_that_is_absent_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    with pytest.raises(DeviceError, match="The device cuda was requested, but no CUDA device"):
+    with pytest.raises(DeviceError, match="the device is cuda, but no CUDA device"):
         devices.resolve_device("cuda")
 
 

@@ -80,7 +80,7 @@ def test_refines_as_the_processor_does_but_for_rounding(shape: tuple[int, int], 
     assert (found - expected).abs().max() < 4 / 127.5
 
 
-def test_a_folder_refined_by_worker_processes_on_the_card_is_the_same(eyes: Path, tmp_path: Path) -> None:
+def test_a_folder_refined_by_worker_processes_on_the_gpu_is_the_same(eyes: Path, tmp_path: Path) -> None:
     demo = pretrained_refiners()["demo"]
     for workers in (1, 2):
         refine_path(eyes, tmp_path / str(workers), demo, device="cuda", workers=workers)

@@ -140,8 +140,19 @@ def test_a_newer_format_is_refused_with_the_remedy(tmp_path: Path, network: Refi
     ],
 )
 def test_metadata_that_does_not_fit_is_refused(tmp_path: Path, network: RefinerNetwork, metadata: Any) -> None:
-    with pytest.raises(DataError, match=r"its weights do not fit its architecture|metadata that cannot be read"):
+    with pytest.raises(DataError, match=r"its weights do not fit its architecture|metadata that cannot be (read|used)"):
         load_refiner(write(tmp_path / "r", network.state_dict(), metadata))
+
+
+def test_metadata_and_weights_have_their_own_message(tmp_path: Path, network: RefinerNetwork) -> None:
+    for architecture, words in (
+        ({**ARCHITECTURE, "colour": True}, "has refiner metadata that cannot be used"),
+        ({**ARCHITECTURE, "features": 8}, "cannot be loaded: its weights do not fit its architecture"),
+    ):
+        path = write(tmp_path / "r", network.state_dict(), {"format_version": 1, "architecture": architecture})
+        with pytest.raises(DataError) as caught:
+            load_refiner(path)
+        assert str(caught.value).startswith(f"{path} {words} (")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -50,7 +50,7 @@ def map_in_order(
         while pending:
             yield pending.popleft().result()
     except BrokenProcessPool as error:
-        raise OutputError("A worker process was killed, perhaps because memory ran out; use fewer --workers") from error
+        raise OutputError("a worker process was killed, perhaps because memory ran out; use fewer --workers") from error
     finally:
         pool.shutdown(cancel_futures=True)
 

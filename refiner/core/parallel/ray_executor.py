@@ -60,7 +60,7 @@ def _connect() -> Any:
         ray.init(ignore_reinit_error=True, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError) as error:
         where = os.environ.get("RAY_ADDRESS", "this machine")
-        raise DeviceError(f"No Ray cluster answers at {where} ({error}); start one, or set RAY_ADDRESS") from error
+        raise DeviceError(f"no Ray cluster answers at {where} ({error}); start one, or set RAY_ADDRESS") from error
     ray.data.DataContext.get_current().enable_progress_bars = False
     return ray
 

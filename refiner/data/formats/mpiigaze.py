@@ -192,7 +192,7 @@ def read_list(path: Path) -> list[str]:
     """Return the ids of an evaluation list, whose lines read ``day01/0001.jpg left``.
 
     Raises:
-        DataError: the list cannot be read, or a line has another form.
+        DataError: the list cannot be read, or a line is malformed.
     """
     try:
         lines = read_regular(path).decode().splitlines()

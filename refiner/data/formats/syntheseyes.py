@@ -39,7 +39,7 @@ def parse_name(stem: str) -> Name:
     """Parse the stem of a file name, such as ``f01_122_-0.1963_0.3927``.
 
     Raises:
-        ValueError: the name has another form, or an angle exceeds a quarter turn.
+        ValueError: the name is malformed, or an angle exceeds a quarter turn.
     """
     match = _NAME.fullmatch(stem)
     if not match:

@@ -133,7 +133,7 @@ def parse_vector(text: object) -> tuple[float, float, float]:
     """Return the first three numbers of ``"(x, y, z)"`` or ``"(x, y, z, w)"``.
 
     Raises:
-        ValueError: the text has another form, or a number is not finite.
+        ValueError: the text is malformed, or a number is not finite.
     """
     match = _VECTOR.fullmatch(text.strip()) if isinstance(text, str) else None
     if not match:

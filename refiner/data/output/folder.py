@@ -91,7 +91,7 @@ class OutputFolder:
                 self.notes[name] = row.get("notes", [])
 
     def is_finished(self, name: str, stamp: Stamp) -> bool:
-        """Return whether the output exists and was made by this job from the present input.
+        """Return whether the output exists and was made by this job from the current input.
 
         Args:
             name: name of the output.

@@ -42,7 +42,6 @@ CONVENTIONS = (
     "looks up, positive yaw to the image's left; points are (x, y) in pixels, the top-left pixel's centre at (0, 0); "
     "mirrored 1: the image was flipped left-right and its yaws negated; NaN and empty text: not known"
 )
-
 """The attribute ``conventions``: axes, units and signs in words. It is part of the file format."""
 
 _CHANNELS = {1: "grey", 3: "RGB", 4: "RGBA"}

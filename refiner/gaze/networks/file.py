@@ -99,8 +99,11 @@ def load_estimator(path: Path) -> EstimatorFile:
         # Build without memory: sizes in a hostile file must not allocate more than its weights fill.
         with torch.device("meta"):
             network = build_estimator(metadata["architecture"])
-        network.load_state_dict({name: torch.from_numpy(values) for name, values in weights.items()}, assign=True)
     except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise DataError(f"{path} has estimator metadata that cannot be used ({error})") from error
+    try:
+        network.load_state_dict({name: torch.from_numpy(values) for name, values in weights.items()}, assign=True)
+    except (TypeError, ValueError, RuntimeError) as error:
         raise DataError(f"{path} is inconsistent: its weights do not fit its architecture ({error})") from error
     if len(metadata["mean_gaze"]) != 2:
         raise DataError(f"{path} has a mean_gaze of {len(metadata['mean_gaze'])} numbers, expected pitch and yaw")

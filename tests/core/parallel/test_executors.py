@@ -116,7 +116,7 @@ def test_a_worker_that_is_killed_ends_the_job_and_the_same_command_finishes_it(p
         time.sleep(0.01)
     os.kill(workers_of(process.pid)[0], signal.SIGKILL)
     said = process.communicate(timeout=60)[0]
-    assert "A worker process was killed, perhaps because memory ran out; use fewer --workers" in said
+    assert "a worker process was killed, perhaps because memory ran out; use fewer --workers" in said
     assert process.returncode == 1
     done = manifest(out)
     assert 20 <= done < COUNT

@@ -85,7 +85,7 @@ def test_an_error_in_a_worker_is_raised_here_as_it_was() -> None:
 
 @pytest.mark.usefixtures("importable")
 def test_a_killed_worker_is_one_clear_error() -> None:
-    with pytest.raises(OutputError, match="A worker process was killed, perhaps because memory ran out; use fewer"):
+    with pytest.raises(OutputError, match="a worker process was killed, perhaps because memory ran out; use fewer"):
         list(map_in_order(die_at_two, range(9), workers=2))
 
 

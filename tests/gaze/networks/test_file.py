@@ -67,15 +67,15 @@ def test_metadata_of_version_1_without_a_correction_gets_none() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"architecture": {**DESIGN, "network": "vgg"}}, "do not fit its architecture"),
+        ({"architecture": {**DESIGN, "network": "vgg"}}, "metadata that cannot be used"),
         ({"architecture": {**DESIGN, "size": [32, 24]}}, "do not fit its architecture"),
         ({"architecture": {**DESIGN, "size": [100_000, 100_000]}}, "do not fit its architecture"),
-        ({"architecture": {**DESIGN, "size": 5}}, "do not fit its architecture"),
-        ({"architecture": {**DESIGN, "colour": 1}}, "do not fit its architecture"),
+        ({"architecture": {**DESIGN, "size": 5}}, "metadata that cannot be used"),
+        ({"architecture": {**DESIGN, "colour": 1}}, "metadata that cannot be used"),
         ({"architecture": {**DESIGN, "head_pose": "yaw"}}, "do not fit its architecture"),
-        ({"architecture": {**DESIGN, "head_pose": "roll"}}, "do not fit its architecture"),
-        ({"architecture": {**DESIGN, "head_pose": []}}, "do not fit its architecture"),
-        ({"mean_gaze": ("x", 0)}, "do not fit its architecture"),
+        ({"architecture": {**DESIGN, "head_pose": "roll"}}, "metadata that cannot be used"),
+        ({"architecture": {**DESIGN, "head_pose": []}}, "metadata that cannot be used"),
+        ({"mean_gaze": ("x", 0)}, "metadata that cannot be used"),
     ],
 )
 def test_a_file_that_does_not_fit_itself_is_refused(changes: dict, words: str, tmp_path: Path) -> None:
