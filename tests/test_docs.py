@@ -111,7 +111,7 @@ def draw(folder: Path, count: int, *, seed: int, real: bool) -> dict[str, np.nda
     corners = {}
     for number in range(count):
         corner = rng.integers((40, 30), (100, 80))
-        image = np.full((96, 128), 190, np.uint8)
+        image: np.ndarray[Any, Any] = np.full((96, 128), 190, np.uint8)
         cv2.rectangle(image, (int(corner[0]) - 24, int(corner[1]) - 20), tuple(map(int, corner)), 60, -1)
         if real:
             image = cv2.GaussianBlur(image, (0, 0), 2) * 0.8 + rng.normal(0, 6, image.shape)
