@@ -1,13 +1,13 @@
 """The command line. Each command parses its options, calls one library function and reports; it is imported on use."""
 
 import logging
-import os
 import sys
 
 import click
 
 from refiner.commands.lazy_group import LazyGroup
 from refiner.commands.reporting import OneLine
+from refiner.core.processes import is_main_process
 
 COMMANDS = {
     "demo": "Render, train, refine and measure, on rendered eyes or hands.",
@@ -44,5 +44,4 @@ def main(quiet: bool) -> None:
     handler.setFormatter(OneLine("%(levelname)s: %(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
     level = logging.WARNING if quiet else logging.INFO
-    is_main = os.environ.get("RANK", "0") == "0"  # of several processes of accelerate launch, only one logs
-    logging.getLogger("refiner").setLevel(level if is_main else logging.ERROR)
+    logging.getLogger("refiner").setLevel(level if is_main_process() else logging.ERROR)

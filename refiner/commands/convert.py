@@ -14,6 +14,7 @@ from refiner.commands.options import (
     EXISTING_PATH,
     REJECTED_STATUS,
     Size,
+    format_option,
     json_option,
     on_error_option,
     overwrite_option,
@@ -23,20 +24,6 @@ from refiner.core.environment import processor
 
 if TYPE_CHECKING:
     from refiner.data.convert_summary import ConversionSummary
-
-
-class Format(click.ParamType[str]):
-    """Name of a data set format; see ``refiner.data.formats.registry.FORMATS``."""
-
-    name = "NAME"
-
-    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
-        """Check the name."""
-        from refiner.data.formats.registry import FORMATS
-
-        if value not in FORMATS:
-            self.fail(f"{value!r} is no format; name one of {', '.join(FORMATS)}", parameter, context)
-        return value
 
 
 class Crop(Size):
@@ -67,7 +54,7 @@ class Split(click.ParamType[dict[str, float]]):
 @click.command()
 @click.argument("source", type=EXISTING_PATH, metavar="IN")
 @click.argument("destination", type=ANY_PATH, metavar="OUT")
-@click.option("--format", "layout", type=Format(), help="Format of IN.  [default: detected]")
+@format_option
 @click.option("--size", type=Size(), help="Height x width of the output images, as in 36x60.")
 @click.option("--crop", type=Crop(), help="Crop this size from the centre before resizing. none: convert whole frames.")
 @click.option("--grey", is_flag=True, help="Convert colour images to grey (luma).")
@@ -86,7 +73,7 @@ class Split(click.ParamType[dict[str, float]]):
 def command(
     source: Path,
     destination: Path,
-    layout: str | None,
+    format: str | None,
     size: tuple[int, int] | None,
     crop: tuple[int, int] | Literal["none"] | None,
     grey: bool,
@@ -111,7 +98,7 @@ def command(
       refiner convert MPIIGaze eyes --split train=0.8,test=0.2 --by subject
       refiner convert renders.h5 renders
     """
-    from refiner.data.convert import Conversion, convert, place_of
+    from refiner.data.convert import Conversion, convert, split_path
     from refiner.data.output.destinations import rejects_list
 
     if by and not split:
@@ -122,7 +109,7 @@ def command(
             source,
             destination,
             conversion,
-            format=layout,
+            format=format,
             limit=limit,
             split=split,
             by=by,
@@ -130,16 +117,16 @@ def command(
             overwrite=overwrite,
             stop_on_error=on_error == "stop",
             attributes={"command": shlex.join(["refiner", *sys.argv[1:]])},
-            report=lambda done, total: advance(done, total, ""),
+            report=advance,
         )
     if as_json:
-        print_json("convert", parts={name: asdict(summary) for name, summary in summaries.items()})
+        print_json("convert", splits={name: asdict(summary) for name, summary in summaries.items()})
     else:
         for name, summary in summaries.items():
             _print_summary(name, summary)
     if any(summary.rejected for summary in summaries.values()):
         lists = [
-            str(rejects_list(place_of(destination, name))) for name, summary in summaries.items() if summary.rejected
+            str(rejects_list(split_path(destination, name))) for name, summary in summaries.items() if summary.rejected
         ]
         click.echo(one_line(f"{', '.join(lists)} lists the rejected images and the reasons"), err=True)
         sys.exit(REJECTED_STATUS)

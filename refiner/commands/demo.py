@@ -40,8 +40,8 @@ def command(out: Path | None, long: bool, hands: bool, seed: int, device: str, a
         def report(stage: str, done: int, total: int) -> None:
             advance(done, total, stage)
 
-        run = _run_hands if hands else _run_eyes
-        scale, outcome, rows = run(out, long=long, seed=seed, device=device, report=report)
+        options: dict[str, Any] = {"seed": seed, "device": device, "report": report}
+        scale, outcome, rows = _run_hands(out, **options) if hands else _run_eyes(out, long=long, **options)
     if as_json:
         print_json("demo", seed=seed, scale=scale, outcome=outcome)
         return
@@ -69,7 +69,7 @@ def _run_eyes(out: Path, *, long: bool, **options: Any) -> tuple[dict[str, Any],
     return asdict(scale), asdict(outcome), table(outcome, note)
 
 
-def _run_hands(out: Path, *, long: bool, **options: Any) -> tuple[dict[str, Any], dict[str, Any], Any]:
+def _run_hands(out: Path, **options: Any) -> tuple[dict[str, Any], dict[str, Any], Any]:
     """Run the demo on hands; return its scale, its metrics and the rows of the table."""
     from dataclasses import asdict
 

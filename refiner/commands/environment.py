@@ -19,7 +19,7 @@ def command(as_json: bool) -> None:
     """
     facts = environment()
     if as_json:
-        print_json("environment")
+        print_json("environment", facts=facts)
         return
     processor = facts["processor"]
     features = " ".join(processor["features"]) or "no AVX2, AVX-512, AMX or bf16"

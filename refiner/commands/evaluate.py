@@ -37,7 +37,7 @@ def command(synthetic: Path, refined: Path, real: Path, gate: bool, as_json: boo
     labels that nothing moved. The baseline is the metric of the unrefined renders.
 
     \b
-    Example:
+    Examples:
       refiner evaluate --synthetic renders --refined refined --real photographs
       refiner evaluate --synthetic renders --refined runs/eyes --real photographs --gate
     """

@@ -34,13 +34,13 @@ def command(refiner: Path, out: Path, card: bool, verdict: Path | None, overwrit
     from refiner.core.files import write_text
     from refiner.inference.backends.export import export_refiner
     from refiner.models.refiner_file import load_refiner
-    from refiner.report.model_card import card_place, model_card, read_verdict
+    from refiner.report.model_card import card_path, model_card, read_verdict
 
     if verdict is not None and not card:
         raise click.UsageError("--verdict is only used in the model card; add --card")
     # Check all inputs before anything is written.
     facts = None if verdict is None else read_verdict(verdict)
-    card_file = card_place(out, overwrite=overwrite) if card else None
+    card_file = card_path(out, overwrite=overwrite) if card else None
     for path in export_refiner(load_refiner(refiner), out, overwrite=overwrite):
         click.echo(path)
     if card_file is not None:

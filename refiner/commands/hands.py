@@ -48,13 +48,9 @@ def command(out: Path, count: int, size: tuple[int, int], target_sensor: bool, s
         return rendered_hands(ranges, end, seed=seed, size=size, sensor=sensor, first=first)
 
     with progress("rendering") as advance:
-
-        def report(done: int, total: int) -> None:
-            advance(done, total, "")
-
         if is_store_name(out):
             job = f"{ranges} {sensor} {seed} {size} {count}"
-            write_store(out, records, count, job=job, overwrite=overwrite, report=report)
+            write_store(out, records, count, job=job, overwrite=overwrite, report=advance)
         else:
-            write_folder(out, records(0, count), count, labelled=True, overwrite=overwrite, report=report)
+            write_folder(out, records(0, count), count, labelled=True, overwrite=overwrite, report=advance)
     click.echo(f"{count} {'images of the simulated target sensor' if target_sensor else 'labelled hands'} in {out}")

@@ -25,6 +25,20 @@ class Size(click.ParamType[tuple[int, int]]):
         return int(match[1]), int(match[2])
 
 
+class Format(click.ParamType[str]):
+    """Name of a data set format; see ``refiner.data.formats.registry.FORMATS``, which is imported on use."""
+
+    name = "NAME"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        """Check the name."""
+        from refiner.data.formats.registry import FORMATS
+
+        if value not in FORMATS:
+            self.fail(f"{value!r} is no format; name one of {', '.join(FORMATS)}", parameter, context)
+        return value
+
+
 class ShardType(click.ParamType[Any]):
     """``I/N``, as in 2/8 for the second of eight shards."""
 
@@ -78,6 +92,7 @@ device_option = click.option(
     show_default=True,
     help="Device to compute on.",
 )
+format_option = click.option("--format", type=Format(), help="Format of the data.  [default: detected]")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 seed_option = click.option(
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of every random choice."

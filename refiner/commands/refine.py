@@ -144,7 +144,7 @@ def command(
             quality=quality,
             limit=DriftLimit(max_drift, keep_rejected),
             region=LabelRegion(points, mask),
-            report=lambda done, total: advance(done, total, ""),
+            report=advance,
         )
     if as_json:
         print_json("refine", **summary._asdict())

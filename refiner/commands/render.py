@@ -103,45 +103,29 @@ def command(
     rendered = partial(rendered_records, parameters, seed=seed, size=size, channels=3 if colour else 1, camera=camera)
     with progress("rendering") as advance:
 
-        def report(done: int, total: int) -> None:
-            advance(done, total, "")
-
         def records(first: int, end: int) -> Iterator[Record]:
             for record in rendered(end, first=first):
                 yield Record(record.id, record.image) if target_camera else record
 
         if layout == "unityeyes":
-            write_unityeyes(out, rendered(count), count, overwrite=overwrite, report=report)
+            write_unityeyes(out, rendered(count), count, overwrite=overwrite, report=advance)
         elif is_store_name(out):
             job = json.dumps([parameters.model_dump(), count, seed, size, colour, target_camera])
-            write_store(out, records, count, job=job, overwrite=overwrite, report=report)
+            write_store(out, records, count, job=job, overwrite=overwrite, report=advance)
         else:
-            write_folder(out, rendered(count), count, labelled=not target_camera, overwrite=overwrite, report=report)
+            write_folder(out, rendered(count), count, labelled=not target_camera, overwrite=overwrite, report=advance)
     click.echo(f"{count} {'images of the simulated target camera' if target_camera else 'labelled eyes'} in {out}")
 
 
 def _calibrated(base: "EyeParameters", real: Path, size: tuple[int, int], out: Path) -> "EyeParameters":
     """Fit ranges to real images, and write them next to ``out`` for later runs with ``--config``."""
-    import numpy as np
-
     from refiner.config.yaml_files import write_configuration
     from refiner.core.files import write_text
-    from refiner.data.domains import load_domain
-    from refiner.eyes.calibration import calibrate, evenly_spaced, explicitly_set
-    from refiner.images.arrays import to_uint8
+    from refiner.eyes.calibration import calibrate_on
 
-    domain = load_domain(real, key="--calibrate", size=size, channels=1)
-    images = domain.batch(evenly_spaced(len(domain))).numpy()
     with progress("calibrating") as advance:
-        fit = calibrate(
-            np.stack([to_uint8(planes)[None] for planes in images]),
-            base,
-            keep=explicitly_set(base),
-            report=lambda done, total: advance(done, total, ""),
-        )
+        fit, count = calibrate_on(real, base, key="--calibrate", size=size, report=advance)
     ranges_file = out.with_name(f"{out.name}.yaml")
     write_text(ranges_file, write_configuration(fit.parameters))
-    click.echo(
-        f"calibrated on {len(images)} real images, mean correlation {fit.likeness[-1]:.2f}; ranges in {ranges_file}"
-    )
+    click.echo(f"calibrated on {count} real images, mean correlation {fit.likeness[-1]:.2f}; ranges in {ranges_file}")
     return fit.parameters

@@ -35,7 +35,7 @@ def command(
     people guess which pictures are photographs.
 
     \b
-    Example:
+    Examples:
       refiner report runs/eyes
       refiner report demo --synthetic renders --real photographs --out report
     """

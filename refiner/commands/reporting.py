@@ -3,17 +3,23 @@
 import contextlib
 import json
 import logging
+import math
 import sys
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
 
 import click
 
 from refiner.core.environment import environment
 
-Advance = Callable[[int, int, str], None]
-"""Called with the number done, the total, and a short note."""
+
+class Advance(Protocol):
+    """Called with the number done, the total, and a short note."""
+
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        """Show the progress."""
+
 
 _PLAIN_SECONDS = 10.0  # between two lines if standard error is no terminal
 
@@ -97,9 +103,24 @@ class _Pace:
         return (done - self._first) / max(time.monotonic() - self._start, 1e-9)
 
 
-def print_json(command: str, **metrics: Any) -> None:
-    """Print one JSON object with the command, the version, the environment and the metrics."""
-    facts = environment()
+def plain_values(value: Any) -> Any:
+    """Convert to values that JSON can hold; numbers that are not finite become null."""
+    if isinstance(value, dict):
+        return {str(key): plain_values(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_values(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def print_json(command: str, *, facts: Mapping[str, Any] | None = None, **metrics: Any) -> None:
+    """Print one JSON object with the command, the version, the environment and the metrics.
+
+    Args:
+        command: name of the command.
+        facts: the environment, if the caller has it already.
+        metrics: further entries of the object.
+    """
+    facts = facts or environment()
     click.echo(
         json.dumps(
             {"command": command, "version": facts["versions"].get("simgan-refiner"), "environment": facts, **metrics}

@@ -33,7 +33,7 @@ def command(
     finished run continues if --set steps=N asks for more steps.
 
     \b
-    Example:
+    Examples:
       refiner train eyes --synthetic renders --real photographs
       refiner train my.yaml --run runs/mine --set batch_size=32
     """

@@ -164,12 +164,12 @@ def convert(
     summaries = {}
     done = 0
     for name, selected in selections.items():
-        place = place_of(destination, name)
+        path = split_path(destination, name)
         facts = {"source": str(source), "licence": dataset.licence, **(attributes or {})}
         opened = (
-            open_store(source, place, attributes=facts, overwrite=overwrite)
-            if is_store_name(place)
-            else open_folder(source, place, grey=conversion.grey or _is_grey(dataset), overwrite=overwrite)
+            open_store(source, path, attributes=facts, overwrite=overwrite)
+            if is_store_name(path)
+            else open_folder(source, path, grey=conversion.grey or _is_grey(dataset), overwrite=overwrite)
         )
         with opened as output:
             convert_chunk = _ChunkConverter(source, format, conversion, stop_on_error)
@@ -197,7 +197,7 @@ def _stamps(source: Path) -> Iterator[str]:
         yield f"{name} {stamp(source / name)}"
 
 
-def place_of(destination: Path, split: str) -> Path:
+def split_path(destination: Path, split: str) -> Path:
     """Return the path of a split: ``DESTINATION/train`` or ``name.train.h5``; the destination itself for no name."""
     if not split:
         return destination

@@ -8,12 +8,14 @@ such as that of the gaze, can be kept.
 import math
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from refiner.core.errors import DataError
+from refiner.data.domains import load_domain
 from refiner.eyes.rendering import render_eyes
 from refiner.eyes.scene.parameters import EyeParameters
 from refiner.eyes.scene.sampling import SKEWED, Draws, draw_values
@@ -115,6 +117,35 @@ def calibrate(
         parameters = _shrunken(parameters, draws, nearest, keep)
         likeness.append(similarity)
     return Fit(parameters, tuple(likeness))
+
+
+def calibrate_on(
+    path: Path,
+    base: EyeParameters,
+    *,
+    key: str,
+    size: tuple[int, int],
+    report: Report = lambda *_: None,
+) -> tuple[Fit, int]:
+    """Calibrate on a data set of real images; the values that were set in ``base`` are kept.
+
+    Args:
+        path: folder or file of the data set.
+        base: ranges to start with.
+        key: option of the path, for messages.
+        size: (height, width) at which the images are read.
+        report: called with the progress.
+
+    Returns:
+        The fit, and the number of images it was made on.
+
+    Raises:
+        DataError: the images cannot be used, or are too few.
+    """
+    domain = load_domain(path, key=key, size=size, channels=1)
+    images = domain.batch(evenly_spaced(len(domain))).numpy()
+    patches = np.stack([to_uint8(planes)[None] for planes in images])
+    return calibrate(patches, base, keep=explicitly_set(base), report=report), len(images)
 
 
 def explicitly_set(parameters: EyeParameters) -> list[str]:

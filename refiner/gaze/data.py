@@ -112,6 +112,7 @@ def load_patches(
 
 
 def _load(path: Path, *, size: tuple[int, int], equalize: bool, head_pose: bool) -> LabelledPatches:
+    """Read one data set into memory; samples without gaze are left out and counted."""
     dataset = open_dataset(path, size=size)
     if len(dataset.ids) * size[0] * size[1] > MAX_BYTES:
         raise DataError(

@@ -102,7 +102,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Test:
+class EstimatorTest:
     """Result of a test.
 
     Attributes:
@@ -141,7 +141,7 @@ def evaluate_estimators(
     by: Sequence[str] = (),
     seed: int = 0,
     report: Callable[[int, int], None] = lambda done, total: None,
-) -> Test:
+) -> EstimatorTest:
     """Test estimators on every labelled image of a data set.
 
     Args:
@@ -180,7 +180,7 @@ def evaluate_estimators(
     accuracies = [measure_accuracy(angles, first.gaze, clusters, seed=seed) for angles in predictions]
     only = accuracies[0].error
     tabled = [column for column in TABLE_COLUMNS if len(set(first.columns.get(column, ()))) > 1]
-    return Test(
+    return EstimatorTest(
         estimators=accuracies,
         error=only if len(accuracies) == 1 else seed_interval([accuracy.error.mean for accuracy in accuracies]),
         images=len(first),

@@ -75,6 +75,21 @@ def draw_sheet(dataset: Dataset, *, count: int = COLUMNS * ROWS) -> Image:
     return _tile(cells)
 
 
+def draw_sheets(datasets: Sequence[Dataset]) -> Image:
+    """Draw the contact sheets of data sets below one another; see :func:`draw_sheet`."""
+    sheets = [draw_sheet(dataset) for dataset in datasets]
+    if len(sheets) == 1:
+        return sheets[0]
+    # Pad the sheets to the full width, so that they can be stacked.
+    missing = [COLUMNS * (CELL + GAP) - sheet.shape[1] for sheet in sheets]
+    return np.concatenate(
+        [
+            np.pad(sheet, ((0, 0), (0, columns), (0, 0)), constant_values=255)
+            for sheet, columns in zip(sheets, missing, strict=True)
+        ]
+    )
+
+
 def draw_record(record: Record, *, white: float = 0.0) -> Canvas:
     """Draw one image in the width of a cell, with its labels, and a caption below.
 

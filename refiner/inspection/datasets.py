@@ -8,12 +8,13 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from refiner.core.errors import DataError, ImageError
-from refiner.data.formats.registry import FORMATS, Dataset
+from refiner.data.formats.registry import FORMATS, Dataset, open_dataset
 from refiner.data.labels.records import Record
 from refiner.data.labels.tables import LABELS_FILE, LabelTable
 from refiner.images.arrays import highest_level
@@ -41,6 +42,34 @@ class _Measured(NamedTuple):
     lowest: float
     highest: float
     deviation: float
+
+
+def open_for_inspection(path: Path, format: str | None) -> Dataset:
+    """Open a data set; scenes without data for a crop are opened without one.
+
+    Args:
+        path: the data set.
+        format: a key of :data:`refiner.data.formats.registry.FORMATS`; None detects it.
+
+    Raises:
+        DataError: ``path`` is no data set, or cannot be read either way.
+    """
+    if format is None and not any(reader.recognises(path) for reader in FORMATS.values()):
+        raise DataError(
+            f"{path} is neither a data set (a folder of images, a store or a file of a known layout) nor a run "
+            "folder nor a refiner file (.safetensors)"
+        )
+    dataset = open_dataset(path, format=format)
+    try:
+        _ = dataset.ids
+    except DataError as error:
+        whole = open_dataset(path, format=format, crop=False)
+        try:
+            _ = whole.ids
+        except DataError:
+            raise error from None
+        return whole
+    return dataset
 
 
 def inspect_dataset(dataset: Dataset, *, sample: int = 1000, report: Report = lambda done, total: None) -> DatasetFacts:

@@ -76,17 +76,17 @@ class AppearanceMeter:
 
 
 def compare(
-    synthetic: Appearance, real: Appearance, *, places: Sequence[tuple[str, str]] = (("DIR", "OUT"),) * 2
+    synthetic: Appearance, real: Appearance, *, paths: Sequence[tuple[str, str]] = (("DIR", "OUT"),) * 2
 ) -> list[Finding]:
     """Return findings about the fit of two data sets, the most harmful first; empty if they fit.
 
     Args:
         synthetic, real: appearance of the two data sets.
-        places: for each data set, its path and the path of a corrected copy; both appear in the commands.
+        paths: for each data set, its path and the path of a corrected copy; both appear in the commands.
     """
     pair = (synthetic, real)
     crops = _crops(synthetic, real)
-    commands = [_command(pair, crops, index, *places[index]) for index in (0, 1)]
+    commands = [_command(pair, crops, index, *paths[index]) for index in (0, 1)]
     findings = [_equalized_finding(pair, commands) or _histogram_finding(pair, commands)]
     findings += [_shape_finding(pair, commands), _iris_finding(pair, commands)]
     return [finding for finding in findings if finding]
@@ -208,11 +208,11 @@ def _crops(synthetic: Appearance, real: Appearance) -> list[tuple[int, int] | No
     return [shape if shape != own.size else None for shape, own in zip(shapes, pair)]
 
 
-def _command(pair: _Pair, crops: Sequence[tuple[int, int] | None], index: int, place: str, out: str) -> str:
+def _command(pair: _Pair, crops: Sequence[tuple[int, int] | None], index: int, path: str, out: str) -> str:
     """Return the command that corrects size, shape, iris scale and levels of one of the two data sets."""
     own, other, crop = pair[index], pair[1 - index], crops[index]
     # Crop, then resize, then equalise, as refiner convert does.
-    words = ["refiner", "convert", place, out]
+    words = ["refiner", "convert", path, out]
     if crop:
         words += ["--crop", "{}x{}".format(*crop)]
     # Resize to the smaller of both sizes, if they differ much or the crop changed it.

@@ -8,7 +8,7 @@ import numpy as np
 
 from refiner.core.files import write_text
 from refiner.data.labels.angles import angular_error_degrees
-from refiner.gaze.evaluation import LIMITS, Test
+from refiner.gaze.evaluation import LIMITS, EstimatorTest
 from refiner.report.svg import Axes, Margins, document, dots, line, text, ticks
 
 WIDTH, HEIGHT = 420, 420
@@ -17,7 +17,7 @@ _INK, _PALE, _BLUE, _GREY = "#222222", "#e3e3e3", "#1f6fb4", "#888888"
 _MAX_POINTS = 5000  # in one picture, spread evenly over all
 
 
-def write_plots(folder: Path, test: Test) -> list[Path]:
+def write_plots(folder: Path, test: EstimatorTest) -> list[Path]:
     """Write ``pitch.svg``, ``yaw.svg`` and ``errors.svg``; several estimators share each plot.
 
     Returns:
@@ -60,7 +60,7 @@ def scatter(name: str, true: Any, predicted: Any) -> str:
     return _picture(axes, f"{name}, degrees", ("true", "predicted"), (angle_ticks, angle_ticks), marks)
 
 
-def error_curve(test: Test) -> str:
+def error_curve(test: EstimatorTest) -> str:
     """Plot the share of images within an error: one line per estimator, and a dashed one for the test labels' mean."""
     errors = [angular_error_degrees(angles, test.true) for angles in test.predicted]
     constant = angular_error_degrees(np.broadcast_to(test.true.mean(axis=0), test.true.shape), test.true)

@@ -46,7 +46,7 @@ def model_card(path: Path, *, verdict: Mapping[str, Any] | None = None) -> str:
     return f"{front}\n\n# A refiner of rendered images\n\n{body}\n"
 
 
-def card_place(exported: Path, *, overwrite: bool = False) -> Path:
+def card_path(exported: Path, *, overwrite: bool = False) -> Path:
     """Return the path of the card of an exported refiner: README.md in the same folder.
 
     Raises:
@@ -112,16 +112,16 @@ def _data(path: Path) -> str:
         return "Unknown: the card was made from a refiner file only, without its run."
     data = read_configuration(path / CONFIG_FILE, TrainingConfiguration).data
     lines = ["| | data set | images | licence |", "| --- | --- | --- | --- |"]
-    for role, place in (("synthetic", data.synthetic), ("real", data.real)):
-        if place is not None:
-            lines.append(f"| {role} | {place.name} | {' | '.join(_facts(place))} |")
+    for role, source in (("synthetic", data.synthetic), ("real", data.real)):
+        if source is not None:
+            lines.append(f"| {role} | {source.name} | {' | '.join(_facts(source))} |")
     limits = "The weights were derived from these images: the limits of their licences apply to the weights, too."
     return "\n".join([*lines, "", limits])
 
 
-def _facts(place: Path) -> tuple[str, str]:
+def _facts(path: Path) -> tuple[str, str]:
     try:
-        dataset = open_dataset(place)
+        dataset = open_dataset(path)
         return f"{len(dataset.ids):,}", dataset.licence
     except RefinerError:
         return "no longer available", "unknown"

@@ -102,9 +102,9 @@ def test_a_split_has_a_line_for_each_part(tmp_path: Path, folder: Path) -> None:
 
 def test_json_is_one_object_on_standard_output(tmp_path: Path, folder: Path) -> None:
     metrics = json.loads(convert(folder, tmp_path / "out", "--json").stdout)
-    part = metrics["parts"][""]
-    assert (metrics["command"], part["written"], part["rejected"]) == ("convert", 3, 0)
-    assert part["kinds"] == {"10x24 RGB 8 bits": 3}
+    summary = metrics["splits"][""]
+    assert (metrics["command"], summary["written"], summary["rejected"]) == ("convert", 3, 0)
+    assert summary["kinds"] == {"10x24 RGB 8 bits": 3}
 
 
 @pytest.mark.parametrize(("out", "listed"), [("out", "out/rejected.csv"), ("out.h5", "out.rejected.csv")])

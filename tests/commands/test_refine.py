@@ -9,8 +9,10 @@ import torch
 from click.testing import CliRunner, Result
 
 from refiner.commands import main
+from refiner.commands.refine import command
 from refiner.data.output.folder import open_output
 from refiner.images.io import read_image, write_image
+from refiner.inference.backends.registry import BACKENDS
 from refiner.models.architecture import RefinerArchitecture
 from refiner.models.refiner import RefinerNetwork
 from refiner.models.refiner_file import save_refiner
@@ -159,3 +161,9 @@ def test_a_missing_device_is_one_line(tmp_path: Path, folder: Path, identity: Pa
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code in (1, 2)
     assert "no CUDA device is usable here" in result.stderr
+
+
+def test_the_backends_of_the_option_are_those_of_the_registry() -> None:
+    """The command repeats the names, so that its help needs no inference library."""
+    option = next(parameter for parameter in command.params if parameter.name == "backend")
+    assert list(option.type.choices) == ["auto", *BACKENDS]  # type: ignore[attr-defined]

@@ -54,7 +54,7 @@ def converted_problems(case: Case, result: Result, metrics: dict[str, Any]) -> I
     if not metrics or ids is None or case.odd_output:
         return
     ids = ids[:2] if "--limit" in case.options else ids
-    summary = metrics["parts"][""]
+    summary = metrics["splits"][""]
     written, rejected = outputs_of(case.out), rejects_of(case.out)
     if (len(written), len(rejected)) != (summary["written"], summary["rejected"]):
         said = f"{summary['written']} and {summary['rejected']}"

@@ -7,7 +7,7 @@ from refiner.inspection.facts import Appearance
 from refiner.inspection.fit import AppearanceMeter, compare, histogram_gap, iris_shares
 from refiner.inspection.irises import IrisScale
 
-PLACES = (("renders", "r-fitted"), ("my photos", "p-fitted"))
+PATHS = (("renders", "r-fitted"), ("my photos", "p-fitted"))
 
 
 def iris(diameter: float, *, reliable: bool = True, source: str = "estimate") -> IrisScale:
@@ -20,7 +20,7 @@ def look(size: tuple[int, int] = (36, 60), **changes: object) -> Appearance:
 
 
 def found(synthetic: Appearance, real: Appearance) -> dict[str, str]:
-    return {finding.key: finding.remedy for finding in compare(synthetic, real, places=PLACES)}
+    return {finding.key: finding.remedy for finding in compare(synthetic, real, paths=PATHS)}
 
 
 def test_alike_fits() -> None:

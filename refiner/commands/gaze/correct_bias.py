@@ -29,9 +29,7 @@ def command(estimator: Path, real: Path, destination: Path, device: str, as_json
     from refiner.gaze.bias_correction import correct_bias
 
     with progress("predicting") as advance:
-        correction = correct_bias(
-            estimator, real, destination, device=device, report=lambda done, total: advance(done, total, "")
-        )
+        correction = correct_bias(estimator, real, destination, device=device, report=advance)
     pitch, yaw = (math.degrees(angle) for angle in correction.offset)
     if as_json:
         print_json(

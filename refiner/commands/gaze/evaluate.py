@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from refiner.commands.gaze.rejected import report_rejected
-from refiner.commands.gaze.text import test_lines, test_metrics
+from refiner.commands.gaze.text import evaluation_lines, evaluation_metrics
 from refiner.commands.options import ANY_PATH, EXISTING_PATH, device_option, json_option, seed_option
 from refiner.commands.reporting import print_json, progress
 
@@ -37,7 +37,7 @@ def command(
     different seeds, the interval is over the estimators.
 
     \b
-    Example:
+    Examples:
       refiner gaze evaluate runs/gaze labelled_real
       refiner gaze evaluate runs/gaze-0 runs/gaze-1 runs/gaze-2 labelled_real --by eye --json
     """
@@ -50,9 +50,7 @@ def command(
     # Test.
     loaded = [GazeEstimator.load(path, device=device) for path in paths]
     with progress("predicting") as advance:
-        test = evaluate_estimators(
-            loaded, data, cluster=cluster, by=by, seed=seed, report=lambda done, total: advance(done, total, "")
-        )
+        test = evaluate_estimators(loaded, data, cluster=cluster, by=by, seed=seed, report=advance)
 
     # Report.
     if plots:
@@ -61,8 +59,8 @@ def command(
         for file in write_plots(plots, test):
             click.echo(f"wrote {file}", err=True)
     if as_json:
-        print_json("gaze evaluate", **test_metrics(test, paths, [estimator.digest for estimator in loaded], data))
+        print_json("gaze evaluate", **evaluation_metrics(test, paths, [estimator.digest for estimator in loaded], data))
     else:
-        for line in test_lines(test, paths):
+        for line in evaluation_lines(test, paths):
             click.echo(line)
     report_rejected(test.rejected)

@@ -44,7 +44,7 @@ def command(
     the discriminator can tell the domains by it, and the refiner learns to change the visible gaze.
 
     \b
-    Example:
+    Examples:
       refiner gaze train gaze --train renders
       refiner gaze match runs/gaze renders real matched.h5
       refiner train eyes --synthetic matched.h5 --real real
@@ -60,7 +60,7 @@ def command(
             seed=seed,
             device=device,
             overwrite=overwrite,
-            report=lambda done, total: advance(done, total, ""),
+            report=advance,
         )
     if as_json:
         print_json("gaze match", out=str(destination), **found._asdict())

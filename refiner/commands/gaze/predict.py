@@ -23,7 +23,7 @@ def command(estimator: Path, source: Path, destination: Path | None, device: str
     image, its gaze is printed, and OUT.csv must be omitted.
 
     \b
-    Example:
+    Examples:
       refiner gaze predict runs/gaze real predictions.csv
       refiner gaze predict runs/gaze eye.png
     """
@@ -49,7 +49,7 @@ def command(estimator: Path, source: Path, destination: Path | None, device: str
 
     # Write the table of a data set.
     with progress("predicting") as advance:
-        summary = predict_dataset(loaded, source, destination, report=lambda done, total: advance(done, total, ""))
+        summary = predict_dataset(loaded, source, destination, report=advance)
     if as_json:
         print_json("gaze predict", **summary._asdict())
     else:

@@ -1,18 +1,21 @@
 """Result of ``refiner gaze evaluate``, as text and as plain values."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from refiner.commands.reporting import plain_values
+
 if TYPE_CHECKING:
-    from refiner.gaze.evaluation import Accuracy, Test
+    from refiner.gaze.evaluation import Accuracy, EstimatorTest
 
 
-def test_metrics(test: "Test", paths: Sequence[Path], digests: Sequence[str], data: Path) -> dict[str, Any]:
+def evaluation_metrics(
+    test: "EstimatorTest", paths: Sequence[Path], digests: Sequence[str], data: Path
+) -> dict[str, Any]:
     """Return a test as plain values for JSON; unknown bounds are None."""
-    metrics: dict[str, Any] = _plain(
+    metrics: dict[str, Any] = plain_values(
         {
             "data": str(data),
             "images": test.images,
@@ -32,15 +35,7 @@ def test_metrics(test: "Test", paths: Sequence[Path], digests: Sequence[str], da
     return metrics
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def test_lines(test: "Test", paths: Sequence[Path]) -> list[str]:
+def evaluation_lines(test: "EstimatorTest", paths: Sequence[Path]) -> list[str]:
     """Return a test as lines of text."""
     count, column = test.clusters
     clusters = f"{count} images" if column == "images" else f"{count} clusters by {column}"

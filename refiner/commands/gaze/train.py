@@ -37,7 +37,7 @@ def command(
     continues if --set steps=N asks for more steps.
 
     \b
-    Example:
+    Examples:
       refiner gaze train gaze --train refined
       refiner gaze train gaze --train renders --train refined --seed 1 --run runs/gaze-1
     """

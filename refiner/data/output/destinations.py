@@ -35,9 +35,9 @@ DONE_FILE = "done.json"
 """Name of the file in the state folder that holds the finished job and its summary."""
 
 
-def rejects_list(place: Path) -> Path:
+def rejects_list(path: Path) -> Path:
     """Return the path of the table of rejected inputs, for a folder or a store."""
-    return place.with_suffix(f".{REJECTED_FILE}") if is_store_name(place) else place / REJECTED_FILE
+    return path.with_suffix(f".{REJECTED_FILE}") if is_store_name(path) else path / REJECTED_FILE
 
 
 class Destination(Protocol):
