@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import refiner
 from refiner.config.training import TrainingConfiguration
 from refiner.data.labels.tables import write_labels
 from refiner.gaze.config import GazeConfiguration
@@ -23,6 +24,13 @@ from refiner.metrics.two_sample import c2st_accuracy
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """What commands remember of this machine is not the user's."""
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture
+def installed_wheel() -> None:
+    """Skips in a clone: tests/test_wheel.py runs these tests with an installed wheel."""
+    if (Path(refiner.__file__).parents[1] / "pyproject.toml").exists():
+        pytest.skip("tests/test_wheel.py runs this with an installed wheel")
 
 
 @pytest.fixture(scope="session")

@@ -130,7 +130,7 @@ def run(line: str, more: list[str]) -> None:
         Path(target).write_text(result.stdout, encoding="utf-8")
 
 
-@pytest.mark.usefixtures("quick_judgement")
+@pytest.mark.usefixtures("installed_wheel", "quick_judgement")
 def test_the_guide_leads_from_two_folders_to_a_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     corners = draw(tmp_path / "renders", 80, seed=1, real=False)
@@ -173,7 +173,7 @@ def shortened(line: str) -> tuple[str, list[str]]:
     return line, ["--overwrite"] if re.match(r"refiner (refine renders refined --refiner demo|export)", line) else []
 
 
-@pytest.mark.usefixtures("quick_judgement")
+@pytest.mark.usefixtures("installed_wheel", "quick_judgement")
 def test_commands_of_the_other_pages_run(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,7 +27,7 @@ def run(arguments: list[str]) -> None:
     assert result.exit_code == 0, f"{arguments}: {result.output}"
 
 
-@pytest.mark.usefixtures("quick_judgement")
+@pytest.mark.usefixtures("installed_wheel", "quick_judgement")
 def test_the_commands_and_the_python_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert shell_lines()[:2] == ["pip install uv", "uv run refiner demo"]
     commands = [shlex.split(line, comments=True)[1:] for line in shell_lines()[2:]]

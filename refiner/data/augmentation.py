@@ -94,7 +94,7 @@ class Augmentation:
         Args:
             image: image of the shape and type given on construction; not modified.
             labels: labels by name, see :func:`refiner.data.labels.geometry.move_labels`; not modified.
-            position: position of the image in the run, such as (epoch, sample number) or (step, place in the batch).
+            position: position of the image in the run, such as (epoch, sample number) or (step, index in the batch).
 
         Returns:
             Image and labels of the same shapes and types.
@@ -152,8 +152,8 @@ class Augmentation:
 
         Args:
             images: (N, C, H, W), float32, in [-1, 1]; the values are levels of stored images.
-            position: position of the batch; the place of each image in the batch is appended.
-            first: place of the first image in the batch.
+            position: position of the batch; the index of each image in the batch is appended.
+            first: index of the first image in the batch.
 
         Returns:
             (N, C, H, W), float32, in [-1, 1], again on the levels of the stored depth.

@@ -57,9 +57,9 @@ def train_estimators(
         One raw and one refined estimator for each of :data:`SEEDS`.
     """
     trained = Estimators([], [])
-    for place, seed in enumerate(SEEDS):
+    for index, seed in enumerate(SEEDS):
         for step, (images, estimators) in enumerate(((synthetic, trained.raw), (refined, trained.refined))):
-            report(2 * place + step, 2 * len(SEEDS))
+            report(2 * index + step, 2 * len(SEEDS))
             estimators.append(fit_estimator(images, gaze, steps=steps, seed=seed))
     report(2 * len(SEEDS), 2 * len(SEEDS))
     return trained

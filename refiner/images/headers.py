@@ -149,23 +149,23 @@ class _Tiff:
 
     def pages(self) -> Iterator[dict[int, tuple[int, ...]]]:
         """Yield the integers of each page by tag, for at most a hundred pages."""
-        (place,) = struct.unpack_from(self.order + ("Q" if self.big else "I"), self.data, 8 if self.big else 4)
+        (offset,) = struct.unpack_from(self.order + ("Q" if self.big else "I"), self.data, 8 if self.big else 4)
         for _ in range(_MAX_PAGES):
-            if not place:
+            if not offset:
                 return
-            (count,) = struct.unpack_from(self.order + ("Q" if self.big else "H"), self.data, place)
-            place += 8 if self.big else 2
+            (count,) = struct.unpack_from(self.order + ("Q" if self.big else "H"), self.data, offset)
+            offset += 8 if self.big else 2
             size = 20 if self.big else 12
-            end = place + count * size
+            end = offset + count * size
             if end > len(self.data):
                 raise struct.error("a directory is beyond the end of the file")
-            yield dict(self._entry(place + number * size) for number in range(count))
-            (place,) = struct.unpack_from(self.order + ("Q" if self.big else "I"), self.data, end)
+            yield dict(self._entry(offset + number * size) for number in range(count))
+            (offset,) = struct.unpack_from(self.order + ("Q" if self.big else "I"), self.data, end)
 
-    def _entry(self, place: int) -> tuple[int, tuple[int, ...]]:
-        tag, kind = struct.unpack_from(self.order + "HH", self.data, place)
-        (count,) = struct.unpack_from(self.order + ("Q" if self.big else "I"), self.data, place + 4)
-        field, inline = (place + 12, 8) if self.big else (place + 8, 4)
+    def _entry(self, offset: int) -> tuple[int, tuple[int, ...]]:
+        tag, kind = struct.unpack_from(self.order + "HH", self.data, offset)
+        (count,) = struct.unpack_from(self.order + ("Q" if self.big else "I"), self.data, offset + 4)
+        field, inline = (offset + 12, 8) if self.big else (offset + 8, 4)
         if kind not in _TIFF_FORMATS:
             return tag, ()
         if count * _TIFF_SIZES[kind] > inline:

@@ -138,12 +138,12 @@ def _image_faults(facts: DatasetFacts) -> Iterator[Finding]:
             f"{facts.duplicates.count:,} of {facts.readable:,} images have the same pixels as another one",
             "keep one of each, or keep duplicates on the same side of a split; " + _look_at(facts.duplicates.examples),
         )
-    place = shlex.quote(facts.path)
+    path = shlex.quote(facts.path)
     # Images that differ in size or type.
     for name, counts, remedy in (
-        ("sizes", facts.sizes, f"bring them to one size: refiner convert {place} OUT --size {next(iter(facts.sizes))}"),
+        ("sizes", facts.sizes, f"bring them to one size: refiner convert {path} OUT --size {next(iter(facts.sizes))}"),
         ("depths", facts.depths, "put images of different depths in different folders"),
-        ("channels", facts.channels, f"convert them to grey: refiner convert {place} OUT --grey"),
+        ("channels", facts.channels, f"convert them to grey: refiner convert {path} OUT --grey"),
     ):
         if len(counts) > 1:
             most = ", ".join(f"{count:,} of {value}" for value, count in list(counts.items())[:3])
@@ -162,7 +162,7 @@ def _image_faults(facts: DatasetFacts) -> Iterator[Finding]:
         yield Finding(
             "partly equalised",
             f"{share:.0%} of the images are histogram-equalised, and the others are not",
-            f"equalise all of them: refiner convert {place} OUT --equalize",
+            f"equalise all of them: refiner convert {path} OUT --equalize",
         )
 
 

@@ -105,11 +105,11 @@ def _pairs(found: Evaluation, numbers: Sequence[int]) -> list[Pair]:
             grey_uri(found.synthetic[number]),
             grey_uri(found.refined[number]),
             difference_uri(found.synthetic[number], found.refined[number]),
-            grey_uri(found.real[int(neighbours.numbers[place])]),
+            grey_uri(found.real[int(neighbours.numbers[index])]),
             drifts[number],
-            float(neighbours.distances[place]),
+            float(neighbours.distances[index]),
         )
-        for place, number in enumerate(numbers)
+        for index, number in enumerate(numbers)
     ]
 
 
@@ -137,7 +137,7 @@ def write_turing_test(path: Path, found: Evaluation, *, trials: int, seed: int) 
     rng = numpy_generator(seed, "turing-test")
     sides = {
         name: [grey_uri(images[number]) for number in rng.permutation(len(images))[: EXAMPLES + trials]]
-        for name, images in (("photograph", found.real), ("refined", found.refined))
+        for name, images in (("real", found.real), ("refined", found.refined))
     }
     # The first ones are examples, the rest are guesses.
     each = min(trials // 2, *(len(pictures) - EXAMPLES for pictures in sides.values()))
@@ -150,7 +150,7 @@ def write_turing_test(path: Path, found: Evaluation, *, trials: int, seed: int) 
     text = _render(
         "turing",
         trials=len(shuffled),
-        real=sides["photograph"][:EXAMPLES],
+        real=sides["real"][:EXAMPLES],
         refined=sides["refined"][:EXAMPLES],
         data=_embedded({"id": hashlib.sha256(json.dumps(shuffled).encode()).hexdigest()[:16], "trials": shuffled}),
     )

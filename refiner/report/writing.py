@@ -12,7 +12,7 @@ from refiner.evaluation.evaluate import Settings, evaluate
 from refiner.models.lookup import find_refiner
 from refiner.models.refiner_file import load_refiner
 from refiner.report.page import Origin, write_report, write_turing_test
-from refiner.runs.folder import CONFIG_FILE
+from refiner.runs.folder import CONFIG_FILE, ENVIRONMENT_FILE, METRICS_FILE
 
 REPORT_FILE, TURING_FILE = "report.html", "turing.html"
 
@@ -54,9 +54,9 @@ def report_on(
         raise DataError(f"{run} does not record its data sets; give them with --synthetic and --real")
     metadata = load_refiner(run).metadata
     facts["refiner file"] = json.dumps({"path": str(find_refiner(run)), **metadata}, indent=1)
-    if (run / "environment.json").is_file():
-        facts["environment of the training"] = (run / "environment.json").read_text(encoding="utf-8")
-    metrics = list(read_json_lines(run / "metrics.jsonl")) if run.is_dir() else []
+    if (run / ENVIRONMENT_FILE).is_file():
+        facts["environment of the training"] = (run / ENVIRONMENT_FILE).read_text(encoding="utf-8")
+    metrics = list(read_json_lines(run / METRICS_FILE)) if run.is_dir() else []
 
     # Evaluate, and write the pages.
     found = evaluate(synthetic, run, real, settings, report=report)

@@ -146,8 +146,8 @@ class MPIIGazeEvaluation(MPIIGaze):
             DataError: the lists are missing or empty, or one cannot be read.
         """
         # Find the lists; if the root is one person's folder, keep only that person's.
-        places = [self.normalized, self.normalized.parent, self.normalized.parent.parent]
-        lists = [path for place in places for path in sorted((place / LISTS).glob("p[0-9][0-9].txt"))]
+        folders = [self.normalized, self.normalized.parent, self.normalized.parent.parent]
+        lists = [path for folder in folders for path in sorted((folder / LISTS).glob("p[0-9][0-9].txt"))]
         one_person = self.root.resolve() == (self.normalized / self.persons[0]).resolve()
         chosen = [path for path in lists if not one_person or path.stem in self.persons]
         if not chosen:

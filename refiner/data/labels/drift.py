@@ -119,8 +119,8 @@ def measure_label_drift(before: Any, after: Any, watched: Sequence[Labels]) -> l
         # A shift of a pupil is also an angle of gaze.
         lengths = np.hypot(scores.shifts[:, 0], scores.shifts[:, 1])
         degrees = degrees_of_gaze(lengths, synthetic.shape[3]).tolist() if kind == PUPIL else None
-        for place, (number, (x, y)) in enumerate(zip(numbers, scores.shifts.tolist(), strict=True)):
-            found[number] = LabelDrift(x, y, None if degrees is None else degrees[place], float(scores.scores[place]))
+        for index, (number, (x, y)) in enumerate(zip(numbers, scores.shifts.tolist(), strict=True)):
+            found[number] = LabelDrift(x, y, None if degrees is None else degrees[index], float(scores.scores[index]))
     return [drift for drift in found if drift is not None]
 
 

@@ -24,7 +24,7 @@ function next() {
 }
 
 function score() {
-  const hits = answers.filter((answer, place) => answer === test.trials[place].truth).length;
+  const hits = answers.filter((answer, index) => answer === test.trials[index].truth).length;
   const percent = (value) => (100 * value).toFixed(1) + "%";
   const [low, high] = wilson(hits, answers.length);
   const conclusion =
@@ -45,7 +45,7 @@ get("start").addEventListener("click", () => { answers = []; next(); });
 for (const button of document.querySelectorAll("[data-guess]"))
   button.addEventListener("click", () => guess(button.dataset.guess));
 document.addEventListener("keydown", (event) => {
-  if (event.key.toLowerCase() === "p") guess("photograph");
+  if (event.key.toLowerCase() === "p") guess("real");
   if (event.key.toLowerCase() === "r") guess("refined");
 });
 get("load").addEventListener("change", async (event) => {
