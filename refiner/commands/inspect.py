@@ -96,7 +96,6 @@ def _report_datasets(
         metrics: dict[str, Any] = {}
         if rest:
             metrics = {"other": rest[0], "fit": [dataclasses.asdict(finding) for finding in fit or ()]}
-        )
         print_json("inspect", kind="data set", **first, **metrics)
         return
     for facts, findings in reports:
