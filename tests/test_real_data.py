@@ -86,5 +86,5 @@ def test_preflight_names_the_equalisation_that_differs(real_data: Path, tmp_path
     command = train(raw, real_data, tmp_path / "run")[3:]
     result = CliRunner().invoke(main, [*command, "--set", "data.preflight=refuse"])
     assert result.exit_code == 1
-    assert "photographs are histogram-equalised and the renders are not" in result.stderr
+    assert "real images are histogram-equalised and the renders are not" in result.stderr
     assert "--equalize" in result.stderr

@@ -45,7 +45,8 @@ def command(
     if dry_run:
         return
     from refiner.core.devices import keep_freed_memory
-    from refiner.runs.distributed import end_at_once, is_main_process
+    from refiner.core.processes import is_main_process
+    from refiner.runs.distributed import end_at_once
     from refiner.training.train import train
 
     keep_freed_memory()

@@ -22,11 +22,6 @@ from refiner.core.rng import BatchSlice
 Result = TypeVar("Result")
 
 
-def is_main_process() -> bool:
-    """Return whether this process writes files and messages for all."""
-    return os.environ.get("RANK", "0") == "0"
-
-
 def num_processes() -> int:
     """Return the number of processes that were started together."""
     return int(os.environ.get("WORLD_SIZE", "1"))
