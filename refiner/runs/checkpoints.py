@@ -29,6 +29,7 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
     whole = io.BytesIO()  # torch.save reports a full disk as an error of its own making
     torch.save(state, whole)
     write_bytes(path, whole.getvalue(), durable=True)
+    # Delete old checkpoints only after the new one is on disk.
     for old in list_checkpoints(folder)[:-KEPT]:
         old.unlink()
     return path
@@ -48,6 +49,7 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
     Raises:
         RunError: there are checkpoints, but none can be read.
     """
+    # Remove files that a kill left half-written.
     for leftover in folder.glob(f"{TEMPORARY_PREFIX}*"):
         leftover.unlink()
     paths = list_checkpoints(folder)

@@ -141,6 +141,7 @@ class Processes:
             error = raised
         from accelerate.utils import gather_object
 
+        # The first error is raised in the main process; the others end.
         messages: list[str | None] = gather_object([None if error is None else str(error)])
         for index, message in enumerate(messages):
             if message is not None:
@@ -160,6 +161,7 @@ class Processes:
                 result.append(work())
             except RefinerError as raised:
                 error = raised
+        # Every process learns of a failure before it waits for the others.
         if self.any(error is not None):
             raise error or RunError("the main process has failed")
         return result[0] if result else work()

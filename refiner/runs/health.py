@@ -75,6 +75,7 @@ class Monitor:
         Args:
             means: metrics of this module and losses, averaged over a log interval.
         """
+        # Pre-training has no adversary to monitor.
         if "adversarial" not in means or "discriminator_loss" not in means:
             return []
         return [

@@ -42,6 +42,7 @@ class MetricsLog:
         if not self._writes:
             yield
             return
+        # Both logs are cut back to the checkpoint's step.
         self._folder.cut_metrics(step)
         self._tracker = TensorBoardTracker("", str(self._folder.path), purge_step=step + 1)
         self._tracker.start()
@@ -66,6 +67,7 @@ class MetricsLog:
         means = {name: float(total) / self._counts[name] for name, total in self._sums.items()} | dict(further)
         self._sums, self._counts = {}, {}
         if self._tracker is not None:
+            # Clock columns differ between equal runs, and are not in TensorBoard.
             seconds = time.perf_counter() - self._start
             clock = {
                 "seconds": seconds,

@@ -52,8 +52,10 @@ class BatchSource:
             Images (N, C, H, W) in [-1, 1], and their conditions: ``gaze`` and ``mask``, if training uses them.
         """
         order = order or domain
+        # Every process knows the whole batch and reads its own slice.
         numbers = self._samplers[order].batch(self.batches_seen[order])[self._slice.slice]
         images, conditions = self._domains[domain].batch(numbers), self._domains[domain].conditions(numbers)
+        # Random numbers are drawn for the whole batch, so the slice must know its position.
         if domain in self._augmentations:
             position = (self.batches_seen[order],)
             images = self._augmentations[domain].planes(images, position=position, first=self._slice.start)

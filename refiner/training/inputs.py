@@ -63,9 +63,11 @@ def load_inputs(
         DataError: an input cannot be used, or the domains do not fit and the configuration refuses that.
         ConfigurationError: a transform is unknown, or the processes cannot share a batch equally.
     """
+    # Check what costs nothing before images are read.
     _check_batch(configuration, num_processes)
     key, path = "data.estimator", configuration.data.estimator
     task = None if path is None else load_task_network(path, key=key, size=configuration.size)
+    # Read both domains, and compare them.
     domains = _load_domains(configuration)
     if configuration.data.preflight != "skip":
         _compare(domains, task, configuration)
@@ -90,6 +92,7 @@ def _load_domains(configuration: TrainingConfiguration) -> dict[str, ImageDomain
     domains = {}
     for name in PURPOSES:
         conditions: dict[str, Any] = {}
+        # Only renders have labels and masks.
         if name == "synthetic":
             conditions = {"gaze": configuration.discriminator.condition == "gaze", "mask": configuration.data.mask}
         domain = load_domain(

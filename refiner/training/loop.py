@@ -159,6 +159,7 @@ class RefinerTraining(TrainingJob):
         processes: Processes | None = None,
     ) -> None:
         self.configuration, self.folder, self.domains = configuration, folder, inputs.domains
+        # Device and precision: chosen by the main process, and read back by the others and on resume.
         self.processes = processes or Processes(resolve_device(device))
         seed_globals(configuration.seed)
         digests = inputs.digests()
@@ -167,11 +168,13 @@ class RefinerTraining(TrainingJob):
                 device, digests, self._choose_precision, num_processes=self.processes.num_processes
             )
         )
+        # Networks, starting from another refiner's weights on request.
         self.method = build_method(
             configuration, device=device, precision=precision, task=inputs.task, processes=self.processes
         )
         if inputs.weights is not None:
             self.method.start_from(inputs.weights)
+        # Data, selection of the best weights, and logs.
         self.batches = BatchSource(inputs, configuration, self.processes)
         scored = scored_images(inputs.domains, configuration.seed) if configuration.score_every else None
         self.selector = None if scored is None else CheckpointSelector(scored, seed=configuration.seed)
@@ -190,6 +193,7 @@ class RefinerTraining(TrainingJob):
     def take_step(self) -> None:
         """Take one step: pre-train the refiner, then the discriminator, then alternate (Algorithm 1)."""
         configuration, pretraining = self.configuration, self.configuration.pretraining
+        # Phase 1 pre-trains the refiner, phase 2 the discriminator.
         if self.step < pretraining.refiner_steps:
             self.metrics.add(self._update_refiner(adversarial=False))
         elif self.step < pretraining.refiner_steps + pretraining.discriminator_steps:
@@ -251,6 +255,7 @@ class RefinerTraining(TrainingJob):
         if not is_due or not self.processes.is_main_process:
             return
         synthetic, real = (d.batch(range(min(SHEET_COLUMNS, len(d)))) for d in self.domains.values())
+        # One row each of renders, refined images and real images.
         rows = [
             [to_uint8(image) for image in images.numpy()] for images in (synthetic, self.method.refine(synthetic), real)
         ]
@@ -275,6 +280,7 @@ class RefinerTraining(TrainingJob):
         self.step = state["step"]
         self.batches.load_state_dict(state["batches_seen"])
         self.metrics.load_state_dict(state["metrics"])
+        # Networks, optimizers and history.
         self.method.load_state_dict(state["method"])
         if self.selector is not None:
             self.selector.load_state_dict(state["selector"])
@@ -290,6 +296,7 @@ class RefinerTraining(TrainingJob):
         """Write the best weights if scores are computed, else the current ones."""
         if not self.processes.is_main_process:
             return
+        # The selector has no weights before the first score.
         if self.selector is not None and self.selector.weights:
             self.method.save(self.folder.refiner, step=self.selector.step, weights=self.selector.weights)
         else:

@@ -19,6 +19,7 @@ def compare_domains(synthetic: ImageDomain, real: ImageDomain, *, batch_size: in
     samples = _sample(synthetic), _sample(real)
     findings = compare(_appearance(synthetic, samples[0]), _appearance(real, samples[1]))
     for (name, words), domain, images in zip(_WORDS.items(), (synthetic, real), samples):
+        # A sampler repeats images within a batch of a domain that is too small.
         if len(domain) < batch_size:
             findings.append(
                 Finding(
@@ -27,6 +28,7 @@ def compare_domains(synthetic: ImageDomain, real: ImageDomain, *, batch_size: in
                     "collect more, or set a smaller batch_size",
                 )
             )
+        # A flat domain teaches nothing.
         if images.min() == images.max():
             findings.append(Finding(f"flat {name}", f"all {words} are one flat colour", "look at the files"))
     return findings

@@ -54,10 +54,13 @@ class CheckpointSelector:
         Returns:
             ``score`` and its two parts, ``score_distance`` and ``score_drift``; lower is better.
         """
+        # Distance to the real images, as a share of that of the unrefined renders.
         if self._unrefined is None:
             self._unrefined = self._distance(self.synthetic)
         distance = self._distance(refined) / max(self._unrefined, 1e-6)
+        # Label drift, squared so that small drift is cheap.
         drift = float(np.square(score_drift(self.synthetic, refined).scores).mean())
+        # Keep the weights with the lowest score.
         if distance + drift < self.score:
             self.step, self.score = step, distance + drift
             self.weights = {name: value.detach().cpu().clone() for name, value in weights.items()}

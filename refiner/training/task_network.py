@@ -51,6 +51,7 @@ def load_task_network(path: Path, *, key: str, size: tuple[int, int]) -> TaskNet
         DataError: there is no such network, or it cannot judge images of that size.
     """
     file = next((path / f"{kind}.safetensors" for kind in LOADERS if (path / f"{kind}.safetensors").exists()), path)
+    # The loader of the first kind reports files that cannot be read.
     kind = read_kind(file)
     if kind is not None and kind not in LOADERS:
         raise DataError(f"{path} holds a {kind}, but {key} needs one of: {', '.join(LOADERS)}")

@@ -54,6 +54,7 @@ class Method:
         self.processes = processes or Processes(device)
         place = self.processes.device
         self.task = None if task is None else task.to(place)
+        # Networks with their optimizers; the average is what is saved.
         refiner, discriminator = build_networks(configuration, purpose=purpose)
         self.refiner, self.discriminator = refiner.to(place), discriminator.to(place)
         self.average = copy.deepcopy(self.refiner) if configuration.ema_decay else None
@@ -61,6 +62,7 @@ class Method:
         self.discriminator_optimizer = make_optimizer(self.discriminator, configuration.discriminator_optimizer)
         self.history = ImageHistory(configuration.history_size)
         self.objective = OBJECTIVES[configuration.objective]
+        # Psi of self-regularization: features of the task network, a named function, or None for pixels.
         self.features = (
             self.task.features
             if self.task and configuration.self_regularization == "features"
@@ -91,14 +93,17 @@ class Method:
 
     def _descend(self, loss: Tensor, terms: Metrics, updated: Sequence[OptimizedNetwork]) -> Metrics:
         """Take one optimizer step for each network; return the terms as means over processes."""
+        # The terms are logged as means over processes; the loss of this process gives its gradients.
         total, *means = self.processes.mean(torch.stack([loss, *terms.values()]))
         terms = dict(zip(terms, means, strict=True))
         if not torch.isfinite(total):
             found = ", ".join(f"{name} {value.item():.4g}" for name, value in terms.items())
             raise TrainingError(f"the loss is not finite ({found}); lower the learning rates, or set precision: fp32")
+        # Backpropagate.
         for _, optimizer in updated:
             optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        # Update the weights by the gradients of the whole batch.
         for network, optimizer in updated:
             self.processes.average_gradients(network)
             optimizer.step()

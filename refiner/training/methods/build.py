@@ -47,6 +47,7 @@ def build_networks(configuration: TrainingConfiguration, *, purpose: str = "") -
     """
     section = configuration.discriminator
     with torch.random.fork_rng(devices=[]):
+        # Each network has a seed of its own: one does not change when the other does.
         torch.manual_seed(derived_seed(configuration.seed, f"{purpose}refiner"))
         refiner = RefinerNetwork(refiner_architecture(configuration))
         torch.manual_seed(derived_seed(configuration.seed, f"{purpose}discriminator"))
@@ -54,6 +55,7 @@ def build_networks(configuration: TrainingConfiguration, *, purpose: str = "") -
             configuration.channels + CONDITION_PLANES[section.condition],
             **section.model_dump(include={"layers", "width", "spectral_norm", "batch_norm"}),
         )
+    # Convolutions on CPUs are faster with channels last.
     return refiner.to(memory_format=torch.channels_last), discriminator.to(memory_format=torch.channels_last)
 
 

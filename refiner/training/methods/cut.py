@@ -46,11 +46,14 @@ class CUT(SimGAN):
 
     def _patch_nce(self, refined: Tensor, images: Tensor, generator: torch.Generator) -> Tensor:
         """Compare refined images with the images they were made of, at random places, layer by layer."""
+        # Encode both images by the layers of the refiner.
         refined_maps, maps = self.refiner.encode(refined), self.refiner.encode(images)
         count = refined_maps[0].shape[2] * refined_maps[0].shape[3]
+        # Compare the same random places in every layer.
         places = torch.randperm(count, generator=generator)[:PLACES].to(refined.device)
         queries = self.heads.network(refined_maps, places)
         keys = self.heads.network(maps, places)
+        # Keys have no gradient, so that renders do not move towards refined images.
         losses = [patch_nce_loss(query, key.detach()) for query, key in zip(queries, keys, strict=True)]
         return torch.stack(losses).mean()
 

@@ -41,6 +41,7 @@ class CycleGAN(SimGAN):
         """Return cycle consistency and identity loss of both directions, and the adversarial loss of the way back."""
         assert real is not None
         back = self.back
+        # Both cycles, and the identity of images that are in the target domain already.
         rendered = back.refiner(real)
         cycles = [(back.refiner(refined), synthetic), (self.refiner(rendered), real)]
         identities = [(self.refiner(real), real), (back.refiner(synthetic), synthetic)]
@@ -49,6 +50,7 @@ class CycleGAN(SimGAN):
             "identity": torch.stack([(output - target).abs().mean() for output, target in identities]).sum(),
             "adversarial_back": back.adversarial_loss(rendered, generator),
         }
+        # Weighted sum; the second refiner must fool its own discriminator, too.
         section = self.configuration.cyclegan
         consistency = section.cycle_weight * (terms["cycle"] + section.identity_weight * terms["identity"])
         return consistency + terms["adversarial_back"], terms

@@ -70,6 +70,7 @@ class ImageHistory:
             return
         if self._buffer is None:
             self._buffer = images.new_empty((self.capacity, *images.shape[1:]))
+        # Append while there is room, then replace random entries.
         appended = min(len(images), self.capacity - self._count)
         replaced = len(images) - appended
         if replaced:
