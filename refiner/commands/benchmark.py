@@ -58,6 +58,7 @@ def command(
     if profile:
         _profile(size, device, as_json)
         return
+    # Measure, and print JSON if it was asked for.
     with progress("measuring") as advance:
         found = benchmark(device=device, size=size, images=images, repeats=repeats, seconds=seconds, report=advance)
     if as_json:
@@ -91,6 +92,7 @@ def _profile(size: tuple[int, int], device: str, as_json: bool) -> None:
     networks = network_workloads(device, size, benchmark_networks(), plain=plain_workload)[0]
     networks = {name: run for name, run in networks.items() if "torch" in name or "fp32" in name}
     found = profile_workloads({**networks, **training_workloads(device, size)}, device=device)
+    # Print each workload with its slowest operations.
     if as_json:
         print_json("benchmark", profile={name: [o._asdict() for o in operations] for name, operations in found.items()})
         return

@@ -101,6 +101,7 @@ def command(
     from refiner.data.convert import Conversion, convert, split_path
     from refiner.data.output.destinations import rejects_list
 
+    # Check the options that depend on each other, then convert.
     if by and not split:
         raise click.UsageError("--by needs --split; give both")
     conversion = Conversion(size, None if crop == "none" else crop, grey, equalize, whole=crop == "none")
@@ -119,11 +120,13 @@ def command(
             attributes={"command": shlex.join(["refiner", *sys.argv[1:]])},
             report=advance,
         )
+    # Print what was written for each split.
     if as_json:
         print_json("convert", splits={name: asdict(summary) for name, summary in summaries.items()})
     else:
         for name, summary in summaries.items():
             _print_summary(name, summary)
+    # Say where the rejected images are listed; the status tells scripts that something is missing.
     if any(summary.rejected for summary in summaries.values()):
         lists = [
             str(rejects_list(split_path(destination, name))) for name, summary in summaries.items() if summary.rejected
@@ -135,6 +138,7 @@ def command(
 def _print_summary(name: str, summary: "ConversionSummary") -> None:
     before = ", finished before" if summary.finished_before else ""
     click.echo(f"{name}{name and ': '}{summary.written:,} written, {summary.rejected:,} rejected{before}")
+    # Show the most frequent kinds of images, and the ranges of the labels.
     for kind, count in list(summary.kinds.items())[:5]:
         click.echo(f"  {count:,} of {kind}")
     for column, (least, greatest) in summary.ranges.items():

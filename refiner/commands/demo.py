@@ -29,12 +29,14 @@ def command(out: Path | None, long: bool, hands: bool, seed: int, device: str, a
       refiner demo
       refiner demo --hands
     """
+    # Refuse wrong options before the slow imports.
     if hands and long:
         raise click.UsageError("--long applies only to the demo on eyes; leave out --long or --hands")
     from refiner.core.devices import keep_freed_memory
 
     keep_freed_memory()
     out, start = out or Path("demo-hands" if hands else "demo"), time.monotonic()
+    # Run the demo that was chosen.
     with progress("demo") as advance:
 
         def report(stage: str, done: int, total: int) -> None:

@@ -43,6 +43,7 @@ def command(synthetic: Path, refined: Path, real: Path, gate: bool, as_json: boo
     """
     from refiner.evaluation.evaluate import evaluate
 
+    # Evaluate, and print the result.
     with progress("evaluating") as advance:
         found = evaluate(
             synthetic,
@@ -56,6 +57,7 @@ def command(synthetic: Path, refined: Path, real: Path, gate: bool, as_json: boo
     else:
         for line in _lines(found):
             click.echo(line)
+    # With --gate the exit status is the verdict, so that a script can stop here.
     if gate and found.verdict.decision == "do not use":
         sys.exit(REFUSED_STATUS)
 
@@ -83,6 +85,7 @@ def _lines(found: "Evaluation") -> list[str]:
     """Return the verdict, its reasons, and a table of metrics."""
     lines = [f"verdict: {found.verdict.decision}", *(f"  {reason}" for reason in found.verdict.reasons), ""]
     width = max(len(metric.name) for metric in found.metrics)
+    # One row for each metric, under a header.
     lines.append(f"{'':{width}}  {'refined':24}  {'reference':24}  {'baseline':24}")
     for metric in found.metrics:
         cells = [metric.text(interval) for interval in (metric.value, metric.reference, metric.baseline)]

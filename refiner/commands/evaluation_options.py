@@ -47,6 +47,7 @@ def evaluation_options(command: Callable[..., None]) -> Callable[..., None]:
         from refiner.data.labels.regions import LabelRegion
         from refiner.evaluation.evaluate import Settings
 
+        # Move these options from the arguments of the command into its settings.
         names = ("labelled", "estimators", "group", "most", "seed", "device")
         chosen = {name: options.pop(name) for name in names}
         command(**options, settings=Settings(region=LabelRegion(points, mask), **chosen))

@@ -41,6 +41,7 @@ def command(refiner: Path, out: Path, card: bool, verdict: Path | None, overwrit
     # Check all inputs before anything is written.
     facts = None if verdict is None else read_verdict(verdict)
     card_file = card_path(out, overwrite=overwrite) if card else None
+    # Write the model, then the card next to it.
     for path in export_refiner(load_refiner(refiner), out, overwrite=overwrite):
         click.echo(path)
     if card_file is not None:

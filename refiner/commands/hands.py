@@ -42,6 +42,7 @@ def command(out: Path, count: int, size: tuple[int, int], target_sensor: bool, s
     from refiner.hands.skeleton import HandRanges, target_hands
     from refiner.hands.target_sensor import TargetSensor
 
+    # The target sensor sees other hands than the renders show.
     ranges, sensor = (target_hands(), TargetSensor(seed)) if target_sensor else (HandRanges(), None)
 
     def records(first: int, end: int) -> Iterator["Record"]:
@@ -49,6 +50,7 @@ def command(out: Path, count: int, size: tuple[int, int], target_sensor: bool, s
 
     with progress("rendering") as advance:
         if is_store_name(out):
+            # The job describes every choice, so that a store resumes only with the same ones.
             job = f"{ranges} {sensor} {seed} {size} {count}"
             write_store(out, records, count, job=job, overwrite=overwrite, report=advance)
         else:

@@ -54,6 +54,7 @@ def _report_run(path: Path, as_json: bool) -> None:
     from refiner.inspection.runs import inspect_refiner, inspect_run, is_run
     from refiner.inspection.text import refiner_lines, run_lines
 
+    # A path that is no run is a refiner file.
     run = inspect_run(path) if is_run(path) else None
     refiner = inspect_refiner(path) if run is None else None
     if as_json:

@@ -72,8 +72,10 @@ class RefinerPath(click.Path):
         from refiner.models.hub import fetch_refiner, is_address
         from refiner.models.lookup import pretrained_refiners
 
+        # Download a refiner that is named by its address.
         if is_address(str(value)):
             return fetch_refiner(str(value))
+        # Else the value is a pretrained name, unless there is such a path.
         if not Path(value).exists():
             names = pretrained_refiners()
             if str(value) in names:

@@ -120,6 +120,7 @@ def command(
       refiner refine renders refined --refiner runs/eyes --shard 2/8
       refiner refine eye.png refined.png --refiner demo
     """
+    # Check the options before anything slow is imported.
     if keep_rejected is not None and max_drift is None:
         raise click.UsageError("--keep-rejected needs --max-drift; without a limit no image is rejected for drift")
     from refiner.core.devices import keep_freed_memory
@@ -146,10 +147,12 @@ def command(
             region=LabelRegion(points, mask),
             report=advance,
         )
+    # Print the numbers of images.
     if as_json:
         print_json("refine", **summary._asdict())
     else:
         click.echo(f"{summary.refined} refined, {summary.skipped} skipped, {summary.rejected} rejected")
+    # Say where the rejected images are listed; a single shard does not write the list.
     if summary.rejected and shard is not None:
         click.echo("the run without --shard will list the rejected images in rejected.csv", err=True)
     elif summary.rejected:

@@ -78,6 +78,7 @@ def command(
       refiner render renders --count 5000 --calibrate real --set "gaze.pitch_degrees=[-20, 5]"
       refiner render real --target-camera --count 2000 --seed 2
     """
+    # The target camera plays the part of the real images, so its ranges are fixed.
     if target_camera and (config or overrides or real or layout != "folder"):
         raise click.UsageError(
             "--target-camera has fixed ranges and writes no labels; leave out --config, --set, --calibrate and --layout"
@@ -125,6 +126,7 @@ def _calibrated(base: "EyeParameters", real: Path, size: tuple[int, int], out: P
 
     with progress("calibrating") as advance:
         fit, count = calibrate_on(real, base, key="--calibrate", size=size, report=advance)
+    # Keep the ranges, so that later renders need no calibration.
     ranges_file = out.with_name(f"{out.name}.yaml")
     write_text(ranges_file, write_configuration(fit.parameters))
     click.echo(f"calibrated on {count} real images, mean correlation {fit.likeness[-1]:.2f}; ranges in {ranges_file}")

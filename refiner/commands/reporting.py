@@ -48,6 +48,7 @@ def progress(what: str) -> Iterator[Advance]:
         with _bar(what) as advance:
             yield advance
         return
+    # Without a terminal, print a line now and then.
     last, pace = time.monotonic(), _Pace()
 
     def line(done: int, total: int, note: str = "") -> None:
@@ -98,6 +99,7 @@ class _Pace:
 
     def rate(self, done: int, total: int) -> float:
         """Return the items per second since the first call for this job."""
+        # A new total, or a count that went back, starts a new job.
         if total != self._total or done < self._first:
             self._total, self._first, self._start = total, done, time.monotonic()
         return (done - self._first) / max(time.monotonic() - self._start, 1e-9)

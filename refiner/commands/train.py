@@ -39,11 +39,13 @@ def command(
     """
     from refiner.config.training import TrainingConfiguration
 
+    # Resolve the configuration from the recipe and the options.
     values = {"data.synthetic": synthetic, "data.real": real}
     configuration = read_recipe(recipe, "train", TrainingConfiguration, overrides=overrides, seed=seed, values=values)
     print_configuration(configuration, dry_run=dry_run)
     if dry_run:
         return
+    # Import the slow parts only now, so that a dry run answers at once.
     from refiner.core.devices import keep_freed_memory
     from refiner.core.processes import is_main_process
     from refiner.runs.distributed import end_at_once
@@ -59,6 +61,7 @@ def command(
 
         folder = run_folder(run, recipe)
         file = train(configuration, folder, device=device, new=new, start_from=start_from, report=report)
+    # With several processes, only one prints the file.
     if is_main_process():
         click.echo(file)
     end_at_once(0)

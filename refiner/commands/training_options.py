@@ -45,6 +45,7 @@ def training_options(kind: Kind) -> Callable[[Callable[..., None]], Callable[...
     )
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        # The last decorator comes first in the help, so apply them in reverse.
         for option in reversed(options):
             command = option(command)
         return command
@@ -74,6 +75,7 @@ def read_recipe(
     Raises:
         ConfigurationError: there is no such recipe or file, or a key or value is wrong.
     """
+    # Options such as --seed stand for keys; they come last and win over --set.
     given = [f"{key}={value}" for key, value in {**(values or {}), "seed": seed}.items() if value is not None]
     return read_configuration(find_recipe(recipe, kind), model, overrides=(*overrides, *given))
 

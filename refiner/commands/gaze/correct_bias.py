@@ -30,6 +30,7 @@ def command(estimator: Path, real: Path, destination: Path, device: str, as_json
 
     with progress("predicting") as advance:
         correction = correct_bias(estimator, real, destination, device=device, report=advance)
+    # Print the offset that was added.
     pitch, yaw = (math.degrees(angle) for angle in correction.offset)
     if as_json:
         print_json(
@@ -41,4 +42,5 @@ def command(estimator: Path, real: Path, destination: Path, device: str, as_json
         )
     else:
         click.echo(f"{destination}: added {pitch:+.2f} degrees to pitch, {yaw:+.2f} degrees to yaw")
+    # This comes last, because it ends the command if images were rejected.
     report_rejected(correction.rejected)

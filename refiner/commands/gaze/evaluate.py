@@ -41,6 +41,7 @@ def command(
       refiner gaze evaluate runs/gaze labelled_real
       refiner gaze evaluate runs/gaze-0 runs/gaze-1 runs/gaze-2 labelled_real --by eye --json
     """
+    # The last argument is the data set; all others are estimators.
     *paths, data = estimators
     if not paths:
         raise click.UsageError("name at least one estimator, and then the data: refiner gaze evaluate runs/gaze DATA")

@@ -62,6 +62,7 @@ def command(
             overwrite=overwrite,
             report=advance,
         )
+    # Print the numbers of renders and real images.
     if as_json:
         print_json("gaze match", out=str(destination), **found._asdict())
     else:

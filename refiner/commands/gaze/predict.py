@@ -30,6 +30,7 @@ def command(estimator: Path, source: Path, destination: Path | None, device: str
     from refiner.gaze.prediction import GazeEstimator, predict_dataset, predict_image, rejects_path
     from refiner.images.io import is_image_file
 
+    # A single image is printed and needs no table; a data set needs one.
     single = source.is_file() and is_image_file(source)
     if single and destination is not None:
         raise click.UsageError(f"{source} is a single image, whose gaze is printed; omit OUT.csv")

@@ -39,16 +39,19 @@ def evaluation_lines(test: "EstimatorTest", paths: Sequence[Path]) -> list[str]:
     """Return a test as lines of text."""
     count, column = test.clusters
     clusters = f"{count} images" if column == "images" else f"{count} clusters by {column}"
+    # A block of lines for each estimator.
     lines: list[str] = []
     for path, accuracy in zip(paths, test.estimators, strict=True):
         lines += [str(path), *(f"  {name:<38} {value}" for name, value in _accuracy_lines(accuracy)), ""]
     if len(paths) > 1:
         lines += [f"{'mean error over estimators':<40} {test.error} degrees (95 % over {len(paths)} estimators)"]
+    # The baselines, which need no image.
     lines += [
         f"{'predicting the mean of training labels':<40} {test.training_mean:.2f} degrees",
         f"{'predicting the mean of test labels':<40} {test.test_mean:.2f} degrees",
         f"{'tested on':<40} {test.images} images; 95 % intervals over {clusters}",
     ]
+    # A table for each label column.
     for column, rows in test.tables.items():
         width = max(len(column), *(len(row.value) for row in rows))
         lines += ["", f"{column:<{width}}  images  error  bias removed"]

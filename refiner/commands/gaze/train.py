@@ -43,12 +43,14 @@ def command(
     """
     from refiner.gaze.config import GazeConfiguration
 
+    # Resolve the configuration from the recipe and the options.
     paths = [str(path) for path in training_data]
     values = {"data.train": json.dumps(paths, ensure_ascii=False) if paths else None}  # a list in YAML, too
     configuration = read_recipe(recipe, "gaze", GazeConfiguration, overrides=overrides, seed=seed, values=values)
     print_configuration(configuration, dry_run=dry_run)
     if dry_run:
         return
+    # Import the slow parts only now, so that a dry run answers at once.
     from refiner.core.devices import keep_freed_memory
     from refiner.gaze.training import train_estimator
 
