@@ -62,6 +62,7 @@ def correct_bias(
         raise OutputError(f"{destination} is no name for an estimator file; end its name with .safetensors")
     if destination.is_dir():
         raise OutputError(f"{destination} is a folder; name a file for the corrected estimator")
+    # Predict the real images, and write the corrected copy.
     file = load_estimator(path)
     predictions = predict_all(GazeEstimator(file, device=device), real, report=report)
     offset = save_corrected(destination, file, predictions.gaze)
@@ -92,6 +93,7 @@ def save_corrected(destination: Path, file: EstimatorFile, predicted: Angles) ->
             f"{destination} was not written: a nearest-neighbour estimator has no last layer whose bias could be "
             "corrected; train another network"
         )
+    # The last layer adds its bias to every prediction, so the offset goes there.
     bias = weights["last.bias"].cpu()
     save_estimator(
         destination,

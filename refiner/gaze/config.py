@@ -108,6 +108,7 @@ class GazeConfiguration(Section):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "GazeConfiguration":
+        # Check the sizes.
         if min(*self.size, *self.neighbours.size) < 1:
             raise ValueError("size and neighbours.size must be a height and a width of 1 or more")
         if self.network in _SMALLEST and min(self.size) < _SMALLEST[self.network]:
@@ -115,6 +116,7 @@ class GazeConfiguration(Section):
             raise ValueError(
                 f"size is {list(self.size)}, but network {self.network} needs a height and a width of {least} or more"
             )
+        # Check that the options which depend on each other agree.
         if self.network == "knn" and self.head_pose:
             value = str(self.head_pose).lower()
             raise ValueError(f"head_pose is {value}, but network knn compares images only; set head_pose: false")

@@ -98,6 +98,7 @@ def load_patches(
     """
     if not paths:
         raise DataError(f"{key} is not set; name a folder or store of labelled images, as in --set {key}=DIR")
+    # Read each data set, and join them in order; a column that one lacks is empty there.
     parts = [_load(path, size=size, equalize=equalize, head_pose=head_pose) for path in paths]
     columns = list(dict.fromkeys(name for part in parts for name in part.columns))
     return LabelledPatches(
@@ -147,6 +148,7 @@ def _load(path: Path, *, size: tuple[int, int], equalize: bool, head_pose: bool)
     if unlabelled:
         log.warning("%s: %d images without gaze were skipped", path, unlabelled)
 
+    # Keep the labels that are text as columns, for tables and clusters.
     names = dict.fromkeys(name for row in rows.values() for name, value in row.items() if _is_text(name, value))
     return LabelledPatches(
         np.stack(images),
@@ -194,6 +196,7 @@ def read_labelled(
 def _reader(dataset: Dataset, *, labels: bool) -> Callable[[str], tuple[Image, Labels]]:
     if not labels:
         return lambda sample: (dataset.read_image(sample), {})
+    # A store reads its labels as whole columns, which is much faster than row by row.
     if isinstance(dataset, Store):
         table, numbers = StoreTable(dataset), dataset.numbers
         return lambda sample: (dataset.image(numbers[sample]), table[numbers[sample]])
@@ -263,6 +266,7 @@ def split_held_out(patches: LabelledPatches, share: float, key: str) -> tuple[La
     if not share:
         return patches, None
     subjects = patches.columns.get("subject", [""] * len(patches))
+    # An image without a subject is a group of its own.
     groups = [subject or sample for subject, sample in zip(subjects, patches.ids, strict=True)]
     # Try whole subjects first, then single images.
     for keys in (groups, patches.ids):

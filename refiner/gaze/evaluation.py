@@ -54,6 +54,7 @@ def measure_accuracy(
         predicted, true: (N, 2), pitch and yaw in radians, N at least 1.
         clusters, seed: see :func:`refiner.metrics.intervals.bootstrap_interval`.
     """
+    # The bias is the mean difference; errors without it show what a correction could reach.
     errors = angular_error_degrees(predicted, true)
     residual = predicted - true
     bias = residual.mean(axis=0)
@@ -210,6 +211,7 @@ def _rows(column: Sequence[str], predictions: Sequence[Angles], true: Angles) ->
     """Return a row for each value; numbers are in numerical order."""
     values = np.asarray(column)
     rows = []
+    # Measure each value with every estimator, and average over the estimators.
     for value in sorted(set(column), key=_order):
         chosen = values == value
         errors, unbiased = [], []

@@ -154,6 +154,7 @@ def build_network(configuration: GazeConfiguration) -> GazeNetwork:
 
 def precision_trial(configuration: GazeConfiguration, device: str) -> Callable[[str], None]:
     """Return a trial for ``choose_precision``: a forward and a backward pass of the network."""
+    # A few blank images suffice, since only the time counts.
     network = build_network(configuration).to(device)
     images = torch.zeros(min(configuration.batch_size, 64), 1, *configuration.size, device=device)
     pose = torch.zeros(len(images), 2, device=device) if configuration.head_pose else None

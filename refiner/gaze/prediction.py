@@ -74,6 +74,7 @@ class GazeEstimator:
             ValueError: the images are of another type, or the head pose is missing.
             ImageError: the aspect ratio of an image differs too much from that of the estimator.
         """
+        # Bring images of any kind to float planes of the estimator's size.
         if isinstance(images, Tensor):
             planes = self._planes(images)
         else:
@@ -128,6 +129,7 @@ class GazeEstimator:
     def _predict(self, planes: Tensor, head_pose: Any) -> Angles:
         """Predict in padded batches of one shape."""
         poses = None
+        # Check the head poses first.
         if self.head_pose:
             poses = torch.as_tensor(np.zeros((0, 2)) if head_pose is None else np.asarray(head_pose), dtype=torch.float)
             if poses.shape != (len(planes), 2):
@@ -208,6 +210,7 @@ def predict_all(
         waiting.clear()
 
     outcomes = read_labelled(dataset, estimator.size, equalize=estimator.equalize, labels=bool(estimator.head_pose))
+    # Reject what cannot be used, and collect the rest.
     for done, (sample, outcome) in enumerate(outcomes, 1):
         if isinstance(outcome, ImageError):
             rejected[sample] = outcome.reason
@@ -251,6 +254,7 @@ def predict_dataset(
     """
     check_apart(source, destination)
     ids, gaze, _, rejected = predict_all(estimator, source, report=report)
+    # Write the table of predictions, and that of rejected images.
     pitch, yaw = PAIRS["gaze"]
     rows = [
         {"file": sample, pitch: f"{angles[0]:.9g}", yaw: f"{angles[1]:.9g}"}

@@ -54,6 +54,7 @@ def save_trained(
     Raises:
         OutputError: the file cannot be written.
     """
+    # Summarise the training; the paths of the data would differ between equal runs.
     pitch, yaw = training.gaze.mean(axis=0)
     summary = {
         **chosen,

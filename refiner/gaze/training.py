@@ -132,10 +132,12 @@ class GazeTraining(TrainingJob):
         device: str,
         inputs: dict[str, str],
     ) -> None:
+        # The data, and the order in which it is drawn.
         self.configuration, self.folder, self.augmentation = configuration, folder, augmentation
         self.training, self.held_out = training, held_out
         self.images, self.gaze, self.head_pose = training.tensors()
         self.sampler = Sampler(len(training), configuration.batch_size, seed=configuration.seed, purpose="gaze")
+        # The precision is settled once for each run, so that a resumed run gives the same bits.
         seed_globals(configuration.seed)
         device, precision = folder.settle_environment(device, inputs, self._choose_precision)
         self.learner = Learner(configuration, device=device, precision=precision)
@@ -192,6 +194,7 @@ class GazeTraining(TrainingJob):
             return {}
         network = self.learner.saved_network
         error = held_out_error(network, self.held_out, self.learner.device)
+        # Copy the weights, since the next step changes them in place.
         if error < self.best["error"]:
             weights = {name: tensor.cpu().clone() for name, tensor in network.state_dict().items()}
             self.best, self.waited = {"step": self.step, "error": error, "weights": weights}, 0

@@ -82,6 +82,7 @@ def load_estimator(path: Path) -> EstimatorFile:
     Raises:
         DataError: the file is missing, damaged, of another kind, of a newer format version, or inconsistent.
     """
+    # Find the file of a run folder.
     if path.is_dir():
         if not (path / ESTIMATOR_FILE).exists():
             raise DataError(f"{path} holds no {ESTIMATOR_FILE}; name an estimator file or the folder of a finished run")
@@ -101,6 +102,7 @@ def load_estimator(path: Path) -> EstimatorFile:
             network = build_estimator(metadata["architecture"])
     except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise DataError(f"{path} has estimator metadata that cannot be used ({error})") from error
+    # Put the weights of the file into the network, without copying them.
     try:
         network.load_state_dict({name: torch.from_numpy(values) for name, values in weights.items()}, assign=True)
     except (TypeError, ValueError, RuntimeError) as error:

@@ -61,11 +61,13 @@ def load_frozen_estimator(path: Path, *, key: str, size: tuple[int, int]) -> Fro
     Raises:
         DataError: there is no estimator, it has no gradient, is conditioned on head pose, or has another image size.
     """
+    # Errors name the setting, since the path came from a configuration.
     try:
         file = load_estimator(path)
     except DataError as error:
         raise DataError(f"{key}: {error}") from error
     network = file.network
+    # Refuse estimators that cannot be applied to refined images.
     if not isinstance(network, GazeNetwork):
         raise DataError(f"{key}: {path} is a nearest-neighbour estimator, which has no gradient; train another network")
     if network.head_pose:
