@@ -49,6 +49,7 @@ class RefinerArchitecture:
     def __post_init__(self) -> None:
         if self.output not in ("tanh", "residual"):
             raise ValueError(f"output is {self.output!r}; expected tanh or residual")
+        # Check types too, since the settings may come from a file.
         for field in fields(self):
             value = getattr(self, field.name)
             if not isinstance(value, (int, float) if field.name == "max_change" else type(field.default)):
@@ -72,11 +73,13 @@ class RefinerArchitecture:
 
     def shapes(self) -> Iterator[tuple[str, tuple[int, ...]]]:
         """Yield the name and the shape of each weight, in the order of the network."""
+        # The trunk, which works on folded pixels.
         folded = self.channels * self.unshuffle**2
         yield from _convolution("stem", folded, self.features, self.stem_kernel)
         for block in range(self.blocks):
             yield from _convolution(f"blocks.{block}.conv1", self.features, self.features, self.kernel)
             yield from _convolution(f"blocks.{block}.conv2", self.features, self.features, self.kernel)
+        # The last layers, which return to full resolution.
         if self.unshuffle > 1:
             yield from _convolution("unfold", self.features, UNFOLDED * self.unshuffle**2, 1)
             yield from _convolution("head", UNFOLDED + self.channels, self.channels, 3)

@@ -89,6 +89,7 @@ class Discriminator(nn.Module):
         batch_norm: bool = False,
     ) -> None:
         super().__init__()
+        # Build the trunk from its layer table.
         modules: list[nn.Module] = []
         for kind, out_channels, kernel, stride in _LAYERS[layers]:
             if kind == "pool":
@@ -119,6 +120,7 @@ class Discriminator(nn.Module):
         Returns:
             (N, 1, h, w) logits, float32; positive means refined.
         """
+        # Select the statistics of the domain.
         for module in self.modules():
             if isinstance(module, DomainNorm):
                 module.real = real

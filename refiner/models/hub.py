@@ -39,6 +39,7 @@ def fetch_refiner(address: str) -> Path:
         from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
     except ImportError as error:
         raise missing_extra("hub") from error
+    # Download the file, or take it from the cache.
     file = found["file"] or REFINER_FILE
     try:
         return Path(huggingface_hub.hf_hub_download(found["repository"], file, revision=found["revision"]))

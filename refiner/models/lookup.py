@@ -37,6 +37,7 @@ def find_refiner(path: Path) -> Path:
     Raises:
         DataError: the folder holds no refiner file, and no pretrained refiner has its name.
     """
+    # A file or a run folder on disk comes before a pretrained refiner of that name.
     if path.is_dir() and (path / REFINER_FILE).exists():
         return path / REFINER_FILE
     if path.exists() and not path.is_dir():

@@ -101,6 +101,7 @@ def load_refiner(path: Path) -> RefinerFile:
     """
     path = find_refiner(path)
     weights, metadata = read_weights(path, KIND, format_version=FORMAT_VERSION)
+    # Check the metadata, then the weights.
     try:
         metadata = upgrade_metadata(metadata)
         architecture = RefinerArchitecture(**metadata["architecture"])
@@ -129,6 +130,7 @@ def upgrade_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
         return metadata
     training = dict(metadata.get("training", {}))
     if "configuration" in training:
+        # Version 1 had other names for the method and for the domains of the augmentation.
         settings = dict(training["configuration"])
         method = _METHODS_OF_VERSION_1[settings.pop("correspondence", "none")]
         weight = settings.pop("correspondence_weight", 1.0)

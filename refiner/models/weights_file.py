@@ -51,6 +51,7 @@ def read_weights(path: Path, kind: str, *, format_version: int) -> tuple[dict[st
     Raises:
         DataError: the file is missing, damaged, of another kind, or of a newer format version.
     """
+    # Read the file without interpreting it.
     try:
         check_regular(path)
         with safetensors.safe_open(path, framework="numpy") as file:
@@ -59,6 +60,7 @@ def read_weights(path: Path, kind: str, *, format_version: int) -> tuple[dict[st
     except (OSError, TypeError, safetensors.SafetensorError) as error:
         article = "an" if kind[0] in "aeiou" else "a"
         raise DataError(f"{path} cannot be read as {article} {kind} file: {error}") from error
+    # Check its kind, its version and its values.
     if entry is None:
         raise DataError(f"{path} is a safetensors file, but holds no {kind}; expected a file written by refiner")
     try:
