@@ -27,6 +27,7 @@ def cross_entropy_discriminator_loss(refined_logits: Tensor, real_logits: Tensor
     Source:
         arXiv:1612.07828, equation 2, averaged over images and over the patches of section 2.2.
     """
+    # Softplus of a logit is -log of a probability, without its overflow.
     refined_loss = functional.softplus(-refined_logits).mean()  # -log D
     real_loss = (functional.softplus(real_logits) - smoothing * real_logits).mean()  # -log(1 - D) at smoothing 0
     return refined_loss + real_loss

@@ -32,6 +32,7 @@ def motion_loss(refined: Tensor, synthetic: Tensor) -> Tensor:
     Returns:
         Scalar tensor, at least 0.01. This offset keeps the gradient finite if nothing moves.
     """
+    # The small constant keeps the slope of the root finite where nothing moves.
     return (apparent_motion(refined, synthetic).square().sum(dim=1) + 1e-4).sqrt().mean()
 
 

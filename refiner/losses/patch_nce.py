@@ -30,6 +30,7 @@ def patch_nce_loss(queries: Tensor, keys: Tensor) -> Tensor:
         Scalar tensor; ln S if all vectors are alike.
     """
     similarity = queries @ keys.transpose(1, 2) / TEMPERATURE  # (N, S, S)
+    # The key of a query is the one at its own place.
     places = torch.arange(similarity.shape[1], device=similarity.device).expand(len(similarity), -1)
     return functional.cross_entropy(similarity.flatten(0, 1), places.flatten())
 

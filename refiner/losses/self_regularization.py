@@ -102,6 +102,7 @@ def consistency_loss(refined: Tensor, synthetic: Tensor, task: Callable[[Tensor]
     Source:
         Hoffman et al., CyCADA, arXiv:1711.03213, section 3, semantic consistency, for numbers instead of classes.
     """
+    # The render is the target, so no gradient flows through it.
     with torch.no_grad():
         expected = task(synthetic)
     return (task(refined) - expected).abs().mean()
