@@ -51,11 +51,13 @@ def bootstrap_interval(values: Errors, clusters: Sequence[str] | None = None, *,
         The mean of all values, and the 2.5 and 97.5 percentiles of :data:`RESAMPLES` resampled means. A single cluster
         has no bounds.
     """
+    # Reduce each cluster to its sum and its count, which is all that resampling needs.
     mean = float(np.mean(values))
     _, numbers = np.unique(np.arange(len(values)) if clusters is None else np.asarray(clusters), return_inverse=True)
     sums, counts = np.bincount(numbers, weights=values), np.bincount(numbers)
     if len(sums) < 2:
         return Interval(mean, -np.inf, np.inf)
+    # Resample the clusters.
     rng = numpy_generator(seed, "bootstrap")
     means = np.empty(RESAMPLES)
     for resample in range(RESAMPLES):

@@ -37,6 +37,7 @@ def nearest(images: Tensor, real: Tensor) -> Neighbours:
         images: (N, C, H, W).
         real: (M, C, H, W).
     """
+    # Compare in blocks, which bounds the memory. The largest product of unit vectors is the nearest.
     queries, candidates = _descriptors(images), _descriptors(real)
     best = [(block @ candidates.T).max(dim=1) for block in queries.split(_BLOCK)]
     similarities, numbers = (torch.cat([block[which] for block in best]) for which in (0, 1))
@@ -67,6 +68,7 @@ def copied(refined: Tensor, real: Tensor, *, seed: int, groups: Sequence[str] | 
     Raises:
         ValueError: there are fewer than four real images, or all belong to one group.
     """
+    # Find how close real images come to each other, then count the refined ones that come closer.
     first, second = (
         real[torch.from_numpy(half)] for half in halves(len(real), groups, numpy_generator(seed, "memorization"))
     )

@@ -109,6 +109,7 @@ def halves(count: int, groups: Sequence[str] | None, rng: np.random.Generator) -
     Raises:
         ValueError: there are fewer than four images, or only one group.
     """
+    # Deal whole groups to the halves, so that no person is on both sides.
     names = np.arange(count) if groups is None else np.asarray(groups)
     order = rng.permutation(np.unique(names))
     if count < 4 or len(order) < 2:
@@ -116,5 +117,6 @@ def halves(count: int, groups: Sequence[str] | None, rng: np.random.Generator) -
             f"{count} images of {len(order)} groups cannot be halved; expected at least four images of two groups"
         )
     first = np.isin(names, order[: len(order) // 2])
+    # Shuffle the images, so that the first ones of a half are a random choice.
     shuffled = rng.permutation(count)
     return shuffled[first[shuffled]], shuffled[~first[shuffled]]
