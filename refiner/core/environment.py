@@ -38,6 +38,7 @@ def processor() -> dict[str, Any]:
     # Remove the instruction sets that the environment forbids.
     limit = next((limit.upper() for name in _LIMITS if (limit := os.environ.get(name))), "")
     present = set(flags.split()) - _withheld(limit)
+    # Count the cores that this process may use, which may be fewer than the machine has.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "name": f"{name} (held to {limit})" if limit else name,

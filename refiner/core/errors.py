@@ -39,6 +39,7 @@ class ImageError(DataError):
         self.reason = reason
 
     def __reduce__(self) -> tuple[type["ImageError"], tuple[Path, str]]:
+        # Copies between processes need both arguments; by default only the message would be passed on.
         return ImageError, (self.path, self.reason)
 
 

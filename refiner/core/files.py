@@ -89,6 +89,7 @@ def _write_all(stream: IO[bytes], data: bytes) -> None:
 
 def _open_temporary(path: Path) -> tuple[int, Path]:
     """Open a new temporary file in the folder of ``path``, which is created, and return handle and name."""
+    # Create the folder only if it is missing, since it usually exists.
     try:
         try:
             return _create_temporary(path)
@@ -110,6 +111,7 @@ def _create_temporary(path: Path) -> tuple[int, Path]:
 @contextlib.contextmanager
 def _moved_into_place(temporary: Path, path: Path) -> Iterator[None]:
     """Give a file its final name when the block ends without an error, and remove it otherwise."""
+    # The new name replaces an older file in one step.
     try:
         yield
         temporary.replace(path)
@@ -236,6 +238,7 @@ def check_apart(source: Path, output: Path) -> None:
         OutputError: input and output overlap, or the output cannot be created.
     """
     try:
+        # Follow links, so that two names of one folder are recognised.
         output.exists()
         inner, outer = output.resolve(), source.resolve()
     except (OSError, RuntimeError) as error:  # the name is too long, or links form a circle

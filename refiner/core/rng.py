@@ -73,6 +73,7 @@ def capture_globals() -> dict[str, torch.Tensor]:
 
 def restore_globals(state: dict[str, torch.Tensor]) -> None:
     """Restore the state from :func:`capture_globals`; states of devices that this machine lacks are ignored."""
+    # States of devices are optional: a run may be resumed on another machine.
     torch.set_rng_state(state["cpu"])
     for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
         if f"cuda{index}" in state:

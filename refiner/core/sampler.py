@@ -38,6 +38,7 @@ class Sampler:
         return np.concatenate(chunks)
 
     def _permutation(self, epoch: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+        # Keep the order of the current epoch only; it can always be drawn again.
         if epoch != self._epoch:
             self._order = numpy_generator(self.seed, self.purpose, epoch).permutation(self.count)
             self._epoch = epoch

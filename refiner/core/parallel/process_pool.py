@@ -38,6 +38,7 @@ def map_in_order(
     if workers <= 1:
         yield from map(function, tasks)
         return
+    # The function travels once to each worker; tasks then carry only their own data.
     pool = ProcessPoolExecutor(workers, _context(function), initializer=_start, initargs=(function,))
     pending: deque[Future[Result]] = deque()
     try:

@@ -48,6 +48,7 @@ def map_on_ray(function: Callable[[Task], Result], tasks: Iterable[Task], *, wor
 
 def _connect() -> Any:
     """Return Ray, connected to the cluster of ``RAY_ADDRESS`` or to a new one on this machine."""
+    # Import Ray and keep it quiet.
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # it would copy the current folder to all nodes
     try:
         import ray
@@ -56,6 +57,7 @@ def _connect() -> Any:
         raise missing_extra("ray") from error
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    # Connect to a cluster.
     try:
         ray.init(ignore_reinit_error=True, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError) as error:
