@@ -77,6 +77,7 @@ class Augmentation:
         self.shape, self.dtype, self.labelled = tuple(shape), np.dtype(dtype), labelled
         if self.dtype not in (np.uint8, np.uint16) or len(self.shape) not in (2, 3):
             raise ValueError(f"images are {self.dtype} of shape {self.shape}; expected uint8 or uint16, (H, W[, C])")
+        # Build the transforms.
         library = load_albumentations()
         transforms = [build(step, where, library) for step, where in numbered(steps, key)]
         self._pipeline = library.Sequential(transforms, p=1.0)
@@ -133,10 +134,12 @@ class Augmentation:
         Raises:
             ValueError: the numbers of images, labels and positions differ, or :meth:`__call__` raises.
         """
+        # Check that images, labels and positions belong together.
         labels = labels or {}
         counts = {len(images), len(positions), *map(len, labels.values())}
         if len(counts) != 1:
             raise ValueError(f"images, labels and positions are {sorted(counts)} in number; expected equal numbers")
+        # Augment image by image, and stack the results.
         results = [
             self(image, {name: values[i] for name, values in labels.items()}, position=position)
             for i, (image, position) in enumerate(zip(images, positions, strict=True))
@@ -200,6 +203,7 @@ class Augmentation:
         Raises:
             ConfigurationError: the transform fails, changes size, channels or depth, or distorts gaze.
         """
+        # Blurred noise has texture everywhere, so that no transform meets a flat image.
         rng = numpy_generator(0, "augmentation-trial")
         noise = rng.uniform(0, np.iinfo(self.dtype).max, self.shape).astype(np.float32)
         image = cv2.GaussianBlur(noise, (0, 0), 1.0).reshape(self.shape).astype(self.dtype)

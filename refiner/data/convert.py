@@ -80,6 +80,7 @@ class Conversion(NamedTuple):
         if self.size and image.shape[:2] != self.size:
             labels = move_points(labels, scale=np.array(self.size[::-1]) / np.array(image.shape[1::-1]))
             image = resize(image, self.size)
+        # Equalise last, on the pixels that are kept.
         if self.equalized:
             if image.dtype != np.uint8:
                 raise ImageError(record.id, "has 16 bits; only 8-bit images are equalised")

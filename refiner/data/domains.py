@@ -162,6 +162,7 @@ def load_domain(
     if not read:
         reason = next(iter(rejected.values()))
         raise DataError(f"none of the {len(rejected)} images of {path} can be used; reason of the first: {reason}")
+    # The size of the domain is that of a typical stored image.
     height, width = np.median([one.stored_size for one in read], axis=0)
     return ImageDomain(
         np.stack(_one_depth([one.pixels for one in read])),
@@ -187,6 +188,7 @@ def _stored_domain(store: Store, path: Path, size: tuple[int, int], channels: in
     if reason := _misfit(stored_size, size):
         raise DataError(f"every image of {path} {reason}")
     images = StoredImages(store, size, channels)
+    # Leave a large store on the disk, and load a small one block by block.
     if math.prod(images.shape) * images.dtype.itemsize > MAX_BYTES:
         return ImageDomain(images, {}, stored_size)
     loaded = np.empty(images.shape, images.dtype)
@@ -200,6 +202,7 @@ def _load(
     dataset: Dataset, sample: str, size: tuple[int, int], channels: int, gaze: bool, region: LabelRegion | None
 ) -> _LoadedImage | ImageError:
     """Read one image; return the error if it cannot be used."""
+    # Read the pixels, with the labels only if they are needed.
     try:
         record = dataset.read(sample) if gaze else None
         image = dataset.read_image(sample) if record is None else record.image
@@ -208,6 +211,7 @@ def _load(
             raise ImageError(sample, reason)
         if record is not None and "gaze" not in record.labels:
             raise ImageError(sample, "has no label gaze, which discriminator.condition: gaze needs")
+        # Read the mask at the training size; it is kept in 8 bits.
         mask = None
         if region is not None:
             mask = np.rint(255 * region.watched(sample, {}, size)[MASK]).astype(np.uint8)

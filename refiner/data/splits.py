@@ -26,6 +26,7 @@ def parse_split(text: str) -> dict[str, float]:
         if not match or match[1] in shares:
             raise ValueError(f"{text!r} is not a list of names and shares, as in train=0.8,test=0.2")
         shares[match[1]] = float(match[2])
+    # Check the sum with a tolerance, since 0.7 + 0.2 + 0.1 is not exactly 1.
     if abs(sum(shares.values()) - 1) > _TOLERANCE or min(shares.values()) <= 0:
         raise ValueError(f"the shares of {text!r} must be above 0 and add up to 1")
     return shares
@@ -66,6 +67,7 @@ def split_samples(
     """
     splits: dict[str, list[str]] = {name: [] for name in shares}
     keys = set()
+    # Put each sample where the hash of its key falls.
     for sample in ids:
         try:
             key = dataset.subject(sample) if by == "subject" else sample
@@ -75,6 +77,7 @@ def split_samples(
             raise DataError(f"{sample} in {dataset.root} names no subject; split with --by id, or add the subjects")
         keys.add(key)
         splits[split_of(key, shares)].append(sample)
+    # With few subjects a small share may get none of them.
     empty = [name for name, samples in splits.items() if not samples]
     if empty:
         raise DataError(

@@ -26,6 +26,7 @@ def list_files(root: Path) -> list[str]:
     def add_unreadable(error: OSError) -> None:
         found.append(Path(error.filename).relative_to(root).as_posix())
 
+    # Walk without the folders whose names begin with a dot.
     for folder, folders, files in os.walk(root, onerror=add_unreadable):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         inside = Path(folder).relative_to(root)

@@ -35,6 +35,7 @@ def read_mat(path: Path, names: Sequence[str]) -> dict[str, Any]:
     import h5py
     from scipy.io import loadmat
 
+    # Check the file before a library parses it.
     try:
         check_regular(path)
         if path.stat().st_size > MAX_BYTES:
@@ -65,6 +66,7 @@ def _from_array(value: Any, depth: int) -> Any:
             for row in value.ravel().tolist()
         ]
         return rows[0] if len(rows) == 1 else rows
+    # A cell array becomes a list, and text becomes a string.
     if value.dtype == object:
         return [_from_array(part, depth - 1) for part in value.ravel(order="F")]
     if value.dtype.kind == "U":
@@ -86,6 +88,7 @@ def _from_node(node: Any, depth: int) -> Any:
     """Convert a group or data set of a version 7.3 file, whose axes are stored reversed."""
     import h5py
 
+    # Limit the depth, since a damaged file may refer to itself.
     if depth == 0:
         raise ValueError("structures are nested without end")
     if isinstance(node, h5py.Group):
@@ -97,6 +100,7 @@ def _from_node(node: Any, depth: int) -> Any:
     kind = node.attrs.get("MATLAB_class", b"")
     if node.attrs.get("MATLAB_empty", 0):  # the stored values are the dimensions
         return {b"cell": [], b"char": ""}.get(kind, np.zeros(tuple(int(part) for part in values.ravel())))
+    # Text is stored as numbers of characters.
     if kind == b"char":
         rows = ["".join(map(chr, row)) for row in np.atleast_2d(values.T)]
         return rows[0] if len(rows) == 1 else rows

@@ -177,6 +177,7 @@ def head_angles(pose: Numbers) -> Numbers:
     Raises:
         ValueError: the length of the vector, which is the angle, is not finite.
     """
+    # The third column of the rotation is the direction in which the head points.
     if not _length(pose) < np.inf:
         raise ValueError(f"its head pose {pose.tolist()} is not finite; expected a rotation vector")
     x, y, z = np.asarray(cv2.Rodrigues(np.asarray(pose, np.float64))[0])[:, 2]
@@ -198,6 +199,7 @@ def read_list(path: Path) -> list[str]:
         lines = read_regular(path).decode().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read as a list of frames ({error})") from error
+    # Turn each line into an id, and skip empty lines.
     ids: list[str] = []
     for number, line in enumerate(lines, 1):
         match = _LINE.fullmatch(line.strip())

@@ -115,6 +115,7 @@ def load_day(path: Path) -> Day | str:
     Returns:
         The frames, or the reason why they cannot be used, which then holds for each sample of the day.
     """
+    # Read the file; a reason is returned as text, so that it is kept with the day and read only once.
     try:
         contents = read_mat(path, ["data", "filenames"])
         filenames = _filenames(contents)
@@ -138,6 +139,7 @@ def frame_names(filenames: Sequence[str]) -> list[str]:
     ``0001.jpg`` becomes 0001, and its repetition 0001-2. A name with special characters is replaced by its number.
     """
     names: dict[str, None] = {}
+    # Number the names that cannot be used, and those that occur twice.
     for number, filename in enumerate(filenames, 1):
         stem = PurePosixPath(filename.strip()).stem
         stem = stem if re.fullmatch(r"[\w-]+", stem, re.ASCII) and "/" not in filename else f"frame{number}"

@@ -129,6 +129,7 @@ class MPIIGazeHDF5(_HDF5Images):
 
     def read(self, sample: str) -> Record:
         """Read one eye with its labels; see :class:`refiner.data.formats.registry.Dataset`."""
+        # Read the labels, then the image.
         person, row = self._row(sample)
         labels: dict[str, Any] = {"subject": person}
         for name, stored in (("gaze", "gaze"), ("head_pose", "pose")):

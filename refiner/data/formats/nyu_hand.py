@@ -131,6 +131,7 @@ class NyuHand:
 
     def read(self, sample: str) -> Record:
         """Read one frame, cut or whole; see :class:`refiner.data.formats.registry.Dataset`."""
+        # Find the frame and the file of its joints.
         path = self.root / sample
         match = _ID.fullmatch(sample)
         if not match:
@@ -238,6 +239,7 @@ def _load_joints(path: Path) -> Joints | str:
     The arrays are large and are read one after the other.
     """
     parts: list[np.ndarray[Any, np.dtype[np.float32]]] = []
+    # Read one array after the other, because both together take much memory.
     for name in ("joint_uvd", "joint_xyz"):
         try:
             values = read_mat(path, [name]).get(name)

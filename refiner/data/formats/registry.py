@@ -104,6 +104,7 @@ def open_dataset(
     Raises:
         DataError: the path is missing, the format is unknown, or no reader recognises the layout.
     """
+    # Take the reader that was named, or the first that recognises the layout.
     if format is not None and format not in FORMATS:
         raise DataError(f"format {format} is unknown; expected one of {', '.join(FORMATS)}")
     if not path.exists():

@@ -165,6 +165,7 @@ def head_angles(head_pose: tuple[float, float, float]) -> tuple[float, float]:
     both signs change. The result is the gaze of eyes that look straight ahead: up and image-left are positive. Roll is
     left out, since MPIIGaze's normalisation removes it.
     """
+    # Turn the camera's angles around: zero is a head that faces the camera.
     down, aside = math.radians(head_pose[0]), math.radians(head_pose[1] - 180)
     return gaze_angles((math.sin(aside), -math.sin(down) * math.cos(aside), -math.cos(down) * math.cos(aside)))
 
@@ -229,6 +230,7 @@ def _skin(scene: dict[str, Any], path: Path) -> str | None:
 def _landmarks(scene: dict[str, Any], size: tuple[int, int], path: Path) -> tuple[Points, Points, Points]:
     """Eye corners (2, 2), iris (K, 2) and lid margin (K, 2) in pixels of an image of (height, width), y down."""
     height, width = size
+    # Read the landmarks, and turn y down.
     try:
         lids, caruncle, iris = (
             np.array([parse_vector(text)[:2] for text in scene[key]])

@@ -106,6 +106,7 @@ def measure_label_drift(before: Any, after: Any, watched: Sequence[Labels]) -> l
     Returns:
         One drift for each image, in order.
     """
+    # Find the kind of label that each image has.
     synthetic, refined = (np.asarray(planes, np.float32) for planes in (before, after))
     kinds = [next(iter(row), None) for row in watched]
     found: list[LabelDrift | None] = [None] * len(watched)

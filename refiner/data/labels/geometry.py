@@ -36,11 +36,13 @@ def move_labels(labels: Labels, matrix: NDArray[np.float64], size: tuple[int, ..
     Returns:
         The labels by the same names; floats keep their type, integer points become float64.
     """
+    # An image that did not move keeps its labels bit by bit.
     if np.array_equal(matrix, np.eye(3)):
         return dict(labels)
     linear = matrix[:2, :2]
     mirrors = bool(np.linalg.det(linear) < 0)
     moved = dict(labels)
+    # Angles turn, masks are warped, and points follow the matrix.
     for name, value in labels.items():
         if name in ("gaze", "head_pose"):
             moved[name] = _like(value, _turn(np.asarray(value, float), linear, mirrors))

@@ -65,6 +65,7 @@ class LabelRegion:
         Raises:
             ImageError: the mask of the image is missing, unreadable or black.
         """
+        # A mask replaces points.
         if self.mask is not None:
             return {MASK: self._weights(self.mask, name, size)}
         found = next((label for label in self.names if are_points(labels.get(label))), None)
@@ -86,6 +87,7 @@ class LabelRegion:
 
     def _weights(self, mask: Path, name: str, size: tuple[int, int]) -> Any:
         path = mask / name if mask.is_dir() else mask
+        # Bright pixels count fully and dark ones not at all.
         try:
             image = read_image(path)
         except ImageError as error:

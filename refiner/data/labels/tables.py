@@ -195,6 +195,7 @@ class LabelTable(Mapping[str, Labels]):
     def only(self, samples: Iterable[str], labels: Sequence[str]) -> "LabelTable":
         """Return a table restricted to some rows and labels, small enough to send to another process."""
         part = copy.copy(self)
+        # A pair has a column for each of its two values.
         part._wanted = frozenset(column for label in labels for column in (label, *PAIRS.get(label, ())))
         part._positions = {sample: self._positions[sample] for sample in samples if sample in self._positions}
         part._faulty = {sample: self._faulty[sample] for sample in part._positions if sample in self._faulty}

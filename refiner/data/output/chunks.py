@@ -115,6 +115,7 @@ class Chunks:
 
     def remove(self) -> None:
         """Delete the work folder; it is renamed first, so that a killed run leaves no half-deleted chunks."""
+        # An earlier run may have been killed while it deleted its chunks.
         old = self.folder.with_name(f"{self.folder.name}.old")
         shutil.rmtree(old, ignore_errors=True)
         if self.folder.exists():

@@ -104,6 +104,7 @@ class FolderDestination:
     def finished(self, job: str) -> str | None:
         """Return the summary of the same job if all its files still exist."""
         done = self.output.root / STATE_FOLDER / DONE_FILE
+        # A job counts as finished only if none of its files was deleted since.
         try:
             state = json.loads(read_regular(done))
             if state["job"] != job or not self.output.is_complete():
@@ -117,6 +118,7 @@ class FolderDestination:
 
     def names(self, ids: Sequence[str]) -> Sequence[str]:
         """Return lossless names: ``a.jpg`` becomes ``a.png``, or ``a.jpg.png`` if ``a.png`` is taken."""
+        # Two images whose new names would be equal keep their old suffixes as well.
         plain = [_lossless_name(sample, grey=self.grey) for sample in ids]
         taken = Counter(plain)
         names = [name if taken[name] == 1 or name == sample else f"{sample}.png" for sample, name in zip(ids, plain)]
@@ -230,6 +232,7 @@ class StoreDestination:
         """
         if self.overwrite or not self.rejected_path.exists():
             return
+        # A table of the toolkit begins with its header; anything else belongs to the user.
         header = ",".join(REJECTED_COLUMNS).encode() + b"\n"
         if not self.rejected_path.is_file() or not self.rejected_path.read_bytes().startswith(header):
             raise OutputError(
@@ -239,6 +242,7 @@ class StoreDestination:
 
     def finish(self, chunks: Chunks, job: str, summary: str) -> None:
         """Write the table of rejected inputs, join the chunks into one file and move it into place."""
+        # Write or remove the table of rejected inputs.
         rejected = [(line.source, "read", line.reason) for line in chunks.lines() if line.reason]
         if rejected:
             write_rejected(self.rejected_path, rejected)
@@ -252,6 +256,7 @@ class StoreDestination:
         chunks.remove()
 
     def _join(self, chunks: Chunks, kind: ImageKind, attributes: Mapping[str, str]) -> None:
+        # Choose the columns that can hold all cells, then write the store in the work folder.
         suffixes = Counter(PurePosixPath(line.source).suffix.lower() for line in chunks.lines() if line.name)
         columns = find_columns(line.cells for line in chunks.lines() if line.name)
         temporary = chunks.folder / "store.h5"

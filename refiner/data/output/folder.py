@@ -105,6 +105,7 @@ class OutputFolder:
         Raises:
             OutputError: a file of such a name exists that no batch job has written.
         """
+        # Refuse to replace a file of the user, before anything is recorded.
         new = [name for name in names if name not in self._ours or name in self._finished]
         for name in new:
             if name not in self._ours and not self.overwrite and (self.root / name).exists():
@@ -226,6 +227,7 @@ def open_output(
     Raises:
         OutputError: one folder contains the other, ``root`` is a file, or another process writes there.
     """
+    # Check the folder, then lock it.
     check_apart(source, root)
     if root.exists() and not root.is_dir():
         raise OutputError(f"{root} is a file; choose another output folder")

@@ -104,6 +104,7 @@ def make_empty(out: Path, written: re.Pattern[str], *, overwrite: bool) -> None:
     Raises:
         OutputError: the folder is not empty, holds other files, or is a file.
     """
+    # Check everything first, so that nothing is deleted if one file is in the way.
     if out.exists() and not out.is_dir():
         raise OutputError(f"{out} already exists and is a file; choose another name")
     found = sorted(out.iterdir()) if out.exists() else []

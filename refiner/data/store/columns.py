@@ -56,6 +56,7 @@ class Column:
         Returns:
             An array (len(rows), *shape), or a list of bytes for text.
         """
+        # A pair is joined from two cells; NaN stands for a missing number.
         if self.cells == "pair":
             return np.array([[float(row.get(part) or math.nan) for part in PAIRS[self.name]] for row in rows])
         texts = [row.get(self.name, "") for row in rows]
@@ -75,6 +76,7 @@ def find_columns(rows: Iterable[Mapping[str, str]]) -> list[Column]:
     """
     guesses: dict[str, _Guess] = {}
     count = 0
+    # Narrow down what each column can be, cell by cell.
     for row in rows:
         count += 1
         for name, text in row.items():

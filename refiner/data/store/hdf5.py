@@ -144,6 +144,7 @@ def write_attributes(file: h5py.File, attributes: Mapping[str, str], suffixes: C
         attributes: texts by name, such as ``source`` and ``licence``.
         suffixes: number of original files by suffix; None writes no ``original_suffixes``.
     """
+    # The format and its conventions come first, then the facts of this store.
     file.attrs["format"] = FORMAT
     file.attrs["format_version"] = FORMAT_VERSION
     file.attrs["conventions"] = CONVENTIONS

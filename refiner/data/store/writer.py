@@ -73,6 +73,7 @@ class ImageWriter:
             with hdf5_errors(self._path):
                 self._file = self._stack.enter_context(new_file(temporary))
                 self._images = create_images(self._file, self.kind, None)
+        # Write several small images together, which is faster.
         self._waiting.append(image if image.ndim == 3 else image[..., None])
         if len(self._waiting) * image.nbytes > _BUFFER:
             self._flush()
@@ -114,6 +115,7 @@ def join_images(
     """
     images = create_images(file, kind, count)
     end = 0
+    # Append each chosen image; the numbers run through all files.
     for number, (data, mask) in enumerate(stored for path in paths for stored in _compressed_images(path)):
         if chosen is not None and not (number < len(chosen) and chosen[number]):
             continue
@@ -164,6 +166,7 @@ def _copy_rows(values: Any, into: Any, name: str, chosen: Any) -> None:
     if not isinstance(values, h5py.Dataset) or values.shape[:1] != chosen.shape:
         into.copy(values, name)
         return
+    # Copy block by block, which bounds the memory.
     shape = (int(chosen.sum()), *values.shape[1:])
     options = {"compression": values.compression, "compression_opts": values.compression_opts}
     rows = into.create_dataset(name, shape, values.dtype, shuffle=values.shuffle, **options)
@@ -185,6 +188,7 @@ def write_numbers(file: h5py.File, label: str, values: Any) -> None:
         label: name of the label.
         values: (N,), float.
     """
+    # A file of another program may have something else under this name.
     if "labels" in file and not isinstance(file["labels"], h5py.Group):
         return
     group = file.require_group("labels")
