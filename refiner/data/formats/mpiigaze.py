@@ -177,7 +177,6 @@ def head_angles(pose: Numbers) -> Numbers:
     Raises:
         ValueError: the length of the vector, which is the angle, is not finite.
     """
-    # The third column of the rotation is the direction in which the head points.
     if not _length(pose) < np.inf:
         raise ValueError(f"its head pose {pose.tolist()} is not finite; expected a rotation vector")
     x, y, z = np.asarray(cv2.Rodrigues(np.asarray(pose, np.float64))[0])[:, 2]

@@ -115,7 +115,7 @@ def load_day(path: Path) -> Day | str:
     Returns:
         The frames, or the reason why they cannot be used, which then holds for each sample of the day.
     """
-    # Read the file; a reason is returned as text, so that it is kept with the day and read only once.
+    # Read the file. A reason is returned as text and kept like a day, so that the file is read only once.
     try:
         contents = read_mat(path, ["data", "filenames"])
         filenames = _filenames(contents)

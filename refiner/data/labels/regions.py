@@ -87,11 +87,11 @@ class LabelRegion:
 
     def _weights(self, mask: Path, name: str, size: tuple[int, int]) -> Any:
         path = mask / name if mask.is_dir() else mask
-        # Bright pixels count fully and dark ones not at all.
         try:
             image = read_image(path)
         except ImageError as error:
             raise ImageError(name, f"its mask {path} {error.reason}") from error
+        # The brighter a pixel of the mask, the more it counts.
         weights = resize(to_grey(image), size).astype(np.float32) / highest_level(image)
         if not weights.any():
             raise ImageError(name, f"its mask {path} is black; expected bright pixels in the region to measure")
