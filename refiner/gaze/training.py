@@ -137,8 +137,8 @@ class GazeTraining(TrainingJob):
         self.training, self.held_out = training, held_out
         self.images, self.gaze, self.head_pose = training.tensors()
         self.sampler = Sampler(len(training), configuration.batch_size, seed=configuration.seed, purpose="gaze")
-        # The precision is settled once for each run, so that a resumed run gives the same bits.
         seed_globals(configuration.seed)
+        # The precision is settled once for each run, so that a resumed run gives the same bits.
         device, precision = folder.settle_environment(device, inputs, self._choose_precision)
         self.learner = Learner(configuration, device=device, precision=precision)
         self.metrics = MetricsLog(folder, batch_size=configuration.batch_size)
