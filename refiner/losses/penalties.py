@@ -37,9 +37,9 @@ def r1_penalty(
         Mescheder et al. 2018, arXiv:1801.04406, equation 9, without the factor gamma / 2. The source's
         discriminator has one logit.
     """
-    # Draw the signs for the whole batch, so that a slice of it gets the same ones.
     real = real.detach().requires_grad_()
     logits = discriminator(real)
+    # Draw the signs for the whole batch, so that a slice of it gets the same ones.
     rows = rows or BatchSlice(0, len(real), len(real))
     bits = torch.randint(2, (rows.batch_size, *logits.shape[1:]), generator=generator)[rows.slice]
     # Sum the logits with the signs, and differentiate the sum with respect to the images.
