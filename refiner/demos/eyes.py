@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from refiner.data.labels.angles import angular_error_degrees
+from refiner.data.labels.drift import measure_drift
 from refiner.demos.common import (
     Report,
     claim,
@@ -30,7 +31,6 @@ from refiner.eyes.scene.parameters import EyeParameters, LightRanges, OpticsRang
 from refiner.eyes.target_camera import TargetCamera, target_parameters
 from refiner.gaze.networks.fit import fit_estimator, predict_gaze
 from refiner.images.arrays import to_planes, to_uint8
-from refiner.images.registration import measure_drift
 from refiner.inference.refine import refine_path
 from refiner.metrics.intervals import Interval, seed_interval
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from refiner.data.labels.drift import score_drift
 from refiner.data.labels.regions import LabelRegion
 from refiner.demos.common import (
     Report,
@@ -28,7 +29,6 @@ from refiner.hands.joint_estimator import find_joints, fit_joints, share_within
 from refiner.hands.rendering import rendered_hands
 from refiner.hands.skeleton import HandRanges, target_hands
 from refiner.hands.target_sensor import TargetSensor
-from refiner.images.registration import score_drift
 from refiner.inference.refine import refine_path
 from refiner.metrics.intervals import Interval, seed_interval
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from refiner.core.errors import DataError, ImageError
 from refiner.data.formats.registry import open_dataset
 from refiner.data.labels.angles import Angles
-from refiner.data.labels.drift import LabelDrift, measure_label_drift
+from refiner.data.labels.drift_table import LabelDrift, measure_label_drift
 from refiner.data.labels.records import column_values
 from refiner.data.labels.regions import ANYTHING, LabelRegion
 from refiner.evaluation.features import load_features

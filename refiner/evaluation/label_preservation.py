@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from refiner.core.rng import torch_generator
 from refiner.data.labels.angles import angular_error_degrees
-from refiner.data.labels.drift import LabelDrift, measure_label_drift
+from refiner.data.labels.drift_table import LabelDrift, measure_label_drift
 from refiner.data.labels.records import Labels
 from refiner.data.labels.regions import MASK, PUPIL
 from refiner.evaluation.measurement import Metric

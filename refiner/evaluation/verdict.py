@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from refiner.data.labels.drift import LabelDrift
+from refiner.data.labels.drift_table import LabelDrift
 from refiner.evaluation.measurement import Metric
 
 Decision = Literal["use", "use with rejection", "do not use"]

@@ -11,7 +11,7 @@ from refiner.core.files import Stamp, check_apart, stamp
 from refiner.core.parallel.executors import Engine
 from refiner.core.parallel.shards import Shard
 from refiner.data.formats.folder import list_files
-from refiner.data.labels.drift import DRIFT_FILE, DriftLimit, LabelDrift, write_drift
+from refiner.data.labels.drift_table import DRIFT_FILE, DriftLimit, LabelDrift, write_drift
 from refiner.data.labels.regions import LabelRegion, source_labels
 from refiner.data.labels.tables import REJECTED_FILE, LabelTable
 from refiner.data.output.folder import OutputFolder, open_output

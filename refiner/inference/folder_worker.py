@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from refiner.core.errors import ImageError
 from refiner.core.files import Stamp
-from refiner.data.labels.drift import DriftLimit, LabelDrift, measure_label_drift
+from refiner.data.labels.drift_table import DriftLimit, LabelDrift, measure_label_drift
 from refiner.data.labels.records import Labels
 from refiner.data.labels.regions import LabelRegion
 from refiner.data.labels.tables import LabelTable

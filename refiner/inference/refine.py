@@ -9,7 +9,7 @@ from refiner.core.devices import resolve_device
 from refiner.core.errors import ConfigurationError, DataError, ImageError, OutputError
 from refiner.core.parallel.executors import Engine
 from refiner.core.parallel.shards import Shard
-from refiner.data.labels.drift import NO_LIMIT, DriftLimit, measure_label_drift
+from refiner.data.labels.drift_table import NO_LIMIT, DriftLimit, measure_label_drift
 from refiner.data.labels.regions import ANYTHING, LabelRegion
 from refiner.data.store.store_names import is_store_name
 from refiner.images.arrays import to_planes

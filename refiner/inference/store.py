@@ -13,7 +13,7 @@ from refiner.core.files import check_apart, remove_file, stamp
 from refiner.core.parallel.executors import Engine
 from refiner.core.parallel.shards import Shard
 from refiner.data.formats.registry import open_dataset
-from refiner.data.labels.drift import DriftLimit, LabelDrift, drift_columns, measure_label_drift
+from refiner.data.labels.drift_table import DriftLimit, LabelDrift, drift_columns, measure_label_drift
 from refiner.data.labels.records import Labels
 from refiner.data.labels.regions import LabelRegion
 from refiner.data.labels.tables import write_rejected

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from torch import Tensor
 
-from refiner.data.labels.drift import LabelDrift
+from refiner.data.labels.drift_table import LabelDrift
 from refiner.images.arrays import to_uint8
 
 FULL_CHANGE = 0.5

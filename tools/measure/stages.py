@@ -24,7 +24,7 @@ from refiner.core.devices import keep_freed_memory
 from refiner.core.environment import environment
 from refiner.core.files import stamp, write_text
 from refiner.data.formats.folder import list_files
-from refiner.data.labels.drift import NO_LIMIT, measure_label_drift
+from refiner.data.labels.drift_table import NO_LIMIT, measure_label_drift
 from refiner.data.labels.regions import ANYTHING
 from refiner.data.labels.tables import LABELS_FILE, LabelTable
 from refiner.data.output.records_writer import write_folder

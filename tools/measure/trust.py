@@ -21,10 +21,10 @@ from refiner.config.training import TrainingConfiguration
 from refiner.config.yaml_files import read_configuration
 from refiner.core.environment import environment
 from refiner.core.files import write_text
+from refiner.data.labels.drift import score_drift
 from refiner.evaluation.verdict import MAX_DRIFT
 from refiner.eyes.rendering import render_eyes
 from refiner.eyes.scene.parameters import EyeParameters
-from refiner.images.registration import score_drift
 from refiner.inference.refiner import Refiner
 from refiner.models.refiner import RefinerNetwork
 from refiner.training.methods.simgan import SimGAN

@@ -18,7 +18,7 @@ from refiner.core.errors import ConfigurationError, DataError, OutputError
 from refiner.core.parallel.executors import Engine
 from refiner.core.parallel.shards import Shard
 from refiner.data.convert import Conversion, convert
-from refiner.data.labels.drift import DriftLimit
+from refiner.data.labels.drift_table import DriftLimit
 from refiner.images.io import write_image
 from refiner.inference.backends import autoselect
 from refiner.inference.backends.autoselect import fastest_backend

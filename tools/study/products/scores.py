@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from refiner.core.rng import numpy_generator
+from refiner.data.labels.drift import measure_drift
 from refiner.gaze.data import Patches
 from refiner.images.arrays import to_float
-from refiner.images.registration import measure_drift
 from refiner.metrics.distances import sliced_wasserstein
 from refiner.models.regressor import SmallRegressor, fit_regressor, predict
 from refiner.training.selection import IMAGES_PER_DOMAIN, CheckpointSelector
