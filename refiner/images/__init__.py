@@ -1,1 +1,1 @@
-"""Image files and arrays: reading, writing, resizing, blurring, registration."""
+"""Image files and arrays: read, write, resize, equalise, blur."""
