@@ -50,7 +50,7 @@ def test_the_command_of_a_card_runs(line: str, tmp_path: Path, monkeypatch: pyte
 @pytest.mark.parametrize("card", CARDS, ids=lambda card: card.stem)
 def test_links_lead_somewhere(card: Path) -> None:
     for link in re.findall(r"\]\(([^)#]+)", card.read_text(encoding="utf-8")):
-        assert (card.parent / link).exists(), link
+        assert link.startswith("http") or (card.parent / link).exists(), link
 
 
 def test_every_format_stands_in_the_table() -> None:
