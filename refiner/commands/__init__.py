@@ -36,7 +36,7 @@ COMMANDS = {
 @click.version_option(package_name="simgan-refiner")
 @click.option("--quiet", is_flag=True, help="Print only warnings and errors on standard error.")
 def main(quiet: bool) -> None:
-    """Make rendered images look real while their labels stay valid.
+    """Make rendered images look more real, and measure whether their labels survived.
 
     Exit status: 0 done, 1 failed, 2 wrong use, 3 refused by the verdict, 4 done, but some inputs were rejected.
     """

@@ -38,8 +38,8 @@ def command(synthetic: Path, refined: Path, real: Path, gate: bool, as_json: boo
 
     \b
     Examples:
-      refiner evaluate --synthetic renders --refined refined --real photographs
-      refiner evaluate --synthetic renders --refined runs/eyes --real photographs --gate
+      refiner evaluate --synthetic renders --refined refined --real real
+      refiner evaluate --synthetic renders --refined runs/eyes --real real --gate
     """
     from refiner.evaluation.evaluate import evaluate
 
@@ -89,6 +89,6 @@ def _lines(found: "Evaluation") -> list[str]:
     lines.append(f"{'':{width}}  {'refined':24}  {'reference':24}  {'baseline':24}")
     for metric in found.metrics:
         cells = [metric.text(interval) for interval in (metric.value, metric.reference, metric.baseline)]
-        note = "" if metric.is_resolved else "  not resolved: use more images"
+        note = "" if metric.is_resolved else "  too uncertain: use more images"
         lines.append(f"{metric.name:{width}}  " + "  ".join(f"{cell:24}" for cell in cells).rstrip() + note)
     return lines

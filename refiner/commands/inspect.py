@@ -38,7 +38,7 @@ def command(path: Path, other: Path | None, format: str | None, sample: int, she
 
     \b
     Example:
-      refiner inspect renders photographs --sheet sheet.png
+      refiner inspect renders real --sheet sheet.png
     """
     from refiner.inspection.runs import is_refiner_file, is_run
 

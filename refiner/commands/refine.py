@@ -106,7 +106,8 @@ def command(
     """Make renders look like real images, and measure how far their labels moved.
 
     IN is a folder (searched recursively), an HDF5 store, or one image. OUT is of the same kind. Refined images keep
-    their names, sizes, bit depths, channels and file types. Label files next to the images (.csv, .json) are copied.
+    their names, sizes, bit depths, channels and file types. Tables and text files next to the images (.csv, .json,
+    .txt, .yaml, .md) are copied.
 
     Finished images are skipped: run the same command again to resume, or to refine images that are new or changed.
     OUT/rejected.csv lists the images that were rejected, with the reasons. OUT/drift.csv says how far the label of each

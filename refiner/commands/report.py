@@ -37,7 +37,7 @@ def command(
     \b
     Examples:
       refiner report runs/eyes
-      refiner report demo --synthetic renders --real photographs --out report
+      refiner report demo --synthetic renders --real real --out report
     """
     from refiner.report.writing import report_on
 

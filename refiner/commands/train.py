@@ -10,9 +10,9 @@ from refiner.commands.training_options import print_configuration, read_recipe, 
 
 
 @click.command()
-@training_options("train")
 @click.option("--synthetic", type=EXISTING_PATH, metavar="DATA", help="Renders: a folder or a store (.h5).")
 @click.option("--real", type=EXISTING_PATH, metavar="DATA", help="Unlabelled real images: a folder or a store (.h5).")
+@training_options("train")
 @click.option("--from", "start_from", type=REFINER_PATH, metavar="FILE", help="Start from another refiner's weights.")
 def command(
     recipe: str,
@@ -29,12 +29,12 @@ def command(
     """Train a refiner, or resume a run.
 
     RECIPE_OR_FILE is the name of a recipe (see --list) or a YAML file. The run folder receives metrics, sample sheets,
-    checkpoints and refiner.safetensors. The same command resumes an interrupted run and ends with the same bits. A
-    finished run continues if --set steps=N asks for more steps.
+    checkpoints and refiner.safetensors. The same command resumes an interrupted run and, on the same kind of
+    CPU, ends with the same bits. A finished run continues if --set steps=N asks for more steps.
 
     \b
     Examples:
-      refiner train eyes --synthetic renders --real photographs
+      refiner train eyes --synthetic renders --real real
       refiner train my.yaml --run runs/mine --set batch_size=32
     """
     from refiner.config.training import TrainingConfiguration

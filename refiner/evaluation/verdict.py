@@ -90,7 +90,7 @@ def _benefits(metrics: Mapping[str, Metric]) -> list[str]:
         if error.gain.low > 0:
             first = f"Refining helps on real labels: the error falls by {error.gain}°."
         else:
-            first = f"The effect of refining on real labels is not resolved: the error falls by {error.gain}°."
+            first = f"The effect of refining on real labels is not significant: the error falls by {error.gain}°."
         sentences.insert(0, first)
     return sentences
 

@@ -30,7 +30,7 @@ def inspect(*arguments: object) -> Result:
 
 
 def test_help_has_an_example() -> None:
-    assert "refiner inspect renders photographs --sheet sheet.png" in inspect("--help").output
+    assert "refiner inspect renders real --sheet sheet.png" in inspect("--help").output
 
 
 def test_a_data_set_is_described(eyes: Path) -> None:

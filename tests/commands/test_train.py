@@ -23,7 +23,7 @@ def run(*arguments: object) -> Result:
 def test_help_has_an_example() -> None:
     result = run("--help")
     assert result.exit_code == 0
-    assert "refiner train eyes --synthetic renders --real photographs" in result.stdout
+    assert "refiner train eyes --synthetic renders --real real" in result.stdout
 
 
 def test_train_then_go_on(config: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -78,7 +78,7 @@ def test_what_an_interval_does_not_resolve_refuses_nothing(metric: Metric) -> No
     verdict = reach_verdict(metrics(**{metric.key: metric}), drifts(0), change=10)
     assert verdict.decision == "use"
     if metric.key == "gaze_error":
-        assert "not resolved" in verdict.reasons[0]
+        assert "not significant" in verdict.reasons[0]
 
 
 def test_a_refiner_that_changes_nothing_is_said_to_first() -> None:

@@ -113,7 +113,7 @@ def test_verdict_and_metrics_are_shown(browser: Any, pages: Path) -> None:
     assert page.inner_text("#verdict") == "use with rejection"
     assert "The labels of <half> may be wrong." in page.inner_text(".verdict")
     assert "2.00 [1.00, 3.00]" in page.inner_text("tr[data-key=kernel]")
-    assert "not resolved" in page.inner_text("tr[data-key=moved]")
+    assert "too uncertain" in page.inner_text("tr[data-key=moved]")
     assert page.locator(".curves svg").count() == 1  # change is never a number
     note = page.inner_text("header .note")
     assert note.startswith(f"{COUNT} renders from my renders, compared with real images from my photos.")

@@ -33,8 +33,8 @@ def command(
     """Train a gaze estimator on labelled images, or resume a run.
 
     RECIPE_OR_FILE is the name of a recipe (see --list) or a YAML file. The run folder receives metrics, checkpoints and
-    estimator.safetensors. The same command resumes an interrupted run and ends with the same bits. A finished run
-    continues if --set steps=N asks for more steps.
+    estimator.safetensors. The same command resumes an interrupted run and, on the same kind of CPU, ends with the
+    same bits. A finished run continues if --set steps=N asks for more steps.
 
     \b
     Examples:
