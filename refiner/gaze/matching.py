@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.spatial import cKDTree
 
+from refiner.core.errors import DataError
 from refiner.core.files import check_apart
 from refiner.core.rng import numpy_generator
 from refiner.data.convert import Conversion, convert
@@ -21,10 +22,13 @@ from refiner.gaze.prediction import GazeEstimator, predict_all
 BANDWIDTH = np.radians(3.0)
 """Standard deviation of the kernels of a density of angles, in radians: about the error of an estimator."""
 
-_KERNELS = 12_000  # most kernels of a density, spread evenly over its angles
+_EXACT = 12_000  # most angles that are compared one by one; more are gathered in cells
+_CELL = np.radians(1.0)  # side of a cell; it widens the kernel by half a percent
 _BLOCK = 256  # angles at which a density is evaluated at a time, which bounds the memory
 
 _SURE_QUANTILE = 0.9  # quantile of the density ratio from which on a render is always selected
+
+_LEAST_SHARE = 0.01  # smaller selections are refused
 
 
 class Matching(NamedTuple):
@@ -100,20 +104,48 @@ def match_synthetic(
 def draw_like(synthetic: Angles, real: Angles, rng: np.random.Generator) -> np.ndarray[Any, np.dtype[np.int64]]:
     """Select renders at random so that their angles are distributed like those of real images.
 
-    This is rejection sampling: the probability of a render is proportional to the ratio of the two densities at its
-    angles. Real angles that no render has stay without a match.
+    This is rejection sampling with :func:`selection_probability`. Real angles that no render has stay without a match.
 
     Args:
         synthetic, real: (N, D) and (M, D), radians: pitch and yaw of the gaze, and further angles known for both.
         rng: generator of the random choices.
 
     Returns:
-        (K,), ascending indices of renders; K is between 1 and N.
+        (K,), ascending indices of renders.
+
+    Raises:
+        DataError: no render, or less than 1 % of them, was selected.
     """
-    ratio = _density(real, synthetic) / _density(synthetic, synthetic)
+    selected = np.flatnonzero(rng.random(len(synthetic)) < selection_probability(synthetic, real))
+    if len(selected) < max(1.0, _LEAST_SHARE * len(synthetic)):
+        raise DataError(
+            f"only {len(selected)} of {len(synthetic)} renders look where the real images do; expected at least "
+            f"{_LEAST_SHARE:.0%}. Gaze of the renders: {_range(synthetic)}; estimated for the real images: "
+            f"{_range(real)}. Render the range of the real images, or use an estimator that suits them"
+        )
+    return selected
+
+
+def selection_probability(synthetic: Angles, real: Angles) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return the probability of selecting each render, (N,): proportional to the ratio of both densities there.
+
+    Args:
+        synthetic, real: (N, D) and (M, D), radians.
+    """
+    # A density includes the kernel of the render itself, so it is never 0 and the ratio is finite.
+    at, _, place = _gathered(synthetic)
+    ratio = (_density(real, at) / _density(synthetic, at))[place]
     sure = np.quantile(ratio, _SURE_QUANTILE)
-    selected = np.flatnonzero(rng.random(len(synthetic)) * sure < ratio)
-    return selected if len(selected) else np.array([int(ratio.argmax())])
+    # If few renders are near any real angle, these alone set the scale; else all of them would be selected.
+    if sure == 0 and ratio.any():
+        sure = np.quantile(ratio[ratio > 0], _SURE_QUANTILE)
+    return np.minimum(ratio / (sure or 1.0), 1.0)
+
+
+def _range(angles: Angles) -> str:
+    """Describe the range of pitch and yaw that holds the middle 90 % of the angles."""
+    low, high = np.degrees(np.quantile(angles[:, :2], (0.05, 0.95), axis=0))
+    return f"pitch {low[0]:+.0f} to {high[0]:+.0f}, yaw {low[1]:+.0f} to {high[1]:+.0f} degrees"
 
 
 def known_angles(estimator: GazeEstimator, gaze: Angles, head_pose: Angles | None) -> Angles:
@@ -125,13 +157,24 @@ def known_angles(estimator: GazeEstimator, gaze: Angles, head_pose: Angles | Non
 
 def _density(angles: Angles, at: Angles) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Return the Gaussian kernel density of ``angles`` at each row of ``at``, up to a constant factor; (len(at),)."""
-    count = min(len(angles), _KERNELS)
-    kernels = cKDTree(angles[np.linspace(0, len(angles) - 1, count).astype(int)])
-    density = np.empty(len(at))
+    places, counts, _ = _gathered(angles)
+    kernels, density = cKDTree(places), np.empty(len(at))
     for start in range(0, len(at), _BLOCK):
         # Kernels farther away than 3.5 standard deviations count as zero.
         block = cKDTree(at[start : start + _BLOCK])
         near = kernels.sparse_distance_matrix(block, 3.5 * BANDWIDTH, output_type="coo_matrix")
-        heights = np.exp(-((near.data / BANDWIDTH) ** 2) / 2)
-        density[start : start + _BLOCK] = np.bincount(near.col, heights, minlength=block.n) / count
+        heights = counts[near.row] * np.exp(-((near.data / BANDWIDTH) ** 2) / 2)
+        density[start : start + _BLOCK] = np.bincount(near.col, heights, minlength=block.n) / len(angles)
     return density
+
+
+def _gathered(angles: Angles) -> tuple[Angles, Any, Any]:
+    """Gather many angles in cells, so that all of them count, at a bounded cost; few stay as they are.
+
+    Returns:
+        The places (P, D), the number of angles at each place (P,), and the place of each angle (N,).
+    """
+    if len(angles) <= _EXACT:
+        return angles, np.ones(len(angles)), np.arange(len(angles))
+    cells, place, counts = np.unique(np.rint(angles / _CELL), axis=0, return_inverse=True, return_counts=True)
+    return cells * _CELL, counts.astype(np.float64), place.reshape(-1)

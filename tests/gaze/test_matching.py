@@ -10,9 +10,10 @@ import pytest
 from click.testing import CliRunner
 
 from refiner.commands import main
+from refiner.core.errors import DataError
 from refiner.data.formats.registry import open_dataset
 from refiner.data.labels.tables import read_labels, write_labels
-from refiner.gaze.matching import draw_like
+from refiner.gaze.matching import BANDWIDTH, draw_like, selection_probability
 from refiner.gaze.networks.estimators import GazeNetwork
 from refiner.gaze.networks.file import save_estimator
 
@@ -45,9 +46,55 @@ def test_numbers_ascend_and_follow_from_the_generator() -> None:
     assert not np.array_equal(first, other)
 
 
-def test_photographs_that_look_where_no_render_does_leave_one_at_least() -> None:
-    numbers = draw_like(np.zeros((50, 2)), np.full((10, 2), 1.5), np.random.default_rng(0))
-    assert len(numbers) >= 1
+def tailed(seed: int, count: int, scale: float) -> Any:
+    """Angles (count, 2) in radians, with tails so long that many of them have no neighbour."""
+    return np.radians(scale) * np.random.default_rng(seed).standard_t(2, (count, 2))
+
+
+def dense_density(angles: Any, at: Any) -> Any:
+    """The kernel density of all angles, one pair at a time, without trees, cells or limits."""
+    blocks = [np.square(block[:, None] - angles[None]).sum(-1) for block in np.array_split(at.astype("f4"), 100)]
+    return np.concatenate([np.exp(-block / (2 * BANDWIDTH**2)).mean(1) for block in blocks])
+
+
+def test_each_of_many_renders_with_tails_gets_the_probability_of_the_density_ratio() -> None:
+    synthetic, real = tailed(0, 15_000, 8), tailed(1, 2_000, 5)
+    found, some = selection_probability(synthetic, real), np.arange(0, 15_000, 6)
+    ratio = dense_density(real.astype("f4"), synthetic[some]) / dense_density(synthetic.astype("f4"), synthetic[some])
+    wanted = np.minimum(ratio / np.quantile(ratio, 0.9), 1)
+    assert np.isfinite(found).all()
+    assert np.abs(found[some] - wanted).mean() < 0.02
+    assert np.abs(found[some] - wanted).max() < 0.15
+    # The selection has the quartiles of the real angles; all renders have not.
+    drawn = synthetic[draw_like(synthetic, real, np.random.default_rng(2))]
+    assert len(drawn) > 3000
+    quartiles = [np.quantile(np.abs(angles), 0.5) for angles in (real, drawn, synthetic)]
+    assert abs(quartiles[1] - quartiles[0]) < 0.4 * (quartiles[2] - quartiles[0])
+
+
+def test_cells_of_many_angles_agree_with_each_angle_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    synthetic, real = tailed(3, 3000, 8), tailed(4, 1000, 5)
+    exact = selection_probability(synthetic, real)
+    monkeypatch.setattr("refiner.gaze.matching._EXACT", 100)
+    assert np.abs(selection_probability(synthetic, real) - exact).mean() < 0.02
+
+
+def test_a_few_renders_near_the_real_angles_are_drawn_by_their_ratio_not_all() -> None:
+    # Only 5 % of the renders are near real angles, too few for the quantile over all renders.
+    rng = np.random.default_rng(5)
+    near = rng.uniform(-0.3, 0.3, (500, 2))
+    synthetic = np.concatenate([near, rng.uniform(0.9, 1.5, (9500, 2))])
+    drawn = draw_like(synthetic, rng.normal(0, 0.1, (1000, 2)), rng)
+    assert 100 < len(drawn) < 300
+    assert drawn.max() < 500
+    assert near[drawn].std() < 0.8 * near.std()
+
+
+@pytest.mark.parametrize("near", [0, 5])
+def test_implausibly_small_selections_are_refused(near: int) -> None:
+    synthetic = np.concatenate([np.full((near, 2), 1.5), np.zeros((1000, 2))])
+    with pytest.raises(DataError, match=rf"only {near} of {1000 + near} renders .* pitch \+0 to \+0, .* pitch \+86 to"):
+        draw_like(synthetic, np.full((10, 2), 1.5), np.random.default_rng(0))
 
 
 # --- the command ---------------------------------------------------------------------------------------------------
