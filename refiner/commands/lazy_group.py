@@ -7,7 +7,10 @@ from typing import Any
 import click
 
 from refiner.commands.reporting import one_line
-from refiner.core.errors import RefinerError
+from refiner.core.errors import RefinerError, UsageError
+
+WRONG_USE_STATUS = 2
+"""Exit status: the command was used in a wrong way, as click exits for options that it refuses itself."""
 
 
 class LazyGroup(click.Group):
@@ -44,4 +47,6 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(context)
         except RefinerError as error:
-            raise click.ClickException(one_line(str(error))) from error
+            failure = click.ClickException(one_line(str(error)))
+            failure.exit_code = WRONG_USE_STATUS if isinstance(error, UsageError) else 1
+            raise failure from error

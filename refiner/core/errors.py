@@ -1,6 +1,7 @@
 """Errors that a user can cause or fix. Any other exception is a bug and keeps its traceback.
 
 RefinerError                 base class; the message states the problem, what was expected and what to do
+├── UsageError               a command or a call was given options that cannot be used; exit status 2
 ├── ConfigurationError       a configuration file or override cannot be used
 ├── DataError                a data set, folder or refiner file cannot be used as a whole
 │   └── ImageError           one image cannot be read or written; batch jobs reject it and continue
@@ -15,6 +16,10 @@ from pathlib import Path
 
 class RefinerError(Exception):
     """Base class of every error that the toolkit raises on purpose."""
+
+
+class UsageError(RefinerError):
+    """Options or arguments cannot be used, which may show only once the data are read."""
 
 
 class ConfigurationError(RefinerError):
