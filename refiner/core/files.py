@@ -153,19 +153,31 @@ def locked(path: Path, *, refusal: str, shared: bool = False) -> Iterator[None]:
     Raises:
         OutputError: another process holds the lock, or the file cannot be created.
     """
-    # Open for appending: the file is created if it is missing, and its content does not matter.
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        stream = path.open("a")
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written ({error.strerror or error}); choose another place") from error
-    # Take the lock without waiting; closing the stream releases it.
-    with stream:
+    # A process that ends may remove its lock file. The lock on a removed file keeps nobody out, so it is taken again.
+    while True:
+        # Open for appending: the file is created if it is missing, and its content does not matter.
         try:
-            fcntl.flock(stream, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            stream = path.open("a")
         except OSError as error:
-            raise OutputError(refusal) from error
-        yield
+            raise OutputError(f"{path} cannot be written ({error.strerror or error}); choose another place") from error
+        # Take the lock without waiting; closing the stream releases it.
+        with stream:
+            try:
+                fcntl.flock(stream, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            except OSError as error:
+                raise OutputError(refusal) from error
+            if _is_at(stream, path):
+                yield
+                return
+
+
+def _is_at(stream: IO[Any], path: Path) -> bool:
+    """Return whether a path still leads to the file that a stream has open."""
+    try:
+        return os.path.samestat(os.fstat(stream.fileno()), path.stat())
+    except OSError:
+        return False
 
 
 def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """Files that are whole or absent, locks between processes, and JSON lines that survive a kill."""
 
 import errno
+import fcntl
 import io
 import itertools
 import json
@@ -149,6 +150,28 @@ with locked(Path({str(lock)!r}), refusal="no"):
         holder.kill()
         holder.wait()
     with locked(lock, refusal="still locked"):
+        pass
+
+
+def test_a_lock_on_a_file_that_was_removed_meanwhile_is_taken_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The holder removes the file between another's opening and locking of it: a third process is still kept out."""
+    lock, flock, removed = tmp_path / "lock", fcntl.flock, []
+
+    def removing(stream: Any, operation: int) -> None:
+        if not removed:
+            removed.append(lock.unlink())
+        flock(stream, operation)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fcntl, "flock", removing)
+        holder = locked(lock, refusal="no")
+        holder.__enter__()
+    with pytest.raises(OutputError, match="no"), locked(lock, refusal="no"):
+        pass
+    holder.__exit__(None, None, None)
+    with locked(lock, refusal="no"):
         pass
 
 
