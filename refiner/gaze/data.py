@@ -221,6 +221,7 @@ class StoreTable:
     """
 
     def __init__(self, store: Store) -> None:
+        store.check_angles()
         # Columns of two angles, and columns of one value as text; others are not needed here.
         self._pairs: dict[str, Angles] = {}
         self._texts: dict[str, list[str]] = {}

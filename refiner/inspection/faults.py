@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from refiner.data.labels.angles import BEYOND_PI
 from refiner.images.arrays import EQUALIZED_BELOW
 from refiner.inspection.facts import DatasetFacts, Finding, Images, Sign
 
@@ -30,7 +31,9 @@ def find_faults(facts: DatasetFacts) -> list[Finding]:
 
 
 def _reading_faults(facts: DatasetFacts) -> Iterator[Finding]:
-    if facts.label_error:
+    if BEYOND_PI in facts.label_error:
+        yield Finding("degrees", f"no labels can be read: {facts.label_error}", DEGREES)
+    elif facts.label_error:
         yield Finding("labels unreadable", f"no labels can be read: {facts.label_error}", "repair the label table")
     if rejects := sum(reject.count for reject in facts.rejected):
         worst = facts.rejected[0]
@@ -47,15 +50,7 @@ def _angle_faults(facts: DatasetFacts) -> Iterator[Finding]:
         if not len(angles):
             continue
         largest = np.abs(angles).max(axis=1)
-        # Angles beyond pi are no radians.
-        if beyond := int((largest > np.pi).sum()):
-            yield Finding(
-                "degrees",
-                f"{name} seems to be in degrees: {beyond:,} of {len(angles):,} values are beyond pi, up to "
-                f"{largest.max():.1f}",
-                DEGREES,
-            )
-        elif name == "gaze" and (behind := int((largest > np.pi / 2).sum())):
+        if name == "gaze" and (behind := int((largest > np.pi / 2).sum())):
             yield Finding(
                 "range",
                 f"{name} is implausible: {behind:,} of {len(angles):,} look away from the camera (beyond 90 degrees)",

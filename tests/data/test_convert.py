@@ -169,7 +169,7 @@ def test_labels_are_keyed_by_the_new_names(tmp_path: Path) -> None:
     write_image(tmp_path / "in" / "sub" / "a.jpg", noise((8, 12)))
     write_image(tmp_path / "in" / "b.bmp", noise((8, 12)))
     (tmp_path / "in" / "labels.csv").write_text(
-        "file,gaze_pitch_rad,gaze_yaw_rad,pupil_x,pupil_y,weather\nsub/a.jpg,0.1,-0.2,5.5,3.5,fine\nelse.png,9,9,9,9,\n"
+        "file,gaze_pitch_rad,gaze_yaw_rad,pupil_x,pupil_y,weather\nsub/a.jpg,0.1,-0.2,5.5,3.5,fine\nelse.png,0.9,0.9,9,9,\n"
     )
     counts(tmp_path / "in", tmp_path / "out", Conversion(size=(4, 6)))
     labels = read_labels(tmp_path / "out" / "labels.csv")

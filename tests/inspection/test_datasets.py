@@ -59,7 +59,7 @@ def test_sound_renders_give_facts_and_no_faults(tmp_path: Path, eyes: list[Recor
 def test_labels_in_degrees(tmp_path: Path, eyes: list[Record]) -> None:
     _, faults = look(write(tmp_path, eyes, lambda labels: {**labels, "gaze": np.degrees(labels["gaze"])}))
     assert list(faults) == ["degrees"]
-    assert "gaze seems to be in degrees" in faults["degrees"].message
+    assert "gaze_pitch_rad is beyond pi in" in faults["degrees"].message
     assert "pi / 180" in faults["degrees"].remedy
 
 

@@ -7,6 +7,7 @@ The program that made it has mirrored the right eyes and negated their yaw. The 
 ``gaze.h5`` and ``real_gaze.h5`` of 4quant's "eye-gaze" have a group ``image`` with one data set for each image, 35x55.
 """
 
+import contextlib
 import re
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -18,6 +19,7 @@ import numpy as np
 
 from refiner.core.errors import DataError, ImageError
 from refiner.data.formats.file_access import RecentFiles
+from refiner.data.labels.angles import check_radians
 from refiner.data.labels.records import Record
 from refiner.data.store.hdf5 import stored_values
 from refiner.images.io import MAX_PIXELS, Image
@@ -131,6 +133,8 @@ class MPIIGazeHDF5(_HDF5Images):
         """Read one eye with its labels; see :class:`refiner.data.formats.registry.Dataset`."""
         # Read the labels, then the image.
         person, row = self._row(sample)
+        if self._not_radians:
+            raise DataError(f"{self.root}: {self._not_radians}")
         labels: dict[str, Any] = {"subject": person}
         for name, stored in (("gaze", "gaze"), ("head_pose", "pose")):
             angles = self._values(sample, f"{person}/{stored}", row)
@@ -141,6 +145,19 @@ class MPIIGazeHDF5(_HDF5Images):
                 )
             labels[name] = angles.astype(np.float64)
         return Record(sample, self.read_image(sample), labels)
+
+    @cached_property
+    def _not_radians(self) -> str:
+        """A sentence about angles that cannot be in radians; empty if there are none."""
+        file = self._open(self.root)
+        for person in _persons(file):
+            for name in ("gaze", "pose"):
+                angles = file[person].get(name)
+                if getattr(angles, "shape", ())[1:] == (2,) and angles.dtype.kind == "f" and len(angles) <= MAX_IMAGES:
+                    with contextlib.suppress(OSError, RuntimeError):  # damaged rows are reported where they are read
+                        if problem := check_radians(f"{person}/{name}", angles[:]):
+                            return problem
+        return ""
 
     def _row(self, sample: str) -> tuple[str, int]:
         match = _ID.fullmatch(sample)

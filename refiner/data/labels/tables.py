@@ -13,6 +13,7 @@ from typing import IO
 
 from refiner.core.errors import DataError, ImageError
 from refiner.core.files import atomic_path, check_regular
+from refiner.data.labels.angles import ANGLE_COLUMNS, RadiansCheck
 from refiner.data.labels.records import PAIRS, Labels, from_cells, to_cells
 
 LABELS_FILE = "labels.csv"
@@ -106,6 +107,8 @@ class LabelTable(Mapping[str, Labels]):
     Attributes:
         problems: one sentence for each row that names no image, or an image that has a row already.
 
+    A table whose angles exceed pi is not in radians. Reading its rows fails, unless no angle is wanted.
+
     Raises:
         DataError: the table cannot be read, or has no column ``file``.
     """
@@ -132,7 +135,8 @@ class LabelTable(Mapping[str, Labels]):
             expected = "expected a header row with file, gaze_pitch_rad, ..."
             raise DataError(f"{self.path} has no column 'file'; {expected}")
         column = self._columns.index("file")
-        # Note where each row begins, without keeping its cells.
+        # Note where each row begins, without keeping its cells; check that angles can be radians.
+        angles = RadiansCheck(self._columns)
         start = lines.position
         for row in rows:
             sample = row[column] if column < len(row) else ""
@@ -144,7 +148,9 @@ class LabelTable(Mapping[str, Labels]):
                 self.problems.append(self._faulty[sample])
             elif sample:
                 self._positions[sample] = (start, rows.line_num)
+            angles.see(row, rows.line_num)
             start = lines.position
+        self._not_radians = angles.problem
 
     def __getitem__(self, sample: str) -> Labels:
         """Return the labels of one image.
@@ -152,6 +158,7 @@ class LabelTable(Mapping[str, Labels]):
         Raises:
             KeyError: the image has no row.
             ImageError: its row is faulty.
+            DataError: the angles of the table are not in radians.
         """
         if sample not in self._positions:
             raise KeyError(sample)
@@ -177,6 +184,8 @@ class LabelTable(Mapping[str, Labels]):
 
     def _read(self, stream: IO[bytes], sample: str) -> Labels:
         position, number = self._positions[sample]
+        if self._not_radians and (self._wanted is None or not self._wanted.isdisjoint(ANGLE_COLUMNS)):
+            raise DataError(f"{self.path}: {self._not_radians}")
         if sample in self._faulty:
             raise ImageError(sample, self._faulty[sample])
         try:

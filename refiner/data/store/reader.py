@@ -13,6 +13,7 @@ import numpy as np
 
 from refiner.core.errors import DataError, ImageError
 from refiner.core.files import check_regular
+from refiner.data.labels.angles import check_radians
 from refiner.data.labels.records import PAIRS, Labels, Record, from_cells
 from refiner.data.store.columns import to_text
 from refiner.data.store.hdf5 import (
@@ -177,6 +178,25 @@ class Store:
         group = self.file.get("labels")
         return [name for name in group if is_local(group, name)] if isinstance(group, h5py.Group) else []
 
+    def check_angles(self) -> None:
+        """Check that gaze and head pose can be in radians.
+
+        Raises:
+            DataError: an angle is beyond pi.
+        """
+        if self._not_radians:
+            raise DataError(f"{self.root}: {self._not_radians}")
+
+    @cached_property
+    def _not_radians(self) -> str:
+        for name in {"gaze", "head_pose"}.intersection(self.label_names):
+            values = self.file["labels"][name]
+            if values.dtype.kind in "fiu" and values.shape[1:] == (2,):
+                with contextlib.suppress(OSError, RuntimeError):  # damaged labels are reported where they are read
+                    if problem := check_radians(f"/labels/{name}", values[:]):
+                        return problem
+        return ""
+
     def subject(self, sample: str) -> str | None:
         """Return the subject of an image, from ``/subjects``; None if it is not known."""
         number = self.numbers[sample]
@@ -210,6 +230,7 @@ class Store:
     def read(self, sample: str) -> Record:
         """Read one image with its labels; see :class:`refiner.data.formats.registry.Dataset`."""
         number = self.numbers[sample]
+        self.check_angles()
         with self._label_errors(sample):
             labels = self._labels(number)
             if subject := self._subject(number):

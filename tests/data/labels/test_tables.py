@@ -15,7 +15,7 @@ from refiner.core.errors import DataError, ImageError
 from refiner.data.labels.records import column_values
 from refiner.data.labels.tables import LabelTable, read_labels, write_labels
 
-ANGLES = st.floats(-4, 4)
+ANGLES = st.floats(-3.14, 3.14)
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=12).filter(
     lambda text: not text.startswith("[")
 )
@@ -300,3 +300,36 @@ def test_a_part_of_a_table_has_some_rows_and_labels_and_can_be_sent(tmp_path: Pa
     with pytest.raises(KeyError):
         part["b.png"]
     assert set(whole["b.png"]) == {"gaze", "pupil", "subject"}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "file,gaze_pitch_rad,gaze_yaw_rad\na,1.5,-0.5\nb,0.2,-30\nc,0,4",
+            "gaze_yaw_rad is beyond pi in 2 rows, up to 30 and first in line 3",
+        ),
+        ("file,head_pitch_rad,head_yaw_rad\na,+3.15,\n", "head_pitch_rad is beyond pi in 1 row, up to 3.15"),
+        ('file,gaze\na,"[0.1, 0.2]"\nb,"[0.1, -9]"\n', "gaze is beyond pi in 1 row, up to 9 and first in line 3"),
+    ],
+)
+def test_angles_beyond_pi_are_refused_by_column(tmp_path: Path, text: str, words: str) -> None:
+    """For every row: small angles in degrees would pass for radians."""
+    path = tmp_path / "labels.csv"
+    path.write_text(text)
+    table = LabelTable(path)
+    with pytest.raises(DataError, match=words):
+        table["a"]
+    with pytest.raises(DataError, match="not in radians"):
+        table.sound_rows()
+    assert table.only(["a"], ["pupil"])["a"] == {}  # other labels can be read
+
+
+def test_angles_up_to_pi_and_cells_that_are_no_numbers(tmp_path: Path) -> None:
+    text = "file,gaze_pitch_rad,gaze_yaw_rad\na,1.5,-3.1415\nb,nan,1\nc,x,2\n"
+    (tmp_path / "labels.csv").write_text(text)
+    table = LabelTable(tmp_path / "labels.csv")
+    assert table["a"]["gaze"].tolist() == [1.5, -3.1415]
+    for sample in "bc":
+        with pytest.raises(ImageError, match="expected a finite number"):
+            table[sample]

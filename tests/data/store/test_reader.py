@@ -261,3 +261,15 @@ def test_one_flipped_bit_rejects_its_image_only(path: Path) -> None:
     assert np.array_equal(store.read_image("03.png"), picture(3))
     with pytest.raises(ImageError, match=r"04\.png: its pixels in .*eyes\.h5 are damaged"):
         store.read_image("04.png")
+
+
+@pytest.mark.parametrize("name", ["gaze", "head_pose"])
+def test_angles_in_degrees_are_refused_by_name(tmp_path: Path, name: str) -> None:
+    """Also the images whose angles are small, which would pass for radians; NaN is no label."""
+    values = np.array([[1.5, -0.2], [np.nan, np.nan], [12.0, -30.0]])
+    store = Store(made(tmp_path / "a.h5", **{f"labels/{name}": values}))
+    with pytest.raises(DataError, match=f"/labels/{name} is beyond pi in 1 row, up to 30 and first in row 2"):
+        store.read("a.png")
+    assert store.read_image("a.png").shape == (5, 9)
+    sound = Store(made(tmp_path / "b.h5", **{f"labels/{name}": np.array([[1.5, -0.2], [np.nan, np.nan], [-1.0, 3.1]])}))
+    assert sound.read("c.png").labels[name].tolist() == [-1.0, 3.1]
