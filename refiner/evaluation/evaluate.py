@@ -112,15 +112,16 @@ def evaluate(
     except ImageError as error:
         raise DataError(f"{error}; give every render a mask") from error
     real_sample = read_sample(real, size=size, most=most, seed=seed)
+    people = real_sample.clusters(settings.group)
 
     # Measure realism and label preservation.
     report("measuring", 0, 3)
     features, estimate = load_features(raw, region=region, seed=seed)
-    metrics = measure_realism(
-        raw.images, images, real_sample.images, features=features, groups=real_sample.groups(settings.group), seed=seed
-    )
+    metrics = measure_realism(raw.images, images, real_sample.images, features=features, groups=people.names, seed=seed)
     report("measuring", 1, 3)
-    metrics += measure_preservation(raw.images, images, watched, estimate=estimate, seed=seed)
+    metrics += measure_preservation(
+        raw.images, images, watched, estimate=estimate, seed=seed, clusters=raw.clusters().names
+    )
     report("measuring", 2, 3)
 
     # Train estimators, if they are asked for.

@@ -18,7 +18,7 @@ from refiner.data.labels.drift_table import LabelDrift, measure_label_drift
 from refiner.data.labels.records import Labels
 from refiner.data.labels.regions import MASK, PUPIL
 from refiner.evaluation.measurement import Metric
-from refiner.metrics.intervals import Interval, bootstrap_interval
+from refiner.metrics.intervals import Interval, cluster_interval
 
 Estimate = Callable[[Tensor], Any]
 """Function from images (N, 1, H, W) in [-1, 1] to an array (N, 2) of pitch and yaw in radians."""
@@ -28,7 +28,13 @@ REGION = 0.06
 
 
 def measure_preservation(
-    synthetic: Tensor, refined: Tensor, watched: Sequence[Labels], *, estimate: Estimate | None, seed: int
+    synthetic: Tensor,
+    refined: Tensor,
+    watched: Sequence[Labels],
+    *,
+    estimate: Estimate | None,
+    seed: int,
+    clusters: Sequence[str] | None = None,
 ) -> list[Metric]:
     """Measure all metrics of label preservation.
 
@@ -38,6 +44,7 @@ def measure_preservation(
             :meth:`refiner.data.labels.regions.LabelRegion.watched`.
         estimate: frozen gaze network that was trained on renders; None if the images are no eyes.
         seed: seed of the noise.
+        clusters: person of each render; None treats the renders as independent.
 
     Returns:
         Shifts in pixels, the drift score, the edge correlation; the largest change in the labelled region if all
@@ -53,27 +60,28 @@ def measure_preservation(
     scores = [[drift.score for drift in some] for some in (drifts, noise)]
     edges = [_edge_agreement(synthetic, images) for images in (refined, noisy)]
     metrics = [
-        _mean("moved", f"shift of the {what}", "px", *lengths),
-        _mean("score", "drift score", "px", *scores),
-        _common_shift(drifts, noise),
-        _mean("edges", "edge correlation", "", *edges),
+        _mean("moved", f"shift of the {what}", "px", lengths, clusters),
+        _mean("score", "drift score", "px", scores, clusters),
+        _common_shift(drifts, noise, clusters),
+        _mean("edges", "edge correlation", "", edges, clusters),
     ]
     # Measure the change of pixels inside the labelled regions.
     if kind is not None:
         changes = [_region_change(synthetic, images, [row[kind] for row in watched]) for images in (refined, noisy)]
         where = "in" if kind == MASK else "around"
-        metrics.append(_mean("region", f"largest change {where} the {what}", "levels", *changes))
+        metrics.append(_mean("region", f"largest change {where} the {what}", "levels", changes, clusters))
     # Compare the gaze that a frozen network estimates before and after.
     if estimate is not None:
         gaze = estimate(synthetic)
         shifts = [angular_error_degrees(estimate(images), gaze) for images in (refined, noisy)]
-        metrics.append(_mean("gaze_shift", "gaze shift seen by a frozen network", "°", *shifts))
+        metrics.append(_mean("gaze_shift", "gaze shift seen by a frozen network", "°", shifts, clusters))
     return metrics
 
 
-def _mean(key: str, name: str, unit: str, values: Any, reference: Any) -> Metric:
-    intervals = [bootstrap_interval(np.asarray(numbers, np.float64)) for numbers in (values, reference)]
-    return Metric(key, name, "labels", unit, intervals[0], reference=intervals[1])
+def _mean(key: str, name: str, unit: str, pair: Sequence[Any], clusters: Sequence[str] | None) -> Metric:
+    """Return the metric of a pair: the values of the refined images, and those of the reference."""
+    value, reference = (cluster_interval(np.asarray(numbers, np.float64), clusters) for numbers in pair)
+    return Metric(key, name, "labels", unit, value, reference=reference)
 
 
 def _add_noise(synthetic: Tensor, refined: Tensor, seed: int) -> Tensor:
@@ -84,17 +92,19 @@ def _add_noise(synthetic: Tensor, refined: Tensor, seed: int) -> Tensor:
     return noisy
 
 
-def _common_shift(drifts: Sequence[LabelDrift], noise: Sequence[LabelDrift]) -> Metric:
+def _common_shift(drifts: Sequence[LabelDrift], noise: Sequence[LabelDrift], clusters: Sequence[str] | None) -> Metric:
     """Measure the length of the mean shift, which biases every model that is trained on the images."""
-    value, reference = (_along_the_mean(np.array([[drift.x, drift.y] for drift in some])) for some in (drifts, noise))
+    value, reference = (
+        _along_the_mean(np.array([[drift.x, drift.y] for drift in some]), clusters) for some in (drifts, noise)
+    )
     return Metric("common_shift", "mean shift of all images", "labels", "px", value, reference=reference)
 
 
-def _along_the_mean(shifts: Any) -> Interval:
+def _along_the_mean(shifts: Any, clusters: Sequence[str] | None) -> Interval:
     """Project shifts (N, 2) on the direction of their mean, and return the interval of the projections."""
     mean = shifts.mean(axis=0)
     length = float(np.hypot(*mean))
-    return bootstrap_interval(shifts @ (mean / max(length, 1e-9)))
+    return cluster_interval(shifts @ (mean / max(length, 1e-9)), clusters)
 
 
 def _edge_agreement(synthetic: Tensor, images: Tensor) -> Any:

@@ -16,13 +16,11 @@ from refiner.core.rng import numpy_generator
 from refiner.data.formats.registry import open_dataset
 from refiner.data.labels.records import Labels
 from refiner.images.arrays import eye_patch, to_float
+from refiner.metrics.clusters import CLUSTER_COLUMNS, Clusters, find_clusters
 
 log = logging.getLogger(__name__)
 
 Numbers = np.ndarray[Any, np.dtype[np.int64]]
-
-GROUPS = ("subject", "day")
-"""Labels that group images; the first one that the images have is used."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +39,21 @@ class Sample:
     labels: list[Labels]
     rejected: dict[str, str]
 
-    def groups(self, name: str | None = None) -> list[str] | None:
-        """Return the person or day of each image, or the label ``name``; None if there are fewer than two groups."""
-        for column in GROUPS if name is None else (name,):
-            values = [str(row.get(column, "")) for row in self.labels]
-            if all(values) and len(set(values)) > 1:
-                return values
-        return None
+    def clusters(self, column: str | None = None) -> Clusters:
+        """Return the people or days that the images belong to, or the values of another label column.
+
+        Raises:
+            DataError: no image has the label ``column``.
+        """
+        columns = {}
+        for name in (*CLUSTER_COLUMNS, *([column] if column else [])):
+            values = [str(row.get(name, "")) for row in self.labels]
+            if any(values):
+                columns[name] = values
+        if column and column not in columns:
+            known = ", ".join(sorted({name for row in self.labels for name in row})) or "none"
+            raise DataError(f"no image has the label {column}, which groups the images; the labels are {known}")
+        return find_clusters(columns, len(self.ids), column)
 
 
 def read_sample(

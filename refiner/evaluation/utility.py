@@ -16,7 +16,7 @@ from refiner.data.labels.angles import Angles, angular_error_degrees
 from refiner.evaluation.measurement import Metric
 from refiner.gaze.evaluation import mean_predictor_error
 from refiner.gaze.networks.fit import fit_estimator, predict_gaze
-from refiner.metrics.intervals import bootstrap_interval, seed_interval
+from refiner.metrics.intervals import cluster_interval, repeat_interval
 
 SEEDS = (0, 1, 2)
 """Seeds of the estimators. Raw and refined estimators of one seed form a pair."""
@@ -65,19 +65,22 @@ def train_estimators(
     return trained
 
 
-def measure_error(trained: Estimators, gaze: Angles, real: Tensor, true: Angles) -> Metric:
-    """Measure the mean angular error on real labels, with intervals over seeds.
+def measure_error(
+    trained: Estimators, gaze: Angles, real: Tensor, true: Angles, clusters: Sequence[str] | None = None
+) -> Metric:
+    """Measure the mean angular error on real labels, with intervals over seeds and people together.
 
     Args:
         trained: the estimators.
         gaze: (N, 2), labels that they were trained on, pitch and yaw in radians.
         real: (M, 1, H, W), in [-1, 1].
         true: (M, 2), gaze of the real images, pitch and yaw in radians.
+        clusters: person or day of each real image; None treats the images as independent.
     """
     raw, refined = (
-        [float(angular_error_degrees(predict_gaze(estimator, real), true).mean()) for estimator in estimators]
+        np.stack([angular_error_degrees(predict_gaze(estimator, real), true) for estimator in estimators])
         for estimators in trained
-    )
+    )  # (seeds, M)
     # An estimator that predicts the mean of its labels is the least to beat.
     constant = mean_predictor_error(np.asarray(gaze).mean(axis=0), true)
     return Metric(
@@ -85,14 +88,20 @@ def measure_error(trained: Estimators, gaze: Angles, real: Tensor, true: Angles)
         f"gaze error on real labels (predicting the mean: {constant:.1f}°)",
         "utility",
         "°",
-        seed_interval(refined),
-        baseline=seed_interval(raw),
-        gain=seed_interval([before - after for before, after in zip(raw, refined, strict=True)]),
+        repeat_interval(refined, clusters),
+        baseline=repeat_interval(raw, clusters),
+        gain=repeat_interval(raw - refined, clusters),
     )
 
 
-def measure_disagreement(trained: Estimators, real: Tensor) -> Metric:
-    """Measure the mean angle between the estimates of two seeds on real images (M, 1, H, W), without labels."""
+def measure_disagreement(trained: Estimators, real: Tensor, clusters: Sequence[str] | None = None) -> Metric:
+    """Measure the mean angle between the estimates of two seeds on real images, without labels.
+
+    Args:
+        trained: the estimators.
+        real: (M, 1, H, W), in [-1, 1].
+        clusters: person or day of each real image; None treats the images as independent.
+    """
     raw, refined = (
         _disagreement([predict_gaze(estimator, real) for estimator in estimators]) for estimators in trained
     )
@@ -101,9 +110,9 @@ def measure_disagreement(trained: Estimators, real: Tensor) -> Metric:
         "disagreement between estimators",
         "utility",
         "°",
-        bootstrap_interval(refined),
-        baseline=bootstrap_interval(raw),
-        gain=bootstrap_interval(raw - refined),
+        cluster_interval(refined, clusters),
+        baseline=cluster_interval(raw, clusters),
+        gain=cluster_interval(raw - refined, clusters),
     )
 
 

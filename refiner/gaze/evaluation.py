@@ -10,16 +10,14 @@ from refiner.core.errors import DataError
 from refiner.data.labels.angles import Angles, angular_error_degrees
 from refiner.gaze.data import LabelledPatches, load_patches
 from refiner.gaze.prediction import GazeEstimator
-from refiner.metrics.intervals import Errors, Interval, bootstrap_interval, seed_interval
+from refiner.metrics.clusters import Clusters, find_clusters
+from refiner.metrics.intervals import Errors, Interval, cluster_interval, repeat_interval
 
 LIMITS = (2, 5, 7, 10)
 """Error limits in degrees; the share of images within each is reported. The paper reports 7."""
 
 TABLE_COLUMNS = ("subject", "eye")
 """Label columns that always get a table if they have several values."""
-
-CLUSTER_COLUMNS = ("subject", "day")
-"""Label columns whose combined values are the clusters of the bootstrap, as far as the data have them."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +26,7 @@ class Accuracy:
 
     Attributes:
         images: number of images.
-        error: mean angular error with its bootstrap interval.
+        error: mean angular error with its interval over clusters.
         median: median angular error.
         within: share of images whose error is within each of :data:`LIMITS`.
         unbiased: mean angular error after the bias is subtracted: the error that a calibration would leave.
@@ -45,14 +43,12 @@ class Accuracy:
     correlation: tuple[float | None, float | None]
 
 
-def measure_accuracy(
-    predicted: Angles, true: Angles, clusters: Sequence[str] | None = None, *, seed: int = 0
-) -> Accuracy:
+def measure_accuracy(predicted: Angles, true: Angles, clusters: Sequence[str] | None = None) -> Accuracy:
     """Compare predicted with true gaze.
 
     Args:
         predicted, true: (N, 2), pitch and yaw in radians, N at least 1.
-        clusters, seed: see :func:`refiner.metrics.intervals.bootstrap_interval`.
+        clusters: see :func:`refiner.metrics.intervals.cluster_interval`.
     """
     # The bias is the mean difference; errors without it show what a correction could reach.
     errors = angular_error_degrees(predicted, true)
@@ -60,7 +56,7 @@ def measure_accuracy(
     bias = residual.mean(axis=0)
     return Accuracy(
         images=len(errors),
-        error=bootstrap_interval(errors, clusters, seed=seed),
+        error=cluster_interval(errors, clusters),
         median=float(np.median(errors)),
         within={str(limit): float(np.mean(errors <= limit)) for limit in LIMITS},
         unbiased=float(angular_error_degrees(predicted - bias, true).mean()),
@@ -108,10 +104,10 @@ class EstimatorTest:
 
     Attributes:
         estimators: accuracy of each estimator, in their order.
-        error: mean angular error in degrees: with a Student interval over several estimators, or with the bootstrap
-            interval of a single one.
+        error: mean angular error in degrees, with an interval over the clusters; if there are several estimators, over
+            clusters and estimators together.
         images: number of test images.
-        clusters: number of clusters of the bootstrap, and the label columns that form them; ``images`` if none do.
+        clusters: clusters that the intervals are over.
         training_mean: error in degrees of predicting the mean of the first estimator's training labels.
         test_mean: error in degrees of predicting the mean of the test labels.
         tables: rows by label column.
@@ -124,7 +120,7 @@ class EstimatorTest:
     estimators: list[Accuracy]
     error: Interval
     images: int
-    clusters: tuple[int, str]
+    clusters: Clusters
     training_mean: float
     test_mean: float
     tables: dict[str, list[Row]]
@@ -140,7 +136,6 @@ def evaluate_estimators(
     *,
     cluster: str | None = None,
     by: Sequence[str] = (),
-    seed: int = 0,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> EstimatorTest:
     """Test estimators on every labelled image of a data set.
@@ -148,9 +143,8 @@ def evaluate_estimators(
     Args:
         estimators: one estimator, or repeats with other seeds.
         data: folder or file in any known layout.
-        cluster: label column whose values are the clusters of the bootstrap; None takes :data:`CLUSTER_COLUMNS`.
+        cluster: label column whose values are the clusters; see :func:`refiner.metrics.clusters.find_clusters`.
         by: label columns that get a table in addition to :data:`TABLE_COLUMNS`.
-        seed: seed of the bootstrap.
         report: called with the number of finished estimators and the number of all estimators.
 
     Raises:
@@ -177,15 +171,15 @@ def evaluate_estimators(
             raise DataError(f"{data} has no label column {column}; its columns are {known}")
 
     # Summarise over images, over estimators and by column.
-    clusters, name = _clusters(first, cluster)
-    accuracies = [measure_accuracy(angles, first.gaze, clusters, seed=seed) for angles in predictions]
-    only = accuracies[0].error
+    clusters = find_clusters(first.columns, len(first), cluster)
+    accuracies = [measure_accuracy(angles, first.gaze, clusters.names) for angles in predictions]
+    errors = np.stack([angular_error_degrees(angles, first.gaze) for angles in predictions])
     tabled = [column for column in TABLE_COLUMNS if len(set(first.columns.get(column, ()))) > 1]
     return EstimatorTest(
         estimators=accuracies,
-        error=only if len(accuracies) == 1 else seed_interval([accuracy.error.mean for accuracy in accuracies]),
+        error=repeat_interval(errors, clusters.names),
         images=len(first),
-        clusters=(len(first) if clusters is None else len(set(clusters)), name),
+        clusters=clusters,
         training_mean=mean_predictor_error(estimators[0].metadata["mean_gaze"], first.gaze),
         test_mean=mean_predictor_error(first.gaze.mean(axis=0), first.gaze),
         tables={
@@ -196,15 +190,6 @@ def evaluate_estimators(
         predicted=np.stack(predictions),
         true=first.gaze,
     )
-
-
-def _clusters(patches: LabelledPatches, column: str | None) -> tuple[list[str] | None, str]:
-    """Return the cluster of each image, and the name of the columns that form the clusters."""
-    names = [column] if column else [name for name in CLUSTER_COLUMNS if name in patches.columns]
-    if not names:
-        return None, "images"
-    parts = zip(*(patches.columns[name] for name in names), strict=True)
-    return ["\0".join(part) for part in parts], " and ".join(names)
 
 
 def _rows(column: Sequence[str], predictions: Sequence[Angles], true: Angles) -> list[Row]:

@@ -100,7 +100,7 @@ def test_evaluate_prints_metrics_baselines_and_tables(trained: Path, other_gazes
     assert result.exit_code == 0, result.output
     for words in ("mean error", "bias removed", "within 2 / 5 / 7 / 10 degrees", "mean of training labels"):
         assert words in result.stdout
-    assert "24 clusters by subject and day" in result.stdout
+    assert "95 % intervals over 8 clusters by subject\n" in result.stdout
     assert "\nright" in result.stdout
     assert "\n-15" in result.stdout
     assert (tmp_path / "plots" / "errors.svg").exists()
@@ -115,7 +115,7 @@ def test_evaluate_several_as_json(trained: Path, other_gazes: Path, gazes: Path)
     assert found["error_degrees"]["mean"] == first["error"]["mean"] == pytest.approx(second["error"]["mean"])
     assert found["images"] == 40
     single = json.loads(run("evaluate", trained, other_gazes, "--json", "--cluster", "subject").stdout)
-    assert single["clusters"] == {"count": 8, "by": "subject"}
+    assert single["clusters"] == {"count": 8, "by": "subject", "scope": None}
     assert single["error_degrees"]["low"] < single["error_degrees"]["mean"] < single["error_degrees"]["high"]
 
 

@@ -12,7 +12,7 @@ from refiner.gaze.evaluation import evaluate_estimators, mean_predictor_error, m
 from refiner.gaze.networks.estimators import GazeNetwork, HeadPose
 from refiner.gaze.networks.file import EstimatorFile
 from refiner.gaze.prediction import GazeEstimator
-from refiner.metrics.intervals import bootstrap_interval, seed_interval
+from refiner.metrics.intervals import cluster_interval, repeat_interval
 
 
 def test_accuracy_by_hand() -> None:
@@ -58,14 +58,13 @@ def truth(gazes: Path) -> np.ndarray:
 
 
 def test_metrics_are_those_of_plain_arithmetic(gazes: Path, truth: np.ndarray) -> None:
-    test = evaluate_estimators([Known(0)], gazes, seed=4)
+    test = evaluate_estimators([Known(0)], gazes)
     errors = angular_error_degrees(truth + Known(0).residual(60), truth)
-    clusters = [f"s{i % 8} day{i % 3}" for i in range(60)]
     assert test.images == 60
-    assert test.clusters == (24, "subject and day")
+    assert test.clusters[1:] == ("subject", 8, None)
     assert test.error.mean == pytest.approx(errors.mean())
-    assert test.error == test.estimators[0].error
-    assert test.error.low == pytest.approx(bootstrap_interval(errors, clusters, seed=4).low)
+    assert test.error == pytest.approx(test.estimators[0].error)
+    assert test.error.low == pytest.approx(cluster_interval(errors, [f"s{i % 8}" for i in range(60)]).low)
     assert test.training_mean == pytest.approx(angular_error_degrees(np.array([[0.05, -0.1]]), truth).mean())
     assert test.test_mean == pytest.approx(angular_error_degrees(truth.mean(axis=0)[None], truth).mean())
 
@@ -80,10 +79,21 @@ def test_tables_by_column(gazes: Path, truth: np.ndarray) -> None:
     assert sum(row.images for row in test.tables["subject"]) == 60
 
 
-def test_several_estimators_get_a_student_interval(gazes: Path) -> None:
-    test = evaluate_estimators([Known(seed) for seed in range(3)], gazes)
-    assert test.error == seed_interval([accuracy.error.mean for accuracy in test.estimators])
+def test_the_interval_of_several_estimators_is_over_people_too(gazes: Path, truth: np.ndarray) -> None:
+    """Three equal estimators agree, but say no more of other people than one of them."""
+    test = evaluate_estimators([Known(0)] * 3, gazes)
     assert test.predicted.shape == (3, 60, 2)
+    assert test.error == pytest.approx(test.estimators[0].error)
+    different = evaluate_estimators([Known(seed, bias=0.02 * seed) for seed in range(3)], gazes)
+    errors = np.stack([angular_error_degrees(angles, truth) for angles in different.predicted])
+    assert different.error == repeat_interval(errors, [f"s{i % 8}" for i in range(60)])
+    assert different.error.mean == pytest.approx(np.mean([accuracy.error.mean for accuracy in different.estimators]))
+
+
+def test_days_of_one_person_say_nothing_about_others(gazes: Path) -> None:
+    labels = read_labels(gazes / "labels.csv")
+    write_labels(gazes / "labels.csv", {sample: {**row, "subject": "s0"} for sample, row in labels.items()})
+    assert evaluate_estimators([Known(0)], gazes).clusters[1:] == ("day", 3, "this person only")
 
 
 def test_estimators_with_different_head_pose_conditions_are_tested_together(gazes: Path, truth: np.ndarray) -> None:
@@ -101,9 +111,9 @@ def test_estimators_with_different_head_pose_conditions_are_tested_together(gaze
 
 
 def test_clusters_may_be_chosen(gazes: Path) -> None:
-    assert evaluate_estimators([Known(0)], gazes, cluster="day").clusters == (3, "day")
+    assert evaluate_estimators([Known(0)], gazes, cluster="day").clusters[1:] == ("day", 3, "these 8 people only")
     with pytest.raises(DataError, match="has no label column night; its columns are P, day, eye, subject"):
         evaluate_estimators([Known(0)], gazes, cluster="night")
     labels = read_labels(gazes / "labels.csv")
     write_labels(gazes / "labels.csv", {sample: {"gaze": row["gaze"]} for sample, row in labels.items()})
-    assert evaluate_estimators([Known(0)], gazes).clusters == (60, "images")
+    assert evaluate_estimators([Known(0)], gazes).clusters == (None, "images", 60, "these people only")

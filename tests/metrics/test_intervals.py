@@ -1,44 +1,120 @@
+"""Intervals over repeats and clusters: values by hand, and how often they cover the truth when people are redrawn."""
+
 import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from refiner.metrics.intervals import Interval, bootstrap_interval, seed_interval
+from refiner.metrics.intervals import (
+    Interval,
+    Spread,
+    add_spreads,
+    cluster_interval,
+    cluster_spread,
+    repeat_interval,
+    seed_interval,
+)
 
 
 def test_seed_interval_by_hand() -> None:
     interval = seed_interval([1.0, 2.0, 3.0])
     assert interval.mean == 2
     assert interval.high - 2 == pytest.approx(4.3027 / 3**0.5, abs=1e-3)  # t(0.975, 2) times s / sqrt(n)
+    assert seed_interval([1.0, 2.0, 3.0], confidence=0.9).high - 2 == pytest.approx(2.92 / 3**0.5, abs=1e-3)
     assert seed_interval([4.0]).high == np.inf
     assert str(seed_interval([4.0])) == "4.00"
     assert str(Interval(1, 0.5, 2)) == "1.00 [0.50, 2.00]"
 
 
-def test_bootstrap_of_normal_values_is_the_textbook_s() -> None:
+def test_single_images_give_the_textbook_interval() -> None:
     values = np.random.default_rng(0).normal(5, 2, 400)
-    interval = bootstrap_interval(values, seed=1)
+    interval = cluster_interval(values)
     half = 1.96 * values.std() / math.sqrt(400)
     assert interval.mean == values.mean()
-    assert interval.low == pytest.approx(values.mean() - half, abs=0.1 * half)
-    assert interval.high == pytest.approx(values.mean() + half, abs=0.1 * half)
+    assert interval.low == pytest.approx(values.mean() - half, abs=0.01 * half)
+    assert cluster_interval(values, [str(number) for number in range(400)]) == pytest.approx(interval)
 
 
-def test_bootstrap_draws_whole_clusters() -> None:
-    """Two clusters of equal size: their means, or the mean of both, and nothing between."""
-    values = np.array([1.0] * 50 + [3.0] * 50)
-    assert bootstrap_interval(values, ["a"] * 50 + ["b"] * 50) == Interval(2.0, 1.0, 3.0)
-    alone = bootstrap_interval(values)
-    assert alone.high - alone.low < 0.5
+def test_clusters_of_equal_size_are_their_means() -> None:
+    """Fifty equal images say no more than one of them."""
+    values = np.repeat([1.0, 2.0, 3.0], 50)
+    assert cluster_interval(values, list("a" * 50 + "b" * 50 + "c" * 50)) == pytest.approx(seed_interval([1, 2, 3]))
+    assert cluster_interval(values, ["one"] * 150) == (2, -math.inf, math.inf)
 
 
-def test_bootstrap_weighs_clusters_by_their_images() -> None:
-    """Draws of a cluster of 9 zeros and one of a single 10: means 0, 1 or 10."""
-    assert bootstrap_interval(np.array([0.0] * 9 + [10.0]), ["a"] * 9 + ["b"]) == Interval(1.0, 0.0, 10.0)
+def test_clusters_weigh_by_their_images() -> None:
+    """Nine zeros in one cluster and a single 10: without the one the mean is 10, without the other 0."""
+    spread = cluster_spread(np.array([0.0] * 9 + [10.0]), ["a"] * 9 + ["b"])
+    assert spread == pytest.approx((1 / 2 * ((10 - 1) ** 2 + (0 - 1) ** 2), 1))
 
 
-def test_bootstrap_follows_from_its_seed_and_needs_two_clusters() -> None:
-    values = np.arange(10.0)
-    assert bootstrap_interval(values, seed=3) == bootstrap_interval(values, seed=3)
-    assert bootstrap_interval(values, seed=3) != bootstrap_interval(values, seed=4)
-    assert bootstrap_interval(values, ["one"] * 10).high == math.inf
+def test_spreads_add_by_welch() -> None:
+    first, second = np.array([1.0, 2, 4, 7]), np.array([10.0, 30, 90])
+    freedom = add_spreads([cluster_spread(first), cluster_spread(second)]).freedom
+    result = stats.ttest_ind(first, second, equal_var=False)
+    assert freedom == pytest.approx(result.df)
+    assert add_spreads([Spread(0, 5), Spread(0, 2)]) == (0, 2)
+    assert add_spreads([Spread(1, 5), cluster_spread(first, list("aaaa"))]).half_width() == math.inf
+
+
+def test_repeats_add_their_variance_to_that_of_the_people() -> None:
+    people = ["a", "a", "b", "b"]
+    values = np.array([[1.0, 3, 5, 7]])
+    assert repeat_interval(values, people) == pytest.approx(cluster_interval(values[0], people))
+    both = repeat_interval(np.concatenate([values, values + 2]), people)
+    by_hand = 5, (6 - 4) ** 2 / 4, 1.0  # mean; variance over people, s^2 / 2 of 3 and 7; over seeds, of 4 and 6
+    variance = 4.0 + 1.0
+    freedom = variance**2 / (4.0**2 / 1 + 1.0**2 / 1)
+    assert both.mean == by_hand[0]
+    assert both.high - 5 == pytest.approx(stats.t.ppf(0.975, freedom) * math.sqrt(variance))
+
+
+PEOPLE, DAYS, SEEDS = 15, 20, 3
+REDRAWS = 400
+
+
+def redrawn(rng: np.random.Generator, seeds: int, sizes: np.ndarray) -> np.ndarray:
+    """Errors (seeds, images) around 5 degrees: people differ by 1.5, their days by 0.7, several seeds by 0.2."""
+    people = np.repeat(rng.normal(0, 1.5, PEOPLE), DAYS) + rng.normal(0, 0.7, PEOPLE * DAYS)
+    habits = rng.normal(0, 0.3, (seeds, PEOPLE)).repeat(DAYS, axis=1) + rng.normal(0, 0.2, (seeds, 1)) * (seeds > 1)
+    errors = np.repeat(5 + people + habits, sizes, axis=1)
+    return errors + rng.normal(0, 1, errors.shape)
+
+
+@pytest.mark.parametrize("uneven", [False, True])
+@pytest.mark.parametrize("seeds", [1, SEEDS])
+def test_intervals_cover_the_error_on_other_people(seeds: int, uneven: bool) -> None:
+    """15 people of 20 days each, drawn anew 400 times, with one estimator and with three on the same people."""
+    rng = np.random.default_rng(seeds + 10 * uneven)
+    covered, by_days, by_seeds, widths, means = 0, 0, 0, [], []
+    for _ in range(REDRAWS):
+        sizes = rng.integers(1, 4, PEOPLE * DAYS) if uneven else np.full(PEOPLE * DAYS, 2)
+        people = np.repeat(np.arange(PEOPLE).repeat(DAYS), sizes)
+        days = np.repeat(np.arange(PEOPLE * DAYS), sizes)
+        errors = redrawn(rng, seeds, sizes)
+        interval = repeat_interval(errors, people)
+        covered += interval.low <= 5 <= interval.high
+        widths.append(interval.high - interval.low)
+        means.append(interval.mean)
+        by_days += np.ptp(np.sign(np.array(cluster_interval(errors.mean(axis=0), days)[1:]) - 5)) > 0
+        if seeds > 1:
+            by_seeds += np.ptp(np.sign(np.array(seed_interval(errors.mean(axis=1).tolist())[1:]) - 5)) > 0
+    assert 0.92 <= covered / REDRAWS <= 0.985
+    assert by_days / REDRAWS < 0.7  # what days as clusters would promise
+    assert by_seeds / REDRAWS < 0.7
+    # An interval from the true spread of the means would be 3.92 standard deviations wide.
+    assert np.mean(widths) < 1.3 * 3.92 * np.std(means)
+
+
+def test_a_paired_gain_covers_zero_on_other_people() -> None:
+    """Refining changes the error of each person by another amount, and by none on average."""
+    rng = np.random.default_rng(5)
+    people = np.arange(PEOPLE).repeat(DAYS)
+    covered = 0
+    for _ in range(REDRAWS):
+        gains = np.repeat(rng.normal(0, 0.5, PEOPLE), DAYS) + rng.normal(0, 0.1, (SEEDS, 1))
+        gains = gains + rng.normal(0, 1, (SEEDS, PEOPLE * DAYS))
+        interval = repeat_interval(gains, people)
+        covered += interval.low <= 0 <= interval.high
+    assert 0.92 <= covered / REDRAWS <= 0.99

@@ -6,7 +6,7 @@ import click
 
 from refiner.commands.gaze.rejected import report_rejected
 from refiner.commands.gaze.text import evaluation_lines, evaluation_metrics
-from refiner.commands.options import ANY_PATH, EXISTING_PATH, device_option, json_option, seed_option
+from refiner.commands.options import ANY_PATH, EXISTING_PATH, device_option, json_option
 from refiner.commands.reporting import print_json, progress
 
 
@@ -15,11 +15,10 @@ from refiner.commands.reporting import print_json, progress
 @click.option(
     "--cluster",
     metavar="COLUMN",
-    help="Label column whose values are the clusters of the bootstrap.  [default: subject and day, if present]",
+    help="Label column whose values are the clusters of the interval.  [default: subject; day if there is one subject]",
 )
 @click.option("--by", multiple=True, metavar="COLUMN", help="Add a table by this label column. May be repeated.")
 @click.option("--plots", type=ANY_PATH, metavar="DIR", help="Write pitch.svg, yaw.svg and errors.svg to this folder.")
-@seed_option
 @device_option
 @json_option
 def command(
@@ -27,14 +26,13 @@ def command(
     cluster: str | None,
     by: tuple[str, ...],
     plots: Path | None,
-    seed: int,
     device: str,
     as_json: bool,
 ) -> None:
     """Test estimators on labelled images: angular error with a 95 % interval, baselines, and tables by label.
 
-    ESTIMATOR is an estimator file or a run folder. The last argument is the data. With several estimators, trained with
-    different seeds, the interval is over the estimators.
+    ESTIMATOR is an estimator file or a run folder. The last argument is the data. The interval is over people if the
+    labels name them. With several estimators, trained with different seeds, it is over people and seeds together.
 
     \b
     Examples:
@@ -51,7 +49,7 @@ def command(
     # Test.
     loaded = [GazeEstimator.load(path, device=device) for path in paths]
     with progress("predicting") as advance:
-        test = evaluate_estimators(loaded, data, cluster=cluster, by=by, seed=seed, report=advance)
+        test = evaluate_estimators(loaded, data, cluster=cluster, by=by, report=advance)
 
     # Report.
     if plots:

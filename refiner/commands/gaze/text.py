@@ -22,7 +22,7 @@ def evaluation_metrics(
             "unlabelled": test.unlabelled,
             "rejected": test.rejected,
             "error_degrees": test.error._asdict(),
-            "clusters": {"count": test.clusters[0], "by": test.clusters[1]},
+            "clusters": {"count": test.clusters.size, "by": test.clusters.column, "scope": test.clusters.scope},
             "training_mean_error_degrees": test.training_mean,
             "test_mean_error_degrees": test.test_mean,
             "estimators": [
@@ -37,19 +37,18 @@ def evaluation_metrics(
 
 def evaluation_lines(test: "EstimatorTest", paths: Sequence[Path]) -> list[str]:
     """Return a test as lines of text."""
-    count, column = test.clusters
-    clusters = f"{count} images" if column == "images" else f"{count} clusters by {column}"
     # A block of lines for each estimator.
     lines: list[str] = []
     for path, accuracy in zip(paths, test.estimators, strict=True):
         lines += [str(path), *(f"  {name:<38} {value}" for name, value in _accuracy_lines(accuracy)), ""]
     if len(paths) > 1:
-        lines += [f"{'mean error over estimators':<40} {test.error} degrees (95 % over {len(paths)} estimators)"]
+        over = f"{len(paths)} estimators and {test.clusters}"
+        lines += [f"{'mean error over estimators':<40} {test.error} degrees (95 % over {over})"]
     # The baselines, which need no image.
     lines += [
         f"{'predicting the mean of training labels':<40} {test.training_mean:.2f} degrees",
         f"{'predicting the mean of test labels':<40} {test.test_mean:.2f} degrees",
-        f"{'tested on':<40} {test.images} images; 95 % intervals over {clusters}",
+        f"{'tested on':<40} {test.images} images; 95 % intervals over {test.clusters}",
     ]
     # A table for each label column.
     for column, rows in test.tables.items():
