@@ -17,6 +17,7 @@ from refiner.core.errors import DataError, ImageError
 from refiner.data.formats.registry import FORMATS, Dataset, open_dataset
 from refiner.data.labels.records import Record
 from refiner.data.labels.tables import LABELS_FILE, LabelTable
+from refiner.data.store.store_names import is_store_name
 from refiner.images.arrays import highest_level
 from refiner.images.io import Image
 from refiner.inspection.facts import EXAMPLES, DatasetFacts, Images, Reject, Sign
@@ -54,7 +55,9 @@ def open_for_inspection(path: Path, format: str | None) -> Dataset:
     Raises:
         DataError: ``path`` is no data set, or cannot be read either way.
     """
-    if format is None and not any(reader.recognises(path) for reader in FORMATS.values()):
+    # A file with the suffix of a store is opened in any case, since the error then says what is wrong with it.
+    may_be_store = is_store_name(path) and path.is_file()
+    if format is None and not may_be_store and not any(reader.recognises(path) for reader in FORMATS.values()):
         raise DataError(
             f"{path} is neither a data set (a folder of images, a store or a file of a known layout) nor a run "
             "folder nor a refiner file (.safetensors)"

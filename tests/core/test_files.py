@@ -279,3 +279,50 @@ def refuses(lock: Path, *, shared: bool = False) -> bool:
             return False
     except OutputError:
         return True
+
+
+def failing_flock(number: int) -> Any:
+    def flock(stream: Any, operation: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return flock
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+@pytest.mark.parametrize("shared", [False, True])
+def test_without_locks_the_work_goes_on_and_one_warning_names_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, number: int, shared: bool
+) -> None:
+    monkeypatch.setattr(fcntl, "flock", failing_flock(number))
+    monkeypatch.setattr(files, "_unlocked", set())
+    entered = 0
+    with locked(tmp_path / "a" / "lock", refusal="no", shared=shared), locked(tmp_path / "b" / "lock", refusal="no"):
+        entered += 1
+    assert entered == 1
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert message.startswith(f"{tmp_path / 'a'} is not locked, as its file system has no locks")
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE])
+def test_a_lock_that_fails_for_another_reason_names_that_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    monkeypatch.setattr(fcntl, "flock", failing_flock(number))
+    with pytest.raises(OutputError, match=rf"lock cannot be locked \({os.strerror(number)}\)"):
+        locked(tmp_path / "lock", refusal="another process writes").__enter__()
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_the_lock_file_is_open_as_nfs_needs_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared: bool) -> None:
+    """NFS makes ranges of bytes of flock: a shared one needs a file open for reading, else one open for writing."""
+
+    def flock(stream: Any, operation: int) -> None:
+        allowed = stream.readable() if operation & fcntl.LOCK_SH else stream.writable()
+        if not allowed:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    (tmp_path / "lock").write_bytes(b"kept")
+    with locked(tmp_path / "lock", refusal="no", shared=shared):
+        pass
+    assert (tmp_path / "lock").read_bytes() == b"kept"

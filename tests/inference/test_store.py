@@ -201,7 +201,7 @@ def test_a_kill_in_the_middle_and_the_same_command_give_the_same_store(
         ("in.h5", "out", OutputError, "a folder is refined into a folder, and a store into a store; convert one"),
         ("in.h5", "in.h5", OutputError, "must not contain each other"),
         ("none.h5", "out.h5", DataError, "does not exist"),
-        ("text.h5", "out.h5", DataError, "cannot be opened as HDF5"),
+        ("text.h5", "out.h5", DataError, "is not an HDF5 file"),
         ("in.h5", "text.h5", OutputError, "already exists"),
         ("in.h5", "text.h5/below.h5", OutputError, "is a file"),
     ],

@@ -12,7 +12,7 @@ import numpy as np
 
 from refiner.core.errors import DataError
 from refiner.core.files import check_regular
-from refiner.data.store.hdf5 import stored_values
+from refiner.data.store.hdf5 import open_hdf5, stored_values
 from refiner.images.io import MAX_BYTES
 
 MAX_DEPTH = 8
@@ -42,10 +42,12 @@ def read_mat(path: Path, names: Sequence[str]) -> dict[str, Any]:
             raise ValueError(f"it has {path.stat().st_size:,} bytes, at most {MAX_BYTES:,} are read")
         # Version 7.3 is HDF5; SciPy reads the older ones.
         if h5py.is_hdf5(path):
-            with h5py.File(path, "r") as file:
+            with open_hdf5(path) as file:
                 return {name: _from_hdf5(file, name, MAX_DEPTH) for name in names if name in file}
         variables = loadmat(path, variable_names=list(names), appendmat=False)
         return {name: _from_array(variables[name], MAX_DEPTH) for name in names if name in variables}
+    except DataError:
+        raise
     except Exception as error:  # SciPy and h5py raise many kinds of errors for a damaged file
         if isinstance(error, OSError) and error.strerror:  # an error of the system: missing, or no permission
             raise DataError(f"{path} cannot be read ({error.strerror})") from error

@@ -21,7 +21,7 @@ from refiner.core.errors import DataError, ImageError
 from refiner.data.formats.file_access import RecentFiles
 from refiner.data.labels.angles import check_radians
 from refiner.data.labels.records import Record
-from refiner.data.store.hdf5 import stored_values
+from refiner.data.store.hdf5 import open_hdf5, stored_values
 from refiner.images.io import MAX_PIXELS, Image
 
 MAX_IMAGES = 10**7
@@ -46,7 +46,7 @@ class _HDF5Images:
 
     def __init__(self, root: Path, *, size: tuple[int, int] | None = None, crop: bool = True) -> None:
         self.root = root
-        self._open = RecentFiles(_open, 1)
+        self._open = RecentFiles(open_hdf5, 1)
         self._open(root)
 
     def subject(self, sample: str) -> str | None:
@@ -202,17 +202,6 @@ class GazeHDF5(_HDF5Images):
         return self._check(sample, self._values(sample, f"image/{name}"))
 
 
-def _open(path: Path) -> Any:
-    import h5py
-
-    if not path.is_file():
-        raise DataError(f"{path} is not a file; name the .h5 file itself")
-    try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        raise DataError(f"{path} cannot be opened as an HDF5 file ({error}); download it again") from error
-
-
 def _has_layout(path: Path, find: Callable[[Any], Any]) -> bool:
     """Return whether a path is an HDF5 file in which ``find`` finds something."""
     import h5py
@@ -220,7 +209,7 @@ def _has_layout(path: Path, find: Callable[[Any], Any]) -> bool:
     try:
         if not path.is_file() or not h5py.is_hdf5(path):
             return False
-        with h5py.File(path, "r") as file:
+        with open_hdf5(path) as file:
             return bool(find(file))
     except Exception:  # a damaged file does not have the layout
         return False

@@ -9,9 +9,7 @@ from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-import h5py
-
-from refiner.core.errors import OutputError
+from refiner.core.errors import DataError, OutputError
 from refiner.core.files import check_apart, read_regular, remove_file
 from refiner.core.parallel.shards import Shard
 from refiner.data.labels.tables import LABELS_FILE, REJECTED_COLUMNS, REJECTED_FILE, write_rejected, write_table
@@ -26,7 +24,7 @@ from refiner.data.output.folder import (
     open_output,
 )
 from refiner.data.store.columns import find_columns
-from refiner.data.store.hdf5 import ImageKind, hdf5_errors, new_file, write_attributes
+from refiner.data.store.hdf5 import ImageKind, hdf5_errors, new_file, open_hdf5, write_attributes
 from refiner.data.store.store_names import is_store_name
 from refiner.data.store.writer import join_images, write_columns
 from refiner.images.io import LOSSLESS_SUFFIXES
@@ -206,11 +204,16 @@ class StoreDestination:
         if self.overwrite or not self.path.exists():
             return None
         try:
-            with h5py.File(self.path, "r") as file:
+            with open_hdf5(self.path) as file:
                 if str(file.attrs.get("job")) == job:
                     summary = str(file.attrs["summary"])
                     shutil.rmtree(self.chunks_folder, ignore_errors=True)  # left if a run was killed while deleting
                     return summary
+        except DataError as error:
+            reason = str(error).removeprefix(f"{self.path} ").partition("; ")[0]
+            raise OutputError(
+                f"{self.path} already exists, but {reason}; choose another name, or pass --overwrite to replace it"
+            ) from error
         except (OSError, RuntimeError, KeyError):
             pass
         raise OutputError(

@@ -17,8 +17,10 @@ without decoding them. docs/store.md has the measurements.
 """
 
 import contextlib
+import errno
 import json
 import os
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -28,7 +30,8 @@ from typing import Any, NamedTuple, Self
 import h5py
 import numpy as np
 
-from refiner.core.errors import OutputError
+from refiner.core.errors import DataError, OutputError
+from refiner.core.files import NO_LOCKS, check_regular
 from refiner.images.io import MAX_BYTES, Image
 
 FORMAT = "simgan-refiner store"
@@ -82,6 +85,60 @@ class ImageKind(NamedTuple):
         return np.dtype(np.uint8 if self.bits == 8 else np.uint16)
 
 
+def open_hdf5(path: Path) -> h5py.File:
+    """Open an HDF5 file for reading; a file system without locks is read without them.
+
+    Raises:
+        DataError: the file cannot be opened; the message says why and what to do.
+    """
+    try:
+        check_regular(path)
+        try:
+            return h5py.File(path, "r")
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+            return h5py.File(path, "r", locking=False)
+    except Exception as error:  # h5py raises many kinds of errors for a damaged file
+        raise DataError(f"{path} {_why_not_opened(path, error)}") from error
+
+
+_CANNOT_LOCK = "cannot be locked, as its file system has no locks; set HDF5_USE_FILE_LOCKING=FALSE"
+
+_REMEDY = "copy, download or make it again"
+
+
+def _why_not_opened(path: Path, error: Exception) -> str:
+    """Return what is wrong with a file that HDF5 could not open, and what to do, as the rest of a sentence."""
+    number = getattr(error, "errno", None)
+    text = " ".join(str(error).split())
+    # Another program has the file, or did not close it.
+    if number == errno.EWOULDBLOCK:
+        return "is open for writing in another program; close it there, or wait until that program ends"
+    if "already open for write" in text:
+        return (
+            "is open for writing in another program, or such a program was killed; close it there. If none has it "
+            "open, make the file again, or remove the mark with h5clear -s of the HDF5 tools"
+        )
+    # The system refuses the file.
+    if number in NO_LOCKS:
+        return _CANNOT_LOCK
+    if number == errno.EINVAL and not path.is_file():
+        return "is not a regular file; name the HDF5 file itself"
+    if number is not None:
+        return f"cannot be read ({os.strerror(number)}); check the path and its permissions"
+    # The content is not whole.
+    if sizes := re.search(r"truncated file: eof = (\d+), .*stored_eof = (\d+)", text):
+        has, needs = map(int, sizes.groups())
+        return f"is truncated: it has {has:,} of {needs:,} bytes; {_REMEDY}"
+    if path.stat().st_size == 0:
+        return f"is empty; {_REMEDY}"
+    if "signature not found" in text:
+        return f"is not an HDF5 file, or its beginning is lost; {_REMEDY}"
+    reason = re.sub(r"^Unable to .*? \((.*)\)$", r"\1", text)
+    return f"is damaged and cannot be opened as HDF5 ({reason}); {_REMEDY}"
+
+
 @contextlib.contextmanager
 def hdf5_errors(path: Path) -> Iterator[None]:
     """Turn an HDF5 error of the block into an error that names the file.
@@ -92,13 +149,18 @@ def hdf5_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError) as error:
+        if getattr(error, "errno", None) in NO_LOCKS:  # the user's setting forces HDF5 to lock
+            raise OutputError(f"{path} {_CANNOT_LOCK}") from error
         raise OutputError(f"{path} cannot be written ({error}); free some space or choose another place") from error
 
 
 @contextlib.contextmanager
 def new_file(path: Path) -> Iterator[h5py.File]:
-    """Open a new HDF5 file and close it at the end of the block, even after an error."""
-    file = h5py.File(path, "w", libver="latest")
+    """Open a new HDF5 file and close it at the end of the block, even after an error.
+
+    HDF5 does not lock the file: some file systems have no locks, and no other process knows the file yet.
+    """
+    file = h5py.File(path, "w", libver="latest", locking=False)
     try:
         yield file
         file.flush()

@@ -12,7 +12,6 @@ import h5py
 import numpy as np
 
 from refiner.core.errors import DataError, ImageError
-from refiner.core.files import check_regular
 from refiner.data.labels.angles import check_radians
 from refiner.data.labels.records import PAIRS, Labels, Record, from_cells
 from refiner.data.store.columns import to_text
@@ -22,6 +21,7 @@ from refiner.data.store.hdf5 import (
     ImageKind,
     is_local,
     local_dataset,
+    open_hdf5,
     stored_values,
     to_label_name,
 )
@@ -65,7 +65,7 @@ class Store:
         if not is_store_name(root) or not root.is_file():
             return False
         try:
-            with h5py.File(root, "r") as file:
+            with open_hdf5(root) as file:
                 return bool(file.attrs.get("format") == FORMAT)
         except Exception:  # h5py raises many kinds of errors for a damaged file
             return False
@@ -89,15 +89,11 @@ class Store:
         self._open = None
 
     def _checked(self) -> h5py.File:
-        try:
-            check_regular(self.root)
-            file = h5py.File(self.root, "r")
-        except Exception as error:  # h5py raises many kinds of errors for a damaged file
-            raise DataError(f"{self.root} cannot be opened as HDF5 ({error}); check that the file is whole") from error
+        file = open_hdf5(self.root)
         try:
             problem = self._problem(file)
         except Exception as error:
-            problem = f"holds no /images and /ids that can be used ({error})"
+            problem = f"holds no /images and /ids that can be used ({error}); make the store again"
         if problem:
             file.close()
             raise DataError(f"{self.root} {problem}")

@@ -10,10 +10,10 @@ from typing import Any, Self
 import h5py
 import numpy as np
 
-from refiner.core.errors import OutputError
+from refiner.core.errors import DataError, OutputError
 from refiner.core.files import atomic_path
 from refiner.data.store.columns import Column
-from refiner.data.store.hdf5 import ImageKind, hdf5_errors, new_file, to_dataset_name
+from refiner.data.store.hdf5 import ImageKind, hdf5_errors, new_file, open_hdf5, to_dataset_name
 from refiner.images.io import Image
 
 _ROWS = 4096  # label rows in memory at a time
@@ -129,11 +129,13 @@ def join_images(
 def _compressed_images(path: Path) -> Iterator[tuple[bytes, int]]:
     """The images of a file as they are stored, each with its filter mask."""
     try:
-        with h5py.File(path, "r") as source:
+        with open_hdf5(path) as source:
             images = source["images"].id
             for number in range(images.shape[0]):
                 mask, data = images.read_direct_chunk((number, 0, 0, 0))
                 yield data, mask
+    except DataError as error:
+        raise OutputError(f"{str(error).partition('; ')[0]}; delete its folder and run again") from error
     except (OSError, RuntimeError, KeyError) as error:
         raise OutputError(f"{path} is damaged ({error}); delete its folder and run again") from error
 

@@ -156,7 +156,7 @@ def test_a_truncated_file_is_refused_as_a_whole(tmp_path: Path, people: tuple[Pa
     data = people[0].read_bytes()
     (tmp_path / "cut.h5").write_bytes(data[: int(share * len(data))])
     assert not MPIIGazeHDF5.recognises(tmp_path / "cut.h5")
-    with pytest.raises(DataError, match=r"cut\.h5 cannot be opened as an HDF5 file"):
+    with pytest.raises(DataError, match=r"cut\.h5 is (truncated: it has [\d,]+ of 34,688 bytes|empty)"):
         MPIIGazeHDF5(tmp_path / "cut.h5")
     with pytest.raises(DataError):
         open_dataset(tmp_path / "cut.h5")
@@ -173,7 +173,7 @@ def test_other_files_are_not_taken_for_it(tmp_path: Path) -> None:
         assert not reader.recognises(tmp_path / "absent.h5")
         with pytest.raises(DataError, match="holds no"):
             _ = reader(tmp_path / "other.h5").ids
-        with pytest.raises(DataError, match="is not a file"):
+        with pytest.raises(DataError, match="is not a regular file"):
             reader(tmp_path)
 
 
