@@ -133,7 +133,7 @@ def test_errors_are_one_line_and_exit_status_1(tmp_path: Path, folder: Path) -> 
         (folder, tmp_path / "file" / "below.h5"): "is a file",
         (folder, tmp_path / "there.h5"): "already exists",
         (tmp_path / "store.h5", tmp_path / "store.h5"): "must not contain each other",
-        (tmp_path / "cut.h5", tmp_path / "new"): "is truncated",
+        (tmp_path / "cut.h5", tmp_path / "new"): "is damaged and cannot be opened as HDF5",
         (folder / "sub" / "0.bmp", tmp_path / "new"): "has no known layout of a data set",
         (folder, tmp_path / "new", "--split", "train=0.5,test=0.5", "--by", "subject"): "names no subject",
         (tmp_path / "empty", tmp_path / "new"): "holds no images",
