@@ -85,7 +85,8 @@ class Conversion(NamedTuple):
             if image.dtype != np.uint8:
                 raise ImageError(record.id, "has 16 bits; only 8-bit images are equalised")
             image = equalize(image)
-        return Record(record.id, image, labels)
+        # A profile of colours says nothing about grey.
+        return Record(record.id, image, labels, record.profile if image.ndim == record.image.ndim else b"")
 
 
 def move_points(labels: Labels, *, scale: Any = 1.0, shift: Any = 0.0) -> Labels:
@@ -241,17 +242,23 @@ def _convert_into(
     counter = SampleCounter(one_kind=destination.images_folder is None, root=convert_chunk.source)
     done = len(ids) - sum(min(size, len(ids) - starts[n]) for n in todo)
     report(done)
-    squeezed = 0
+    squeezed = profiles_lost = 0
     for result in map_in_order(convert_chunk, tasks, workers=min(workers, len(todo))):
         counter.count_kinds(result.kinds)
         done += result.samples
         squeezed += result.squeezed
+        profiles_lost += result.profiles_lost
         report(done)
     if squeezed:
         log.warning(
             "%d images were stretched or squeezed to %dx%d; cut them to that shape first with --crop HxW",
             squeezed,
             *(convert_chunk.conversion.size or ()),
+        )
+    if profiles_lost:
+        log.warning(
+            "%d images lost their ICC colour profile, which grey images and stores do not keep",
+            profiles_lost,
         )
     # Count all samples, those of earlier runs included.
     counter = SampleCounter(one_kind=destination.images_folder is None, root=convert_chunk.source)
@@ -278,11 +285,12 @@ class _ChunkTask(NamedTuple):
 
 
 class _ChunkResult(NamedTuple):
-    """Counts of a converted chunk: samples, images by kind, and distorted images."""
+    """Counts of a converted chunk: samples, images by kind, distorted images, and images that lost their profile."""
 
     samples: int
     kinds: Counter[str]
     squeezed: int
+    profiles_lost: int
 
 
 class _ChunkConverter:
@@ -300,13 +308,18 @@ class _ChunkConverter:
         if self._dataset is None:
             self._dataset = self.conversion.open(self.source, self.format)
             cv2.setNumThreads(1)  # the processes share the cores
-        self._squeezed = 0
+        self._squeezed = self._profiles_lost = 0
+        self._keeps_profiles = task.files.folder is not None
         samples = ((sample, name, partial(self._record, sample)) for sample, name in task.samples)
         lines = write_chunk(task.files, samples, stop_on_error=self.stop_on_error)
-        return _ChunkResult(len(lines), Counter(line.kind for line in lines if line.name), self._squeezed)
+        return _ChunkResult(
+            len(lines), Counter(line.kind for line in lines if line.name), self._squeezed, self._profiles_lost
+        )
 
     def _record(self, sample: str) -> Record:
         assert self._dataset is not None
         record = self._dataset.read(sample)
         self._squeezed += self.conversion.squeezes(record.image)
-        return self.conversion.apply(record)
+        converted = self.conversion.apply(record)
+        self._profiles_lost += bool(record.profile) and not (converted.profile and self._keeps_profiles)
+        return converted

@@ -9,34 +9,19 @@ import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+
+from refiner.images.tiff import BROKEN, Header, exif_orientation, read_tiff
 
 BETWEEN_SCANS = frozenset([0xC4, 0xDA, 0xDB, 0xDC, 0xDD, 0xFE, *range(0xE0, 0xF0)])
 """Markers of JPEG segments that may occur between two scans."""
 
+JPEG_PROFILE = b"ICC_PROFILE\0"
+"""First bytes of a JPEG segment that holds a part of a colour profile."""
+
+_MAX_PROFILE = 2**24  # bytes of a colour profile
 _AFTER_DATA = re.compile(rb"\xff+([^\x00\xff])")
 _PNM = re.compile(rb"P([1-6])" + rb"(?:\s|#[^\n]*\n)+(\d{1,9})" * 2)
 _PNM_HIGHEST = re.compile(rb"(?:\s|#[^\n]*\n)+(\d{1,9})\s")
-
-
-_BROKEN = (struct.error, IndexError, OverflowError)
-
-
-class Header(NamedTuple):
-    """Properties of an image file that can be read without decoding it.
-
-    Attributes:
-        height, width: stored size in pixels.
-        problem: reason why the file cannot be used, such as "is truncated"; empty if no problem was found.
-        pictures: number of pages or frames.
-        orientation: EXIF orientation, 1 to 8, for the file types whose orientation the decoder ignores.
-    """
-
-    height: int = 0
-    width: int = 0
-    problem: str = ""
-    pictures: int = 1
-    orientation: int = 1
 
 
 def read_header(data: bytes) -> Header:
@@ -45,7 +30,7 @@ def read_header(data: bytes) -> Header:
         if data.startswith(start):
             try:
                 return read(data)
-            except _BROKEN:  # the data ends within the header
+            except BROKEN:  # the data ends within the header
                 return Header(problem="is truncated in its header; it is not an image that can be decoded")
     return Header(problem="is not an image of a supported type: PNG, JPEG, TIFF, WebP, BMP, PGM or PPM")
 
@@ -56,6 +41,7 @@ def read_header(data: bytes) -> Header:
 def _png(data: bytes) -> Header:
     pictures, orientation, position = 1, 1, 8
     height = width = 0
+    problem, profile, grey = "", b"", False
     # Walk through the chunks, whose checksums reveal damage, until the end chunk.
     while position + 12 <= len(data):
         length = int.from_bytes(data[position : position + 4], "big")
@@ -65,27 +51,50 @@ def _png(data: bytes) -> Header:
         body = data[position + 8 : min(end, position + 8 + 2**16)]
         if kind == b"IHDR":
             width, height = struct.unpack_from(">II", body)
+            grey = body[9] == 0
+        elif kind == b"tRNS" and grey:
+            problem = "marks a grey level as transparent, which would be lost; save it with an alpha channel"
+        elif kind == b"iCCP":
+            profile = _inflated(data[position + 8 : end].partition(b"\0")[2][1:])
         elif kind == b"acTL":
             pictures = int.from_bytes(body[:4], "big")
         elif kind == b"eXIf":
             orientation = exif_orientation(body)
         elif kind == b"IEND":
-            return Header(height, width, "", pictures, orientation)
+            return Header(height, width, problem, pictures, orientation, profile)
         position = end + 4
     return Header(height, width, "is a truncated or corrupt PNG")
+
+
+def _inflated(data: bytes) -> bytes:
+    """Return the uncompressed colour profile; empty if it is damaged or larger than any profile."""
+    try:
+        profile = zlib.decompressobj().decompress(data, _MAX_PROFILE)
+    except zlib.error:
+        return b""
+    return profile if len(profile) < _MAX_PROFILE else b""
 
 
 # --- JPEG ------------------------------------------------------------------------------------------------------
 
 
 def _jpeg(data: bytes) -> Header:
-    height = width = 0
+    height = width = channels = 0
+    profile: dict[int, bytes] = {}
     # Take the size from the start of frame, and check everything from the first scan on.
     for marker, position in _jpeg_segments(data):
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # start of frame
-            height, width = struct.unpack_from(">HH", data, position + 5)
+            height, width, channels = struct.unpack_from(">HHB", data, position + 5)
+        if marker == 0xE2 and data.startswith(JPEG_PROFILE, position + 4):
+            start, end = (
+                position + 4 + len(JPEG_PROFILE),
+                position + 2 + int.from_bytes(data[position + 2 : position + 4], "big"),
+            )
+            profile[data[start]] = data[start + 2 : end]
         if marker == 0xDA:
-            return Header(height, width, _scan_problem(data, position))
+            cmyk = "holds CMYK colours; save it as grey or RGB" if channels == 4 else ""
+            whole = b"".join(part for _, part in sorted(profile.items()))
+            return Header(height, width, _scan_problem(data, position) or cmyk, profile=whole)
     return Header(height, width, "is a truncated JPEG")
 
 
@@ -133,84 +142,6 @@ def _scan_problem(data: bytes, position: int) -> str:
     return "is a truncated JPEG"
 
 
-# --- TIFF, and EXIF in the same format -------------------------------------------------------------------------
-
-_TIFF_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
-_TIFF_FORMATS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
-_MAX_PAGES = 100
-
-
-class _Tiff:
-    """Reader of the tags of a TIFF file or an EXIF block."""
-
-    def __init__(self, data: bytes) -> None:
-        self.data, self.order = data, "<" if data[:2] == b"II" else ">"
-        self.big = struct.unpack_from(self.order + "H", data, 2)[0] == 43
-
-    def pages(self) -> Iterator[dict[int, tuple[int, ...]]]:
-        """Yield the integers of each page by tag, for at most a hundred pages."""
-        (offset,) = struct.unpack_from(self.order + ("Q" if self.big else "I"), self.data, 8 if self.big else 4)
-        for _ in range(_MAX_PAGES):
-            if not offset:
-                return
-            (count,) = struct.unpack_from(self.order + ("Q" if self.big else "H"), self.data, offset)
-            offset += 8 if self.big else 2
-            size = 20 if self.big else 12
-            end = offset + count * size
-            if end > len(self.data):
-                raise struct.error("a directory is beyond the end of the file")
-            yield dict(self._entry(offset + number * size) for number in range(count))
-            (offset,) = struct.unpack_from(self.order + ("Q" if self.big else "I"), self.data, end)
-
-    def _entry(self, offset: int) -> tuple[int, tuple[int, ...]]:
-        tag, kind = struct.unpack_from(self.order + "HH", self.data, offset)
-        (count,) = struct.unpack_from(self.order + ("Q" if self.big else "I"), self.data, offset + 4)
-        field, inline = (offset + 12, 8) if self.big else (offset + 8, 4)
-        if kind not in _TIFF_FORMATS:
-            return tag, ()
-        if count * _TIFF_SIZES[kind] > inline:
-            (field,) = struct.unpack_from(self.order + ("Q" if self.big else "I"), self.data, field)
-        if field + count * _TIFF_SIZES[kind] > len(self.data):
-            raise struct.error("a value is beyond the end of the file")
-        return tag, struct.unpack_from(f"{self.order}{count}{_TIFF_FORMATS[kind]}", self.data, field)
-
-
-def _tiff(data: bytes) -> Header:
-    pages = _Tiff(data).pages()
-    first = next(pages, {})
-    width, height = (first.get(tag, (0,))[0] for tag in (256, 257))
-    problem = _tiff_problem(first, len(data))
-    if problem:
-        return Header(height, width, problem)
-    try:
-        others = sum(not (page.get(254, (0,)) or (0,))[0] & 1 for page in pages)  # thumbnails do not count
-    except _BROKEN:
-        return Header(height, width, "is a truncated TIFF")
-    return Header(height, width, "", 1 + others)
-
-
-def _tiff_problem(page: dict[int, tuple[int, ...]], length: int) -> str:
-    """Describe a problem of a page: data outside the file, or a colour space that would be decoded wrongly."""
-    for starts, sizes in ((273, 279), (324, 325)):  # strips, tiles
-        if any(start + size > length for start, size in zip(page.get(starts, ()), page.get(sizes, ()))):
-            return "is a truncated TIFF"
-    colours, samples = ((page.get(tag) or (standard,))[0] for tag, standard in ((262, 1), (277, 1)))
-    if colours in (8, 9, 10):
-        return "holds CIELAB colours; expected grey or RGB"
-    if samples == 2:
-        return "is a TIFF of grey with alpha, which would be lost; save it as PNG"
-    return ""
-
-
-def exif_orientation(block: bytes) -> int:
-    """Return the orientation in an EXIF block, 1 to 8; 1 if the block has no valid orientation."""
-    try:
-        found = next(_Tiff(block.removeprefix(b"Exif\0\0")).pages(), {}).get(0x0112) or (1,)
-    except _BROKEN:
-        return 1
-    return found[0] if 1 <= found[0] <= 8 else 1
-
-
 # --- WebP, BMP, PNM --------------------------------------------------------------------------------------------
 
 
@@ -220,7 +151,7 @@ def _webp(data: bytes) -> Header:
         return Header(problem="is not an image that can be decoded")
     if len(data) < end:
         return Header(problem="is a truncated WebP")
-    frames, orientation, position = 0, 1, 12
+    frames, orientation, position, profile = 0, 1, 12, b""
     height = width = 0
     # Walk through the chunks; the size is in a different place for each kind of data.
     while position + 8 <= end:
@@ -237,9 +168,11 @@ def _webp(data: bytes) -> Header:
             width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
         elif kind == b"EXIF":
             orientation = exif_orientation(data[body : body + length])
+        elif kind == b"ICCP":
+            profile = data[body : body + length]
         frames += kind == b"ANMF"
         position = body + length + length % 2
-    return Header(height, width, "", max(frames, 1), orientation)
+    return Header(height, width, "", max(frames, 1), orientation, profile)
 
 
 def _bmp(data: bytes) -> Header:
@@ -248,8 +181,14 @@ def _bmp(data: bytes) -> Header:
         return Header(*reversed(struct.unpack_from("<HH", data, 18)))
     width, height, _, bits, compression = struct.unpack_from("<iiHHI", data, 18)
     row = (abs(width) * bits + 31) // 32 * 4
-    whole = compression != 0 or len(data) >= offset + row * abs(height)
-    return Header(abs(height), abs(width), "" if whole else "is a truncated BMP")
+    problem = ""
+    if compression == 0 and len(data) < offset + row * abs(height):
+        problem = "is a truncated BMP"
+    elif bits == 16:
+        problem = "holds 5 or 6 bits a channel; expected 8, so save it as PNG"
+    elif bits == 32 and compression == 0 and len(set(data[offset + 3 : offset + row * abs(height) : 4])) > 1:
+        problem = "may hold an alpha channel in its fourth bytes, which would be lost; save it as PNG"
+    return Header(abs(height), abs(width), problem)
 
 
 def _pnm(data: bytes) -> Header:
@@ -278,10 +217,10 @@ def _pnm(data: bytes) -> Header:
 _TYPES: dict[bytes, Callable[[bytes], Header]] = {
     b"\x89PNG\r\n\x1a\n": _png,
     b"\xff\xd8": _jpeg,
-    b"II*\0": _tiff,
-    b"MM\0*": _tiff,
-    b"II+\0": _tiff,
-    b"MM\0+": _tiff,
+    b"II*\0": read_tiff,
+    b"MM\0*": read_tiff,
+    b"II+\0": read_tiff,
+    b"MM\0+": read_tiff,
     b"RIFF": _webp,
     b"BM": _bmp,
     **{b"P%d" % kind: _pnm for kind in range(1, 7)},

@@ -6,7 +6,7 @@ that of the file, never guessed from the values. OpenCV's BGR order does not lea
 
 import stat
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -14,6 +14,8 @@ import numpy as np
 from refiner.core.errors import ImageError
 from refiner.core.files import write_bytes
 from refiner.images.headers import read_header
+from refiner.images.profiles import with_profile
+from refiner.images.tiff import EXTRA_SAMPLES, add_tag
 
 MAX_PIXELS = 2**26
 """Largest image that is decoded, in pixels (67 million); larger files are probably damaged or malicious."""
@@ -25,6 +27,19 @@ cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # OpenCV's wa
 
 Image = np.ndarray[Any, np.dtype[Any]]
 """uint8 or uint16, (H, W), (H, W, 3) or (H, W, 4)."""
+
+
+class Picture(NamedTuple):
+    """An image file.
+
+    Attributes:
+        image: the pixels.
+        profile: ICC colour profile of the file; empty if it has none.
+    """
+
+    image: Image
+    profile: bytes
+
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
 """Suffixes of the supported file types, in lower case."""
@@ -48,8 +63,14 @@ def read_image(path: Path) -> Image:
     """Read one image as it is stored, turned upright by its EXIF orientation.
 
     Raises:
-        ImageError: the file is missing, empty, truncated, corrupt, too large, or not an image.
+        ImageError: the file is missing, empty, truncated, corrupt, too large, not an image, or of a kind that would be
+            decoded wrongly.
     """
+    return read_picture(path).image
+
+
+def read_picture(path: Path) -> Picture:
+    """Read one image with its colour profile; see :func:`read_image`."""
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):  # reading a pipe or a device might never end
@@ -59,7 +80,7 @@ def read_image(path: Path) -> Image:
         data = path.read_bytes()
     except OSError as error:
         raise ImageError(path, f"cannot be read ({error.strerror or error})") from error
-    return decode_image(data, path)
+    return decode_picture(data, path)
 
 
 def decode_image(data: bytes, path: Path) -> Image:
@@ -73,8 +94,13 @@ def decode_image(data: bytes, path: Path) -> Image:
         uint8 or uint16, (H, W), (H, W, 3) RGB or (H, W, 4) RGBA, upright.
 
     Raises:
-        ImageError: the bytes are empty, truncated, corrupt, too large, or not an image.
+        ImageError: see :func:`read_image`.
     """
+    return decode_picture(data, path).image
+
+
+def decode_picture(data: bytes, path: Path) -> Picture:
+    """Decode the bytes of an image file with its colour profile; see :func:`decode_image`."""
     if not data:
         raise ImageError(path, "is empty")
     # Refuse damaged, multi-page and huge files before decoding.
@@ -87,6 +113,8 @@ def decode_image(data: bytes, path: Path) -> Image:
         )
     if header.height * header.width > MAX_PIXELS:
         raise ImageError(path, f"has {header.height * header.width:,} pixels; at most {MAX_PIXELS:,} are read")
+    if header.straight_alpha:  # call alpha unspecified, or the decoder multiplies the colours by it
+        data = data[: header.straight_alpha] + bytes(2) + data[header.straight_alpha + 2 :]
     # A JPEG has no alpha to lose, and only this flag makes OpenCV honour its EXIF orientation.
     jpeg = data.startswith(b"\xff\xd8")
     flags = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH if jpeg else cv2.IMREAD_UNCHANGED
@@ -100,25 +128,28 @@ def decode_image(data: bytes, path: Path) -> Image:
         raise ImageError(path, f"holds {image.dtype} values; expected 8 or 16 bits")
     if image.shape[0] * image.shape[1] > MAX_PIXELS:  # the header may have been wrong
         raise ImageError(path, f"has {image.shape[0] * image.shape[1]:,} pixels; at most {MAX_PIXELS:,} are read")
-    return _upright(_swapped(image), header.orientation)
+    if header.inverted:
+        image = np.invert(image)
+    return Picture(_upright(_swapped(image), header.orientation), header.profile)
 
 
-def write_image(path: Path, image: Image, *, quality: int = 95) -> None:
+def write_image(path: Path, image: Image, *, quality: int = 95, profile: bytes = b"") -> None:
     """Write one image atomically in the file type of the path's suffix.
 
     Args:
         path: file with a supported suffix; its folder is created.
         image: uint8 or uint16, (H, W), (H, W, 3) RGB or (H, W, 4) RGBA.
         quality: quality of JPEG and WebP, 1 to 100, or ``LOSSLESS`` for WebP.
+        profile: ICC colour profile to write; PGM, PPM and BMP hold none.
 
     Raises:
         ImageError: the file type does not support the depth or channels of the image.
         OutputError: the file cannot be written, for example because the disk is full.
     """
-    write_bytes(path, encode_image(path, image, quality=quality))
+    write_bytes(path, encode_image(path, image, quality=quality, profile=profile))
 
 
-def encode_image(path: Path, image: Image, *, quality: int = 95) -> bytes:
+def encode_image(path: Path, image: Image, *, quality: int = 95, profile: bytes = b"") -> bytes:
     """Encode an image in the file type of the path's suffix.
 
     Args and errors are those of :func:`write_image`, but nothing is written.
@@ -145,7 +176,10 @@ def encode_image(path: Path, image: Image, *, quality: int = 95) -> bytes:
         raise ImageError(path, f"cannot hold an image of {image.shape} {image.dtype}") from error
     if not done:  # for example grey in .ppm or colour in .pgm
         raise ImageError(path, f"{suffix} cannot hold an image of {image.shape} {image.dtype}; use .png")
-    return encoded.tobytes()
+    data = encoded.tobytes()
+    if suffix in (".tif", ".tiff") and image.ndim == 3 and image.shape[2] == 4:
+        data = add_tag(data, EXTRA_SAMPLES, 3, 1, b"\2\0")  # or other programs take alpha for padding
+    return with_profile(data, profile)
 
 
 def is_lossless_webp(path: Path) -> bool:

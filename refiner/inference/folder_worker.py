@@ -15,7 +15,7 @@ from refiner.data.labels.records import Labels
 from refiner.data.labels.regions import LabelRegion
 from refiner.data.labels.tables import LabelTable
 from refiner.images.arrays import from_batch, to_batch
-from refiner.images.io import LOSSLESS, Image, is_lossless_webp, read_image, write_image
+from refiner.images.io import LOSSLESS, Image, is_lossless_webp, read_picture, write_image
 from refiner.inference.refiner import Refiner, RefinerSource
 
 
@@ -49,10 +49,11 @@ class Outcome(NamedTuple):
 
 
 class _Read(NamedTuple):
-    """An image that was read, with the points or the mask whose drift is measured."""
+    """An image that was read, with its colour profile, and the points or the mask whose drift is measured."""
 
     name: str
     image: Image
+    profile: bytes
     watched: Labels
 
 
@@ -113,8 +114,8 @@ class FileRefinement:
             yield from self._refine(self.refiner, batch, task)
 
     def _read(self, name: str, labels: Labels) -> _Read:
-        image = read_image(self.inputs / name)
-        return _Read(name, image, self.region.watched(name, labels, image.shape[:2]))
+        image, profile = read_picture(self.inputs / name)
+        return _Read(name, image, profile, self.region.watched(name, labels, image.shape[:2]))
 
     def _refine(self, refiner: Refiner, batch: Sequence[_Read], task: FileTask) -> Iterator[Outcome]:
         originals = [read.image for read in batch]
@@ -138,7 +139,7 @@ class FileRefinement:
         try:
             if folder is not None:
                 quality = LOSSLESS if is_lossless_webp(self.inputs / read.name) else self.quality
-                write_image(folder / read.name, refined, quality=quality)
+                write_image(folder / read.name, refined, quality=quality, profile=read.profile)
         except ImageError as error:
             return "write", error.reason
         return ("drift", self.limit.reason(drift)) if rejected else ("", "")

@@ -13,7 +13,7 @@ from refiner.data.labels.drift_table import NO_LIMIT, DriftLimit, measure_label_
 from refiner.data.labels.regions import ANYTHING, LabelRegion
 from refiner.data.store.store_names import is_store_name
 from refiner.images.arrays import to_planes
-from refiner.images.io import LOSSLESS, is_lossless_webp, read_image, write_image
+from refiner.images.io import LOSSLESS, is_lossless_webp, read_picture, write_image
 from refiner.inference.backends.autoselect import choose_backend
 from refiner.inference.backends.registry import CUDA_BACKENDS, backend_module
 from refiner.inference.folder import refine_folder
@@ -134,13 +134,15 @@ def _refine_image(
     if destination.exists() and not overwrite:
         raise OutputError(f"{destination} already exists; choose another name, or pass --overwrite to replace it")
     # Refine the image, and write it if its label drift is within the limit.
-    refiner, image = refiner_source.open(), read_image(source)
+    refiner = refiner_source.open()
+    image, profile = read_picture(source)
     refined = refiner(image)
     before, after = (to_planes(picture, refiner.channels)[None] for picture in (image, refined))
     (drift,) = measure_label_drift(before, after, [region.watched(source.name, {}, image.shape[:2])])
     if limit.rejects(drift):
         raise ImageError(source, f"{limit.reason(drift)}; nothing is written")
-    write_image(destination, refined, quality=LOSSLESS if is_lossless_webp(source) else quality)
+    quality = LOSSLESS if is_lossless_webp(source) else quality
+    write_image(destination, refined, quality=quality, profile=profile)
     return Summary(1, 0, 0)
 
 

@@ -29,7 +29,7 @@ from refiner.data.store.hdf5 import FORMAT, FORMAT_VERSION
 from refiner.data.store.reader import Store
 from refiner.images import io as image_files
 from refiner.images.arrays import equalization, equalize, to_grey
-from refiner.images.io import LOSSLESS, read_image, write_image
+from refiner.images.io import LOSSLESS, read_image, read_picture, write_image
 
 
 def noise(shape: tuple[int, ...], dtype: str = "uint8", seed: int = 0) -> np.ndarray:
@@ -178,6 +178,20 @@ def test_labels_are_keyed_by_the_new_names(tmp_path: Path) -> None:
     assert labels["sub/a.png"]["gaze"].tolist() == [0.1, -0.2]
     assert labels["sub/a.png"]["pupil"].tolist() == [2.5, 1.5]
     assert labels["sub/a.png"]["weather"] == "fine"
+
+
+def test_colour_profiles_are_kept_where_they_fit(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    profile = b"\0" * 16 + b"RGB " + b"\1" * 500
+    for number in range(3):
+        write_image(tmp_path / "in" / f"{number}.jpg", noise((8, 12, 3)), profile=profile)
+    counts(tmp_path / "in", tmp_path / "out", Conversion(size=(4, 6)))
+    assert [read_picture(tmp_path / "out" / f"{number}.png").profile for number in range(3)] == [profile] * 3
+    assert "profile" not in caplog.text
+    counts(tmp_path / "in", tmp_path / "grey", Conversion(grey=True))
+    assert read_picture(tmp_path / "grey" / "0.png").profile == b""
+    counts(tmp_path / "in", tmp_path / "eyes.h5", Conversion())
+    lines = [record.message for record in caplog.records if "profile" in record.message]
+    assert lines == ["3 images lost their ICC colour profile, which grey images and stores do not keep"] * 2
 
 
 def test_a_limit_is_spread_over_the_data_set(tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def _jpegs() -> Iterator[tuple[str, OddImage]]:
     frame = whole.index(b"\xff\xc0") + 5
     middle = (scan + len(whole)) // 2
     garbage = np.random.default_rng(0).integers(0, 256, 600).astype(np.uint8).tobytes()
-    yield "CMYK", OddImage(".jpg", saved("JPEG", "CMYK"))
+    yield "CMYK", OddImage(".jpg", saved("JPEG", "CMYK"), False)
     yield "progressive", OddImage(".jpg", saved("JPEG", progressive=True))
     yield "grey JPEG", OddImage(".jpeg", saved("JPEG", "L"))
     yield "restart markers", OddImage(".jpg", saved("JPEG", image=picture(72, 120), restart_marker_blocks=2))
@@ -132,7 +132,7 @@ def _tiffs() -> Iterator[tuple[str, OddImage]]:
     yield "integers", OddImage(".tif", saved("TIFF", "I"), False)
     yield "one-bit TIFF", OddImage(".tif", saved("TIFF", "1"))
     yield "palette TIFF", OddImage(".tiff", saved("TIFF", "P"))
-    yield "CMYK TIFF", OddImage(".tif", saved("TIFF", "CMYK"), None)
+    yield "CMYK TIFF", OddImage(".tif", saved("TIFF", "CMYK"), False)
     for method in ("tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg"):
         yield method, OddImage(".tif", saved("TIFF", compression=method))
         data = saved("TIFF", compression=method)

@@ -27,7 +27,7 @@ def saved(format: str, *, frames: int = 1, **options: Any) -> bytes:
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "TIFF", "WEBP", "BMP", "PPM"])
 def test_a_sound_file_says_its_size_and_no_problem(format: str) -> None:
     header = read_header(saved(format))
-    assert header == (16, 24, "", 1, 1)
+    assert header[:5] == (16, 24, "", 1, 1)
 
 
 @pytest.mark.parametrize("format", ["PNG", "TIFF", "WEBP"])

@@ -115,7 +115,6 @@ def test_colour_order_is_rgb_as_another_library_reads_it(tmp_path: Path) -> None
         ("P", "PNG", {}, (16, 24, 3)),
         ("P", "PNG", {"transparency": 3}, (16, 24, 4)),
         ("LA", "PNG", {}, (16, 24, 4)),
-        ("CMYK", "JPEG", {}, (16, 24, 3)),
         ("RGB", "JPEG", {"progressive": True}, (16, 24, 3)),
         ("L", "JPEG", {}, (16, 24)),
         ("1", "TIFF", {}, (16, 24)),
@@ -223,6 +222,19 @@ def test_a_png_with_rows_missing_behind_right_checksums_is_refused() -> None:
         decode_image(_png(8, 6, rows[:27]), X)
 
 
+def _bmp(bits: int, pixels: bytes) -> bytes:
+    """A bitmap of 2x4 pixels."""
+    head = struct.pack("<2sIHHI", b"BM", 54 + len(pixels), 0, 0, 54)
+    return head + struct.pack("<IiiHHIIiiII", 40, 4, 2, 1, bits, 0, len(pixels), *[0] * 4) + pixels
+
+
+def test_a_bitmap_with_a_constant_fourth_byte_is_rgb() -> None:
+    colours = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    for fourth in (0, 255):
+        pixels = np.dstack([colours, np.full((2, 4), fourth, np.uint8)])
+        assert np.array_equal(decode_image(_bmp(32, pixels.tobytes()), X), colours[::-1, :, ::-1])
+
+
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
@@ -238,6 +250,10 @@ def test_a_png_with_rows_missing_behind_right_checksums_is_refused() -> None:
         (struct.pack("<2sIHHIIiiHHIIiiII", b"BM", 54, 0, 0, 54, 40, 10**5, 10**5, 1, 24, *[0] * 6), "truncated BMP"),
         (pillow_bytes("F", "TIFF"), "holds float32 values"),
         (pillow_bytes("I", "TIFF"), "holds int32 values"),
+        (pillow_bytes("CMYK", "JPEG"), "holds CMYK colours"),
+        (pillow_bytes("L", "PNG", transparency=30), "marks a grey level as transparent"),
+        (_bmp(16, bytes(4 * 2 * 2)), "holds 5 or 6 bits a channel"),
+        (_bmp(32, bytes(range(4 * 2 * 4))), "may hold an alpha channel"),
     ],
 )
 def test_what_is_no_image_is_refused_with_the_reason(data: bytes, reason: str) -> None:

@@ -16,7 +16,7 @@ import torch
 from refiner.core import files
 from refiner.core.errors import DataError, ImageError, OutputError
 from refiner.core.files import TEMPORARY_PREFIX
-from refiner.images.io import LOSSLESS, encode_image, read_image, write_image
+from refiner.images.io import LOSSLESS, encode_image, read_image, read_picture, write_image
 from refiner.inference.refine import Summary, refine_path
 from refiner.inference.refiner import Refiner
 from refiner.models.architecture import RefinerArchitecture
@@ -213,6 +213,23 @@ def test_a_lossless_webp_stays_lossless(tmp_path: Path, identity: Path) -> None:
 
 
 # --- finished images -------------------------------------------------------------------------------------------------
+
+
+def test_colour_profiles_and_transparent_colours_are_kept(tmp_path: Path, identity: Path) -> None:
+    """The colour of a transparent pixel is data, too."""
+    image = noise((8, 12, 4))
+    image[:4, :, 3] = 0
+    profile = b"\0" * 16 + b"RGB " + b"\1" * 500
+    for suffix in (".png", ".tif"):
+        write_image(tmp_path / "in" / f"a{suffix}", image, profile=profile)
+    write_image(tmp_path / "in" / "b.jpg", image[..., :3], profile=profile)
+    assert refine_path(tmp_path / "in", tmp_path / "out", identity, device="cpu") == Summary(3, 0, 0)
+    for suffix in (".png", ".tif"):
+        assert np.array_equal(read_picture(tmp_path / "out" / f"a{suffix}").image, image)
+        assert read_picture(tmp_path / "out" / f"a{suffix}").profile == profile
+    assert read_picture(tmp_path / "out" / "b.jpg").profile == profile
+    refine_path(tmp_path / "in" / "b.jpg", tmp_path / "single.jpg", identity, device="cpu")
+    assert read_picture(tmp_path / "single.jpg").profile == profile
 
 
 def test_the_second_run_decodes_nothing(tmp_path: Path, identity: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from refiner.core.errors import DataError
 from refiner.data.labels.records import Labels, Record
 from refiner.data.labels.tables import LABELS_FILE, LabelTable
-from refiner.images.io import Image, is_image_file, read_image
+from refiner.images.io import Image, is_image_file, read_image, read_picture
 
 log = logging.getLogger(__name__)
 
@@ -101,4 +101,5 @@ class ImageFolder:
 
     def read(self, sample: str) -> Record:
         """Read one image with its labels; see :class:`refiner.data.formats.registry.Dataset`."""
-        return Record(sample, read_image(self.root / sample), self.labels.get(sample, {}))
+        image, profile = read_picture(self.root / sample)
+        return Record(sample, image, self.labels.get(sample, {}), profile)

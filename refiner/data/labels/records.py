@@ -39,11 +39,13 @@ class Record:
         id: path relative to the root of its data set, with suffix and forward slashes.
         image: uint8 or uint16, (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA.
         labels: see :data:`Labels`; empty if there are none.
+        profile: ICC colour profile of the image; empty if it has none.
     """
 
     id: str
     image: Image
     labels: Labels = field(default_factory=dict)
+    profile: bytes = b""
 
 
 def to_cells(labels: Labels) -> dict[str, str]:

@@ -167,7 +167,7 @@ def write_chunk(
                 # Write the image as a file, or append it to the images of a store. An image of another kind is only
                 # counted; the conversion then stops, since a store holds a single kind.
                 if files.folder is not None:
-                    write_image(files.folder / name, record.image, quality=LOSSLESS)
+                    write_image(files.folder / name, record.image, quality=LOSSLESS, profile=record.profile)
                 elif writer.kind in (None, kind):
                     writer.append(record.image)
                 lines.append(Line(source, name, str(kind), cells))
