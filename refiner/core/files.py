@@ -7,6 +7,7 @@ therefore never leaves a half-written file under the final name.
 import contextlib
 import errno
 import fcntl
+import hashlib
 import itertools
 import json
 import logging
@@ -259,18 +260,18 @@ def _ends_with_newline(path: Path) -> bool:
         return stream.read(1) == b"\n"
 
 
-Stamp = tuple[int, int]
-"""Size in bytes and modification time in nanoseconds; a different stamp means that the file has changed."""
+def content_digest(path: Path) -> str:
+    """Return a digest of a file's content, 16 hexadecimal digits; empty if it is not a readable regular file.
 
-
-def stamp(path: Path) -> Stamp:
-    """Return size and modification time of an input file, or (0, 0) if it is not a readable regular file."""
+    The size and the time of a file would not do: copies and unpacked archives keep times, and images of one type often
+    have one size.
+    """
     try:
-        status = path.stat()
+        check_regular(path)  # a pipe might never end
+        with path.open("rb", buffering=0) as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
     except OSError:
-        return 0, 0
-    # A link may lead to a folder, whose modification time changes with every file that is written into it.
-    return (status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else (0, 0)
+        return ""
 
 
 def check_apart(source: Path, output: Path) -> None:

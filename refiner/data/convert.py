@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from refiner.core.errors import DataError, ImageError
-from refiner.core.files import stamp
+from refiner.core.files import content_digest
 from refiner.core.parallel.process_pool import map_in_order
 from refiner.data.convert_summary import ConversionSummary, SampleCounter
 from refiner.data.formats.folder import list_files
@@ -162,7 +162,7 @@ def convert(
         by = by or ("subject" if names_subjects(dataset, ids) else "id")
         selections = dict(split_samples(dataset, ids, split, by=by))
     # Convert each split to a destination of its own.
-    job = fingerprint(repr(conversion), format or "", _stamps(source))
+    job = fingerprint(repr(conversion), format or "", _contents(source))
     summaries = {}
     done = 0
     for name, selected in selections.items():
@@ -193,10 +193,10 @@ def _is_grey(dataset: Dataset) -> bool:
     return isinstance(dataset, Store) and dataset.kind.channels == 1
 
 
-def _stamps(source: Path) -> Iterator[str]:
-    """Name, size and time of every file of a data set, by which a changed input is detected."""
+def _contents(source: Path) -> Iterator[str]:
+    """Name and digest of every file of a data set, by which a changed input is detected."""
     for name in list_files(source) if source.is_dir() else [""]:
-        yield f"{name} {stamp(source / name)}"
+        yield f"{name} {content_digest(source / name)}"
 
 
 def split_path(destination: Path, split: str) -> Path:

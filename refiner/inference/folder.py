@@ -2,12 +2,13 @@
 
 import contextlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 from refiner.core.errors import DataError, ImageError
-from refiner.core.files import Stamp, check_apart, stamp
+from refiner.core.files import check_apart, content_digest
 from refiner.core.parallel.executors import Engine
 from refiner.core.parallel.shards import Shard
 from refiner.data.formats.folder import list_files
@@ -16,8 +17,10 @@ from refiner.data.labels.regions import LabelRegion, source_labels
 from refiner.data.labels.tables import REJECTED_FILE, LabelTable
 from refiner.data.output.folder import OutputFolder, open_output
 from refiner.images.io import IMAGE_SUFFIXES, is_image_file
-from refiner.inference.folder_worker import FileRefinement, FileTask, Outcome
+from refiner.inference.folder_worker import FileRefinement, FileTask, Outcome, image_stamp
 from refiner.inference.refiner import RefinerSource
+
+log = logging.getLogger(__name__)
 
 SIDECAR_SUFFIXES = (".json", ".csv", ".txt", ".md", ".yaml", ".yml")
 """Suffixes of files that are copied with the images."""
@@ -30,6 +33,11 @@ TASK_IMAGES = 128
 
 TASK_BYTES = 2**20
 """Bytes of the image files at which a task ends, even with fewer images."""
+
+
+_BLOCK = 4096  # finished images whose labels are read at a time
+
+_KEPT = "rejected_kept_in"  # the recorded fact that holds the folder for rejected images
 
 
 def refine_folder(
@@ -67,17 +75,13 @@ def refine_folder(
         if limit.keep is not None:
             check_apart(destination, limit.keep)
             kept = stack.enter_context(open_folder(limit.keep))
+        output.check_origin("refine", lambda name: content_digest(source / name))
+        if kept is not None:
+            kept.check_origin("refine --keep-rejected", lambda name: content_digest(source / name))
         # Refine the images that are not finished.
         refinement = FileRefinement(refiner, source, destination, limit.keep, quality, limit, region)
-        folder_job = _FolderJob(source, output, kept, limit, stop_on_error, report)
-
-        def labels_of(names: Iterable[str]) -> LabelTable | None:
-            return None if table is None else table.only(names, region.names)
-
-        return folder_job.run(lambda tasks: engine.map(refinement, tasks), labels_of)
-
-
-_LabelsOf = Callable[[Iterable[str]], LabelTable | None]  # the labels of some images, for measuring drift
+        folder_job = _FolderJob(source, table, region, output, kept, limit, stop_on_error, report)
+        return folder_job.run(lambda tasks: engine.map(refinement, tasks))
 
 
 class _FolderJob:
@@ -86,40 +90,44 @@ class _FolderJob:
     def __init__(
         self,
         source: Path,
+        table: LabelTable | None,
+        region: LabelRegion,
         output: OutputFolder,
         kept: OutputFolder | None,
         limit: DriftLimit,
         stop_on_error: bool,
         report: Callable[[int, int], None],
     ) -> None:
-        self.source, self.output, self.kept, self.limit = source, output, kept, limit
+        self.source, self.table, self.region = source, table, region
+        self.output, self.kept, self.limit = output, kept, limit
         self.stop_on_error, self.report = stop_on_error, report
         self.refined: set[str] = set()
+        self.drifted: set[str] = set()
         self.done = self.total = 0
 
-    def run(
-        self, refine_tasks: Callable[[Iterable[FileTask]], Iterator[list[Outcome]]], labels_of: _LabelsOf
-    ) -> tuple[int, int, int]:
+    def run(self, refine_tasks: Callable[[Iterable[FileTask]], Iterator[list[Outcome]]]) -> tuple[int, int, int]:
         """Refine the images that are not finished, and write the tables."""
         # Copy the tables, and reject the files that are of no use.
-        images, unusable = self._sort_files()
-        todo = [(name, at) for name in images if not self._is_finished(name, at := stamp(self.source / name))]
+        images, unusable, copied = self._sort_files()
+        finished = self._finished(images)
+        todo = [name for name in images if name not in finished]
         self.total, self.done = len(images) + len(unusable), len(images) - len(todo)
         for name, reason in unusable.items():
             self._reject(name, "read", reason)
         self.report(self.done, self.total)
         # Give out tasks, and record each outcome in the manifest as it comes back.
-        for outcomes in refine_tasks(self._tasks(todo, labels_of)):
+        for outcomes in refine_tasks(self._tasks(todo)):
             for outcome in outcomes:
                 self._record(outcome)
             self.report(self.done, self.total)
-        # A shard leaves the table of drift to the run that merges all shards.
+        # A shard leaves the rest to the run that merges all shards.
         if self.output.shard is None:
             self._write_drift(images)
+            self._prune({*images, *copied}, [name for name in unusable if (self.source / name).is_dir()])
         return len(self.refined), len(images) - len(todo), len(self.output.rejected)
 
-    def _sort_files(self) -> tuple[list[str], dict[str, str]]:
-        """List the images, copy the tables, and give a reason for each other file.
+    def _sort_files(self) -> tuple[list[str], dict[str, str], list[str]]:
+        """List the images, give a reason for each file of no use, and copy the tables.
 
         A shard takes its share of the images and leaves everything else to the run that merges all shards.
         """
@@ -129,7 +137,7 @@ class _FolderJob:
         if not images:
             raise DataError(f"{self.source} holds no images; expected {' '.join(IMAGE_SUFFIXES)} files, at any depth")
         if self.output.shard is not None:
-            return list(filter(self.output.shard.takes_name, images)), {}
+            return list(filter(self.output.shard.takes_name, images)), {}, []
         # Copy the tables; every other file is of no use.
         sidecars = [name for name in names if Path(name).suffix.lower() in SIDECAR_SUFFIXES]
         unusable = {name: _why_unusable(self.source / name) for name in set(names) - set(images) - set(sidecars)}
@@ -138,39 +146,56 @@ class _FolderJob:
                 self.output.copy(self.source / name, name)
             except ImageError as error:
                 unusable[name] = error.reason
-        return images, dict(sorted(unusable.items()))
+        return images, dict(sorted(unusable.items())), [name for name in sidecars if name not in unusable]
 
-    def _tasks(self, todo: Sequence[tuple[str, Stamp]], labels_of: _LabelsOf) -> Iterator[FileTask]:
-        """Divide the images into tasks, in order; each is claimed in the manifest when it is given out."""
-        stamps: dict[str, Stamp] = {}
-        size = 0
-        for name, at in todo:
-            stamps[name] = at
-            size += at[0]
-            if len(stamps) == TASK_IMAGES or size > TASK_BYTES:
-                yield self._task(stamps, labels_of)
-                stamps, size = {}, 0
-        if stamps:
-            yield self._task(stamps, labels_of)
+    def _finished(self, images: Iterable[str]) -> set[str]:
+        """Return the images whose output is up to date, with a known drift within the limit."""
+        made = [name for name in images if self.output.stamp_of(name) and self._passes(self.output.notes.get(name))]
+        finished = set()
+        # Read the labels of a block at a time: points that moved since make a drift out of date.
+        for start in range(0, len(made), _BLOCK):
+            block = made[start : start + _BLOCK]
+            table = self._labels_of(block)
+            labels = {} if table is None else table.sound_rows()
+            for name in block:
+                if self.output.stamp_of(name) == image_stamp(self.source, self.region, name, labels.get(name, {})):
+                    finished.add(name)
+        return finished
 
-    def _task(self, stamps: Mapping[str, Stamp], labels_of: _LabelsOf) -> FileTask:
-        self.output.claim(*stamps)
-        if self.kept is not None:
-            self.kept.claim(*stamps)
-        return FileTask(stamps, labels_of(stamps))
-
-    def _is_finished(self, name: str, at: Stamp) -> bool:
-        """Return whether an earlier run made the output, with a known drift within the limit."""
-        if not self.output.is_finished(name, at):
-            return False
-        drift = _drift_of(self.output.notes.get(name))
+    def _passes(self, notes: list[float | None] | None) -> bool:
+        drift = _drift_of(notes)
         return drift is not None and not self.limit.rejects(drift)
+
+    def _tasks(self, todo: Sequence[str]) -> Iterator[FileTask]:
+        """Divide the images into tasks, in order; each is claimed in the manifest when it is given out."""
+        names: list[str] = []
+        size = 0
+        for name in todo:
+            names.append(name)
+            with contextlib.suppress(OSError):  # a missing file is rejected by the worker
+                size += (self.source / name).stat().st_size
+            if len(names) == TASK_IMAGES or size > TASK_BYTES:
+                yield self._task(names)
+                names, size = [], 0
+        if names:
+            yield self._task(names)
+
+    def _task(self, names: Sequence[str]) -> FileTask:
+        self.output.claim(*names)
+        if self.kept is not None:
+            self.kept.claim(*names)
+        return FileTask(names, self._labels_of(names))
+
+    def _labels_of(self, names: Iterable[str]) -> LabelTable | None:
+        """Return the labels of some images by which drift is measured."""
+        return None if self.table is None else self.table.only(names, self.region.names)
 
     def _record(self, outcome: Outcome) -> None:
         """Record an outcome in the manifest or the table of rejected images."""
         if outcome.reason:
             if outcome.stage == "drift" and self.kept is not None:
                 self.kept.finish(outcome.name, outcome.stamp)
+                self.drifted.add(outcome.name)
             self._reject(outcome.name, outcome.stage, outcome.reason)
             return
         self.output.finish(outcome.name, outcome.stamp, None if outcome.drift is None else list(outcome.drift))
@@ -189,6 +214,30 @@ class _FolderJob:
         notes = {name: _drift_of(self.output.notes.get(name)) for name in written}
         self.output.claim(DRIFT_FILE)
         write_drift(self.output.root / DRIFT_FILE, {name: drift for name, drift in notes.items() if drift})
+
+    def _prune(self, names: set[str], unread: Sequence[str]) -> None:
+        """Delete outputs whose inputs are gone, and rejected images that an earlier run kept and this one did not.
+
+        Args:
+            names: names of the images and the copied files.
+            unread: folders that cannot be read; the outputs of their images stay.
+        """
+        below = tuple(f"{folder}/" for folder in unread)
+        stay = {name for name in self.output.written if name.startswith(below)} if below else set()
+        _tell_removed(self.output, self.output.prune({*names, *stay, DRIFT_FILE}), "whose inputs are gone")
+        if self.kept is not None:
+            _tell_removed(self.kept, self.kept.prune(self.drifted), "that are no longer rejected")
+        # Images may also stay where an earlier run kept those that it rejected.
+        before, now = self.output.facts.get(_KEPT, ""), "" if self.kept is None else str(self.kept.root.resolve())
+        if before and before != now and Path(before).is_dir():
+            log.warning("%s still holds images that an earlier run rejected; delete it if you do not need them", before)
+        self.output.record(**{_KEPT: now})
+
+
+def _tell_removed(folder: OutputFolder, names: Sequence[str], which: str) -> None:
+    if names:
+        examples = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+        log.warning("%d files %s were removed from %s: %s", len(names), which, folder.root, examples)
 
 
 def _why_unusable(path: Path) -> str:

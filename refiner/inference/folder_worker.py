@@ -3,13 +3,13 @@
 Refined files keep their names, sizes, bit depths, channels and file types.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from refiner.core.errors import ImageError
-from refiner.core.files import Stamp
+from refiner.core.files import content_digest
 from refiner.data.labels.drift_table import DriftLimit, LabelDrift, measure_label_drift
 from refiner.data.labels.records import Labels
 from refiner.data.labels.regions import LabelRegion
@@ -23,11 +23,11 @@ class FileTask(NamedTuple):
     """A group of images that one process refines.
 
     Attributes:
-        stamps: size and time of the input files, by name.
+        names: paths of the images relative to the folder.
         labels: labels of the images, if the folder has any.
     """
 
-    stamps: Mapping[str, Stamp]
+    names: Sequence[str]
     labels: LabelTable | None
 
 
@@ -36,22 +36,23 @@ class Outcome(NamedTuple):
 
     Attributes:
         name: path of the image relative to the folder.
-        stamp: size and time of the input file.
+        stamp: digests of what was read, see :func:`image_stamp`; empty if the image was not refined.
         drift: label drift; None if the image was not refined.
         stage, reason: stage and reason of a rejection; empty if the image was written.
     """
 
     name: str
-    stamp: Stamp
+    stamp: str = ""
     drift: LabelDrift | None = None
     stage: str = ""
     reason: str = ""
 
 
 class _Read(NamedTuple):
-    """An image that was read, with its colour profile, and the points or the mask whose drift is measured."""
+    """An image that was read, with its stamp, its colour profile, and the points or the mask that are watched."""
 
     name: str
+    stamp: str
     image: Image
     profile: bytes
     watched: Labels
@@ -99,25 +100,27 @@ class FileRefinement:
         labels = {} if task.labels is None else task.labels.sound_rows()  # damaged rows do not matter for refining
         # Read images, and refine each size as soon as a batch is full.
         waiting: dict[tuple[int, ...], list[_Read]] = {}
-        for name, stamp in task.stamps.items():
+        for name in task.names:
             try:
                 read = self._read(name, labels.get(name, {}))
             except ImageError as error:
-                yield Outcome(name, stamp, stage="read", reason=error.reason)
+                yield Outcome(name, stage="read", reason=error.reason)
                 continue
             size = read.image.shape[:2]
             waiting.setdefault(size, []).append(read)
             if len(waiting[size]) == self.refiner.batch_size(*size):
-                yield from self._refine(self.refiner, waiting.pop(size), task)
+                yield from self._refine(self.refiner, waiting.pop(size))
         # Refine the batches that are not full.
         for batch in waiting.values():
-            yield from self._refine(self.refiner, batch, task)
+            yield from self._refine(self.refiner, batch)
 
     def _read(self, name: str, labels: Labels) -> _Read:
+        # The stamp comes first: if the file changes while it is read, the next run refines it again.
+        stamp = image_stamp(self.inputs, self.region, name, labels)
         image, profile = read_picture(self.inputs / name)
-        return _Read(name, image, profile, self.region.watched(name, labels, image.shape[:2]))
+        return _Read(name, stamp, image, profile, self.region.watched(name, labels, image.shape[:2]))
 
-    def _refine(self, refiner: Refiner, batch: Sequence[_Read], task: FileTask) -> Iterator[Outcome]:
+    def _refine(self, refiner: Refiner, batch: Sequence[_Read]) -> Iterator[Outcome]:
         originals = [read.image for read in batch]
         # Refine the batch.
         before = to_batch(originals, refiner.channels)
@@ -125,12 +128,12 @@ class FileRefinement:
             after = refiner.refine_batch(before)
         except (RuntimeError, MemoryError) as error:  # one image that is too large must not stop the others
             reason = f"cannot be refined, as the network failed ({str(error)[:100]})"
-            yield from (Outcome(read.name, task.stamps[read.name], None, "refine", reason) for read in batch)
+            yield from (Outcome(read.name, stage="refine", reason=reason) for read in batch)
             return
         # Measure the drift of the labels, and write the images.
         drifts = measure_label_drift(before, after, [read.watched for read in batch])
         for read, drift, refined in zip(batch, drifts, from_batch(after, originals), strict=True):
-            yield Outcome(read.name, task.stamps[read.name], drift, *self._write(read, drift, refined))
+            yield Outcome(read.name, read.stamp, drift, *self._write(read, drift, refined))
 
     def _write(self, read: _Read, drift: LabelDrift, refined: Image) -> tuple[str, str]:
         """Write a refined image; return stage and reason if it is rejected, else two empty strings."""
@@ -143,3 +146,15 @@ class FileRefinement:
         except ImageError as error:
             return "write", error.reason
         return ("drift", self.limit.reason(drift)) if rejected else ("", "")
+
+
+def image_stamp(folder: Path, region: LabelRegion, name: str, labels: Labels) -> str:
+    """Return the digest of an image file, and after a space that of the points or the mask that are watched in it.
+
+    Args:
+        folder: the folder of the image.
+        region: the pixels or points whose drift is measured.
+        name: path of the image relative to the folder.
+        labels: labels of the image.
+    """
+    return f"{content_digest(folder / name)} {region.digest(name, labels)}".rstrip()

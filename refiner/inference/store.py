@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 
 from refiner.core.errors import OutputError
-from refiner.core.files import check_apart, remove_file, stamp
+from refiner.core.files import check_apart, content_digest, remove_file
 from refiner.core.parallel.executors import Engine
 from refiner.core.parallel.shards import Shard
 from refiner.data.formats.registry import open_dataset
@@ -71,7 +71,7 @@ def refine_store(
     count = len(store.images)
     # The fingerprint of everything that the result depends on tells whether this job is finished already.
     drift_options = (str(limit.score), str(limit.keep), *map(str, region.job.items()))
-    job = fingerprint(refiner.digest, str(stamp(source)), str(count), *drift_options)
+    job = fingerprint(refiner.digest, content_digest(source), str(count), *drift_options)
     facts = {"refined_from": str(source), "refiner": refiner.digest}
     # Check the store for rejected images now: an error must not come after hours of work.
     if limit.keep is not None:

@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import hashlib
 import io
 import itertools
 import json
@@ -22,6 +23,7 @@ from refiner.core.files import (
     TEMPORARY_PREFIX,
     JsonLines,
     atomic_path,
+    content_digest,
     locked,
     read_json_lines,
     write_bytes,
@@ -326,3 +328,18 @@ def test_the_lock_file_is_open_as_nfs_needs_it(tmp_path: Path, monkeypatch: pyte
     with locked(tmp_path / "lock", refusal="no", shared=shared):
         pass
     assert (tmp_path / "lock").read_bytes() == b"kept"
+
+
+def test_the_digest_of_a_file_is_of_its_content_alone(tmp_path: Path) -> None:
+    for name, data in {"a": b"123", "same": b"123", "other": b"124"}.items():
+        (tmp_path / name).write_bytes(data)
+        os.utime(tmp_path / name, ns=(5, 7))
+    os.utime(tmp_path / "same", ns=(8, 9))
+    assert content_digest(tmp_path / "a") == hashlib.sha256(b"123").hexdigest()[:16]
+    assert content_digest(tmp_path / "same") == content_digest(tmp_path / "a") != content_digest(tmp_path / "other")
+
+
+def test_what_is_no_file_has_no_digest(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    assert [content_digest(tmp_path / name) for name in ("missing", "link", "pipe")] == ["", "", ""]

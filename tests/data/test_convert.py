@@ -576,15 +576,23 @@ CHANGES: list[tuple[str, Any]] = [
 
 @pytest.mark.parametrize("change", [change for _, change in CHANGES], ids=[name for name, _ in CHANGES])
 def test_a_changed_input_or_option_is_redone_in_folders_and_refused_by_stores(tmp_path: Path, change: Any) -> None:
+    """The content counts: all files have the same time, and the new labels have the size of the old ones."""
+
+    def freeze() -> None:
+        for path in (tmp_path / "in").iterdir():
+            os.utime(path, ns=(7, 7))
+
     options: dict[str, Any] = {"conversion": Conversion()}
     fill(tmp_path / "in", 6)
     (tmp_path / "in" / "labels.csv").write_text("file,subject\n000.png,p00\n")
+    freeze()
     for out in ("out", "out.h5"):
         convert(tmp_path / "in", tmp_path / out, **options)
     (tmp_path / "out" / "mine.png").write_text("precious")
     before = stored(tmp_path / "out.h5")
     if callable(change):
         change(tmp_path / "in")
+        freeze()
     else:
         options |= change
     assert not convert(tmp_path / "in", tmp_path / "out", **options)[""].finished_before
@@ -597,6 +605,30 @@ def test_a_changed_input_or_option_is_redone_in_folders_and_refused_by_stores(tm
     convert(tmp_path / "in", tmp_path / "out.h5", **options, overwrite=True)
     convert(tmp_path / "in", tmp_path / "fresh.h5", **options)
     assert stored(tmp_path / "out.h5") == stored(tmp_path / "fresh.h5")
+
+
+def test_another_data_set_replaces_nothing_unless_told(tmp_path: Path) -> None:
+    fill(tmp_path / "in", 3)
+    fill(tmp_path / "other", 2, (4, 6))
+    convert(tmp_path / "in", tmp_path / "out", Conversion())
+    before = contents(tmp_path / "out")
+    for _ in range(2):
+        with pytest.raises(OutputError, match=r"out was made from .*/in, but this input or its options differ; choose"):
+            convert(tmp_path / "other", tmp_path / "out", Conversion())
+    assert contents(tmp_path / "out") == before
+    # The same data set may move; and --overwrite replaces it.
+    (tmp_path / "in").rename(tmp_path / "moved")
+    assert convert(tmp_path / "moved", tmp_path / "out", Conversion())[""].finished_before
+    convert(tmp_path / "other", tmp_path / "out", Conversion(), overwrite=True)
+    assert contents(tmp_path / "out") == contents(tmp_path / "other")
+
+
+def test_the_output_of_another_command_is_not_replaced(tmp_path: Path) -> None:
+    fill(tmp_path / "in", 2)
+    with open_output(tmp_path / "in", tmp_path / "out", job="job") as output:
+        output.check_origin("refine", lambda name: "")
+    with pytest.raises(OutputError, match="out was written by refiner refine; choose another output folder"):
+        convert(tmp_path / "in", tmp_path / "out", Conversion())
 
 
 def test_a_store_in_use_is_refused(tmp_path: Path) -> None:

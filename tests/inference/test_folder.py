@@ -3,6 +3,8 @@
 import csv
 import errno
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +18,9 @@ import torch
 from refiner.core import files
 from refiner.core.errors import DataError, ImageError, OutputError
 from refiner.core.files import TEMPORARY_PREFIX
+from refiner.core.parallel.shards import Shard
+from refiner.data.labels.drift_table import DriftLimit
+from refiner.data.labels.regions import ANYTHING, LabelRegion
 from refiner.images.io import LOSSLESS, encode_image, read_image, read_picture, write_image
 from refiner.inference.refine import Summary, refine_path
 from refiner.inference.refiner import Refiner
@@ -232,17 +237,31 @@ def test_colour_profiles_and_transparent_colours_are_kept(tmp_path: Path, identi
     assert read_picture(tmp_path / "single.jpg").profile == profile
 
 
-def test_the_second_run_decodes_nothing(tmp_path: Path, identity: Path) -> None:
-    """Proved by taking away what there was to decode, behind the same size and time."""
+def test_the_second_run_decodes_nothing(tmp_path: Path, identity: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(tmp_path / "in", 5)
     refine_path(tmp_path / "in", tmp_path / "out", identity, device="cpu")
     before = contents(tmp_path / "out")
-    for file in (tmp_path / "in").iterdir():
-        status = file.stat()
-        file.write_bytes(b"\0" * status.st_size)
-        os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+    def decoded(path: Path) -> None:
+        raise AssertionError(f"{path} was decoded")
+
+    monkeypatch.setattr("refiner.inference.folder_worker.read_picture", decoded)
     assert refine_path(tmp_path / "in", tmp_path / "out", identity, device="cpu") == Summary(0, 5, 0)
     assert contents(tmp_path / "out") == before
+
+
+def test_another_image_of_the_same_size_and_time_is_refined(tmp_path: Path, identity: Path) -> None:
+    for name in ("a.bmp", "b.bmp"):
+        write_image(tmp_path / "in" / name, noise((8, 12)))
+        os.utime(tmp_path / "in" / name, ns=(7, 7))
+    refine_path(tmp_path / "in", tmp_path / "out", identity, device="cpu")
+    before = (tmp_path / "in" / "a.bmp").stat()
+    write_image(tmp_path / "in" / "a.bmp", noise((8, 12), seed=5))
+    os.utime(tmp_path / "in" / "a.bmp", ns=(7, 7))
+    after = (tmp_path / "in" / "a.bmp").stat()
+    assert (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
+    assert refine_path(tmp_path / "in", tmp_path / "out", identity, device="cpu") == Summary(1, 1, 0)
+    assert np.array_equal(read_image(tmp_path / "out" / "a.bmp"), noise((8, 12), seed=5))
 
 
 def test_what_changed_is_done_again_and_nothing_else(tmp_path: Path, identity: Path) -> None:
@@ -256,11 +275,114 @@ def test_what_changed_is_done_again_and_nothing_else(tmp_path: Path, identity: P
     assert np.array_equal(read_image(tmp_path / "out" / "003.png"), noise((8, 12), seed=3))
 
 
-def test_an_image_that_is_only_touched_is_done_again(tmp_path: Path, identity: Path) -> None:
+def test_an_input_that_moved_or_was_only_touched_is_not_done_again(tmp_path: Path, identity: Path) -> None:
     fill(tmp_path / "in", 3)
+    (tmp_path / "in" / "labels.csv").write_text("file,pupil_x,pupil_y\n000.png,5,4\n")
     refine_path(tmp_path / "in", tmp_path / "out", identity, device="cpu")
     os.utime(tmp_path / "in" / "001.png", ns=(1, 1))
-    assert refine_path(tmp_path / "in", tmp_path / "out", identity, device="cpu") == Summary(1, 2, 0)
+    (tmp_path / "in").rename(tmp_path / "moved")
+    assert refine_path(tmp_path / "moved", tmp_path / "out", identity, device="cpu") == Summary(0, 3, 0)
+
+
+def test_another_folder_does_not_replace_what_was_made_from_the_first(tmp_path: Path, identity: Path) -> None:
+    fill(tmp_path / "in", 3)
+    write_image(tmp_path / "other" / "001.png", noise((8, 12), seed=9))
+    refine_path(tmp_path / "in", tmp_path / "out", identity, device="cpu")
+    before = contents(tmp_path / "out")
+    for _ in range(2):
+        with pytest.raises(OutputError, match=r"was made from .*/in, but 000\.png is missing or differs in .*/other"):
+            refine_path(tmp_path / "other", tmp_path / "out", identity, device="cpu")
+    assert contents(tmp_path / "out") == before
+    assert refine_path(tmp_path / "other", tmp_path / "out", identity, device="cpu", overwrite=True) == Summary(1, 0, 0)
+    assert sorted(contents(tmp_path / "out")) == ["001.png"]
+
+
+def test_an_output_whose_input_is_gone_is_removed_and_named(
+    tmp_path: Path, identity: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(tmp_path / "in", 4)
+    fill(tmp_path / "in" / "sub", 1)
+    (tmp_path / "in" / "labels.csv").write_text("file,pupil_x,pupil_y\n000.png,5,4\n")
+    refine_path(tmp_path / "in", tmp_path / "out", identity, device="cpu")
+    (tmp_path / "out" / "mine.png").write_text("precious")
+    for name in ("002.png", "sub/000.png", "labels.csv"):
+        (tmp_path / "in" / name).unlink()
+    # A shard removes nothing; the run without one does.
+    refine_path(tmp_path / "in", tmp_path / "out", identity, device="cpu", shard=Shard(1, 2))
+    assert (tmp_path / "out" / "002.png").exists()
+    assert not caplog.messages
+    refine_path(tmp_path / "in", tmp_path / "out", identity, device="cpu")
+    assert sorted(contents(tmp_path / "out")) == ["000.png", "001.png", "003.png", "mine.png"]
+    assert [row["file"] for row in drift(tmp_path / "out")] == ["000.png", "001.png", "003.png"]
+    (message,) = caplog.messages
+    assert re.fullmatch(
+        r"3 files whose inputs are gone were removed from .*/out: 002\.png, labels\.csv, sub/000\.png", message
+    )
+
+
+def drift(folder: Path) -> list[dict[str, str]]:
+    with (folder / "drift.csv").open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_labels_or_masks_that_changed_are_measured_again(tmp_path: Path) -> None:
+    """Each time, the drift is that of a fresh output; images whose own points or mask are the same are skipped."""
+    refiner = save(tmp_path / "r", seed=3)
+    fill(tmp_path / "in", 4, (30, 40))
+    fill(tmp_path / "masks", 4, (30, 40))
+
+    def state(rows: str, mask: int) -> tuple[Any, ...]:
+        (tmp_path / "in" / "labels.csv").write_text("file,pupil_x,pupil_y,subject\n" + rows)
+        blank = np.zeros((30, 40), np.uint8)
+        blank[mask : mask + 9, 3:30] = 255
+        write_image(tmp_path / "masks" / "002.png", blank)
+        return refine_path(tmp_path / "in", tmp_path / "out", refiner, device="cpu", region=region)
+
+    def check() -> None:
+        shutil.rmtree(tmp_path / "fresh", ignore_errors=True)
+        refine_path(tmp_path / "in", tmp_path / "fresh", refiner, device="cpu", region=region)
+        assert drift(tmp_path / "out") == drift(tmp_path / "fresh")
+
+    region = ANYTHING
+    assert state("000.png,12,15,p1\n001.png,20,15,p1\n", 2) == (4, 0, 0)
+    first = drift(tmp_path / "out")
+    assert state("000.png,12,15,p2\n001.png,25,18,p1\n", 2) == (1, 3, 0)  # a subject is not what is watched
+    check()
+    assert drift(tmp_path / "out") != first
+    assert state("000.png,12,15,p2\n003.png,9,9,p1\n", 2) == (2, 2, 0)
+    check()
+    region = LabelRegion(mask=tmp_path / "masks")
+    assert state("000.png,12,15,p2\n003.png,9,9,p1\n", 2) == (4, 0, 0)
+    assert state("", 15) == (1, 3, 0)
+    check()
+
+
+def test_rejected_images_that_pass_now_leave_the_folder_that_kept_them(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    refiner = save(tmp_path / "r", seed=3)
+    fill(tmp_path / "in", 6, (30, 40))
+    places = tmp_path / "in", tmp_path / "out", refiner
+    refine_path(*places, device="cpu")
+    scores = sorted(float(row["score"]) for row in drift(tmp_path / "out"))
+    low, high = (scores[0] + scores[1]) / 2, (scores[3] + scores[4]) / 2
+    keep = tmp_path / "doubtful"
+    assert refine_path(*places, device="cpu", limit=DriftLimit(low, keep)).rejected == 5
+    assert len(contents(keep)) == 5
+    (keep / "mine.png").write_text("precious")
+    caplog.clear()
+    assert refine_path(*places, device="cpu", limit=DriftLimit(high, keep)).rejected == 2
+    assert sorted(contents(keep)) == sorted([*rejected(tmp_path / "out"), "mine.png"])
+    assert len(contents(tmp_path / "out")) == 4 + 1
+    assert len(caplog.messages) == 1
+    assert "3 files that are no longer rejected were removed from" in caplog.text
+    # Without the folder, what it still holds is named.
+    caplog.clear()
+    for _ in range(2):
+        refine_path(*places, device="cpu")
+    assert caplog.messages == [
+        f"{keep} still holds images that an earlier run rejected; delete it if you do not need them"
+    ]
 
 
 def test_another_refiner_or_option_does_everything_again(tmp_path: Path) -> None:

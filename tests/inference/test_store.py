@@ -153,6 +153,11 @@ def test_what_is_finished_is_not_done_again_and_what_changed_is_refused(
     assert np.array_equal(images(out), before)
     assert refine_path(source, out, refiner, device="cpu", overwrite=True) == Summary(COUNT, 0, 0)
     assert not np.array_equal(images(out), before)
+    # The content of the source counts, not its time.
+    os.utime(source, ns=(1, 1))
+    assert refine_path(source, out, refiner, device="cpu") == Summary(0, COUNT, 0)
+    with h5py.File(source, "a") as file:
+        file["labels/gaze"][0] = 0.125
     os.utime(source, ns=(1, 1))
     with pytest.raises(OutputError, match="made from other input"):
         refine_path(source, out, refiner, device="cpu")

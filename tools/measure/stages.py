@@ -22,7 +22,7 @@ import click
 
 from refiner.core.devices import keep_freed_memory
 from refiner.core.environment import environment
-from refiner.core.files import stamp, write_text
+from refiner.core.files import write_text
 from refiner.data.formats.folder import list_files
 from refiner.data.labels.drift_table import NO_LIMIT, measure_label_drift
 from refiner.data.labels.regions import ANYTHING
@@ -117,10 +117,7 @@ class _Work:
     def _tasks(self) -> list[FileTask]:
         """Return the tasks as the command gives them to its workers."""
         parts = [self.names[start : start + TASK_IMAGES] for start in range(0, len(self.names), TASK_IMAGES)]
-        return [
-            FileTask({name: stamp(self.synthetic / name) for name in part}, self.table.only(part, ANYTHING.names))
-            for part in parts
-        ]
+        return [FileTask(part, self.table.only(part, ANYTHING.names)) for part in parts]
 
     def _labels(self) -> list[Any]:
         rows = {

@@ -1,5 +1,6 @@
 """The region of an image that its label describes, and where drift is measured: labelled points, or a mask."""
 
+import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from refiner.core.errors import DataError, ImageError
-from refiner.core.files import stamp
+from refiner.core.files import content_digest
 from refiner.data.labels.records import Labels
 from refiner.data.labels.tables import LABELS_FILE, LabelTable
 from refiner.images.arrays import highest_level, resize, to_grey
@@ -48,7 +49,7 @@ class LabelRegion:
     def job(self) -> Mapping[str, str]:
         """The choices that a measured drift depends on besides the images, for resuming; empty for the defaults."""
         chosen = {} if self.points is None else {"points": self.points}
-        return chosen if self.mask is None else {**chosen, "mask": f"{self.mask} {stamp(self.mask)}"}
+        return chosen if self.mask is None else {**chosen, "mask": f"{self.mask} {content_digest(self.mask)}"}
 
     def watched(self, name: str, labels: Labels, size: tuple[int, int]) -> Labels:
         """Return the points or the mask that must not move in an image.
@@ -68,6 +69,19 @@ class LabelRegion:
         # A mask replaces points.
         if self.mask is not None:
             return {MASK: self._weights(self.mask, name, size)}
+        return self._points(labels)
+
+    def digest(self, name: str, labels: Labels) -> str:
+        """Return a digest of what :meth:`watched` is made of; empty if the whole image is measured.
+
+        A drift that was measured on other points or another mask is out of date.
+        """
+        if self.mask is not None:
+            return content_digest(_mask_path(self.mask, name))
+        found = "".join(f"{label} {np.asarray(points).tolist()}" for label, points in self._points(labels).items())
+        return hashlib.sha256(found.encode()).hexdigest()[:16] if found else ""
+
+    def _points(self, labels: Labels) -> Labels:
         found = next((label for label in self.names if are_points(labels.get(label))), None)
         return {} if found is None else {found: labels[found]}
 
@@ -86,7 +100,7 @@ class LabelRegion:
             raise DataError(f"{source} has no label {self.points!r} to read points from; its labels: {known}")
 
     def _weights(self, mask: Path, name: str, size: tuple[int, int]) -> Any:
-        path = mask / name if mask.is_dir() else mask
+        path = _mask_path(mask, name)
         try:
             image = read_image(path)
         except ImageError as error:
@@ -96,6 +110,10 @@ class LabelRegion:
         if not weights.any():
             raise ImageError(name, f"its mask {path} is black; expected bright pixels in the region to measure")
         return weights
+
+
+def _mask_path(mask: Path, name: str) -> Path:
+    return mask / name if mask.is_dir() else mask
 
 
 ANYTHING = LabelRegion()

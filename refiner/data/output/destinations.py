@@ -32,6 +32,8 @@ from refiner.images.io import LOSSLESS_SUFFIXES
 DONE_FILE = "done.json"
 """Name of the file in the state folder that holds the finished job and its summary."""
 
+_COMMAND = "convert"  # the command that writes into such a folder
+
 
 def rejects_list(path: Path) -> Path:
     """Return the path of the table of rejected inputs, for a folder or a store."""
@@ -101,6 +103,14 @@ class FolderDestination:
 
     def finished(self, job: str) -> str | None:
         """Return the summary of the same job if all its files still exist."""
+        self.output.check_command(_COMMAND)
+        summary = self._summary(job)
+        # Another input replaces nothing unasked. The same one may have changed, or its options: it is converted again.
+        if summary is None and self.output.other_source is not None:
+            raise self.output.origin_error("this input or its options differ")
+        return summary
+
+    def _summary(self, job: str) -> str | None:
         done = self.output.root / STATE_FOLDER / DONE_FILE
         # A job counts as finished only if none of its files was deleted since.
         try:
@@ -124,6 +134,7 @@ class FolderDestination:
 
     def claim(self, names: Sequence[str]) -> None:
         """Claim every file; see :meth:`refiner.data.output.folder.OutputFolder.claim`."""
+        self.output.record_origin(_COMMAND)
         # Skip names that cannot be used; their samples are rejected later.
         self.output.claim(*(name for name in chain([LABELS_FILE], names) if not (leads_out(name) or is_too_long(name))))
         # Remove the done file and the labels of an older conversion, which no longer describe this folder.

@@ -1,7 +1,8 @@
 """Output folder of a batch job: a manifest of finished inputs, a table of rejected ones, and a lock.
 
-``.refiner/manifest.jsonl`` has a line for each finished input: its size and time, and the job (refiner and options)
-that made the output. Finished inputs are skipped by this manifest alone, without decoding an image.
+``.refiner/manifest.jsonl`` has a line for each finished input: a stamp of everything that was read for it, and the job
+(refiner and options) that made the output. Finished inputs are skipped without decoding an image. The manifest also
+says which input the folder was made from, and which files were written here; no other file is ever deleted.
 
 Each output takes three steps: a line with only the name, then the output file is moved into place, then the complete
 line. A killed run loses only the files in progress, and the next run recognises them as its own.
@@ -12,20 +13,20 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Set
+from collections.abc import Callable, Iterator, Set
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from refiner.core.errors import ImageError, OutputError
 from refiner.core.files import (
     TEMPORARY_PREFIX,
     JsonLines,
-    Stamp,
     atomic_path,
     check_apart,
+    content_digest,
     locked,
     read_json_lines,
     remove_file,
-    stamp,
     write_bytes,
     write_text,
 )
@@ -47,6 +48,7 @@ class OutputFolder:
 
     Args:
         root: the folder.
+        source: the folder or file that is read.
         job: refiner and options that the outputs depend on, as one text.
         overwrite: process finished inputs again, and replace files that no batch job has written.
         shard: the shard of the job that is done here; None does the whole job.
@@ -55,14 +57,19 @@ class OutputFolder:
         rejected: (name, stage, reason) of each rejected input.
         rejected_is_current: True if ``rejected.csv`` is up to date and must not be rewritten.
         notes: numbers that were recorded with finished outputs, by name; see :meth:`finish`.
+        facts: texts about the folder that earlier runs recorded, by name; see :meth:`record`.
     """
 
-    def __init__(self, root: Path, *, job: str, overwrite: bool = False, shard: Shard | None = None) -> None:
+    def __init__(
+        self, root: Path, source: Path, *, job: str, overwrite: bool = False, shard: Shard | None = None
+    ) -> None:
         self.root, self.job, self.overwrite, self.shard = root, job, overwrite, shard
         self.rejected: list[tuple[str, str, str]] = []
         self.rejected_is_current = False
         self.notes: dict[str, list[float | None]] = {}
-        self._finished: dict[str, tuple[int, int, str]] = {}
+        self.facts: dict[str, str] = {}
+        self._source = str(source.resolve())
+        self._finished: dict[str, tuple[str, str]] = {}  # stamp and job, by name
         self._ours: set[str] = set()
         # Read the manifest of earlier runs, and that of this shard.
         self._manifest = root / STATE_FOLDER / "manifest.jsonl"
@@ -82,22 +89,81 @@ class OutputFolder:
     def _read(self, manifest: Path) -> None:
         for row in read_json_lines(manifest):
             name = row.get("file")
+            if isinstance(row.get("facts"), dict):
+                self.facts |= {str(fact): str(text) for fact, text in row["facts"].items()}
             if not isinstance(name, str) or _leads_away(name):  # the manifest may come from another person's folder
                 continue
             self._ours.add(name)
             self._finished.pop(name, None)
-            if {"size", "time", "job"} <= row.keys():
-                self._finished[name] = (row["size"], row["time"], sys.intern(str(row["job"])))
+            if row.get("removed"):
+                self._ours.discard(name)
+            elif {"stamp", "job"} <= row.keys():
+                self._finished[name] = (str(row["stamp"]), sys.intern(str(row["job"])))
                 self.notes[name] = row.get("notes", [])
 
-    def is_finished(self, name: str, stamp: Stamp) -> bool:
-        """Return whether the output exists and was made by this job from the current input.
+    @property
+    def other_source(self) -> str | None:
+        """Path of the input that the outputs were made from, if it is another one; None with ``overwrite``."""
+        before = self.facts.get("source", self._source)
+        return None if before == self._source or self.overwrite else before
+
+    def check_origin(self, command: str, digest: Callable[[str], str]) -> None:
+        """Check that the outputs were made by this command from this input, and record both.
+
+        An input may have moved to another path, if all its files are still the same.
 
         Args:
-            name: name of the output.
-            stamp: size and time of the input, see :func:`refiner.core.files.stamp`.
+            command: the command that writes here.
+            digest: returns the content digest of an input by its name.
+
+        Raises:
+            OutputError: the outputs of another command or another input would be replaced.
         """
-        return not self.overwrite and self._finished.get(name) == (*stamp, self.job) and (self.root / name).is_file()
+        self.check_command(command)
+        if self.other_source is not None:
+            changed = next(
+                (name for name, (at, _) in self._finished.items() if at.partition(" ")[0] != digest(name)), None
+            )
+            if changed is not None:
+                raise self.origin_error(f"{changed} is missing or differs in {self._source}")
+        self.record_origin(command)
+
+    def check_command(self, command: str) -> None:
+        """Check that no other command has written here; raise :class:`OutputError` otherwise."""
+        before = self.facts.get("command", command)
+        if before != command and not self.overwrite:
+            raise OutputError(
+                f"{self.root} was written by refiner {before}; choose another output folder, or pass --overwrite to "
+                "replace its files"
+            )
+
+    def origin_error(self, difference: str) -> OutputError:
+        """Return the error to raise if outputs of another input would be replaced."""
+        return OutputError(
+            f"{self.root} was made from {self.other_source}, but {difference}; choose another output folder, or pass "
+            "--overwrite to replace its files"
+        )
+
+    def record_origin(self, command: str) -> None:
+        """Record the command and the input of the outputs."""
+        self.record(command=command, source=self._source)
+
+    @property
+    def written(self) -> Set[str]:
+        """Names of the files that batch jobs have written, or were about to write."""
+        return self._ours
+
+    def record(self, **facts: str) -> None:
+        """Record texts about the folder for later runs, such as the input."""
+        if facts.items() - self.facts.items():
+            self._log.append({"facts": facts})
+            self.facts |= facts
+
+    def stamp_of(self, name: str) -> str | None:
+        """Return the stamp of an output that this job made in an earlier run; None if it must be made (again)."""
+        stamp, job = self._finished.get(name, ("", ""))
+        finished = stamp and job == self.job and not self.overwrite and (self.root / name).is_file()
+        return stamp if finished else None
 
     def claim(self, *names: str) -> None:
         """Record that outputs are about to be written.
@@ -119,26 +185,42 @@ class OutputFolder:
         for name in new:
             self._finished.pop(name, None)
 
-    def finish(self, name: str, stamp: Stamp, notes: list[float | None] | None = None) -> None:
+    def finish(self, name: str, stamp: str, notes: list[float | None] | None = None) -> None:
         """Record that the output of an input is in place.
 
         Args:
             name: name of the output.
-            stamp: size and time of the input.
+            stamp: the :func:`refiner.core.files.content_digest` of the input. Digests of further things that the output
+                depends on may follow after a space.
             notes: numbers that later runs find in :attr:`notes`, such as the drift of the output.
         """
-        line = {"file": name, "size": stamp[0], "time": stamp[1], "job": self.job}
+        line = {"file": name, "stamp": stamp, "job": self.job}
         self._log.append(line if notes is None else {**line, "notes": notes})
-        self._finished[name] = (*stamp, self.job)
+        self._finished[name] = (stamp, self.job)
         self.notes[name] = notes or []
         self._ours.add(name)
 
     def reject(self, name: str, stage: str, reason: str) -> None:
         """Record that an input was rejected, and delete the output that an older job made of it."""
         self.rejected.append((name, stage, reason))
-        self._finished.pop(name, None)
-        if name in self._ours:
+        self._remove(name)
+
+    def prune(self, names: Set[str]) -> list[str]:
+        """Delete the outputs of earlier runs under other names than these; return the names of the deleted files."""
+        return self._remove(*sorted(self._ours - names - {REJECTED_FILE}))
+
+    def _remove(self, *names: str) -> list[str]:
+        """Delete outputs that batch jobs have written; return the names of those that existed."""
+        ours = [name for name in names if name in self._ours]
+        existing = [name for name in ours if (self.root / name).is_file()]
+        for name in existing:
             remove_file(self.root / name)
+        # From now on, files of these names are the user's.
+        self._log.append(*({"file": name, "removed": True} for name in ours))
+        self._ours.difference_update(ours)
+        for name in ours:
+            self._finished.pop(name, None)
+        return existing
 
     def copy(self, source: Path, name: str) -> None:
         """Copy a file that accompanies the images, unchanged.
@@ -147,14 +229,15 @@ class OutputFolder:
             ImageError: the file cannot be read.
             OutputError: the copy cannot be written.
         """
-        if self.is_finished(name, stamp(source)):
-            return
         if not source.is_file() or not os.access(source, os.R_OK):
             raise ImageError(source, "cannot be read")
+        digest = content_digest(source)
+        if self.stamp_of(name) == digest:
+            return
         self.claim(name)
         with atomic_path(self.root / name) as temporary:
             shutil.copyfile(source, temporary)
-        self.finish(name, stamp(source))
+        self.finish(name, digest)
 
     def is_complete(self) -> bool:
         """Return whether every claimed file exists."""
@@ -167,8 +250,9 @@ class OutputFolder:
                 (self.root / name).unlink(missing_ok=True)
         # Replace the manifest as a whole, then append to the new one.
         kept = [*sorted(names), *({REJECTED_FILE} & self._ours)]
+        lines: list[dict[str, Any]] = [{"facts": self.facts}, *({"file": name} for name in kept)]
         self._log.close()
-        write_bytes(self._manifest, b"".join(json.dumps({"file": name}).encode() + b"\n" for name in kept))
+        write_bytes(self._manifest, b"".join(json.dumps(line).encode() + b"\n" for line in lines))
         self._log = JsonLines(self._manifest)
         self._ours = set(kept)
 
@@ -187,8 +271,8 @@ class OutputFolder:
         elif self.rejected:
             self.claim(REJECTED_FILE)
             write_rejected(self.root / REJECTED_FILE, self.rejected)
-        elif REJECTED_FILE in self._ours:
-            remove_file(self.root / REJECTED_FILE)
+        else:
+            self._remove(REJECTED_FILE)
         self._log.close()
 
 
@@ -236,7 +320,7 @@ def open_output(
         if shard is None:  # temporary files of other shards may be in use
             for leftover in root.rglob(f"{TEMPORARY_PREFIX}*"):
                 remove_file(leftover)
-        output = OutputFolder(root, job=job, overwrite=overwrite, shard=shard)
+        output = OutputFolder(root, source, job=job, overwrite=overwrite, shard=shard)
         try:
             yield output
         finally:

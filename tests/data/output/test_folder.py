@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from refiner.core.errors import ImageError, OutputError
-from refiner.core.files import TEMPORARY_PREFIX, stamp
+from refiner.core.files import TEMPORARY_PREFIX
 from refiner.data.output.folder import leads_out, open_output
 
 
@@ -28,35 +28,33 @@ def make(source: Path, root: Path, name: str, *, job: str = "job", text: str = "
     with open_output(source, root, job=job) as output:
         output.claim(name)
         (root / name).write_text(text)
-        output.finish(name, (3, 7))
+        output.finish(name, "digest")
 
 
 def test_finished_means_same_input_same_job_and_output_there(source: Path, root: Path) -> None:
     make(source, root, "a.png")
     with open_output(source, root, job="job") as output:
-        assert output.is_finished("a.png", (3, 7))
-        assert not output.is_finished("a.png", (4, 7))
-        assert not output.is_finished("a.png", (3, 8))
-        assert not output.is_finished("b.png", (3, 7))
+        assert output.stamp_of("a.png") == "digest"
+        assert output.stamp_of("b.png") is None
         (root / "a.png").unlink()
-        assert not output.is_finished("a.png", (3, 7))
+        assert output.stamp_of("a.png") is None
     with open_output(source, root, job="other job") as output:
-        assert not output.is_finished("a.png", (3, 7))
+        assert output.stamp_of("a.png") is None
 
 
 def test_overwrite_finishes_nothing(source: Path, root: Path) -> None:
     make(source, root, "a.png")
     with open_output(source, root, job="job", overwrite=True) as output:
-        assert not output.is_finished("a.png", (3, 7))
+        assert output.stamp_of("a.png") is None
 
 
 def test_the_last_line_about_a_file_counts(source: Path, root: Path) -> None:
     make(source, root, "a.png", job="first")
     make(source, root, "a.png", job="second")
     with open_output(source, root, job="first") as output:
-        assert not output.is_finished("a.png", (3, 7))
+        assert output.stamp_of("a.png") is None
     with open_output(source, root, job="second") as output:
-        assert output.is_finished("a.png", (3, 7))
+        assert output.stamp_of("a.png") == "digest"
 
 
 def test_a_foreign_file_is_not_replaced(source: Path, root: Path) -> None:
@@ -81,7 +79,7 @@ def test_a_file_that_was_in_flight_when_a_run_was_killed_is_ours(source: Path, r
         output.claim("a.png")
         (root / "a.png").write_text("output")
     with open_output(source, root, job="job") as output:
-        assert not output.is_finished("a.png", (3, 7))
+        assert output.stamp_of("a.png") is None
         output.claim("a.png")
 
 
@@ -100,12 +98,12 @@ def test_a_torn_manifest_costs_its_last_line(source: Path, root: Path) -> None:
     manifest = root / ".refiner" / "manifest.jsonl"
     manifest.write_bytes(manifest.read_bytes()[:-9] + b"")
     with open_output(source, root, job="job") as output:
-        assert output.is_finished("a.png", (3, 7))
-        assert not output.is_finished("b.png", (3, 7))
+        assert output.stamp_of("a.png") == "digest"
+        assert output.stamp_of("b.png") is None
         output.claim("b.png")
-        output.finish("b.png", (3, 7))
+        output.finish("b.png", "digest")
     with open_output(source, root, job="job") as output:
-        assert output.is_finished("b.png", (3, 7))
+        assert output.stamp_of("b.png") == "digest"
 
 
 def test_rejects_are_listed_sorted_and_the_list_goes_when_there_are_none(source: Path, root: Path) -> None:
@@ -226,22 +224,15 @@ with open_output(Path({str(source)!r}), Path({str(root)!r}), job="job"):
         pass
 
 
-def test_the_stamp_of_a_file_is_its_size_and_time(tmp_path: Path) -> None:
-    (tmp_path / "a").write_bytes(b"123")
-    os.utime(tmp_path / "a", ns=(5, 1_000_000_007))
-    assert stamp(tmp_path / "a") == (3, 1_000_000_007)
-    assert stamp(tmp_path / "missing") == (0, 0)
-
-
 def test_a_file_that_is_claimed_anew_is_not_finished_any_longer(source: Path, root: Path) -> None:
     """Another command that writes here and is killed must not leave outputs that count as finished."""
     make(source, root, "a.png")
     with open_output(source, root, job="job") as output:
         output.claim("a.png")
-        assert not output.is_finished("a.png", (3, 7))
+        assert output.stamp_of("a.png") is None
         (root / "a.png").write_text("something else")
     with open_output(source, root, job="job") as output:
-        assert not output.is_finished("a.png", (3, 7))
+        assert output.stamp_of("a.png") is None
 
 
 def test_only_what_is_named_is_kept_and_only_ours_is_removed(source: Path, root: Path) -> None:
@@ -279,6 +270,43 @@ def test_a_manifest_of_somebody_else_removes_nothing_outside(source: Path, root:
     assert (tmp_path / "victim.png").read_text() == "precious"
 
 
-def test_what_is_no_file_has_no_stamp(tmp_path: Path) -> None:
-    (tmp_path / "link.png").symlink_to(tmp_path)
-    assert stamp(tmp_path / "link.png") == (0, 0)
+def test_outputs_that_are_no_longer_wanted_are_removed_and_their_names_given_up(source: Path, root: Path) -> None:
+    for name in ("a.png", "b.png", "c.png"):
+        make(source, root, name)
+    (root / "mine.png").write_text("precious")
+    (root / "c.png").unlink()
+    with open_output(source, root, job="job") as output:
+        assert output.prune({"a.png"}) == ["b.png"]
+        assert output.stamp_of("a.png") == "digest"
+    assert sorted(path.name for path in root.iterdir()) == [".refiner", "a.png", "mine.png"]
+    # From now on a file of that name is the user's.
+    (root / "b.png").write_text("precious")
+    with open_output(source, root, job="job") as output:
+        output.reject("b.png", "read", "is empty")
+        assert output.prune(set()) == ["a.png"]
+        with pytest.raises(OutputError, match="not written by refiner"):
+            output.claim("b.png")
+    assert (root / "b.png").read_text() == "precious"
+
+
+def test_another_input_replaces_nothing_unless_told(source: Path, root: Path, tmp_path: Path) -> None:
+    with open_output(source, root, job="job") as output:
+        output.check_origin("refine", {"a.png": "digest"}.__getitem__)
+    make(source, root, "a.png")
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    with (
+        open_output(moved, root, job="job") as output,
+        pytest.raises(OutputError, match=r"was made from .*/in, but a\.png is missing or differs in .*/moved; choose"),
+    ):
+        output.check_origin("refine", {"a.png": "other"}.__getitem__)
+    with (
+        open_output(source, root, job="job") as output,
+        pytest.raises(OutputError, match="was written by refiner refine; choose another output folder"),
+    ):
+        output.check_origin("convert", {"a.png": "digest"}.__getitem__)
+    # The same input under another name, the same input with other content, and an order to overwrite.
+    for folder, digest, overwrite in ((moved, "digest", False), (moved, "other", False), (source, "other", True)):
+        with open_output(folder, root, job="job", overwrite=overwrite) as output:
+            output.check_origin("refine", {"a.png": digest}.__getitem__)
+            assert output.facts["source"] == str(folder)
