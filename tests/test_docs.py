@@ -116,7 +116,7 @@ def draw(folder: Path, count: int, *, seed: int, real: bool) -> dict[str, np.nda
         if real:
             image = cv2.GaussianBlur(image, (0, 0), 2) * 0.8 + rng.normal(0, 6, image.shape)
         write_image(folder / f"{number:04d}.png", np.clip(image, 0, 255).astype(np.uint8))
-        corners[f"{number:04d}.png"] = corner.astype(float)[None]
+        corners[f"{number:04d}.png"] = corner.astype(float)
     return corners
 
 
@@ -144,8 +144,14 @@ def test_the_guide_leads_from_two_folders_to_a_verdict(tmp_path: Path, monkeypat
     assert names == ["inspect", *["convert"] * 2, *["train"] * 3, "evaluate", "report", "refine", "export"]
     assert len(list((tmp_path / "refined").glob("*.png"))) == 80
     with h5py.File(tmp_path / "prepared" / "renders.h5") as store:
-        scaled = (corners["0000.png"] + 0.5) / 2 - 0.5
-        np.testing.assert_allclose(store["labels/corner"][0], scaled, atol=1e-3)
+        assert store["images"].shape[1:3] == (48, 64)
+        names = [name.decode() for name in store["ids"][:]]
+        scaled = [[(x + 0.5) / 2 - 0.5, (y + 0.5) / 2 - 0.5] for x, y in map(corners.__getitem__, names)]
+        assert store["labels/corner"].shape == (80, 2)
+        np.testing.assert_allclose(store["labels/corner"][:], scaled, atol=1e-6)
+        # The lower right pixel of the dark square is where the label says.
+        for image, (x, y) in zip(store["images"][:8, :, :, 0], scaled, strict=False):
+            assert image[round(y - 0.5), round(x - 0.5)] < 100 < image[round(y + 1.5), round(x + 1.5)]
     card = (tmp_path / "shared" / "README.md").read_text(encoding="utf-8")
     assert "| synthetic | renders.h5 | 80 | not stated |" in card
     assert "changes nothing" in card  # two steps

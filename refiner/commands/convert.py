@@ -51,6 +51,26 @@ class Split(click.ParamType[dict[str, float]]):
             self.fail(str(error), parameter, context)
 
 
+class Boxes(click.ParamType[tuple[str, str]]):
+    """``NAME:xywh`` or ``NAME:xyxy``."""
+
+    name = "NAME:FORMAT"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        """Parse the name of a label and the format of its boxes."""
+        if isinstance(value, tuple):
+            return value
+        label, _, box = value.rpartition(":")
+        if not label or box not in ("xywh", "xyxy"):
+            self.fail(
+                f"{value!r} does not tell the format; write NAME:xywh for [x, y, width, height], or NAME:xyxy for "
+                "[x1, y1, x2, y2]",
+                parameter,
+                context,
+            )
+        return label, box
+
+
 @click.command()
 @click.argument("source", type=EXISTING_PATH, metavar="IN")
 @click.argument("destination", type=ANY_PATH, metavar="OUT")
@@ -59,6 +79,19 @@ class Split(click.ParamType[dict[str, float]]):
 @click.option("--crop", type=Crop(), help="Crop this size from the centre before resizing. none: convert whole frames.")
 @click.option("--grey", is_flag=True, help="Convert colour images to grey (luma).")
 @click.option("--equalize", is_flag=True, help="Equalise histograms, as in MPIIGaze.")
+@click.option(
+    "--points",
+    multiple=True,
+    metavar="NAME",
+    help="Label that holds a point [x, y] or several, in pixels, and moves with the images; may be repeated.",
+)
+@click.option(
+    "--boxes",
+    type=Boxes(),
+    multiple=True,
+    help="Label that holds boxes, as [x, y, width, height] (xywh) or as two corners (xyxy); may be repeated.",
+)
+@click.option("--keep", multiple=True, metavar="NAME", help="Label that is no position in the image; may be repeated.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Convert only N images, spread evenly over IN.")
 @click.option("--split", type=Split(), help="Names of splits and their shares, as in train=0.8,test=0.2.")
 @click.option(
@@ -78,6 +111,9 @@ def command(
     crop: tuple[int, int] | Literal["none"] | None,
     grey: bool,
     equalize: bool,
+    points: tuple[str, ...],
+    boxes: tuple[tuple[str, str], ...],
+    keep: tuple[str, ...],
     limit: int | None,
     split: dict[str, float] | None,
     by: str | None,
@@ -90,21 +126,30 @@ def command(
 
     IN is a folder of images, a store, or a data set in another format (see --format). Frames of UnityEyes and NYU hand
     are cropped to the eye and the hand; right eyes of MPIIGaze are mirrored. The same command resumes an interrupted
-    conversion. Images that cannot be used are listed in OUT/rejected.csv, or in OUT.rejected.csv for a store.
+    conversion.
+
+    --size and --crop move labels in pixels with the images: masks, lists of [x, y], and pairs of columns such as nose_x
+    and nose_y. Labels that may or may not be positions have to be declared with --points, --boxes or --keep.
+
+    Images that cannot be used are listed in OUT/rejected.csv, or in OUT.rejected.csv for a store.
 
     \b
     Examples:
       refiner convert unityeyes/imgs renders.h5 --size 36x60 --grey --equalize
       refiner convert MPIIGaze eyes --split train=0.8,test=0.2 --by subject
+      refiner convert renders renders.h5 --size 48x64 --points corner --boxes face:xywh --keep material
       refiner convert renders.h5 renders
     """
     from refiner.data.convert import Conversion, convert, split_path
+    from refiner.data.labels.coordinates import Declared
     from refiner.data.output.destinations import rejects_list
 
     # Check the options that depend on each other, then convert.
     if by and not split:
         raise click.UsageError("--by needs --split; give both")
-    conversion = Conversion(size, None if crop == "none" else crop, grey, equalize, whole=crop == "none")
+    declared = Declared(tuple(sorted(points)), tuple(sorted(boxes)), tuple(sorted(keep)))
+    cut = None if crop == "none" else crop
+    conversion = Conversion(size, cut, grey, equalize, whole=crop == "none", declared=declared)
     with progress("converting") as advance:
         summaries = convert(
             source,

@@ -9,8 +9,11 @@ import click
 from refiner.commands.reporting import one_line
 from refiner.core.errors import RefinerError, UsageError
 
-WRONG_USE_STATUS = 2
-"""Exit status: the command was used in a wrong way, as click exits for options that it refuses itself."""
+
+class _WrongUse(click.ClickException):
+    """Wrong use of a command that shows late; it exits as click does for options that it refuses itself."""
+
+    exit_code = 2
 
 
 class LazyGroup(click.Group):
@@ -47,6 +50,5 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(context)
         except RefinerError as error:
-            failure = click.ClickException(one_line(str(error)))
-            failure.exit_code = WRONG_USE_STATUS if isinstance(error, UsageError) else 1
-            raise failure from error
+            failure = _WrongUse if isinstance(error, UsageError) else click.ClickException
+            raise failure(one_line(str(error))) from error

@@ -1,5 +1,6 @@
 """Conversion of a data set to a folder of images or a store: in chunks, by several processes, resumable."""
 
+import contextlib
 import json
 import logging
 import math
@@ -19,10 +20,14 @@ from refiner.core.parallel.process_pool import map_in_order
 from refiner.data.convert_summary import ConversionSummary, SampleCounter
 from refiner.data.formats.folder import list_files
 from refiner.data.formats.registry import Dataset, open_dataset
-from refiner.data.labels.records import Labels, Record
+from refiner.data.labels.coordinates import NOTHING_DECLARED, Change, Declared
+from refiner.data.labels.geometry import resize_labels
+from refiner.data.labels.records import Record
+from refiner.data.labels.tables import LabelTable
 from refiner.data.output.chunks import ChunkFiles, Chunks, fingerprint, write_chunk
 from refiner.data.output.destinations import Destination, open_folder, open_store
 from refiner.data.splits import names_subjects, split_samples
+from refiner.data.store.hdf5 import to_label_name
 from refiner.data.store.reader import Store
 from refiner.data.store.store_names import is_store_name
 from refiner.images.arrays import MAX_SQUEEZE, crop_centre, equalize, resize, to_grey
@@ -46,6 +51,7 @@ class Conversion(NamedTuple):
         grey: convert colour images to luma.
         equalized: equalise the histogram of the luma, after resizing.
         whole: read whole frames of layouts that are otherwise cut to the eye or the hand.
+        declared: labels whose names and shapes do not show whether they move with the image.
     """
 
     size: tuple[int, int] | None = None
@@ -53,6 +59,12 @@ class Conversion(NamedTuple):
     grey: bool = False
     equalized: bool = False
     whole: bool = False
+    declared: Declared = NOTHING_DECLARED
+
+    @property
+    def moves_pixels(self) -> bool:
+        """True if images are cropped or resized, so that labels in pixels move."""
+        return self.crop is not None or self.size is not None
 
     def open(self, source: Path, format: str | None) -> Dataset:
         """Open the data set, with frames cut or whole as this conversion needs them."""
@@ -69,17 +81,21 @@ class Conversion(NamedTuple):
         """Return the record with its image converted and its labels in pixels moved accordingly.
 
         Raises:
-            ImageError: the image is smaller than the crop, or has 16 bits and cannot be equalised.
+            ImageError: the image is smaller than the crop, has 16 bits and cannot be equalised, or has a label that
+                cannot be moved.
+            UsageError: it is not certain whether a label moves.
         """
         image = to_grey(record.image) if self.grey else record.image
-        labels = record.labels
-        # Crop, then resize; points follow both.
+        height, width = image.shape[:2]
+        # Crop, then resize; labels in pixels follow both.
+        corner = (0, 0)
         if self.crop:
-            image, (top, left) = crop_centre(image, self.crop, record.id)
-            labels = move_points(labels, shift=np.array([-left, -top], float))
-        if self.size and image.shape[:2] != self.size:
-            labels = move_points(labels, scale=np.array(self.size[::-1]) / np.array(image.shape[1::-1]))
+            image, corner = crop_centre(image, self.crop, record.id)
+        cropped = (image.shape[0], image.shape[1])
+        if self.size:
             image = resize(image, self.size)
+        change = Change((height, width), corner, cropped, (image.shape[0], image.shape[1]))
+        labels = resize_labels(record.labels, change, self.declared, sample=record.id)
         # Equalise last, on the pixels that are kept.
         if self.equalized:
             if image.dtype != np.uint8:
@@ -87,30 +103,6 @@ class Conversion(NamedTuple):
             image = equalize(image)
         # A profile of colours says nothing about grey.
         return Record(record.id, image, labels, record.profile if image.ndim == record.image.ndim else b"")
-
-
-def move_points(labels: Labels, *, scale: Any = 1.0, shift: Any = 0.0) -> Labels:
-    """Return labels with their points moved: the pupil, and arrays (K, 2) whose names end in no other unit.
-
-    Names that end in ``_mm``, ``_rad`` or ``_deg`` are not points in pixels.
-
-    Args:
-        labels: labels of one image; not modified.
-        scale: number or (x, y), applied after the shift. Pixel centres are at whole numbers, so the image's edge, from
-            which sizes scale, is at -0.5.
-        shift: number or (x, y), in pixels.
-    """
-
-    def moved(name: str, value: Any) -> Any:
-        points = name == "pupil" or (
-            isinstance(value, np.ndarray)
-            and value.ndim == 2
-            and value.shape[1] == 2
-            and not name.endswith(("_mm", "_rad", "_deg"))
-        )
-        return (value + shift + 0.5) * scale - 0.5 if points else value
-
-    return {name: moved(name, value) for name, value in labels.items()}
 
 
 def convert(
@@ -150,10 +142,13 @@ def convert(
         A summary for each split, by its name; without ``split`` the only name is empty.
 
     Raises:
+        UsageError: a declared label does not exist, or it is not certain whether a label moves with its image.
         RefinerError: the source or the destination cannot be used.
     """
     # Choose the samples.
     dataset = conversion.open(source, format)
+    if conversion.declared != NOTHING_DECLARED:
+        conversion.declared.check(_label_names(dataset), source)
     ids: Sequence[str] = dataset.ids if only is None else [sample for sample in dataset.ids if sample in only]
     if limit is not None and limit < len(ids):
         ids = [ids[i * len(ids) // limit] for i in range(limit)]
@@ -191,6 +186,18 @@ def convert(
 def _is_grey(dataset: Dataset) -> bool:
     """Return whether every image is known to be grey; the suffix of an id does not show it."""
     return isinstance(dataset, Store) and dataset.kind.channels == 1
+
+
+def _label_names(dataset: Dataset) -> list[str]:
+    """Names of all labels if a table or a store lists them; else those of the first sample that can be read."""
+    if isinstance(dataset, Store):
+        return [to_label_name(name) for name in dataset.label_names]
+    if isinstance(table := getattr(dataset, "labels", None), LabelTable):
+        return table.names
+    for sample in dataset.ids:
+        with contextlib.suppress(ImageError):
+            return list(dataset.read(sample).labels)
+    return []
 
 
 def _contents(source: Path) -> Iterator[str]:
@@ -243,23 +250,17 @@ def _convert_into(
     done = len(ids) - sum(min(size, len(ids) - starts[n]) for n in todo)
     report(done)
     squeezed = profiles_lost = 0
+    moved: set[str] = set()
+    still: set[str] = set()
     for result in map_in_order(convert_chunk, tasks, workers=min(workers, len(todo))):
         counter.count_kinds(result.kinds)
         done += result.samples
         squeezed += result.squeezed
         profiles_lost += result.profiles_lost
+        moved |= result.moved
+        still |= result.still
         report(done)
-    if squeezed:
-        log.warning(
-            "%d images were stretched or squeezed to %dx%d; cut them to that shape first with --crop HxW",
-            squeezed,
-            *(convert_chunk.conversion.size or ()),
-        )
-    if profiles_lost:
-        log.warning(
-            "%d images lost their ICC colour profile, which grey images and stores do not keep",
-            profiles_lost,
-        )
+    _tell(convert_chunk.conversion, squeezed, profiles_lost, moved, still)
     # Count all samples, those of earlier runs included.
     counter = SampleCounter(one_kind=destination.images_folder is None, root=convert_chunk.source)
     for line in chunks.lines():
@@ -277,6 +278,24 @@ def _convert_into(
     return summary
 
 
+def _tell(conversion: Conversion, squeezed: int, profiles_lost: int, moved: set[str], still: set[str]) -> None:
+    """Log what the conversion changed besides the pixels; see :class:`_ChunkResult`."""
+    if squeezed:
+        log.warning(
+            "%d images were stretched or squeezed to %dx%d; cut them to that shape first with --crop HxW",
+            squeezed,
+            *(conversion.size or ()),
+        )
+    if profiles_lost:
+        log.warning(
+            "%d images lost their ICC colour profile, which grey images and stores do not keep",
+            profiles_lost,
+        )
+    if moved | still:
+        lists = [", ".join(sorted(some)) or "none" for some in (moved, still - moved)]
+        log.info("labels that moved with the images: %s; labels that did not: %s", *lists)
+
+
 class _ChunkTask(NamedTuple):
     """A chunk to convert: (id, output name) of its samples, and its files."""
 
@@ -285,12 +304,22 @@ class _ChunkTask(NamedTuple):
 
 
 class _ChunkResult(NamedTuple):
-    """Counts of a converted chunk: samples, images by kind, distorted images, and images that lost their profile."""
+    """Outcome of a converted chunk.
+
+    Attributes:
+        samples: number of samples.
+        kinds: number of images by kind.
+        squeezed: number of distorted images.
+        profiles_lost: number of images that lost their colour profile.
+        moved, still: names of the labels that moved with an image that was cropped or resized, and of the others.
+    """
 
     samples: int
     kinds: Counter[str]
     squeezed: int
     profiles_lost: int
+    moved: set[str]
+    still: set[str]
 
 
 class _ChunkConverter:
@@ -310,11 +339,12 @@ class _ChunkConverter:
             cv2.setNumThreads(1)  # the processes share the cores
         self._squeezed = self._profiles_lost = 0
         self._keeps_profiles = task.files.folder is not None
+        self._moved: set[str] = set()
+        self._still: set[str] = set()
         samples = ((sample, name, partial(self._record, sample)) for sample, name in task.samples)
         lines = write_chunk(task.files, samples, stop_on_error=self.stop_on_error)
-        return _ChunkResult(
-            len(lines), Counter(line.kind for line in lines if line.name), self._squeezed, self._profiles_lost
-        )
+        kinds = Counter(line.kind for line in lines if line.name)
+        return _ChunkResult(len(lines), kinds, self._squeezed, self._profiles_lost, self._moved, self._still)
 
     def _record(self, sample: str) -> Record:
         assert self._dataset is not None
@@ -322,4 +352,8 @@ class _ChunkConverter:
         self._squeezed += self.conversion.squeezes(record.image)
         converted = self.conversion.apply(record)
         self._profiles_lost += bool(record.profile) and not (converted.profile and self._keeps_profiles)
+        if converted.image.shape[:2] != record.image.shape[:2]:
+            for name, value in record.labels.items():
+                moved = converted.labels[name] is not value
+                (self._moved if moved else self._still).add(name)
         return converted

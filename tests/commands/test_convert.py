@@ -1,5 +1,6 @@
 """``refiner convert`` from the command line: exit status, streams, sizes as height x width."""
 
+import csv
 import json
 import os
 from pathlib import Path
@@ -197,3 +198,77 @@ def test_real_renders_become_patches(real_data: Path, tmp_path: Path) -> None:
     assert np.median([equalization(image) for image in images]) < 0.02
     for values in labels.values():
         assert set(values) == {"gaze", "head_pose", "pupil", "iris_outline", "lid_outline", "subject"}
+
+
+@pytest.fixture
+def spots(tmp_path: Path) -> Path:
+    """Dark images of 40x60 with a bright spot of 4x4 pixels, which labels of every kind describe."""
+    rows = ["file,corner,spot_x,spot_y,box,nose,material"]
+    for number, (x, y) in enumerate([(20, 10), (33, 17), (41, 25)]):
+        image = np.zeros((40, 60), np.uint8)
+        image[y : y + 4, x : x + 4] = 250
+        write_image(tmp_path / "spots" / f"{number}.png", image)
+        middle = x + 1.5, y + 1.5
+        box, nose = [x, y, 4, 4], [[*middle, 2]]
+        rows.append(f'{number}.png,"{list(middle)}",{middle[0]},{middle[1]},"{box}","{nose}","[0.25, 0.5]"')
+    (tmp_path / "spots" / "labels.csv").write_text("\n".join(rows) + "\n")
+    return tmp_path / "spots"
+
+
+DECLARED = ["--points", "corner", "--points", "nose", "--boxes", "box:xywh", "--keep", "material"]
+
+
+@pytest.mark.parametrize("sizes", [["--size", "80x90"], ["--size", "20x30"], ["--crop", "36x40", "--size", "72x120"]])
+def test_labels_of_every_kind_stay_on_what_they_describe(tmp_path: Path, spots: Path, sizes: list[str]) -> None:
+    """Where the spot lies after a resize is measured in the image; a store in between changes nothing."""
+    result = convert(spots, tmp_path / "out", *sizes, *DECLARED, "--workers", 1)
+    assert result.exit_code == 0, result.output
+    assert convert(spots, tmp_path / "a.h5").exit_code == 0
+    assert convert(tmp_path / "a.h5", tmp_path / "b.h5", *sizes, *DECLARED, "--workers", 1).exit_code == 0
+    assert convert(tmp_path / "b.h5", tmp_path / "back").exit_code == 0
+    assert read_cells(tmp_path / "back") == read_cells(tmp_path / "out")
+    for name, labels in read_labels(tmp_path / "out" / "labels.csv").items():
+        image = read_image(tmp_path / "out" / name).astype(float)
+        rows, columns = np.mgrid[: image.shape[0], : image.shape[1]]
+        middle = np.array([(image * columns).sum(), (image * rows).sum()]) / image.sum()
+        assert labels["corner"] == pytest.approx(middle, abs=0.1)
+        assert [float(labels["spot_x"]), float(labels["spot_y"])] == pytest.approx(middle, abs=0.1)
+        assert labels["nose"][0] == pytest.approx([*middle, 2], abs=0.1)
+        # The corner of a box is the centre of its first pixel, so its middle is half a pixel less to the right.
+        scale = image.sum() / 250 / 16  # the area of the spot, relative to the original
+        x, y, width, height = labels["box"]
+        assert width * height == pytest.approx(16 * scale, rel=0.05)
+        assert [x + width / 2 - width / 8, y + height / 2 - height / 8] == pytest.approx(middle, abs=0.1)
+        assert labels["material"].tolist() == [0.25, 0.5]
+
+
+def read_cells(folder: Path) -> list[dict[str, str]]:
+    with (folder / "labels.csv").open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_a_label_that_may_be_a_position_has_to_be_declared(tmp_path: Path, spots: Path) -> None:
+    for source in (spots, tmp_path / "spots.h5"):
+        refused = convert(source, tmp_path / "out", "--size", "20x30", "--workers", 2)
+        assert refused.exit_code == 2
+        assert "Error: label corner is a list of 2 numbers, and the images change their size" in refused.stderr
+        assert "--points corner" in refused.stderr
+        assert not (tmp_path / "out" / "labels.csv").exists()
+        convert(spots, tmp_path / "spots.h5")
+    # Images that keep their size need no declaration.
+    assert convert(spots, tmp_path / "out", "--size", "40x60", "--grey").exit_code == 0
+    before, after = read_labels(spots / "labels.csv"), read_labels(tmp_path / "out" / "labels.csv")
+    assert all(np.array_equal(before[name][label], after[name][label]) for name in before for label in before[name])
+    misspelt = convert(spots, tmp_path / "out", "--points", "korner")
+    assert misspelt.exit_code == 2
+    assert "has no label 'korner'; its labels: corner, spot_x, spot_y, box, nose, material" in misspelt.stderr
+    no_format = convert(spots, tmp_path / "out", "--boxes", "box")
+    assert no_format.exit_code == 2
+    assert "write NAME:xywh for [x, y, width, height]" in no_format.stderr
+
+
+def test_labels_that_moved_are_named(tmp_path: Path, spots: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "refiner"):
+        convert(spots, tmp_path / "out", "--size", "20x30", *DECLARED, "--workers", 1)
+    moved = "labels that moved with the images: box, corner, nose, spot_x, spot_y; labels that did not: material"
+    assert moved in caplog.text

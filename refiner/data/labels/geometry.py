@@ -6,8 +6,44 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from refiner.core.errors import ImageError, UsageError
 from refiner.data.labels.angles import to_angles, to_vectors
+from refiner.data.labels.coordinate_columns import move_columns
+from refiner.data.labels.coordinates import ANGLES, NOTHING_DECLARED, Change, Declared, array_kind, follow
 from refiner.data.labels.records import Labels
+
+
+def resize_labels(
+    labels: Labels, change: Change, declared: Declared = NOTHING_DECLARED, *, sample: str = "the image"
+) -> Labels:
+    """Return the labels of an image after a crop and a resize; see :mod:`refiner.data.labels.coordinates`.
+
+    Args:
+        labels: labels of one image by name; not modified.
+        change: the crop and the resize.
+        declared: what the user says about labels whose names and shapes do not show what they are.
+        sample: id of the image, for messages.
+
+    Raises:
+        UsageError: it is not certain whether a label moves.
+        ImageError: a label of this image is incomplete or does not fit the image.
+    """
+    if not change.changes:
+        return dict(labels)
+    moved = dict(labels)
+    try:
+        for name, value in labels.items():
+            if is_numeric(value):
+                kind = array_kind(name, value, change.size, crops=change.crops, declared=declared)
+                moved[name] = follow(name, value, kind, change)
+        return moved | move_columns(labels, change, declared)
+    except ValueError as error:
+        raise ImageError(sample, str(error)) from error
+
+
+def is_numeric(value: Any) -> bool:
+    """Return whether a label value is an array of numbers."""
+    return isinstance(value, np.ndarray) and value.dtype.kind in "biuf"
 
 
 def keeps_angles(matrix: NDArray[np.float64]) -> bool:
@@ -26,7 +62,7 @@ def move_labels(labels: Labels, matrix: NDArray[np.float64], size: tuple[int, ..
     - ``mask`` (H, W): warped with nearest neighbours and filled with zeros.
     - ``mirrored``: toggled by a mirror image.
 
-    Other labels are returned unchanged.
+    Text and single numbers are returned unchanged.
 
     Args:
         labels: labels of one image by name; not modified.
@@ -35,6 +71,9 @@ def move_labels(labels: Labels, matrix: NDArray[np.float64], size: tuple[int, ..
 
     Returns:
         The labels by the same names; floats keep their type, integer points become float64.
+
+    Raises:
+        ValueError: an array is none of these, so that it is not known how it moves.
     """
     # An image that did not move keeps its labels bit by bit.
     if np.array_equal(matrix, np.eye(3)):
@@ -44,7 +83,7 @@ def move_labels(labels: Labels, matrix: NDArray[np.float64], size: tuple[int, ..
     moved = dict(labels)
     # Angles turn, masks are warped, and points follow the matrix.
     for name, value in labels.items():
-        if name in ("gaze", "head_pose"):
+        if name in ANGLES:
             moved[name] = _like(value, _turn(np.asarray(value, float), linear, mirrors))
         elif name == "mirrored":
             moved[name] = type(value)(not value) if mirrors else value
@@ -54,11 +93,29 @@ def move_labels(labels: Labels, matrix: NDArray[np.float64], size: tuple[int, ..
             plain = mask.astype(np.uint8) if mask.dtype == bool else mask
             warped = cv2.warpAffine(plain, matrix[:2], (size[1], size[0]), flags=cv2.INTER_NEAREST)
             moved[name] = warped.astype(mask.dtype)
-        elif name in ("pupil", "joints") or (np.ndim(value) == 2 and np.shape(value)[1] == 2):
+        elif np.ndim(value) and _is_points(name, np.asarray(value), size):
             points = np.array(value, float)
             points[..., :2] = points[..., :2] @ linear.T + matrix[:2, 2]
             moved[name] = _like(value, points)
     return moved
+
+
+def _is_points(name: str, value: NDArray[Any], size: tuple[int, ...]) -> bool:
+    """Return whether an array holds points in pixels.
+
+    Raises:
+        ValueError: it holds other numbers, which may move with the image in another way.
+    """
+    if not is_numeric(value):
+        return False
+    try:
+        points = array_kind(name, value, size, crops=True) == "points"
+    except UsageError:
+        points = False
+    if not points and value.size > 1:
+        shape = " x ".join(map(str, value.shape))
+        raise ValueError(f"label {name} ({shape} numbers) cannot follow its image; leave it out, or give points (K, 2)")
+    return points
 
 
 def _turn(angles: NDArray[np.float64], linear: NDArray[np.float64], mirrors: bool) -> NDArray[np.float64]:

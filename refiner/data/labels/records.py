@@ -7,6 +7,7 @@ text.
 
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -51,14 +52,17 @@ class Record:
 def to_cells(labels: Labels) -> dict[str, str]:
     """Return labels as the cells of a table row, by column.
 
-    Pairs are written with nine significant digits, other arrays as JSON with three decimals.
+    Pairs are written with nine significant digits, other arrays as JSON that restores every number exactly. A missing
+    number, NaN, is an empty cell or null.
     """
     cells: dict[str, str] = {}
     for name, value in labels.items():
         if name in PAIRS:
             cells.update(zip(PAIRS[name], (_number(part) for part in value), strict=True))
         elif isinstance(value, np.ndarray):
-            cells[name] = json.dumps(np.round(value.astype(float), 3).tolist())
+            numbers = value.astype(float).astype(object)
+            numbers[value != value] = None  # NaN is no JSON
+            cells[name] = json.dumps(numbers.tolist())
         else:
             value = int(value) if isinstance(value, bool | np.bool_) else value
             cells[name] = _number(value) if isinstance(value, float) else str(value)
@@ -66,7 +70,7 @@ def to_cells(labels: Labels) -> dict[str, str]:
 
 
 def _number(value: float) -> str:
-    return f"{float(value):.9g}"
+    return "" if math.isnan(value) else f"{float(value):.9g}"
 
 
 def from_cells(row: Mapping[str, str], where: str) -> Labels:
@@ -77,7 +81,8 @@ def from_cells(row: Mapping[str, str], where: str) -> Labels:
         where: name of the row, for messages.
 
     Raises:
-        DataError: a cell is not UTF-8 text, is not a finite number where one is expected, or is not a JSON array.
+        DataError: a cell is not UTF-8 text, is not a finite number where one is expected, or is not a JSON array. Some
+            numbers of an array may be missing, as null or NaN.
     """
     labels: Labels = {}
     cells = {key: value for key, value in row.items() if key != "file" and value}
@@ -85,10 +90,10 @@ def from_cells(row: Mapping[str, str], where: str) -> Labels:
     for name, text in cells.items():
         if not text.isascii() and any("\udc80" <= character <= "\udcff" for character in text):
             raise DataError(f"{where}: {name} is not UTF-8 text; save the table as UTF-8")
-    # Join the two columns of each pair.
+    # Join the two columns of each pair; one without the other stays a column of its own.
     for name, columns in PAIRS.items():
-        found = [cells.pop(column) for column in columns if column in cells]
-        if len(found) == 2:
+        if all(column in cells for column in columns):
+            found = [cells.pop(column) for column in columns]
             labels[name] = np.array([_finite(text, f"{where}: {name}") for text in found])
     # Read the other columns: pairs in one cell, arrays, the flag, and text.
     for name, text in cells.items():
@@ -105,19 +110,28 @@ def from_cells(row: Mapping[str, str], where: str) -> Labels:
     return labels
 
 
+_NUMBERS = re.compile(r"(?:[-+.\deE,\s\[\]]|null|NaN|Infinity)*", re.ASCII)
+"""An array of numbers as JSON; true or "7" would become numbers in silence."""
+
+_INEXACT = re.compile(r"(?<![.\d])\d{17,}(?![.\d])", re.ASCII)
+"""Whole numbers that floating point does not hold exactly."""
+
+
 def _array(text: str, where: str) -> np.ndarray[Any, np.dtype[np.float64]]:
     try:
+        if not _NUMBERS.fullmatch(text):
+            raise ValueError
         values = np.array(json.loads(text), float)
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise DataError(f"{where} is not a JSON array of numbers") from error
-    if not np.isfinite(values).all():
-        raise DataError(f"{where} contains numbers that are not finite")
+    if np.isinf(values).any() or _INEXACT.search(text):
+        raise DataError(f"{where} contains numbers that are infinite or too large to be kept exactly")
     return values
 
 
 def _pair(text: str, where: str) -> np.ndarray[Any, np.dtype[np.float64]]:
     values = _array(text, where)
-    if values.shape != (2,):
+    if values.shape != (2,) or not np.isfinite(values).all():
         raise DataError(f"{where} is {text[:40]!r}; expected two numbers, as in [0.1, -0.2]")
     return values
 

@@ -3,13 +3,16 @@
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from refiner.core.errors import OutputError
 from refiner.core.files import TEMPORARY_PREFIX, remove_file
-from refiner.data.labels.records import Labels, Record
+from refiner.data.labels.records import PAIRS, Labels, Record
 from refiner.data.labels.tables import LABELS_FILE, write_labels
 from refiner.data.output.chunks import Chunks, fingerprint, write_chunk
 from refiner.data.output.destinations import open_store
@@ -48,7 +51,7 @@ def write_folder(
     labels: dict[str, Labels] = {}
     with ThreadPoolExecutor(2) as pool:
         for done, (record, _) in enumerate(written_ahead(pool, records, lambda r: write_image(out / r.id, r.image)), 1):
-            labels[record.id] = record.labels
+            labels[record.id] = _rounded(record).labels
             report(done, count)
     if labelled:
         write_labels(out / LABELS_FILE, labels)
@@ -82,15 +85,18 @@ def write_store(
         for number in range(chunks.count):
             end = min((number + 1) * CHUNK, count)
             if number in unfinished:
-                samples = ((r.id, r.id, partial(_same, r)) for r in records(number * CHUNK, end))
+                samples = ((r.id, r.id, partial(_rounded, r)) for r in records(number * CHUNK, end))
                 write_chunk(chunks.files(number, None), samples)
             report(end, count)
         # Join them into the store.
         destination.finish(chunks, fingerprint(job), "")
 
 
-def _same(record: Record) -> Record:
-    return record
+def _rounded(record: Record) -> Record:
+    """Return the record with its arrays rounded to thousandths, which keeps tables of outlines small."""
+    arrays = {name: value for name, value in record.labels.items() if isinstance(value, np.ndarray)}
+    rounded = {name: np.round(value, 3) for name, value in arrays.items() if name not in PAIRS}
+    return replace(record, labels=record.labels | rounded)
 
 
 def make_empty(out: Path, written: re.Pattern[str], *, overwrite: bool) -> None:

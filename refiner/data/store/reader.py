@@ -277,9 +277,14 @@ class Store:
                 raise ValueError(f"{name} is marked as an array, but holds single numbers")
             if name in PAIRS and np.shape(value) != (2,):
                 raise ValueError(f"{name} has the shape {np.shape(value)}; expected (2,)")
-            # Arrays are kept as numbers; other values become cells, as if they came from a table.
-            if name in PAIRS or kind == "array":
-                if np.isfinite(value).all():
+            # Arrays are kept as numbers; other values become cells, as if they came from a table. NaN is missing.
+            if name in PAIRS and np.isnan(value).any():
+                columns = zip(PAIRS[name], value, strict=True)
+                cells |= {column: to_text(part, "float") for column, part in columns}
+            elif name in PAIRS or kind == "array":
+                if np.isinf(np.asarray(value, np.float64)).any():
+                    raise ValueError(f"{name} contains infinite numbers")
+                if not np.isnan(np.asarray(value, np.float64)).all():
                     labels[name] = np.asarray(value, np.float64)
             else:
                 cells[name] = to_text(value, kind)

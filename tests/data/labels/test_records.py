@@ -21,14 +21,14 @@ def test_labels_are_cells_by_column_and_back() -> None:
         "gaze_yaw_rad": "-0.25",
         "pupil_x": "30.5",
         "pupil_y": "17",
-        "lid_outline": "[[1.0, 2.0], [3.123, 4.0]]",
+        "lid_outline": "[[1.0, 2.0], [3.1234567, 4.0]]",
         "mirrored": "1",
         "subject": "07",
     }
     back = from_cells(cells, "here")
     assert set(back) == set(labels)
     assert back["gaze"].tolist() == [0.1, -0.25]
-    assert back["lid_outline"].tolist() == [[1.0, 2.0], [3.123, 4.0]]
+    assert back["lid_outline"].tolist() == [[1.0, 2.0], [3.1234567, 4.0]]
     assert back["mirrored"] == 1
     assert back["subject"] == "07"
 
@@ -48,8 +48,15 @@ def test_a_faulty_cell_is_named(cells: dict[str, str], reason: str) -> None:
         from_cells(cells, "here")
 
 
-def test_half_a_pair_is_none() -> None:
-    assert from_cells({"gaze_pitch_rad": "0.1", "file": "a.png"}, "here") == {}
+def test_half_a_pair_stays_a_column() -> None:
+    labels = from_cells({"gaze_pitch_rad": "0.1", "file": "a.png"}, "here")
+    assert labels == {"gaze_pitch_rad": "0.1"}
+    assert to_cells(labels) == {"gaze_pitch_rad": "0.1"}
+
+
+@pytest.mark.parametrize("text", ["[0.1234567890123, -1e-09]", "[[1.5, null], [2.0, 3.0]]", "[1700000000.125]"])
+def test_arrays_are_written_as_they_were_read(text: str) -> None:
+    assert to_cells(from_cells({"values": text}, "here")) == {"values": text}
 
 
 def test_one_label_of_many_images_is_an_array_or_nothing() -> None:

@@ -77,11 +77,11 @@ def test_the_columns_are_those_of_the_convention(tmp_path: Path) -> None:
     assert header == (
         "file,gaze_pitch_rad,gaze_yaw_rad,head_pitch_rad,head_yaw_rad,pupil_x,pupil_y,subject,mirrored,exposure,iris_outline"
     )
-    assert first == 'sub/a.png,0.1,-0.2,0,0.25,30.5,17,p00,1,0.5,"[[1.0, 2.0], [3.5, -4.0]]"'
+    assert first == 'sub/a.png,0.1,-0.2,0,0.25,30.5,17,p00,1,0.5,"[[1.0, 2.0004], [3.5, -4.0]]"'
     assert second == "b.png,,,,,,,,,,"
     back = read_labels(tmp_path / "labels.csv")
     assert back["b.png"] == {}
-    assert back["sub/a.png"]["iris_outline"].tolist() == [[1, 2], [3.5, -4]]
+    assert back["sub/a.png"]["iris_outline"].tolist() == [[1, 2.0004], [3.5, -4]]
     assert back["sub/a.png"]["mirrored"] == 1
     assert not read(tmp_path, "file,mirrored\na.png,0\n")["a.png"]["mirrored"]
 
@@ -128,8 +128,11 @@ def test_the_file_column_may_stand_anywhere(tmp_path: Path) -> None:
         ('file,bones\na.png,"[{}]"\n', "line 2: bones is not a JSON array"),
         ('file,bones\na.png,"[""x""]"\n', "line 2: bones is not a JSON array"),
         ("file,bones\na.png,[" + "9" * 400 + "]\n", "line 2: bones is not a JSON array"),
-        ("file,bones\na.png,[NaN]\n", "line 2: bones contains numbers that are not finite"),
-        ("file,bones\na.png,[null]\n", "line 2: bones contains numbers that are not finite"),
+        ('file,bones\na.png,"[""7""]"\n', "line 2: bones is not a JSON array"),
+        ("file,bones\na.png,[true]\n", "line 2: bones is not a JSON array"),
+        ("file,bones\na.png,[Infinity]\n", "line 2: bones contains numbers that are infinite"),
+        ("file,bones\na.png,[12345678901234567]\n", "line 2: bones contains numbers that are infinite or too large"),
+        ('file,pupil\na.png,"[null, 2]"\n', "line 2: pupil is '[null, 2]'; expected two numbers"),
         ("file,bones\na.png," + "[" * 50_000 + "\n", "line 2: bones is not a JSON array"),
         (b"file,subject\na.png,\xe9\n", "line 2: subject is not UTF-8 text; save the table as UTF-8"),
         (b"file,f\xfcr\na.png,x\n", "cannot be read as a CSV table"),
