@@ -249,11 +249,11 @@ def read_cells(folder: Path) -> list[dict[str, str]]:
 
 def test_a_label_that_may_be_a_position_has_to_be_declared(tmp_path: Path, spots: Path) -> None:
     for source in (spots, tmp_path / "spots.h5"):
-        refused = convert(source, tmp_path / "out", "--size", "20x30", "--workers", 2)
+        refused = convert(source, tmp_path / f"{source.name}.out", "--size", "20x30", "--workers", 2)
         assert refused.exit_code == 2
         assert "Error: label corner is a list of 2 numbers, and the images change their size" in refused.stderr
         assert "--points corner" in refused.stderr
-        assert not (tmp_path / "out" / "labels.csv").exists()
+        assert not (tmp_path / f"{source.name}.out" / "labels.csv").exists()
         convert(spots, tmp_path / "spots.h5")
     # Images that keep their size need no declaration.
     assert convert(spots, tmp_path / "out", "--size", "40x60", "--grey").exit_code == 0
