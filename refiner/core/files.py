@@ -138,6 +138,37 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode(errors="surrogateescape"))
 
 
+def write_once(path: Path, text: str) -> str:
+    """Write a UTF-8 file unless it exists, even if several processes try at once; return the content of the file.
+
+    Raises:
+        OutputError: the file cannot be written or read.
+    """
+    try:
+        if not path.exists():
+            handle, temporary = _open_temporary(path)
+            try:
+                with os.fdopen(handle, "wb", 0) as stream:
+                    _write_all(stream, text.encode())
+                _link(temporary, path)
+            finally:
+                temporary.unlink(missing_ok=True)
+        return read_regular(path).decode()
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written ({error.strerror or error}); choose another place") from error
+
+
+def _link(temporary: Path, path: Path) -> None:
+    """Give a file a second name if no file has it yet."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        pass
+    except OSError:  # a file system without links
+        if not path.exists():
+            temporary.replace(path)
+
+
 def remove_file(path: Path) -> None:
     """Remove a file if it exists.
 

@@ -19,6 +19,7 @@ from refiner.data.output.folder import OutputFolder, open_output
 from refiner.images.io import IMAGE_SUFFIXES, is_image_file
 from refiner.inference.folder_worker import FileRefinement, FileTask, Outcome, image_stamp
 from refiner.inference.refiner import RefinerSource
+from refiner.inference.settings import settle
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ def refine_folder(
     source: Path,
     destination: Path,
     refiner: RefinerSource,
+    requested: tuple[str, str],
     *,
     engine: Engine,
     overwrite: bool,
@@ -66,10 +68,9 @@ def refine_folder(
     """
     table = source_labels(source)
     region.check(source, () if table is None else table.names)
-    job = json.dumps({"refiner": refiner.digest, "quality": quality, **region.job}, sort_keys=True)
     with contextlib.ExitStack() as stack:
         # Open the output folders.
-        open_folder = partial(open_output, source, job=job, overwrite=overwrite, shard=shard)
+        open_folder = partial(open_output, source, overwrite=overwrite, shard=shard)
         output = stack.enter_context(open_folder(destination))
         kept = None
         if limit.keep is not None:
@@ -78,6 +79,11 @@ def refine_folder(
         output.check_origin("refine", lambda name: content_digest(source / name))
         if kept is not None:
             kept.check_origin("refine --keep-rejected", lambda name: content_digest(source / name))
+        # Fix the job: the outputs depend on the refiner, on what computes it, and on the options.
+        refiner = settle(refiner, destination, requested, anew=overwrite and shard is None)
+        output.job = json.dumps({"refiner": refiner.digest, "quality": quality, **region.job}, sort_keys=True)
+        if kept is not None:
+            kept.job = output.job
         # Refine the images that are not finished.
         refinement = FileRefinement(refiner, source, destination, limit.keep, quality, limit, region)
         folder_job = _FolderJob(source, table, region, output, kept, limit, stop_on_error, report)

@@ -14,8 +14,6 @@ from refiner.images.io import is_image_file, read_image
 from refiner.inference.backends.batching import Extent
 from refiner.models.architecture import RefinerArchitecture
 
-AUTO = "auto"
-
 WORKER_MULTIPLICATIONS = 2 * 10**11
 """Multiplications, a few seconds of a core, that make up for the start of one more worker process."""
 

@@ -17,8 +17,9 @@ from refiner.images.io import LOSSLESS, is_lossless_webp, read_picture, write_im
 from refiner.inference.backends.autoselect import choose_backend
 from refiner.inference.backends.registry import CUDA_BACKENDS, backend_module
 from refiner.inference.folder import refine_folder
-from refiner.inference.plan import AUTO, job_extent, workers_for
+from refiner.inference.plan import job_extent, workers_for
 from refiner.inference.refiner import RefinerSource
+from refiner.inference.settings import AUTO, check_usable, earlier_settings
 from refiner.inference.store import refine_store
 from refiner.models.refiner_file import load_refiner, refiner_digest
 
@@ -88,26 +89,38 @@ def refine_path(
         DeviceError: the device or the backend is not available.
         OutputError: the destination cannot be written, or files would be lost.
     """
-    # Select the device, the number of workers, and the backend.
-    file = load_refiner(refiner)
+    # Select the device, the backend and the number of workers; a job that was begun keeps those of its first run.
+    file, digest, requested = load_refiner(refiner), refiner_digest(refiner), (backend, device)
     extent = job_extent(source)
-    device = "cpu" if device == "auto" and backend not in (AUTO, *CUDA_BACKENDS) else resolve_device(device)
+    begun = None if overwrite and shard is None else earlier_settings(destination, digest)
+    if begun is not None and begun.agrees(backend, device):
+        check_usable(begun, destination)
+        backend, device = begun.backend, begun.device
+    else:
+        device = "cpu" if device == "auto" and backend not in (AUTO, *CUDA_BACKENDS) else resolve_device(device)
+        backend = choose_backend(extent, file, device=device) if backend == AUTO else backend
     executor = Engine(engine, workers or (0 if engine == "ray" else workers_for(extent, file.architecture, device)))
     options: dict[str, Any] = {"overwrite": overwrite, "limit": limit, "region": region}
-    if backend == AUTO:
-        backend = choose_backend(extent, file, device=device)
     # Import the workers' modules in another process, while this one lists the images.
     executor.prepare(
         "refiner.inference.store" if is_store_name(source) else "refiner.inference.folder_worker",
         backend_module(backend),
     )
-    refiner_source = RefinerSource(refiner, refiner_digest(refiner), device, backend, executor.threads, file)
+    refiner_source = RefinerSource(refiner, digest, device, backend, executor.threads, file)
     # Run the job for this kind of source.
     if is_store_name(source) or (is_store_name(destination) and not source.is_file()):
         _check_both_are_stores(source, destination)
-        run = partial(refine_store, source, destination, refiner_source)
+        run = partial(refine_store, source, destination, refiner_source, requested)
     elif source.is_dir():
-        run = partial(refine_folder, source, destination, refiner_source, stop_on_error=stop_on_error, quality=quality)
+        run = partial(
+            refine_folder,
+            source,
+            destination,
+            refiner_source,
+            requested,
+            stop_on_error=stop_on_error,
+            quality=quality,
+        )
     elif engine == "ray" or shard is not None:
         raise ConfigurationError(f"--engine ray and --shard need a folder or a store; {source} is neither")
     else:

@@ -1,7 +1,12 @@
 """Refinement of a store into a store, chunk by chunk; labels and attributes are copied, and label drift is added."""
 
+import contextlib
+import json
+import logging
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,22 +14,24 @@ import h5py
 import numpy as np
 
 from refiner.core.errors import OutputError
-from refiner.core.files import check_apart, content_digest, remove_file
+from refiner.core.files import check_apart, content_digest
 from refiner.core.parallel.executors import Engine
 from refiner.core.parallel.shards import Shard
 from refiner.data.formats.registry import open_dataset
 from refiner.data.labels.drift_table import DriftLimit, LabelDrift, drift_columns, measure_label_drift
 from refiner.data.labels.records import Labels
 from refiner.data.labels.regions import LabelRegion
-from refiner.data.labels.tables import write_rejected
 from refiner.data.output.chunks import Chunks, Line, fingerprint, write_lines
 from refiner.data.output.destinations import StoreDestination, open_store
-from refiner.data.store.hdf5 import ImageKind, hdf5_errors, new_file, write_attributes
+from refiner.data.store.hdf5 import ImageKind, new_file, text_attribute, write_attributes
 from refiner.data.store.reader import Store
 from refiner.data.store.writer import ImageWriter, copy_store, join_images, write_numbers
 from refiner.images.arrays import from_batch, to_batch
 from refiner.inference.backends.batching import batch_size
 from refiner.inference.refiner import Refiner, RefinerSource
+from refiner.inference.settings import Settings, settle
+
+log = logging.getLogger(__name__)
 
 CHUNK = 1024
 """Largest number of images in a chunk.
@@ -45,6 +52,7 @@ def refine_store(
     source: Path,
     destination: Path,
     refiner: RefinerSource,
+    requested: tuple[str, str],
     *,
     engine: Engine,
     overwrite: bool,
@@ -69,19 +77,29 @@ def refine_store(
     assert isinstance(store, Store)
     region.check(source, store.label_names)
     count = len(store.images)
-    # The fingerprint of everything that the result depends on tells whether this job is finished already.
-    drift_options = (str(limit.score), str(limit.keep), *map(str, region.job.items()))
-    job = fingerprint(refiner.digest, content_digest(source), str(count), *drift_options)
-    facts = {"refined_from": str(source), "refiner": refiner.digest}
-    # Check the store for rejected images now: an error must not come after hours of work.
-    if limit.keep is not None:
-        check_apart(destination, limit.keep)
-        with open_store(source, limit.keep, attributes=facts, overwrite=overwrite, shard=shard) as kept:
+    with contextlib.ExitStack() as stack:
+        # Open the store for rejected images now: an error must not come after hours of work.
+        opened = partial(open_store, source, attributes={}, overwrite=overwrite, shard=shard)
+        kept = None
+        if limit.keep is not None:
+            check_apart(destination, limit.keep)
+            kept = stack.enter_context(opened(limit.keep))
+        output = stack.enter_context(opened(destination))
+        refiner = settle(refiner, destination, requested, anew=overwrite and shard is None)
+        # The fingerprint of everything that the result depends on tells whether this job is finished already.
+        drift_options = (
+            str(limit.score),
+            str(limit.keep),
+            *map(str, region.job.items()),
+            *_mask_digests(store, region),
+        )
+        job = fingerprint(refiner.digest, content_digest(source), str(count), *drift_options)
+        if kept is not None:
             kept.finished(job)
-    with open_store(source, destination, attributes=facts, overwrite=overwrite, shard=shard) as output:
         if (summary := output.finished(job)) is not None:
             report(count, count)
             return 0, count, int(summary or 0)
+        output.claim([])
         # Refine the chunks that are not finished.
         size = _chunk_size(store.kind, refiner)
         chunks = Chunks(output.chunks_folder, job=f"{job} by {size}", count=-(-count // size), shared=shard is not None)
@@ -90,9 +108,21 @@ def refine_store(
         if shard is not None:
             return refined, skipped, 0
         # Join all chunks into the store.
-        rejected = _join_chunks(store, output, chunks, {**facts, "job": job}, limit)
+        attributes = {
+            "refined_from": str(source),
+            "refiner": refiner.digest,
+            "settings": json.dumps(Settings.of(refiner.backend, refiner.device)),
+            "rejected_kept_in": "" if limit.keep is None else str(limit.keep.resolve()),
+            "job": job,
+        }
+        rejected = _join_chunks(store, output, kept, chunks, attributes, limit)
         chunks.remove()
     return refined, skipped, rejected
+
+
+def _mask_digests(store: Store, region: LabelRegion) -> list[str]:
+    """Return the digest of each image's own mask, if there is a folder of masks."""
+    return [region.digest(name, {}) for name in store.ids] if region.mask is not None and region.mask.is_dir() else []
 
 
 def _chunk_size(kind: ImageKind, refiner: RefinerSource) -> int:
@@ -204,7 +234,12 @@ def _points(store: Store, indices: range, names: Sequence[str]) -> list[Labels]:
 
 
 def _join_chunks(
-    store: Store, output: StoreDestination, chunks: Chunks, attributes: dict[str, str], limit: DriftLimit
+    store: Store,
+    output: StoreDestination,
+    kept: StoreDestination | None,
+    chunks: Chunks,
+    attributes: dict[str, str],
+    limit: DriftLimit,
 ) -> int:
     """Join the chunks into a store, and list the rejected images in a table; return their number."""
     # Collect the drift of all images, and reject those above the limit.
@@ -222,24 +257,25 @@ def _join_chunks(
             f"in the first, {rejected[0][2]}"
         )
     # Write the rejected images first: the store under its final name marks the job as finished.
-    if rejected:
-        write_rejected(output.rejected_path, rejected)
-        if limit.keep is not None:
-            _write_store(store, limit.keep, chunks, {**attributes, "summary": ""}, drifts, ~passing)
-    else:
-        remove_file(output.rejected_path)
-    _write_store(store, output.path, chunks, {**attributes, "summary": str(len(rejected))}, drifts, passing)
+    output.write_rejected(rejected)
+    if kept is not None and rejected:
+        kept.place(lambda path: _write_store(store, path, chunks, {**attributes, "summary": ""}, drifts, ~passing))
+        shutil.rmtree(kept.chunks_folder, ignore_errors=True)
+    elif kept is not None:
+        kept.discard()
+    before = text_attribute(output.path, "rejected_kept_in")
+    if before and before != attributes["rejected_kept_in"] and Path(before).is_file():
+        log.warning("%s still holds images that an earlier run rejected; delete it if you do not need them", before)
+    summary = {"summary": str(len(rejected))}
+    output.place(lambda path: _write_store(store, path, chunks, {**attributes, **summary}, drifts, passing))
     return len(rejected)
 
 
 def _write_store(store: Store, path: Path, chunks: Chunks, attributes: dict[str, str], drifts: Any, mask: Any) -> None:
-    """Write a store of the images where ``mask``, (N,) boolean, is True; it gets its final name at the end."""
-    temporary = chunks.folder / "store.h5"
-    with hdf5_errors(path):
-        with new_file(temporary) as file:
-            copy_store(store.file, file, None if mask.all() else mask)
-            join_images(file, store.kind, int(mask.sum()), chunks.images(), None if mask.all() else mask)
-            for name, values in drift_columns(drifts[mask]).items():
-                write_numbers(file, name, values)
-            write_attributes(file, attributes)
-        temporary.replace(path)
+    """Write a store of the images where ``mask``, (N,) boolean, is True."""
+    with new_file(path) as file:
+        copy_store(store.file, file, None if mask.all() else mask)
+        join_images(file, store.kind, int(mask.sum()), chunks.images(), None if mask.all() else mask)
+        for name, values in drift_columns(drifts[mask]).items():
+            write_numbers(file, name, values)
+        write_attributes(file, attributes)

@@ -27,6 +27,7 @@ from refiner.core.files import (
     locked,
     read_json_lines,
     write_bytes,
+    write_once,
     write_text,
 )
 
@@ -343,3 +344,18 @@ def test_what_is_no_file_has_no_digest(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path)
     os.mkfifo(tmp_path / "pipe")
     assert [content_digest(tmp_path / name) for name in ("missing", "link", "pipe")] == ["", "", ""]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_the_first_writer_of_a_file_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool) -> None:
+    def no_link(*paths: Path) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    if not links:
+        monkeypatch.setattr(os, "link", no_link)
+    assert [write_once(tmp_path / "new" / "a", text) for text in ("first", "second")] == ["first", "first"]
+    # Another process writes between the look and the write.
+    monkeypatch.setattr(Path, "exists", lambda path: path.is_file() if path.parent.name != "new" else False)
+    if links:
+        assert write_once(tmp_path / "new" / "a", "third") == "first"
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["a"]

@@ -528,7 +528,7 @@ def test_a_full_disk_ends_in_one_line_and_nothing_half_written(
 ) -> None:
     fill(tmp_path / "in", 20)
     with monkeypatch.context() as patch:
-        patch.setattr(files, "_write_all", _FullDisk(7))
+        patch.setattr(files, "_write_all", _FullDisk(8))  # the settings of the job, and seven images
         with pytest.raises(OutputError, match=r"\.png cannot be written \(No space left on device\); free some space"):
             refine_path(tmp_path / "in", tmp_path / "out", identity, device="cpu")
     written = contents(tmp_path / "out")

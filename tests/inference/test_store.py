@@ -2,8 +2,10 @@
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import torch
 
 from refiner.core.errors import DataError, ImageError, OutputError
 from refiner.data.convert import Conversion, convert
+from refiner.data.labels.drift_table import DriftLimit
 from refiner.data.store.hdf5 import ImageKind
 from refiner.data.store.reader import Store
 from refiner.images.io import read_image, write_image
@@ -265,3 +268,69 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on(
     assert summary == (Summary(0, COUNT, 0) if full_at == "out.h5" else Summary(COUNT - 16, 16, 0))
     refine_path(source, tmp_path / "whole.h5", refiner, device="cpu")
     assert np.array_equal(images(tmp_path / "out.h5"), images(tmp_path / "whole.h5"))
+
+
+# --- rejected images, and files of the user ----------------------------------------------------------------------
+
+
+def limit_for(source: Path, refiner: Path, root: Path, keep: Path | None) -> DriftLimit:
+    """Return a limit that rejects some of the images."""
+    refine_path(source, root / "scored.h5", refiner, device="cpu")
+    with h5py.File(root / "scored.h5") as file:
+        return DriftLimit(float(np.median(file["labels/drift_score"][:])), keep)
+
+
+@pytest.mark.parametrize("simulated", [True, False])
+def test_rejected_images_are_kept_on_another_file_system(
+    tmp_path: Path, refiner: Path, source: Path, monkeypatch: pytest.MonkeyPatch, simulated: bool
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    if not simulated:
+        if not os.access("/dev/shm", os.W_OK) or Path("/dev/shm").stat().st_dev == tmp_path.stat().st_dev:
+            pytest.skip("there is no second file system")
+        elsewhere = Path(tempfile.mkdtemp(dir="/dev/shm"))
+    limit = limit_for(source, refiner, tmp_path, elsewhere / "kept.h5")
+    original = Path.replace
+
+    def replace(path: Path, target: Path) -> Any:
+        if (elsewhere in path.parents) != (elsewhere in target.parents):
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        return original(path, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    try:
+        summary = refine_path(source, tmp_path / "out.h5", refiner, device="cpu", limit=limit)
+        assert len(images(elsewhere / "kept.h5")) == summary.rejected > 0
+        assert len(images(tmp_path / "out.h5")) == COUNT - summary.rejected
+        assert [path.name for path in elsewhere.iterdir()] == ["kept.h5"]
+        again = refine_path(source, tmp_path / "out.h5", refiner, device="cpu", limit=limit)
+        assert again == Summary(0, COUNT, summary.rejected)
+    finally:
+        shutil.rmtree(elsewhere)
+
+
+def test_a_store_of_rejected_images_does_not_outlive_them(
+    tmp_path: Path, refiner: Path, source: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out, keep = tmp_path / "out.h5", tmp_path / "kept.h5"
+    limit = limit_for(source, refiner, tmp_path, keep)
+    refine_path(source, out, refiner, device="cpu", limit=limit)
+    with pytest.raises(OutputError, match=r"already exists and was made from other input or with other options"):
+        refine_path(source, out, refiner, device="cpu", limit=DriftLimit(99, keep))
+    refine_path(source, out, refiner, device="cpu", overwrite=True)
+    assert caplog.messages == [
+        f"{keep} still holds images that an earlier run rejected; delete it if you do not need them"
+    ]
+    refine_path(source, out, refiner, device="cpu", limit=limit, overwrite=True)
+    assert keep.exists()
+    refine_path(source, out, refiner, device="cpu", limit=DriftLimit(99, keep), overwrite=True)
+    assert sorted(path.name for path in tmp_path.glob("*.h5*")) == ["in.h5", "out.h5", "scored.h5"]
+
+
+def test_a_table_of_the_user_beside_a_store_is_kept(tmp_path: Path, refiner: Path, source: Path) -> None:
+    table = tmp_path / "out.rejected.csv"
+    table.write_text("precious")
+    with pytest.raises(OutputError, match=r"out\.rejected\.csv already exists and was not written by refiner"):
+        refine_path(source, tmp_path / "out.h5", refiner, device="cpu")
+    refine_path(source, tmp_path / "out.h5", refiner, device="cpu", overwrite=True)
+    assert table.read_text() == "precious"

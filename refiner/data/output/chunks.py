@@ -119,7 +119,10 @@ class Chunks:
         old = self.folder.with_name(f"{self.folder.name}.old")
         shutil.rmtree(old, ignore_errors=True)
         if self.folder.exists():
-            self.folder.rename(old)
+            try:
+                self.folder.rename(old)
+            except OSError:  # a folder of a container's image cannot be renamed
+                old = self.folder
             shutil.rmtree(old)
 
 

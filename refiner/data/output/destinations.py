@@ -4,7 +4,7 @@ import contextlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Protocol
@@ -15,6 +15,7 @@ from refiner.core.parallel.shards import Shard
 from refiner.data.labels.tables import LABELS_FILE, REJECTED_COLUMNS, REJECTED_FILE, write_rejected, write_table
 from refiner.data.output.chunks import Chunks
 from refiner.data.output.folder import (
+    SETTINGS_PREFIX,
     SHARDS_FOLDER,
     STATE_FOLDER,
     OutputFolder,
@@ -22,9 +23,10 @@ from refiner.data.output.folder import (
     leads_out,
     locked_output,
     open_output,
+    state_folder,
 )
 from refiner.data.store.columns import find_columns
-from refiner.data.store.hdf5 import ImageKind, hdf5_errors, new_file, open_hdf5, write_attributes
+from refiner.data.store.hdf5 import ImageKind, hdf5_errors, new_file, open_hdf5, text_attribute, write_attributes
 from refiner.data.store.store_names import is_store_name
 from refiner.data.store.writer import join_images, write_columns
 from refiner.images.io import LOSSLESS_SUFFIXES
@@ -185,7 +187,7 @@ def open_store(
     """
     if source is not None:
         check_apart(source, path)
-    state = path.with_name(f"{path.name}.parts")
+    state = state_folder(path)
     if path.is_dir():
         raise OutputError(f"{path} is a folder; choose another name for the store")
     refusal = f"another process is writing {path}; wait until it ends, or choose another name"
@@ -195,6 +197,8 @@ def open_store(
         finally:
             if shard is None and not (state / "parts").exists():
                 shutil.rmtree(state / SHARDS_FOLDER, ignore_errors=True)
+                for settings in state.glob(f"{SETTINGS_PREFIX}*.json"):  # the finished store holds them as well
+                    settings.unlink(missing_ok=True)
                 (state / "lock").unlink(missing_ok=True)
                 with contextlib.suppress(OSError):  # not empty: the user keeps something there
                     state.rmdir()
@@ -244,38 +248,57 @@ class StoreDestination:
         Raises:
             OutputError: the table was written by something else.
         """
-        if self.overwrite or not self.rejected_path.exists():
-            return
-        # A table of the toolkit begins with its header; anything else belongs to the user.
-        header = ",".join(REJECTED_COLUMNS).encode() + b"\n"
-        if not self.rejected_path.is_file() or not self.rejected_path.read_bytes().startswith(header):
+        if not self.overwrite and self.rejected_path.exists() and not self._wrote_rejected():
             raise OutputError(
                 f"{self.rejected_path} already exists and was not written by refiner; choose another name for the "
                 "store, or pass --overwrite to replace it"
             )
 
-    def finish(self, chunks: Chunks, job: str, summary: str) -> None:
-        """Write the table of rejected inputs, join the chunks into one file and move it into place."""
-        # Write or remove the table of rejected inputs.
-        rejected = [(line.source, "read", line.reason) for line in chunks.lines() if line.reason]
+    def _wrote_rejected(self) -> bool:
+        """Return whether the toolkit wrote the table of rejected inputs, which then begins with its header."""
+        header = ",".join(REJECTED_COLUMNS).encode() + b"\n"
+        return self.rejected_path.is_file() and self.rejected_path.read_bytes().startswith(header)
+
+    def write_rejected(self, rejected: Sequence[tuple[str, str, str]]) -> None:
+        """Write the table of rejected inputs, or remove that of an earlier run if there are none."""
         if rejected:
             write_rejected(self.rejected_path, rejected)
-        else:
+        elif self._wrote_rejected():
             remove_file(self.rejected_path)
+
+    def discard(self) -> None:
+        """Remove a store that the toolkit wrote here, with ``overwrite``."""
+        if self.overwrite and text_attribute(self.path, "job") is not None:
+            remove_file(self.path)
+
+    def place(self, write: Callable[[Path], None]) -> None:
+        """Let a function write the store to a temporary path, and give the file its final name.
+
+        Raises:
+            OutputError: the store cannot be written.
+        """
+        # The temporary file is beside the store: a file cannot be renamed to another file system.
+        temporary = self.chunks_folder / "store.h5"
+        with hdf5_errors(self.path):
+            temporary.parent.mkdir(parents=True, exist_ok=True)
+            write(temporary)
+            temporary.replace(self.path)
+
+    def finish(self, chunks: Chunks, job: str, summary: str) -> None:
+        """Write the table of rejected inputs, join the chunks into one file and move it into place."""
+        self.write_rejected([(line.source, "read", line.reason) for line in chunks.lines() if line.reason])
         # Write the store last: its presence marks the whole job as finished.
         kind = next((line.kind for line in chunks.lines() if line.name), None)
         if kind is not None:
-            with hdf5_errors(self.path):
-                self._join(chunks, ImageKind.parse(kind), {**self.attributes, "job": job, "summary": summary})
+            attributes = {**self.attributes, "job": job, "summary": summary}
+            self.place(lambda path: self._join(path, chunks, ImageKind.parse(kind), attributes))
         chunks.remove()
 
-    def _join(self, chunks: Chunks, kind: ImageKind, attributes: Mapping[str, str]) -> None:
-        # Choose the columns that can hold all cells, then write the store in the work folder.
+    def _join(self, path: Path, chunks: Chunks, kind: ImageKind, attributes: Mapping[str, str]) -> None:
+        # Choose the columns that can hold all cells, then write the store.
         suffixes = Counter(PurePosixPath(line.source).suffix.lower() for line in chunks.lines() if line.name)
         columns = find_columns(line.cells for line in chunks.lines() if line.name)
-        temporary = chunks.folder / "store.h5"
-        with new_file(temporary) as file:
+        with new_file(path) as file:
             join_images(file, kind, suffixes.total(), chunks.images())
             write_columns(file, ((line.name, line.cells) for line in chunks.lines() if line.name), columns)
             write_attributes(file, attributes, suffixes)
-        temporary.replace(self.path)

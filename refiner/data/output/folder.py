@@ -32,12 +32,16 @@ from refiner.core.files import (
 )
 from refiner.core.parallel.shards import Shard
 from refiner.data.labels.tables import LABELS_FILE, REJECTED_FILE, write_rejected
+from refiner.data.store.store_names import is_store_name
 
 STATE_FOLDER = ".refiner"
 """Name of the state folder in an output folder."""
 
 SHARDS_FOLDER = "shards"
 """Name of the folder in the state folder that holds the manifests and locks of shards."""
+
+SETTINGS_PREFIX = "settings-"
+"""Beginning of the names of files in the state folder that hold the backend of a job; the refiner's digest follows."""
 
 MAX_NAME_BYTES = 255
 """Longest name of a file or folder, in bytes."""
@@ -49,7 +53,7 @@ class OutputFolder:
     Args:
         root: the folder.
         source: the folder or file that is read.
-        job: refiner and options that the outputs depend on, as one text.
+        job: refiner and options that the outputs depend on, as one text; it may be set later.
         overwrite: process finished inputs again, and replace files that no batch job has written.
         shard: the shard of the job that is done here; None does the whole job.
 
@@ -276,6 +280,11 @@ class OutputFolder:
         self._log.close()
 
 
+def state_folder(output: Path) -> Path:
+    """Return the state folder of an output: ``.refiner`` in a folder, ``OUT.h5.parts`` beside a store."""
+    return output.with_name(f"{output.name}.parts") if is_store_name(output) else output / STATE_FOLDER
+
+
 def leads_out(name: str) -> bool:
     """Return whether a name cannot be used in an output folder.
 
@@ -299,7 +308,7 @@ def is_too_long(name: str) -> bool:
 
 @contextlib.contextmanager
 def open_output(
-    source: Path, root: Path, *, job: str, overwrite: bool = False, shard: Shard | None = None
+    source: Path, root: Path, *, job: str = "", overwrite: bool = False, shard: Shard | None = None
 ) -> Iterator[OutputFolder]:
     """Open an output folder and lock it: for one run, or for one of several shards.
 

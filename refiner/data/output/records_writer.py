@@ -78,6 +78,7 @@ def write_store(
         if destination.finished(fingerprint(job)) is not None:
             report(count, count)
             return
+        destination.claim([])
         # Make the missing chunks.
         chunks = Chunks(destination.chunks_folder, job=fingerprint(job), count=-(-count // CHUNK))
         unfinished = set(chunks.unfinished())

@@ -108,6 +108,17 @@ _CANNOT_LOCK = "cannot be locked, as its file system has no locks; set HDF5_USE_
 _REMEDY = "copy, download or make it again"
 
 
+def text_attribute(path: Path, name: str) -> str | None:
+    """Return a text attribute of a store; None if there is no such store or attribute."""
+    if not path.is_file():
+        return None
+    try:
+        with open_hdf5(path) as file:
+            return str(file.attrs[name])
+    except (DataError, OSError, RuntimeError, KeyError):
+        return None
+
+
 def _why_not_opened(path: Path, error: Exception) -> str:
     """Return what is wrong with a file that HDF5 could not open, and what to do, as the rest of a sentence."""
     number = getattr(error, "errno", None)

@@ -31,8 +31,7 @@ def open_torch(name: str, refiner: RefinerFile, device: str, threads: int | None
     if threads is not None:
         torch.set_num_threads(threads)
     network = refiner.network().to(device).to(memory_format=torch.channels_last)
-    # A GPU uses bf16 by default: its fp32 does not round as the CPU's does either.
-    use_bf16 = name.endswith("-bf16") or (device == "cuda" and computes_bf16(device))
+    use_bf16 = computes_in_bf16(name, device)
     compute = _compile(network, device) if is_compiled(name) else network
 
     @torch.inference_mode()
@@ -48,6 +47,14 @@ def open_torch(name: str, refiner: RefinerFile, device: str, threads: int | None
     if is_compiled(name):
         _check_compiler(backend, refiner.architecture.channels)
     return backend
+
+
+def computes_in_bf16(name: str, device: str) -> bool:
+    """Return whether a backend computes in bf16 on a device of this machine.
+
+    A GPU uses bf16 by default: its fp32 does not round as the CPU's does either.
+    """
+    return name.endswith("-bf16") or (device == "cuda" and computes_bf16(device))
 
 
 def is_compiled(name: str) -> bool:
