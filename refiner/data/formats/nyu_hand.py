@@ -1,6 +1,7 @@
 """Reader of NYU hand pose: depth frames ``depth_1_0000001.png``, renders ``synthdepth_...``, and ``joint_data.mat``.
 
-Depth in millimetres is ``green * 256 + blue``; 0 means no reading. ``joint_data.mat`` is in the folder of the frames or
+Depth in millimetres is ``green * 256 + blue``, and red is 0; 0 means no reading. Frames of 16-bit grey millimetres are
+read, too, if there are joints by which the depth can be checked. ``joint_data.mat`` is in the folder of the frames or
 at the root. It has ``joint_uvd`` and ``joint_xyz``, [view][frame][36][3]; file names count frames from 1. u and v are
 pixels; d and xyz are millimetres, y up: u = 320 + 588.03 x / z, v = 240 - 587.07 y / z.
 
@@ -43,6 +44,9 @@ FAR_LEVEL = 65534
 
 EVALUATED = (0, 3, 6, 9, 12, 15, 18, 21, 24, 25, 27, 30, 31, 32)
 """Indices of the 14 joints, of 36, on which results are reported."""
+
+FRAME_SIZE = (480, 640)
+"""Height and width of every frame; the joints are in its pixels."""
 
 JOINTS_FILE = "joint_data.mat"
 
@@ -127,7 +131,10 @@ class NyuHand:
 
     def read_image(self, sample: str) -> Image:
         """Read one frame, cut or whole; a cut frame needs its joints."""
-        return self.read(sample).image if self.crop else self._depth(sample)
+        if self.crop:
+            return self.read(sample).image
+        depth, coded = self._depth(sample)
+        return depth if coded else self.read(sample).image
 
     def read(self, sample: str) -> Record:
         """Read one frame, cut or whole; see :class:`refiner.data.formats.registry.Dataset`."""
@@ -143,28 +150,57 @@ class NyuHand:
             raise ImageError(
                 path, f"has no {JOINTS_FILE} in its folder, which locates the hand; download it, or use --crop none"
             )
-        depth = self._depth(sample)
+        depth, coded = self._depth(sample)
+        if file is None:
+            return Record(sample, depth, labels)
         # Look up the joints.
-        if file is not None:
-            uvd, labels["joints_mm"] = self._joints_of(file, view, frame, path)
-            labels["joints"] = uvd[:, :2]
-        if not self.crop:
+        uvd, labels["joints_mm"] = self._joints_of(file, view, frame, path)
+        labels["joints"] = uvd[:, :2]
+        if not self.crop and coded:
             return Record(sample, depth, labels)
         # Cut the cube around the middle of the joints.
         centre = (uvd.min(axis=0) + uvd.max(axis=0)) / 2
         if not centre[2] > CUBE_MM / 2:
             raise ImageError(path, f"has joints {centre[2]:.0f} mm away; expected more than {CUBE_MM / 2:.0f} mm")
         image, to_image = cut_cube(depth, centre, self.size)
+        if (image == BACKGROUND).all():
+            raise ImageError(
+                path,
+                f"shows nothing within {CUBE_MM / 2:.0f} mm of its joints, which are {centre[2]:.0f} mm away; expected "
+                f"depth in millimetres, and the {JOINTS_FILE} of the same frames",
+            )
+        if not self.crop:
+            return Record(sample, depth, labels)
         labels["joints"] = to_image(uvd[:, :2])
         near = float(centre[2] - CUBE_MM / 2)
         return Record(sample, image, {**labels, "depth_near_mm": near, "depth_far_mm": near + CUBE_MM})
 
-    def _depth(self, sample: str) -> Image:
-        """(H, W) uint16 millimetres."""
-        image = read_image(self.root / sample)
+    def _depth(self, sample: str) -> tuple[Image, bool]:
+        """(H, W) uint16 millimetres, and whether they were coded as colours."""
+        path = self.root / sample
+        image = read_image(path)
+        if image.shape[:2] != FRAME_SIZE:
+            raise ImageError(
+                path,
+                f"is {image.shape[0]}x{image.shape[1]}; expected {FRAME_SIZE[0]}x{FRAME_SIZE[1]}, since resizing mixes "
+                "the bytes of the depth, and the joints are in pixels of the original frame",
+            )
+        # Millimetres as grey levels: only joints tell them from other units.
+        if image.dtype == np.uint16 and image.ndim == 2:
+            if self._joints_file(path) is None:
+                raise ImageError(
+                    path, f"is 16-bit grey, whose unit is not certain without {JOINTS_FILE}; add that file"
+                )
+            return image, False
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            raise ImageError(self.root / sample, "is not coded depth; expected 8-bit RGB, green * 256 + blue")
-        return np.asarray(image[..., 1].astype(np.uint16) << 8 | image[..., 2])
+            raise ImageError(path, "is not coded depth; expected 8-bit RGB, green * 256 + blue")
+        if image[..., 0].any():
+            raise ImageError(
+                path,
+                "is not coded depth but a picture, since its red channel is not 0; expected the original frame, "
+                "green * 256 + blue",
+            )
+        return np.asarray(image[..., 1].astype(np.uint16) << 8 | image[..., 2]), True
 
     def _joints_file(self, frame: Path) -> Path | None:
         return next((path for path in (frame.parent / JOINTS_FILE, self.root / JOINTS_FILE) if path.exists()), None)

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import cv2
 import h5py
 import numpy as np
 import pytest
@@ -18,12 +19,12 @@ from refiner.data.formats.nyu_hand import BACKGROUND, CUBE_MM, EVALUATED, FAR_LE
 from refiner.data.formats.registry import open_dataset
 from refiner.images.io import read_image, write_image
 
-FRAME = (120, 160)
+FRAME = (480, 640)
 
 
 def encode(depth: np.ndarray) -> np.ndarray:
     """Millimetres as the data set stores them: green the high byte, blue the low one."""
-    return np.stack([np.full_like(depth, 7), depth >> 8, depth & 255], axis=-1).astype(np.uint8)
+    return np.stack([np.zeros_like(depth), depth >> 8, depth & 255], axis=-1).astype(np.uint8)
 
 
 def project(xyz: np.ndarray) -> np.ndarray:
@@ -52,7 +53,8 @@ def write_v73(folder: Path, joints: dict[str, np.ndarray]) -> None:
 
 
 def write_frame(folder: Path, name: str, seed: int = 0) -> np.ndarray:
-    depth = np.random.default_rng(seed).integers(600, 1100, FRAME).astype(np.uint16)
+    depth = np.random.default_rng(seed).integers(600, 1100, (120, 160)).astype(np.uint16)
+    depth = depth.repeat(4, axis=0).repeat(4, axis=1)  # smooth files are written faster
     depth[::7, ::5] = 0
     write_image(folder / name, encode(depth))
     return depth
@@ -88,7 +90,7 @@ def test_a_cut_frame_keeps_millimetres_and_joints(tmp_path: Path, write: Any) ->
     millimetres = labels["depth_near_mm"] + record.image / FAR_LEVEL * CUBE_MM
     for y, x in np.random.default_rng(1).integers(0, 224, (500, 2)):
         u, v = (round(middle[axis] + (part - 111.5) * pixels) for axis, part in ((0, x), (1, y)))
-        beside = abs(y - 111.5) * pixels > 150 * 587.07 / middle[2] or not (0 <= u < 160 and 0 <= v < 120)
+        beside = abs(y - 111.5) * pixels > 150 * 587.07 / middle[2] or not (0 <= u < 640 and 0 <= v < 480)
         there = 0 if beside else int(depth[v, u])
         if not there or there > labels["depth_far_mm"]:
             assert record.image[y, x] == BACKGROUND
@@ -206,9 +208,13 @@ def test_no_size_squeezes_the_hand(size: tuple[int, int]) -> None:
 @pytest.mark.parametrize(
     ("image", "words"),
     [
-        (np.zeros((12, 16), np.uint8), "is not coded depth"),
-        (np.zeros((12, 16), np.uint16), "is not coded depth"),
-        (np.zeros((12, 16, 4), np.uint8), "is not coded depth"),
+        (np.zeros(FRAME, np.uint8), "is not coded depth"),
+        (np.zeros((*FRAME, 4), np.uint8), "is not coded depth"),
+        (np.full((*FRAME, 3), 1, np.uint8), "its red channel is not 0"),
+        (np.zeros((240, 320, 3), np.uint8), "is 240x320; expected 480x640"),
+        (np.zeros((640, 480), np.uint16), "is 640x480; expected 480x640"),
+        (np.zeros((*FRAME, 3), np.uint8), "shows nothing within 150 mm of its joints, which are"),
+        (np.full(FRAME, 2000, np.uint16), "shows nothing within 150 mm of its joints, which are"),
     ],
 )
 def test_another_kind_of_image_is_refused(tmp_path: Path, image: np.ndarray, words: str) -> None:
@@ -216,6 +222,40 @@ def test_another_kind_of_image_is_refused(tmp_path: Path, image: np.ndarray, wor
     write_image(tmp_path / "depth_1_0000001.png", image)
     with pytest.raises(ImageError, match=words):
         open_dataset(tmp_path).read("depth_1_0000001.png")
+
+
+def test_a_colour_map_is_refused_whole_and_cut(tmp_path: Path) -> None:
+    depth = np.linspace(500, 2000, FRAME[0] * FRAME[1]).reshape(FRAME)
+    write_v5(tmp_path, make_joints())
+    write_image(tmp_path / "depth_1_0000001.png", cv2.applyColorMap((depth / 8).astype(np.uint8), cv2.COLORMAP_JET))
+    for crop in (True, False):
+        with pytest.raises(ImageError, match="its red channel is not 0"):
+            open_dataset(tmp_path, crop=crop).read_image("depth_1_0000001.png")
+
+
+def test_millimetres_as_grey_levels_give_the_same_patch(tmp_path: Path) -> None:
+    depth = write_frame(tmp_path / "coded", "depth_1_0000001.png")
+    write_image(tmp_path / "grey" / "depth_1_0000001.png", depth)
+    for folder in ("coded", "grey"):
+        write_v5(tmp_path / folder, make_joints())
+    for crop in (True, False):
+        coded, grey = (open_dataset(tmp_path / n, crop=crop).read("depth_1_0000001.png") for n in ("coded", "grey"))
+        assert np.array_equal(coded.image, grey.image)
+        assert coded.labels.keys() == grey.labels.keys()
+        assert all(np.array_equal(coded.labels[name], grey.labels[name]) for name in coded.labels)
+    assert np.array_equal(open_dataset(tmp_path / "grey", crop=False).read_image("depth_1_0000001.png"), depth)
+
+
+def test_grey_levels_of_an_uncertain_unit_are_refused(tmp_path: Path) -> None:
+    """Without joints, and where the joints show that they are no millimetres; cut or whole."""
+    depth = write_frame(tmp_path / "coded", "depth_1_0000001.png")
+    write_image(tmp_path / "grey" / "depth_1_0000001.png", depth * 8)
+    with pytest.raises(ImageError, match="whose unit is not certain without joint_data"):
+        open_dataset(tmp_path / "grey", crop=False).read("depth_1_0000001.png")
+    write_v5(tmp_path / "grey", make_joints())
+    for crop in (True, False):
+        with pytest.raises(ImageError, match="shows nothing within 150 mm of its joints"):
+            open_dataset(tmp_path / "grey", crop=crop).read_image("depth_1_0000001.png")
 
 
 @WRITERS
