@@ -139,7 +139,8 @@ def selection_probability(synthetic: Angles, real: Angles) -> np.ndarray[Any, np
     # If few renders are near any real angle, these alone set the scale; else all of them would be selected.
     if sure == 0 and ratio.any():
         sure = np.quantile(ratio[ratio > 0], _SURE_QUANTILE)
-    return np.minimum(ratio / (sure or 1.0), 1.0)
+    probability: np.ndarray[Any, np.dtype[np.float64]] = np.minimum(ratio / (sure or 1.0), 1.0)
+    return probability
 
 
 def _range(angles: Angles) -> str:
