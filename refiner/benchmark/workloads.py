@@ -16,7 +16,7 @@ from refiner.benchmark.baseline import PlainNetwork
 from refiner.benchmark.peak_memory import PeakMemory
 from refiner.config.training import TrainingConfiguration
 from refiner.core.devices import choose_precision
-from refiner.core.errors import DeviceError, OutputError
+from refiner.core.errors import DeviceError, OutputError, UsageError
 from refiner.core.rng import torch_generator
 from refiner.data.convert import Conversion, convert
 from refiner.data.output.records_writer import write_folder
@@ -78,7 +78,7 @@ def network_workloads(
             try:
                 backend = open_backend(name, network, device=device)
                 backend(batches[title])
-            except DeviceError as error:
+            except (DeviceError, UsageError) as error:
                 absent[name] = str(error)
             except Exception as error:  # each library raises exceptions of its own
                 absent[name] = f"it fails here ({' '.join(str(error).split())[:200]})"

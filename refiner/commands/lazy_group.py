@@ -6,14 +6,13 @@ from typing import Any
 
 import click
 
+from refiner.commands.options import USAGE_STATUS
 from refiner.commands.reporting import one_line
 from refiner.core.errors import RefinerError, UsageError
 
 
 class _WrongUse(click.ClickException):
-    """Wrong use of a command that shows late; it exits as click does for options that it refuses itself."""
-
-    exit_code = 2
+    exit_code = USAGE_STATUS
 
 
 class LazyGroup(click.Group):
@@ -46,9 +45,12 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(self.table.items()))
 
     def invoke(self, context: click.Context) -> Any:
-        """Run a command. An error that the user can fix is printed on one line; a bug keeps its traceback."""
+        """Run a command. An error that the user can fix is printed on one line; a bug keeps its traceback.
+
+        The status is that of wrong use for a :class:`UsageError`, however late it is found, else that of a failure.
+        """
         try:
             return super().invoke(context)
         except RefinerError as error:
-            failure = _WrongUse if isinstance(error, UsageError) else click.ClickException
-            raise failure(one_line(str(error))) from error
+            kind = _WrongUse if isinstance(error, UsageError) else click.ClickException
+            raise kind(one_line(str(error))) from error

@@ -121,6 +121,9 @@ on_error_option = click.option(
     show_default=True,
     help="Reject an image that cannot be used, or stop.",
 )
+USAGE_STATUS = 2
+"""Exit status: an argument, an option or a setting must change; also if this is found late."""
+
 REFUSED_STATUS = 3
 """Exit status: the verdict is *do not use*."""
 

@@ -8,9 +8,27 @@ from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from refiner.core.errors import ConfigurationError
 from refiner.core.files import read_regular
+from refiner.core.path_kinds import path_kind
+
+_EXPECTED = {
+    "int_": "a whole number",
+    "float_": "a number",
+    "bool_": "true or false",
+    "string_": "a text",
+    "tuple_": "two numbers in brackets, as in [36, 60]",
+    "list_": "a list in brackets",
+    "dict_": "keys and values",
+    "path_": "a path",
+    "finite_number": "a finite number",
+    "missing": "a value",
+    "too_long": "fewer values",
+    "too_short": "more values",
+}
+"""What each kind of error of pydantic expects, by the start of its name; others say it in their own words."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -30,12 +48,16 @@ def read_configuration(path: Path | None, model: type[Model], *, overrides: Sequ
     if path:
         try:
             values = yaml.safe_load(read_regular(path).decode()) or {}
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError(f"{path} cannot be read ({error}); name a YAML file") from error
+        except OSError as error:
+            raise ConfigurationError(
+                f"{path} is {path_kind(path)}, not a YAML file; name a recipe or a YAML file"
+            ) from error
+        except UnicodeDecodeError as error:
+            raise ConfigurationError(f"{path} is not a YAML file: it is not UTF-8 text") from error
         except (yaml.YAMLError, ValueError, RecursionError) as error:
-            raise ConfigurationError(f"{path} is not valid YAML ({' '.join(str(error).split())})") from error
+            raise ConfigurationError(f"{path} is not valid YAML{_place(error)}") from error
         if not isinstance(values, dict):
-            raise ConfigurationError(f"{path} holds a {type(values).__name__}, expected keys and values")
+            raise ConfigurationError(f"{path} holds no keys and values; expected lines such as 'steps: 4000'")
     values = _without_empty_sections(values, model)
     for override in overrides:
         _override(values, override, model)
@@ -44,6 +66,12 @@ def read_configuration(path: Path | None, model: type[Model], *, overrides: Sequ
     except ValidationError as error:
         key, sentence = _sentence(error, model)
         raise ConfigurationError(f"{_origin(path, overrides, key, sentence)}: {sentence}") from error
+
+
+def _place(error: Exception) -> str:
+    """Return the place and the kind of a mistake in YAML."""
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    return f": line {mark.line + 1}, column {mark.column + 1}: {problem}" if mark and problem else ""
 
 
 def write_configuration(configuration: BaseModel) -> str:
@@ -74,6 +102,9 @@ def _override(values: dict[str, Any], override: str, model: type[BaseModel]) -> 
         value = text if _takes_path(model, key) else yaml.safe_load(text)
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigurationError(f"the value of --set {override} is not valid YAML") from error
+    # Sizes may be written as on the command line.
+    if isinstance(value, str) and (size := re.fullmatch(r"(\d{1,5})x(\d{1,5})", value)) and _takes_size(model, key):
+        value = [int(size[1]), int(size[2])]
     *sections, name = key.split(".")
     for section in sections:
         if values.get(section) is None:
@@ -103,11 +134,23 @@ def _section(model: type[BaseModel], key: str) -> type[BaseModel] | None:
     return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
 
 
+def _takes_size(model: type[BaseModel], key: str) -> bool:
+    """Return whether a key holds a height and a width."""
+    field = _field(model, key)
+    return field is not None and field.annotation in (tuple[int, int], tuple[int, int] | None)
+
+
+def _field(model: type[BaseModel], key: str) -> FieldInfo | None:
+    """Return the field of a key, in a section or not; None if the key is unknown."""
+    first, _, rest = key.partition(".")
+    section = _section(model, first)
+    return _field(section, rest) if section else model.model_fields.get(first)
+
+
 def _takes_path(model: type[BaseModel], key: str) -> bool:
     """Return whether a key holds a path. Its text is not parsed: YAML would cut ``a #2`` and make 123 a number."""
-    first, _, rest = key.partition(".")
-    section, field = _section(model, first), model.model_fields.get(first)
-    return _takes_path(section, rest) if section else field is not None and field.annotation == Path | None
+    field = _field(model, key)
+    return field is not None and field.annotation == Path | None
 
 
 def _origin(path: Path | None, overrides: Sequence[str], key: str, sentence: str) -> str:
@@ -139,8 +182,12 @@ def _sentence(error: ValidationError, model: type[BaseModel]) -> tuple[str, str]
         return key, str(problem["msg"]).removeprefix("Value error, ")
     if problem["type"] == "model_type":
         return key, f"{key} is {problem['input']!r}, expected keys and values"
+    # Name the setting of a list or a pair, not the number of the entry.
+    key = key if len(problem["loc"]) == 1 or not isinstance(problem["loc"][-1], int) else key.rpartition(".")[0]
+    expected = next((text for kind, text in _EXPECTED.items() if problem["type"].startswith(kind)), None)
     message = str(problem["msg"])
-    return key, f"{key} is {problem['input']!r}: {message[:1].lower()}{message[1:]}"
+    message = message.removeprefix("Input should be ") if expected is None else expected
+    return key, f"{key} is {problem['input']!r}, expected {message[:1].lower()}{message[1:]}"
 
 
 def _hint(key: str, value: Any, model: type[BaseModel]) -> str:

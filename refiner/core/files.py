@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from refiner.core.errors import OutputError
+from refiner.core.errors import OutputError, WrongOutputError
 
 log = logging.getLogger(__name__)
 
@@ -318,8 +318,8 @@ def check_apart(source: Path, output: Path) -> None:
     except (OSError, RuntimeError) as error:  # the name is too long, or links form a circle
         raise OutputError(f"{output} cannot be written ({error}); choose another output") from error
     if inner.is_relative_to(outer) or outer.is_relative_to(inner):
-        raise OutputError(f"input {source} and output {output} must not contain each other; choose another output")
+        raise WrongOutputError(f"input {source} and output {output} must not contain each other; choose another output")
     # A file among the parent folders would only fail at the first write.
     for parent in output.parents:
         if parent.exists() and not parent.is_dir():
-            raise OutputError(f"{output} cannot be created: {parent} is a file; choose another output")
+            raise WrongOutputError(f"{output} cannot be created: {parent} is a file; choose another output")

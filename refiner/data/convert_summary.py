@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from refiner.core.errors import DataError
+from refiner.core.errors import WrongInputError
 from refiner.data.labels.records import PAIRS
 from refiner.data.output.chunks import Line
 
@@ -52,7 +52,7 @@ class SampleCounter:
         self.kinds += kinds
         if self.one_kind and len(self.kinds) > 1:
             found = "; ".join(f"{count} of {kind}" for kind, count in self.kinds.most_common(5))
-            raise DataError(
+            raise WrongInputError(
                 f"{self.root} has images of several sizes or depths ({found} so far), but a store holds only one kind; "
                 "make them equal with --size HxW or --grey, or convert into a folder"
             )

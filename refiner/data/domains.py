@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from refiner.core.errors import DataError, ImageError
+from refiner.core.errors import DataError, ImageError, WrongInputError
 from refiner.data.formats.registry import Dataset, open_dataset
 from refiner.data.labels.regions import MASK, LabelRegion
 from refiner.data.store.reader import Store
@@ -132,7 +132,7 @@ def load_domain(
         DataError: the path is not set or missing, no image can be used, or the images do not fit in memory.
     """
     if path is None:
-        raise DataError(f"{key} is not set; name a folder of images with --set {key}=DIR")
+        raise WrongInputError(f"{key} is not set; name a folder of images with --set {key}=DIR")
     # Take the fast path of a store. If an image is damaged, fall through and leave out that image.
     dataset = open_dataset(path, size=size)
     if isinstance(dataset, Store) and not gaze and mask is None:

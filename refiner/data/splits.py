@@ -7,7 +7,7 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 
-from refiner.core.errors import DataError, ImageError
+from refiner.core.errors import ImageError, WrongInputError
 from refiner.data.formats.registry import Dataset
 
 _TOLERANCE = 1e-6
@@ -74,13 +74,15 @@ def split_samples(
         except ImageError:  # the sample is rejected later, whatever its split
             key = sample
         if key is None:
-            raise DataError(f"{sample} in {dataset.root} names no subject; split with --by id, or add the subjects")
+            raise WrongInputError(
+                f"{sample} in {dataset.root} names no subject; split with --by id, or add the subjects"
+            )
         keys.add(key)
         splits[split_of(key, shares)].append(sample)
     # With few subjects a small share may get none of them.
     empty = [name for name, samples in splits.items() if not samples]
     if empty:
-        raise DataError(
+        raise WrongInputError(
             f"none of the {len(keys)} {by}s of {dataset.root} falls into {', '.join(empty)}; choose larger shares"
         )
     return splits

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from refiner.config.training import TrainingConfiguration
-from refiner.core.errors import OutputError
+from refiner.core.errors import WrongOutputError
 from refiner.core.files import write_text
 from refiner.data.domains import load_domain
 from refiner.data.labels.records import Record, column_values
@@ -33,9 +33,9 @@ def claim(out: Path, settings: Mapping[str, Any]) -> None:
     file, text = out / "demo.json", json.dumps(settings)
     if file.exists():
         if file.read_text(encoding="utf-8") != text:
-            raise OutputError(f"{out} holds a demo with other settings; choose another folder")
+            raise WrongOutputError(f"{out} holds a demo with other settings; choose another folder")
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise OutputError(f"{out} already exists and holds no demo; choose another folder")
+        raise WrongOutputError(f"{out} already exists and holds no demo; choose another folder")
     else:
         write_text(file, text)
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from refiner.core.errors import DataError, ImageError
+from refiner.core.errors import DataError, ImageError, WrongInputError
 from refiner.data.formats.registry import open_dataset
 from refiner.data.labels.angles import Angles
 from refiner.data.labels.drift_table import LabelDrift, measure_label_drift
@@ -168,7 +168,9 @@ def _utility(raw: Sample, images: Tensor, real: Tensor, settings: Settings, repo
     """Train estimators on raw and on refined renders, and measure their error and their disagreement."""
     gaze = column_values(raw.labels, "gaze")
     if gaze is None:
-        raise DataError("the renders have no gaze labels to train estimators on; leave out --labelled and --estimators")
+        raise WrongInputError(
+            "the renders have no gaze labels to train estimators on; leave out --labelled and --estimators"
+        )
     # Read the labelled real images first: training takes minutes.
     tested = None if settings.labelled is None else _labelled(settings.labelled, raw, settings)
     trained = train_estimators(
@@ -183,7 +185,7 @@ def _labelled(path: Path, raw: Sample, settings: Settings) -> tuple[Tensor, Angl
     real = read_sample(path, size=(raw.images.shape[2], raw.images.shape[3]), most=settings.most, seed=settings.seed)
     known = [number for number, row in enumerate(real.labels) if "gaze" in row]
     if not known:
-        raise DataError(
+        raise WrongInputError(
             f"{path}: none of the {len(real.ids)} images has a gaze label; --labelled needs real images with gaze"
         )
     true = np.array([real.labels[number]["gaze"] for number in known], np.float64)

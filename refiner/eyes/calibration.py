@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from refiner.core.errors import DataError
+from refiner.core.errors import DataError, UsageError
 from refiner.data.domains import load_domain
 from refiner.eyes.rendering import render_eyes
 from refiner.eyes.scene.parameters import EyeParameters
@@ -90,7 +90,7 @@ def calibrate(
         accepted samples, so that the result is again a set of ranges.
     """
     if set(keep) >= set(RANGES):
-        raise DataError(
+        raise UsageError(
             "--calibrate has no range to fit, because --config or --set gives all of them (a file written by "
             "--calibrate does); leave out the ranges to fit"
         )

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from refiner.core.errors import DataError, OutputError
+from refiner.core.errors import WrongInputError, WrongOutputError
 from refiner.core.files import check_apart
 from refiner.data.labels.angles import Angles
 from refiner.gaze.networks.file import EstimatorFile, load_estimator, save_estimator
@@ -59,9 +59,9 @@ def correct_bias(
     check_apart(real, destination)
     check_apart(path, destination)
     if destination.suffix != ".safetensors":
-        raise OutputError(f"{destination} is no name for an estimator file; end its name with .safetensors")
+        raise WrongOutputError(f"{destination} is no name for an estimator file; end its name with .safetensors")
     if destination.is_dir():
-        raise OutputError(f"{destination} is a folder; name a file for the corrected estimator")
+        raise WrongOutputError(f"{destination} is a folder; name a file for the corrected estimator")
     # Predict the real images, and write the corrected copy.
     file = load_estimator(path)
     predictions = predict_all(GazeEstimator(file, device=device), real, report=report)
@@ -89,7 +89,7 @@ def save_corrected(destination: Path, file: EstimatorFile, predicted: Angles) ->
     offset: Angles = np.asarray(file.metadata["mean_gaze"]) - predicted.mean(axis=0)
     weights, training = file.network.state_dict(), file.metadata["training"]
     if "last.bias" not in weights:
-        raise DataError(
+        raise WrongInputError(
             f"{destination} was not written: a nearest-neighbour estimator has no last layer whose bias could be "
             "corrected; train another network"
         )

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from refiner.core.errors import DataError, ImageError
+from refiner.core.errors import DataError, ImageError, WrongInputError
 from refiner.data.domains import MAX_BYTES
 from refiner.data.formats.registry import Dataset, open_dataset
 from refiner.data.labels.angles import Angles
@@ -97,7 +97,7 @@ def load_patches(
         DataError: a data set is missing, has no image with the labels needed, or does not fit in memory.
     """
     if not paths:
-        raise DataError(f"{key} is not set; name a folder or store of labelled images, as in --set {key}=DIR")
+        raise WrongInputError(f"{key} is not set; name a folder or store of labelled images, as in --set {key}=DIR")
     # Read each data set, and join them in order; a column that one lacks is empty there.
     parts = [_load(path, size=size, equalize=equalize, head_pose=head_pose) for path in paths]
     columns = list(dict.fromkeys(name for part in parts for name in part.columns))
@@ -141,10 +141,18 @@ def _load(path: Path, *, size: tuple[int, int], equalize: bool, head_pose: bool)
     for image, reason in list(rejected.items())[:_SHOWN_REJECTS]:
         log.warning("%s was skipped: it %s", image, reason)
     if poseless:
-        raise DataError(f"{path}: {poseless} images have no head pose; name theirs, or train with head_pose: false")
+        raise WrongInputError(
+            f"{poseless} images of {path} have no head pose; add the columns head_pitch_rad and head_yaw_rad to "
+            "labels.csv, or train with head_pose: false"
+        )
     if not images:
-        why = f"; the first rejected image {next(iter(rejected.values()))}" if rejected else ""
-        raise DataError(f"{path} has no usable image with gaze among its {len(dataset.ids)} images{why}")
+        if unlabelled:
+            wanted = "a labels.csv with the columns file, gaze_pitch_rad and gaze_yaw_rad"
+            raise WrongInputError(
+                f"none of the {len(dataset.ids)} images of {path} has a gaze label; expected {wanted}"
+            )
+        why = next(iter(rejected.values()))
+        raise DataError(f"none of the {len(dataset.ids)} images of {path} can be used; the first {why}")
     if unlabelled:
         log.warning("%s: %d images without gaze were skipped", path, unlabelled)
 

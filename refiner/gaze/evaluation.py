@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from refiner.core.errors import DataError
+from refiner.core.errors import DataError, WrongInputError
 from refiner.data.labels.angles import Angles, angular_error_degrees
 from refiner.gaze.data import LabelledPatches, load_patches
 from refiner.gaze.prediction import GazeEstimator
@@ -168,7 +168,7 @@ def evaluate_estimators(
     for column in (*([cluster] if cluster else []), *by):
         if column not in first.columns:
             known = ", ".join(sorted(first.columns)) or "none"
-            raise DataError(f"{data} has no label column {column}; its columns are {known}")
+            raise WrongInputError(f"{data} has no label column {column}; its columns are {known}")
 
     # Summarise over images, over estimators and by column.
     clusters = find_clusters(first.columns, len(first), cluster)

@@ -11,11 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.spatial import cKDTree
 
-from refiner.core.errors import DataError
+from refiner.core.errors import DataError, WrongOutputError
 from refiner.core.files import check_apart
+from refiner.core.path_kinds import path_kind
 from refiner.core.rng import numpy_generator
 from refiner.data.convert import Conversion, convert
 from refiner.data.labels.angles import Angles
+from refiner.data.store.store_names import is_store_name
 from refiner.gaze.data import load_patches
 from refiner.gaze.prediction import GazeEstimator, predict_all
 
@@ -76,6 +78,8 @@ def match_synthetic(
     """
     for source in (path, synthetic, real):
         check_apart(source, destination)
+    if destination.exists() and destination.is_dir() == is_store_name(destination):
+        raise WrongOutputError(f"{destination} is {path_kind(destination)}; choose another folder or store (.h5)")
 
     # Collect the angles of both domains: labels of the renders, predictions for the real images.
     estimator = GazeEstimator.load(path, device=device)

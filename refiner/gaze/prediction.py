@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from refiner.core.devices import resolve_device
-from refiner.core.errors import DataError, ImageError
+from refiner.core.errors import DataError, ImageError, WrongInputError, WrongOutputError
 from refiner.core.files import check_apart
 from refiner.data.formats.registry import open_dataset
 from refiner.data.labels.angles import Angles
@@ -253,6 +253,8 @@ def predict_dataset(
         OutputError: the table is inside the data set, or cannot be written.
     """
     check_apart(source, destination)
+    if destination.is_dir():
+        raise WrongOutputError(f"{destination} is a folder; name a file for the table, such as predictions.csv")
     ids, gaze, _, rejected = predict_all(estimator, source, report=report)
     # Write the table of predictions, and that of rejected images.
     pitch, yaw = PAIRS["gaze"]
@@ -276,7 +278,7 @@ def predict_image(estimator: GazeEstimator, path: Path) -> Angles:
         ImageError: the image cannot be used.
     """
     if estimator.head_pose:
-        raise DataError(
+        raise WrongInputError(
             f"{path} has no head pose, on which this estimator is conditioned; name a folder whose labels.csv has it"
         )
     gaze: Angles = estimator(read_image(path))[0]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from refiner.core.devices import choose_precision
-from refiner.core.errors import RunError
+from refiner.core.errors import UsageError
 from refiner.core.rng import capture_globals, restore_globals, seed_globals
 from refiner.core.sampler import Sampler
 from refiner.core.signals import Interruption
@@ -57,7 +57,7 @@ def train_estimator(
         RefinerError: the data, the configuration or the run folder cannot be used, or a loss is not finite.
     """
     if num_processes() > 1:
-        raise RunError("gaze train runs in one process; start it without accelerate launch")
+        raise UsageError("gaze train runs in one process; start it without accelerate launch")
     # Check the inputs before the run folder is touched: a typo must cost nothing.
     patches = load_patches(
         configuration.data.train,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from refiner.core.errors import DataError, ImageError
+from refiner.core.errors import ImageError, WrongInputError
 from refiner.core.files import check_apart, content_digest
 from refiner.core.parallel.executors import Engine
 from refiner.core.parallel.shards import Shard
@@ -141,7 +141,9 @@ class _FolderJob:
         names = [name for name in list_files(self.source) if name not in OWN_TABLES]
         images = [name for name in names if is_image_file(Path(name)) and name.split("/")[0] not in OWN_TABLES]
         if not images:
-            raise DataError(f"{self.source} holds no images; expected {' '.join(IMAGE_SUFFIXES)} files, at any depth")
+            raise WrongInputError(
+                f"{self.source} holds no images; expected {' '.join(IMAGE_SUFFIXES)} files, at any depth"
+            )
         if self.output.shard is not None:
             return list(filter(self.output.shard.takes_name, images)), {}, []
         # Copy the tables; every other file is of no use.

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from refiner.core.devices import resolve_device
-from refiner.core.errors import ConfigurationError, DataError, ImageError, OutputError
+from refiner.core.errors import ImageError, UsageError, WrongInputError, WrongOutputError
 from refiner.core.parallel.executors import Engine
 from refiner.core.parallel.shards import Shard
 from refiner.data.labels.drift_table import NO_LIMIT, DriftLimit, measure_label_drift
@@ -122,7 +122,7 @@ def refine_path(
             quality=quality,
         )
     elif engine == "ray" or shard is not None:
-        raise ConfigurationError(f"--engine ray and --shard need a folder or a store; {source} is neither")
+        raise UsageError(f"--engine ray and --shard need a folder or a store; {source} is neither")
     else:
         return _refine_image(source, destination, refiner_source, quality=quality, **options)
     return Summary(*run(engine=executor, shard=shard, report=report, **options))
@@ -140,12 +140,12 @@ def _refine_image(
 ) -> Summary:
     # Check the paths before the network is loaded.
     if not source.exists():
-        raise DataError(f"{source} does not exist; pass a folder, a store or an image")
+        raise WrongInputError(f"{source} does not exist; pass a folder, a store or an image")
     region.check(source, ())
     if destination.is_dir():
         destination = destination / source.name
     if destination.exists() and not overwrite:
-        raise OutputError(f"{destination} already exists; choose another name, or pass --overwrite to replace it")
+        raise WrongOutputError(f"{destination} already exists; choose another name, or pass --overwrite to replace it")
     # Refine the image, and write it if its label drift is within the limit.
     refiner = refiner_source.open()
     image, profile = read_picture(source)
@@ -162,7 +162,7 @@ def _refine_image(
 def _check_both_are_stores(source: Path, destination: Path) -> None:
     """Refuse a folder on one side and a store on the other."""
     if source.is_dir() or not is_store_name(destination):
-        raise OutputError(
+        raise WrongOutputError(
             f"{source} cannot be refined into {destination}: a folder is refined into a folder, and a store into a "
             "store; convert one of them first: refiner convert IN OUT.h5"
         )

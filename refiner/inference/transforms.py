@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from refiner.core.errors import DataError
+from refiner.core.errors import WrongInputError
 from refiner.data.transform_factory import load_albumentations
 from refiner.images.arrays import LUMA
 from refiner.inference.refiner import Refiner
@@ -54,7 +54,7 @@ class RefineImages(load_albumentations().ImageOnlyTransform):  # type: ignore[mi
         if not 0 <= p <= 1:
             raise ValueError(f"p is {p}, expected a probability from 0 to 1")
         if not Path(path).exists():
-            raise DataError(f"{path} does not exist; pass a refiner file or a run folder")
+            raise WrongInputError(f"{path} does not exist; pass a refiner file or a run folder")
         super().__init__(p=p)
         self.path, self.device = str(path), device  # plain values, which albumentations can save
         self._loaded: tuple[int, Refiner] | None = None

@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refiner.core.errors import DataError, ImageError
+from refiner.core.errors import DataError, ImageError, WrongInputError
+from refiner.core.path_kinds import path_kind
 from refiner.data.formats.registry import FORMATS, Dataset, open_dataset
 from refiner.data.labels.records import Record
 from refiner.data.labels.tables import LABELS_FILE, LabelTable
@@ -58,9 +59,9 @@ def open_for_inspection(path: Path, format: str | None) -> Dataset:
     # A file with the suffix of a store is opened in any case, since the error then says what is wrong with it.
     may_be_store = is_store_name(path) and path.is_file()
     if format is None and not may_be_store and not any(reader.recognises(path) for reader in FORMATS.values()):
-        raise DataError(
-            f"{path} is neither a data set (a folder of images, a store or a file of a known layout) nor a run "
-            "folder nor a refiner file (.safetensors)"
+        raise WrongInputError(
+            f"{path} is {path_kind(path)}; expected a data set (a folder of images, or a store), a run folder, or a "
+            "refiner file"
         )
     dataset = open_dataset(path, format=format)
     try:

@@ -8,16 +8,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from refiner.config.training import TrainingConfiguration
 from refiner.config.yaml_files import read_configuration
-from refiner.core.errors import DataError
-from refiner.core.files import read_json_lines, read_regular
+from refiner.core.errors import DataError, WrongInputError
+from refiner.core.files import read_json_lines
+from refiner.core.path_kinds import is_gaze_run
 from refiner.data.labels.tables import REJECTED_FILE
 from refiner.inspection.facts import Finding
 from refiner.models.lookup import REFINER_FILE
-from refiner.runs.folder import CONFIG_FILE, ENVIRONMENT_FILE, ESTIMATOR_FILE, METRICS_FILE, RunFolder
+from refiner.runs.folder import CONFIG_FILE, ENVIRONMENT_FILE, METRICS_FILE, RunFolder
 
 _RUN_FILES = (METRICS_FILE, ENVIRONMENT_FILE, "checkpoints")
 
@@ -132,8 +131,8 @@ def inspect_run(path: Path) -> RunFacts:
     """
     from refiner.runs.checkpoints import list_checkpoints
 
-    if _is_gaze_run(path):
-        raise DataError(
+    if is_gaze_run(path):
+        raise WrongInputError(
             f"{path} is the run folder of a gaze estimator; inspect describes runs of refiners, and "
             "`refiner gaze evaluate` measures an estimator"
         )
@@ -173,17 +172,6 @@ def inspect_run(path: Path) -> RunFacts:
     )
     facts.findings.extend([*_run_faults(facts), *problems])
     return facts
-
-
-def _is_gaze_run(path: Path) -> bool:
-    """Check for the result of a gaze run, or before that for its settings."""
-    if (path / ESTIMATOR_FILE).exists():
-        return True
-    try:
-        values = yaml.safe_load(read_regular(path / CONFIG_FILE).decode())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError, RecursionError):
-        return False
-    return isinstance(values, dict) and {"network", "neighbours"} <= values.keys()
 
 
 def _replay(metrics: Path, objective: str) -> tuple[dict[str, Any], int, deque[str]]:

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from refiner.core.errors import DataError, missing_extra
+from refiner.core.errors import DataError, WrongInputError, missing_extra
 from refiner.models.lookup import REFINER_FILE
 
 PREFIX = "hf://"
@@ -33,7 +33,7 @@ def fetch_refiner(address: str) -> Path:
     """
     found = _ADDRESS.fullmatch(address)
     if found is None:
-        raise DataError(f"{address} is not a hub address; expected hf://OWNER/NAME or hf://OWNER/NAME@REVISION")
+        raise WrongInputError(f"{address} is not a hub address; expected hf://OWNER/NAME or hf://OWNER/NAME@REVISION")
     try:
         import huggingface_hub
         from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
@@ -47,7 +47,7 @@ def fetch_refiner(address: str) -> Path:
         raise DataError(f"{address} is not in the cache, and the hub cannot be reached; try again online") from error
     except EntryNotFoundError as error:
         repository = address.removesuffix(f"/{file}")
-        raise DataError(
+        raise WrongInputError(
             f"{repository} holds no {file}; name another file, as in {repository}/NAME.safetensors"
         ) from error
     except (HfHubHTTPError, OSError, ValueError) as error:

@@ -5,7 +5,8 @@ The lookup does not read the file, so that a command can report a wrong name bef
 
 from pathlib import Path
 
-from refiner.core.errors import DataError
+from refiner.core.errors import WrongInputError
+from refiner.core.path_kinds import REFINER_RUN, path_kind
 
 REFINER_FILE = "refiner.safetensors"
 """Name of the refiner file in a run folder."""
@@ -46,7 +47,9 @@ def find_refiner(path: Path) -> Path:
     if pretrained is not None:
         return pretrained
     if path.is_dir():
-        raise DataError(f"{path} holds no {REFINER_FILE}; expected a refiner file or a run folder")
+        kind = path_kind(path)
+        why = f"holds no {REFINER_FILE} yet" if kind == REFINER_RUN else f"is {kind}, not a refiner"
+        raise WrongInputError(f"{path} {why}; name the run folder of a refiner, or a refiner file (.safetensors)")
     return path
 
 

@@ -14,8 +14,9 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from refiner.core.errors import DataError
+from refiner.core.errors import DataError, WrongInputError
 from refiner.core.files import check_regular, write_bytes
+from refiner.core.path_kinds import missing_bytes, path_kind
 
 Array = np.ndarray[Any, Any]
 
@@ -58,11 +59,10 @@ def read_weights(path: Path, kind: str, *, format_version: int) -> tuple[dict[st
             entry = (file.metadata() or {}).get(kind)
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (OSError, TypeError, safetensors.SafetensorError) as error:
-        article = "an" if kind[0] in "aeiou" else "a"
-        raise DataError(f"{path} cannot be read as {article} {kind} file: {error}") from error
+        raise _reading_error(path, kind, error) from error
     # Check its kind, its version and its values.
     if entry is None:
-        raise DataError(f"{path} is a safetensors file, but holds no {kind}; expected a file written by refiner")
+        raise WrongInputError(f"{path} is {path_kind(path)}, not {_article(kind)} file as this package writes it")
     try:
         metadata = dict(json.loads(entry))
         version = int(metadata["format_version"])
@@ -77,6 +77,22 @@ def read_weights(path: Path, kind: str, *, format_version: int) -> tuple[dict[st
             f"{path} holds weights that are not finite; train again with a smaller learning rate, or use another file"
         )
     return weights, metadata
+
+
+def _reading_error(path: Path, kind: str, error: Exception) -> DataError:
+    """Return the error for a file that the library cannot read, in words that tell what to do."""
+    wanted = f"{_article(kind)} file (.safetensors)"
+    if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+        return DataError(f"{path} cannot be read: {error.strerror or error}")
+    missing = missing_bytes(path)
+    if missing is None:
+        return WrongInputError(f"{path} is {path_kind(path)}, not {wanted}")
+    problem = f"the last {missing:,} bytes are missing" if missing else "its content does not match its header"
+    return DataError(f"{path} is damaged: {problem}; copy {wanted} that is whole, or train again")
+
+
+def _article(kind: str) -> str:
+    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
 
 
 def read_kind(path: Path) -> str | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from refiner.config.training import TrainingConfiguration
 from refiner.config.yaml_files import read_configuration
-from refiner.core.errors import DataError, OutputError, RefinerError
+from refiner.core.errors import RefinerError, WrongInputError, WrongOutputError
 from refiner.core.files import read_regular
 from refiner.data.formats.registry import open_dataset
 from refiner.inspection.runs import RefinerFacts, inspect_refiner
@@ -54,7 +54,7 @@ def card_path(exported: Path, *, overwrite: bool = False) -> Path:
     """
     place = exported.with_name("README.md")
     if place.exists() and not overwrite:
-        raise OutputError(f"{place} already exists; choose another folder, or pass --overwrite to replace it")
+        raise WrongOutputError(f"{place} already exists; choose another folder, or pass --overwrite to replace it")
     return place
 
 
@@ -70,7 +70,7 @@ def read_verdict(file: Path) -> Mapping[str, Any]:
             raise ValueError(f"it is output of refiner {found['command']}")
         _judgement(found)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{file} does not hold the output of refiner evaluate --json: {error}") from error
+        raise WrongInputError(f"{file} does not hold the output of refiner evaluate --json: {error}") from error
     return dict(found)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from refiner.config.training import TrainingConfiguration
 from refiner.config.yaml_files import read_configuration
-from refiner.core.errors import DataError
+from refiner.core.errors import WrongInputError, WrongOutputError
 from refiner.core.files import read_json_lines
 from refiner.evaluation.evaluate import Settings, evaluate
 from refiner.models.lookup import find_refiner
@@ -43,6 +43,11 @@ def report_on(
         DataError: a data set is not given and there is no run to take it from, or a data set cannot be used.
         OutputError: a page cannot be written.
     """
+    # Refuse anything but a refiner, and a place where no page can be written, before the evaluation.
+    metadata = load_refiner(run).metadata
+    folder = out or (run if run.is_dir() else Path())
+    if folder.is_file():
+        raise WrongOutputError(f"{folder} is a file; name a folder for the pages with --out")
     # Collect the data sets and the facts that the run knows.
     configured = run / CONFIG_FILE
     facts: dict[str, str] = {}
@@ -51,8 +56,7 @@ def report_on(
         synthetic, real = synthetic or data.synthetic, real or data.real
         facts["configuration"] = configured.read_text(encoding="utf-8")
     if synthetic is None or real is None:
-        raise DataError(f"{run} does not record its data sets; give them with --synthetic and --real")
-    metadata = load_refiner(run).metadata
+        raise WrongInputError(f"{run} does not record its data sets; give them with --synthetic and --real")
     facts["refiner file"] = json.dumps({"path": str(find_refiner(run)), **metadata}, indent=1)
     if (run / ENVIRONMENT_FILE).is_file():
         facts["environment of the training"] = (run / ENVIRONMENT_FILE).read_text(encoding="utf-8")
@@ -60,7 +64,6 @@ def report_on(
 
     # Evaluate, and write the pages.
     found = evaluate(synthetic, run, real, settings, report=report)
-    folder = out or (run if run.is_dir() else Path())
     origin = Origin(f"Report on {run.name}", str(synthetic), str(real), settings.seed, metrics, facts)
     write_report(folder / REPORT_FILE, found, origin)
     write_turing_test(folder / TURING_FILE, found, trials=trials, seed=settings.seed)

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from refiner.config.yaml_files import changed_keys, read_configuration, write_configuration
 from refiner.core.devices import resolve_device
 from refiner.core.environment import environment
-from refiner.core.errors import ConfigurationError, OutputError, RunError
+from refiner.core.errors import ConfigurationError, OutputError, RunError, WrongOutputError, WrongRunError
 from refiner.core.files import TEMPORARY_PREFIX, JsonLines, locked, read_json_lines, read_regular, write_text
 from refiner.data.labels.tables import REJECTED_FILE, write_rejected
 from refiner.models.lookup import REFINER_FILE
@@ -107,14 +107,14 @@ class RunFolder:
 
         recorded, device = self.read_environment(), self.resolve_device(device)
         if recorded and recorded.get("format_version") != FORMAT_VERSION:
-            raise RunError(
+            raise WrongRunError(
                 f"{self.path} holds a run of another version; choose another --run, or start again with --new"
             )
         # Compare the inputs, threads and machine with those of the first start.
         if recorded:
             for name, digest in inputs.items():
                 if recorded["inputs"].get(name) != digest and not (name == "start_from" and digest == "nothing"):
-                    raise RunError(
+                    raise WrongRunError(
                         f"the run in {self.path} was started with other {_INPUTS.get(name, name)}; restore that input "
                         "to resume, choose another --run, or start again with --new"
                     )
@@ -185,14 +185,14 @@ def open_run(path: Path, configuration: BaseModel, *, new: bool = False) -> Iter
     """
     # Refuse anything that is not a run.
     if path.exists() and not path.is_dir():
-        raise OutputError(f"{path} is a file, not a run folder; choose another --run")
+        raise WrongOutputError(f"{path} is a file, not a run folder; choose another --run")
     file = path / CONFIG_FILE
     if (
         path.is_dir()
         and not file.exists()
         and any(not entry.name.startswith((".lock", TEMPORARY_PREFIX)) for entry in path.iterdir())
     ):
-        raise OutputError(f"{path} holds files that are no run; choose an empty folder")
+        raise WrongOutputError(f"{path} holds files that are no run; choose an empty folder")
     refusal = f"another process is training in {path}; wait for it, or choose another --run"
     try:
         with locked(path / ".lock", refusal=refusal):
@@ -223,14 +223,14 @@ def _check_configuration(path: Path, file: Path, configuration: BaseModel) -> No
     try:
         recorded = read_configuration(file, type(configuration))
     except ConfigurationError as error:
-        raise RunError(
+        raise WrongRunError(
             f"{path} holds a run of another kind or version ({error}); choose another --run, or start again with --new"
         ) from error
     before, after = getattr(recorded, "steps", 0), getattr(configuration, "steps", 0)
     continues = after > before
     changes = changed_keys(recorded.model_copy(update={"steps": after}) if continues else recorded, configuration)
     if changes:
-        raise RunError(
+        raise WrongRunError(
             f"the run in {path} was started with another configuration ({'; '.join(changes)}); restore it to resume, "
             "choose another --run, start again with --new, or start from its weights with --from. Only steps may grow"
         )

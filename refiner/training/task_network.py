@@ -11,7 +11,7 @@ from typing import Protocol, Self
 import torch
 from torch import Tensor
 
-from refiner.core.errors import DataError
+from refiner.core.errors import WrongInputError
 from refiner.models.weights_file import read_kind
 
 LOADERS = {"estimator": "refiner.gaze.networks.frozen:load_frozen_estimator"}
@@ -54,7 +54,7 @@ def load_task_network(path: Path, *, key: str, size: tuple[int, int]) -> TaskNet
     # The loader of the first kind reports files that cannot be read.
     kind = read_kind(file)
     if kind is not None and kind not in LOADERS:
-        raise DataError(f"{path} holds a {kind}, but {key} needs one of: {', '.join(LOADERS)}")
+        raise WrongInputError(f"{path} holds a {kind}, but {key} needs one of: {', '.join(LOADERS)}")
     module, _, function = LOADERS[kind or next(iter(LOADERS))].partition(":")  # the loader reports what is wrong
     network: TaskNetwork = getattr(importlib.import_module(module), function)(path, key=key, size=size)
     return network

@@ -119,7 +119,7 @@ def test_a_rejected_image_is_exit_status_4(tmp_path: Path, folder: Path, out: st
     assert (tmp_path / listed).read_text() == "file,stage,reason\nbad.png,read,is empty\n"
 
 
-def test_errors_are_one_line_and_exit_status_1(tmp_path: Path, folder: Path) -> None:
+def test_errors_are_one_line_and_name_wrong_use(tmp_path: Path, folder: Path) -> None:
     (folder / "sub" / "bad.png").touch()
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").touch()
@@ -135,14 +135,15 @@ def test_errors_are_one_line_and_exit_status_1(tmp_path: Path, folder: Path) -> 
         (folder, tmp_path / "there.h5"): "already exists",
         (tmp_path / "store.h5", tmp_path / "store.h5"): "must not contain each other",
         (tmp_path / "cut.h5", tmp_path / "new"): "is damaged and cannot be opened as HDF5",
-        (folder / "sub" / "0.bmp", tmp_path / "new"): "has no known layout of a data set",
+        (folder / "sub" / "0.bmp", tmp_path / "new"): "is a single image, not a data set",
         (folder, tmp_path / "new", "--split", "train=0.5,test=0.5", "--by", "subject"): "names no subject",
         (tmp_path / "empty", tmp_path / "new"): "holds no images",
         (folder, tmp_path / "new", "--format", "unityeyes"): "holds no UnityEyes frames",
     }
     for arguments, reason in cases.items():
         result = convert(*arguments)
-        assert (result.exit_code, result.stdout) == (1, ""), arguments
+        failed = "is empty" in reason or "HDF5" in reason  # a damaged file; the rest is wrong use
+        assert (result.exit_code, result.stdout) == (1 if failed else 2, ""), arguments
         *progress, error = result.stderr.splitlines()
         assert error.startswith("Error: ")
         assert reason in error

@@ -34,5 +34,5 @@ def test_demo_runs_everything_and_resumes(tmp_path: Path) -> None:
     metrics = json.loads(again.stdout)
     assert metrics["outcome"]["raw"] == first["raw"]
     other = CliRunner().invoke(main, ["demo", str(out), "--seed", "5"])
-    assert other.exit_code == 1
+    assert other.exit_code == 2
     assert "another folder" in other.stderr

@@ -66,7 +66,7 @@ def test_train_resumes_a_run(config: Path, tmp_path: Path) -> None:
     assert run("train", config, "--run", tmp_path / "run").exit_code == 0
     assert run("train", config, "--run", tmp_path / "run", "--set", "steps=11").exit_code == 0
     refused = run("train", config, "--run", tmp_path / "run", "--set", "batch_size=5")
-    assert refused.exit_code == 1
+    assert refused.exit_code == 2
     assert "batch_size: 6 -> 5" in refused.stderr
     assert run("train", config, "--run", tmp_path / "run", "--set", "batch_size=5", "--new").exit_code == 0
 
@@ -147,14 +147,15 @@ def test_predict_a_folder_and_an_image(trained: Path, other_gazes: Path, tmp_pat
 
 def test_each_mistake_is_one_line(trained: Path, config: Path, gazes: Path, synthetic: Path, tmp_path: Path) -> None:
     for arguments, status, words in [
-        (["train", config, "--set", "netwrok=small"], 1, "did you mean network?"),
-        (["train", config, "--set", "data.train=absent", "--run", tmp_path / "x"], 1, "absent does not exist"),
-        (["train", tmp_path / "absent.yaml"], 1, "absent.yaml does not exist"),
+        (["train", config, "--set", "netwrok=small"], 2, "did you mean network?"),
+        (["train", config, "--set", "data.train=absent", "--run", tmp_path / "x"], 2, "absent does not exist"),
+        (["train", tmp_path / "absent.yaml"], 2, "absent.yaml does not exist"),
         (["train", config, "--train", "absent"], 2, "'absent' does not exist"),
         (["evaluate", gazes], 2, "name at least one estimator"),
-        (["evaluate", gazes, gazes], 1, "holds no estimator.safetensors"),
-        (["evaluate", trained, synthetic], 1, "has no usable image with gaze among its 20 images"),
-        (["evaluate", trained, gazes, "--by", "colour"], 1, "has no label column colour"),
+        (["evaluate", gazes, gazes], 2, "is a folder, not a gaze estimator"),
+        (["evaluate", trained, synthetic], 2, "none of the 20 images of"),
+        (["evaluate", trained, synthetic], 2, "labels.csv with the columns file, gaze_pitch_rad and gaze_yaw_rad"),
+        (["evaluate", trained, gazes, "--by", "colour"], 2, "has no label column colour"),
         (["predict", trained, gazes], 2, "add OUT.csv"),
         (["predict", trained, gazes / "000.png", tmp_path / "out.csv"], 2, "omit OUT.csv"),
     ]:
@@ -177,4 +178,4 @@ def test_correct_bias_prints_the_offset(trained: Path, other_gazes: Path, tmp_pa
     again = run("correct-bias", out, other_gazes, tmp_path / "again.safetensors", "--device", "cpu")
     assert again.exit_code == 0, again.output
     assert re.search(r"added [+-]0\.00 degrees to pitch, [+-]0\.00 degrees to yaw$", again.stdout.strip())
-    assert run("correct-bias", trained, other_gazes, tmp_path / "no_estimator").exit_code == 1
+    assert run("correct-bias", trained, other_gazes, tmp_path / "no_estimator").exit_code == 2

@@ -23,7 +23,7 @@ def test_writes_labelled_depth(out: str, tmp_path: Path) -> None:
     assert (record.image.shape, record.image.dtype) == ((40, 56), np.uint16)
     assert record.labels["joints"].shape == (len(JOINTS), 2)
     assert (record.image == BACKGROUND).any()
-    assert CliRunner().invoke(main, arguments).exit_code == (1 if out == "hands" else 0)
+    assert CliRunner().invoke(main, arguments).exit_code == (2 if out == "hands" else 0)
     assert CliRunner().invoke(main, [*arguments, "--overwrite"]).exit_code == 0
     dataset = open_dataset(tmp_path / out)
     assert (len(dataset.ids), dataset.read_image(dataset.ids[2]).tolist()) == (3, record.image.tolist())

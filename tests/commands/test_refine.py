@@ -84,7 +84,7 @@ def test_one_image_into_one_image(tmp_path: Path, folder: Path, identity: Path) 
     assert set(read_image(tmp_path / "one.png").ravel()) == {50}
 
 
-def test_errors_are_one_line_and_exit_status_1(tmp_path: Path, folder: Path, identity: Path) -> None:
+def test_errors_are_one_line_and_name_wrong_use(tmp_path: Path, folder: Path, identity: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").touch()
     (folder / "text.png").write_text("text")
@@ -104,7 +104,8 @@ def test_errors_are_one_line_and_exit_status_1(tmp_path: Path, folder: Path, ide
     }
     for (source, destination), reason in cases.items():
         result = refine(source, destination, "--refiner", identity)
-        assert result.exit_code == 1, (source, destination)
+        failed = "supported type" in reason or "cannot be written" in reason  # the rest is wrong use
+        assert result.exit_code == (1 if failed else 2), (source, destination)
         assert result.stdout == ""
         assert result.stderr.startswith("Error: ")
         assert reason in result.stderr
@@ -114,11 +115,11 @@ def test_errors_are_one_line_and_exit_status_1(tmp_path: Path, folder: Path, ide
 def test_a_refiner_that_is_none_is_one_line(tmp_path: Path, folder: Path) -> None:
     (tmp_path / "r").write_text("text")
     for refiner, reason in (
-        (tmp_path / "r", "cannot be read as a refiner file"),
-        (folder, "holds no refiner.safetensors"),
+        (tmp_path / "r", "is a file of another type, not a refiner file"),
+        (folder, "is a folder, not a refiner"),
     ):
         result = refine(folder, tmp_path / "out", "--refiner", refiner)
-        assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+        assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
         assert reason in result.stderr
     assert not (tmp_path / "out").exists()
 

@@ -69,8 +69,8 @@ def test_ranges_can_be_set(tmp_path: Path) -> None:
     ("arguments", "status", "words"),
     [
         (["--size", "60"], 2, "is not HEIGHTxWIDTH"),
-        (["--set", "gaze.pitch=[1, 2]"], 1, "did you mean gaze.pitch_degrees?"),
-        (["--set", "gaze.pitch_degrees=[2, 1]"], 1, "reversed"),
+        (["--set", "gaze.pitch=[1, 2]"], 2, "did you mean gaze.pitch_degrees?"),
+        (["--set", "gaze.pitch_degrees=[2, 1]"], 2, "reversed"),
         (["--target-camera", "--layout", "unityeyes"], 2, "--target-camera"),
         (["--count", "0"], 2, "--count"),
     ],
@@ -85,10 +85,10 @@ def test_each_mistake_is_one_line(arguments: list, status: int, words: str, tmp_
 def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("precious")
     result = run(tmp_path, "--count", 1)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert f"{tmp_path} already exists and is not empty; choose another folder, or pass --overwrite" in result.stderr
     result = run(tmp_path, "--count", 1, "--overwrite")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert f"{tmp_path} holds mine.txt, which this command does not write" in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
@@ -111,7 +111,7 @@ def test_overwrite_deletes_no_file_of_another_name(tmp_path: Path) -> None:
     assert run(tmp_path / "a", "--count", 2, "--size", "9x15").exit_code == 0
     (tmp_path / "a" / "eye.png").touch()
     result = run(tmp_path / "a", "--count", 2, "--size", "9x15", "--overwrite")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "holds eye.png, which this command does not write, so --overwrite deletes nothing" in result.stderr
     assert len(list((tmp_path / "a").iterdir())) == 4
 
@@ -154,7 +154,7 @@ def test_a_store_is_made_once_and_another_is_refused(tmp_path: Path) -> None:
     assert out.stat().st_mtime_ns == before
     result = run(out, *arguments, "--seed", 5)
     assert (result.exit_code, result.stderr.splitlines()[-1]) == (
-        1,
+        2,
         f"Error: {out} already exists and was made from other input or with other options; choose another name, or "
         "pass --overwrite to replace it",
     )

@@ -53,8 +53,8 @@ def test_dry_run_prints_what_would_be_done_and_does_nothing(config: Path, tmp_pa
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
-        (["--set", "batch=3"], 1, "batch is no setting; did you mean batch_size?"),
-        (["--set", "data.synthetic=absent"], 1, "absent does not exist; name the folder"),
+        (["--set", "batch=3"], 2, "batch is no setting; did you mean batch_size?"),
+        (["--set", "data.synthetic=absent"], 2, "absent does not exist; name the folder"),
         (["--device", "tpu"], 2, "'tpu' is not one of"),
         (["--from", "absent.safetensors"], 2, "absent.safetensors"),
         (["--colour"], 2, "No such option"),
@@ -70,5 +70,5 @@ def test_each_mistake_is_one_line(arguments: list, status: int, words: str, conf
 def test_a_changed_configuration_names_the_key(config: Path, tmp_path: Path) -> None:
     assert run(config, "--run", tmp_path / "run", "--set", "steps=1").exit_code == 0
     result = run(config, "--run", tmp_path / "run", "--set", "steps=1", "--set", "channels=3")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "channels: 1 -> 3" in result.stderr

@@ -82,7 +82,7 @@ def test_sections_and_overrides(tmp_path: Path) -> None:
         ("objective: wasserstein", "set discriminator.gradient_penalty: 10"),
         ("{objective: hinge, discriminator: {gradient_penalty: 10}}", "objective hinge has no critic"),
         ("{objective: hinge, label_smoothing: 0.1}", "objective hinge has no probabilities to smooth"),
-        ("discriminator: {scope: regional}", "discriminator.scope is 'regional': input should be 'local' or 'global'"),
+        ("discriminator: {scope: regional}", "discriminator.scope is 'regional', expected 'local' or 'global'"),
         ("discriminator: {spectral_norm: much}", "discriminator.spectral_norm is 'much'"),
         ("discriminator: {r1_weight: -1}", "discriminator.r1_weight is -1"),
         ("discriminator: {r1_every: 0}", "discriminator.r1_every is 0"),
@@ -170,8 +170,8 @@ def test_a_bad_override_is_refused(override: str, message: str, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("overrides", "start"),
     [
-        (["batch_size=1"], "--set batch_size=1: batch_size is 1: input should be greater than or equal to 2"),
-        (["seed=4", "size=[x, 3]"], "--set size=[x, 3]: size.0 is 'x'"),
+        (["batch_size=1"], "--set batch_size=1: batch_size is 1, expected greater than or equal to 2"),
+        (["seed=4", "size=[x, 3]"], "--set size=[x, 3]: size is 'x', expected a whole number"),
         (["batch_size=1", "batch_size=0"], "--set batch_size=0: batch_size is 0"),
         (["refiner.featurs=3"], "--set refiner.featurs=3: refiner.featurs is no setting; did you mean"),
         (["refinr.features=3"], "{file} with --set refinr.features=3: refinr is no setting; did you mean refiner?"),

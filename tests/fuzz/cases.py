@@ -131,7 +131,7 @@ def message_problems(result: Result) -> Iterator[str]:
     strange = [line for line in lines if not _LINE.match(line)]
     if strange:
         yield f"stray line on standard error: {strange[0][:200]!r}"
-    if result.exit_code == 1 and sum(line.startswith("Error: ") for line in lines) != 1:
+    if result.exit_code in (1, 2) and sum(line.startswith("Error: ") for line in lines) != 1:
         yield f"{sum(line.startswith('Error: ') for line in lines)} error lines"
     if any(len(line) > 3000 for line in lines):
         yield "a message of more than 3,000 characters"

@@ -39,7 +39,7 @@ def test_head_pose_or_its_yaw_only(override: str, expected: bool | str, tmp_path
         ("network=vgg", "network is 'vgg'"),
         ("augmentation.transforms=3", "expected a list of transforms"),
         ("size=[0, 60]", "1 or more"),
-        ("head_pose=pitch", "head_pose is 'pitch': input should be False, True or 'yaw'"),
+        ("head_pose=pitch", "head_pose is 'pitch', expected False, True or 'yaw'"),
     ],
 )
 def test_each_mistake_is_named(override: str, words: str) -> None:

@@ -146,12 +146,12 @@ def test_labels_of_the_photographs_do_not_matter_but_those_of_renders_are_needed
     assert "gaze" in refused.stderr
     (real / "labels.csv").unlink()
     refused = match(judge, gazes, real, tmp_path / "third")
-    assert refused.exit_code == 1
+    assert refused.exit_code == 2
     assert "has no head pose, which this estimator needs" in refused.stderr
     assert not (tmp_path / "third").exists()
 
 
 def test_the_output_is_kept_apart_from_the_inputs(judge: Path, gazes: Path) -> None:
     refused = match(judge, gazes, gazes, gazes / "matched")
-    assert refused.exit_code == 1
+    assert refused.exit_code == 2
     assert "must not contain each other" in refused.stderr

@@ -82,12 +82,12 @@ def test_export_writes_the_file_and_its_card(run: Path, tmp_path: Path) -> None:
     assert out.read_bytes() == (run / "refiner.safetensors").read_bytes()
     assert out.with_name("README.md").read_text() == model_card(run, verdict=VERDICT)
     again = CliRunner().invoke(main, [*arguments[:3], "--card"])
-    assert again.exit_code == 1
+    assert again.exit_code == 2
     assert "already exists" in again.output
     assert CliRunner().invoke(main, [*arguments, "--overwrite"]).exit_code == 0
     out.unlink()
     refused = CliRunner().invoke(main, arguments)
-    assert (refused.exit_code, out.exists()) == (1, False)  # the card is in the way: nothing is written
+    assert (refused.exit_code, out.exists()) == (2, False)  # the card is in the way: nothing is written
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"command": "inspect"}', '{"command": "evaluate"}'])
@@ -96,7 +96,7 @@ def test_another_file_is_no_verdict(text: str, run: Path, tmp_path: Path) -> Non
     judged.write_text(text)
     out = tmp_path / "shared" / "refiner.safetensors"
     result = CliRunner().invoke(main, ["export", str(run), str(out), "--card", "--verdict", str(judged)])
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "does not hold the output of refiner evaluate --json" in result.output
     assert not out.exists()
 

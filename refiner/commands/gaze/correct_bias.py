@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from refiner.commands.gaze.arguments import check_order
 from refiner.commands.gaze.rejected import report_rejected
 from refiner.commands.options import ANY_PATH, EXISTING_PATH, device_option, json_option
 from refiner.commands.reporting import print_json, progress
@@ -28,6 +29,7 @@ def command(estimator: Path, real: Path, destination: Path, device: str, as_json
     """
     from refiner.gaze.bias_correction import correct_bias
 
+    check_order([real], "ESTIMATOR REAL OUT.safetensors")
     with progress("predicting") as advance:
         correction = correct_bias(estimator, real, destination, device=device, report=advance)
     # Print the offset that was added.

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from refiner.commands.gaze.arguments import check_order
 from refiner.commands.gaze.rejected import report_rejected
 from refiner.commands.gaze.text import evaluation_lines, evaluation_metrics
 from refiner.commands.options import ANY_PATH, EXISTING_PATH, device_option, json_option
@@ -43,6 +44,9 @@ def command(
     *paths, data = estimators
     if not paths:
         raise click.UsageError("name at least one estimator, and then the data: refiner gaze evaluate runs/gaze DATA")
+    check_order([data], "ESTIMATOR... DATA")
+    if plots is not None and plots.is_file():
+        raise click.UsageError(f"--plots {plots} is a file; name a folder")
     from refiner.gaze.evaluation import evaluate_estimators
     from refiner.gaze.prediction import GazeEstimator
 

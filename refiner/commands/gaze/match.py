@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from refiner.commands.gaze.arguments import check_order
 from refiner.commands.gaze.rejected import report_rejected
 from refiner.commands.options import (
     ANY_PATH,
@@ -51,6 +52,7 @@ def command(
     """
     from refiner.gaze.matching import match_synthetic
 
+    check_order([synthetic, real], "ESTIMATOR SYNTHETIC REAL OUT")
     with progress("matching") as advance:
         found = match_synthetic(
             estimator,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from refiner.commands.gaze.arguments import check_order
 from refiner.commands.options import ANY_PATH, EXISTING_PATH, REJECTED_STATUS, device_option, json_option
 from refiner.commands.reporting import print_json, progress
 
@@ -30,6 +31,7 @@ def command(estimator: Path, source: Path, destination: Path | None, device: str
     from refiner.gaze.prediction import GazeEstimator, predict_dataset, predict_image, rejects_path
     from refiner.images.io import is_image_file
 
+    check_order([source], "ESTIMATOR DATA [OUT.csv]")
     # A single image is printed and needs no table; a data set needs one.
     single = source.is_file() and is_image_file(source)
     if single and destination is not None:

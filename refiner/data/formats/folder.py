@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
-from refiner.core.errors import DataError
+from refiner.core.errors import WrongInputError
 from refiner.data.labels.records import Labels, Record
 from refiner.data.labels.tables import LABELS_FILE, LabelTable
 from refiner.images.io import Image, is_image_file, read_image, read_picture
@@ -56,7 +56,7 @@ class ImageFolder:
 
     def __init__(self, root: Path, *, size: tuple[int, int] | None = None, crop: bool = True) -> None:
         if not root.is_dir():
-            raise DataError(f"{root} is not a folder; name the folder that holds the images")
+            raise WrongInputError(f"{root} is not a folder; name the folder that holds the images")
         self.root = root
 
     @staticmethod
@@ -73,7 +73,7 @@ class ImageFolder:
         """
         ids = [name for name in list_files(self.root) if is_image_file(Path(name))]
         if not ids:
-            raise DataError(f"{self.root} holds no images; expected .png, .jpg or similar files, at any depth")
+            raise WrongInputError(f"{self.root} holds no images; expected .png, .jpg or similar files, at any depth")
         return ids
 
     @cached_property

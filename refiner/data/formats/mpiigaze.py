@@ -17,7 +17,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from refiner.core.errors import DataError, ImageError
+from refiner.core.errors import DataError, ImageError, WrongInputError
 from refiner.core.files import read_regular
 from refiner.data.formats.file_access import RecentFiles
 from refiner.data.formats.mpiigaze_days import Day, Eyes, day_files, find_normalized, list_day, load_day
@@ -59,7 +59,7 @@ class MPIIGaze:
     def __init__(self, root: Path, *, size: tuple[int, int] | None = None, crop: bool = True) -> None:
         found = find_normalized(root)
         if found is None:
-            raise DataError(f"{root} holds no MPIIGaze patches; expected Data/Normalized/p00/day01.mat and so on")
+            raise WrongInputError(f"{root} holds no MPIIGaze patches; expected Data/Normalized/p00/day01.mat and so on")
         self.root = root
         self.normalized, self.persons = found
         self._days: RecentFiles[Day | str] = RecentFiles(load_day, KEPT_DAYS)
@@ -151,7 +151,9 @@ class MPIIGazeEvaluation(MPIIGaze):
         one_person = self.root.resolve() == (self.normalized / self.persons[0]).resolve()
         chosen = [path for path in lists if not one_person or path.stem in self.persons]
         if not chosen:
-            raise DataError(f"{self.root} has no evaluation subset; expected {LISTS}/p00.txt in the folder of Data")
+            raise WrongInputError(
+                f"{self.root} has no evaluation subset; expected {LISTS}/p00.txt in the folder of Data"
+            )
         ids = list(dict.fromkeys(sample for path in chosen for sample in read_list(path)))
         if not ids:
             raise DataError(f"the lists of the evaluation subset of {self.root} are empty; download them again")

@@ -17,7 +17,7 @@ from urllib.parse import quote, unquote
 
 import numpy as np
 
-from refiner.core.errors import DataError, ImageError
+from refiner.core.errors import DataError, ImageError, WrongInputError
 from refiner.data.formats.file_access import RecentFiles
 from refiner.data.labels.angles import check_radians
 from refiner.data.labels.records import Record
@@ -117,7 +117,7 @@ class MPIIGazeHDF5(_HDF5Images):
             raise DataError(f"{self.root} claims {sum(counts.values()):,} images; expected the 45,000 of MPIIGaze.h5")
         ids = [f"{person}/{row:04d}.png" for person, count in counts.items() for row in range(count)]
         if not ids:
-            raise DataError(f"{self.root} holds no eyes; expected groups p00, p01, ... with image, gaze and pose")
+            raise WrongInputError(f"{self.root} holds no eyes; expected groups p00, p01, ... with image, gaze and pose")
         return ids
 
     def subject(self, sample: str) -> str | None:
@@ -193,7 +193,9 @@ class GazeHDF5(_HDF5Images):
         except Exception as error:  # h5py raises many kinds of errors for a damaged file
             raise DataError(f"{self.root} is damaged ({error}); download it again") from error
         if not names:
-            raise DataError(f"{self.root} holds no images; expected a group image with one data set for each image")
+            raise WrongInputError(
+                f"{self.root} holds no images; expected a group image with one data set for each image"
+            )
         return [f"{quote(name, safe='')}.png" for name in names]
 
     def read_image(self, sample: str) -> Image:

@@ -22,7 +22,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from refiner.core.errors import DataError, ImageError
+from refiner.core.errors import DataError, ImageError, WrongInputError
 from refiner.data.formats.file_access import RecentFiles, first_files
 from refiner.data.formats.folder import list_files
 from refiner.data.formats.mat_files import read_mat
@@ -91,7 +91,7 @@ class NyuHand:
 
     def __init__(self, root: Path, *, size: tuple[int, int] | None = None, crop: bool = True) -> None:
         if not root.is_dir():
-            raise DataError(f"{root} is not a folder; name the folder of the NYU hand frames")
+            raise WrongInputError(f"{root} is not a folder; name the folder of the NYU hand frames")
         self.root = root
         self.size = size or (224, 224)
         self.crop = crop
@@ -118,9 +118,11 @@ class NyuHand:
         names = list_files(self.root)
         ids = [name for name in names if self._is_frame(name)]
         if not ids:
-            raise DataError(f"{self.root} holds no {self.kind} frames; expected {self.kind}_1_0000001.png and so on")
+            raise WrongInputError(
+                f"{self.root} holds no {self.kind} frames; expected {self.kind}_1_0000001.png and so on"
+            )
         if self.crop and not any(PurePosixPath(name).name == JOINTS_FILE for name in names):
-            raise DataError(
+            raise WrongInputError(
                 f"{self.root} has no {JOINTS_FILE}, which locates the hands; download it, or use --crop none"
             )
         return ids

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from refiner.core.errors import DataError
+from refiner.core.errors import WrongInputError
+from refiner.core.path_kinds import is_network, path_kind
 from refiner.data.formats.folder import ImageFolder
 from refiner.data.formats.mpiigaze import MPIIGaze, MPIIGazeEvaluation
 from refiner.data.formats.mpiigaze_hdf5 import GazeHDF5, MPIIGazeHDF5
@@ -106,13 +107,18 @@ def open_dataset(
     """
     # Take the reader that was named, or the first that recognises the layout.
     if format is not None and format not in FORMATS:
-        raise DataError(f"format {format} is unknown; expected one of {', '.join(FORMATS)}")
+        raise WrongInputError(f"format {format} is unknown; expected one of {', '.join(FORMATS)}")
     if not path.exists():
-        raise DataError(f"{path} does not exist; name the folder or file that holds the images")
+        raise WrongInputError(f"{path} does not exist; name the folder or file that holds the images")
+    kind = path_kind(path)
+    if is_network(kind):
+        raise WrongInputError(f"{path} is {kind}, not a data set; name a folder of images, or a store (.h5)")
     for reader in [FORMATS[format]] if format else FORMATS.values():
         if format or reader.recognises(path):
             return reader(path, size=size, crop=crop)
     # A damaged store is not recognised; opening it raises the error that explains the fault.
     if is_store_name(path) and path.is_file():
         _ = Store(path).file
-    raise DataError(f"{path} has no known layout of a data set; expected a folder of images, or a store (.h5)")
+    if kind == "an image":
+        raise WrongInputError(f"{path} is a single image, not a data set; name the folder that holds it")
+    raise WrongInputError(f"{path} is {kind}, not a data set; expected a folder of images, or a store (.h5)")

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refiner.core.errors import DataError, ImageError
+from refiner.core.errors import ImageError, WrongInputError
 from refiner.data.formats.file_access import first_files
 from refiner.data.formats.folder import list_files
 from refiner.data.labels.records import Record
@@ -68,7 +68,7 @@ class SynthesEyes:
 
     def __init__(self, root: Path, *, size: tuple[int, int] | None = None, crop: bool = True) -> None:
         if not root.is_dir():
-            raise DataError(f"{root} is not a folder; name the folder of the SynthesEyes images")
+            raise WrongInputError(f"{root} is not a folder; name the folder of the SynthesEyes images")
         self.root = root
 
     @staticmethod
@@ -94,12 +94,12 @@ class SynthesEyes:
         pickles = sum(name.endswith(".pkl") for name in names)
         # Explain why pickles alone are not enough.
         if not ids and pickles:
-            raise DataError(
+            raise WrongInputError(
                 f"{self.root} holds only pickles, which are not read, since reading one runs the code in it; "
                 "add the images, whose names hold the labels"
             )
         if not ids:
-            raise DataError(f"{self.root} holds no images; expected f01_122_-0.1963_0.3927.png and so on")
+            raise WrongInputError(f"{self.root} holds no images; expected f01_122_-0.1963_0.3927.png and so on")
         if pickles:
             log.warning("the %d pickles in %s are not read; labels come from the file names", pickles, self.root)
         return ids

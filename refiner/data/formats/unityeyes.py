@@ -18,7 +18,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from refiner.core.errors import DataError, ImageError
+from refiner.core.errors import ImageError, WrongInputError
 from refiner.core.files import read_regular
 from refiner.data.formats.file_access import first_files
 from refiner.data.formats.folder import list_files
@@ -61,7 +61,7 @@ class UnityEyes:
 
     def __init__(self, root: Path, *, size: tuple[int, int] | None = None, crop: bool = True) -> None:
         if not root.is_dir():
-            raise DataError(f"{root} is not a folder; name the folder of the UnityEyes frames")
+            raise WrongInputError(f"{root} is not a folder; name the folder of the UnityEyes frames")
         self.root = root
         self.size = size or (36, 60)
         self.crop = crop
@@ -91,7 +91,7 @@ class UnityEyes:
         known = set(names)
         ids = [name for name in names if is_image_file(Path(name))]
         if not any(PurePosixPath(name).with_suffix(".json").as_posix() in known for name in ids):
-            raise DataError(f"{self.root} holds no UnityEyes frames; expected 1.jpg with 1.json and so on")
+            raise WrongInputError(f"{self.root} holds no UnityEyes frames; expected 1.jpg with 1.json and so on")
         return ids
 
     def subject(self, sample: str) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from refiner.core.errors import DataError, ImageError
+from refiner.core.errors import DataError, ImageError, WrongInputError
 from refiner.core.files import content_digest
 from refiner.data.labels.records import Labels
 from refiner.data.labels.tables import LABELS_FILE, LabelTable
@@ -97,7 +97,7 @@ class LabelRegion:
         """
         if self.points is not None and self.points not in labels:
             known = ", ".join(labels) or "none"
-            raise DataError(f"{source} has no label {self.points!r} to read points from; its labels: {known}")
+            raise WrongInputError(f"{source} has no label {self.points!r} to read points from; its labels: {known}")
 
     def _weights(self, mask: Path, name: str, size: tuple[int, int]) -> Any:
         path = _mask_path(mask, name)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from refiner.core.errors import ImageError, OutputError
+from refiner.core.errors import ImageError, WrongOutputError
 from refiner.core.files import atomic_path, read_json_lines, read_regular, write_text
 from refiner.data.labels.records import Record, to_cells
 from refiner.data.output.folder import is_too_long, leads_out
@@ -82,7 +82,7 @@ class Chunks:
         except (OSError, ValueError, RecursionError):
             kept = False
         if not kept and shared:
-            raise OutputError(f"{folder} holds chunks of another job; finish that job first, or delete the folder")
+            raise WrongOutputError(f"{folder} holds chunks of another job; finish that job first, or delete the folder")
         if not kept:
             self.remove()
             write_text(path, json.dumps(state))

@@ -9,7 +9,7 @@ from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from refiner.core.errors import DataError, OutputError
+from refiner.core.errors import DataError, WrongOutputError
 from refiner.core.files import check_apart, read_regular, remove_file
 from refiner.core.parallel.shards import Shard
 from refiner.data.labels.tables import LABELS_FILE, REJECTED_COLUMNS, REJECTED_FILE, write_rejected, write_table
@@ -189,7 +189,7 @@ def open_store(
         check_apart(source, path)
     state = state_folder(path)
     if path.is_dir():
-        raise OutputError(f"{path} is a folder; choose another name for the store")
+        raise WrongOutputError(f"{path} is a folder; choose another name for the store")
     refusal = f"another process is writing {path}; wait until it ends, or choose another name"
     with locked_output(state, refusal, shard):
         try:
@@ -226,12 +226,12 @@ class StoreDestination:
                     return summary
         except DataError as error:
             reason = str(error).removeprefix(f"{self.path} ").partition("; ")[0]
-            raise OutputError(
+            raise WrongOutputError(
                 f"{self.path} already exists, but {reason}; choose another name, or pass --overwrite to replace it"
             ) from error
         except (OSError, RuntimeError, KeyError):
             pass
-        raise OutputError(
+        raise WrongOutputError(
             f"{self.path} already exists and was made from other input or with other options; choose another name, or "
             "pass --overwrite to replace it"
         )
@@ -249,7 +249,7 @@ class StoreDestination:
             OutputError: the table was written by something else.
         """
         if not self.overwrite and self.rejected_path.exists() and not self._wrote_rejected():
-            raise OutputError(
+            raise WrongOutputError(
                 f"{self.rejected_path} already exists and was not written by refiner; choose another name for the "
                 "store, or pass --overwrite to replace it"
             )

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Set
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from refiner.core.errors import ImageError, OutputError
+from refiner.core.errors import ImageError, WrongOutputError
 from refiner.core.files import (
     TEMPORARY_PREFIX,
     JsonLines,
@@ -179,7 +179,7 @@ class OutputFolder:
         new = [name for name in names if name not in self._ours or name in self._finished]
         for name in new:
             if name not in self._ours and not self.overwrite and (self.root / name).exists():
-                raise OutputError(
+                raise WrongOutputError(
                     f"{self.root / name} already exists and was not written by refiner; choose another folder, or "
                     "pass --overwrite to replace it"
                 )
@@ -323,7 +323,7 @@ def open_output(
     # Check the folder, then lock it.
     check_apart(source, root)
     if root.exists() and not root.is_dir():
-        raise OutputError(f"{root} is a file; choose another output folder")
+        raise WrongOutputError(f"{root} is a file; choose another output folder")
     refusal = f"another process is writing to {root}; wait until it ends, or choose another folder"
     with locked_output(root / STATE_FOLDER, refusal, shard):
         if shard is None:  # temporary files of other shards may be in use

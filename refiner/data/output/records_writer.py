@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from refiner.core.errors import OutputError
+from refiner.core.errors import WrongOutputError
 from refiner.core.files import TEMPORARY_PREFIX, remove_file
 from refiner.data.labels.records import PAIRS, Labels, Record
 from refiner.data.labels.tables import LABELS_FILE, write_labels
@@ -113,16 +113,16 @@ def make_empty(out: Path, written: re.Pattern[str], *, overwrite: bool) -> None:
     """
     # Check everything first, so that nothing is deleted if one file is in the way.
     if out.exists() and not out.is_dir():
-        raise OutputError(f"{out} already exists and is a file; choose another name")
+        raise WrongOutputError(f"{out} already exists and is a file; choose another name")
     found = sorted(out.iterdir()) if out.exists() else []
     if found and not overwrite:
-        raise OutputError(
+        raise WrongOutputError(
             f"{out} already exists and is not empty; choose another folder, or pass --overwrite to replace its images"
         )
     for file in found:
         own = written.fullmatch(file.name) or file.name.startswith(TEMPORARY_PREFIX)
         if not own or not (file.is_file() or file.is_symlink()):
-            raise OutputError(
+            raise WrongOutputError(
                 f"{out} holds {file.name}, which this command does not write, so --overwrite deletes nothing; choose "
                 "another folder"
             )

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from refiner.core.errors import DataError
+from refiner.core.errors import DataError, WrongInputError
+from refiner.core.path_kinds import GAZE_RUN, path_kind
 from refiner.gaze.networks.estimators import GazeNetwork, build_estimator
 from refiner.gaze.networks.knn import NearestNeighbours
 from refiner.models.weights_file import Array, read_weights, weights_digest, write_weights
@@ -85,7 +86,11 @@ def load_estimator(path: Path) -> EstimatorFile:
     # Find the file of a run folder.
     if path.is_dir():
         if not (path / ESTIMATOR_FILE).exists():
-            raise DataError(f"{path} holds no {ESTIMATOR_FILE}; name an estimator file or the folder of a finished run")
+            kind = path_kind(path)
+            why = f"holds no {ESTIMATOR_FILE} yet" if kind == GAZE_RUN else f"is {kind}, not a gaze estimator"
+            raise WrongInputError(
+                f"{path} {why}; name the run folder of a gaze estimator, or an estimator file (.safetensors)"
+            )
         path = path / ESTIMATOR_FILE
     weights, metadata = read_weights(path, KIND, format_version=FORMAT_VERSION)
     try:

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from refiner.core.errors import DataError
+from refiner.core.errors import DataError, WrongInputError
 from refiner.gaze.networks.estimators import GazeNetwork
 from refiner.gaze.networks.file import EstimatorFile, load_estimator
 from refiner.images.arrays import LUMA
@@ -69,11 +69,13 @@ def load_frozen_estimator(path: Path, *, key: str, size: tuple[int, int]) -> Fro
     network = file.network
     # Refuse estimators that cannot be applied to refined images.
     if not isinstance(network, GazeNetwork):
-        raise DataError(f"{key}: {path} is a nearest-neighbour estimator, which has no gradient; train another network")
+        raise WrongInputError(
+            f"{key}: {path} is a nearest-neighbour estimator, which has no gradient; train another network"
+        )
     if network.head_pose:
-        raise DataError(f"{key}: {path} is conditioned on head pose; train an estimator with head_pose: false")
+        raise WrongInputError(f"{key}: {path} is conditioned on head pose; train an estimator with head_pose: false")
     if network.size != size:
-        raise DataError(
+        raise WrongInputError(
             f"{key}: {path} expects images of {network.size[0]}x{network.size[1]}, but the refiner is trained at "
             f"{size[0]}x{size[1]}; train an estimator of that size"
         )

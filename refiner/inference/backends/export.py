@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from refiner.core.errors import OutputError, missing_extra
+from refiner.core.errors import WrongOutputError, missing_extra
 from refiner.core.files import atomic_path, write_bytes
 from refiner.models.refiner import RefinerNetwork
 from refiner.models.refiner_file import RefinerFile, save_refiner
@@ -116,12 +116,14 @@ def export_refiner(refiner: RefinerFile, path: Path, *, overwrite: bool = False)
         DeviceError: the extra ``onnx`` or ``openvino`` is needed and not installed.
     """
     if path.suffix not in SUFFIXES:
-        raise OutputError(f"{path} has the suffix {path.suffix or '(none)'}; expected one of {', '.join(SUFFIXES)}")
+        raise WrongOutputError(
+            f"{path} has the suffix {path.suffix or '(none)'}; expected one of {', '.join(SUFFIXES)}"
+        )
     # Check the path before anything is converted.
     files = [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]
     for file in files:
         if file.exists() and not overwrite:
-            raise OutputError(f"{file} already exists; choose another name, or pass --overwrite to replace it")
+            raise WrongOutputError(f"{file} already exists; choose another name, or pass --overwrite to replace it")
     # Convert and write.
     if path.suffix == ".onnx":
         write_bytes(path, to_onnx(refiner.network(), refiner.metadata))

@@ -8,7 +8,7 @@ import importlib.util
 from collections.abc import Callable
 
 from refiner.core.devices import computes_bf16
-from refiner.core.errors import DeviceError
+from refiner.core.errors import DeviceError, UsageError
 from refiner.inference.backends.base import Backend
 from refiner.inference.backends.onnx_backend import open_onnx
 from refiner.inference.backends.openvino_backend import open_openvino
@@ -49,7 +49,7 @@ def open_backend(name: str, refiner: RefinerFile, *, device: str, threads: int |
     if name not in BACKENDS:
         raise ValueError(f"backend is {name!r}, expected one of {', '.join(BACKENDS)}")
     if device != "cpu" and name not in CUDA_BACKENDS:
-        raise DeviceError(f"--backend {name} runs only on the CPU; pass --device cpu, or omit --backend")
+        raise UsageError(f"--backend {name} runs only on the CPU; pass --device cpu, or omit --backend")
     if name.endswith("-bf16") and not computes_bf16("cpu"):
         fp32 = name.removesuffix("-bf16")
         raise DeviceError(

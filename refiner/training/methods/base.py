@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from refiner.config.training import TrainingConfiguration
-from refiner.core.errors import RunError, TrainingError
+from refiner.core.errors import TrainingError, WrongRunError
 from refiner.core.rng import BatchSlice
 from refiner.losses.adversarial import OBJECTIVES
 from refiner.losses.self_regularization import SELF_REGULARIZATIONS
@@ -170,7 +170,7 @@ class Method:
             RunError: its architecture differs.
         """
         if refiner.architecture != refiner_architecture(self.configuration):
-            raise RunError(
+            raise WrongRunError(
                 f"the refiner to start from has another architecture ({refiner.metadata['architecture']}); set "
                 "channels and the refiner section to the same values"
             )

@@ -159,7 +159,7 @@ def test_the_command_rejects_with_status_4(tmp_path: Path, eyes: Path, shifting:
     assert refine("--keep-rejected", tmp_path / "doubtful").exit_code == 2
     assert refine("--max-drift", 0).exit_code == 2
     inside = refine("--max-drift", 1, "--keep-rejected", tmp_path / "out" / "doubtful")
-    assert inside.exit_code == 1
+    assert inside.exit_code == 2
     assert "must not contain each other" in inside.stderr
 
 

@@ -122,9 +122,9 @@ def test_another_region_is_measured_anew(patterns: Path, half: Path, tmp_path: P
 
 def test_a_label_that_is_not_there_is_refused(patterns: Path, half: Path, tmp_path: Path) -> None:
     failed = refine(patterns, tmp_path / "out", "--refiner", half, "--points", "nose")
-    assert failed.exit_code == 1
+    assert failed.exit_code == 2
     assert "has no label 'nose' to read points from; its labels: left, right" in failed.output
-    assert refine(patterns / "0.png", tmp_path / "0.png", "--refiner", half, "--points", "left").exit_code == 1
+    assert refine(patterns / "0.png", tmp_path / "0.png", "--refiner", half, "--points", "left").exit_code == 2
 
 
 def test_what_is_watched(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from torch._dynamo.exc import TorchDynamoException
 
 from refiner.commands import main
 from refiner.core.devices import computes_bf16
-from refiner.core.errors import DeviceError
+from refiner.core.errors import DeviceError, UsageError
 from refiner.eyes.records import rendered_records
 from refiner.eyes.scene.parameters import EyeParameters
 from refiner.images.io import read_image, write_image
@@ -133,7 +133,7 @@ def test_exported_files_say_what_they_are_and_run(tmp_path: Path) -> None:
         result = CliRunner().invoke(main, ["export", str(tmp_path / "r.safetensors"), str(tmp_path / out)])
         assert result.exit_code == 0, result.output
     again = CliRunner().invoke(main, ["export", str(tmp_path / "r.safetensors"), str(tmp_path / "eyes.xml")])
-    assert again.exit_code == 1
+    assert again.exit_code == 2
     assert "already exists" in again.output
     images = torch.rand(3, 1, 14, 22) * 2 - 1
     with torch.inference_mode():
@@ -147,7 +147,7 @@ def test_exported_files_say_what_they_are_and_run(tmp_path: Path) -> None:
     compiled = openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     assert np.allclose(compiled({"images": images.numpy()})["refined"], expected, atol=2e-6)
     assert json.loads(model.get_rt_info("refiner").astype(str))["architecture"] == asdict(network.architecture)
-    assert CliRunner().invoke(main, ["export", "demo", str(tmp_path / "eyes.txt")]).exit_code == 1
+    assert CliRunner().invoke(main, ["export", "demo", str(tmp_path / "eyes.txt")]).exit_code == 2
 
 
 def test_where_torch_cannot_compile_it_is_said_before_there_is_work(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,5 +227,5 @@ def test_what_no_backend_can_do_is_refused() -> None:
     ):
         open_backend("tensorflow", refiner_of("paper"), device="cpu")
     for name in set(BACKENDS) - CUDA_BACKENDS:
-        with pytest.raises(DeviceError, match=f"--backend {name} runs only on the CPU"):
+        with pytest.raises(UsageError, match=f"--backend {name} runs only on the CPU"):
             open_backend(name, refiner_of("paper"), device="cuda")
