@@ -185,9 +185,10 @@ def _sentence(error: ValidationError, model: type[BaseModel]) -> tuple[str, str]
     # Name the setting of a list or a pair, not the number of the entry.
     key = key if len(problem["loc"]) == 1 or not isinstance(problem["loc"][-1], int) else key.rpartition(".")[0]
     expected = next((text for kind, text in _EXPECTED.items() if problem["type"].startswith(kind)), None)
-    message = str(problem["msg"])
-    message = message.removeprefix("Input should be ") if expected is None else expected
-    return key, f"{key} is {problem['input']!r}, expected {message[:1].lower()}{message[1:]}"
+    if expected is None:
+        expected = str(problem["msg"]).removeprefix("Input should be ")
+        expected = f"a value {expected}" if expected.startswith(("greater", "less")) else expected
+    return key, f"{key} is {problem['input']!r}, expected {expected}"
 
 
 def _hint(key: str, value: Any, model: type[BaseModel]) -> str:

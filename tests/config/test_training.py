@@ -66,7 +66,7 @@ def test_sections_and_overrides(tmp_path: Path) -> None:
         ("batch_size: many", "batch_size is 'many'"),
         ("batch_size: 1", "greater than or equal to 2"),
         ("refiner: 3", "refiner is 3, expected keys and values"),
-        ("- 1", "holds a list"),
+        ("- 1", "holds no keys and values"),
         ("a: [", "not valid YAML"),
         (
             "history_size: 3\nbatch_size: 64",
@@ -170,7 +170,7 @@ def test_a_bad_override_is_refused(override: str, message: str, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("overrides", "start"),
     [
-        (["batch_size=1"], "--set batch_size=1: batch_size is 1, expected greater than or equal to 2"),
+        (["batch_size=1"], "--set batch_size=1: batch_size is 1, expected a value greater than or equal to 2"),
         (["seed=4", "size=[x, 3]"], "--set size=[x, 3]: size is 'x', expected a whole number"),
         (["batch_size=1", "batch_size=0"], "--set batch_size=0: batch_size is 0"),
         (["refiner.featurs=3"], "--set refiner.featurs=3: refiner.featurs is no setting; did you mean"),

@@ -286,7 +286,7 @@ def test_sixteen_bits_stay_sixteen() -> None:
             r"\[0\]\.GaussNoise has no argument std_rnage; did you mean std_range\?",
         ),
         ({"GaussNoise": {"std_range": [1, 5]}}, {}, r"\[0\]\.GaussNoise\.std_range is \[1, 5\]: all values in"),
-        ({"HorizontalFlip": {"p": 2}}, {}, r"HorizontalFlip\.p is 2, expected less than or equal to 1"),
+        ({"HorizontalFlip": {"p": 2}}, {}, r"HorizontalFlip\.p is 2: input should be less than or equal to 1"),
         ({"RandomCrop": {}}, {}, r"RandomCrop needs the argument height"),
         ({"OneOf": {}}, {}, r"OneOf has no transforms"),
         (
