@@ -133,17 +133,17 @@ class OutputFolder:
         self.record_origin(command)
 
     def check_command(self, command: str) -> None:
-        """Check that no other command has written here; raise :class:`OutputError` otherwise."""
+        """Check that no other command has written here; raise :class:`WrongOutputError` otherwise."""
         before = self.facts.get("command", command)
         if before != command and not self.overwrite:
-            raise OutputError(
+            raise WrongOutputError(
                 f"{self.root} was written by refiner {before}; choose another output folder, or pass --overwrite to "
                 "replace its files"
             )
 
-    def origin_error(self, difference: str) -> OutputError:
+    def origin_error(self, difference: str) -> WrongOutputError:
         """Return the error to raise if outputs of another input would be replaced."""
-        return OutputError(
+        return WrongOutputError(
             f"{self.root} was made from {self.other_source}, but {difference}; choose another output folder, or pass "
             "--overwrite to replace its files"
         )
