@@ -126,7 +126,20 @@ def resize(image: Image, size: tuple[int, int]) -> Image:
     if image.shape[:2] == (height, width):
         return image
     shrinks = height * width < image.shape[0] * image.shape[1]
+    if shrinks and (height > image.shape[0] or width > image.shape[1]):
+        return _resize_by_axis(image, size)
     return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC))
+
+
+def _resize_by_axis(image: Image, size: tuple[int, int]) -> Image:
+    """Shrink one axis by area averaging, then enlarge the other by cubic interpolation.
+
+    Asked for both at once, OpenCV's area averaging shifts the content by up to a pixel of the input.
+    """
+    rows, columns = (min(pair) for pair in zip(image.shape[:2], size, strict=True))
+    shrunk = cv2.resize(image.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA)
+    resized = cv2.resize(shrunk, size[::-1], interpolation=cv2.INTER_CUBIC)
+    return _to_integers(resized, highest_level(image), image.dtype)
 
 
 def crop_centre(image: Image, size: tuple[int, int], name: str) -> tuple[Image, tuple[int, int]]:

@@ -126,6 +126,18 @@ def test_a_constant_image_stays_constant_when_resized(level: int, size: tuple[in
     assert set(resize(np.full((5, 8), level, np.uint16), size).ravel()) == {level}
 
 
+@pytest.mark.parametrize("size", [(11, 58), (19, 46), (12, 60), (60, 12), (57, 7), (76, 46), (30, 20), (38, 30)])
+def test_resizing_moves_pixels_as_it_moves_points(size: tuple[int, int]) -> None:
+    """In a picture of the rows, the pixel at y shows (y + 1/2) * 38 / height - 1/2; columns are alike."""
+    shape = (38, 23)
+    for axis, places in enumerate(np.mgrid[:38, :23].astype(np.uint16)):
+        resized = resize(places * 100, size).astype(float) / 100
+        wanted = (np.arange(size[axis]) + 0.5) * shape[axis] / size[axis] - 0.5
+        means = resized.mean(axis=1 - axis)
+        inside = (wanted > 1.5) & (wanted < shape[axis] - 2.5)  # cubic interpolation bends at the frame
+        assert np.abs(means - wanted)[inside].max() < 0.1
+
+
 def test_shrinking_averages_areas() -> None:
     image = np.array([[0, 100, 10, 20], [40, 60, 30, 40]], np.uint8)
     assert resize(image, (1, 2)).tolist() == [[50, 25]]
