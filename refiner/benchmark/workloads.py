@@ -14,6 +14,7 @@ import torch
 
 from refiner.benchmark.baseline import PlainNetwork
 from refiner.benchmark.peak_memory import PeakMemory
+from refiner.config.networks import DiscriminatorSection, RefinerSection
 from refiner.config.training import TrainingConfiguration
 from refiner.core.devices import choose_precision
 from refiner.core.errors import DeviceError, OutputError, UsageError
@@ -205,7 +206,13 @@ def training_workloads(device: str, size: tuple[int, int]) -> dict[str, Callable
         size: (height, width) of the images in pixels.
     """
     # The paper's networks, with a history of images as in training.
-    configuration = TrainingConfiguration(size=size, batch_size=TRAINING_BATCH, history_size=10 * TRAINING_BATCH)
+    configuration = TrainingConfiguration(
+        size=size,
+        batch_size=TRAINING_BATCH,
+        history_size=10 * TRAINING_BATCH,
+        refiner=RefinerSection(padding="zeros"),
+        discriminator=DiscriminatorSection(padding="zeros"),
+    )
     chosen = choose_precision(device, precision_trial(configuration, device))
     return {
         f"training step of batch {TRAINING_BATCH}, {precision}": _step(configuration, device, precision)

@@ -42,6 +42,10 @@ def command(
     # Resolve the configuration from the recipe and the options.
     values = {"data.synthetic": synthetic, "data.real": real}
     configuration = read_recipe(recipe, "train", TrainingConfiguration, overrides=overrides, seed=seed, values=values)
+    if dry_run and (configuration.augmentation.synthetic or configuration.augmentation.real):
+        from refiner.training.inputs import check_augmentations
+
+        check_augmentations(configuration)
     print_configuration(configuration, dry_run=dry_run)
     if dry_run:
         return

@@ -29,6 +29,9 @@ class RefinerSection(Section):
     """Whether pixels at the highest level do not change. In cut depth images they are the background."""
     smooth_change: bool = False
     """Whether a residual is smoothed over neighbouring pixels, so that it cannot be a checkerboard."""
+    padding: Literal["replicate", "zeros"] = "replicate"
+    """Values outside the image: ``replicate`` repeats the nearest pixel; ``zeros``, as in the paper, leaves a faint
+    frame in refined images."""
 
     @model_validator(mode="after")
     def _check_all(self) -> "RefinerSection":
@@ -73,6 +76,8 @@ class DiscriminatorSection(Section):
     batch_norm: bool = False
     """Whether batch normalisation follows each convolution but the first, with separate statistics for real and for
     refined images."""
+    padding: Literal["replicate", "zeros"] = "replicate"
+    """Values outside the image: ``replicate`` repeats the nearest pixel; ``zeros`` as in the paper."""
     condition: Literal["none", "gaze"] = "none"
     """``gaze`` conditions the discriminator on gaze: the label of a render, the prediction of data.estimator for a real
     image."""

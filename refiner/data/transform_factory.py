@@ -113,6 +113,8 @@ def _reason(error: Exception) -> str:
         message = str(problem["msg"]).removeprefix("Value error, ")
         if problem["type"] == "missing":
             return f" needs the argument {argument[1:]}"
+        if not argument:  # a rule for several arguments
+            return f": {message}"
         return f"{argument} is {problem['input']!r}: {message[:1].lower()}{message[1:]}"
     return f": {' '.join(str(error).split())[:200]}"
 
@@ -121,7 +123,7 @@ def leaves(composition: Any, key: str) -> Iterator[tuple[Any, str]]:
     """Yield each transform that is not a composition, with its key and name."""
     for number, transform in enumerate(composition.transforms):
         where = f"{key}[{number}].{type(transform).__name__}"
-        if hasattr(transform, "transforms"):
+        if type(transform).__name__ in COMPOSITIONS:  # ColorJitter has an attribute `transforms`, too
             yield from leaves(transform, f"{where}.transforms")
         else:
             yield transform, where

@@ -59,6 +59,7 @@ def train_estimator(
     if num_processes() > 1:
         raise UsageError("gaze train runs in one process; start it without accelerate launch")
     # Check the inputs before the run folder is touched: a typo must cost nothing.
+    augmentation = build_augmentation(configuration)
     patches = load_patches(
         configuration.data.train,
         size=configuration.size,
@@ -68,7 +69,6 @@ def train_estimator(
     )
     training, held_out = split_held_out(patches, configuration.data.held_out, "data.held_out")
     log.info("%d training images, %d held out", len(training), len(held_out) if held_out else 0)
-    augmentation = _build_augmentation(configuration)
 
     with open_run(run, configuration, new=new) as folder, Interruption() as interruption:
         folder.write_rejected(patches.rejected)
@@ -92,7 +92,12 @@ def train_estimator(
     return folder.estimator
 
 
-def _build_augmentation(configuration: GazeConfiguration) -> Augmentation | None:
+def build_augmentation(configuration: GazeConfiguration) -> Augmentation | None:
+    """Build the transforms of a configuration; None if it has none.
+
+    Raises:
+        ConfigurationError: a transform is unknown, does not fit the images, or changes labels in an unknown way.
+    """
     if not configuration.augmentation.transforms:
         return None
     return Augmentation(

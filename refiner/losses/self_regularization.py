@@ -19,6 +19,7 @@ def self_regularization_loss(
     *,
     features: Callable[[Tensor], Tensor] | None = None,
     weights: Tensor | None = None,
+    mean_over_processes: Callable[[Tensor], Tensor] = lambda values: values,
 ) -> Tensor:
     """Distance between refined images and the synthetic images they came from.
 
@@ -30,6 +31,8 @@ def self_regularization_loss(
         features: the paper's psi, which maps images to the features that are compared; keeps N first. None compares
             pixels.
         weights: (N, 1, H, W), at least 0, weights of the pixels; ``features`` must then keep H and W.
+        mean_over_processes: mean of a tensor over the processes that share a batch, each with its own images. The mean
+            of their losses is then the weighted mean over the whole batch, whatever the weights of each process.
 
     Returns:
         Scalar tensor, at least 0; 0 if the images are equal.
@@ -52,7 +55,8 @@ def self_regularization_loss(
     differences = (refined - synthetic).abs()
     if weights is None:
         return differences.mean()
-    return (weights * differences).sum() / weights.expand_as(differences).sum().clamp(min=1e-6)
+    total = mean_over_processes(weights.expand_as(differences).sum())
+    return (weights * differences).sum() / total.clamp(min=1e-6)
 
 
 def channel_mean(images: Tensor) -> Tensor:

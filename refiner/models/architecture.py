@@ -3,7 +3,10 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Literal, get_args
+
+Padding = Literal["replicate", "zeros"]
+"""Values outside a feature map, as ``padding_mode`` of :class:`torch.nn.Conv2d` names them."""
 
 UNFOLDED = 8
 """Channels at full resolution after a trunk at reduced resolution."""
@@ -13,10 +16,11 @@ UNFOLDED = 8
 class RefinerArchitecture:
     """The settings of a :class:`refiner.models.refiner.RefinerNetwork`.
 
-    The defaults describe the paper's gaze refiner (296,129 parameters, receptive field 19). Two options differ from
-    the paper. ``unshuffle=2`` folds 2x2 pixels into channels, so that the trunk runs at half resolution for a quarter
-    of the work. ``output="residual"`` learns a bounded change of the input instead of the image itself, so that an
-    untrained refiner is the identity and every grey level can be kept.
+    The defaults describe the paper's gaze refiner (296,129 parameters, receptive field 19), except for ``padding``; see
+    :data:`PAPER_GAZE`. Two further options differ from the paper. ``unshuffle=2`` folds 2x2 pixels into channels, so
+    that the trunk runs at half resolution for a quarter of the work. ``output="residual"`` learns a bounded change of
+    the input instead of the image itself, so that an untrained refiner is the identity and every grey level can be
+    kept.
 
     Attributes:
         channels: number of image channels, 1 (grey, depth) or 3 (RGB).
@@ -30,9 +34,11 @@ class RefinerArchitecture:
         smooth_change: average each pixel's change with those of its neighbours, with weights 1 2 1 along rows and
             columns. This removes the checkerboard patterns that folded pixels can leave.
         keep_background: keep pixels at 1 unchanged, the background of cropped depth images.
+        padding: values outside the image and outside feature maps. "replicate" repeats the nearest pixel. "zeros", as
+            in the paper, changes the outermost pixels, which show as a faint frame.
 
     Raises:
-        ValueError: a setting has the wrong type, or ``output`` is neither "tanh" nor "residual".
+        ValueError: a setting has the wrong type, or ``output`` or ``padding`` is unknown.
     """
 
     channels: int = 1
@@ -45,10 +51,13 @@ class RefinerArchitecture:
     max_change: float = 2.0
     smooth_change: bool = False
     keep_background: bool = False
+    padding: Padding = "replicate"
 
     def __post_init__(self) -> None:
         if self.output not in ("tanh", "residual"):
             raise ValueError(f"output is {self.output!r}; expected tanh or residual")
+        if self.padding not in get_args(Padding):
+            raise ValueError(f"padding is {self.padding!r}; expected one of {', '.join(get_args(Padding))}")
         # Check types too, since the settings may come from a file.
         for field in fields(self):
             value = getattr(self, field.name)
@@ -90,6 +99,10 @@ class RefinerArchitecture:
         """Estimate the multiplications for a number of image pixels, counting each weight once per trunk position."""
         weights = sum(math.prod(shape) for _, shape in self.shapes())
         return pixels * weights // self.unshuffle**2
+
+
+PAPER_GAZE = RefinerArchitecture(padding="zeros")
+"""The paper's gaze refiner."""
 
 
 def _convolution(name: str, inputs: int, outputs: int, kernel: int) -> Iterator[tuple[str, tuple[int, ...]]]:

@@ -14,6 +14,8 @@ from torch.nn import functional
 from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import spectral_norm as add_spectral_norm
 
+from refiner.models.architecture import Padding
+
 # Trunks of the paper's two discriminators and of a DCGAN: (kind, out channels, kernel, stride) of each layer.
 _LAYERS: dict[str, Sequence[tuple[str, int, int, int]]] = {
     "gaze": (("conv", 96, 3, 2), ("conv", 64, 3, 2), ("pool", 0, 3, 1), ("conv", 32, 3, 1), ("conv", 32, 1, 1)),
@@ -72,6 +74,8 @@ class Discriminator(nn.Module):
         width: factor on the number of channels of every hidden layer; 1 is the paper's.
         spectral_norm: whether to divide every weight by its largest singular value, see :func:`normalize_spectrally`.
         batch_norm: whether to add a :class:`DomainNorm` after each convolution of the trunk except the first.
+        padding: values outside the image and outside feature maps, see
+            :class:`refiner.models.architecture.RefinerArchitecture`; the paper's is "zeros".
 
     Attributes:
         features: number of channels after the trunk.
@@ -87,6 +91,7 @@ class Discriminator(nn.Module):
         width: float = 1.0,
         spectral_norm: bool = False,
         batch_norm: bool = False,
+        padding: Padding = "replicate",
     ) -> None:
         super().__init__()
         # Build the trunk from its layer table.
@@ -98,7 +103,9 @@ class Discriminator(nn.Module):
             out_channels = max(1, round(out_channels * width))
             unit = nn.LeakyReLU(DCGAN_SLOPE, inplace=True) if layers == "dcgan" else nn.ReLU(inplace=True)
             norm = [DomainNorm(out_channels)] if batch_norm and modules else []
-            modules += [nn.Conv2d(channels, out_channels, kernel, stride, (kernel - 1) // 2), *norm, unit]
+            border = (kernel - 1) // 2
+            mode = padding if border else "zeros"  # any other mode would copy the features, even without a border
+            modules += [nn.Conv2d(channels, out_channels, kernel, stride, border, padding_mode=mode), *norm, unit]
             channels = out_channels
         self.trunk = nn.Sequential(*modules)
         self.features = channels

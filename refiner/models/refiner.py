@@ -9,16 +9,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from refiner.models.architecture import UNFOLDED, RefinerArchitecture
+from refiner.models.architecture import PAPER_GAZE, UNFOLDED, Padding, RefinerArchitecture
 
 
 class ResidualBlock(nn.Module):
     """Residual block: convolution, ReLU, convolution, addition of the input, ReLU."""
 
-    def __init__(self, features: int, kernel: int = 3) -> None:
+    def __init__(self, features: int, kernel: int = 3, padding: Padding = "replicate") -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(features, features, kernel, padding=kernel // 2)
-        self.conv2 = nn.Conv2d(features, features, kernel, padding=kernel // 2)
+        self.conv1 = nn.Conv2d(features, features, kernel, padding=kernel // 2, padding_mode=padding)
+        self.conv2 = nn.Conv2d(features, features, kernel, padding=kernel // 2, padding_mode=padding)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return features of the same shape, (N, features, H, W)."""
@@ -37,15 +37,17 @@ class RefinerNetwork(nn.Module):
 
     def __init__(self, architecture: RefinerArchitecture | None = None) -> None:
         super().__init__()
-        self.architecture = architecture = architecture or RefinerArchitecture()
+        self.architecture = architecture = architecture or PAPER_GAZE
         channels, features, unshuffle = architecture.channels, architecture.features, architecture.unshuffle
-        kernel, stem_kernel = architecture.kernel, architecture.stem_kernel
-        self.stem = nn.Conv2d(channels * unshuffle**2, features, stem_kernel, padding=stem_kernel // 2)
-        self.blocks = nn.Sequential(*(ResidualBlock(features, kernel) for _ in range(architecture.blocks)))
+        kernel, stem_kernel, padding = architecture.kernel, architecture.stem_kernel, architecture.padding
+        self.stem = nn.Conv2d(
+            channels * unshuffle**2, features, stem_kernel, padding=stem_kernel // 2, padding_mode=padding
+        )
+        self.blocks = nn.Sequential(*(ResidualBlock(features, kernel, padding) for _ in range(architecture.blocks)))
         if unshuffle > 1:
             # Unfold the blocks, then smooth their seams, which would otherwise show as a checkerboard.
             self.unfold = nn.Conv2d(features, UNFOLDED * unshuffle**2, 1)
-            self.head = nn.Conv2d(UNFOLDED + channels, channels, 3, padding=1)
+            self.head = nn.Conv2d(UNFOLDED + channels, channels, 3, padding=1, padding_mode=padding)
         else:
             self.head = nn.Conv2d(features, channels, 1)
         if architecture.output == "residual":

@@ -21,7 +21,7 @@ from refiner.models.weights_file import Array, read_weights, weights_digest, wri
 if TYPE_CHECKING:
     from refiner.models.refiner import RefinerNetwork
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """Version of the metadata that :func:`save_refiner` writes."""
 
 KIND = "refiner"
@@ -119,31 +119,42 @@ _METHODS_OF_VERSION_1 = {"none": "simgan", "cycle": "cyclegan", "contrast": "cut
 
 
 def upgrade_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
-    """Convert the metadata of an older refiner file to the current version; weights and architecture stay unchanged.
+    """Convert the metadata of an older refiner file to the current version; the weights stay unchanged.
 
     Version 1 has a key ``correspondence`` instead of ``method``, and calls the domains ``renders`` and ``photographs``.
+    Versions 1 and 2 have no key ``padding``: their networks pad with zeros.
 
     Raises:
         KeyError, TypeError, ValueError: the metadata is not that of a refiner file.
     """
-    if metadata["format_version"] == FORMAT_VERSION:
+    version = metadata["format_version"]
+    if version == FORMAT_VERSION:
         return metadata
-    training = dict(metadata.get("training", {}))
+    architecture, training = {"padding": "zeros", **metadata["architecture"]}, dict(metadata.get("training", {}))
     if "configuration" in training:
-        # Version 1 had other names for the method and for the domains of the augmentation.
         settings = dict(training["configuration"])
-        method = _METHODS_OF_VERSION_1[settings.pop("correspondence", "none")]
-        weight = settings.pop("correspondence_weight", 1.0)
-        settings["method"] = method
-        if method == "cyclegan":
-            settings["cyclegan"] = {"cycle_weight": weight, "identity_weight": 0.5}
-        elif method == "cut":
-            settings["cut"] = {"patch_nce_weight": weight}
-        if "augmentation" in settings:
-            old = settings["augmentation"]
-            settings["augmentation"] = {"synthetic": old.get("renders", []), "real": old.get("photographs", [])}
+        if version == 1:
+            settings = _settings_of_version_1(settings)
+        for section in ("refiner", "discriminator"):
+            settings[section] = {"padding": "zeros", **settings.get(section, {})}
         training["configuration"] = settings
-    return {**metadata, "format_version": FORMAT_VERSION, "training": training}
+    return {**metadata, "format_version": FORMAT_VERSION, "architecture": architecture, "training": training}
+
+
+def _settings_of_version_1(settings: dict[str, Any]) -> dict[str, Any]:
+    """Give the method and the domains of the augmentation their names of version 2."""
+    settings = dict(settings)
+    method = _METHODS_OF_VERSION_1[settings.pop("correspondence", "none")]
+    weight = settings.pop("correspondence_weight", 1.0)
+    settings["method"] = method
+    if method == "cyclegan":
+        settings["cyclegan"] = {"cycle_weight": weight, "identity_weight": 0.5}
+    elif method == "cut":
+        settings["cut"] = {"patch_nce_weight": weight}
+    if "augmentation" in settings:
+        old = settings["augmentation"]
+        settings["augmentation"] = {"synthetic": old.get("renders", []), "real": old.get("photographs", [])}
+    return settings
 
 
 def _check_shapes(architecture: RefinerArchitecture, weights: Mapping[str, Array]) -> None:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from refiner.core.errors import RefinerError, RunError
+from refiner.core.processes import is_main_process
 from refiner.core.rng import BatchSlice
 
 Result = TypeVar("Result")
@@ -36,6 +37,22 @@ def end_at_once(status: int) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
+
+
+@contextlib.contextmanager
+def report_once(shared: Iterable[type[RefinerError]]) -> Iterator[None]:
+    """Run a block whose errors of these types occur in every process; only the main process reports them."""
+    try:
+        yield
+    except tuple(shared) as error:
+        _end(error)
+
+
+def _end(error: RefinerError) -> None:
+    """Raise an error in the main process; end any other process without a message."""
+    if is_main_process():
+        raise error
+    end_at_once(1)
 
 
 class Processes:
@@ -146,7 +163,7 @@ class Processes:
         for index, message in enumerate(messages):
             if message is not None:
                 own = error if index == self.process_index else None
-                self._end(own or RunError(f"process {index}: {message}"))
+                _end(own or RunError(f"process {index}: {message}"))
 
     def main_process_first(self, work: Callable[[], Result]) -> Result:
         """Call ``work`` in the main process, then in the others, and return its result.
@@ -165,16 +182,3 @@ class Processes:
         if self.any(error is not None):
             raise error or RunError("the main process has failed")
         return result[0] if result else work()
-
-    @contextlib.contextmanager
-    def report_once(self, shared: Iterable[type[RefinerError]]) -> Iterator[None]:
-        """Run a block whose errors of these types occur in every process; only the main process reports them."""
-        try:
-            yield
-        except tuple(shared) as error:
-            self._end(error)
-
-    def _end(self, error: RefinerError) -> None:
-        if self.is_main_process:
-            raise error
-        end_at_once(1)

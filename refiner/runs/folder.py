@@ -12,12 +12,20 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic import BaseModel
 
 from refiner.config.yaml_files import changed_keys, read_configuration, write_configuration
 from refiner.core.devices import resolve_device
 from refiner.core.environment import environment
-from refiner.core.errors import ConfigurationError, OutputError, RunError, WrongOutputError, WrongRunError
+from refiner.core.errors import (
+    ConfigurationError,
+    DeviceError,
+    OutputError,
+    RunError,
+    WrongOutputError,
+    WrongRunError,
+)
 from refiner.core.files import TEMPORARY_PREFIX, JsonLines, locked, read_json_lines, read_regular, write_text
 from refiner.data.labels.tables import REJECTED_FILE, write_rejected
 from refiner.models.lookup import REFINER_FILE
@@ -48,6 +56,9 @@ _INPUTS = {
     "start_from": "starting weights (--from)",
     "data.train": "training images",
 }
+
+_PADDED = ("refiner", "discriminator")
+"""Sections whose networks padded with zeros before ``padding`` was a setting."""
 
 _OWN = (ENVIRONMENT_FILE, METRICS_FILE, "samples", "checkpoints", REJECTED_FILE, *_RESULTS, CONFIG_FILE)
 """Entries of a run folder in the order in which ``--new`` deletes them. The configuration marks a run and goes last."""
@@ -81,11 +92,23 @@ class RunFolder:
     def resolve_device(self, device: str) -> str:
         """Return ``cpu`` or ``cuda``; ``auto`` takes the device that the run was started on.
 
+        A run that was started on the CPU stays there, and a log message says so if a GPU is usable.
+
         Raises:
             DeviceError: that device is not usable here.
         """
-        recorded = self.read_environment()
-        return resolve_device(recorded.get("device", "auto") if device == "auto" else device)
+        recorded = self.read_environment().get("device", "auto")
+        if device != "auto" or recorded == "auto":
+            return resolve_device(device)
+        usable = resolve_device("auto")
+        if recorded == "cuda" and usable == "cpu":
+            raise DeviceError(
+                f"the run in {self.path} was started on cuda, but no CUDA device is usable here; resume it on a "
+                "machine with a GPU, or pass --device cpu, which gives other bits"
+            )
+        if recorded != usable:
+            log.info("this run was started on the cpu and stays there; --device cuda uses the GPU, with other bits")
+        return str(recorded)
 
     def settle_environment(
         self, device: str, inputs: Mapping[str, str], choose_precision: Callable[[str], str], *, num_processes: int = 1
@@ -122,8 +145,10 @@ class RunFolder:
             if recorded.get("processes", 1) != num_processes:
                 counts = recorded.get("processes", 1), num_processes
                 log.warning("this run was started with %d processes, not %d, so its bits will differ", *counts)
-            if recorded["device"] != device or recorded["processor"] != environment()["processor"]:
-                log.warning("this run was started on another machine or device, so its bits will differ")
+            if recorded["device"] != device:
+                log.warning("this run was started on %s, not %s, so its bits will differ", recorded["device"], device)
+            elif recorded["processor"] != environment()["processor"]:
+                log.warning("this run was started on another processor, so its bits will differ")
         # Choose the precision, and record it.
         precision = recorded["precision"] if recorded.get("device") == device else choose_precision(device)
         if not recorded:
@@ -221,7 +246,7 @@ def _check_configuration(path: Path, file: Path, configuration: BaseModel) -> No
         RunError: it differs.
     """
     try:
-        recorded = read_configuration(file, type(configuration))
+        recorded = read_configuration(file, type(configuration), overrides=_settings_of_older_runs(file))
     except ConfigurationError as error:
         raise WrongRunError(
             f"{path} holds a run of another kind or version ({error}); choose another --run, or start again with --new"
@@ -236,6 +261,20 @@ def _check_configuration(path: Path, file: Path, configuration: BaseModel) -> No
         )
     if continues:
         log.info("the run in %s continues from %d to %d steps", path, before, after)
+
+
+def _settings_of_older_runs(file: Path) -> list[str]:
+    """Return the values of settings that ``config.yaml`` lacks because the run is older than they are, as overrides."""
+    try:
+        values = yaml.safe_load(read_regular(file).decode())
+    except (OSError, ValueError, yaml.YAMLError, RecursionError):
+        return []  # reading the configuration reports what is wrong
+    sections = [values.get(name) for name in _PADDED] if isinstance(values, dict) else []
+    return [
+        f"{name}.padding=zeros"
+        for name, section in zip(_PADDED, sections, strict=False)
+        if isinstance(section, dict) and "padding" not in section
+    ]
 
 
 def _clear(path: Path) -> None:

@@ -4,6 +4,8 @@ import logging
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from refiner.config.training import TrainingConfiguration
 from refiner.core.errors import ConfigurationError, DataError
 from refiner.data.augmentation import Augmentation
@@ -65,6 +67,7 @@ def load_inputs(
     """
     # Check what costs nothing before images are read.
     _check_batch(configuration, num_processes)
+    check_augmentations(configuration)
     key, path = "data.estimator", configuration.data.estimator
     task = None if path is None else load_task_network(path, key=key, size=configuration.size)
     # Read both domains, and compare them.
@@ -72,7 +75,9 @@ def load_inputs(
     if configuration.data.preflight != "skip":
         _compare(domains, task, configuration)
     weights = None if start_from is None else load_refiner(start_from)
-    return TrainingInputs(domains, _build_augmentations(configuration, domains), task, weights)
+    built = {name: _build_augmentation(configuration, name, domain.images.dtype) for name, domain in domains.items()}
+    augmentations = {name: augmentation for name, augmentation in built.items() if augmentation is not None}
+    return TrainingInputs(domains, augmentations, task, weights)
 
 
 def _check_batch(configuration: TrainingConfiguration, num_processes: int) -> None:
@@ -118,24 +123,31 @@ def _compare(domains: dict[str, ImageDomain], task: TaskNetwork | None, configur
         raise DataError(f"pre-flight: {findings[0].message}; {findings[0].remedy}, or set data.preflight: warn")
 
 
-def _build_augmentations(
-    configuration: TrainingConfiguration, domains: dict[str, ImageDomain]
-) -> dict[str, Augmentation]:
-    """Build the augmentation of each domain that has transforms.
+def check_augmentations(configuration: TrainingConfiguration) -> None:
+    """Try the transforms of both domains on 8-bit noise, before any image is read.
+
+    Raises:
+        ConfigurationError: a transform is unknown, or does not fit images of this size and number of channels.
+    """
+    for name in PURPOSES:
+        _build_augmentation(configuration, name, np.dtype(np.uint8))
+
+
+def _build_augmentation(configuration: TrainingConfiguration, name: str, dtype: Any) -> Augmentation | None:
+    """Build the augmentation of a domain; None if it has no transforms.
 
     Raises:
         ConfigurationError: a transform is unknown, or does not fit the images.
     """
+    steps = getattr(configuration.augmentation, name)
+    if not steps:
+        return None
     shape = configuration.size if configuration.channels == 1 else (*configuration.size, configuration.channels)
-    return {
-        name: Augmentation(
-            getattr(configuration.augmentation, name),
-            key=f"augmentation.{name}",
-            seed=configuration.seed,
-            purpose=PURPOSES[name],
-            shape=shape,
-            dtype=domain.images.dtype,
-        )
-        for name, domain in domains.items()
-        if getattr(configuration.augmentation, name)
-    }
+    return Augmentation(
+        steps,
+        key=f"augmentation.{name}",
+        seed=configuration.seed,
+        purpose=PURPOSES[name],
+        shape=shape,
+        dtype=dtype,
+    )

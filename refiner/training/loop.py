@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from refiner.config.training import TrainingConfiguration
-from refiner.core.devices import choose_precision, resolve_device
+from refiner.core.devices import choose_precision
 from refiner.core.errors import RunError, TrainingError
 from refiner.core.rng import capture_globals, restore_globals, seed_globals, torch_generator
 from refiner.images.arrays import contact_sheet, to_uint8
@@ -160,7 +160,8 @@ class RefinerTraining(TrainingJob):
     ) -> None:
         self.configuration, self.folder, self.domains = configuration, folder, inputs.domains
         # Device and precision: chosen by the main process, and read back by the others and on resume.
-        self.processes = processes or Processes(resolve_device(device))
+        device = folder.resolve_device(device)  # once, so that networks and images are on one device
+        self.processes = processes or Processes(device)
         seed_globals(configuration.seed)
         digests = inputs.digests()
         device, precision = self.processes.main_process_first(

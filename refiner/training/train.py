@@ -6,10 +6,10 @@ from pathlib import Path
 
 from refiner.config.training import TrainingConfiguration
 from refiner.core.devices import resolve_device
-from refiner.core.errors import RunError, TrainingError
+from refiner.core.errors import DeviceError, RunError, TrainingError
 from refiner.core.signals import Interruption
 from refiner.runs.checkpoints import load_checkpoint
-from refiner.runs.distributed import Processes
+from refiner.runs.distributed import Processes, report_once
 from refiner.runs.folder import RunFolder, open_run
 from refiner.training.inputs import load_inputs
 from refiner.training.loop import RefinerTraining, Report, run_training
@@ -42,7 +42,9 @@ def train(
     Raises:
         RefinerError: the data, the configuration or the run folder cannot be used, or a loss is not finite.
     """
-    device = resolve_device(device) if new else RunFolder(run).resolve_device(device)
+    # The device comes first, since it decides how the processes communicate.
+    with report_once((DeviceError, RunError)):
+        device = resolve_device(device) if new else RunFolder(run).resolve_device(device)
     processes = Processes(device)
     with contextlib.ExitStack() as stack:
         stack.callback(processes.end_training)
@@ -69,7 +71,7 @@ def train(
 
         # Train.
         interruption = stack.enter_context(Interruption())
-        with processes.report_once((TrainingError, RunError)):
+        with report_once((TrainingError, RunError)):
             run_training(training, report, lambda: processes.any(interruption.requested))
             training.save_refiner()  # a kill may have come between checkpoint and refiner
         processes.wait_for_everyone()

@@ -84,6 +84,16 @@ def test_dry_run_prints_what_would_be_done_and_does_nothing(config: Path, tmp_pa
     assert not (tmp_path / "run").exists()
 
 
+def test_a_dry_run_names_a_wrong_transform(config: Path) -> None:
+    for name, message in (
+        ("GausNoise", "no transform GausNoise; did you mean GaussNoise"),
+        ("D4", "D4 cannot be used"),
+    ):
+        result = run("train", config, "--dry-run", "--set", f"augmentation.transforms=[{name}]")
+        assert result.exit_code != 0
+        assert message in result.stderr
+
+
 def test_training_data_may_be_repeated_and_have_any_name(config: Path, tmp_path: Path) -> None:
     folders = [tmp_path / name for name in ("a, b] #1", "grün 'x'", "123")]
     for folder in folders:

@@ -72,3 +72,18 @@ def test_a_changed_configuration_names_the_key(config: Path, tmp_path: Path) -> 
     result = run(config, "--run", tmp_path / "run", "--set", "steps=1", "--set", "channels=3")
     assert result.exit_code == 2
     assert "channels: 1 -> 3" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        ("GausNoise: {p: 0.3}", "real[0]: albumentations has no transform GausNoise; did you mean GaussNoise?"),
+        ("RandomFog: {}", "real[0].RandomFog does not work on images of 8x12, 1 channel, uint8"),
+    ],
+)
+def test_a_dry_run_names_a_wrong_transform(config: Path, step: str, message: str) -> None:
+    result = run(config, "--dry-run", "--set", f"augmentation.real=[{{{step}}}]")
+    assert result.exit_code != 0
+    assert f"augmentation.{message}" in result.stderr
+    assert not result.stdout
+    assert run(config, "--dry-run", "--set", "augmentation.real=[{ColorJitter: {p: 0.3}}]").exit_code == 0

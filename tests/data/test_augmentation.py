@@ -2,6 +2,7 @@
 
 import math
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,9 +18,11 @@ from hypothesis import strategies as st
 from refiner.config.training import TrainingConfiguration
 from refiner.config.yaml_files import read_configuration, write_configuration
 from refiner.core.errors import ConfigurationError, RunError
+from refiner.data import transform_factory
 from refiner.data.augmentation import Augmentation
 from refiner.data.domains import ImageDomain
 from refiner.data.labels.geometry import move_labels
+from refiner.data.transform_factory import COMPOSITIONS
 from refiner.runs.checkpoints import list_checkpoints
 from refiner.training.train import train
 
@@ -209,6 +212,7 @@ def test_transforms_draw_independently_of_each_other() -> None:
 def test_another_process_draws_the_same() -> None:
     code = f"""
 import hashlib, numpy as np
+from refiner.data import transform_factory
 from refiner.data.augmentation import Augmentation
 steps = Augmentation({MIXTURE!r}, key="a", seed=3, purpose="renders", shape=(8, 12))
 image = np.random.default_rng(0).integers(0, 255, (8, 12), endpoint=True).astype(np.uint8)
@@ -304,6 +308,8 @@ def test_sixteen_bits_stay_sixteen() -> None:
         ({"ISONoise": {}}, {}, r"ISONoise does not work on images of 8x12, 1 channel, uint8 \(.*3-channel"),
         ({"MaskDropout": {}}, {}, r"MaskDropout does not work.*mask"),
         ({"ShiftScaleRotate": {}}, {}, r"Please use Affine"),
+        ({"CropAndPad": {}}, {}, r"CropAndPad: .*px and percent"),
+        ({"OneOf": {"transforms": ["ColorJitter", "RandomFog"]}}, {}, r"RandomFog does not work on images of 8x12, 1"),
         ({"CLAHE": {}}, {"dtype": np.uint16}, r"CLAHE computes in 8 bits, but these images have 16"),
         ({"ImageCompression": {}}, {"dtype": np.uint16}, r"computes in 8 bits"),
         ({"CoarseDropout": {"fill": 9}}, {"dtype": np.uint16}, r"levels of 16-bit images, such as fill, from 0 to 1"),
@@ -330,6 +336,35 @@ def test_without_labels_any_geometry_goes_that_keeps_the_size(name: str) -> None
     image = noise((8, 12))
     changed, _ = augmentation([{name: {"p": 1.0}}])(image, position=(0,))
     assert (changed.shape, changed.dtype) == (image.shape, image.dtype)
+
+
+NAMES = [name for name in transform_factory._names(transform_factory.load_albumentations()) if name not in COMPOSITIONS]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("shape", [(16, 24), (16, 24, 3)], ids=["grey", "colour"])
+def test_any_transform_works_on_any_image_or_is_refused_by_name(shape: tuple[int, ...], dtype: Any) -> None:
+    """Not only on the noise of its trial: also on pictures that are flat, black, white or of two halves."""
+    highest = np.iinfo(dtype).max
+    halves = np.zeros(shape, dtype)
+    halves[:, 12:] = highest
+    images = [noise(shape, dtype), halves, *(np.full(shape, level, dtype) for level in (0, highest // 2, highest))]
+    working, refused = set(), {}
+    for name in NAMES:
+        try:
+            built = augmentation([{name: {"p": 1.0}}], shape, dtype=dtype)
+        except ConfigurationError as error:
+            refused[name] = str(error)
+            continue
+        working.add(name)
+        for number, image in enumerate(images):
+            changed, _ = built(image, position=(number,))
+            assert (changed.shape, changed.dtype) == (image.shape, image.dtype), name
+    for name, message in refused.items():
+        assert re.match(rf"augmentation\.synthetic\[0\]\.{name}\b", message), message
+    assert {"ColorJitter", "GaussNoise", "RandomBrightnessContrast", "HorizontalFlip", "FancyPCA"} <= working
+    assert ("RandomFog" in working) == (len(shape) == 3 and dtype == np.uint8)
+    assert ("CLAHE" in working) == (dtype == np.uint8)
 
 
 def test_images_and_labels_that_were_not_announced_are_refused() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from refiner.core.errors import ConfigurationError, DataError, RunError, TrainingError
+from refiner.core.errors import ConfigurationError, DataError, DeviceError, RunError, TrainingError
 from refiner.data.labels.angles import angular_error_degrees
 from refiner.data.labels.tables import read_labels, write_labels
 from refiner.gaze import training
@@ -215,3 +215,20 @@ def test_a_loss_that_is_not_finite_stops_the_run(tiny_gaze: GazeConfiguration, t
 def test_a_transform_that_labels_cannot_follow_is_refused(tiny_gaze: GazeConfiguration, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"augmentation.transforms\[0\].*upside down"):
         train_estimator(changed(tiny_gaze, augmentation={"transforms": ["VerticalFlip"]}), tmp_path / "run")
+
+
+def test_a_run_stays_on_its_device(
+    tiny_gaze: GazeConfiguration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """On the CPU when a card appears; and on the card, or nowhere, when it has gone."""
+    caplog.set_level("INFO", "refiner")
+    run, more = tmp_path / "run", tiny_gaze.model_copy(update={"steps": tiny_gaze.steps + 2})
+    train_estimator(tiny_gaze, run, device="auto")
+    monkeypatch.setattr("refiner.core.devices._has_gpu", lambda: True)
+    train_estimator(more, run, device="auto")
+    assert sum("was started on the cpu and stays there" in message for message in caplog.messages) == 1
+    record = json.loads((run / "environment.json").read_text())
+    (run / "environment.json").write_text(json.dumps({**record, "device": "cuda"}))
+    monkeypatch.setattr("refiner.core.devices._has_gpu", lambda: False)
+    with pytest.raises(DeviceError, match="was started on cuda, but no CUDA device is usable here"):
+        train_estimator(more.model_copy(update={"steps": more.steps + 1}), run, device="auto")

@@ -198,3 +198,28 @@ def test_self_regularization_counts_places_as_their_weights_say() -> None:
     alike = self_regularization_loss(refined, synthetic, weights=torch.full((2, 1, 2, 3), 0.3))
     assert alike.item() == pytest.approx(self_regularization_loss(refined, synthetic).item())
     assert self_regularization_loss(refined, synthetic, weights=torch.zeros(2, 1, 2, 3)).item() == 0
+
+
+def test_two_processes_with_unequal_weights_have_the_loss_of_the_whole_batch() -> None:
+    """Each knows its own half; the mean of both losses, and of both gradients, is that of one process."""
+    torch.manual_seed(0)
+    images, synthetic = torch.rand(4, 2, 5, 7, requires_grad=True), torch.rand(4, 2, 5, 7)
+    weights = torch.rand(4, 1, 5, 7)
+    weights[:2] *= 0.01
+    whole = self_regularization_loss(images, synthetic, weights=weights)
+    (expected,) = torch.autograd.grad(whole, images)
+    by_hand = sum((weights[n] * (images[n] - synthetic[n]).abs()).sum() for n in range(4)) / (2 * weights.sum())
+    assert torch.allclose(whole, by_hand)
+    shared = weights.sum() * 2 / 2  # the mean over both processes of their sums over two channels
+    halves = [slice(0, 2), slice(2, 4)]
+    losses = [
+        self_regularization_loss(
+            images[half], synthetic[half], weights=weights[half], mean_over_processes=lambda _: shared
+        )
+        for half in halves
+    ]
+    assert torch.allclose(sum(losses) / 2, whole)
+    (found,) = torch.autograd.grad(sum(losses) / 2, images)
+    assert torch.allclose(found, expected)
+    alone = [self_regularization_loss(images[half], synthetic[half], weights=weights[half]) for half in halves]
+    assert not torch.allclose(sum(alone) / 2, whole, rtol=1e-2)

@@ -30,7 +30,7 @@ def receptive_field(network: nn.Module, size: tuple[int, int], at: tuple[int, in
     with torch.no_grad():
         if isinstance(network, PatchDiscriminator):
             network.head.weight[0].fill_(-0.01)  # or the difference of the two channels would cancel
-    touched = torch.zeros(size, dtype=torch.bool)
+    touched = torch.zeros(size, dtype=torch.bool)  # far from the border, so that the padding does not matter
     for _ in range(12):  # max-pooling passes one gradient only
         images = torch.rand(1, network_channels(network), *size, requires_grad=True)
         network(images)[0, 0, at[0], at[1]].backward()
@@ -133,3 +133,49 @@ def test_background_is_kept_where_asked_for_and_nothing_else(output: str) -> Non
     network.architecture = replace(network.architecture, keep_background=False)
     assert torch.equal(network(images)[:, :, 3:], refined[:, :, 3:])
     assert not torch.equal(network(images)[:, :, :3], images[:, :, :3])
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 5), (7, 12), (36, 60)])
+@pytest.mark.parametrize("settings", [{}, {"stem_kernel": 7, "blocks": 2}, {"smooth_change": True}])
+def test_a_flat_image_gets_no_frame(size: tuple[int, int], settings: dict) -> None:
+    """What is equal everywhere stays so, up to the border; zeros instead leave a frame."""
+    torch.manual_seed(0)
+    levels = torch.tensor([-0.7, 0.2]).reshape(2, 1, 1, 1).expand(2, 1, *size)
+    for padding in ("replicate", "zeros"):
+        network = RefinerNetwork(RefinerArchitecture(features=4, output="residual", padding=padding, **settings))
+        nn.init.normal_(network.head.weight)
+        refined = network(levels)
+        assert (refined - levels).abs().max() > 0.01
+        is_flat = torch.allclose(refined, refined[..., :1, :1].expand_as(refined), atol=1e-5)
+        assert is_flat == (padding == "replicate" or size == (1, 1))
+
+
+@pytest.mark.parametrize("layers", ["gaze", "hand", "dcgan"])
+def test_a_discriminator_decides_alike_on_every_patch_of_a_flat_image(layers: str) -> None:
+    torch.manual_seed(0)
+    for padding in ("replicate", "zeros"):
+        logits = PatchDiscriminator(layers=layers, width=0.25, padding=padding)(torch.full((1, 1, 48, 80), 0.3))
+        assert logits.shape[2] > 1
+        assert torch.allclose(logits, logits[..., :1, :1], atol=1e-6) == (padding == "replicate")
+
+
+@pytest.mark.parametrize("unshuffle", [1, 2, 3])
+def test_the_border_is_refined_as_if_the_image_went_on(unshuffle: int) -> None:
+    """An image that repeats its nearest pixel for a reach and more, refined and cut, is what replicate means.
+
+    Only for the first convolution: the next ones repeat their features, not those of the longer image.
+    """
+    torch.manual_seed(0)
+    network = RefinerNetwork(RefinerArchitecture(features=4, blocks=0, unshuffle=unshuffle))
+    images = torch.rand(2, 1, 5 * unshuffle, 7 * unshuffle) * 2 - 1
+    stem = network.encode(images)[0]
+    folded = nn.functional.pixel_unshuffle(images, unshuffle)
+    rows, columns = (torch.arange(-1, side + 1).clamp(0, side - 1) for side in folded.shape[2:])
+    longer = folded[:, :, rows][..., columns]
+    expected = nn.functional.conv2d(longer, network.stem.weight, network.stem.bias).relu()
+    assert torch.allclose(stem, expected, atol=1e-6)
+
+
+def test_the_default_network_is_the_paper_s_with_zeros() -> None:
+    assert RefinerNetwork().architecture.padding == "zeros"
+    assert {m.padding_mode for m in RefinerNetwork().modules() if isinstance(m, nn.Conv2d)} == {"zeros"}

@@ -202,8 +202,8 @@ def test_a_folder_without_a_refiner_does_not_hide_a_pretrained_one(
 
 
 def test_a_file_of_an_older_release_loads_and_refines(tmp_path: Path) -> None:
-    """It lacks everything that came later: a training summary, smooth_change, keep_background."""
-    network = RefinerNetwork(RefinerArchitecture(features=4, blocks=1, unshuffle=2, output="residual"))
+    """It lacks everything that came later: a training summary, smooth_change, keep_background, padding."""
+    network = RefinerNetwork(RefinerArchitecture(features=4, blocks=1, unshuffle=2, output="residual", padding="zeros"))
     torch.nn.init.normal_(network.head.weight)
     architecture = {"channels": 1, "features": 4, "blocks": 1, "unshuffle": 2, "output": "residual"}
     entry = json.dumps({"format_version": 1, "architecture": architecture})
@@ -235,7 +235,33 @@ def test_a_file_of_an_older_release_loads_and_refines(tmp_path: Path) -> None:
 def test_metadata_of_version_1_get_the_words_of_today(old: dict[str, Any], new: dict[str, Any]) -> None:
     metadata = {"format_version": 1, "architecture": {}, "training": {"step": 7, "configuration": {"steps": 7, **old}}}
     upgraded = upgrade_metadata(metadata)
-    assert upgraded["training"] == {"step": 7, "configuration": {"steps": 7, **new}}
+    zeros = {"refiner": {"padding": "zeros"}, "discriminator": {"padding": "zeros"}}
+    assert upgraded["training"] == {"step": 7, "configuration": {"steps": 7, **new, **zeros}}
     assert upgraded["format_version"] == FORMAT_VERSION
     assert upgrade_metadata(upgraded) == upgraded
     assert load_refiner(Path("demo")).metadata["training"]["configuration"]["method"] == "simgan"
+
+
+def test_a_file_of_version_2_pads_with_zeros_and_a_current_one_as_it_says(tmp_path: Path) -> None:
+    architecture = {"channels": 1, "features": 4, "blocks": 1}
+    torch.manual_seed(0)
+    network = RefinerNetwork(RefinerArchitecture(**architecture, padding="zeros"))
+    settings = {"method": "cut", "refiner": {"features": 4}, "discriminator": {"width": 2.0}}
+    entry = {"format_version": 2, "architecture": architecture, "training": {"step": 7, "configuration": settings}}
+    images = torch.rand(2, 1, 9, 14) * 2 - 1
+    # The file of the older version: the same pixels as ever.
+    old = load_refiner(write(tmp_path / "old", network.state_dict(), entry))
+    assert old.architecture.padding == "zeros"
+    assert torch.equal(old.network()(images), network(images))
+    assert old.metadata["format_version"] == FORMAT_VERSION
+    assert old.metadata["architecture"] == {**architecture, "padding": "zeros"}
+    recorded = old.metadata["training"]["configuration"]
+    assert recorded["refiner"] == {"features": 4, "padding": "zeros"}
+    assert recorded["discriminator"] == {"width": 2.0, "padding": "zeros"}
+    # The same weights with another padding are another refiner.
+    current = {**entry, "format_version": FORMAT_VERSION, "architecture": {**architecture, "padding": "replicate"}}
+    new = load_refiner(write(tmp_path / "new", network.state_dict(), current))
+    assert new.architecture.padding == "replicate"
+    assert not torch.equal(new.network()(images), network(images))
+    with pytest.raises(DataError, match="padding is 'mirror'; expected one of replicate"):
+        load_refiner(write(tmp_path / "bad", network.state_dict(), {**current, "architecture": {"padding": "mirror"}}))

@@ -8,15 +8,18 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from refiner.config.training import TrainingConfiguration
 from refiner.config.yaml_files import write_configuration
 from refiner.core.errors import ConfigurationError, RunError
+from refiner.core.files import read_json_lines
 from refiner.core.rng import BatchSlice
 from refiner.gaze.config import GazeConfiguration
 from refiner.gaze.training import train_estimator
+from refiner.images.io import read_image, write_image
 from refiner.runs.checkpoints import list_checkpoints
 from refiner.runs.distributed import Processes
 from refiner.training.inputs import load_inputs
@@ -89,6 +92,31 @@ def test_ten_steps_agree_with_one_process_and_so_does_the_history(tiny: Training
         moved = [(one[f".{network}.{name}"] - value).abs().max() for name, value in begun.state_dict().items()]
         assert max(moved) > 1e-3, network
     assert len(one[".history.images"]) == 8
+
+
+def test_masks_of_unequal_weight_are_those_of_the_whole_batch(tiny: TrainingConfiguration, tmp_path: Path) -> None:
+    """With few bright pixels in one process and many in the other, the mean of two ratios is another loss."""
+    assert tiny.data.synthetic is not None
+    for number, render in enumerate(sorted(tiny.data.synthetic.glob("*.png"))):
+        mask = np.zeros(read_image(render).shape[:2], np.uint8)
+        mask[: 1 + number % 4 * 3, : 2 + number % 3 * 20] = 255
+        write_image(tmp_path / "masks" / render.name, mask)
+    data = {**tiny.data.model_dump(), "mask": tmp_path / "masks"}
+    pretraining = {"refiner_steps": 2, "discriminator_steps": 0}
+    values = {"data": data, "steps": 4, "pretraining": pretraining, "self_regularization": "pixels_and_gradients"}
+    sgd = {"name": "sgd", "learning_rate": 0.01}  # whose steps have the length of the gradient
+    configuration = TrainingConfiguration.model_validate({**tiny.model_dump(), **values, "refiner_optimizer": sgd})
+    process = start(configuration, tmp_path / "two")
+    train(configuration, tmp_path / "one", device="cpu")
+    finish(process)
+    one, two = (tensors(state(tmp_path / name)["method"]) for name in ("one", "two"))
+    for name in one:
+        assert torch.allclose(one[name], two[name], atol=1e-6), name
+    (begun, _) = build_networks(configuration)
+    assert max((one[f".refiner.{name}"] - value).abs().max() for name, value in begun.state_dict().items()) > 1e-3
+    losses = [read_json_lines(tmp_path / name / "metrics.jsonl") for name in ("one", "two")]
+    for alone, shared in zip(*losses, strict=True):
+        assert shared["self_regularization"] == pytest.approx(alone["self_regularization"], rel=1e-4)
 
 
 def test_a_process_that_is_killed_ends_the_job_and_the_same_command_goes_on_to_the_same_bits(

@@ -1,9 +1,10 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from refiner.config.training import TrainingConfiguration
-from refiner.core.errors import OutputError, RunError
+from refiner.core.errors import DeviceError, OutputError, RunError
 from refiner.runs.folder import RunFolder, open_run
 
 CONFIGURATION = TrainingConfiguration()
@@ -59,13 +60,33 @@ def test_a_damaged_environment_is_named(tmp_path: Path) -> None:
             run.read_environment()
 
 
-def test_a_resumed_run_keeps_its_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("refiner.runs.folder.resolve_device", lambda name: "cuda" if name == "auto" else name)
+def test_a_resumed_run_keeps_its_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "refiner")
+    has_gpu = [True]
+    monkeypatch.setattr("refiner.core.devices._has_gpu", lambda: has_gpu[0])
     run = RunFolder(tmp_path)
     assert run.resolve_device("auto") == "cuda"
+    # A run of the CPU, after a card has appeared.
     run.write_environment({"device": "cpu"})
-    assert run.resolve_device("auto") == "cpu"
     assert run.resolve_device("cuda") == "cuda"
+    assert not caplog.messages
+    assert run.resolve_device("auto") == "cpu"
+    assert caplog.messages == [
+        "this run was started on the cpu and stays there; --device cuda uses the GPU, with other bits"
+    ]
+    # A run of a card, with it and without it.
+    run.write_environment({"device": "cuda"})
+    assert run.resolve_device("auto") == "cuda"
+    has_gpu[0] = False
+    assert run.resolve_device("cpu") == "cpu"
+    with pytest.raises(DeviceError, match=r"was started on cuda, but no CUDA device is usable here; .* --device cpu"):
+        run.resolve_device("auto")
+    run.write_environment({"device": "cpu"})
+    caplog.clear()
+    assert run.resolve_device("auto") == "cpu"
+    assert not caplog.messages
 
 
 def test_a_run_of_another_version_is_refused(tmp_path: Path) -> None:
@@ -73,3 +94,26 @@ def test_a_run_of_another_version_is_refused(tmp_path: Path) -> None:
     run.write_environment({"device": "cpu", "renders": "of version 1"})
     with pytest.raises(RunError, match="holds a run of another version"):
         run.settle_environment("cpu", {}, lambda device: "fp32")
+
+
+def test_a_run_that_is_older_than_the_padding_resumes_with_zeros_alone(tmp_path: Path) -> None:
+    """Its config.yaml names every setting but this one; the default of today would be another network."""
+    zeros = CONFIGURATION.model_copy(
+        update={
+            name: getattr(CONFIGURATION, name).model_copy(update={"padding": "zeros"})
+            for name in ("refiner", "discriminator")
+        }
+    )
+    with open_run(tmp_path, zeros):
+        pass
+    file = tmp_path / "config.yaml"
+    values = yaml.safe_load(file.read_text())
+    assert values["refiner"].pop("padding") == values["discriminator"].pop("padding") == "zeros"
+    file.write_text(yaml.safe_dump(values))
+    with (
+        pytest.raises(RunError, match=r"\(refiner\.padding: zeros -> replicate; discriminator\.padding: zeros -> repl"),
+        open_run(tmp_path, CONFIGURATION),
+    ):
+        pass
+    with open_run(tmp_path, zeros):
+        pass

@@ -15,7 +15,7 @@ import torch
 
 from refiner.config.training import TrainingConfiguration
 from refiner.config.yaml_files import write_configuration
-from refiner.core.errors import DataError, RunError, TrainingError
+from refiner.core.errors import DataError, DeviceError, RunError, TrainingError
 from refiner.core.files import locked
 from refiner.data import domains as data
 from refiner.data.convert import Conversion, convert
@@ -24,9 +24,10 @@ from refiner.gaze.networks.file import load_estimator, save_estimator
 from refiner.images.io import write_image
 from refiner.models.refiner_file import load_refiner
 from refiner.runs.checkpoints import list_checkpoints
-from refiner.runs.folder import CLOCK_COLUMNS
+from refiner.runs.folder import CLOCK_COLUMNS, open_run
 from refiner.training import loop
 from refiner.training.batches import BatchSource
+from refiner.training.inputs import load_inputs
 from refiner.training.methods.simgan import SimGAN
 from refiner.training.train import train
 
@@ -428,3 +429,39 @@ def test_a_store_trains_the_refiner_that_its_folder_trains(
     assert metrics(tmp_path / "folder") == metrics(tmp_path / "store")
     first, second = (load_refiner(tmp_path / name).network().state_dict() for name in ("folder", "store"))
     assert equal(first, second)
+
+
+def test_a_run_of_the_cpu_stays_there_when_a_card_appears(
+    tiny: TrainingConfiguration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whether `train` or a job of its own asks: networks and images are on the device of the record."""
+    caplog.set_level("INFO", "refiner")
+    more = tiny.model_copy(update={"steps": tiny.steps + 2})
+    train(more, tmp_path / "whole", device="cpu")
+    train(tiny, tmp_path / "run", device="auto")
+    monkeypatch.setattr("refiner.core.devices._has_gpu", lambda: True)
+    with open_run(tmp_path / "run", tiny) as folder:
+        job = loop.RefinerTraining(tiny, folder, load_inputs(tiny), device="auto")
+        assert job.processes.device == torch.device(job.method.device) == torch.device("cpu")
+    caplog.clear()
+    train(more, tmp_path / "run", device="auto")
+    assert sum("was started on the cpu and stays there" in message for message in caplog.messages) == 1
+    files = [tmp_path / name / "refiner.safetensors" for name in ("whole", "run")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_a_run_of_a_card_is_not_computed_elsewhere_unasked(
+    tiny: TrainingConfiguration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("refiner.core.devices._has_gpu", lambda: False)
+    run = tmp_path / "run"
+    train(tiny, run, device="cpu")
+    record = json.loads((run / "environment.json").read_text())
+    (run / "environment.json").write_text(json.dumps({**record, "device": "cuda"}))
+    before = (run / "refiner.safetensors").read_bytes()
+    more = tiny.model_copy(update={"steps": tiny.steps + 1})
+    with pytest.raises(DeviceError, match="was started on cuda, but no CUDA device is usable here"):
+        train(more, run, device="auto")
+    assert (run / "refiner.safetensors").read_bytes() == before
+    train(more, run, device="cpu")
+    assert "this run was started on cuda, not cpu, so its bits will differ" in caplog.messages

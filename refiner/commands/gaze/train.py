@@ -47,6 +47,10 @@ def command(
     paths = [str(path) for path in training_data]
     values = {"data.train": json.dumps(paths, ensure_ascii=False) if paths else None}  # a list in YAML, too
     configuration = read_recipe(recipe, "gaze", GazeConfiguration, overrides=overrides, seed=seed, values=values)
+    if dry_run and configuration.augmentation.transforms:
+        from refiner.gaze.training import build_augmentation
+
+        build_augmentation(configuration)
     print_configuration(configuration, dry_run=dry_run)
     if dry_run:
         return

@@ -45,23 +45,3 @@ def network_key(refiner: RefinerFile, *options: Any) -> str:
     The key changes with the weights, the architecture, the version of this package, the machine and the options.
     """
     return machine_key(refiner.digest(), str(refiner.architecture), versions()["simgan-refiner"], *options)
-
-
-def pad_to_multiples(run: Callable[[Array], Array], multiple: int) -> Callable[[Array], Array]:
-    """Wrap a network that needs image sides that are multiples of a number, so that it takes any size.
-
-    Images are padded at the bottom and right with their edge pixels, as the PyTorch network pads them. The result is
-    cropped to the original size.
-
-    Args:
-        run: the network, (N, C, H, W) to the same shape.
-        multiple: divisor of the sides that ``run`` accepts.
-    """
-
-    def padded(images: Array) -> Array:
-        height, width = images.shape[2:]
-        padding = (0, 0), (0, 0), (0, -height % multiple), (0, -width % multiple)
-        whole = images if height % multiple == width % multiple == 0 else np.pad(images, padding, mode="edge")
-        return run(np.ascontiguousarray(whole))[..., :height, :width]
-
-    return padded

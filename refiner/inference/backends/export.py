@@ -1,7 +1,6 @@
 """Export of a refiner to ONNX, OpenVINO, or a refiner file.
 
-Exported models take ``images`` and return ``refined``, both (N, C, H, W), float32, in [-1, 1], for any N, H and W. If
-the network folds blocks of pixels, H and W must be multiples of the block's side; the file holds it as ``multiple``.
+Exported models take ``images`` and return ``refined``, both (N, C, H, W), float32, in [-1, 1], for any N, H and W.
 """
 
 import json
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from refiner.core.errors import WrongOutputError, missing_extra
 from refiner.core.files import atomic_path, write_bytes
@@ -23,6 +22,9 @@ SUFFIXES = (".onnx", ".xml", ".safetensors")
 """Suffixes of ONNX models, OpenVINO models (with their weights in a ``.bin`` file of the same name), refiner files."""
 
 OPSET = 18
+
+_AXES = {0: "batch", 2: "height", 3: "width"}
+"""Names of the axes that may have any length."""
 
 
 def to_onnx(network: RefinerNetwork, metadata: Mapping[str, Any] | None = None) -> bytes:
@@ -42,27 +44,25 @@ def to_onnx(network: RefinerNetwork, metadata: Mapping[str, Any] | None = None) 
         import onnx
     except ImportError as error:
         raise missing_extra("onnx") from error
-    dynamic_axes = {0: "images", 2: "height", 3: "width"}
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), torch.inference_mode():
-        warnings.simplefilter("ignore")  # tracing warns about fixed sizes, which callers pad, and an old exporter
+        warnings.simplefilter("ignore")  # tracing warns about a size that is fixed on purpose, and an old exporter
         file = Path(folder) / "refiner.onnx"
         torch.onnx.export(
-            network.to(memory_format=torch.contiguous_format),
+            _AnySize(network),
             (_example(network),),
             file,
             dynamo=False,
             input_names=["images"],
             output_names=["refined"],
-            dynamic_axes={"images": dynamic_axes, "refined": dynamic_axes},
+            dynamic_axes={"images": _AXES, "refined": _AXES},
             opset_version=OPSET,
         )
         model = onnx.load(str(file))
+    # The output has the axes of the input; the exporter names them after operations that it cannot follow.
+    (images,), (refined,) = model.graph.input, model.graph.output
+    refined.type.CopyFrom(images.type)
     # Store the metadata in the model, and check it.
-    entries = {
-        "refiner": json.dumps(dict(metadata or {}), sort_keys=True),
-        "multiple": str(network.architecture.unshuffle),
-    }
-    onnx.helper.set_model_props(model, entries)
+    onnx.helper.set_model_props(model, {"refiner": json.dumps(dict(metadata or {}), sort_keys=True)})
     onnx.checker.check_model(model)
     content: bytes = model.SerializeToString()
     return content
@@ -88,15 +88,15 @@ def to_openvino(network: RefinerNetwork, metadata: Mapping[str, Any] | None = No
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")
         model = openvino.convert_model(
-            network.to(memory_format=torch.contiguous_format),
+            _AnySize(network),
             example_input=_example(network),
             input=[-1, network.architecture.channels, -1, -1],
         )
-    # Name the input and the output, and store the metadata.
-    model.inputs[0].get_tensor().set_names({"images"})
-    model.outputs[0].get_tensor().set_names({"refined"})
+    # Name the input, the output and their axes, and store the metadata.
+    for port, name in ((model.inputs[0], "images"), (model.outputs[0], "refined")):
+        port.get_tensor().set_names({name})
+        openvino.layout_helpers.set_layout(port, openvino.Layout("NCHW"))
     model.set_rt_info(json.dumps(dict(metadata or {}), sort_keys=True), "refiner")
-    model.set_rt_info(str(network.architecture.unshuffle), "multiple")
     return model
 
 
@@ -137,6 +137,29 @@ def export_refiner(refiner: RefinerFile, path: Path, *, overwrite: bool = False)
     with atomic_path(path) as text, atomic_path(files[1]) as weights:
         openvino.serialize(model, str(text), str(weights))
     return files
+
+
+class _AnySize(nn.Module):
+    """A network for tracing, which pads images to whole folded blocks in the graph.
+
+    :class:`RefinerNetwork` pads only if an image needs it, and tracing would fix that choice.
+    """
+
+    def __init__(self, network: RefinerNetwork) -> None:
+        super().__init__()
+        self.network = network.to(memory_format=torch.contiguous_format)
+        self.block = network.architecture.unshuffle
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Refine images, (N, C, H, W)."""
+        height, width = images.shape[-2:]
+        if self.block > 1:
+            # Repeat the last row and column, as the network does.
+            for axis, length in ((2, height), (3, width)):
+                places = torch.arange(length + -length % self.block, device=images.device).clamp(max=length - 1)
+                images = images.index_select(axis, places)
+        refined: Tensor = self.network(images)
+        return refined[..., :height, :width]
 
 
 def _example(network: RefinerNetwork) -> Tensor:

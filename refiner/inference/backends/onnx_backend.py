@@ -4,7 +4,7 @@ from typing import Any
 
 from refiner.core.devices import default_threads
 from refiner.core.errors import missing_extra
-from refiner.inference.backends.base import Array, Backend, network_key, pad_to_multiples
+from refiner.inference.backends.base import Array, Backend, network_key
 from refiner.inference.backends.cache import load_or_compile
 from refiner.models.refiner_file import RefinerFile
 
@@ -36,4 +36,4 @@ def open_onnx(name: str, refiner: RefinerFile, device: str, threads: int | None)
         refined: Array = session.run(None, {"images": images})[0]
         return refined
 
-    return Backend(name, pad_to_multiples(run, refiner.architecture.unshuffle))
+    return Backend(name, run)

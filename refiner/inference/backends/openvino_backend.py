@@ -9,7 +9,7 @@ import numpy as np
 
 from refiner.core.devices import default_threads
 from refiner.core.errors import missing_extra
-from refiner.inference.backends.base import Array, Backend, network_key, pad_to_multiples
+from refiner.inference.backends.base import Array, Backend, network_key
 from refiner.inference.backends.cache import load_or_compile
 from refiner.models.refiner_file import RefinerFile
 
@@ -27,7 +27,7 @@ def open_openvino(name: str, refiner: RefinerFile, device: str, threads: int | N
         "PERFORMANCE_HINT": "THROUGHPUT",  # one thread per batch is faster than all threads on one batch
     }
     run, parallel_batches = run_requests(_compiled_model(refiner, options))
-    return Backend(name, pad_to_multiples(run, refiner.architecture.unshuffle), parallel_batches)
+    return Backend(name, run, parallel_batches)
 
 
 def run_requests(compiled: Any) -> tuple[Callable[[Array], Array], int]:

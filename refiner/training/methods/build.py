@@ -53,7 +53,7 @@ def build_networks(configuration: TrainingConfiguration, *, purpose: str = "") -
         torch.manual_seed(derived_seed(configuration.seed, f"{purpose}discriminator"))
         discriminator = DISCRIMINATORS[section.scope](
             configuration.channels + CONDITION_PLANES[section.condition],
-            **section.model_dump(include={"layers", "width", "spectral_norm", "batch_norm"}),
+            **section.model_dump(include={"layers", "width", "spectral_norm", "batch_norm", "padding"}),
         )
     # Convolutions on CPUs are faster with channels last.
     return refiner.to(memory_format=torch.channels_last), discriminator.to(memory_format=torch.channels_last)

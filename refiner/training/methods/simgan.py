@@ -55,7 +55,12 @@ class SimGAN(Method):
             # Stay close to the render: equation 3. Pre-training has no other loss, so a lambda of 0 counts as 1 there.
             refined = self.refiner(synthetic)
             weights = None if mask is None else self._to_device(mask)
-            regularization = self_regularization_loss(refined, synthetic, features=self.features, weights=weights)
+            regularization = self_regularization_loss(
+                *(refined, synthetic),
+                features=self.features,
+                weights=weights,
+                mean_over_processes=self.processes.mean,
+            )
             terms = {"self_regularization": regularization}
             loss = regularization * (configuration.self_regularization_weight or float(not adversarial))
 

@@ -141,7 +141,6 @@ def test_exported_files_say_what_they_are_and_run(tmp_path: Path) -> None:
     session = onnxruntime.InferenceSession(tmp_path / "eyes.onnx", providers=["CPUExecutionProvider"])
     assert np.allclose(session.run(["refined"], {"images": images.numpy()})[0], expected, atol=2e-6)
     stored = session.get_modelmeta().custom_metadata_map
-    assert stored["multiple"] == "2"
     assert json.loads(stored["refiner"])["training"] == {"step": 7}
     model = openvino.Core().read_model(tmp_path / "eyes.xml")
     compiled = openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
