@@ -103,10 +103,11 @@ def evaluate(
     """
     # Read the renders, refine them or read their refined images, and read the real images.
     most, seed, region = settings.most, settings.seed, settings.region
-    raw = read_sample(synthetic, size=None, most=most, seed=seed)
+    raw = read_sample(synthetic, size=None, most=most, seed=seed, points=region.names)
     size = (raw.images.shape[2], raw.images.shape[3])
     raw, images = _load_refined(synthetic, raw, refined, size, settings.device)
-    region.check(synthetic, sorted({name for row in raw.labels for name in row}))
+    labels = sorted({name for row in raw.labels for name in row})
+    region = region.check(synthetic, labels, lambda name: (row[name] for row in raw.labels if name in row))
     try:
         watched = [region.watched(name, row, size) for name, row in zip(raw.ids, raw.labels, strict=True)]
     except ImageError as error:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from refiner.data.labels.regions import PUPIL, LabelRegion, are_points
+from refiner.data.labels.regions import POINTS, PUPIL, LabelRegion
 from refiner.evaluation.samples import Sample
 from refiner.gaze.networks.estimators import GazeNetwork
 from refiner.gaze.networks.file import load_estimator
@@ -55,10 +55,9 @@ def load_features(synthetic: Sample, *, region: LabelRegion, seed: int) -> tuple
         The features of the network, and its gaze estimate if the images are eyes, else None.
     """
     # Renders of other things than eyes: train a network on their labelled points.
-    names = [name for name in region.names if name != PUPIL]
-    point = next((name for name in names if all(are_points(row.get(name)) for row in synthetic.labels)), None)
-    if point is not None and not any("gaze" in row for row in synthetic.labels):
-        return _trained_features(synthetic, point, seed), None
+    points = _common_points(synthetic, region)
+    if points is not None and not any("gaze" in row for row in synthetic.labels):
+        return _trained_features(synthetic, points, seed), None
     # Eyes, or renders without labels: use the pretrained gaze estimator.
     network = load_estimator(pretrained_estimator()).network
     assert isinstance(network, GazeNetwork)
@@ -75,10 +74,21 @@ def load_features(synthetic: Sample, *, region: LabelRegion, seed: int) -> tuple
     return features, estimate if eyes else None
 
 
-def _trained_features(synthetic: Sample, point: str, seed: int) -> Features:
-    """Train a network to find one kind of labelled point; its last hidden layer is the features."""
+def _common_points(synthetic: Sample, region: LabelRegion) -> Any:
+    """Return the labelled points other than the pupil, (N, 2K); None unless every render has the same K points."""
+    for label in POINTS if region.points is None else (region.points,):
+        found = [LabelRegion(label).watched(name, row, (1, 1)) for name, row in zip(synthetic.ids, synthetic.labels)]
+        points = [np.asarray(row[label], np.float64).reshape(-1) for row in found if label in row]
+        if label != PUPIL and len(points) == len(found) and len({values.shape for values in points}) == 1:
+            coordinates = np.stack(points)
+            if np.isfinite(coordinates).all():
+                return coordinates
+    return None
+
+
+def _trained_features(synthetic: Sample, points: Any, seed: int) -> Features:
+    """Train a network to find labelled points, (N, 2K); its last hidden layer is the features."""
     width = synthetic.images.shape[3]
-    points = np.stack([np.asarray(row[point], np.float64).reshape(-1) for row in synthetic.labels])
     # Coordinates from -0.5 to 0.5, so that points of all image sizes are learnt alike.
     targets = points / width - 0.5
     network = fit_regressor(

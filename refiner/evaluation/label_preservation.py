@@ -14,14 +14,18 @@ from torch.nn import functional
 
 from refiner.core.rng import torch_generator
 from refiner.data.labels.angles import angular_error_degrees
+from refiner.data.labels.drift import patch_scale
 from refiner.data.labels.drift_table import LabelDrift, measure_label_drift
 from refiner.data.labels.records import Labels
-from refiner.data.labels.regions import MASK, PUPIL
+from refiner.data.labels.regions import MASK, PUPIL, UNKNOWN
 from refiner.evaluation.measurement import Metric
 from refiner.metrics.intervals import Interval, cluster_interval
 
 Estimate = Callable[[Tensor], Any]
 """Function from images (N, 1, H, W) in [-1, 1] to an array (N, 2) of pitch and yaw in radians."""
+
+PATCH_PIXELS = "px at 36x60"
+"""Unit of shifts that are compared with a limit: pixels of a 36x60 patch, whatever the size of the images."""
 
 REGION = 0.06
 """Half the side of the square around a labelled point, as a share of the image width; about an iris in an eye patch."""
@@ -51,7 +55,7 @@ def measure_preservation(
         images have the same kind of label; the gaze shift if ``estimate`` is given.
     """
     noisy = _add_noise(synthetic, refined, seed)
-    kinds = {next(iter(row), None) for row in watched}
+    kinds = {next(iter(row), None) for row in watched} - {UNKNOWN}
     kind = kinds.pop() if len(kinds) == 1 else None
     what = {PUPIL: "pupil", MASK: "masked region", None: "image"}.get(kind, "worst point")
     # Measure how far the labelled regions moved, once after refining and once after adding noise.
@@ -61,15 +65,18 @@ def measure_preservation(
     edges = [_edge_agreement(synthetic, images) for images in (refined, noisy)]
     metrics = [
         _mean("moved", f"shift of the {what}", "px", lengths, clusters),
-        _mean("score", "drift score", "px", scores, clusters),
-        _common_shift(drifts, noise, clusters),
+        _mean("score", "drift score", PATCH_PIXELS, scores, clusters),
+        _common_shift(drifts, noise, patch_scale(synthetic.shape[2:]), clusters),
         _mean("edges", "edge correlation", "", edges, clusters),
     ]
     # Measure the change of pixels inside the labelled regions.
-    if kind is not None:
-        changes = [_region_change(synthetic, images, [row[kind] for row in watched]) for images in (refined, noisy)]
+    rows = [number for number, row in enumerate(watched) if kind in row and drifts[number].known]
+    if kind is not None and len(rows) > 1:
+        regions = [watched[number][kind] for number in rows]
+        changes = [_region_change(synthetic[rows], images[rows], regions) for images in (refined, noisy)]
         where = "in" if kind == MASK else "around"
-        metrics.append(_mean("region", f"largest change {where} the {what}", "levels", changes, clusters))
+        people = None if clusters is None else [clusters[number] for number in rows]
+        metrics.append(_mean("region", f"largest change {where} the {what}", "levels", changes, people))
     # Compare the gaze that a frozen network estimates before and after.
     if estimate is not None:
         gaze = estimate(synthetic)
@@ -92,12 +99,20 @@ def _add_noise(synthetic: Tensor, refined: Tensor, seed: int) -> Tensor:
     return noisy
 
 
-def _common_shift(drifts: Sequence[LabelDrift], noise: Sequence[LabelDrift], clusters: Sequence[str] | None) -> Metric:
-    """Measure the length of the mean shift, which biases every model that is trained on the images."""
+def _common_shift(
+    drifts: Sequence[LabelDrift], noise: Sequence[LabelDrift], scale: float, clusters: Sequence[str] | None
+) -> Metric:
+    """Measure the length of the mean shift, which biases every model that is trained on the images.
+
+    Args:
+        drifts, noise: drift of the refined images, and of the reference.
+        scale: pixels of an image for one pixel of a 36x60 patch.
+        clusters: see :func:`measure_preservation`.
+    """
     value, reference = (
-        _along_the_mean(np.array([[drift.x, drift.y] for drift in some]), clusters) for some in (drifts, noise)
+        _along_the_mean(np.array([[drift.x, drift.y] for drift in some]) / scale, clusters) for some in (drifts, noise)
     )
-    return Metric("common_shift", "mean shift of all images", "labels", "px", value, reference=reference)
+    return Metric("common_shift", "mean shift of all images", "labels", PATCH_PIXELS, value, reference=reference)
 
 
 def _along_the_mean(shifts: Any, clusters: Sequence[str] | None) -> Interval:

@@ -14,7 +14,9 @@ from torch import Tensor
 from refiner.core.errors import DataError, ImageError
 from refiner.core.rng import numpy_generator
 from refiner.data.formats.registry import open_dataset
-from refiner.data.labels.records import Labels
+from refiner.data.labels.coordinates import Change, Declared
+from refiner.data.labels.geometry import resize_labels
+from refiner.data.labels.records import Labels, Record
 from refiner.images.arrays import eye_patch, to_float
 from refiner.metrics.clusters import CLUSTER_COLUMNS, Clusters, find_clusters
 
@@ -56,8 +58,21 @@ class Sample:
         return find_clusters(columns, len(self.ids), column)
 
 
+def _resized(record: Record, size: tuple[int, int], points: Sequence[str]) -> Labels:
+    """Return the labelled points of a record after a resize of its image to (height, width)."""
+    before = (record.image.shape[0], record.image.shape[1])
+    labels = {name: record.labels[name] for name in points if name in record.labels}
+    return resize_labels(labels, Change(before, (0, 0), before, size), Declared(points=tuple(points)))
+
+
 def read_sample(
-    path: Path, *, size: tuple[int, int] | None, most: int, seed: int, ids: Sequence[str] | None = None
+    path: Path,
+    *,
+    size: tuple[int, int] | None,
+    most: int,
+    seed: int,
+    ids: Sequence[str] | None = None,
+    points: Sequence[str] = (),
 ) -> Sample:
     """Draw random images of a data set and read them in grey.
 
@@ -67,6 +82,7 @@ def read_sample(
         most: largest number of images to draw.
         seed: seed of the draw.
         ids: ids to read in this order, instead of a draw.
+        points: names of labels that hold points, which move with an image that is resized.
 
     Returns:
         The readable images, with the reasons for the others.
@@ -97,7 +113,8 @@ def read_sample(
     def read(sample: str) -> tuple[Any, Labels] | ImageError:
         try:
             record = dataset.read(sample)
-            return eye_patch(record.image, common_size, equalize=False, name=sample), record.labels
+            image = eye_patch(record.image, common_size, equalize=False, name=sample)
+            return image, record.labels | _resized(record, common_size, points)
         except ImageError as error:
             return error
 

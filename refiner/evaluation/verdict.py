@@ -7,16 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from refiner.data.labels.drift_table import LabelDrift
+from refiner.data.labels.drift_table import UNKNOWN_DRIFT, LabelDrift
 from refiner.evaluation.measurement import Metric
 
 Decision = Literal["use", "use with rejection", "do not use"]
 
 MAX_DRIFT = 1.0
-"""Drift score above which an image should be rejected: 3 degrees of gaze in a 36x60 patch."""
+"""Drift score above which an image should be rejected: 3 degrees of gaze in an eye patch of any size."""
 
 MAX_DOUBTFUL_TO_KEEP = 0.02
-"""Largest share of images above :data:`MAX_DRIFT` that may stay in the training data."""
+"""Largest share of images above :data:`MAX_DRIFT` that may stay in the training data; also of unknown drift."""
 
 MAX_DOUBTFUL_TO_REJECT = 0.5
 """Largest share of images above :data:`MAX_DRIFT` at which rejecting them is a remedy."""
@@ -71,11 +71,21 @@ def reach_verdict(metrics: Sequence[Metric], drifts: Sequence[LabelDrift], *, ch
             f"Refine with --max-drift {MAX_DRIFT:g}."
         )
         return Verdict("use with rejection", [advice, *benefits])
+    if unknown := _unknown_share(drifts):
+        advice = (
+            f"The drift of {unknown:.1%} of the images is unknown: {UNKNOWN_DRIFT}. Refine with --max-drift "
+            f"{MAX_DRIFT:g}, which rejects them."
+        )
+        return Verdict("use with rejection", [advice, *benefits])
     return Verdict("use", [*benefits, f"The labels of {1 - share:.1%} of the images stayed in place."])
 
 
 def _doubtful_share(drifts: Sequence[LabelDrift]) -> float:
-    return sum(drift.score > MAX_DRIFT for drift in drifts) / max(1, len(drifts))
+    return sum(not (drift.known and drift.score <= MAX_DRIFT) for drift in drifts) / max(1, len(drifts))
+
+
+def _unknown_share(drifts: Sequence[LabelDrift]) -> float:
+    return sum(not drift.known for drift in drifts) / max(1, len(drifts))
 
 
 def _benefits(metrics: Mapping[str, Metric]) -> list[str]:
@@ -144,12 +154,22 @@ def _copies(metrics: Mapping[str, Metric], drifts: Sequence[LabelDrift], change:
     )
 
 
+def _hides_labels(metrics: Mapping[str, Metric], drifts: Sequence[LabelDrift], change: float) -> str | None:
+    unknown = _unknown_share(drifts)
+    if unknown <= MAX_DOUBTFUL_TO_KEEP:
+        return None
+    return (
+        f"The drift of {unknown:.1%} of the images is unknown: {UNKNOWN_DRIFT}. Correct the points, or name others "
+        "with --points or --mask."
+    )
+
+
 def _moves_labels(metrics: Mapping[str, Metric], drifts: Sequence[LabelDrift], change: float) -> str | None:
     share, metric = _doubtful_share(drifts), metrics.get("common_shift")
     if metric is not None and metric.value.low > MAX_COMMON_SHIFT:
         return (
-            f"The refiner moves what the labels describe by {metric.value} px in the same direction in all images. "
-            "Raise motion_weight."
+            f"The refiner moves what the labels describe by {metric.value} {metric.unit} in the same direction in all "
+            "images. Raise motion_weight."
         )
     if share > MAX_DOUBTFUL_TO_REJECT:
         return f"The drift score of {share:.0%} of the images is above {MAX_DRIFT:g}, so their labels may be wrong."
@@ -163,5 +183,5 @@ def _harms(metrics: Mapping[str, Metric], drifts: Sequence[LabelDrift], change: 
     return f"Refining hurts on real labels: the error rises by {-metric.gain.mean:.2f}° (gain {metric.gain}°)."
 
 
-RULES: tuple[Rule, ...] = (_changes_nothing, _harms, _moves_labels, _copies, _collapses, _is_no_nearer)
+RULES: tuple[Rule, ...] = (_changes_nothing, _harms, _hides_labels, _moves_labels, _copies, _collapses, _is_no_nearer)
 """All rules, the most decisive first."""

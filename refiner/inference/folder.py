@@ -12,8 +12,8 @@ from refiner.core.files import check_apart, content_digest
 from refiner.core.parallel.executors import Engine
 from refiner.core.parallel.shards import Shard
 from refiner.data.formats.folder import list_files
-from refiner.data.labels.drift_table import DRIFT_FILE, DriftLimit, LabelDrift, write_drift
-from refiner.data.labels.regions import LabelRegion, source_labels
+from refiner.data.labels.drift_table import DRIFT_FILE, DriftLimit, LabelDrift, tell_unknown, write_drift
+from refiner.data.labels.regions import LabelRegion, checked_region, source_labels
 from refiner.data.labels.tables import REJECTED_FILE, LabelTable
 from refiner.data.output.folder import OutputFolder, open_output
 from refiner.images.io import IMAGE_SUFFIXES, is_image_file
@@ -67,7 +67,7 @@ def refine_folder(
         OutputError: a file cannot be written, or would be lost.
     """
     table = source_labels(source)
-    region.check(source, () if table is None else table.names)
+    region = checked_region(region, source, table)
     with contextlib.ExitStack() as stack:
         # Open the output folders.
         open_folder = partial(open_output, source, overwrite=overwrite, shard=shard)
@@ -222,6 +222,7 @@ class _FolderJob:
         notes = {name: _drift_of(self.output.notes.get(name)) for name in written}
         self.output.claim(DRIFT_FILE)
         write_drift(self.output.root / DRIFT_FILE, {name: drift for name, drift in notes.items() if drift})
+        tell_unknown([name for name, drift in notes.items() if drift and not drift.known], len(notes))
 
     def _prune(self, names: set[str], unread: Sequence[str]) -> None:
         """Delete outputs whose inputs are gone, and rejected images that an earlier run kept and this one did not.
@@ -262,7 +263,7 @@ def _why_unusable(path: Path) -> str:
 
 def _drift_of(notes: list[float | None] | None) -> LabelDrift | None:
     """Return the drift that the manifest holds for an image; None if it holds none."""
-    if not isinstance(notes, list) or len(notes) != 4:
+    if not isinstance(notes, list) or len(notes) != len(LabelDrift._fields):
         return None
-    x, y, degrees, score = notes
-    return None if x is None or y is None or score is None else LabelDrift(x, y, degrees, score)
+    x, y, degrees, score, known = notes
+    return None if x is None or y is None or score is None else LabelDrift(x, y, degrees, score, bool(known))

@@ -4,7 +4,7 @@ import contextlib
 import json
 import logging
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -13,16 +13,17 @@ from typing import Any
 import h5py
 import numpy as np
 
-from refiner.core.errors import OutputError
+from refiner.core.errors import DataError, OutputError
 from refiner.core.files import check_apart, content_digest
 from refiner.core.parallel.executors import Engine
 from refiner.core.parallel.shards import Shard
 from refiner.data.formats.registry import open_dataset
-from refiner.data.labels.drift_table import DriftLimit, LabelDrift, drift_columns, measure_label_drift
-from refiner.data.labels.records import Labels
+from refiner.data.labels.drift_table import DriftLimit, LabelDrift, drift_columns, measure_label_drift, tell_unknown
+from refiner.data.labels.records import Labels, from_cells
 from refiner.data.labels.regions import LabelRegion
 from refiner.data.output.chunks import Chunks, Line, fingerprint, write_lines
 from refiner.data.output.destinations import StoreDestination, open_store
+from refiner.data.store.columns import to_text
 from refiner.data.store.hdf5 import ImageKind, new_file, text_attribute, write_attributes
 from refiner.data.store.reader import Store
 from refiner.data.store.writer import ImageWriter, copy_store, join_images, write_numbers
@@ -46,6 +47,8 @@ CHUNK_MULTIPLICATIONS = 2 * 10**11
 """Largest number of multiplications in a chunk on the CPU."""
 
 _SMALLEST_CHUNK = 16
+
+_ROWS = 4096  # label rows in memory at a time
 
 
 def refine_store(
@@ -75,7 +78,7 @@ def refine_store(
     """
     store = open_dataset(source, format="store")
     assert isinstance(store, Store)
-    region.check(source, store.label_names)
+    region = region.check(source, store.label_names, partial(_values, store))
     count = len(store.images)
     with contextlib.ExitStack() as stack:
         # Open the store for rejected images now: an error must not come after hours of work.
@@ -226,11 +229,27 @@ def _points(store: Store, indices: range, names: Sequence[str]) -> list[Labels]:
     """Read the labelled points of some images, if the store has any; all at once, as HDF5 is slow row by row."""
     labels: list[Labels] = [{} for _ in indices]
     for name in names:
-        values = store.file["labels"][name] if name in store.label_names else None
-        if isinstance(values, h5py.Dataset) and values.dtype.kind == "f" and len(values.shape) > 1:
-            for row, points in zip(labels, values[indices.start : indices.stop], strict=False):
-                row |= {name: points} if np.isfinite(points).any() else {}
+        for row, value in zip(labels, _values(store, name, indices), strict=False):
+            row[name] = value
     return labels
+
+
+def _values(store: Store, name: str, indices: range | None = None) -> Iterator[Any]:
+    """Iterate over the values of a label, of some images or of all; arrays of several shapes are stored as text."""
+    values = store.file["labels"][name] if name in store.label_names else None
+    if not isinstance(values, h5py.Dataset):
+        return
+    cells = str(values.attrs.get("cells", "float"))
+    for start in range(0, len(values), _ROWS) if indices is None else [indices.start]:
+        for value in values[start : start + _ROWS if indices is None else indices.stop]:
+            if np.ndim(value):
+                yield value
+                continue
+            text = to_text(value, "text" if isinstance(value, bytes) else cells)
+            with contextlib.suppress(DataError):  # a damaged label has no point
+                yield from_cells({name: text}, name).get(name, text)
+                continue
+            yield text
 
 
 def _join_chunks(
@@ -243,14 +262,17 @@ def _join_chunks(
 ) -> int:
     """Join the chunks into a store, and list the rejected images in a table; return their number."""
     # Collect the drift of all images, and reject those above the limit.
-    drifts, passing = np.empty((len(store.images), 4)), np.ones(len(store.images), bool)
-    rejected = []
+    drifts, passing = np.empty((len(store.images), 5)), np.ones(len(store.images), bool)
+    rejected, unknown = [], []
     for number, line in enumerate(chunks.lines()):
         drift = LabelDrift.from_line(line.cells)
+        if not drift.known:
+            unknown.append(line.source)
         drifts[number] = drift.numbers
         if limit.rejects(drift):
             passing[number] = False
             rejected.append((line.source, "drift", limit.reason(drift)))
+    tell_unknown(unknown, len(drifts))
     if not passing.any():
         raise OutputError(
             f"{output.path} was not written: all {len(drifts)} images exceed the limit of label drift; "

@@ -7,6 +7,7 @@ insensitive to light, contrast and noise, and estimate the best position to a fr
 involved, so that unfamiliar images cannot mislead the measurement.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import cv2
@@ -93,18 +94,25 @@ TEXTURE = 0.03
 """Standard deviation, in units of [-1, 1], below which a neighbourhood has too little texture to be found again."""
 
 
+def patch_scale(size: Sequence[int]) -> float:
+    """Return how many pixels of an image of (height, width) are one pixel of a 36x60 patch, by the shorter sides."""
+    return min(size) / SCALE
+
+
 class DriftScores(NamedTuple):
     """Label drift of each image; a high score means a doubtful label.
 
     Attributes:
         shifts: (N, 2), x and y in pixels of the image; with several points, those of the point with the highest score.
-        scores: (N,), length of the shift plus the loss of structure, 1 minus the correlation, in pixels of a 36x60
-            patch. A pupil that was erased or replaced thus gets a high score at any position. The score is 0 if the
-            synthetic image has no structure.
+        scores: (N,), length of the shift, in pixels of a 36x60 patch, plus the loss of structure, 1 minus the
+            correlation. A pupil that was erased or replaced thus gets a high score at any position.
+        known: (N,), booleans. False if no point lies in the image, or if the points or the mask have too little texture
+            to be found again; the whole image is scored instead. A whole image without any structure scores 0.
     """
 
     shifts: Array
     scores: Array
+    known: np.ndarray[Any, np.dtype[np.bool_]]
 
 
 def score_drift(synthetic: Any, refined: Any, *, points: Any = None, mask: Any = None) -> DriftScores:
@@ -112,49 +120,68 @@ def score_drift(synthetic: Any, refined: Any, *, points: Any = None, mask: Any =
 
     Args:
         synthetic, refined: arrays or tensors, (N, C, H, W), in [-1, 1], in pairs.
-        points: (N, K, 2), x and y in pixels. Missing points are NaN; points outside the image are ignored.
+        points: (N, K, 2), x and y in pixels. Missing points, NaN, and points outside the image are ignored.
         mask: (N, H, W), weights of at least 0 of the region whose structure should stay in place. It is used if there
             are no points. Without points and mask, the whole image is scored.
     """
     height, width = synthetic.shape[-2:]
     # Average large images down, then score points, a region, or the whole image.
-    factor = max(1, round(min(height, width) / SCALE))
+    factor = max(1, round(patch_scale((height, width))))
     before, after = (_shrunk(np.asarray(images, np.float32), factor) for images in (synthetic, refined))
     if points is not None:
-        shifts, scores = _score_points(before, after, (np.asarray(points, np.float32) - (factor - 1) / 2) / factor)
+        positions = np.asarray(points, np.float32)
+        inside = np.all((positions >= -0.5) & (positions <= np.array([width, height], np.float32) - 0.5), axis=2)
+        positions = np.asarray((positions - (factor - 1) / 2) / factor, np.float32)
+        found = _score_points(before, after, positions, inside)
     elif mask is not None:
-        shifts, scores = _score_region(before, after, _shrunk(np.asarray(mask, np.float32)[:, None], factor)[:, 0])
+        found = _score_region(before, after, _shrunk(np.asarray(mask, np.float32)[:, None], factor)[:, 0])
     else:
-        shifts, scores = _score_whole(before, after)
-    return DriftScores(factor * shifts, factor * scores)
+        found = _score_whole(before, after)
+    # Where points or mask show nothing, the whole image is the second best.
+    if not found.known.all() and not (points is None and mask is None):
+        lost = ~found.known
+        whole = _score_whole(before[lost], after[lost])
+        found.shifts[lost], found.agreement[lost] = whole.shifts, whole.agreement
+    # Shifts become pixels of the image, and scores those of a patch.
+    shifts = factor * found.shifts
+    return DriftScores(shifts, _lengths(shifts) / patch_scale((height, width)) + 1 - found.agreement, found.known)
 
 
-def _score_points(before: Array, after: Array, points: Array) -> DriftScores:
-    last = np.array([before.shape[3] - 1, before.shape[2] - 1], np.float32)
-    inside = np.all((points >= 0) & (points <= last), axis=2)
-    # Score each of the K points in all images.
+class _Found(NamedTuple):
+    """Shifts (N, 2) and agreement (N,) of regions that were found again, and whether they are known (N,).
+
+    An unknown region has no shift and an agreement of 1.
+    """
+
+    shifts: Array
+    agreement: Array
+    known: np.ndarray[Any, np.dtype[np.bool_]]
+
+
+def _score_points(before: Array, after: Array, points: Array, inside: np.ndarray[Any, Any]) -> _Found:
+    # Search for each of the K points in all images.
     found = []
     for number in range(points.shape[1]):
         centres = np.rint(np.where(inside[:, number, None], points[:, number], 0)).astype(int)
         templates = _windows(before, centres, RADIUS)
         drift = _search(templates, _windows(after, centres, RADIUS + REACH))
-        found.append(_scored(drift, inside[:, number] & (_spread(templates) > TEXTURE)))
-    shifts, scores = (np.stack(values, axis=1) for values in zip(*found, strict=True))
-    # Keep the worst point of each image.
-    worst = scores.argmax(axis=1)
+        found.append(_known(drift, inside[:, number] & (_spread(templates) > TEXTURE)))
+    shifts, agreement, known = (np.stack(values, axis=1) for values in zip(*found, strict=True))
+    # Keep the worst known point of each image.
+    badness = np.hypot(shifts[..., 0], shifts[..., 1]) + 1 - agreement
+    worst = np.where(known, badness, -1).argmax(axis=1)
     rows = np.arange(len(worst))
-    return DriftScores(shifts[rows, worst], scores[rows, worst])
+    return _Found(shifts[rows, worst], agreement[rows, worst], np.any(known, axis=1))
 
 
-def _scored(drift: Drift, valid: np.ndarray[Any, Any]) -> DriftScores:
-    """Convert drift to scores, which are 0 for images that are not valid."""
-    scores = _lengths(drift.shifts) + 1 - drift.agreement
-    return DriftScores(drift.shifts * valid[:, None], scores * valid)
+def _known(drift: Drift, known: np.ndarray[Any, Any]) -> _Found:
+    return _Found(drift.shifts * known[:, None], np.where(known, drift.agreement, 1), known)
 
 
-def _score_whole(before: Array, after: Array) -> DriftScores:
+def _score_whole(before: Array, after: Array) -> _Found:
     images = _grey(before)
-    return _scored(_search(images, _widened(after)), _spread(images) > TEXTURE)
+    found = _known(_search(images, _widened(after)), _spread(images) > TEXTURE)
+    return found._replace(known=np.ones(len(images), bool))
 
 
 def _widened(images: Array) -> Array:
@@ -162,8 +189,8 @@ def _widened(images: Array) -> Array:
     return np.pad(_grey(images), ((0, 0), (REACH, REACH), (REACH, REACH)), mode="edge")
 
 
-def _score_region(before: Array, after: Array, weights: Array) -> DriftScores:
-    """Score a weighted region, with weights (N, h, w), by weighted correlation at every shift."""
+def _score_region(before: Array, after: Array, weights: Array) -> _Found:
+    """Search for a weighted region, with weights (N, h, w), by weighted correlation at every shift."""
     side = 2 * REACH + 1
     count, height, width = weights.shape
     weights = weights.reshape(count, -1, 1)  # (N, h * w, 1)
@@ -179,7 +206,7 @@ def _score_region(before: Array, after: Array, weights: Array) -> DriftScores:
     squares = (candidates**2 @ weights)[..., 0]
     spreads = np.sqrt(np.maximum(squares - means**2, 0))
     agreement = products / np.maximum(spread[:, None] * spreads, 1e-6)
-    return _scored(_find_peak(agreement.reshape(count, side, side)), spread > TEXTURE)
+    return _known(_find_peak(agreement.reshape(count, side, side)), spread > TEXTURE)
 
 
 def degrees_of_gaze(pixels: Array, width: int) -> Array:

@@ -4,6 +4,7 @@ Label drift is the shift between a synthetic image and its refined version, meas
 copied from the synthetic image, so it is off by this shift. See :mod:`refiner.data.labels.drift`.
 """
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,13 +15,18 @@ import numpy as np
 
 from refiner.data.labels.drift import degrees_of_gaze, score_drift
 from refiner.data.labels.records import Labels
-from refiner.data.labels.regions import MASK, PUPIL
+from refiner.data.labels.regions import MASK, PUPIL, UNKNOWN
 from refiner.data.labels.tables import write_table
+
+log = logging.getLogger(__name__)
 
 DRIFT_FILE = "drift.csv"
 """Name of the table of drift in a folder of refined images."""
 
-DRIFT_COLUMNS = ("file", "drift_px", "drift_deg", "score")
+DRIFT_COLUMNS = ("file", "drift_px", "drift_deg", "score", "known")
+
+UNKNOWN_DRIFT = "no labelled point lies in the image, or what is labelled has too little texture to be followed"
+"""Reason why a drift is unknown, for messages."""
 
 
 class LabelDrift(NamedTuple):
@@ -30,12 +36,14 @@ class LabelDrift(NamedTuple):
         x, y: shift in pixels, of the labelled point, of the worst of several points, or of the whole image.
         degrees: the same shift as an angle of gaze, in degrees, if the point is a pupil; otherwise None.
         score: length of the shift plus the loss of structure; see :class:`refiner.data.labels.drift.DriftScores`.
+        known: False if the labelled points or the mask could not be followed; the shift is that of the whole image.
     """
 
     x: float
     y: float
     degrees: float | None
     score: float
+    known: bool = True
 
     @property
     def pixels(self) -> float:
@@ -43,14 +51,15 @@ class LabelDrift(NamedTuple):
         return math.hypot(self.x, self.y)
 
     @property
-    def numbers(self) -> tuple[float, float, float, float]:
-        """The tuple (x, y, degrees, score), with NaN for degrees that are None."""
-        return self.x, self.y, math.nan if self.degrees is None else self.degrees, self.score
+    def numbers(self) -> tuple[float, float, float, float, float]:
+        """The tuple (x, y, degrees, score, known), with NaN for degrees that are None."""
+        return self.x, self.y, math.nan if self.degrees is None else self.degrees, self.score, float(self.known)
 
     def cells(self) -> dict[str, str]:
         """Return the cells of a row of ``drift.csv``, without the column ``file``."""
         degrees = "" if self.degrees is None else f"{self.degrees:.2f}"
-        return {"drift_px": f"{self.pixels:.3f}", "drift_deg": degrees, "score": f"{self.score:.3f}"}
+        score, known = f"{self.score:.3f}", str(int(self.known))
+        return {"drift_px": f"{self.pixels:.3f}", "drift_deg": degrees, "score": score, "known": known}
 
     def to_line(self) -> dict[str, str]:
         """Return the fields as texts, from which :meth:`from_line` restores them exactly."""
@@ -61,7 +70,7 @@ class LabelDrift(NamedTuple):
         """Build a drift from the texts of :meth:`to_line`."""
         degrees = cells.get("degrees")
         x, y, score = (float(cells[name]) for name in ("x", "y", "score"))
-        return cls(x, y, None if degrees is None else float(degrees), score)
+        return cls(x, y, None if degrees is None else float(degrees), score, cells.get("known") == "True")
 
     def sentence(self) -> str:
         """Describe the drift in words, for the reason of a rejection."""
@@ -83,11 +92,13 @@ class DriftLimit:
     keep: Path | None = None
 
     def rejects(self, drift: LabelDrift) -> bool:
-        """Return whether an image with this drift is rejected."""
-        return self.score is not None and drift.score > self.score
+        """Return whether an image with this drift is rejected; an unknown drift may be of any size."""
+        return self.score is not None and not (drift.known and drift.score <= self.score)
 
     def reason(self, drift: LabelDrift) -> str:
         """Return the reason of a rejection, for ``rejected.csv``."""
+        if not drift.known:
+            return f"its drift is unknown: {UNKNOWN_DRIFT}"
         return f"{drift.sentence()} (drift score {drift.score:.2f}, limit {self.score:g})"
 
 
@@ -101,7 +112,8 @@ def measure_label_drift(before: Any, after: Any, watched: Sequence[Labels]) -> l
     Args:
         before, after: synthetic and refined images, (N, C, H, W), float32, in [-1, 1].
         watched: the points or the mask that must not move in each image, from
-            :meth:`refiner.data.labels.regions.LabelRegion.watched`. An image with an empty entry is scored as a whole.
+            :meth:`refiner.data.labels.regions.LabelRegion.watched`. An image with an empty entry is scored as a whole,
+            and so is one whose points or mask cannot be followed; its drift is then unknown.
 
     Returns:
         One drift for each image, in order.
@@ -114,14 +126,16 @@ def measure_label_drift(before: Any, after: Any, watched: Sequence[Labels]) -> l
     for kind in dict.fromkeys(kinds):
         numbers = [number for number, other in enumerate(kinds) if other == kind]
         values = [] if kind is None else [watched[number][kind] for number in numbers]
-        points = _stacked(values) if kind not in (None, MASK) else None
+        points = _stacked(values) if kind not in (None, MASK, UNKNOWN) else None
         mask = np.stack(values) if kind == MASK else None
         scores = score_drift(synthetic[numbers], refined[numbers], points=points, mask=mask)
         # A shift of a pupil is also an angle of gaze.
         lengths = np.hypot(scores.shifts[:, 0], scores.shifts[:, 1])
         degrees = degrees_of_gaze(lengths, synthetic.shape[3]).tolist() if kind == PUPIL else None
         for index, (number, (x, y)) in enumerate(zip(numbers, scores.shifts.tolist(), strict=True)):
-            found[number] = LabelDrift(x, y, None if degrees is None else degrees[index], float(scores.scores[index]))
+            known = kind != UNKNOWN and bool(scores.known[index])
+            angle = None if degrees is None or not known else degrees[index]
+            found[number] = LabelDrift(x, y, angle, float(scores.scores[index]), known)
     return [drift for drift in found if drift is not None]
 
 
@@ -151,10 +165,23 @@ def drift_columns(drifts: Any) -> dict[str, Any]:
     """Return drift as labels of a store.
 
     Args:
-        drifts: (N, 4), a row of :attr:`LabelDrift.numbers` for each image.
+        drifts: (N, 5), a row of :attr:`LabelDrift.numbers` for each image.
 
     Returns:
-        Arrays (N,) by label name: ``drift_px`` in pixels, ``drift_deg`` in degrees, ``drift_score``.
+        Arrays (N,) by label name: ``drift_px`` in pixels, ``drift_deg`` in degrees, ``drift_score``, and
+        ``drift_known``, 0 or 1.
     """
-    x, y, degrees, score = drifts.T
-    return {"drift_px": np.hypot(x, y), "drift_deg": degrees, "drift_score": score}
+    x, y, degrees, score, known = drifts.T
+    return {"drift_px": np.hypot(x, y), "drift_deg": degrees, "drift_score": score, "drift_known": known}
+
+
+def tell_unknown(unknown: Sequence[str], total: int) -> None:
+    """Warn of images whose drift is unknown.
+
+    Args:
+        unknown: their names.
+        total: number of all images.
+    """
+    if unknown:
+        examples = ", ".join(unknown[:3]) + (", ..." if len(unknown) > 3 else "")
+        log.warning("the drift of %d of %d images is unknown, as %s: %s", len(unknown), total, UNKNOWN_DRIFT, examples)

@@ -1,9 +1,10 @@
 """The region of an image that its label describes, and where drift is measured: labelled points, or a mask."""
 
+import contextlib
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from refiner.core.errors import DataError, ImageError, WrongInputError
 from refiner.core.files import content_digest
+from refiner.data.labels.coordinates import ANGLES, UNITS, split_words
 from refiner.data.labels.records import Labels
 from refiner.data.labels.tables import LABELS_FILE, LabelTable
 from refiner.images.arrays import highest_level, resize, to_grey
@@ -22,6 +24,9 @@ PUPIL = "pupil"
 
 POINTS = (PUPIL, "joints")
 """Labels of one or several points, (2,) or (K, 2) in pixels; the first that an image has is used."""
+
+UNKNOWN = "unknown"
+"""Name in the result of :meth:`LabelRegion.watched` for an image whose label has no usable point."""
 
 MASK = "mask"
 """Name of a mask in the result of :meth:`LabelRegion.watched`: (H, W), float32, weights in [0, 1]."""
@@ -35,15 +40,18 @@ class LabelRegion:
         points: name of a label of one or several points; None takes the first of :data:`POINTS` that an image has.
         mask: an image whose bright pixels are the region in every image, or a folder with one mask for each image,
             of the same name; None uses points.
+        expected: True if the data set has such a label, so that the drift of an image without a point is unknown.
+            :meth:`check` finds out.
     """
 
     points: str | None = None
     mask: Path | None = None
+    expected: bool = False
 
     @property
     def names(self) -> Sequence[str]:
-        """Names of the labels to use, in order of preference."""
-        return POINTS if self.points is None else (self.points,)
+        """Names of the labels to use, in order of preference; ``nose`` may also be the columns nose_x and nose_y."""
+        return POINTS if self.points is None else (self.points, *_columns(self.points))
 
     @property
     def job(self) -> Mapping[str, str]:
@@ -60,8 +68,9 @@ class LabelRegion:
             size: (height, width) to which a mask is resized.
 
         Returns:
-            One entry: a label's name and its points (2,) or (K, 2) in pixels, or :data:`MASK` and weights (H, W). It
-            is empty if the image has no such label; the whole image is then measured.
+            One entry: a label's name and its points (2,) or (K, 2) in pixels, of which some may be NaN; or
+            :data:`MASK` and weights (H, W); or :data:`UNKNOWN` and None. It is empty if the data set has no such
+            label; the whole image is then measured.
 
         Raises:
             ImageError: the mask of the image is missing, unreadable or black.
@@ -82,22 +91,50 @@ class LabelRegion:
         return hashlib.sha256(found.encode()).hexdigest()[:16] if found else ""
 
     def _points(self, labels: Labels) -> Labels:
-        found = next((label for label in self.names if are_points(labels.get(label))), None)
-        return {} if found is None else {found: labels[found]}
+        for label in POINTS if self.points is None else (self.points,):
+            points = point_pairs(labels.get(label, _joined(labels, label)))
+            if points is not None and np.isfinite(points).all(axis=-1).any():
+                return {label: points}
+        return {UNKNOWN: None} if self.expected else {}
 
-    def check(self, source: Path, labels: Sequence[str]) -> None:
-        """Check that the images have the label ``points``.
+    def check(
+        self, source: Path, labels: Sequence[str], values: Callable[[str], Iterable[Any]] = lambda name: ()
+    ) -> "LabelRegion":
+        """Check that the data set has the label ``points``, and that it holds points.
 
         Args:
             source: the data set, for the message.
             labels: names of its labels.
+            values: function from the name of a label to its values in the data set, which are read until one fits.
+
+        Returns:
+            The region in this data set, see :attr:`expected`.
 
         Raises:
-            DataError: ``points`` is set and is not among the labels.
+            WrongInputError: ``points`` is set, and is not among the labels, or holds text or other numbers.
         """
-        if self.points is not None and self.points not in labels:
+        if self.points is None or set(_columns(self.points)) <= set(labels):
+            return replace(self, expected=not set(self.names).isdisjoint(labels))
+        if self.points not in labels:
             known = ", ".join(labels) or "none"
             raise WrongInputError(f"{source} has no label {self.points!r} to read points from; its labels: {known}")
+        if self.points in ANGLES or split_words(self.points)[-1] in UNITS:
+            reason = "is not in pixels; --points needs x and y in pixels"
+            raise WrongInputError(f"label {self.points!r} of {source} {reason}")
+        # One row may be faulty; a label without a single point is the wrong one.
+        example = None
+        for value in values(self.points):
+            if point_pairs(value) is not None:
+                return replace(self, expected=True)
+            if example is None and not (isinstance(value, str) and not value):
+                example = value
+        if example is None:
+            return replace(self, expected=True)
+        what = "text" if isinstance(example, str) and not _is_number(example) else "numbers"
+        raise WrongInputError(
+            f"label {self.points!r} of {source} holds {what} such as {str(example)[:40]!r}; --points needs x and y in "
+            f"pixels, as [x, y], as a list of these, or as two columns {' and '.join(_columns(self.points))}"
+        )
 
     def _weights(self, mask: Path, name: str, size: tuple[int, int]) -> Any:
         path = _mask_path(mask, name)
@@ -120,11 +157,35 @@ ANYTHING = LabelRegion()
 """The default region: the points that an image has, otherwise the whole image."""
 
 
-def are_points(values: Any) -> bool:
-    """Return whether a label value is an array of points, (2,) or (K, 2) numbers."""
-    return (
-        isinstance(values, np.ndarray) and values.dtype.kind in "fiu" and values.shape[-1:] == (2,) and values.size > 0
-    )
+def point_pairs(values: Any) -> np.ndarray[Any, Any] | None:
+    """Return x and y of a label's points, (2,) or (K, 2); None if the label holds none.
+
+    Args:
+        values: an array (2,), (3,), (K, 2) or (K, 3) holds points; a third number is depth or visibility.
+    """
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu" or not values.size:
+        return None
+    return values[..., :2] if values.ndim and values.shape[-1] in (2, 3) else None
+
+
+def _columns(points: str) -> tuple[str, str]:
+    return f"{points}_x", f"{points}_y"
+
+
+def _joined(labels: Labels, points: str) -> Any:
+    """Return the point in two columns, NaN where one is missing; None if there are no such columns."""
+    cells = [labels.get(column) for column in _columns(points)]
+    if all(cell is None for cell in cells):
+        return None
+    return np.array([float(cell) if cell is not None and _is_number(cell) else np.nan for cell in cells])
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def source_labels(source: Path) -> LabelTable | None:
@@ -139,3 +200,21 @@ def source_labels(source: Path) -> LabelTable | None:
     except DataError as error:
         log.warning("%s; drift is measured on whole images", error)
         return None
+
+
+def checked_region(region: LabelRegion, source: Path, table: LabelTable | None) -> LabelRegion:
+    """Return the region for a folder of images with the table of :func:`source_labels`; see :meth:`LabelRegion.check`.
+
+    A table that cannot be read may hold points, so that the drift of every image is unknown.
+    """
+    if table is None:
+        unread = (source / LABELS_FILE).is_file()
+        return replace(region, expected=True) if unread else region.check(source, ())
+
+    def values(name: str) -> Iterator[Any]:
+        for sample in table:
+            with contextlib.suppress(ImageError):  # a faulty row has no point
+                if name in (labels := table[sample]):
+                    yield labels[name]
+
+    return region.check(source, table.names, values)

@@ -16,6 +16,7 @@ from refiner.core.errors import ImageError, OutputError
 from refiner.data.convert import Conversion, convert
 from refiner.data.labels.drift import degrees_of_gaze, score_drift
 from refiner.data.labels.drift_table import DriftLimit, LabelDrift, measure_label_drift
+from refiner.data.labels.regions import MASK, UNKNOWN
 from refiner.data.output.records_writer import write_folder
 from refiner.data.store.reader import Store
 from refiner.eyes.records import rendered_records
@@ -258,7 +259,78 @@ def test_points_outside_and_missing_ones_do_not_count() -> None:
     points = torch.tensor([[[30.0, 18.0], [float("nan"), 5.0]], [[-4.0, 5.0], [30.0, 400.0]]])
     scores = score_drift(images, moved, points=points)
     assert np.hypot(*scores.shifts[0]) == pytest.approx(2, abs=0.5)
-    assert scores.scores[1] == 0
+    assert scores.known.tolist() == [True, False]
+    # Without a usable point, the whole image is scored, which moved by 2 pixels.
+    assert scores.scores[1] == score_drift(images, moved).scores[1]
+    assert scores.shifts[1].tolist() == pytest.approx([0, 2], abs=0.3)
+
+
+@pytest.mark.parametrize("factor", [1, 2, 3])
+def test_a_point_counts_up_to_the_edge_of_the_image(factor: int) -> None:
+    """The edge is half a pixel beyond the centre of the outermost pixel, at any size."""
+    images = render_eyes(EyeParameters(), range(1), seed=6).images.repeat_interleave(factor, 2)
+    images = images.repeat_interleave(factor, 3)
+    edges = [(-0.5, 18.0), (60 * factor - 0.5, 18.0), (30.0, -0.5), (30.0, 36 * factor - 0.5)]
+    beyond = [(-0.6, 18.0), (60 * factor - 0.4, 18.0), (30.0, -0.6), (30.0, 36 * factor - 0.4)]
+    assert all(score_drift(images, images, points=np.array([[point]])).known.all() for point in edges)
+    assert not any(score_drift(images, images, points=np.array([[point]])).known.any() for point in beyond)
+
+
+@pytest.mark.parametrize("size", [(36, 60), (72, 120), (108, 180), (144, 240)])
+@pytest.mark.parametrize("labelled", [True, False])
+def test_the_same_relative_shift_scores_the_same_at_any_size(size: tuple[int, int], labelled: bool) -> None:
+    batch = render_eyes(EyeParameters(images_per_person=1), range(20), seed=6, size=size)
+    scale = size[0] // 36
+    found = score_drift(
+        batch.images, batch.images.roll(scale, dims=3), points=batch.pupil[:, None] if labelled else None
+    )
+    assert np.median(found.shifts[:, 0]) == pytest.approx(scale, abs=0.05 * scale)
+    assert np.median(found.scores) == pytest.approx(1, abs=0.05)
+
+
+def unknown_cases() -> dict[str, Any]:
+    return {
+        "outside": np.array([500.0, 5.0]),
+        "all missing": np.array([[np.nan, 5.0], [3.0, np.nan]]),
+        "no texture": np.array([9.0, 9.0]),
+    }
+
+
+@pytest.mark.parametrize("name", [*unknown_cases(), "mask", "declared unknown"])
+def test_a_label_that_cannot_be_followed_is_unknown_and_rejected(name: str) -> None:
+    """The refined image has nothing to do with its render, which a score of 0 would hide."""
+    rng = np.random.default_rng(0)
+    before, after = rng.uniform(-1, 1, (2, 1, 1, 40, 64)).astype(np.float32)
+    before[..., :20, :20] = 0.25  # a flat corner
+    mask = np.zeros((40, 64), np.float32)
+    mask[2:18, 2:18] = 1
+    watched = {"mask": {MASK: mask}, "declared unknown": {UNKNOWN: None}}.get(name)
+    (drift,) = measure_label_drift(before, after, [watched or {"corner": unknown_cases()[name]}])
+    (whole,) = measure_label_drift(before, after, [{}])
+    assert not drift.known
+    assert whole.known
+    assert (drift.x, drift.y, drift.score) == (whole.x, whole.y, whole.score)
+    assert drift.score > 0.5
+    limit = DriftLimit(1000)
+    assert limit.rejects(drift)
+    assert not limit.rejects(whole)
+    assert limit.reason(drift).startswith("its drift is unknown: no labelled point lies in the image")
+    assert not DriftLimit().rejects(drift)
+    assert LabelDrift.from_line(drift.to_line()) == drift
+    assert drift.cells()["known"] == "0"
+
+
+def test_points_that_can_be_followed_count_and_the_others_do_not() -> None:
+    images = render_eyes(EyeParameters(images_per_person=1), range(3), seed=6).images.numpy()
+    moved = np.roll(images, 2, axis=2)
+    alone = measure_label_drift(images, moved, [{"marks": np.array([[30.0, 18.0]])}] * 3)
+    among = [[np.nan, np.nan], [30.0, 18.0], [-9.0, 4.0], [30.0, 99.0]]
+    assert measure_label_drift(images, moved, [{"marks": np.array(among)}] * 3) == alone
+    assert all(drift.known for drift in alone)
+
+
+def test_a_score_that_is_no_number_does_not_pass() -> None:
+    assert DriftLimit(1.0).rejects(LabelDrift(0.0, 0.0, None, float("nan")))
 
 
 def test_a_mask_looks_at_its_region_alone() -> None:
@@ -276,6 +348,7 @@ def test_flat_images_have_no_label_to_lose() -> None:
     flat = torch.full((2, 1, 36, 60), 0.2)
     drifts = measure_label_drift(flat, flat + 0.1, [{"pupil": np.array([30.0, 18.0])}, {}])
     assert [drift.score for drift in drifts] == [0, 0]
+    assert [drift.known for drift in drifts] == [False, True]  # a labelled pupil should have been there
 
 
 def test_degrees_are_those_of_the_paper() -> None:

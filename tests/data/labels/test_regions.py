@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from refiner.commands import main
-from refiner.core.errors import DataError, ImageError
+from refiner.core.errors import ImageError, UsageError
 from refiner.data.convert import Conversion, convert
 from refiner.data.labels.regions import MASK, LabelRegion
 from refiner.data.labels.tables import write_labels
@@ -139,5 +139,95 @@ def test_what_is_watched(tmp_path: Path) -> None:
     assert weights[:, 13:].max() == 0
     with pytest.raises(ImageError, match="its mask"):
         LabelRegion(mask=tmp_path).watched("other.png", labels, (8, 12))
-    with pytest.raises(DataError, match="no label 'age'"):
+    with pytest.raises(UsageError, match="no label 'age'"):
         LabelRegion("age").check(tmp_path, ())
+
+
+OUTSIDE = {"left": np.array([[-5.0, 20.0]]), "right": np.array([500.0, 20.0])}
+
+
+@pytest.mark.parametrize("label", ["left", "right"])
+def test_labels_outside_the_image_are_unknown_and_pass_no_limit(
+    patterns: Path, half: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, label: str
+) -> None:
+    """One image has a usable point; the others lie outside, are missing, or have no row."""
+    labels = {f"{number}.png": dict(OUTSIDE) for number in range(COUNT)}
+    labels["0.png"] = {"left": np.array([[13.0, 20.0]]), "right": np.array([13.0, 20.0])}
+    labels["1.png"] = {"left": np.array([[np.nan, 20.0]]), "right": np.array([np.nan, np.nan])}
+    del labels["2.png"]
+    write_labels(patterns / "labels.csv", labels)
+    convert(patterns, tmp_path / "in.h5", Conversion())
+    options = ("--refiner", half, "--points", label)
+    for source, out in ((patterns, tmp_path / "out"), (tmp_path / "in.h5", tmp_path / "out.h5")):
+        caplog.clear()
+        assert refine(source, out, *options).exit_code == 0
+        assert "the drift of 5 of 6 images is unknown" in caplog.text
+        rejecting = out.with_name(f"limit-{out.name}")
+        assert refine(source, rejecting, *options, "--max-drift", 5).exit_code == 4
+    with (tmp_path / "out" / "drift.csv").open(newline="") as stream:
+        assert [row["known"] for row in csv.DictReader(stream)] == ["1", "0", "0", "0", "0", "0"]
+    with h5py.File(tmp_path / "out.h5") as store:
+        assert store["labels/drift_known"][:].tolist() == [1, 0, 0, 0, 0, 0]
+    for rejected in (tmp_path / "limit-out" / "rejected.csv", tmp_path / "limit-out.rejected.csv"):
+        with rejected.open(newline="") as stream:
+            reasons = {row["file"]: row["reason"] for row in csv.DictReader(stream)}
+        assert list(reasons) == [f"{number}.png" for number in range(1, COUNT)]
+        assert all(reason.startswith("its drift is unknown: no labelled point lies") for reason in reasons.values())
+    # The same command again measures nothing anew.
+    again = refine(patterns, tmp_path / "limit-out", *options, "--max-drift", 5)
+    assert again.stdout == "0 refined, 1 skipped, 5 rejected\n"
+
+
+@pytest.mark.parametrize(
+    ("label", "reason"),
+    [
+        ("age", "holds numbers such as '7'"),
+        ("note", "holds text such as 'left'"),
+        ("box", "holds numbers such as "),
+        ("gaze", "is not in pixels"),
+        ("size_mm", "is not in pixels"),
+    ],
+)
+def test_labels_that_are_no_points_are_refused(
+    patterns: Path, half: Path, tmp_path: Path, label: str, reason: str
+) -> None:
+    labels = {
+        "gaze": np.array([0.1, 0.2]),
+        "size_mm": np.array([1.0, 2.0]),
+        "box": np.array([1.0, 2, 3, 4]),
+        "age": "7",
+        "note": "left",
+    }
+    write_labels(patterns / "labels.csv", {f"{number}.png": labels for number in range(1, COUNT)})
+    convert(patterns, tmp_path / "in.h5", Conversion())
+    for source, out in ((patterns, tmp_path / "out"), (tmp_path / "in.h5", tmp_path / "out.h5")):
+        failed = refine(source, out, "--refiner", half, "--points", label)
+        assert failed.exit_code == 2, failed.output
+        assert f"label {label!r} of {source} {reason}" in failed.output
+        assert not out.exists()
+
+
+@pytest.mark.parametrize("shape", ["columns", "depth", "ragged", "whole numbers"])
+@pytest.mark.parametrize(("side", "shift"), [("left", 0), ("right", 2)])
+def test_points_of_any_form_are_followed(
+    patterns: Path, half: Path, tmp_path: Path, shape: str, side: str, shift: int
+) -> None:
+    x = 13 if side == "left" else 50
+    rows = {}
+    for number in range(COUNT):
+        forms: dict[str, Any] = {
+            "columns": {"tip_x": str(x), "tip_y": "20"},
+            "depth": {"tip": np.array([[x, 20.0, 700.0], [np.nan, np.nan, 0.0]])},
+            "ragged": {"tip": np.array([[x, 20.0]] * (1 + number % 2))},
+            "whole numbers": {"tip": np.array([x, 20])},
+        }
+        rows[f"{number}.png"] = forms[shape]
+    write_labels(patterns / "labels.csv", rows)
+    convert(patterns, tmp_path / "in.h5", Conversion())
+    options = ("--refiner", half, "--points", "tip")
+    assert refine(patterns, tmp_path / "out", *options).exit_code == 0
+    assert np.allclose(drifts(tmp_path / "out"), shift, atol=0.3)
+    assert refine(tmp_path / "in.h5", tmp_path / "out.h5", *options).exit_code == 0
+    with h5py.File(tmp_path / "out.h5") as store:
+        assert np.allclose(store["labels/drift_px"], shift, atol=0.3)
+        assert store["labels/drift_known"][:].all()
