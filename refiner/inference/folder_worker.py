@@ -16,7 +16,7 @@ from refiner.data.labels.regions import LabelRegion
 from refiner.data.labels.tables import LabelTable
 from refiner.images.arrays import from_batch, to_batch
 from refiner.images.io import LOSSLESS, Image, is_lossless_webp, read_picture, write_image
-from refiner.inference.refiner import Refiner, RefinerSource
+from refiner.inference.refiner import Refiner, RefinerSource, is_deep
 
 
 class FileTask(NamedTuple):
@@ -99,17 +99,17 @@ class FileRefinement:
         self.refiner = self.refiner or self.source.open()
         labels = {} if task.labels is None else task.labels.sound_rows()  # damaged rows do not matter for refining
         # Read images, and refine each size as soon as a batch is full.
-        waiting: dict[tuple[int, ...], list[_Read]] = {}
+        waiting: dict[tuple[int, int, bool], list[_Read]] = {}
         for name in task.names:
             try:
                 read = self._read(name, labels.get(name, {}))
             except ImageError as error:
                 yield Outcome(name, stage="read", reason=error.reason)
                 continue
-            size = read.image.shape[:2]
-            waiting.setdefault(size, []).append(read)
-            if len(waiting[size]) == self.refiner.batch_size(*size):
-                yield from self._refine(self.refiner, waiting.pop(size))
+            height, width, deep = kind = *read.image.shape[:2], is_deep(read.image)
+            waiting.setdefault(kind, []).append(read)
+            if len(waiting[kind]) == self.refiner.batch_size(height, width, deep=deep):
+                yield from self._refine(self.refiner, waiting.pop(kind))
         # Refine the batches that are not full.
         for batch in waiting.values():
             yield from self._refine(self.refiner, batch)
@@ -125,7 +125,7 @@ class FileRefinement:
         # Refine the batch.
         before = to_batch(originals, refiner.channels)
         try:
-            after = refiner.refine_batch(before)
+            after = refiner.refine_batch(before, deep=is_deep(originals[0]))
         except (RuntimeError, MemoryError) as error:  # one image that is too large must not stop the others
             reason = f"cannot be refined, as the network failed ({str(error)[:100]})"
             yield from (Outcome(read.name, stage="refine", reason=reason) for read in batch)

@@ -12,6 +12,7 @@ from refiner.data.store.reader import Store
 from refiner.data.store.store_names import is_store_name
 from refiner.images.io import is_image_file, read_image
 from refiner.inference.backends.batching import Extent
+from refiner.inference.refiner import is_deep
 from refiner.models.architecture import RefinerArchitecture
 
 WORKER_MULTIPLICATIONS = 2 * 10**11
@@ -30,19 +31,19 @@ def job_extent(source: Path) -> Extent:
         if is_store_name(source):
             store = open_dataset(source, format="store")
             assert isinstance(store, Store)
-            return Extent(len(store.images), (store.kind.height, store.kind.width))
+            return Extent(len(store.images), (store.kind.height, store.kind.width), store.kind.bits == 16)
         if source.is_dir():
             return _folder_extent(source)
     return Extent()
 
 
 def _folder_extent(source: Path) -> Extent:
-    """Count the images of a folder; the first readable one among ten gives the size."""
+    """Count the images of a folder; the first readable one among ten gives size and depth."""
     names = [name for name in list_files(source) if is_image_file(Path(name))]
     for name in itertools.islice(names, 10):
         with contextlib.suppress(ImageError):
             image = read_image(source / name)
-            return Extent(len(names), (image.shape[0], image.shape[1]))
+            return Extent(len(names), (image.shape[0], image.shape[1]), is_deep(image))
     return Extent()
 
 

@@ -1,11 +1,14 @@
 """The Refiner class: refine tensors and images with a refiner file.
 
 Refined images keep their size, bit depth and channels. All batches of one image size have the same shape, and the last
-one is padded: the result for an image does not depend on the other images in its batch.
+one is padded: the result for an image does not depend on the other images in its batch. Only a call with few images
+computes them one at a time, which may differ from a batch by one grey level. Images of 16 bits are computed in fp32, as
+bf16 holds 8 significant bits.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, overload
 
@@ -16,9 +19,10 @@ from refiner.core.devices import keep_freed_memory, resolve_device
 from refiner.core.errors import DataError
 from refiner.images.arrays import from_batch, to_batch
 from refiner.images.io import Image
-from refiner.inference.backends.base import Array
+from refiner.inference.backends.base import Array, Backend
 from refiner.inference.backends.batching import batch_size
 from refiner.inference.backends.registry import CUDA_BACKENDS, open_backend
+from refiner.inference.backends.torch_backend import computes_in_bf16
 from refiner.inference.tiling import apply_in_tiles
 from refiner.models.architecture import RefinerArchitecture
 from refiner.models.hub import fetch_refiner, is_address
@@ -29,6 +33,9 @@ if TYPE_CHECKING:
 
 TILED_PIXELS = 2**20
 """Pixels of an image above which it is refined in tiles, so that memory does not grow with its size."""
+
+FEW_IMAGES = 4
+"""Number of images of one size in a call up to which each is computed alone instead of in a padded batch."""
 
 _CHANNELS = ((), (3,), (4,))  # shapes of an image behind height and width: grey, RGB, RGBA
 
@@ -56,6 +63,8 @@ class Refiner:
         self.device = resolve_device(device if backend in CUDA_BACKENDS or device != "auto" else "cpu")
         self.architecture, self.metadata = file.architecture, file.metadata
         self.backend = open_backend(backend, file, device=self.device, threads=threads)
+        self._open_fp32 = partial(open_backend, backend, file, device=self.device, threads=threads, fp32=True)
+        self._fp32: Backend | None = None
 
     @classmethod
     def load(cls, path: Path | str, *, device: str = "auto", backend: str = "torch") -> Self:
@@ -79,12 +88,23 @@ class Refiner:
         """Number of channels of the network: 1 (grey) or 3 (RGB)."""
         return self.architecture.channels
 
-    def batch_size(self, height: int, width: int) -> int:
+    def batch_size(self, height: int, width: int, *, deep: bool = False) -> int:
         """Return the number of images of a size that one call of the backend takes.
 
-        It depends only on the size, the architecture, the device and the backend.
+        It depends only on the size, the depth, the architecture, the device and the backend.
+
+        Args:
+            height, width: size of the images in pixels.
+            deep: True for images of 16 bits.
         """
-        return batch_size(self.architecture, height, width, self.device) * self.backend.parallel_batches
+        return batch_size(self.architecture, height, width, self.device) * self._backend(deep).parallel_batches
+
+    def _backend(self, deep: bool) -> Backend:
+        """Return the backend, for images of 16 bits in fp32."""
+        if not deep or not computes_in_bf16(self.backend.name, self.device):
+            return self.backend
+        self._fp32 = self._fp32 or self._open_fp32()
+        return self._fp32
 
     @overload
     def __call__(self, images: "Tensor") -> "Tensor": ...
@@ -115,33 +135,36 @@ class Refiner:
                 found = f"{image.shape} {image.dtype}"
                 raise ValueError(f"an image is {found}, expected uint8 or uint16, (H, W), (H, W, 3) or (H, W, 4)")
         refined = list(images)
-        # Refine batches of images of one size, and put the results back in the order of the input.
-        for indices in self._batches_by_size(images):
+        # Refine batches of images of one kind, and put the results back in the order of the input.
+        for size, indices in self._batches_by_kind(images):
             originals = [images[index] for index in indices]
-            batch = self.refine_batch(to_batch(originals, self.channels))
+            batch = self.refine_batch(to_batch(originals, self.channels), deep=is_deep(originals[0]), size=size)
             for index, image in zip(indices, from_batch(batch, originals), strict=True):
                 refined[index] = image
         return refined
 
-    def refine_batch(self, images: Array) -> Array:
+    def refine_batch(self, images: Array, *, deep: bool = False, size: int | None = None) -> Array:
         """Refine at most one batch of images.
 
         The batch is padded with zeros to its full size: backends choose their arithmetic by the shape.
 
         Args:
-            images: (N, C, H, W), float32, in [-1, 1]; N is at most :meth:`batch_size`.
+            images: (N, C, H, W), float32, in [-1, 1]; N is at most ``size``.
+            deep: True for images of 16 bits, which are computed in fp32.
+            size: number of images in the full batch; None takes :meth:`batch_size`.
 
         Returns:
             (N, C, H, W), float32, in [-1, 1].
         """
-        # Pad the batch.
-        count, full = len(images), self.batch_size(images.shape[2], images.shape[3])
-        batch = np.zeros((full, *images.shape[1:]), np.float32)
-        batch[:count] = images
+        # Pad the batch to its full size.
+        height, width = images.shape[2:]
+        batch = np.zeros((size or self.batch_size(height, width, deep=deep), *images.shape[1:]), np.float32)
+        batch[: len(images)] = images
         # Refine it, large images in tiles, and drop the padding.
-        if images.shape[2] * images.shape[3] > TILED_PIXELS:
-            return apply_in_tiles(self.backend, batch, reach=self.architecture.reach)[:count]
-        return self.backend(batch)[:count]
+        backend = self._backend(deep)
+        if height * width > TILED_PIXELS:
+            return apply_in_tiles(backend, batch, reach=self.architecture.reach)[: len(images)]
+        return backend(batch)[: len(images)]
 
     def _refine_tensor(self, images: "Tensor") -> "Tensor":
         import torch
@@ -149,19 +172,31 @@ class Refiner:
         if images.ndim != 4 or images.shape[1] != self.channels or not images.is_floating_point():
             found = f"{tuple(images.shape)} {images.dtype}"
             raise ValueError(f"images are {found}, expected (N, {self.channels}, H, W) of floats in [-1, 1]")
+        if not len(images):
+            return images.float()
         # Refine batch by batch from CPU memory; the result goes back to the device of the input.
-        batches = images.split(self.batch_size(images.shape[2], images.shape[3])) if len(images) else ()
-        refined = [torch.from_numpy(self.refine_batch(batch.detach().float().cpu().numpy())) for batch in batches]
-        return torch.cat(refined).to(images.device) if refined else images.float()
+        size = self._step(len(images), images.shape[2], images.shape[3])
+        batches = (batch.detach().float().cpu().numpy() for batch in images.split(size))
+        refined = [torch.from_numpy(self.refine_batch(batch, size=size)) for batch in batches]
+        return torch.cat(refined).to(images.device)
 
-    def _batches_by_size(self, images: Sequence[Image]) -> Iterator[list[int]]:
-        """Yield the indices of images of one size, at most a batch at a time."""
-        sizes: dict[tuple[int, ...], list[int]] = {}
+    def _batches_by_kind(self, images: Sequence[Image]) -> Iterator[tuple[int, list[int]]]:
+        """Yield batch size and indices of images of one size and depth, at most a batch at a time."""
+        kinds: dict[tuple[int, int, bool], list[int]] = {}
         for index, image in enumerate(images):
-            sizes.setdefault(image.shape[:2], []).append(index)
-        for (height, width), indices in sizes.items():
-            step = self.batch_size(height, width)
-            yield from (indices[start : start + step] for start in range(0, len(indices), step))
+            kinds.setdefault((image.shape[0], image.shape[1], is_deep(image)), []).append(index)
+        for (height, width, deep), indices in kinds.items():
+            size = self._step(len(indices), height, width, deep=deep)
+            yield from ((size, indices[start : start + size]) for start in range(0, len(indices), size))
+
+    def _step(self, count: int, height: int, width: int, *, deep: bool = False) -> int:
+        """Return the batch size for a call: few images are faster one by one than in a batch of mostly padding."""
+        return 1 if count <= FEW_IMAGES else self.batch_size(height, width, deep=deep)
+
+
+def is_deep(image: Image) -> bool:
+    """Return whether an image has 16 bits."""
+    return image.dtype == np.uint16
 
 
 @dataclass(frozen=True)

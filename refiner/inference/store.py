@@ -198,7 +198,8 @@ class ChunkRefinement:
         indices = self.images(number)
         names = self.store.read_ids(indices)
         labels = [{} for _ in indices] if self.region.mask else _points(self.store, indices, self.region.names)
-        size = self.refiner.batch_size(self.store.kind.height, self.store.kind.width)
+        kind = self.store.kind
+        size = self.refiner.batch_size(kind.height, kind.width, deep=kind.bits == 16)
         drifts: list[LabelDrift] = []
         # Refine batch by batch.
         with ImageWriter(self.chunks.images_path(number)) as writer:
@@ -218,7 +219,7 @@ class ChunkRefinement:
     ) -> tuple[list[Any], list[LabelDrift]]:
         originals = self.store.read_range(indices)
         before = to_batch(originals, refiner.channels)
-        after = refiner.refine_batch(before)
+        after = refiner.refine_batch(before, deep=self.store.kind.bits == 16)
         size = (self.store.kind.height, self.store.kind.width)
         watched = [self.region.watched(name, row, size) for name, row in zip(names, labels, strict=True)]
         drifts = measure_label_drift(before, after, watched)

@@ -11,8 +11,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from refiner.core.devices import computes_bf16
+from refiner.data.convert import Conversion, convert
+from refiner.data.formats.registry import open_dataset
+from refiner.images.io import write_image
+from refiner.inference.backends import registry
+from refiner.inference.backends.base import Backend
 from refiner.inference.backends.batching import BATCH_PIXELS
-from refiner.inference.refiner import Refiner, RefinerSource
+from refiner.inference.refine import refine_path
+from refiner.inference.refiner import FEW_IMAGES, Refiner, RefinerSource
 from refiner.models.architecture import RefinerArchitecture
 from refiner.models.refiner import RefinerNetwork
 from refiner.models.refiner_file import load_refiner, refiner_digest, save_refiner
@@ -150,19 +157,78 @@ def test_an_image_is_refined_alike_whatever_it_is_batched_with(random_refiner: P
     images = [noise((8, 12), seed=i) for i in range(70)]
     batched = refiner(images)
     for number in (0, 1, 63, 64, 69):
-        assert np.array_equal(refiner(images[number]), batched[number])
+        others = [noise((8, 12), seed=1000 + i) for i in range(FEW_IMAGES)]
+        assert np.array_equal(refiner([*others, images[number]])[-1], batched[number])
+        # Few images are computed without the others: alike among themselves, and close to those of a batch.
+        alone = refiner(images[number])
+        assert np.array_equal(refiner([*others[1:], images[number]])[-1], alone)
+        assert np.abs(alone.astype(int) - batched[number]).max() <= 1
 
 
-def test_the_network_sees_one_batch_shape_for_a_size(random_refiner: Path) -> None:
+def test_the_network_sees_one_batch_shape_for_a_size_and_single_images(random_refiner: Path) -> None:
     """Backends choose their arithmetic by shape: only a constant one promises the same bytes."""
-    refiner, shapes = Refiner.load(random_refiner, device="cpu"), set()
+    refiner, shapes = Refiner.load(random_refiner, device="cpu"), []
     compute = refiner.backend
-    refiner.backend = replace(compute, run=lambda images: shapes.add(images.shape) or compute(images))
+    refiner.backend = replace(compute, run=lambda images: shapes.append(images.shape) or compute(images))
     full = refiner.batch_size(36, 60)
-    for count in (1, 2, full, full + 1):
+    for count in (FEW_IMAGES + 1, full, full + 1):
         refiner([noise((36, 60), seed=i) for i in range(count)])
         refiner(torch.zeros(count, 1, 36, 60))
-    assert shapes == {(full, 1, 36, 60)}
+    assert set(shapes) == {(full, 1, 36, 60)}
+    shapes.clear()
+    for count in (1, FEW_IMAGES):
+        refiner([noise((36, 60), seed=i) for i in range(count)])
+        refiner(torch.zeros(count, 1, 36, 60))
+        refiner.refine_batch(np.zeros((count, 1, 36, 60), np.float32))  # of a job: the last batch is padded
+    assert shapes.count((1, 1, 36, 60)) == 2 * (1 + FEW_IMAGES)
+    assert shapes.count((full, 1, 36, 60)) == 2
+    assert len(shapes) == 2 * (1 + FEW_IMAGES) + 2
+
+
+@pytest.fixture
+def coarse(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A backend that rounds as bf16 does, only more so, on a processor that computes bf16."""
+
+    def opened(name: str, *_: Any) -> Backend:
+        return Backend(name, lambda images: np.round(images * 8) / 8)
+
+    monkeypatch.setitem(registry.BACKENDS, "torch-bf16", opened)
+    monkeypatch.setattr(registry, "computes_bf16", lambda device: True)
+    return "torch-bf16"
+
+
+def test_sixteen_bits_are_computed_in_fp32(random_refiner: Path, coarse: str) -> None:
+    exact, rounded = (Refiner.load(random_refiner, device="cpu", backend=name) for name in ("torch", coarse))
+    deep, flat = noise((8, 12), "uint16"), noise((8, 12))
+    for images in ([deep], [deep, flat], [flat, deep] * 40):
+        for image, refined, expected in zip(images, rounded(images), exact(images), strict=True):
+            assert np.array_equal(refined, expected) == (image.dtype == np.uint16)
+
+
+@pytest.mark.parametrize("suffix", ["", ".h5"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_jobs_compute_sixteen_bits_in_fp32(
+    tmp_path: Path, random_refiner: Path, coarse: str, suffix: str, dtype: str
+) -> None:
+    for number in range(9):
+        write_image(tmp_path / "in" / f"{number}.png", noise((8, 12), dtype, seed=number))
+    convert(tmp_path / "in", tmp_path / "in.h5", Conversion())
+    for name in ("torch", coarse):
+        refine_path(tmp_path / f"in{suffix}", tmp_path / f"{name}{suffix}", random_refiner, device="cpu", backend=name)
+    exact, rounded = (open_dataset(tmp_path / f"{name}{suffix}") for name in ("torch", coarse))
+    for sample in exact.ids:
+        assert np.array_equal(exact.read_image(sample), rounded.read_image(sample)) == (dtype == "uint16")
+
+
+@pytest.mark.skipif(not computes_bf16("cpu"), reason="this processor emulates bf16")
+@pytest.mark.parametrize("backend", ["torch-bf16", "openvino-bf16"])
+def test_real_bf16_leaves_sixteen_bits_alone(random_refiner: Path, backend: str) -> None:
+    if not registry.is_available(backend):
+        pytest.skip(f"{backend} is not installed")
+    fp32 = backend.removesuffix("-bf16")
+    exact, fast = (Refiner.load(random_refiner, device="cpu", backend=name) for name in (fp32, backend))
+    deep = [noise((8, 12), "uint16", seed=number) for number in range(6)]
+    assert np.array_equal(exact(deep), fast(deep))
 
 
 def test_freed_memory_is_kept_in_worker_processes_and_not_in_the_user_s(

@@ -239,7 +239,7 @@ def test_a_damaged_image_is_named_and_leaves_no_store(tmp_path: Path, refiner: P
 def test_a_network_that_fails_is_not_taken_for_a_full_disk(
     tmp_path: Path, refiner: Path, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise RuntimeError("out of memory")
 
     monkeypatch.setattr(Refiner, "refine_batch", fail)

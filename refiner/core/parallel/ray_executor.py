@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 
 from refiner.core.errors import DeviceError, RefinerError, missing_extra
 
+_AHEAD = 2  # submitted tasks for each core of the cluster
+
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
@@ -23,27 +25,35 @@ def map_on_ray(function: Callable[[Task], Result], tasks: Iterable[Task], *, wor
 
     Args:
         function: must be picklable; each process receives it once.
-        tasks: must be picklable; all of them are submitted at once.
-        workers: number of processes with a core each; 0 takes the current number of cores of the cluster.
+        tasks: must be picklable; only a bounded number of them is submitted in advance.
+        workers: largest number of tasks that are computed at the same time, with a core each; 0 takes all cores of the
+            cluster, also of nodes that join later.
 
     Raises:
         DeviceError: Ray is not installed, or no cluster answers.
         RefinerError: ``function`` raised this error.
     """
     ray = _connect()
-    # Each task carries the function. It is small, and a restarted worker needs no other source for it.
-    job = {"function": pickle.dumps(function), "folder": str(Path.cwd())}
-    sent = [{**job, "task": pickle.dumps(task)} for task in tasks]
-    if not sent:
-        return
-    pool = ray.data.ActorPoolStrategy(size=min(len(sent), workers or int(ray.cluster_resources().get("CPU", 1))))
-    results = ray.data.from_items(sent, override_num_blocks=len(sent)).map(_Worker, compute=pool, num_cpus=1)
-    # Yield results, or raise the first error that a worker has returned.
-    for row in results.iter_rows():
-        result = pickle.loads(row["result"])
-        if isinstance(result, RefinerError):
-            raise result
-        yield result
+    call = ray.remote(num_cpus=1, max_retries=-1)(refine_task)
+    job = ray.put((pickle.dumps(function), str(Path.cwd())))  # small, but every task needs it
+    pending: list[Any] = []
+    # Keep a bounded queue of submitted tasks, and yield results as soon as they come.
+    for task in tasks:
+        pending.append(call.remote(job, pickle.dumps(task)))
+        while len(pending) >= max(1, workers or _AHEAD * int(ray.cluster_resources().get("CPU", 1))):
+            done, pending = ray.wait(pending)
+            yield _result(ray.get(done[0]))
+    while pending:
+        done, pending = ray.wait(pending)
+        yield _result(ray.get(done[0]))
+
+
+def _result(pickled: bytes) -> Any:
+    """Return the result of a task, or raise the error that it returned."""
+    result = pickle.loads(pickled)
+    if isinstance(result, RefinerError):
+        raise result
+    return result
 
 
 def _connect() -> Any:
@@ -52,33 +62,30 @@ def _connect() -> Any:
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # it would copy the current folder to all nodes
     try:
         import ray
-        import ray.data
     except ImportError as error:
         raise missing_extra("ray") from error
-    for name in ("ray", "ray.data"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger("ray").setLevel(logging.ERROR)
     # Connect to a cluster.
     try:
         ray.init(ignore_reinit_error=True, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError) as error:
         where = os.environ.get("RAY_ADDRESS", "this machine")
         raise DeviceError(f"no Ray cluster answers at {where} ({error}); start one, or set RAY_ADDRESS") from error
-    ray.data.DataContext.get_current().enable_progress_bars = False
     return ray
 
 
-class _Worker:
-    """Worker process of the cluster; it keeps the function, with its open files and models."""
+_opened: tuple[bytes, Callable[[Any], Any]] | None = None  # in a worker process: the function with its open files
 
-    def __init__(self) -> None:
-        self.function: Callable[[Any], Any] | None = None
 
-    def __call__(self, row: dict[str, Any]) -> dict[str, bytes]:
-        if self.function is None:
-            os.chdir(row["folder"])  # relative paths refer to the folder of the driver
-            self.function = pickle.loads(row["function"])
-        try:
-            result = self.function(pickle.loads(row["task"]))
-        except RefinerError as error:  # repeating the task would raise the same error
-            result = error
-        return {"result": pickle.dumps(result)}
+def refine_task(job: tuple[bytes, str], task: bytes) -> bytes:
+    """Apply the function of a job to a task, in a process of the cluster; the process keeps the function open."""
+    global _opened
+    pickled, folder = job
+    if _opened is None or _opened[0] != pickled:
+        os.chdir(folder)  # relative paths refer to the folder of the driver
+        _opened = pickled, pickle.loads(pickled)
+    try:
+        result = _opened[1](pickle.loads(task))
+    except RefinerError as error:  # repeating the task would raise the same error
+        result = error
+    return pickle.dumps(result)

@@ -62,6 +62,8 @@ def choose_backend(extent: Extent, refiner: RefinerFile, *, device: str) -> str:
     batch = (batch_size(architecture, height, width, "cpu"), architecture.channels, height, width)
     compiling_pays = architecture.multiplications(extent.pixels) >= COMPILING_MULTIPLICATIONS
     names = [name for name in BACKENDS if is_available(name) and (compiling_pays or not is_compiled(name))]
+    if extent.deep:  # computed in fp32 in any case
+        names = [name for name in names if not name.endswith("-bf16")]
     key = machine_key(str(architecture), batch, names)  # everything that the speed depends on
     return _cached_choice(key) or _run_trial(refiner, batch, names, key)
 

@@ -19,10 +19,12 @@ class Extent(NamedTuple):
     Attributes:
         images: number of images; 0 if the source cannot be read.
         size: (height, width) of one image.
+        deep: True if the images have 16 bits.
     """
 
     images: int = 0
     size: tuple[int, int] = (1, 1)
+    deep: bool = False
 
     @property
     def pixels(self) -> int:

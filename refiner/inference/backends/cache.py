@@ -4,6 +4,7 @@ The folder can be deleted at any time. If it cannot be written, nothing is cache
 """
 
 import contextlib
+import functools
 import hashlib
 import json
 import logging
@@ -15,7 +16,7 @@ import platformdirs
 
 from refiner.core.environment import processor, versions
 from refiner.core.errors import RefinerError
-from refiner.core.files import write_bytes
+from refiner.core.files import content_digest, write_bytes
 
 Result = TypeVar("Result")
 
@@ -24,7 +25,10 @@ log = logging.getLogger(__name__)
 MAX_COMPILED_NETWORKS = 64
 """Number of compiled networks in the cache; older ones are deleted."""
 
-_LIBRARIES = ("torch", "openvino", "onnxruntime")
+_LIBRARIES = ("torch", "openvino", "onnx", "onnxruntime")
+
+_CODE = ("models", "inference/backends")
+"""Folders of this package whose code makes what is cached."""
 
 
 def cache_folder() -> Path:
@@ -33,9 +37,19 @@ def cache_folder() -> Path:
 
 
 def machine_key(*facts: Any) -> str:
-    """Hash facts together with the processor and the versions of the inference libraries, 16 hexadecimal digits."""
+    """Hash facts with the processor, the inference libraries' versions and our own code, to 16 hexadecimal digits."""
     libraries = {name: version for name, version in versions().items() if name in _LIBRARIES}
-    return hashlib.sha256(json.dumps([*facts, processor(), libraries]).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps([*facts, processor(), libraries, code_digest()]).encode()).hexdigest()[:16]
+
+
+@functools.cache
+def code_digest() -> str:
+    """Return a digest of the code that makes and runs networks: an edit that keeps the version changes it, too."""
+    digest = hashlib.sha256()
+    package = Path(__file__).parents[2]
+    for file in sorted(path for folder in _CODE for path in (package / folder).glob("*.py")):
+        digest.update(f"{file.name} {content_digest(file)}\n".encode())
+    return digest.hexdigest()[:16]
 
 
 def write_cached(path: Path, data: bytes) -> None:

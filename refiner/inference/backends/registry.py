@@ -1,7 +1,7 @@
 """The backends by name.
 
 PyTorch (eager or compiled), OpenVINO and ONNX Runtime run in fp32; names that end in ``-bf16`` run in bf16. Their
-results agree to one grey level.
+results agree to one grey level of 8 bits. Images of 16 bits are always computed in fp32.
 """
 
 import importlib.util
@@ -33,7 +33,9 @@ _PACKAGES = {"torch": ("torch",), "openvino": ("openvino",), "onnx": ("onnxrunti
 """Packages that a backend needs, by the first word of its name; the inference library comes first."""
 
 
-def open_backend(name: str, refiner: RefinerFile, *, device: str, threads: int | None = None) -> Backend:
+def open_backend(
+    name: str, refiner: RefinerFile, *, device: str, threads: int | None = None, fp32: bool = False
+) -> Backend:
     """Prepare a refiner network to run in a backend.
 
     Args:
@@ -41,6 +43,7 @@ def open_backend(name: str, refiner: RefinerFile, *, device: str, threads: int |
         refiner: the refiner whose network runs.
         device: ``cpu`` or ``cuda``; only :data:`CUDA_BACKENDS` run on ``cuda``.
         threads: number of CPU threads; None uses the library's default. PyTorch backends set it for the whole process.
+        fp32: compute in fp32, even if the backend or the device prefers bf16.
 
     Raises:
         DeviceError: the backend is not installed, does not run on the device, or would only emulate bf16.
@@ -51,11 +54,14 @@ def open_backend(name: str, refiner: RefinerFile, *, device: str, threads: int |
     if device != "cpu" and name not in CUDA_BACKENDS:
         raise UsageError(f"--backend {name} runs only on the CPU; pass --device cpu, or omit --backend")
     if name.endswith("-bf16") and not computes_bf16("cpu"):
-        fp32 = name.removesuffix("-bf16")
+        other = name.removesuffix("-bf16")
         raise DeviceError(
             f"--backend {name} needs a processor with bf16 arithmetic; this one only emulates it, many times slower; "
-            f"use --backend {fp32}"
+            f"use --backend {other}"
         )
+    if fp32 and device != "cpu":
+        return open_torch(name, refiner, device, threads, fp32=True)
+    name = name.removesuffix("-bf16") if fp32 else name
     return BACKENDS[name](name, refiner, device, threads)
 
 

@@ -1,7 +1,8 @@
 """The PyTorch backends: eager or compiled, on the CPU or on a CUDA device."""
 
+import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +21,7 @@ _PARALLEL_BATCHES = 2  # on a GPU: one is copied while the other is computed
 _MAX_SIZES = 10_000  # image sizes that are compiled for the CPU; after PyTorch's default of 8, later sizes run eagerly
 
 
-def open_torch(name: str, refiner: RefinerFile, device: str, threads: int | None) -> Backend:
+def open_torch(name: str, refiner: RefinerFile, device: str, threads: int | None, *, fp32: bool = False) -> Backend:
     """Open a PyTorch backend; see :func:`refiner.inference.backends.registry.open_backend`.
 
     Raises:
@@ -31,12 +32,13 @@ def open_torch(name: str, refiner: RefinerFile, device: str, threads: int | None
     if threads is not None:
         torch.set_num_threads(threads)
     network = refiner.network().to(device).to(memory_format=torch.channels_last)
-    use_bf16 = computes_in_bf16(name, device)
+    use_bf16 = not fp32 and computes_in_bf16(name, device)
+    precision = _without_tf32 if fp32 and device == "cuda" else contextlib.nullcontext
     compute = _compile(network, device) if is_compiled(name) else network
 
     @torch.inference_mode()
     def run(images: "Tensor") -> "Tensor":
-        with torch.autocast(device, torch.bfloat16, enabled=use_bf16):
+        with torch.autocast(device, torch.bfloat16, enabled=use_bf16), precision():
             refined: Tensor = compute(images.to(memory_format=torch.channels_last))
         return refined.contiguous()
 
@@ -47,6 +49,19 @@ def open_torch(name: str, refiner: RefinerFile, device: str, threads: int | None
     if is_compiled(name):
         _check_compiler(backend, refiner.architecture.channels)
     return backend
+
+
+@contextlib.contextmanager
+def _without_tf32() -> Iterator[None]:
+    """Compute convolutions on a GPU in full fp32; by default its fp32 keeps 10 of 23 bits."""
+    from torch.backends import cudnn
+
+    before = cudnn.allow_tf32
+    cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        cudnn.allow_tf32 = before
 
 
 def computes_in_bf16(name: str, device: str) -> bool:

@@ -6,14 +6,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from refiner.core.errors import DeviceError
+from refiner.core.errors import DeviceError, OutputError
+from refiner.core.parallel import ray_executor
 from refiner.core.parallel.ray_executor import map_on_ray
 from refiner.images.io import write_image
 from refiner.inference.refine import Summary, refine_path
@@ -96,7 +99,7 @@ def test_a_worker_a_node_and_the_driver_may_die(cluster: Any, tmp_path: Path) ->
 
 def worker() -> int:
     """A process of the cluster that refines."""
-    found = subprocess.run(["pgrep", "-f", "ray::.*Worker"], capture_output=True, text=True, check=True)
+    found = subprocess.run(["pgrep", "-f", "ray::refine_task"], capture_output=True, text=True, check=True)
     return int(found.stdout.split()[0])
 
 
@@ -104,3 +107,51 @@ def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(DeviceError, match=r"ray is not installed; pip install 'simgan-refiner\[ray\]' adds it"):
         list(map_on_ray(abs, [1], workers=1))
+
+
+class _FakeRay:
+    """A cluster of two cores that computes a task when its result is asked for, the newest first."""
+
+    def remote(self, **options: Any) -> Any:
+        assert options == {"num_cpus": 1, "max_retries": -1}
+        return lambda function: SimpleNamespace(remote=lambda *arguments: partial(function, *arguments))
+
+    def put(self, value: Any) -> Any:
+        return value
+
+    def wait(self, pending: list[Any]) -> tuple[list[Any], list[Any]]:
+        return [pending[-1]], pending[:-1]
+
+    def get(self, pending: Any) -> Any:
+        return pending()
+
+    def cluster_resources(self) -> dict[str, float]:
+        return {"CPU": 2.0}
+
+
+@pytest.mark.parametrize(("workers", "ahead"), [(0, 4), (1, 1), (3, 3)])
+def test_a_bounded_number_of_tasks_is_submitted(monkeypatch: pytest.MonkeyPatch, workers: int, ahead: int) -> None:
+    monkeypatch.setattr(ray_executor, "_connect", _FakeRay)
+    taken: list[int] = []
+
+    def tasks() -> Iterator[int]:
+        for number in range(20):
+            taken.append(number)
+            yield -number
+
+    results = []
+    for result in map_on_ray(abs, tasks(), workers=workers):
+        results.append(result)
+        assert len(taken) <= len(results) + ahead
+    assert sorted(results) == list(range(20))
+    assert list(map_on_ray(abs, [], workers=workers)) == []
+
+
+def _refuse(task: int) -> int:
+    raise OutputError(f"no space for {task}")
+
+
+def test_an_error_of_a_task_is_raised_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_executor, "_connect", _FakeRay)
+    with pytest.raises(OutputError, match="no space for 7"):
+        list(map_on_ray(_refuse, [7], workers=1))

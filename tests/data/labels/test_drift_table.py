@@ -47,7 +47,7 @@ def shifting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, eyes: Path) -> Pat
     save_refiner(tmp_path / "r", RefinerNetwork(RefinerArchitecture(**architecture)), training={})
     moved = [read_image(eyes / f"{number:06d}.png").tobytes() for number in MOVED]
 
-    def refine_batch(_: Refiner, planes: Any) -> np.ndarray:
+    def refine_batch(_: Refiner, planes: Any, **__: Any) -> np.ndarray:
         levels = [np.rint((plane + 1) * 127.5).astype(np.uint8) for plane in planes]
         return np.stack([np.roll(p, 2, axis=1) if v.tobytes() in moved else p for p, v in zip(planes, levels)])
 

@@ -45,7 +45,7 @@ def half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     architecture: dict[str, Any] = {"features": 4, "blocks": 1, "output": "residual"}
     save_refiner(tmp_path / "r", RefinerNetwork(RefinerArchitecture(**architecture)), training={})
 
-    def refine_batch(_: Refiner, planes: Any) -> np.ndarray:
+    def refine_batch(_: Refiner, planes: Any, **__: Any) -> np.ndarray:
         moved = np.stack(planes)
         moved[..., WIDTH // 2 :] = np.roll(moved, 2, axis=2)[..., WIDTH // 2 :]
         return moved

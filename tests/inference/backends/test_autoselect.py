@@ -104,6 +104,10 @@ def test_what_is_tried_is_there_and_compiled_only_where_that_pays(
     monkeypatch.setattr(autoselect, "is_available", lambda name: name in ("torch", "torch-compiled"))
     assert choose_backend(Extent(10**6, (36, 60)), paper, device="cpu") == "torch-compiled"
     assert len(tried) == 3
+    # Images of 16 bits are computed in fp32, so bf16 is not tried for them.
+    monkeypatch.setattr(autoselect, "is_available", lambda name: name.startswith("torch"))
+    assert choose_backend(Extent(10**6, (30, 50), deep=True), paper, device="cpu") == "torch-compiled"
+    assert tried[3:] == [["torch", "torch-compiled"]]
 
 
 def test_a_trial_s_images_are_no_larger_than_a_batch_of_small_ones(

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from refiner.core.files import content_digest
 from refiner.inference.backends import cache as cache_module
 from refiner.inference.backends import export
-from refiner.inference.backends.cache import cache_folder, load_or_compile, machine_key, write_cached
+from refiner.inference.backends.cache import cache_folder, code_digest, load_or_compile, machine_key, write_cached
 from refiner.inference.backends.registry import open_backend
 from refiner.models.architecture import RefinerArchitecture
 from refiner.models.refiner import RefinerNetwork
@@ -66,6 +67,25 @@ def test_another_processor_or_engine_is_another_key(monkeypatch: pytest.MonkeyPa
     assert len(set(keys)) == 4
     monkeypatch.setattr(cache_module, "versions", lambda: {"openvino": "1", "rich": "3"})
     assert machine_key("fact") == keys[-1]
+
+
+def test_other_code_is_another_key_even_of_the_same_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+
+    def edited(path: Path) -> str:
+        read.append(path.relative_to(Path(cache_module.__file__).parents[2]).as_posix())
+        return "edited" if path.name == "refiner.py" else content_digest(path)
+
+    key = machine_key("fact")
+    code_digest.cache_clear()
+    assert machine_key("fact") == key
+    monkeypatch.setattr(cache_module, "content_digest", edited)
+    code_digest.cache_clear()
+    try:
+        assert machine_key("fact") != key
+    finally:
+        code_digest.cache_clear()
+    assert {"models/refiner.py", "models/architecture.py", "inference/backends/export.py"} <= set(read)
 
 
 @pytest.mark.parametrize(("backend", "converter"), [("openvino", "to_openvino"), ("onnx", "to_onnx")])
