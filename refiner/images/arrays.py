@@ -139,7 +139,7 @@ def _resize_by_axis(image: Image, size: tuple[int, int]) -> Image:
     rows, columns = (min(pair) for pair in zip(image.shape[:2], size, strict=True))
     shrunk = cv2.resize(image.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA)
     resized = cv2.resize(shrunk, size[::-1], interpolation=cv2.INTER_CUBIC)
-    return _to_integers(resized, highest_level(image), image.dtype)
+    return _to_integers(np.asarray(resized, np.float32), highest_level(image), image.dtype)
 
 
 def crop_centre(image: Image, size: tuple[int, int], name: str) -> tuple[Image, tuple[int, int]]:

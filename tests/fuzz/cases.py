@@ -40,8 +40,10 @@ _STARTS = (
     "refining",
     "inspecting",
     "wrote ",
+    "predicting",
+    "rendering",
 )
-_LINE = re.compile(rf"({'|'.join(_STARTS)}|.* lists the rejected images and the reasons$|\s*$)")
+_LINE = re.compile(rf"({'|'.join(_STARTS)}|.* lists the rejected images( and the reasons)?$|\s*$)")
 
 
 class Outcome(NamedTuple):

@@ -1,10 +1,13 @@
-"""Feed damaged inputs of every layout to convert, inspect, refine: python tests/fuzz/run.py --count 5000 --seed 0.
+"""Feed odd and damaged inputs to the commands, and judge the results: python tests/fuzz/run.py --count 5000 --seed 0.
 
-Each case is a sample of ``datasets/samples`` (or a store, a refiner file, a run folder made of them) that is damaged
-in one to three ways; ``cases.py`` says what must hold. Cases run in a process of their own, so that one that hangs,
-crashes or fills the memory is found, too. If flipped bytes make the HDF5 library itself crash, the case is counted
-separately, because no caller can prevent it. Case 17 of seed 0 is the same on every machine, and ``--seed 0 --only 17``
-runs only it. The package must be installed. Exit status 1: some cases failed.
+Every other case is a sample of ``datasets/samples`` (or a store, a refiner file, a run folder made of them) that is
+damaged in one to three ways; ``cases.py`` says what must hold. The cases between them are labelled folders whose every
+pixel and label is known; ``value_cases.py`` compares what comes out with formulas of its own.
+
+Cases run in a process of their own, so that one that hangs, crashes or fills the memory is found, too. If flipped bytes
+make the HDF5 library itself crash, the case is counted separately, because no caller can prevent it. Case 17 of seed 0
+is the same on every machine, and ``--seed 0 --only 17`` runs only it. The package must be installed. Exit status 1:
+some cases failed.
 """
 
 import json
@@ -25,6 +28,7 @@ import click
 from cases import Outcome, run_case
 from choices import CANARY
 from sandboxes import Source, digest
+from value_cases import make_tools, run_value_case
 
 SAMPLES = Path(__file__).parents[2] / "datasets" / "samples"
 LIMIT_SECONDS = 15.0
@@ -32,6 +36,9 @@ MAX_MEMORY = 3 * 2**30
 """Largest resident memory of a case, in bytes; the largest image that can be read takes a third of it."""
 
 FILES = {"mpiigaze-hdf5": "MPIIGaze.h5", "gaze-hdf5": "real_gaze.h5", "store": "eyes.h5"}
+KINDS = ("damage", "values")
+"""Kinds of cases; even numbers are damage, odd ones values."""
+
 READ_AS = {"run": None, "mpiigaze-evaluation": "mpiigaze", "nyu-hand-synthetic": "nyu-hand"}
 
 
@@ -88,14 +95,16 @@ def worker(connection: Connection, work: Path, seed: int) -> None:
     torch.set_num_threads(1)
     place = Path(tempfile.mkdtemp(dir=work))
     sources, refiner = make_sources(place)
+    tools = make_tools(place)
     connection.send(None)
     while True:
-        number = connection.recv()
-        if number is None:
-            return
+        number, kind = connection.recv()
         Path("/proc/self/clear_refs").write_text("5")  # resets the peak
         try:
-            outcome = run_case(place, sources, refiner, seed, number)
+            if kind == "values":
+                outcome = run_value_case(place, tools, seed, number)
+            else:
+                outcome = run_case(place, sources, refiner, seed, number)
         except Exception as error:  # an error of the fuzzer
             outcome = Outcome("?", "?", "?", -1, [f"no case: {traceback.format_exception(error)[-2:]}"])
         connection.send((outcome, _peak_memory()))
@@ -122,11 +131,11 @@ class Runner:
         theirs.close()
         self._connection.recv()
 
-    def run(self, number: int) -> Outcome:
-        """Run one case and return its outcome."""
+    def run(self, number: int, kind: str) -> Outcome:
+        """Run one case, of ``damage`` or of ``values``, and return its outcome."""
         if self._process is None:
             self._start()
-        self._connection.send(number)
+        self._connection.send((number, kind))
         try:
             if not self._connection.poll(self.limit):
                 return self._lost(f"still running after {self.limit:.0f} s")
@@ -161,8 +170,9 @@ class Runner:
 @click.option("--seed", default=0, show_default=True, help="Seed; a case follows from it and its number.")
 @click.option("--only", type=int, multiple=True, help="Run only this case; may be given several times.")
 @click.option("--limit", default=LIMIT_SECONDS, show_default=True, help="Maximum seconds of a case.")
-def main(count: int, seed: int, only: tuple[int, ...], limit: float) -> None:
-    """Feed damaged inputs to convert, inspect and refine, and count the outcomes."""
+@click.option("--kind", type=click.Choice(["both", *KINDS]), default="both", show_default=True, help="Kind of cases.")
+def main(count: int, seed: int, only: tuple[int, ...], limit: float, kind: str) -> None:
+    """Feed odd and damaged inputs to the commands, and count the outcomes."""
     failures: list[Failure] = []
     outcomes: Counter[tuple[str, str, int]] = Counter()
     start = time.monotonic()
@@ -170,7 +180,7 @@ def main(count: int, seed: int, only: tuple[int, ...], limit: float) -> None:
         runner = Runner(Path(folder), seed, limit)
         try:
             for number in only or range(count):
-                outcome = runner.run(number)
+                outcome = runner.run(number, KINDS[number % 2] if kind == "both" else kind)
                 outcomes[outcome.command, outcome.layout, outcome.status] += 1
                 if outcome.problems:
                     failures.append(Failure(number, outcome))
@@ -184,7 +194,7 @@ def main(count: int, seed: int, only: tuple[int, ...], limit: float) -> None:
     click.echo(f"{total:,} cases of seed {seed} in {took:.0f} s, {peak}: {len(failures)} failed")
     if failures:
         numbers = " ".join(f"--only {failure.number}" for failure in failures[:50])
-        raise click.ClickException(f"run them again with --seed {seed} {numbers}")
+        raise click.ClickException(f"run them again with --seed {seed} --kind {kind} {numbers}")
 
 
 def _line(seed: int, failure: Failure) -> str:
@@ -196,10 +206,10 @@ def _line(seed: int, failure: Failure) -> str:
 
 def _print_table(outcomes: Counter[tuple[str, str, int]]) -> None:
     statuses = sorted({status for _, _, status in outcomes})
-    click.echo(f"{'command':10}{'layout':22}" + "".join(f"{f'status {status}':>10}" for status in statuses))
+    click.echo(f"{'command':16}{'layout':22}" + "".join(f"{f'status {status}':>10}" for status in statuses))
     for command, layout in sorted({key[:2] for key in outcomes}):
         counts = "".join(f"{outcomes[command, layout, status]:10}" for status in statuses)
-        click.echo(f"{command:10}{layout:22}{counts}")
+        click.echo(f"{command:16}{layout:22}{counts}")
 
 
 if __name__ == "__main__":
