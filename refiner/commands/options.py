@@ -106,7 +106,8 @@ overwrite_option = click.option("--overwrite", is_flag=True, help="Start again, 
 points_option = click.option(
     "--points",
     metavar="LABEL",
-    help="Label that holds the points that must not move (x, y in pixels).  [default: pupil, else joints]",
+    help="Label that holds the points that must not move: [x, y] in pixels, a list of these, or the columns LABEL_x "
+    "and LABEL_y.  [default: pupil, else joints]",
 )
 mask_option = click.option(
     "--mask",

@@ -73,8 +73,9 @@ from refiner.commands.reporting import one_line, print_json, progress
     "--max-drift",
     type=click.FloatRange(min=0, min_open=True),
     metavar="X",
-    help="Reject images with a drift score above X. The score is the distance in pixels that the labelled point (or "
-    "the whole image) moved, plus a penalty for lost structure. In a 36x60 eye patch, 1 is about 3 degrees of gaze.",
+    help="Reject images with a drift score above X, or of unknown drift. The score is the distance that the labelled "
+    "point (or the whole image) moved, in pixels of a 36x60 patch, plus a penalty for lost structure. In an eye patch "
+    "of any size, 1 is about 3 degrees of gaze.",
 )
 @click.option(
     "--keep-rejected",

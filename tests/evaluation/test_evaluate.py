@@ -11,10 +11,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from refiner.commands import main
-from refiner.core.errors import DataError
+from refiner.core.errors import DataError, UsageError
 from refiner.core.rng import torch_generator
+from refiner.data.labels.regions import LabelRegion
+from refiner.data.labels.tables import write_labels
 from refiner.data.output.records_writer import write_folder
 from refiner.evaluation.evaluate import Evaluation, Settings, evaluate
+from refiner.evaluation.samples import read_sample
 from refiner.evaluation.utility import train_estimators
 from refiner.eyes.records import rendered_records
 from refiner.eyes.scene.parameters import EyeParameters
@@ -141,6 +144,46 @@ def test_the_gate_exits_with_3(data: Path) -> None:
     result = CliRunner().invoke(main, ["evaluate", *arguments, f"--refined={data / 'synthetic'}", "--gate"])
     assert result.exit_code == 3, result.output
     assert '"decision": "do not use"' in result.stdout
+
+
+@pytest.mark.parametrize("places", ["outside", "missing"])
+def test_images_unrelated_to_renders_do_not_pass_because_no_point_can_be_followed(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, places: str
+) -> None:
+    monkeypatch.setattr("refiner.evaluation.evaluate.measure_realism", lambda *images, **options: [])
+    monkeypatch.setattr("refiner.evaluation.features.STEPS", 5)
+    corner = {"outside": np.array([400.0, -20.0]), "missing": np.array([[np.nan, np.nan]])}[places]
+    synthetic = write(tmp_path / "synthetic", pictures(data / "synthetic"))
+    write_labels(synthetic / "labels.csv", {f"{n:06d}.png": {"corner": corner} for n in range(SYNTHETIC)})
+    swapped = write(tmp_path / "swapped", planted("good", data).roll(1, dims=0))
+    arguments = [f"--synthetic={synthetic}", f"--real={data / 'real'}", f"--refined={swapped}", "--points=corner"]
+    result = CliRunner().invoke(main, ["evaluate", *arguments, "--gate", "--device=cpu"])
+    assert result.exit_code == 3, result.output
+    assert "verdict: do not use" in result.stdout
+    assert "The drift of 100.0% of the images is unknown: no labelled point lies in the image" in result.stdout
+
+
+def test_labels_that_are_no_points_are_refused(data: Path, tmp_path: Path) -> None:
+    synthetic = write(tmp_path / "synthetic", pictures(data / "synthetic")[:70])
+    write_labels(synthetic / "labels.csv", {f"{n:06d}.png": {"tag": "left", "age": 3} for n in range(70)})
+    for label, what in (("tag", "text such as 'left'"), ("age", "numbers such as '3'")):
+        with pytest.raises(UsageError, match=f"label '{label}' of .*synthetic holds {what}; --points needs x and y"):
+            evaluate(synthetic, synthetic, data / "real", Settings(region=LabelRegion(label), device="cpu"))
+
+
+def test_points_follow_renders_that_are_resized(tmp_path: Path) -> None:
+    """Renders of several sizes are brought to that of the first, and their points with them."""
+    for number, scale in enumerate((1, 2, 3)):
+        write_image(tmp_path / f"{number}.png", np.zeros((20 * scale, 30 * scale), np.uint8))
+    places = {f"{n}.png": np.array([4.0, 6.0]) * (n + 1) + n / 2 for n in range(3)}
+    write_labels(
+        tmp_path / "labels.csv",
+        {name: {"corner": at, "tip_x": str(at[0]), "tip_y": str(at[1])} for name, at in places.items()},
+    )
+    for label in ("corner", "tip"):
+        sample = read_sample(tmp_path, size=None, most=3, seed=0, points=LabelRegion(label).names)
+        watched = [LabelRegion(label).watched("", row, (20, 30))[label] for row in sample.labels]
+        assert np.allclose(watched, [4, 6])
 
 
 def test_estimators_are_trained_where_they_are_asked_for(

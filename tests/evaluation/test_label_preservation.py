@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from refiner.data.labels.drift_table import measure_label_drift
 from refiner.data.labels.records import Labels
 from refiner.evaluation.label_preservation import measure_preservation
+from refiner.evaluation.verdict import reach_verdict
 from refiner.eyes.rendering import render_eyes
 from refiner.eyes.scene.parameters import EyeParameters
 
@@ -37,6 +39,27 @@ def test_a_shift_is_seen_by_every_metric(eyes: tuple) -> None:
     assert metrics["score"].value.mean == pytest.approx(metrics["moved"].value.mean, abs=0.05)  # all of it is there
     assert metrics["gaze_shift"].value.low > 0.1
     assert metrics["edges"].value.mean < 0.85
+
+
+@pytest.mark.parametrize(("shift", "refused"), [(1, True), (0, False)])
+def test_the_same_relative_shift_is_judged_alike_at_any_size(shift: int, refused: bool) -> None:
+    """Below a limit, in the verdict's rules, at 36x60 and at twice and three times that size."""
+    reasons = []
+    for factor in (1, 2, 3):
+        batch = render_eyes(EyeParameters(images_per_person=1), range(40), seed=9, size=(36 * factor, 60 * factor))
+        labels = [{"pupil": pupil} for pupil in batch.pupil.numpy().astype(np.float64)]
+        moved = batch.images.roll(shift * factor, dims=3)
+        metrics = {
+            metric.key: metric for metric in measure_preservation(batch.images, moved, labels, estimate=None, seed=0)
+        }
+        assert metrics["moved"].value.mean == pytest.approx(shift * factor, abs=0.1 * factor)
+        assert metrics["score"].value.mean == pytest.approx(shift, abs=0.1)
+        assert metrics["common_shift"].value.mean == pytest.approx(shift, abs=0.1)
+        assert metrics["common_shift"].unit == "px at 36x60"
+        drifts = measure_label_drift(batch.images.numpy(), moved.numpy(), labels)
+        verdict = reach_verdict(list(metrics.values()), drifts, change=10)
+        reasons.append(any("in the same direction in all images" in reason for reason in verdict.reasons))
+    assert reasons == [refused] * 3
 
 
 def test_light_moves_nothing(eyes: tuple) -> None:

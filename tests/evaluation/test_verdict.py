@@ -45,6 +45,21 @@ def test_doubtful_labels_decide_by_their_share(bad: int, decision: Decision) -> 
 
 
 @pytest.mark.parametrize(
+    ("unknown", "decision"), [(0, "use"), (1, "use with rejection"), (2, "use with rejection"), (3, "do not use")]
+)
+def test_unknown_drift_is_never_fit_for_use(unknown: int, decision: Decision) -> None:
+    some = [LabelDrift(0.0, 0.0, None, 0.0, known=number >= unknown) for number in range(100)]
+    verdict = reach_verdict(metrics(), some, change=10)
+    assert verdict.decision == decision
+    assert ("is unknown: no labelled point" in verdict.reasons[0]) == (unknown > 0)
+
+
+def test_a_score_that_is_no_number_is_doubtful() -> None:
+    some = [LabelDrift(0.0, 0.0, None, float("nan")) for _ in range(100)]
+    assert reach_verdict(metrics(), some, change=10).decision == "do not use"
+
+
+@pytest.mark.parametrize(
     ("key", "metric", "reason"),
     [
         ("common_shift", changed("common_shift", around(0.8, 0.1)), "in the same direction in all images"),
