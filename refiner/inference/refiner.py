@@ -19,6 +19,7 @@ from refiner.core.devices import keep_freed_memory, resolve_device
 from refiner.core.errors import DataError
 from refiner.images.arrays import from_batch, to_batch
 from refiner.images.io import Image
+from refiner.inference.any_images import refine_any
 from refiner.inference.backends.base import Array, Backend
 from refiner.inference.backends.batching import batch_size
 from refiner.inference.backends.registry import CUDA_BACKENDS, open_backend
@@ -29,6 +30,7 @@ from refiner.models.hub import fetch_refiner, is_address
 from refiner.models.refiner_file import RefinerFile, load_refiner, refiner_digest
 
 if TYPE_CHECKING:
+    import PIL.Image
     from torch import Tensor
 
 TILED_PIXELS = 2**20
@@ -36,8 +38,6 @@ TILED_PIXELS = 2**20
 
 FEW_IMAGES = 4
 """Number of images of one size in a call up to which each is computed alone instead of in a padded batch."""
-
-_CHANNELS = ((), (3,), (4,))  # shapes of an image behind height and width: grey, RGB, RGBA
 
 
 class Refiner:
@@ -107,33 +107,47 @@ class Refiner:
         return self._fp32
 
     @overload
-    def __call__(self, images: "Tensor") -> "Tensor": ...
+    def __call__(
+        self, images: "PIL.Image.Image", *, value_range: tuple[float, float] | None = None
+    ) -> "PIL.Image.Image": ...
     @overload
-    def __call__(self, images: Image) -> Image: ...
+    def __call__(self, images: "Tensor", *, value_range: tuple[float, float] | None = None) -> "Tensor": ...
     @overload
-    def __call__(self, images: Sequence[Image]) -> list[Image]: ...
-    def __call__(self, images: "Tensor | Image | Sequence[Image]") -> "Tensor | Image | list[Image]":
+    def __call__(self, images: Image | Path | str, *, value_range: tuple[float, float] | None = None) -> Image: ...
+    @overload
+    def __call__(self, images: Sequence[Any], *, value_range: tuple[float, float] | None = None) -> list[Any]: ...
+    def __call__(self, images: Any, *, value_range: tuple[float, float] | None = None) -> Any:
         """Refine images.
 
         Args:
-            images: a float tensor (N, C, H, W) in [-1, 1] with the network's number of channels C; or one image,
-                uint8 or uint16, (H, W), (H, W, 3) RGB or (H, W, 4) RGBA; or a list of such images of any sizes.
+            images: one of the following, or a list of them, of any sizes; C is 1, 3 (RGB) or 4 (RGBA).
+
+                - the path of an image file
+                - a PIL image of mode L, RGB, RGBA or I;16
+                - an array (H, W), (H, W, C) or (N, H, W, C), uint8, uint16 or floats
+                - a tensor (..., C, H, W), uint8, uint16 or floats
+            value_range: lowest and highest value of floats, for example (0, 1). None takes [-1, 1] for tensors. Float
+                arrays need it.
 
         Returns:
-            The same kind as the input: a float32 tensor on the same device, or images of the same shapes and types.
-            A grey refiner refines the luma of colour images. Alpha is kept.
+            The kind, shape, type and device of the input; an array for a path. A grey refiner refines the luma of
+            colour images. Alpha is kept.
 
         Raises:
-            ValueError: the shape or type of the tensor or an image is wrong.
+            ValueError: the input is no image, or its values are outside their range.
+            DataError: a file is not a readable image.
         """
-        if isinstance(images, np.ndarray):
-            return self([images])[0]
-        if not isinstance(images, Sequence):
-            return self._refine_tensor(images)
-        for image in images:
-            if image.dtype not in (np.uint8, np.uint16) or image.ndim not in (2, 3) or image.shape[2:] not in _CHANNELS:
-                found = f"{image.shape} {image.dtype}"
-                raise ValueError(f"an image is {found}, expected uint8 or uint16, (H, W), (H, W, 3) or (H, W, 4)")
+        return refine_any(self, images, value_range=value_range)
+
+    def __repr__(self) -> str:
+        step = self.metadata.get("training", {}).get("step")
+        trained = "" if step is None else f", trained for {step} steps"
+        colour = "grey" if self.channels == 1 else "RGB"
+        features = f"{self.architecture.features} features, {self.architecture.blocks} blocks"
+        return f"<Refiner of {colour} images: {features}{trained}; {self.backend.name} on {self.device}>"
+
+    def refine_images(self, images: Sequence[Image]) -> list[Image]:
+        """Refine images of any sizes, uint8 or uint16, (H, W), (H, W, 3) or (H, W, 4), in batches of one size."""
         refined = list(images)
         # Refine batches of images of one kind, and put the results back in the order of the input.
         for size, indices in self._batches_by_kind(images):
@@ -166,17 +180,15 @@ class Refiner:
             return apply_in_tiles(backend, batch, reach=self.architecture.reach)[: len(images)]
         return backend(batch)[: len(images)]
 
-    def _refine_tensor(self, images: "Tensor") -> "Tensor":
+    def refine_tensor(self, images: "Tensor") -> "Tensor":
+        """Refine a tensor, (N, C, H, W), float32, in [-1, 1], with the network's number of channels C."""
         import torch
 
-        if images.ndim != 4 or images.shape[1] != self.channels or not images.is_floating_point():
-            found = f"{tuple(images.shape)} {images.dtype}"
-            raise ValueError(f"images are {found}, expected (N, {self.channels}, H, W) of floats in [-1, 1]")
         if not len(images):
-            return images.float()
+            return images
         # Refine batch by batch from CPU memory; the result goes back to the device of the input.
         size = self._step(len(images), images.shape[2], images.shape[3])
-        batches = (batch.detach().float().cpu().numpy() for batch in images.split(size))
+        batches = (batch.cpu().numpy() for batch in images.split(size))
         refined = [torch.from_numpy(self.refine_batch(batch, size=size)) for batch in batches]
         return torch.cat(refined).to(images.device)
 

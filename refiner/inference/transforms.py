@@ -11,14 +11,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from refiner.core.errors import WrongInputError
 from refiner.data.transform_factory import load_albumentations
-from refiner.images.arrays import LUMA
 from refiner.inference.refiner import Refiner
-
-_MODES = ("L", "RGB", "RGBA", "I;16")  # PIL modes whose pixels are intensities, not palette indices
 
 
 class RefineImages(load_albumentations().ImageOnlyTransform):  # type: ignore[misc]
@@ -76,9 +72,9 @@ class RefineImages(load_albumentations().ImageOnlyTransform):  # type: ignore[mi
     def apply_to_images(self, images: np.ndarray[Any, Any], **params: Any) -> np.ndarray[Any, Any]:
         """Refine images of one size, (N, H, W) or (N, H, W, C); called by albumentations."""
         images = np.asarray(images)
-        channels_first = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
-        refined = refine_tensor(self.refiner, torch.from_numpy(np.ascontiguousarray(channels_first))).numpy()
-        return np.ascontiguousarray(refined[:, 0] if images.ndim == 3 else refined.transpose(0, 2, 3, 1))
+        # A stack of grey images gets an axis of channels, or it could be one image.
+        refined = self.refiner(images[..., None] if images.ndim == 3 else images, value_range=(0, 1))
+        return np.ascontiguousarray(refined).reshape(images.shape)
 
     @property
     def refiner(self) -> Refiner:
@@ -95,51 +91,6 @@ class RefineImages(load_albumentations().ImageOnlyTransform):  # type: ignore[mi
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_loaded": None}
-
-
-def refine_tensor(refiner: Refiner, images: Tensor) -> Tensor:
-    """Refine image tensors in the ranges of torchvision.
-
-    Args:
-        refiner: a refiner with 1 or 3 channels.
-        images: (..., C, H, W), C 1, 3 (RGB) or 4 (RGBA); uint8, uint16, or float in [0, 1].
-
-    Returns:
-        A tensor of the same shape, type and device. A grey refiner refines the luma of colour images. Alpha is kept.
-
-    Raises:
-        ValueError: the tensor has another shape or type, or floats outside [0, 1].
-    """
-    if images.ndim < 3 or images.shape[-3] not in (1, 3, 4):
-        raise ValueError(f"images are {tuple(images.shape)}, expected (..., C, H, W) with 1, 3 or 4 channels")
-    batch = images.reshape(-1, *images.shape[-3:])
-    # Floats are refined without rounding.
-    if images.is_floating_point():
-        if images.numel() and not (images.min() >= 0 and images.max() <= 1):
-            found = f"{float(images.min()):.3g} to {float(images.max()):.3g}"
-            raise ValueError(f"images have values from {found}, expected [0, 1]; refine before normalizing")
-        return _refine_floats(refiner, batch.float()).to(images.dtype).reshape(images.shape)
-    if images.dtype not in (torch.uint8, torch.uint16):
-        raise ValueError(f"images are {images.dtype}, expected uint8, uint16, or float in [0, 1]")
-    # Integers are refined as images are.
-    pixels = batch.cpu().numpy().transpose(0, 2, 3, 1)
-    refined = refiner([image[..., 0] if image.shape[2] == 1 else image for image in pixels])
-    levels = np.ascontiguousarray(np.reshape(refined, pixels.shape).transpose(0, 3, 1, 2))
-    return torch.from_numpy(levels).to(images.device).reshape(images.shape)
-
-
-def _refine_floats(refiner: Refiner, images: Tensor) -> Tensor:
-    """Refine (N, C, H, W) in [0, 1], as ``to_planes`` and ``from_planes`` convert integers, but without rounding."""
-    colour, alpha = images[:, :3], images[:, 3:]
-    luma = torch.from_numpy(LUMA).to(images.device)[:, None, None]
-    if colour.shape[1] == refiner.channels:
-        refined = (refiner(colour * 2 - 1) + 1) / 2
-    elif refiner.channels == 1:
-        grey = (colour * luma).sum(1, keepdim=True)
-        refined = colour + ((refiner(grey * 2 - 1) + 1) / 2 - grey)
-    else:
-        refined = ((refiner(colour.repeat(1, 3, 1, 1) * 2 - 1) + 1) / 2 * luma).sum(1, keepdim=True)
-    return torch.cat([refined.clamp(0, 1), alpha], dim=1)
 
 
 @functools.cache
@@ -162,10 +113,8 @@ def _torchvision_transform() -> Any:
             if not params["refines"] or (isinstance(inpt, tv_tensors.TVTensor) and not isinstance(inpt, pixels)):
                 return inpt
             if isinstance(inpt, PIL.Image.Image):
-                if inpt.mode not in _MODES:
-                    raise ValueError(f"an image has mode {inpt.mode}, expected {', '.join(_MODES)}; convert it first")
-                return PIL.Image.fromarray(self.outer.refiner(np.array(inpt)))
-            refined = refine_tensor(self.outer.refiner, inpt.as_subclass(torch.Tensor))
+                return self.outer.refiner(inpt)
+            refined = self.outer.refiner(inpt.as_subclass(torch.Tensor), value_range=(0, 1))
             return tv_tensors.wrap(refined, like=inpt) if isinstance(inpt, tv_tensors.TVTensor) else refined
 
     return _Refine

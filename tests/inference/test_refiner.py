@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from refiner.core.devices import computes_bf16
+from refiner.core.errors import DataError
 from refiner.data.convert import Conversion, convert
 from refiner.data.formats.registry import open_dataset
 from refiner.images.io import write_image
@@ -114,26 +116,151 @@ def test_tensors_are_refined_as_the_network_does(random_refiner: Path) -> None:
         assert refined.dtype == torch.float32
         with torch.inference_mode():
             assert torch.allclose(refined, network(images), atol=1e-5)
-    assert torch.allclose(refiner(images.double()), refined)
+    assert torch.allclose(refiner(images.double()), refined.double())
 
 
 @pytest.mark.parametrize(
     "images",
     [
-        torch.zeros(1, 3, 8, 12),
+        torch.zeros(1, 2, 8, 12),
         torch.zeros(8, 12),
-        torch.zeros(2, 1, 8, 12, dtype=torch.uint8),
-        np.zeros((8, 12), np.float32),
+        torch.zeros(8, 12, dtype=torch.uint8),
+        torch.zeros(8, 12, 3, dtype=torch.uint8),
+        torch.zeros(1, 8, 12, dtype=torch.int64),
         np.zeros((8, 12), np.int64),
+        np.zeros((8, 12), bool),
         np.zeros((8, 12, 2), np.uint8),
-        np.zeros((8, 12, 1), np.uint8),
-        np.zeros((2, 8, 12, 3), np.uint8),
+        np.zeros((3, 8, 12), np.uint8),
+        np.zeros((2, 3, 8, 12), np.uint8),
         np.zeros(8, np.uint8),
+        [np.zeros((8, 12), np.uint8), np.zeros((8, 12), np.int64)],
+        [None],
+        7,
+        PIL.Image.new("P", (12, 8)),
+        PIL.Image.new("1", (12, 8)),
     ],
 )
-def test_other_kinds_of_arrays_are_refused(identity: Path, images: Any) -> None:
+def test_what_is_no_image_is_refused(identity: Path, images: Any) -> None:
     with pytest.raises(ValueError, match="expected"):
         Refiner.load(identity, device="cpu")(images)
+    if isinstance(images, np.ndarray):
+        with pytest.raises(ValueError, match="expected"):
+            Refiner.load(identity, device="cpu")(images, value_range=(0, 1))
+
+
+# --- any kind of image ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", params=[1, 3], ids=["grey refiner", "colour refiner"])
+def changing(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Refiner:
+    """A refiner that changes every image."""
+    path = save(tmp_path_factory.mktemp("refiner") / "r", channels=request.param, seed=1)
+    return Refiner.load(path, device="cpu")
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("shape", [(8, 12), (9, 14, 3), (7, 5, 4)], ids=str)
+def test_the_pixels_are_the_same_in_every_kind(
+    changing: Refiner, shape: tuple[int, ...], dtype: str, tmp_path: Path
+) -> None:
+    """An array (H, W[, C]) is the reference, which other tests judge; every other kind holds the same pixels."""
+    image = noise(shape, dtype)
+    expected = changing(image)
+    assert expected.shape == shape
+    assert not np.array_equal(expected, image)
+    with_axis = image.reshape(*shape[:2], -1)
+    first = torch.from_numpy(with_axis).permute(2, 0, 1)
+    # Files and PIL images.
+    write_image(tmp_path / "image.png", image)
+    assert np.array_equal(changing(tmp_path / "image.png"), expected)
+    assert np.array_equal(changing(str(tmp_path / "image.png")), expected)
+    if dtype == "uint8" or len(shape) == 2:
+        picture = changing(PIL.Image.fromarray(image))
+        assert isinstance(picture, PIL.Image.Image)
+        assert np.array_equal(np.array(picture), expected)
+    # Arrays with an axis of channels, stacks, tensors.
+    assert np.array_equal(changing(with_axis), expected.reshape(with_axis.shape))
+    stack = changing(np.stack([with_axis, with_axis[::-1]]))
+    assert stack.dtype == dtype
+    assert np.array_equal(stack[0], expected.reshape(with_axis.shape))
+    tensor = changing(first)
+    assert tensor.shape == first.shape
+    assert tensor.dtype == first.dtype
+    assert np.array_equal(tensor.permute(1, 2, 0).numpy().reshape(shape), expected)
+    five = changing(first.expand(2, 2, *first.shape))
+    assert torch.equal(five, tensor.expand(2, 2, *first.shape))
+    # A list of all of them.
+    listed = changing([image, tmp_path / "image.png", first, with_axis])
+    assert [type(one) for one in listed] == [np.ndarray, np.ndarray, torch.Tensor, np.ndarray]
+    assert all(np.array_equal(np.asarray(one).ravel(), expected.ravel()) for one in (listed[0], listed[1], listed[3]))
+    assert torch.equal(listed[2], tensor)
+
+
+@pytest.mark.parametrize("value_range", [(0, 1), (-1, 1), (0.0, 255.0)])
+@pytest.mark.parametrize("shape", [(8, 12), (9, 14, 3), (7, 5, 4)], ids=str)
+def test_floats_in_their_range_are_refined_without_rounding(
+    changing: Refiner, shape: tuple[int, ...], value_range: tuple[float, float]
+) -> None:
+    image = noise(shape)
+    expected = changing(image)
+    lowest, highest = value_range
+    floats = image / 255 * (highest - lowest) + lowest  # float64
+    refined = changing(floats, value_range=value_range)
+    assert refined.dtype == np.float64
+    assert refined.shape == shape
+    levels = (refined - lowest) / (highest - lowest) * 255
+    assert np.abs(levels - expected).max() <= 0.5 + 1e-3
+    assert np.abs(levels - np.rint(levels)).max() > 0.1
+    if shape[2:] == (4,):
+        assert np.allclose(refined[..., 3], floats[..., 3], rtol=1e-7)
+    first = torch.from_numpy(floats.reshape(*shape[:2], -1)).permute(2, 0, 1)
+    for dtype, near in ((torch.float64, 1e-6), (torch.float32, 1e-4), (torch.float16, 0.3)):
+        tensor = changing(first.to(dtype), value_range=value_range)
+        assert tensor.dtype == dtype
+        found = (tensor.double().permute(1, 2, 0).numpy().reshape(shape) - lowest) / (highest - lowest) * 255
+        assert np.abs(found - levels).max() <= near
+    stack = np.stack([floats.reshape(*shape[:2], -1)] * 2).astype(np.float32)
+    assert np.allclose(changing(stack, value_range=value_range)[1].reshape(shape), refined, atol=1e-3)
+
+
+def test_a_tensor_without_a_range_is_in_that_of_the_network(changing: Refiner) -> None:
+    images = torch.rand(2, changing.channels, 8, 12) * 2 - 1
+    assert torch.equal(changing(images), changing(images, value_range=(-1, 1)))
+    assert not torch.equal(changing(images.clamp(min=0)), changing(images.clamp(min=0), value_range=(0, 1)))
+    assert torch.equal(changing(images)[0], changing(images[0]))
+
+
+@pytest.mark.parametrize(
+    ("images", "options", "message"),
+    [
+        (torch.full((1, 8, 12), 1.5), {}, r"values from 1\.5 to 1\.5, expected \[-1, 1\]; refine before normalizing"),
+        (torch.full((1, 8, 12), 255.0), {}, r"expected \[-1, 1\]"),
+        (torch.full((1, 8, 12), -0.5), {"value_range": (0, 1)}, r"values from -0\.5 to -0\.5, expected \[0, 1\]"),
+        (torch.full((1, 8, 12), float("nan")), {}, "values from nan"),
+        (np.full((8, 12), 1.01), {"value_range": (0, 1)}, r"expected \[0, 1\]"),
+        (
+            np.full((8, 12), 0.5),
+            {},
+            r"\(8, 12\) of float64, whose range is unknown; pass value_range=\(0, 1\)",
+        ),
+        ([np.zeros((8, 12), np.uint8), np.full((8, 12), 0.5)], {}, "whose range is unknown"),
+    ],
+)
+def test_values_outside_their_range_are_refused(identity: Path, images: Any, options: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Refiner.load(identity, device="cpu")(images, **options)
+
+
+def test_an_unreadable_file_is_named(identity: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"absent\.png"):
+        Refiner.load(identity, device="cpu")(tmp_path / "absent.png")
+
+
+def test_it_says_what_it_is(tmp_path: Path) -> None:
+    network = RefinerNetwork(RefinerArchitecture(channels=3, features=4, blocks=2))
+    save_refiner(tmp_path / "r", network, training={"step": 700})
+    expected = "<Refiner of RGB images: 4 features, 2 blocks, trained for 700 steps; torch on cpu>"
+    assert repr(Refiner.load(tmp_path / "r", device="cpu")) == expected
 
 
 def test_no_images_give_no_images(identity: Path) -> None:

@@ -15,7 +15,7 @@ from torchvision.transforms import v2
 
 from refiner.core.errors import DataError
 from refiner.inference.refiner import Refiner
-from refiner.inference.transforms import RefineImages, refine_tensor
+from refiner.inference.transforms import RefineImages
 from refiner.models.architecture import RefinerArchitecture
 from refiner.models.refiner import RefinerNetwork
 from refiner.models.refiner_file import save_refiner
@@ -182,16 +182,16 @@ def test_it_is_loaded_late_once_and_in_each_worker(path: Path) -> None:
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (torch.zeros(2, 8, 12), r"are \(2, 8, 12\), expected \(\.\.\., C, H, W\)"),
-        (torch.zeros(8, 12), "with 1, 3 or 4 channels"),
+        (torch.zeros(2, 8, 12), r"is a tensor \(2, 8, 12\) of float32; expected .* a tensor \(\.\.\., C, H, W\)"),
+        (torch.zeros(8, 12), "with C 1, 3 or 4"),
         (torch.full((1, 8, 12), -0.5), r"values from -0.5 to -0.5, expected \[0, 1\]; refine before normalizing"),
         (torch.full((1, 8, 12), float("nan")), "values from nan"),
-        (torch.zeros(1, 8, 12, dtype=torch.int64), "are torch.int64, expected uint8"),
+        (torch.zeros(1, 8, 12, dtype=torch.int64), "of int64; expected .* uint8"),
     ],
 )
 def test_what_is_no_image_is_refused(images: torch.Tensor, message: str, path: Path) -> None:
     with pytest.raises(ValueError, match=message):
-        refine_tensor(Refiner.load(path, device="cpu"), images)
+        RefineImages(path, device="cpu")(images)
 
 
 def test_mistakes_in_the_call_are_clear(path: Path, tmp_path: Path) -> None:
@@ -199,7 +199,7 @@ def test_mistakes_in_the_call_are_clear(path: Path, tmp_path: Path) -> None:
         RefineImages(tmp_path / "absent")
     with pytest.raises(ValueError, match=r"p is 1\.5"):
         RefineImages(path, p=1.5)
-    with pytest.raises(ValueError, match="has mode P, expected L, RGB"):
+    with pytest.raises(ValueError, match="has mode P, expected one of L, RGB"):
         RefineImages(path)(PIL.Image.fromarray(image_of((8, 12))).convert("P"))
     with pytest.raises(TypeError, match="either positional"):
         RefineImages(path)(torch.zeros(1, 8, 12), image=image_of((8, 12)))
