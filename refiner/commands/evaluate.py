@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from refiner.commands.evaluation_options import evaluation_options
+from refiner.commands.gaze.rejected import report_rejected
 from refiner.commands.options import EXISTING_PATH, REFINER_PATH, REFUSED_STATUS, json_option
-from refiner.commands.reporting import print_json, progress
+from refiner.commands.reporting import plain_values, print_json, progress
 
 if TYPE_CHECKING:
     from refiner.evaluation.evaluate import Evaluation, Settings
@@ -33,8 +34,9 @@ if TYPE_CHECKING:
 def command(synthetic: Path, refined: Path, real: Path, gate: bool, as_json: bool, settings: "Settings") -> None:
     """Evaluate a refiner: realism, label preservation, downstream utility, and a verdict.
 
-    Each metric has a 95 % interval. The reference is the same metric of real images against other real images, or of
-    labels that nothing moved. The baseline is the metric of the unrefined renders.
+    Each metric has a 95 % interval, over people if the labels of the real images name them. The reference is the same
+    metric of real images against other real images, or of labels that nothing moved. The baseline is the metric of the
+    unrefined renders.
 
     \b
     Examples:
@@ -60,15 +62,23 @@ def command(synthetic: Path, refined: Path, real: Path, gate: bool, as_json: boo
     # With --gate the exit status is the verdict, so that a script can stop here.
     if gate and found.verdict.decision == "do not use":
         sys.exit(REFUSED_STATUS)
+    missing = dict.fromkeys(found.missing.unexplained, "has no refined image, and rejected.csv does not say why")
+    report_rejected(found.rejected | {str(synthetic / name): reason for name, reason in missing.items()})
 
 
 def _metrics(found: "Evaluation") -> dict[str, Any]:
-    """Return verdict and metrics as plain values."""
+    """Return verdict and metrics as plain values; unknown bounds are None."""
+    metrics: dict[str, Any] = plain_values(_values(found))
+    return metrics
+
+
+def _values(found: "Evaluation") -> dict[str, Any]:
     return {
         "verdict": asdict(found.verdict),
+        "notes": found.notes,
         "metrics": [
             {
-                **{key: getattr(metric, key) for key in ("key", "name", "family", "unit", "is_resolved")},
+                **{key: getattr(metric, key) for key in ("key", "name", "family", "unit", "is_resolved", "gap_closed")},
                 **{
                     key: None if (interval := getattr(metric, key)) is None else interval._asdict()
                     for key in ("value", "reference", "baseline", "gain")
@@ -78,6 +88,7 @@ def _metrics(found: "Evaluation") -> dict[str, Any]:
         ],
         "images": len(found.drifts),
         "rejected": found.rejected,
+        "missing": asdict(found.missing),
     }
 
 
@@ -89,6 +100,7 @@ def _lines(found: "Evaluation") -> list[str]:
     lines.append(f"{'':{width}}  {'refined':24}  {'reference':24}  {'baseline':24}")
     for metric in found.metrics:
         cells = [metric.text(interval) for interval in (metric.value, metric.reference, metric.baseline)]
-        note = "" if metric.is_resolved else "  too uncertain: use more images"
+        note = "" if metric.is_resolved else "  too uncertain: use more images or people"
         lines.append(f"{metric.name:{width}}  " + "  ".join(f"{cell:24}" for cell in cells).rstrip() + note)
-    return lines
+    # What the metrics do not cover.
+    return [*lines, *(["", *found.notes] if found.notes else [])]

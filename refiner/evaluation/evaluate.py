@@ -1,7 +1,7 @@
 """``refiner evaluate``: compare renders, refined images and real images; return metrics and a verdict."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from refiner.core.errors import DataError, ImageError, WrongInputError
-from refiner.data.formats.registry import open_dataset
 from refiner.data.labels.angles import Angles
 from refiner.data.labels.drift_table import LabelDrift, measure_label_drift
 from refiner.data.labels.records import column_values
@@ -17,16 +16,12 @@ from refiner.data.labels.regions import ANYTHING, LabelRegion
 from refiner.evaluation.features import load_features
 from refiner.evaluation.label_preservation import measure_preservation
 from refiner.evaluation.measurement import Metric
-from refiner.evaluation.realism import measure_realism
+from refiner.evaluation.pairs import Missing, check_apart_from_real, refined_pairs, suspicion
+from refiner.evaluation.realism import measure_realism, reference_note
 from refiner.evaluation.samples import Sample, read_sample
 from refiner.evaluation.utility import measure_disagreement, measure_error, train_estimators
-from refiner.evaluation.verdict import Verdict, reach_verdict
-from refiner.images.arrays import eye_patch, resize, to_float
-from refiner.inference.refiner import Refiner
-from refiner.models.lookup import is_refiner
-
-COLOUR_BATCH = 256
-"""Number of images that are held in memory in colour."""
+from refiner.evaluation.verdict import MAX_DRIFT, Verdict, reach_verdict
+from refiner.metrics.clusters import Clusters
 
 Report = Callable[[str, int, int], None]
 """Progress callback: name of the stage, number of finished steps, number of all steps."""
@@ -43,6 +38,8 @@ class Evaluation:
         rejected: reason for each image that could not be used, by its path.
         synthetic, refined: (N, 1, H, W), in [-1, 1], the evaluated pairs in the order of ``drifts``.
         real: (M, 1, H, W), in [-1, 1], the evaluated real images.
+        missing: renders without a refined image.
+        notes: full sentences on what the metrics do not cover.
     """
 
     metrics: list[Metric]
@@ -52,6 +49,8 @@ class Evaluation:
     synthetic: Tensor
     refined: Tensor
     real: Tensor
+    missing: Missing = field(default_factory=Missing)
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,7 @@ def evaluate(
     Args:
         synthetic: data set of renders.
         refined: data set of the refined images under the same names, or a refiner (a file, a run, or the name of a
-            pretrained one).
+            pretrained one). Renders without a refined image are left out and counted.
         real: data set of real images; of its labels, only the group is used.
         settings: all other settings.
         report: called with the progress.
@@ -99,13 +98,16 @@ def evaluate(
         The metrics, the verdict, and the images that they were measured on.
 
     Raises:
-        DataError: a data set cannot be used, or is too small.
+        UsageError: two of the data sets are swapped, or are the same.
+        DataError: a data set cannot be used, or is too small; or the labels of a pair differ.
     """
     # Read the renders, refine them or read their refined images, and read the real images.
     most, seed, region = settings.most, settings.seed, settings.region
     raw = read_sample(synthetic, size=None, most=most, seed=seed, points=region.names)
     size = (raw.images.shape[2], raw.images.shape[3])
-    raw, images = _load_refined(synthetic, raw, refined, size, settings.device)
+    raw, images, missing = refined_pairs(
+        synthetic, raw, refined, real, points=region.names, max_score=MAX_DRIFT, device=settings.device
+    )
     labels = sorted({name for row in raw.labels for name in row})
     region = region.check(synthetic, labels, lambda name: (row[name] for row in raw.labels if name in row))
     try:
@@ -113,12 +115,14 @@ def evaluate(
     except ImageError as error:
         raise DataError(f"{error}; give every render a mask") from error
     real_sample = read_sample(real, size=size, most=most, seed=seed)
+    check_apart_from_real(synthetic, raw, real, real_sample)
     people = real_sample.clusters(settings.group)
 
     # Measure realism and label preservation.
     report("measuring", 0, 3)
     features, estimate = load_features(raw, region=region, seed=seed)
     metrics = measure_realism(raw.images, images, real_sample.images, features=features, groups=people.names, seed=seed)
+    notes = [*missing.sentences(), *reference_note(metrics, people.names), *_scope(people)]
     report("measuring", 1, 3)
     metrics += measure_preservation(
         raw.images, images, watched, estimate=estimate, seed=seed, clusters=raw.clusters().names
@@ -127,7 +131,7 @@ def evaluate(
 
     # Train estimators, if they are asked for.
     if settings.labelled is not None or settings.estimators:
-        metrics += _utility(raw, images, real_sample.images, settings, report)
+        metrics += _utility(raw, images, real_sample, settings, report)
 
     # Weigh everything.
     rejected = {str(synthetic / name): reason for name, reason in raw.rejected.items()}
@@ -135,37 +139,24 @@ def evaluate(
     drifts = measure_label_drift(raw.images.numpy(), images.numpy(), watched)
     change = 127.5 * float((images - raw.images).abs().mean())
     report("measuring", 3, 3)
-    verdict = reach_verdict(metrics, drifts, change=change)
+    verdict = reach_verdict(metrics, drifts, change=change, rejected=missing.doubtful / max(1, missing.renders))
     by_name = dict(zip(raw.ids, drifts, strict=True))
-    return Evaluation(metrics, verdict, by_name, rejected, raw.images, images, real_sample.images)
+    if (swapped := suspicion(raw, real_sample)) is not None:
+        notes.insert(0, swapped)
+    return Evaluation(
+        metrics, verdict, by_name, rejected, raw.images, images, real_sample.images, missing=missing, notes=notes
+    )
 
 
-def _load_refined(
-    synthetic: Path, raw: Sample, refined: Path, size: tuple[int, int], device: str
-) -> tuple[Sample, Tensor]:
-    """Return the renders and their refined images as pairs; pairs with an unreadable image are left out."""
-    if is_refiner(refined):
-        refiner = Refiner.load(refined, device=device)
-        return raw, refiner(raw.images) if refiner.channels == 1 else _refine_in_colour(synthetic, raw, size, refiner)
-    # Read the refined images of the same names, and keep the pairs of which both can be read.
-    other = read_sample(refined, size=size, most=0, seed=0, ids=raw.ids)
-    readable = set(other.ids)
-    kept = [number for number, name in enumerate(raw.ids) if name in readable]
-    ids, labels = [raw.ids[number] for number in kept], [raw.labels[number] for number in kept]
-    return Sample(raw.images[torch.tensor(kept)], ids, labels, raw.rejected | other.rejected), other.images
+def _scope(people: Clusters) -> list[str]:
+    """Return what the intervals of the realism metrics hold for, as a list of sentences."""
+    if people.scope is None:
+        return []
+    missing = "" if people.names is not None else " The real images name no people or days; see --group."
+    return [f"The intervals of the comparison with real images are over {people}.{missing}"]
 
 
-def _refine_in_colour(synthetic: Path, raw: Sample, size: tuple[int, int], refiner: Refiner) -> Tensor:
-    """Refine renders in RGB, a batch at a time to save memory, and return their luma, (N, 1, H, W)."""
-    dataset, patches = open_dataset(synthetic, size=size), []
-    for start in range(0, len(raw.ids), COLOUR_BATCH):
-        names = raw.ids[start : start + COLOUR_BATCH]
-        refined = refiner([resize(dataset.read_image(name), size) for name in names])
-        patches += [eye_patch(image, size, equalize=False, name=name) for image, name in zip(refined, names)]
-    return to_float(torch.from_numpy(np.stack(patches)))
-
-
-def _utility(raw: Sample, images: Tensor, real: Tensor, settings: Settings, report: Report) -> list[Metric]:
+def _utility(raw: Sample, images: Tensor, real: Sample, settings: Settings, report: Report) -> list[Metric]:
     """Train estimators on raw and on refined renders, and measure their error and their disagreement."""
     gaze = column_values(raw.labels, "gaze")
     if gaze is None:
@@ -178,11 +169,14 @@ def _utility(raw: Sample, images: Tensor, real: Tensor, settings: Settings, repo
         raw.images, images, gaze, report=lambda done, total: report("training estimators", done, total)
     )
     metrics = [] if tested is None else [measure_error(trained, gaze, *tested)]
-    return [*metrics, measure_disagreement(trained, real)]
+    return [*metrics, measure_disagreement(trained, real.images, real.clusters(settings.group).names)]
 
 
-def _labelled(path: Path, raw: Sample, settings: Settings) -> tuple[Tensor, Angles]:
-    """Return the real images of a data set that have a gaze label, (M, 1, H, W), and their gaze, (M, 2)."""
+def _labelled(path: Path, raw: Sample, settings: Settings) -> tuple[Tensor, Angles, Sequence[str] | None]:
+    """Return the real images of a data set that have a gaze label, (M, 1, H, W), their gaze, (M, 2), and their people.
+
+    The people are found in the labels of this data set; ``--group`` names a label of the other one.
+    """
     real = read_sample(path, size=(raw.images.shape[2], raw.images.shape[3]), most=settings.most, seed=settings.seed)
     known = [number for number, row in enumerate(real.labels) if "gaze" in row]
     if not known:
@@ -190,4 +184,6 @@ def _labelled(path: Path, raw: Sample, settings: Settings) -> tuple[Tensor, Angl
             f"{path}: none of the {len(real.ids)} images has a gaze label; --labelled needs real images with gaze"
         )
     true = np.array([real.labels[number]["gaze"] for number in known], np.float64)
-    return real.images[torch.tensor(known)], true
+    names = real.clusters().names
+    people = None if names is None else [names[number] for number in known]
+    return real.images[torch.tensor(known)], true, people

@@ -26,6 +26,7 @@ class Metric:
             metric has no such reference.
         baseline: result for the unrefined renders; None if the metric has no such baseline.
         gain: baseline minus value, paired; positive means that refining helped.
+        ideal: value if refined and real images had one distribution; takes the place of a missing reference.
     """
 
     key: str
@@ -36,6 +37,18 @@ class Metric:
     reference: Interval | None = None
     baseline: Interval | None = None
     gain: Interval | None = None
+    ideal: float | None = None
+
+    @property
+    def gap_closed(self) -> float | None:
+        """Share of the gap between renders and real images that refining closed; 1 is the reference, 0 the baseline.
+
+        None if the metric has no gap, or if the renders are as near to real images as other real images are.
+        """
+        target = self.ideal if self.reference is None else self.reference.mean
+        if self.baseline is None or target is None or self.baseline.mean <= target:
+            return None
+        return (self.baseline.mean - self.value.mean) / (self.baseline.mean - target)
 
     @property
     def is_resolved(self) -> bool:

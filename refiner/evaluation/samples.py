@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from refiner.core.errors import DataError, ImageError
+from refiner.core.errors import DataError, ImageError, UsageError
 from refiner.core.rng import numpy_generator
 from refiner.data.formats.registry import open_dataset
 from refiner.data.labels.coordinates import Change, Declared
@@ -45,7 +45,7 @@ class Sample:
         """Return the people or days that the images belong to, or the values of another label column.
 
         Raises:
-            DataError: no image has the label ``column``.
+            UsageError: no image has the label ``column``.
         """
         columns = {}
         for name in (*CLUSTER_COLUMNS, *([column] if column else [])):
@@ -54,7 +54,7 @@ class Sample:
                 columns[name] = values
         if column and column not in columns:
             known = ", ".join(sorted({name for row in self.labels for name in row})) or "none"
-            raise DataError(f"no image has the label {column}, which groups the images; the labels are {known}")
+            raise UsageError(f"no image has the label {column} to group the images by; their labels are {known}")
         return find_clusters(columns, len(self.ids), column)
 
 

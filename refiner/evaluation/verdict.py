@@ -9,6 +9,7 @@ from typing import Literal
 
 from refiner.data.labels.drift_table import UNKNOWN_DRIFT, LabelDrift
 from refiner.evaluation.measurement import Metric
+from refiner.evaluation.realism import NEARER, NEARER_CONFIDENCE
 
 Decision = Literal["use", "use with rejection", "do not use"]
 
@@ -33,8 +34,11 @@ MAX_COPIES = 0.1
 MIN_CHANGE = 0.5
 """Smallest mean change of a pixel, in grey levels, that counts as a change."""
 
-DISTANCES = ("sliced_wasserstein", "kernel")
-"""Keys of the distances to real images; at least one of them must fall."""
+MIN_GAP_CLOSED = 0.25
+"""Smallest share of the gap to the real images that a refiner must close, by the metric in which it closes most."""
+
+GAPS = ("c2st_accuracy", *NEARER)
+"""Keys of the metrics that the share of the gap is named for."""
 
 
 @dataclass(frozen=True)
@@ -50,21 +54,34 @@ class Verdict:
     reasons: list[str]
 
 
-def reach_verdict(metrics: Sequence[Metric], drifts: Sequence[LabelDrift], *, change: float) -> Verdict:
+def reach_verdict(
+    metrics: Sequence[Metric], drifts: Sequence[LabelDrift], *, change: float, rejected: float = 0.0
+) -> Verdict:
     """Weigh all metrics and return the verdict.
 
     Args:
         metrics: metrics of realism and label preservation; also of utility if there are real labels.
         drifts: label drift of each image.
         change: mean absolute change of a pixel, in grey levels from 0 to 255.
+        rejected: share of all renders that ``--max-drift`` has rejected for a drift score above :data:`MAX_DRIFT`;
+            ``drifts`` are those of the others.
     """
     by_key = {metric.key: metric for metric in metrics}
     # Any reason against the refiner decides.
     reasons = [reason for rule in RULES if (reason := rule(by_key, drifts, change)) is not None]
+    share = _doubtful_share(drifts)
+    if not reasons and rejected + (1 - rejected) * share > MAX_DOUBTFUL_TO_REJECT:
+        reasons = [f"The drift score of {rejected:.0%} of the images was above {MAX_DRIFT:g}, so they were rejected."]
     if reasons:
         return Verdict("do not use", reasons)
     # Otherwise, decide by the share of images whose labels may be wrong.
-    share, benefits = _doubtful_share(drifts), _benefits(by_key)
+    benefits = _benefits(by_key)
+    if rejected > MAX_DOUBTFUL_TO_KEEP and share <= MAX_DOUBTFUL_TO_KEEP:
+        advice = (
+            f"The drift score of {rejected:.1%} of the images was above {MAX_DRIFT:g}, and --max-drift rejected them. "
+            f"Use the others only: the labels of {1 - share:.1%} of them stayed in place."
+        )
+        return Verdict("use with rejection", [advice, *benefits])
     if share > MAX_DOUBTFUL_TO_KEEP:
         advice = (
             f"The drift score of {share:.1%} of the images is above {MAX_DRIFT:g}, so their labels may be wrong. "
@@ -91,10 +108,12 @@ def _unknown_share(drifts: Sequence[LabelDrift]) -> float:
 def _benefits(metrics: Mapping[str, Metric]) -> list[str]:
     """Return sentences that speak for the refiner."""
     sentences = [
-        f"The {metrics[key].name} to the real images fell by {metrics[key].gain} from {_baseline(metrics[key])}."
-        for key in DISTANCES
+        f"The {metrics[key].name} to the real images fell by {metrics[key].gain} from {_baseline(metrics[key])} "
+        f"({NEARER_CONFIDENCE:.1%} interval)."
+        for key in NEARER
         if key in metrics and _is_nearer(metrics[key])
     ]
+    sentences += _closed(metrics)
     error = metrics.get("gaze_error")
     if error is not None and error.gain is not None:
         if error.gain.low > 0:
@@ -103,6 +122,27 @@ def _benefits(metrics: Mapping[str, Metric]) -> list[str]:
             first = f"The effect of refining on real labels is not significant: the error falls by {error.gain}°."
         sentences.insert(0, first)
     return sentences
+
+
+def _closed(metrics: Mapping[str, Metric]) -> list[str]:
+    """Return a sentence with the share of the gap to the real images that was closed, as a list; empty if unknown."""
+    shares = [
+        f"{metrics[key].name} {share:.0%}"
+        for key in GAPS
+        if key in metrics and (share := metrics[key].gap_closed) is not None
+    ]
+    accuracy = metrics.get("c2st_accuracy")
+    found = (
+        [f"Share of the gap between renders and real images that refining closed: {', '.join(shares)}."]
+        if shares
+        else []
+    )
+    if accuracy is not None and accuracy.baseline is not None:
+        found.append(
+            f"A classifier tells refined from real images in {accuracy.value.mean:.0%} of the cases, and renders in "
+            f"{accuracy.baseline.mean:.0%}."
+        )
+    return found
 
 
 def _baseline(metric: Metric) -> str:
@@ -118,6 +158,11 @@ Rule = Callable[[Mapping[str, Metric], Sequence[LabelDrift], float], str | None]
 
 
 def _changes_nothing(metrics: Mapping[str, Metric], drifts: Sequence[LabelDrift], change: float) -> str | None:
+    if change == 0:
+        return (
+            "The refiner changes nothing: the refined images equal the renders in every pixel. Check that --refined "
+            "does not name the renders."
+        )
     if change >= MIN_CHANGE:
         return None
     return (
@@ -127,11 +172,32 @@ def _changes_nothing(metrics: Mapping[str, Metric], drifts: Sequence[LabelDrift]
 
 
 def _is_no_nearer(metrics: Mapping[str, Metric], drifts: Sequence[LabelDrift], change: float) -> str | None:
-    found = [metrics[key] for key in DISTANCES if key in metrics]
+    found = [metrics[key] for key in NEARER if key in metrics]
     if not found or any(map(_is_nearer, found)):
         return None
     gains = "; ".join(f"{metric.name}: gain {metric.gain}" for metric in found)
+    if all(metric.gain is not None and metric.gain.high < 0 for metric in found):
+        return (
+            f"Refined images are farther from the real images than the renders are ({gains}). Check that --synthetic "
+            "and --refined are not swapped."
+        )
+    if all(metric.gain is not None and metric.gain.mean > 0 for metric in found):
+        return (
+            f"Refined images seem nearer to the real images than the renders are, but the difference is not "
+            f"significant ({gains}). Give real images of more people."
+        )
     return f"Refined images are no nearer to the real images than the renders are ({gains})."
+
+
+def _has_no_effect(metrics: Mapping[str, Metric], drifts: Sequence[LabelDrift], change: float) -> str | None:
+    """Refuse a refiner whose effect is real, but too small to be worth having; what helps on real labels passes."""
+    error = metrics.get("gaze_error")
+    if change < MIN_CHANGE or (error is not None and error.gain is not None and error.gain.low > 0):
+        return None
+    shares = [share for key in GAPS if key in metrics and (share := metrics[key].gap_closed) is not None]
+    if not shares or max(shares) >= MIN_GAP_CLOSED or _is_no_nearer(metrics, drifts, change) is not None:
+        return None
+    return f"The refiner has no effect worth having. {' '.join(_closed(metrics))} Train longer, or with other settings."
 
 
 def _collapses(metrics: Mapping[str, Metric], drifts: Sequence[LabelDrift], change: float) -> str | None:
@@ -183,5 +249,8 @@ def _harms(metrics: Mapping[str, Metric], drifts: Sequence[LabelDrift], change: 
     return f"Refining hurts on real labels: the error rises by {-metric.gain.mean:.2f}° (gain {metric.gain}°)."
 
 
-RULES: tuple[Rule, ...] = (_changes_nothing, _harms, _hides_labels, _moves_labels, _copies, _collapses, _is_no_nearer)
+RULES: tuple[Rule, ...] = (
+    *(_changes_nothing, _harms, _hides_labels, _moves_labels, _copies, _collapses),
+    *(_is_no_nearer, _has_no_effect),
+)
 """All rules, the most decisive first."""

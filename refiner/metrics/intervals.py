@@ -110,6 +110,20 @@ def cluster_interval(
     return _around(float(np.mean(values)), cluster_spread(values, clusters), confidence)
 
 
+def jackknife_interval(whole: float, without: Sequence[float]) -> Interval:
+    """95 % Student interval of any statistic, by leaving out one block at a time.
+
+    Args:
+        whole: the statistic of all blocks.
+        without: the statistic without each of the blocks; fewer than two give no bounds.
+    """
+    count = len(without)
+    if count < 2:
+        return Interval(whole, -np.inf, np.inf)
+    variance = (count - 1) / count * float(np.square(np.asarray(without) - whole).sum())
+    return _around(whole, Spread(variance, count - 1), CONFIDENCE)
+
+
 def repeat_interval(values: np.ndarray[Any, np.dtype[np.float64]], clusters: Sequence[str] | None = None) -> Interval:
     """Mean and 95 % interval over repeats and clusters together.
 

@@ -15,9 +15,11 @@ from scipy import stats
 from torch import Tensor
 
 from refiner.core.rng import numpy_generator
+from refiner.metrics.intervals import CONFIDENCE, Interval, Spread, add_spreads, cluster_spread
 from refiner.models.regressor import SmallRegressor, fit_regressor, predict
 
 Indices = np.ndarray[Any, np.dtype[np.int64]]
+Correct = np.ndarray[Any, np.dtype[Any]]
 
 
 class Share(NamedTuple):
@@ -25,7 +27,7 @@ class Share(NamedTuple):
 
     Attributes:
         value: the share, from 0 to 1.
-        low, high: bounds of the interval.
+        low, high: bounds of the interval; 0 and 1 if there are too few people for one.
         images: number of images in total.
     """
 
@@ -35,13 +37,62 @@ class Share(NamedTuple):
     images: int
 
     @classmethod
-    def of(cls, successes: int, count: int) -> "Share":
-        """Compute the share of successes among ``count`` images, at least one."""
-        low, high = stats.binomtest(successes, count).proportion_ci(method="wilson")
-        return cls(successes / count, float(low), float(high), count)
+    def of(cls, successes: int, count: int, spread: Spread | None = None) -> "Share":
+        """Compute the share of successes among ``count`` images, at least one.
+
+        Args:
+            successes: number of successes.
+            count: number of images.
+            spread: variance of the share if images are dependent; None takes them as independent. The interval is
+                never narrower than that of independent images.
+
+        Source:
+            Korn and Graubard 1998, Survey Methodology 24: Wilson's interval of the effective number of images.
+        """
+        value, normal = successes / count, float(stats.norm.ppf(0.5 + CONFIDENCE / 2))
+        effective = float(count)
+        if spread is not None and spread.variance > 0:
+            half = spread.half_width()
+            effective = min(effective, value * (1 - value) * (normal / half) ** 2 if np.isfinite(half) else 0.0)
+        if effective == 0:
+            return cls(value, 0.0, 1.0, count)
+        squared = normal**2 / effective
+        middle = (value + squared / 2) / (1 + squared)
+        half = normal / (1 + squared) * np.sqrt(value * (1 - value) / effective + (squared / normal / 2) ** 2)
+        return cls(value, max(0.0, float(middle - half)), min(1.0, float(middle + half)), count)
 
     def __str__(self) -> str:
         return f"{self.value:.1%} [{self.low:.1%}, {self.high:.1%}]"
+
+
+class Classified(NamedTuple):
+    """Test images of both sets, with equally many of each.
+
+    Attributes:
+        correct: for each set, (N,), whether the network assigned the image to the right set.
+        groups: for each set, person or day of the images; None if they are independent.
+    """
+
+    correct: tuple[Correct, Correct]
+    groups: tuple[Sequence[str] | None, Sequence[str] | None]
+
+    def share(self) -> Share:
+        """Return the accuracy; its interval holds for other people."""
+        right = np.concatenate(self.correct)
+        return Share.of(int(right.sum()), len(right), _spread(self.correct, self.groups))
+
+    def gain(self, other: "Classified") -> Interval:
+        """Return how much lower the accuracy of the ``other`` first set is, on the same images of the second."""
+        before, after = ([np.asarray(side, float) for side in found.correct] for found in (self, other))
+        differences = before[0] - after[0], before[1] - after[1]
+        mean, half = np.concatenate(differences).mean(), _spread(differences, self.groups).half_width()
+        return Interval(float(mean), float(mean - half), float(mean + half))
+
+
+def _spread(sides: Sequence[Correct], groups: Sequence[Sequence[str] | None]) -> Spread:
+    """Variance of the mean over two sets of equal size, each of which has its own people."""
+    spreads = [cluster_spread(np.asarray(side, float), names) for side, names in zip(sides, groups, strict=True)]
+    return add_spreads([Spread(spread.variance / 4, spread.freedom) for spread in spreads])
 
 
 def c2st_accuracy(
@@ -55,7 +106,29 @@ def c2st_accuracy(
 ) -> Share:
     """C2ST accuracy: the share of test images that a small network assigns to the right set.
 
-    The network is trained on one half of each set and tested on the other half.
+    Args:
+        first, second, seed, groups, images, steps: see :func:`classify`.
+
+    Returns:
+        The accuracy. 1/2 is chance, since both sets have the same number of test images; 1 means that the sets are
+        easy to distinguish.
+
+    Raises:
+        ValueError: a set has fewer than four images, or only one group.
+    """
+    return classify(first, second, seed=seed, groups=groups, images=images, steps=steps).share()
+
+
+def classify(
+    first: Tensor,
+    second: Tensor,
+    *,
+    seed: int,
+    groups: tuple[Sequence[str] | None, Sequence[str] | None] = (None, None),
+    images: int = 2000,
+    steps: int = 200,
+) -> Classified:
+    """Train a small network on one half of each set, and classify the images of the other half.
 
     Args:
         first, second: (N, 1, H, W) and (M, 1, H, W), in [-1, 1].
@@ -65,10 +138,6 @@ def c2st_accuracy(
         images: largest number of images of each set.
         steps: number of updates of the network.
 
-    Returns:
-        The accuracy. 1/2 is chance, since both sets have the same number of test images; 1 means that the sets are
-        easy to distinguish.
-
     Raises:
         ValueError: a set has fewer than four images, or only one group.
     """
@@ -76,23 +145,23 @@ def c2st_accuracy(
     # Split each set into training and test images, and use equally many images of both sets.
     splits = [halves(len(samples), names, rng) for samples, names in zip((first, second), groups, strict=True)]
     train, test = (
-        [samples[torch.from_numpy(split[half])] for samples, split in zip((first, second), splits, strict=True)]
+        [split[half][: min(images // 2, *(len(other[half]) for other in splits))] for split in splits]
         for half in (0, 1)
     )
-    train, test = (_equal_counts(sets, images // 2) for sets in (train, test))
     # Train the classifier on targets of -1 and 1, and count correct signs on the test images.
+    sets = (first, second)
     targets = np.repeat([-1.0, 1.0], len(train[0]))
     network = fit_regressor(
-        partial(SmallRegressor, outputs=1), torch.cat(train), targets[:, None], steps=steps, seed=seed
+        partial(SmallRegressor, outputs=1), _joined(sets, train), targets[:, None], steps=steps, seed=seed
     )
-    predictions = predict(network, torch.cat(test))[:, 0] > 0
-    correct = int((predictions == (np.repeat([-1.0, 1.0], len(test[0])) > 0)).sum())
-    return Share.of(correct, len(predictions))
+    is_second = predict(network, _joined(sets, test))[:, 0] > 0
+    size = len(test[0])
+    names = [None if of is None else [of[number] for number in chosen] for of, chosen in zip(groups, test, strict=True)]
+    return Classified((~is_second[:size], is_second[size:]), (names[0], names[1]))
 
 
-def _equal_counts(sets: Sequence[Tensor], most: int) -> list[Tensor]:
-    count = min(most, *map(len, sets))
-    return [images[:count] for images in sets]
+def _joined(sets: Sequence[Tensor], chosen: Sequence[Indices]) -> Tensor:
+    return torch.cat([images[torch.from_numpy(numbers)] for images, numbers in zip(sets, chosen, strict=True)])
 
 
 def halves(count: int, groups: Sequence[str] | None, rng: np.random.Generator) -> tuple[Indices, Indices]:

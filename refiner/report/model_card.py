@@ -143,7 +143,9 @@ def _judgement(verdict: Mapping[str, Any]) -> str:
     return "\n".join([*lines, "", note])
 
 
-def _interval(values: Mapping[str, float] | None) -> str:
+def _interval(values: Mapping[str, float | None] | None) -> str:
     if values is None:
         return ""
+    if values["low"] is None or values["high"] is None:
+        return f"{values['mean']:.3g}"
     return f"{values['mean']:.3g} [{values['low']:.3g}, {values['high']:.3g}]"

@@ -1,6 +1,7 @@
 """Planted refiners through the whole evaluation: the bad are refused for what is wrong with them, a good one passes."""
 
 import functools
+import json
 from pathlib import Path
 
 import numpy as np
@@ -110,7 +111,7 @@ def test_a_refiner_of_rgb_is_judged_by_the_luma_of_what_it_makes(
     network = RefinerNetwork(RefinerArchitecture(**architecture))
     torch.nn.init.normal_(network.head.weight, std=0.05)
     save_refiner(tmp_path / "rgb.safetensors", network, training={})
-    monkeypatch.setattr("refiner.evaluation.evaluate.COLOUR_BATCH", 96)
+    monkeypatch.setattr("refiner.evaluation.pairs.COLOUR_BATCH", 96)
     colours = tmp_path / "colours"
     records = rendered_records(EyeParameters(), SYNTHETIC, seed=1, channels=3)
     write_folder(colours, records, SYNTHETIC, labelled=True, report=lambda done, total: None)
@@ -206,9 +207,22 @@ def test_estimators_are_trained_where_they_are_asked_for(
         assert all(metric.gain is not None for metric in metrics if metric.family == "utility")
 
 
-def test_what_is_missing_is_named(data: Path, tmp_path: Path) -> None:
+def test_what_is_missing_is_named(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     few = write(tmp_path / "few", pictures(data / "synthetic")[:50])
-    with pytest.raises(DataError, match=r"few has no 000050\.png, and 149 other images are missing"):
+    with pytest.raises(DataError, match="50 renders and 400 real images are too few for an interval; give at least 64"):
         judged(data, few)
-    with pytest.raises(DataError, match="are too few for an interval; give at least 64 renders and 128 real images"):
-        judged(data, data / "synthetic", most=60)
+    # A folder that lost some images is evaluated without them, and the status is that of a rejection.
+    monkeypatch.setattr("refiner.evaluation.evaluate.measure_realism", lambda *images, **options: [])
+    some = write(tmp_path / "some", planted("good", data)[:150])
+    arguments = [f"--synthetic={data / 'synthetic'}", f"--real={data / 'real'}", "--device=cpu", f"--refined={some}"]
+    result = CliRunner().invoke(main, ["evaluate", *arguments])
+    assert result.exit_code == 4, result.output
+    assert (
+        "50 of 200 renders (25.0%) have no refined image: no reason is known for 50, such as 000150.png"
+        in result.stdout
+    )
+    assert "000150.png: has no refined image" in result.stderr
+    found = json.loads(CliRunner().invoke(main, ["evaluate", *arguments, "--json"]).stdout)
+    assert found["images"] == 150
+    assert found["missing"]["renders"] == 200
+    assert len(found["missing"]["unexplained"]) == 50

@@ -109,3 +109,78 @@ def test_what_helps_is_praised_first() -> None:
     verdict = reach_verdict(metrics(gaze_error=helps), drifts(0), change=10)
     assert verdict.decision == "use"
     assert verdict.reasons[0] == "Refining helps on real labels: the error falls by 1.00 [0.50, 1.50]°."
+
+
+@pytest.mark.parametrize(("share", "decision"), [(0.24, "do not use"), (0.26, "use")])
+def test_a_refiner_must_close_part_of_the_gap(share: float, decision: Decision) -> None:
+    """The gap between renders, at 9, and other real images, at 4, is 5; the kernel distance and C2ST close less."""
+    distance = Metric(
+        "sliced_wasserstein", "SWD", "realism", "", around(9 - 5 * share, 1), around(4, 1), around(9, 1), around(1, 0.5)
+    )
+    kernel = Metric("kernel", "kernel", "realism", "", around(1.9, 1), around(1, 1), around(2, 1), around(0.1, 0.05))
+    accuracy = Metric(
+        "c2st_accuracy",
+        "C2ST",
+        "realism",
+        "",
+        around(0.97, 0.01),
+        None,
+        around(0.98, 0.01),
+        around(0.01, 0.02),
+        ideal=0.5,
+    )
+    found = metrics(sliced_wasserstein=distance, kernel=kernel, c2st_accuracy=accuracy)
+    verdict = reach_verdict(found, drifts(0), change=10)
+    assert verdict.decision == decision
+    text = " ".join(verdict.reasons)
+    assert f"that refining closed: C2ST 2%, SWD {share:.0%}, kernel 10%." in text
+    assert "tells refined from real images in 97% of the cases, and renders in 98%" in text
+    assert ("no effect worth having" in text) == (decision == "do not use")
+    # What is proved to help is worth having.
+    helps = changed("gaze_error", around(5, 1), gain=around(1, 0.5))
+    assert reach_verdict([*found, helps], drifts(0), change=10).decision == "use"
+
+
+def test_a_gap_is_measured_to_the_reference_or_to_the_ideal() -> None:
+    metric = Metric("key", "name", "realism", "", around(3, 1), around(1, 1), around(9, 1))
+    assert metric.gap_closed == 6 / 8
+    assert Metric("key", "name", "realism", "", around(3, 1), None, around(9, 1)).gap_closed is None
+    assert Metric("key", "name", "realism", "", around(3, 1), None, around(9, 1), ideal=0.0).gap_closed == 6 / 9
+    assert Metric("key", "name", "realism", "", around(3, 1), around(10, 1), around(9, 1)).gap_closed is None
+
+
+@pytest.mark.parametrize(
+    ("gain", "words"),
+    [
+        (around(-2, 1), "Refined images are farther from the real images"),
+        (around(1, 3), "seem nearer to the real images than the renders are, but the difference is not significant"),
+        (around(0, 0.1), "Refined images are no nearer"),
+    ],
+)
+def test_farther_and_unsure_are_told_apart(gain: Interval, words: str) -> None:
+    found = [changed(key, around(9, 1), baseline=around(9, 1), gain=gain) for key in ("sliced_wasserstein", "kernel")]
+    verdict = reach_verdict(metrics(**{metric.key: metric for metric in found}), drifts(0), change=10)
+    assert verdict.decision == "do not use"
+    assert words in verdict.reasons[0]
+    assert ("--synthetic and --refined are not swapped" in verdict.reasons[0]) == (gain.high < 0)
+
+
+def test_equal_images_are_said_to_be_the_renders() -> None:
+    verdict = reach_verdict(metrics(), drifts(0), change=0)
+    assert verdict.decision == "do not use"
+    assert "Check that --refined does not name the renders" in verdict.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("rejected", "bad", "decision", "words"),
+    [
+        (0.01, 0, "use", "The labels of 100.0% of the images stayed in place."),
+        (0.06, 1, "use with rejection", "drift score of 6.0% of the images was above 1, and --max-drift rejected them"),
+        (0.06, 9, "use with rejection", "Refine with --max-drift 1."),
+        (0.51, 0, "do not use", "The drift score of 51% of the images was above 1"),
+    ],
+)
+def test_images_that_were_rejected_count(rejected: float, bad: int, decision: Decision, words: str) -> None:
+    verdict = reach_verdict(metrics(), drifts(bad), change=10, rejected=rejected)
+    assert verdict.decision == decision
+    assert words in " ".join(verdict.reasons)

@@ -12,6 +12,7 @@ from refiner.metrics.intervals import (
     add_spreads,
     cluster_interval,
     cluster_spread,
+    jackknife_interval,
     repeat_interval,
     seed_interval,
 )
@@ -56,6 +57,13 @@ def test_spreads_add_by_welch() -> None:
     assert freedom == pytest.approx(result.df)
     assert add_spreads([Spread(0, 5), Spread(0, 2)]) == (0, 2)
     assert add_spreads([Spread(1, 5), cluster_spread(first, list("aaaa"))]).half_width() == math.inf
+
+
+def test_jackknife_of_a_mean_is_the_interval_of_the_mean() -> None:
+    values = np.array([1.0, 2, 4, 7, 9])
+    without = [float(np.delete(values, number).mean()) for number in range(5)]
+    assert jackknife_interval(float(values.mean()), without) == pytest.approx(seed_interval(values.tolist()))
+    assert jackknife_interval(3.0, [2.0]) == (3, -math.inf, math.inf)
 
 
 def test_repeats_add_their_variance_to_that_of_the_people() -> None:

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from torch.nn import functional
 
 from refiner.core.rng import torch_generator
-from refiner.metrics.two_sample import Share, c2st_accuracy
+from refiner.metrics.two_sample import Classified, Share, c2st_accuracy
 
 SIZE = (12, 20)
 
@@ -57,3 +58,37 @@ def test_a_share_has_the_interval_of_wilson() -> None:
     half = z / (1 + z * z / n) * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
     assert share[:3] == pytest.approx((0.8, centre - half, centre + half), abs=1e-6)
     assert str(share) == "80.0% [49.0%, 94.3%]"
+
+
+def test_the_accuracy_covers_its_mean_when_people_are_redrawn() -> None:
+    """Ten test people, of whom each is recognised in another share of the images; 60 % on average."""
+    rng = np.random.default_rng(0)
+    names = [str(number // 40) for number in range(400)]
+    covered, alone, widths, means = 0, 0, [], []
+    for _ in range(400):
+        shares = np.repeat(rng.beta(3, 2, 10), 40)
+        correct = rng.random(400) < 0.6, rng.random(400) < shares
+        share = Classified(correct, (None, names)).share()
+        covered += share.low <= 0.6 <= share.high
+        widths.append(share.high - share.low)
+        means.append(share.value)
+        independent = Classified(correct, (None, None)).share()
+        alone += independent.low <= 0.6 <= independent.high
+    assert 0.92 <= covered / 400 <= 0.99
+    assert alone / 400 < 0.75
+    assert np.mean(widths) < 1.3 * 3.92 * np.std(means)
+
+
+def test_an_accuracy_of_one_person_holds_for_nobody_else() -> None:
+    correct = np.array([True, False] * 20), np.array([True] * 40)
+    assert Classified(correct, (None, ["a"] * 40)).share() == (0.75, 0, 1, 80)
+
+
+def test_the_gain_pairs_the_same_images() -> None:
+    """Of four images of each set, one render and one real image become harder; by hand, per set and per image."""
+    before = Classified((np.ones(4, bool), np.ones(4, bool)), (None, None))
+    after = Classified((np.array([0, 1, 1, 1], bool), np.array([1, 1, 1, 0], bool)), (None, None))
+    gain = before.gain(after)
+    variance = 2 * (0.25 / 4) / 4  # of a mean of 1, 0, 0, 0 on each side
+    assert gain.mean == 0.25
+    assert gain.high - 0.25 == pytest.approx(stats.t.ppf(0.975, 6) * variance**0.5)
