@@ -4,11 +4,14 @@ New samples do not move existing ones to another split, and every copy of the da
 """
 
 import hashlib
+import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from refiner.core.errors import ImageError, WrongInputError
 from refiner.data.formats.registry import Dataset
+
+log = logging.getLogger(__name__)
 
 _TOLERANCE = 1e-6
 
@@ -39,13 +42,31 @@ def split_of(key: str, shares: Mapping[str, float]) -> str:
         key: id or subject.
         shares: shares by name, from :func:`parse_split`.
     """
-    position = int.from_bytes(hashlib.sha256(key.encode(errors="surrogateescape")).digest()[:8], "big") / 2**64
+    position = _position(key)
     # Walk along the shares until they cover the position.
     for name, share in shares.items():
         position -= share
         if position < 0:
             return name
     return name
+
+
+def _position(key: str) -> float:
+    """Return the SHA-256 of a key as a number from 0 to 1."""
+    return int.from_bytes(hashlib.sha256(key.encode(errors="surrogateescape")).digest()[:8], "big") / 2**64
+
+
+def held_out_keys(keys: Iterable[str], share: float) -> set[str]:
+    """Choose the keys that are held out: those whose position is below the share, but at least one, and never all.
+
+    Args:
+        keys: subjects or ids; at least two different ones.
+        share: share of the keys to hold out.
+    """
+    ordered = sorted(set(keys), key=_position)
+    chosen = [key for key in ordered if split_of(key, {"held_out": share, "train": 1 - share}) == "held_out"]
+    # With few keys none or all of them may fall below the share; the nearest one decides.
+    return set(chosen[: len(ordered) - 1] or ordered[:1])
 
 
 def split_samples(
@@ -89,11 +110,25 @@ def split_samples(
 
 
 def names_subjects(dataset: Dataset, ids: Sequence[str]) -> bool:
-    """Return whether every sample names its subject; samples that cannot be read are ignored."""
+    """Return whether every sample names its subject; samples that cannot be read are ignored.
+
+    A warning is logged if only some of them do, because a split by id then puts images of one person on both sides.
+    """
+    named = unnamed = 0
     for sample in ids:
         try:
-            if not dataset.subject(sample):
-                return False
+            if dataset.subject(sample):
+                named += 1
+            else:
+                unnamed += 1
         except ImageError:
             continue
-    return True
+    if named and unnamed:
+        log.warning(
+            "%s: %d of %d images name no subject, so that images of one subject may fall into several splits; add the "
+            "subjects to split by them",
+            dataset.root,
+            unnamed,
+            named + unnamed,
+        )
+    return not unnamed

@@ -181,9 +181,7 @@ def _is_refined(path: Path) -> bool:
     return "drift_score" in getattr(dataset, "label_names", ())
 
 
-def _nothing_in_common(
-    synthetic: Path, names: Sequence[str], refined: Path, found: Set[str], real: Path
-) -> UsageError:
+def _nothing_in_common(synthetic: Path, names: Sequence[str], refined: Path, found: Set[str], real: Path) -> UsageError:
     known = set(open_dataset(real).ids)
     if found & known:
         return UsageError(

@@ -15,8 +15,9 @@ class GazeDataSection(Section):
     """Images labelled with gaze: a folder or a store, or a list of them, for example raw and refined renders."""
     held_out: float = Field(0.1, ge=0, lt=1)
     """Share of the training images that is held out to choose the best weights. Whole subjects are held out if the
-    labels name them, else single images. Raw and refined versions of one image fall on the same side. 0 holds out none
-    and saves the last weights."""
+    labels name them, at least one, else single images. The images of a single subject are split by image, with a
+    warning. Raw and refined versions of one image fall on the same side. 0 holds out none and saves the last
+    weights."""
 
     @field_validator("train", mode="before")
     @classmethod

@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,7 @@ from refiner.data.domains import MAX_BYTES
 from refiner.data.formats.registry import Dataset, open_dataset
 from refiner.data.labels.angles import Angles
 from refiner.data.labels.records import PAIRS, Labels
-from refiner.data.splits import split_of
+from refiner.data.splits import held_out_keys
 from refiner.data.store.columns import to_text
 from refiner.data.store.hdf5 import to_label_name
 from refiner.data.store.reader import Store
@@ -255,11 +255,14 @@ class StoreTable:
         return labels
 
 
-def split_held_out(patches: LabelledPatches, share: float, key: str) -> tuple[LabelledPatches, LabelledPatches | None]:
+def split_held_out(
+    patches: LabelledPatches, share: float, key: str
+) -> tuple[LabelledPatches, LabelledPatches | None, str | None]:
     """Split patches into training and held-out patches.
 
     The side of a patch follows from its subject only, or from its id if it names no subject. Raw and refined versions
-    of one image fall on the same side. If all subjects fall on one side, images are split by their ids.
+    of one image fall on the same side. At least one whole subject is held out, and at least one is trained on. The
+    images of a single subject are split by their ids, with a warning.
 
     Args:
         patches: the patches to split.
@@ -267,23 +270,31 @@ def split_held_out(patches: LabelledPatches, share: float, key: str) -> tuple[La
         key: configuration key of the share, named in errors.
 
     Returns:
-        Training and held-out patches; None for the latter if none are held out.
+        Training and held-out patches, None for the latter if none are held out; and what was held out: ``subjects``,
+        ``images``, ``images of the same subject``, or None.
 
     Raises:
         DataError: there are too few images to hold out any.
     """
     if not share:
-        return patches, None
+        return patches, None, None
     subjects = patches.columns.get("subject", [""] * len(patches))
     # An image without a subject is a group of its own.
     groups = [subject or sample for subject, sample in zip(subjects, patches.ids, strict=True)]
-    # Try whole subjects first, then single images.
-    for keys in (groups, patches.ids):
-        sides: Mapping[str, list[int]] = {"train": [], "held_out": []}
-        for number, name in enumerate(keys):
-            sides[split_of(name, {"held_out": share, "train": 1 - share})].append(number)
-        if all(sides.values()):
-            return patches.take(sides["train"]), patches.take(sides["held_out"])
-    raise DataError(
-        f"{key} is {share}, which leaves one side of {len(patches)} images empty; choose another share, or 0"
-    )
+    what = "subjects" if any(subjects) else "images"
+    if len(set(groups)) == 1 and any(subjects):
+        groups, what = patches.ids, "images of the same subject"
+        log.warning(
+            "all images show one subject, so the held-out images show it, too: the held-out error says nothing about "
+            "other people; add images of other subjects, or set %s to 0",
+            key,
+        )
+    if len(set(groups)) < 2:
+        raise DataError(
+            f"{key} is {share}, but one image cannot be held out and trained on; add images, or set it to 0"
+        )
+    chosen = held_out_keys(groups, share)
+    sides: tuple[list[int], list[int]] = [], []
+    for number, name in enumerate(groups):
+        sides[name in chosen].append(number)
+    return patches.take(sides[0]), patches.take(sides[1]), what

@@ -49,7 +49,8 @@ def save_trained(
         design: arguments of :func:`refiner.gaze.networks.estimators.build_estimator`.
         training: the training patches.
         held_out_degrees: error of these weights on held-out patches; None if none were held out.
-        chosen: summary entries that say which weights these are: ``steps``, ``step`` and ``precision``.
+        chosen: summary entries that say which weights these are: ``steps``, ``step``, ``precision``, and
+            ``held_out_by``, what the held-out patches are (see :func:`refiner.gaze.data.split_held_out`).
 
     Raises:
         OutputError: the file cannot be written.
@@ -73,7 +74,11 @@ def save_trained(
 
 
 def fit_neighbours(
-    configuration: GazeConfiguration, folder: RunFolder, training: LabelledPatches, held_out: LabelledPatches | None
+    configuration: GazeConfiguration,
+    folder: RunFolder,
+    training: LabelledPatches,
+    held_out: LabelledPatches | None,
+    held_out_by: str | None,
 ) -> dict[str, float]:
     """Fit and save the nearest-neighbour baseline, and return its metrics."""
     # Store the training images in the network.
@@ -92,6 +97,6 @@ def fit_neighbours(
     folder.cut_metrics(0)
     folder.log_metrics({"step": 1, **metrics})
     design = {"network": "knn", "size": list(configuration.size), **arguments}
-    chosen = {"steps": 0, "step": 0, "precision": "fp32"}
+    chosen = {"steps": 0, "step": 0, "precision": "fp32", "held_out_by": held_out_by}
     save_trained(configuration, folder, network.state_dict(), design, training, error, chosen)
     return metrics

@@ -67,20 +67,21 @@ def train_estimator(
         head_pose=bool(configuration.head_pose),
         key="data.train",
     )
-    training, held_out = split_held_out(patches, configuration.data.held_out, "data.held_out")
-    log.info("%d training images, %d held out", len(training), len(held_out) if held_out else 0)
+    training, held_out, what = split_held_out(patches, configuration.data.held_out, "data.held_out")
+    log.info("%d training images, %d held out (%s)", len(training), len(held_out) if held_out else 0, what or "none")
 
     with open_run(run, configuration, new=new) as folder, Interruption() as interruption:
         folder.write_rejected(patches.rejected)
         inputs = {"data.train": patches.digest()}
         if configuration.network == "knn":
             folder.settle_environment("cpu", inputs, lambda _: "fp32")
-            report(1, 1, fit_neighbours(configuration, folder, training, held_out))
+            report(1, 1, fit_neighbours(configuration, folder, training, held_out, what))
             return folder.estimator
 
         # Resume from the newest checkpoint.
         state = load_checkpoint(folder.checkpoints)
         job = GazeTraining(configuration, folder, training, held_out, augmentation, device=device, inputs=inputs)
+        job.held_out_by = what
         if state is not None:
             job.load_state_dict(state)
             log.info("resuming at step %d of %d", job.step, configuration.steps)
@@ -140,6 +141,7 @@ class GazeTraining(TrainingJob):
         # The data, and the order in which it is drawn.
         self.configuration, self.folder, self.augmentation = configuration, folder, augmentation
         self.training, self.held_out = training, held_out
+        self.held_out_by: str | None = None
         self.images, self.gaze, self.head_pose = training.tensors()
         self.sampler = Sampler(len(training), configuration.batch_size, seed=configuration.seed, purpose="gaze")
         seed_globals(configuration.seed)
@@ -238,6 +240,7 @@ class GazeTraining(TrainingJob):
             log.info("stopped early: the best held-out error, %.2f degrees, was reached at step %d", *best)
         weights = self.best["weights"] or self.learner.saved_network.state_dict()
         chosen = {"steps": self.step, "step": self.best["step"] or self.step, "precision": self.learner.precision}
+        chosen["held_out_by"] = self.held_out_by
         error = self.best["error"] if self.held_out else None
         arguments = network_arguments(self.configuration)
         save_trained(self.configuration, self.folder, weights, arguments, self.training, error, chosen)

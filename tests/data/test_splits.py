@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refiner.core.errors import DataError, ImageError
-from refiner.data.splits import names_subjects, parse_split, split_of, split_samples
+from refiner.data.splits import held_out_keys, names_subjects, parse_split, split_of, split_samples
 
 SHARES = {"train": 0.8, "test": 0.2}
 
@@ -108,4 +108,19 @@ def test_a_faulty_row_stops_no_split() -> None:
     parts = split_samples(faulty, IDS, SHARES, by="subject")  # type: ignore[arg-type]
     assert sorted(parts["train"] + parts["test"]) == sorted(IDS)
     assert names_subjects(faulty, IDS)  # type: ignore[arg-type]
+
+
+def test_a_split_by_id_among_subjects_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    assert names_subjects(People(), IDS)  # type: ignore[arg-type]
+    assert not caplog.text
     assert not names_subjects(People(unknown="p03/1.png"), IDS)  # type: ignore[arg-type]
+    assert f"people: 1 of {len(IDS)} images name no subject" in caplog.text
+
+
+@given(st.sets(st.text(), min_size=2, max_size=12), st.floats(0.01, 0.99))
+def test_some_keys_are_held_out_and_some_are_not(keys: set[str], share: float) -> None:
+    held_out = held_out_keys(keys, share)
+    assert 0 < len(held_out) < len(keys)
+    by_hash = {key for key in keys if split_of(key, {"held_out": share, "train": 1 - share}) == "held_out"}
+    if 0 < len(by_hash) < len(keys):
+        assert held_out == by_hash

@@ -72,26 +72,45 @@ def test_each_mistake_is_named(gazes: Path, synthetic: Path) -> None:
 
 
 def test_held_out_subjects_are_in_no_other_part(gazes: Path) -> None:
-    training, held_out = split_held_out(load(gazes), 0.3, "data.held_out")
+    training, held_out, what = split_held_out(load(gazes), 0.3, "data.held_out")
+    assert what == "subjects"
     assert len(training) + len(held_out) == 60
     assert not set(training.columns["subject"]) & set(held_out.columns["subject"])
-    again, _ = split_held_out(load(gazes), 0.3, "data.held_out")
+    again, _, _ = split_held_out(load(gazes), 0.3, "data.held_out")
     assert again.ids == training.ids
 
 
 def test_raw_and_refined_versions_of_an_image_fall_on_one_side(gazes: Path) -> None:
     labels = read_labels(gazes / "labels.csv")
     write_labels(gazes / "labels.csv", {sample: {"gaze": row["gaze"]} for sample, row in labels.items()})
-    training, held_out = split_held_out(load(gazes, gazes), 0.3, "data.held_out")
+    training, held_out, what = split_held_out(load(gazes, gazes), 0.3, "data.held_out")
+    assert what == "images"
     assert len(held_out) > 4
     assert not set(training.ids) & set(held_out.ids)
 
 
-def test_one_subject_is_split_by_images(gazes: Path) -> None:
+@pytest.mark.parametrize("share", [0.001, 0.1, 0.5, 0.999])
+@pytest.mark.parametrize("people", [2, 3, 5])
+def test_few_subjects_are_kept_whole(people: int, share: float, gazes: Path) -> None:
+    """Whatever the share, at least one subject is held out, and at least one is trained on."""
+    for name in range(5):  # other names hash to other sides
+        patches = load(gazes)
+        patches.columns["subject"][:] = [f"{name} {number % people}" for number in range(60)]
+        training, held_out, what = split_held_out(patches, share, "data.held_out")
+        assert what == "subjects"
+        assert training.columns["subject"]
+        assert held_out.columns["subject"]
+        assert not set(training.columns["subject"]) & set(held_out.columns["subject"])
+        assert len(training) + len(held_out) == 60
+
+
+def test_one_subject_is_split_by_images_with_a_warning(gazes: Path, caplog: pytest.LogCaptureFixture) -> None:
     patches = load(gazes)
     patches.columns["subject"][:] = ["only"] * 60
-    _, held_out = split_held_out(patches, 0.2, "data.held_out")
+    _, held_out, what = split_held_out(patches, 0.2, "data.held_out")
+    assert what == "images of the same subject"
     assert 4 < len(held_out) < 24
-    assert split_held_out(patches, 0, "data.held_out")[1] is None
-    with pytest.raises(DataError, match="leaves one side of 1 images empty"):
+    assert "all images show one subject" in caplog.text
+    assert split_held_out(patches, 0, "data.held_out")[1:] == (None, None)
+    with pytest.raises(DataError, match="one image cannot be held out and trained on"):
         split_held_out(patches.take([0]), 0.5, "data.held_out")

@@ -114,6 +114,7 @@ def test_best_weights_are_those_of_the_lowest_held_out_error(tiny_gaze: GazeConf
     assert list(errors) == [2, 4, 6, 8, 10]
     summary = load_estimator(file).metadata["training"]
     assert summary["step"] == min(errors, key=errors.__getitem__)
+    assert summary["held_out_by"] == "subjects"
     assert summary["held_out_degrees"] == pytest.approx(min(errors.values()), rel=1e-5)
 
 
