@@ -82,7 +82,7 @@ def test_a_file_cut_anywhere_is_refused(tmp_path: Path, network: RefinerNetwork)
     data = (tmp_path / "r").read_bytes()
     for cut in (0, 1, 8, 40, len(data) // 2, len(data) - 1):
         (tmp_path / "cut").write_bytes(data[:cut])
-        with pytest.raises(DataError, match="cut cannot be read as a refiner file"):
+        with pytest.raises(DataError, match="cut is .*, not a refiner file|cut .* bytes are missing"):
             load_refiner(tmp_path / "cut")
 
 
@@ -101,15 +101,15 @@ def test_a_pickle_is_not_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_missing_file_and_a_folder_without_one_are_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"none\.safetensors cannot be read"):
+    with pytest.raises(DataError, match=r"none\.safetensors is missing, not a refiner file"):
         load_refiner(tmp_path / "none.safetensors")
-    with pytest.raises(DataError, match=f"holds no {REFINER_FILE}"):
+    with pytest.raises(DataError, match="is an empty folder, not a refiner; name the run folder of a refiner"):
         load_refiner(tmp_path)
 
 
 def test_other_weights_are_no_refiner(tmp_path: Path) -> None:
     (tmp_path / "r").write_bytes(safetensors.torch.save({"weight": torch.zeros(3)}))
-    with pytest.raises(DataError, match="is a safetensors file, but holds no refiner"):
+    with pytest.raises(DataError, match="is a safetensors file of another program, not a refiner file"):
         load_refiner(tmp_path / "r")
 
 
