@@ -1,6 +1,6 @@
 """``refiner evaluate``: compare renders, refined images and real images; return metrics and a verdict."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -131,7 +131,8 @@ def evaluate(
 
     # Train estimators, if they are asked for.
     if settings.labelled is not None or settings.estimators:
-        metrics += _utility(raw, images, real_sample, settings, report)
+        found, scope = _utility(raw, images, real_sample, settings, report)
+        metrics, notes = [*metrics, *found], [*notes, *scope]
 
     # Weigh everything.
     rejected = {str(synthetic / name): reason for name, reason in raw.rejected.items()}
@@ -156,8 +157,14 @@ def _scope(people: Clusters) -> list[str]:
     return [f"The intervals of the comparison with real images are over {people}.{missing}"]
 
 
-def _utility(raw: Sample, images: Tensor, real: Sample, settings: Settings, report: Report) -> list[Metric]:
-    """Train estimators on raw and on refined renders, and measure their error and their disagreement."""
+def _utility(
+    raw: Sample, images: Tensor, real: Sample, settings: Settings, report: Report
+) -> tuple[list[Metric], list[str]]:
+    """Train estimators on raw and on refined renders, and measure their error and their disagreement.
+
+    Returns:
+        The metrics, and a sentence if the interval of the error holds only for the people of ``--labelled``.
+    """
     gaze = column_values(raw.labels, "gaze")
     if gaze is None:
         raise WrongInputError(
@@ -168,11 +175,16 @@ def _utility(raw: Sample, images: Tensor, real: Sample, settings: Settings, repo
     trained = train_estimators(
         raw.images, images, gaze, report=lambda done, total: report("training estimators", done, total)
     )
-    metrics = [] if tested is None else [measure_error(trained, gaze, *tested)]
-    return [*metrics, measure_disagreement(trained, real.images, real.clusters(settings.group).names)]
+    metrics, notes = [], []
+    if tested is not None:
+        labelled, true, people = tested
+        metrics.append(measure_error(trained, gaze, labelled, true, people.names))
+        if people.scope is not None:
+            notes.append(f"The interval of the gaze error is over seeds and {people}.")
+    return [*metrics, measure_disagreement(trained, real.images, real.clusters(settings.group).names)], notes
 
 
-def _labelled(path: Path, raw: Sample, settings: Settings) -> tuple[Tensor, Angles, Sequence[str] | None]:
+def _labelled(path: Path, raw: Sample, settings: Settings) -> tuple[Tensor, Angles, Clusters]:
     """Return the real images of a data set that have a gaze label, (M, 1, H, W), their gaze, (M, 2), and their people.
 
     The people are found in the labels of this data set; ``--group`` names a label of the other one.
@@ -184,6 +196,6 @@ def _labelled(path: Path, raw: Sample, settings: Settings) -> tuple[Tensor, Angl
             f"{path}: none of the {len(real.ids)} images has a gaze label; --labelled needs real images with gaze"
         )
     true = np.array([real.labels[number]["gaze"] for number in known], np.float64)
-    names = real.clusters().names
-    people = None if names is None else [names[number] for number in known]
-    return real.images[torch.tensor(known)], true, people
+    known_labels = [real.labels[number] for number in known]
+    labelled = Sample(real.images[torch.tensor(known)], [real.ids[number] for number in known], known_labels, {})
+    return labelled.images, true, labelled.clusters()
