@@ -95,7 +95,7 @@ def command(
     # Choose the ranges.
     parameters = read_configuration(config, EyeParameters, overrides=overrides)
     if real is not None:
-        parameters = _calibrated(parameters, real, size, out)
+        parameters = _calibrated(parameters, real, size, out, overwrite=overwrite)
     if target_camera:
         parameters = target_parameters()
 
@@ -118,16 +118,24 @@ def command(
     click.echo(f"{count} {'images of the simulated target camera' if target_camera else 'labelled eyes'} in {out}")
 
 
-def _calibrated(base: "EyeParameters", real: Path, size: tuple[int, int], out: Path) -> "EyeParameters":
+def _calibrated(
+    base: "EyeParameters", real: Path, size: tuple[int, int], out: Path, *, overwrite: bool
+) -> "EyeParameters":
     """Fit ranges to real images, and write them next to ``out`` for later runs with ``--config``."""
     from refiner.config.yaml_files import write_configuration
+    from refiner.core.errors import WrongOutputError
     from refiner.core.files import write_text
     from refiner.eyes.calibration import calibrate_on
 
     with progress("calibrating") as advance:
         fit, count = calibrate_on(real, base, key="--calibrate", size=size, report=advance)
     # Keep the ranges, so that later renders need no calibration.
-    ranges_file = out.with_name(f"{out.name}.yaml")
-    write_text(ranges_file, write_configuration(fit.parameters))
+    ranges_file, ranges = out.with_name(f"{out.name}.yaml"), write_configuration(fit.parameters)
+    if ranges_file.exists() and not overwrite and ranges_file.read_bytes() != ranges.encode():
+        raise WrongOutputError(
+            f"{ranges_file} already exists and holds something else than the calibrated ranges; choose another OUT, or "
+            "pass --overwrite to replace it"
+        )
+    write_text(ranges_file, ranges)
     click.echo(f"calibrated on {count} real images, mean correlation {fit.likeness[-1]:.2f}; ranges in {ranges_file}")
     return fit.parameters

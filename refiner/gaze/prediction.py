@@ -11,11 +11,11 @@ from torch.nn import functional
 
 from refiner.core.devices import resolve_device
 from refiner.core.errors import DataError, ImageError, WrongInputError, WrongOutputError
-from refiner.core.files import check_apart
+from refiner.core.files import check_apart, remove_file
 from refiner.data.formats.registry import open_dataset
 from refiner.data.labels.angles import Angles
 from refiner.data.labels.records import PAIRS
-from refiner.data.labels.tables import write_rejected, write_table
+from refiner.data.labels.tables import LABELS_FILE, REJECTED_COLUMNS, was_written, write_rejected, write_table
 from refiner.gaze.data import LabelledPatches, Patches, read_labelled
 from refiner.gaze.networks.file import EstimatorFile, load_estimator
 from refiner.images.arrays import eye_patch, to_float
@@ -250,23 +250,29 @@ def predict_dataset(
 
     Raises:
         DataError: the data set, or every image in it, is unusable.
-        OutputError: the table is inside the data set, or cannot be written.
+        OutputError: the table is inside the data set or cannot be written, or would replace a file that is no table
+            of predictions.
     """
     check_apart(source, destination)
     if destination.is_dir():
         raise WrongOutputError(f"{destination} is a folder; name a file for the table, such as predictions.csv")
+    # An earlier table of predictions is replaced; any other file is kept.
+    pitch, yaw = columns = PAIRS["gaze"]
+    rejects = rejects_path(destination)
+    for path, header in ((destination, ("file", *columns)), (rejects, REJECTED_COLUMNS)):
+        if path.exists() and (path.name == LABELS_FILE or not was_written(path, header)):
+            raise WrongOutputError(f"{path} already exists and is no table of predictions; choose another name")
     ids, gaze, _, rejected = predict_all(estimator, source, report=report)
     # Write the table of predictions, and that of rejected images.
-    pitch, yaw = PAIRS["gaze"]
     rows = [
         {"file": sample, pitch: f"{angles[0]:.9g}", yaw: f"{angles[1]:.9g}"}
         for sample, angles in zip(ids, gaze, strict=True)
     ]
-    write_table(destination, ("file", pitch, yaw), rows)
+    write_table(destination, ("file", *columns), rows)
     if rejected:
-        write_rejected(rejects_path(destination), [(sample, "predict", why) for sample, why in rejected.items()])
+        write_rejected(rejects, [(sample, "predict", why) for sample, why in rejected.items()])
     else:
-        rejects_path(destination).unlink(missing_ok=True)  # an earlier table would be out of date
+        remove_file(rejects)  # an earlier table would be out of date
     return PredictionSummary(len(ids), len(rejected))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from refiner.core.devices import resolve_device
-from refiner.core.errors import DeviceError, OutputError, RefinerError
+from refiner.core.errors import DeviceError, RefinerError, WrongOutputError
 from refiner.core.files import read_regular, write_once, write_text
 from refiner.data.output.folder import SETTINGS_PREFIX, state_folder
 from refiner.data.store.hdf5 import text_attribute
@@ -93,7 +93,7 @@ def settle(refiner: RefinerSource, output: Path, requested: tuple[str, str], *, 
         anew: replace the settings of earlier runs, whose results are replaced as well.
 
     Raises:
-        OutputError: the job was begun with other settings than the user asks for.
+        WrongOutputError: the job was begun with other settings than the user asks for.
         DeviceError: this machine cannot compute with the settings of the job.
     """
     mine, path = Settings.of(refiner.backend, refiner.device), _path(output, refiner.file_digest)
@@ -104,7 +104,7 @@ def settle(refiner: RefinerSource, output: Path, requested: tuple[str, str], *, 
     if settings is None:
         settings = Settings(*json.loads(write_once(path, json.dumps(mine))))
     if not settings.agrees(*requested):
-        raise OutputError(
+        raise WrongOutputError(
             f"{output} was begun with {settings}; leave out --backend and --device to continue, choose another output, "
             "or pass --overwrite without --shard to refine everything again"
         )

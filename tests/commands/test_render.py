@@ -12,6 +12,7 @@ from refiner.data.output import records_writer
 from refiner.data.output.chunks import ChunkFiles
 from refiner.data.store.reader import Store
 from refiner.eyes import records
+from refiner.eyes.calibration import Fit
 from refiner.eyes.rendering import render_eyes
 from refiner.eyes.scene.parameters import EyeParameters
 from refiner.images.arrays import to_uint8
@@ -190,3 +191,28 @@ def test_a_killed_store_resumes_from_its_finished_chunks(tmp_path: Path, monkeyp
     assert [row["gaze"].tolist() for row in labels] == [row["gaze"].tolist() for row in whole[1]]
     eyes = render_eyes(EyeParameters(), range(12), seed=0, size=(9, 15))
     assert np.array_equal(images, [to_uint8(planes.numpy()) for planes in eyes.images])
+
+
+def test_calibrated_ranges_replace_no_other_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fit = Fit(EyeParameters(), (0.5,))
+    monkeypatch.setattr("refiner.eyes.calibration.calibrate_on", lambda *_, **__: (fit, 3))
+    (tmp_path / "real").mkdir()
+    ranges = tmp_path / "out.yaml"
+    ranges.write_text("mine: true\n")
+    refused = run(tmp_path / "out", "--count", 2, "--calibrate", tmp_path / "real")
+    assert refused.exit_code == 2
+    assert f"{ranges} already exists and holds something else than the calibrated ranges" in refused.output
+    assert ranges.read_text() == "mine: true\n"
+    assert not (tmp_path / "out").exists()
+    assert run(tmp_path / "out", "--count", 2, "--calibrate", tmp_path / "real", "--overwrite").exit_code == 0
+    # Its own ranges are no obstacle for the same command.
+    for _ in range(2):
+        again = run(tmp_path / "out.h5", "--count", 2, "--calibrate", tmp_path / "real")
+        assert again.exit_code == 0, again.output
+
+
+def test_a_table_of_the_user_beside_a_store_stays(tmp_path: Path) -> None:
+    (tmp_path / "out.rejected.csv").write_text("precious")
+    assert run(tmp_path / "out.h5", "--count", 2).exit_code == 2
+    assert run(tmp_path / "out.h5", "--count", 2, "--overwrite").exit_code == 0
+    assert (tmp_path / "out.rejected.csv").read_text() == "precious"

@@ -111,6 +111,17 @@ def test_the_yaw_of_the_labels_counts_and_their_pitch_does_not(gazes: Path, tmp_
     assert all(turned[sample] != found[sample] for sample in labels)
 
 
+@pytest.mark.parametrize("name", ["labels.csv", "table.csv", "predictions.rejected.csv"])
+def test_only_a_table_of_predictions_is_replaced(gazes: Path, tmp_path: Path, name: str) -> None:
+    """A table of labels may have the columns of one of predictions."""
+    out = tmp_path / ("predictions.csv" if "rejected" in name else name)
+    text = "file,gaze_pitch_rad,gaze_yaw_rad\na.png,0.1,0.2\n" if name == "labels.csv" else "file,score\na.png,7\n"
+    (tmp_path / name).write_text(text)
+    with pytest.raises(OutputError, match=f"{name} already exists and is no table of predictions; choose another name"):
+        predict_dataset(estimator(), gazes, out)
+    assert (tmp_path / name).read_text() == text
+
+
 def test_old_rejects_go_and_nothing_usable_is_an_error(gazes: Path, synthetic: Path, tmp_path: Path) -> None:
     out = tmp_path / "predictions.csv"
     (gazes / "003.png").write_bytes(b"")

@@ -62,6 +62,17 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, 
         writer.writerows(rows)
 
 
+def was_written(path: Path, columns: Sequence[str]) -> bool:
+    """Return whether a file begins like a table that :func:`write_table` wrote with these columns."""
+    header = ",".join(columns).encode() + b"\n"
+    try:
+        check_regular(path)
+        with path.open("rb") as stream:
+            return stream.read(len(header)) == header
+    except OSError:
+        return False
+
+
 class _UnixLines:
     """Stream for a CSV writer that ends rows with a line feed only.
 

@@ -12,7 +12,14 @@ from typing import Protocol
 from refiner.core.errors import DataError, WrongOutputError
 from refiner.core.files import check_apart, read_regular, remove_file
 from refiner.core.parallel.shards import Shard
-from refiner.data.labels.tables import LABELS_FILE, REJECTED_COLUMNS, REJECTED_FILE, write_rejected, write_table
+from refiner.data.labels.tables import (
+    LABELS_FILE,
+    REJECTED_COLUMNS,
+    REJECTED_FILE,
+    was_written,
+    write_rejected,
+    write_table,
+)
 from refiner.data.output.chunks import Chunks
 from refiner.data.output.folder import (
     SETTINGS_PREFIX,
@@ -248,22 +255,18 @@ class StoreDestination:
         Raises:
             OutputError: the table was written by something else.
         """
-        if not self.overwrite and self.rejected_path.exists() and not self._wrote_rejected():
+        ours = was_written(self.rejected_path, REJECTED_COLUMNS)
+        if self.rejected_path.exists() and not ours and not self.overwrite:
             raise WrongOutputError(
                 f"{self.rejected_path} already exists and was not written by refiner; choose another name for the "
                 "store, or pass --overwrite to replace it"
             )
 
-    def _wrote_rejected(self) -> bool:
-        """Return whether the toolkit wrote the table of rejected inputs, which then begins with its header."""
-        header = ",".join(REJECTED_COLUMNS).encode() + b"\n"
-        return self.rejected_path.is_file() and self.rejected_path.read_bytes().startswith(header)
-
     def write_rejected(self, rejected: Sequence[tuple[str, str, str]]) -> None:
         """Write the table of rejected inputs, or remove that of an earlier run if there are none."""
         if rejected:
             write_rejected(self.rejected_path, rejected)
-        elif self._wrote_rejected():
+        elif was_written(self.rejected_path, REJECTED_COLUMNS):
             remove_file(self.rejected_path)
 
     def discard(self) -> None:

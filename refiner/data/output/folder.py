@@ -121,7 +121,7 @@ class OutputFolder:
             digest: returns the content digest of an input by its name.
 
         Raises:
-            OutputError: the outputs of another command or another input would be replaced.
+            WrongOutputError: the outputs of another command or another input would be replaced.
         """
         self.check_command(command)
         if self.other_source is not None:
