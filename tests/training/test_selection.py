@@ -44,6 +44,17 @@ def test_what_is_better_scores_lower(board: CheckpointSelector) -> None:
     assert scores["pasting"] > scores["identity"] < scores["moving"]
 
 
+def test_the_same_relative_shift_costs_the_same_at_any_size() -> None:
+    costs = []
+    for factor in (1, 2):
+        eyes = render_eyes(
+            EyeParameters(images_per_person=1), range(16), seed=11, size=(36 * factor, 60 * factor)
+        ).images
+        selector = CheckpointSelector({"synthetic": eyes, "real": eyes.flip(0)}, seed=0)
+        costs.append(selector.update(eyes.roll(factor, dims=3), {}, step=1)["score_drift"])
+    assert costs == pytest.approx([1, 1], abs=0.1)
+
+
 def test_the_best_weights_are_kept_as_they_were(board: CheckpointSelector) -> None:
     good, weights = 0.5 * board.synthetic - 0.4, {"w": torch.tensor([1.0])}
     board.update(good, weights, step=10)

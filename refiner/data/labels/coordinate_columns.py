@@ -140,14 +140,14 @@ def _roles(names: tuple[str, ...]) -> _Roles:
             key = (*words[:at], f"{before}*{after}", *words[at + 1 :])
             axes.setdefault(key, {})[axis] = name
         elif words[-1] in _EDGES:
-            edges.setdefault(tuple(words[:-1]), {})[words[-1]] = name
+            edges.setdefault(words[:-1], {})[words[-1]] = name
         elif words[-1] in _SIZES:
-            base = _base(tuple(words[:-1]))
+            base = _base(words[:-1])
             sizes.setdefault(base, [None, None])[_SIZES[words[-1]]] = name
         elif words[-1] in ("px", "pixel", "pixels"):
             lengths[name] = None
         elif words[-1] in ("r", "radius", "diameter"):
-            lengths[name] = _base(tuple(words[:-1]))
+            lengths[name] = _base(words[:-1])
     # Edges are coordinates only if all four are there; a column left may be anything.
     for key, columns in edges.items():
         if len(columns) == len(_EDGES):

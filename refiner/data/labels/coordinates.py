@@ -7,6 +7,7 @@ other array is ambiguous and has to be declared, because a point that stays behi
 Columns of single numbers are the business of :mod:`refiner.data.labels.coordinate_columns`.
 """
 
+import functools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -216,10 +217,11 @@ def _shape(value: Array) -> str:
     return f"an array of {' x '.join(map(str, value.shape))} numbers"
 
 
-def split_words(name: str) -> list[str]:
+@functools.lru_cache(maxsize=4096)
+def split_words(name: str) -> tuple[str, ...]:
     """Return the words of a label's name in lower case: ``noseTip_x`` gives nose, tip, x."""
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
-    return [word for word in re.split(r"[^a-z0-9]+", spaced) if word] or [""]
+    return tuple(word for word in re.split(r"[^a-z0-9]+", spaced) if word) or ("",)
 
 
 AXIS = re.compile(r"(c?)([xyz])(\d*|min|max|c)")
@@ -232,4 +234,4 @@ def stems(column: str) -> list[str]:
     kept = [word for word in words if not AXIS.fullmatch(word)]
     parts = ("w", "h", "width", "height", "min", "max", "left", "right", "top", "bottom")
     shorter = [word for word in kept if word not in parts]
-    return list(dict.fromkeys("_".join(part) for part in (kept, shorter) if part and part != words))
+    return list(dict.fromkeys("_".join(part) for part in (kept, shorter) if part and tuple(part) != words))

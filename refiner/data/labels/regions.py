@@ -198,7 +198,7 @@ def source_labels(source: Path) -> LabelTable | None:
     try:
         return LabelTable(path) if path.is_file() else None
     except DataError as error:
-        log.warning("%s; drift is measured on whole images", error)
+        log.warning("%s; the drift of every image is unknown", error)
         return None
 
 

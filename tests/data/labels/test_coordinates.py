@@ -205,7 +205,7 @@ def test_a_declared_label_has_to_exist_and_to_be_declared_once() -> None:
 
 
 def test_names_are_split_into_words() -> None:
-    assert split_words("leftEye_tip.x1") == ["left", "eye", "tip", "x1"]
+    assert split_words("leftEye_tip.x1") == ("left", "eye", "tip", "x1")
     assert stems("nose_tip_x") == ["nose_tip"]
     assert stems("face_xmin") == ["face"]
     assert stems("age") == stems("x") == []
