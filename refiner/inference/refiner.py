@@ -141,10 +141,10 @@ class Refiner:
 
     def __repr__(self) -> str:
         step = self.metadata.get("training", {}).get("step")
-        trained = "" if step is None else f", trained for {step} steps"
+        weights = "" if step is None else f", weights of step {step}"
         colour = "grey" if self.channels == 1 else "RGB"
         features = f"{self.architecture.features} features, {self.architecture.blocks} blocks"
-        return f"<Refiner of {colour} images: {features}{trained}; {self.backend.name} on {self.device}>"
+        return f"<Refiner of {colour} images: {features}{weights}; {self.backend.name} on {self.device}>"
 
     def refine_images(self, images: Sequence[Image]) -> list[Image]:
         """Refine images of any sizes, uint8 or uint16, (H, W), (H, W, 3) or (H, W, 4), in batches of one size."""

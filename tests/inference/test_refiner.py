@@ -259,7 +259,7 @@ def test_an_unreadable_file_is_named(identity: Path, tmp_path: Path) -> None:
 def test_it_says_what_it_is(tmp_path: Path) -> None:
     network = RefinerNetwork(RefinerArchitecture(channels=3, features=4, blocks=2))
     save_refiner(tmp_path / "r", network, training={"step": 700})
-    expected = "<Refiner of RGB images: 4 features, 2 blocks, trained for 700 steps; torch on cpu>"
+    expected = "<Refiner of RGB images: 4 features, 2 blocks, weights of step 700; torch on cpu>"
     assert repr(Refiner.load(tmp_path / "r", device="cpu")) == expected
 
 

@@ -82,7 +82,7 @@ def test_a_file_cut_anywhere_is_refused(tmp_path: Path, network: RefinerNetwork)
     data = (tmp_path / "r").read_bytes()
     for cut in (0, 1, 8, 40, len(data) // 2, len(data) - 1):
         (tmp_path / "cut").write_bytes(data[:cut])
-        with pytest.raises(DataError, match="cut is .*, not a refiner file|cut .* bytes are missing"):
+        with pytest.raises(DataError, match=r"cut is .*, not a refiner file|cut .* bytes are missing"):
             load_refiner(tmp_path / "cut")
 
 
