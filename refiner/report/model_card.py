@@ -140,7 +140,8 @@ def _judgement(verdict: Mapping[str, Any]) -> str:
         f"Measured by `refiner evaluate` on {verdict['images']:,} renders. The reference compares real images with "
         "other real images, or measures labels that nothing moved. The baseline is that of unrefined renders."
     )
-    return "\n".join([*lines, "", note])
+    # Verdicts of older versions have no notes.
+    return "\n".join([*lines, "", note, *(f"\n{text}" for text in verdict.get("notes", ()))])
 
 
 def _interval(values: Mapping[str, float | None] | None) -> str:

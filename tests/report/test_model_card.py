@@ -25,8 +25,16 @@ VERDICT: dict[str, Any] = {
             "value": {"mean": 0.25, "low": 0.2, "high": 0.3},
             "reference": {"mean": 0.0, "low": 0.0, "high": 0.0},
             "baseline": None,
-        }
+        },
+        {
+            "name": "SWD",
+            "unit": "",
+            "value": {"mean": 1.5, "low": None, "high": None},
+            "reference": None,
+            "baseline": None,
+        },
     ],
+    "notes": ["The intervals are over 20 clusters by day, for this person only."],
     "images": 1200,
 }
 
@@ -58,6 +66,8 @@ def test_a_verdict_is_shown_with_its_metrics(run: Path) -> None:
     assert "**use with rejection**" in card
     assert "- The labels of 3.0% of the images may be wrong." in card
     assert "| drift of the pupil, px | 0.25 [0.2, 0.3] | 0 [0, 0] |  |" in card
+    assert "| SWD | 1.5 |  |  |" in card  # without bounds
+    assert "\nThe intervals are over 20 clusters by day, for this person only.\n" in card
     assert "on 1,200 renders" in card
     assert "was not evaluated" not in card
 
