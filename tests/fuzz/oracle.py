@@ -34,6 +34,19 @@ class Change(NamedTuple):
         cut = self.crop or (shape[0], shape[1])
         return (1.0, 1.0) if self.size is None else (self.size[0] / cut[0], self.size[1] / cut[1])
 
+    @property
+    def moves(self) -> bool:
+        """True if pixels may have another place afterwards."""
+        return self.crop is not None or self.size is not None
+
+    def nearest(self, mask: np.ndarray[Any, Any], tie: float) -> np.ndarray[Any, Any]:
+        """Return a mask after the change: each pixel has the value at its middle; ``tie`` decides between two."""
+        (top, left), (down, across) = self.corner(mask.shape), self.scale(mask.shape)
+        height, width = self.size or self.crop or mask.shape[:2]
+        rows = np.floor((np.arange(height) + 0.5) / down + tie).astype(int) + top
+        columns = np.floor((np.arange(width) + 0.5) / across + tie).astype(int) + left
+        return mask[rows[:, None], columns]
+
     def point(self, x: float, y: float, shape: tuple[int, ...]) -> list[float]:
         """Return the new place of a point."""
         (top, left), (down, across) = self.corner(shape), self.scale(shape)
@@ -57,7 +70,7 @@ def expected(label: Label, value: Any, change: Change, shape: tuple[int, ...]) -
 def label_problem(label: Label, wanted: Any, found: Any, *, exact_text: bool = True) -> str | None:
     """Compare one label; ``found`` is None if it is missing."""
     if wanted is None or found is None:
-        if wanted is None and (found is None or (isinstance(found, list) and np.isnan(found).all())):
+        if wanted is None and (found is None or (isinstance(found, list) and np.isnan(np.array(found, float)).all())):
             return None
         return f"{label.name} is {found!r}, not {wanted!r}"
     if isinstance(wanted, str):
@@ -150,7 +163,7 @@ def read_folder(root: Path, names: Iterator[str] | None = None) -> dict[str, Fou
     images = {
         name: path
         for name, path in files.items()
-        if not name.startswith(".refiner/") and path.suffix not in (".csv", ".json", ".txt")
+        if not name.startswith(".refiner/") and path.suffix not in (".csv", ".json", ".txt", ".xml")
     }
     if strays := table.keys() - images.keys():
         raise ValueError(f"labels.csv names {sorted(strays)[:2]}, which are not there")
