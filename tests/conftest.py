@@ -17,7 +17,7 @@ from refiner.config.training import TrainingConfiguration
 from refiner.data.labels.tables import write_labels
 from refiner.gaze.config import GazeConfiguration
 from refiner.images.io import write_image
-from refiner.metrics.two_sample import c2st_accuracy
+from refiner.metrics.two_sample import classify
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -70,7 +70,7 @@ def real(tmp_path: Path) -> Path:
 def quick_judgement(monkeypatch: pytest.MonkeyPatch) -> None:
     """Evaluations whose networks learn for a moment: for tests of what stands around them."""
     monkeypatch.setattr("refiner.evaluation.features.STEPS", 5)
-    monkeypatch.setattr("refiner.evaluation.realism.c2st_accuracy", partial(c2st_accuracy, steps=5))
+    monkeypatch.setattr("refiner.evaluation.realism.classify", partial(classify, steps=5))
 
 
 @pytest.fixture
