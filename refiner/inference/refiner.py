@@ -94,7 +94,8 @@ class Refiner:
         It depends only on the size, the depth, the architecture, the device and the backend.
 
         Args:
-            height, width: size of the images in pixels.
+            height: height of the images in pixels.
+            width: width of the images in pixels.
             deep: True for images of 16 bits.
         """
         return batch_size(self.architecture, height, width, self.device) * self._backend(deep).parallel_batches
