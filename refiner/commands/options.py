@@ -115,6 +115,18 @@ mask_option = click.option(
     metavar="FILE_OR_DIR",
     help="Image whose bright pixels must not move, or a folder of such images named as the renders; replaces points.",
 )
+include_option = click.option(
+    "--include",
+    multiple=True,
+    metavar="GLOB",
+    help="Use only the images of a folder whose path matches, as in 'left/*' or '*.png'; may be repeated.",
+)
+exclude_option = click.option(
+    "--exclude",
+    multiple=True,
+    metavar="GLOB",
+    help="Leave out the files of a folder whose path matches, as in '*_bad.png' or 'old'; may be repeated.",
+)
 on_error_option = click.option(
     "--on-error",
     type=click.Choice(["skip", "stop"]),
@@ -129,4 +141,4 @@ REFUSED_STATUS = 3
 """Exit status: the verdict is *do not use*."""
 
 REJECTED_STATUS = 4
-"""Exit status: done, but some inputs were rejected."""
+"""Exit status: done, but some inputs were rejected, or labels or files were left out."""

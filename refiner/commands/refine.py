@@ -1,6 +1,7 @@
 """``refiner refine``: refine a folder of renders, a store, or one image."""
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,15 @@ from refiner.commands.options import (
     REJECTED_STATUS,
     SHARD,
     device_option,
+    exclude_option,
+    include_option,
     json_option,
     mask_option,
     on_error_option,
     overwrite_option,
     points_option,
 )
-from refiner.commands.reporting import one_line, print_json, progress
+from refiner.commands.reporting import one_line, print_json, print_left_out, progress
 
 
 @click.command()
@@ -85,6 +88,8 @@ from refiner.commands.reporting import one_line, print_json, progress
 )
 @points_option
 @mask_option
+@include_option
+@exclude_option
 @json_option
 def command(
     source: Path,
@@ -102,13 +107,15 @@ def command(
     keep_rejected: Path | None,
     points: str | None,
     mask: Path | None,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Make renders look like real images, and measure how far their labels moved.
 
     IN is a folder (searched recursively), an HDF5 store, or one image. OUT is of the same kind. Refined images keep
-    their names, sizes, bit depths, channels and file types. Tables and text files next to the images (.csv, .json,
-    .txt, .yaml, .md) are copied.
+    their names, sizes, bit depths, channels and file types. Label images, such as masks, are never refined: they are
+    copied byte for byte, as are tables, texts and files with the name of an image (.csv, .json, .xml, .npy).
 
     Finished images are skipped: run the same command again to resume, or to refine images that are new or changed.
     OUT/rejected.csv lists the images that were rejected, with the reasons. OUT/drift.csv says how far the label of each
@@ -126,6 +133,7 @@ def command(
     if keep_rejected is not None and max_drift is None:
         raise click.UsageError("--keep-rejected needs --max-drift; without a limit no image is rejected for drift")
     from refiner.core.devices import keep_freed_memory
+    from refiner.data.folders.selection import Selection
     from refiner.data.labels.drift_table import DriftLimit
     from refiner.data.labels.regions import LabelRegion
     from refiner.data.output.destinations import rejects_list
@@ -147,11 +155,12 @@ def command(
             quality=quality,
             limit=DriftLimit(max_drift, keep_rejected),
             region=LabelRegion(points, mask),
+            selection=Selection(include, exclude),
             report=advance,
         )
     # Print the numbers of images.
     if as_json:
-        print_json("refine", **summary._asdict())
+        print_json("refine", **{**summary._asdict(), "left_out": [asdict(report) for report in summary.left_out]})
     else:
         click.echo(f"{summary.refined} refined, {summary.skipped} skipped, {summary.rejected} rejected")
     # Say where the rejected images are listed; a single shard does not write the list.
@@ -159,5 +168,5 @@ def command(
         click.echo("the run without --shard will list the rejected images in rejected.csv", err=True)
     elif summary.rejected:
         click.echo(one_line(f"see {rejects_list(destination)} for the rejected images and the reasons"), err=True)
-    if summary.rejected:
+    if print_left_out(summary.left_out) or summary.rejected:
         sys.exit(REJECTED_STATUS)

@@ -6,12 +6,15 @@ import logging
 import math
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
 from refiner.core.environment import environment
+
+if TYPE_CHECKING:
+    from refiner.data.folders.left_out import LeftOut
 
 
 class Advance(Protocol):
@@ -103,6 +106,15 @@ class _Pace:
         if total != self._total or done < self._first:
             self._total, self._first, self._start = total, done, time.monotonic()
         return (done - self._first) / max(time.monotonic() - self._start, 1e-9)
+
+
+def print_left_out(reports: Iterable["LeftOut"]) -> bool:
+    """Print a line on standard error for each report; return whether labels or images are lost in the result."""
+    lost = False
+    for report in reports:
+        click.echo(one_line(report.text), err=True)
+        lost = lost or report.is_loss
+    return lost
 
 
 def plain_values(value: Any) -> Any:

@@ -18,7 +18,7 @@ from refiner.core.errors import DataError, ImageError
 from refiner.core.files import content_digest
 from refiner.core.parallel.process_pool import map_in_order
 from refiner.data.convert_summary import ConversionSummary, SampleCounter
-from refiner.data.formats.folder import list_files
+from refiner.data.folders.listing import list_files
 from refiner.data.formats.registry import Dataset, open_dataset
 from refiner.data.labels.coordinates import NOTHING_DECLARED, Change, Declared
 from refiner.data.labels.geometry import resize_labels

@@ -11,23 +11,18 @@ from refiner.core.errors import ImageError, WrongInputError
 from refiner.core.files import check_apart, content_digest
 from refiner.core.parallel.executors import Engine
 from refiner.core.parallel.shards import Shard
-from refiner.data.formats.folder import list_files
+from refiner.data.folders.contents import FolderContents, explain_no_images, read_contents
+from refiner.data.folders.left_out import LeftOut, find_left_out, open_labels
+from refiner.data.folders.selection import EVERYTHING, Selection
 from refiner.data.labels.drift_table import DRIFT_FILE, DriftLimit, LabelDrift, tell_unknown, write_drift
-from refiner.data.labels.regions import LabelRegion, checked_region, source_labels
-from refiner.data.labels.tables import REJECTED_FILE, LabelTable
+from refiner.data.labels.regions import LabelRegion, checked_region
+from refiner.data.labels.tables import LabelTable
 from refiner.data.output.folder import OutputFolder, open_output
-from refiner.images.io import IMAGE_SUFFIXES, is_image_file
 from refiner.inference.folder_worker import FileRefinement, FileTask, Outcome, image_stamp
 from refiner.inference.refiner import RefinerSource
 from refiner.inference.settings import settle
 
 log = logging.getLogger(__name__)
-
-SIDECAR_SUFFIXES = (".json", ".csv", ".txt", ".md", ".yaml", ".yml")
-"""Suffixes of files that are copied with the images."""
-
-OWN_TABLES = (REJECTED_FILE, DRIFT_FILE)
-"""Tables that refining writes into the output folder; those of an earlier step are not copied."""
 
 TASK_IMAGES = 128
 """Largest number of images in a task. A killed worker loses at most one task."""
@@ -55,18 +50,24 @@ def refine_folder(
     region: LabelRegion,
     shard: Shard | None,
     report: Callable[[int, int], None],
-) -> tuple[int, int, int]:
+    selection: Selection = EVERYTHING,
+) -> tuple[int, int, int, tuple[LeftOut, ...]]:
     """Refine the images of a folder into another folder; see :func:`refiner.inference.refine.refine_path`.
 
     Returns:
-        Numbers of refined, skipped and rejected images.
+        Numbers of refined, skipped and rejected images, and reports about other files and about the label table.
 
     Raises:
-        DataError: the folder holds no images.
+        DataError: the folder holds no images, or its label table cannot be read or names none of them.
         ImageError: ``stop_on_error`` is True, and an image cannot be used.
         OutputError: a file cannot be written, or would be lost.
     """
-    table = source_labels(source)
+    contents = read_contents(source, selection, masks=region.mask)
+    if not contents.images:
+        raise WrongInputError(explain_no_images(source, contents))
+    for link in contents.listing.links:  # refined images must not come back as input through a link
+        check_apart(source / link, destination)
+    table = open_labels(source, contents)
     region = checked_region(region, source, table)
     with contextlib.ExitStack() as stack:
         # Open the output folders.
@@ -86,8 +87,9 @@ def refine_folder(
             kept.job = output.job
         # Refine the images that are not finished.
         refinement = FileRefinement(refiner, source, destination, limit.keep, quality, limit, region)
-        folder_job = _FolderJob(source, table, region, output, kept, limit, stop_on_error, report)
-        return folder_job.run(lambda tasks: engine.map(refinement, tasks))
+        folder_job = _FolderJob(source, contents, table, region, output, kept, limit, stop_on_error, report)
+        numbers = folder_job.run(lambda tasks: engine.map(refinement, tasks))
+    return *numbers, tuple(find_left_out(source, contents, table))
 
 
 class _FolderJob:
@@ -96,6 +98,7 @@ class _FolderJob:
     def __init__(
         self,
         source: Path,
+        contents: FolderContents,
         table: LabelTable | None,
         region: LabelRegion,
         output: OutputFolder,
@@ -104,7 +107,7 @@ class _FolderJob:
         stop_on_error: bool,
         report: Callable[[int, int], None],
     ) -> None:
-        self.source, self.table, self.region = source, table, region
+        self.source, self.contents, self.table, self.region = source, contents, table, region
         self.output, self.kept, self.limit = output, kept, limit
         self.stop_on_error, self.report = stop_on_error, report
         self.refined: set[str] = set()
@@ -133,22 +136,16 @@ class _FolderJob:
         return len(self.refined), len(images) - len(todo), len(self.output.rejected)
 
     def _sort_files(self) -> tuple[list[str], dict[str, str], list[str]]:
-        """List the images, give a reason for each file of no use, and copy the tables.
+        """Return the images, a reason for each file of no use, and the names of the files that are copied.
 
         A shard takes its share of the images and leaves everything else to the run that merges all shards.
         """
-        # Find the images; tables of an earlier step are left out.
-        names = [name for name in list_files(self.source) if name not in OWN_TABLES]
-        images = [name for name in names if is_image_file(Path(name)) and name.split("/")[0] not in OWN_TABLES]
-        if not images:
-            raise WrongInputError(
-                f"{self.source} holds no images; expected {' '.join(IMAGE_SUFFIXES)} files, at any depth"
-            )
+        images, contents = self.contents.images, self.contents
         if self.output.shard is not None:
             return list(filter(self.output.shard.takes_name, images)), {}, []
-        # Copy the tables; every other file is of no use.
-        sidecars = [name for name in names if Path(name).suffix.lower() in SIDECAR_SUFFIXES]
-        unusable = {name: _why_unusable(self.source / name) for name in set(names) - set(images) - set(sidecars)}
+        # Copy label images, tables and other files that go with images.
+        unusable = {**contents.unsupported, **contents.others}
+        sidecars = [*contents.label_images, *contents.companions]
         for name in sidecars:
             try:
                 self.output.copy(self.source / name, name)
@@ -247,18 +244,6 @@ def _tell_removed(folder: OutputFolder, names: Sequence[str], which: str) -> Non
     if names:
         examples = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
         log.warning("%d files %s were removed from %s: %s", len(names), which, folder.root, examples)
-
-
-def _why_unusable(path: Path) -> str:
-    """Return the reason why a file is neither refined nor copied."""
-    if path.is_dir():
-        return (
-            "is a link to a folder, which is not followed" if path.is_symlink() else "is a folder that cannot be read"
-        )
-    for table in OWN_TABLES:
-        if table in path.parts:
-            return f"is in a folder named {table}, which is the name of a table that refining writes"
-    return "is neither an image nor a table that is copied with images"
 
 
 def _drift_of(notes: list[float | None] | None) -> LabelDrift | None:

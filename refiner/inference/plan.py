@@ -6,7 +6,7 @@ from pathlib import Path
 
 from refiner.core.environment import processor
 from refiner.core.errors import ImageError, RefinerError
-from refiner.data.formats.folder import list_files
+from refiner.data.folders.listing import list_files
 from refiner.data.formats.registry import open_dataset
 from refiner.data.store.reader import Store
 from refiner.data.store.store_names import is_store_name

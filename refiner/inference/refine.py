@@ -1,6 +1,6 @@
 """Refinement of a folder, a store or one image: select the backend and the workers, and run the job."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,6 +9,8 @@ from refiner.core.devices import resolve_device
 from refiner.core.errors import ImageError, UsageError, WrongInputError, WrongOutputError
 from refiner.core.parallel.executors import Engine
 from refiner.core.parallel.shards import Shard
+from refiner.data.folders.left_out import LeftOut
+from refiner.data.folders.selection import EVERYTHING, Selection
 from refiner.data.labels.drift_table import NO_LIMIT, DriftLimit, measure_label_drift
 from refiner.data.labels.regions import ANYTHING, LabelRegion
 from refiner.data.store.store_names import is_store_name
@@ -34,11 +36,13 @@ class Summary(NamedTuple):
         refined: refined by this run.
         skipped: finished by an earlier run.
         rejected: unreadable, or refined with more label drift than the limit.
+        left_out: reports about label images, rows without image, and other files.
     """
 
     refined: int
     skipped: int
     rejected: int
+    left_out: Sequence[LeftOut] = ()
 
 
 def refine_path(
@@ -56,6 +60,7 @@ def refine_path(
     quality: int = 95,
     limit: DriftLimit = NO_LIMIT,
     region: LabelRegion = ANYTHING,
+    selection: Selection = EVERYTHING,
     report: Report = lambda done, total: None,
 ) -> Summary:
     """Refine a folder into a folder, a store into a store, or an image into an image.
@@ -78,17 +83,21 @@ def refine_path(
         quality: quality of JPEG and WebP files, 1 to 100.
         limit: largest accepted label drift, and where rejected images go.
         region: the pixels or points whose drift is measured.
+        selection: the files of a folder to use.
         report: called with the number of finished images and of all images.
 
     Returns:
-        Numbers of refined, skipped and rejected images.
+        Numbers of refined, skipped and rejected images, and reports about what was left out.
 
     Raises:
-        ConfigurationError: ``engine`` or ``shard`` is given for a single image.
+        ConfigurationError: ``engine`` or ``shard`` is given for a single image, or ``selection`` for anything but a
+            folder.
         DataError: the source or the refiner is missing or damaged.
         DeviceError: the device or the backend is not available.
         OutputError: the destination cannot be written, or files would be lost.
     """
+    if selection and not source.is_dir():
+        raise UsageError(f"--include and --exclude select files of a folder, but {source} is none")
     # Select the device, the backend and the number of workers; a job that was begun keeps those of its first run.
     file, digest, requested = load_refiner(refiner), refiner_digest(refiner), (backend, device)
     extent = job_extent(source)
@@ -108,6 +117,7 @@ def refine_path(
     )
     refiner_source = RefinerSource(refiner, digest, device, backend, executor.threads, file)
     # Run the job for this kind of source.
+    run: Callable[..., tuple[Any, ...]]
     if is_store_name(source) or (is_store_name(destination) and not source.is_file()):
         _check_both_are_stores(source, destination)
         run = partial(refine_store, source, destination, refiner_source, requested)
@@ -120,6 +130,7 @@ def refine_path(
             requested,
             stop_on_error=stop_on_error,
             quality=quality,
+            selection=selection,
         )
     elif engine == "ray" or shard is not None:
         raise UsageError(f"--engine ray and --shard need a folder or a store; {source} is neither")

@@ -9,7 +9,7 @@ from typing import Any
 from click.testing import Result
 from sandboxes import Case, digest
 
-from refiner.data.formats.folder import list_files
+from refiner.data.folders.listing import list_files
 from refiner.data.formats.registry import open_dataset
 from refiner.images.io import is_image_file, read_image
 

@@ -23,7 +23,7 @@ import click
 from refiner.core.devices import keep_freed_memory
 from refiner.core.environment import environment
 from refiner.core.files import write_text
-from refiner.data.formats.folder import list_files
+from refiner.data.folders.listing import list_files
 from refiner.data.labels.drift_table import NO_LIMIT, measure_label_drift
 from refiner.data.labels.regions import ANYTHING
 from refiner.data.labels.tables import LABELS_FILE, LabelTable

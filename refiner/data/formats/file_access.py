@@ -4,8 +4,10 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Generic, TypeVar
+
+from refiner.data.folders.listing import FolderWalk
 
 T = TypeVar("T")
 
@@ -17,7 +19,8 @@ def first_files(root: Path, wanted: Callable[[str], bool], count: int = 20) -> l
     """Return the first files below a folder whose names are wanted, upper folders first.
 
     The search visits at most ``MAX_FOLDERS`` folders, so it is fast in a folder of a million files. Names are sorted
-    within each folder. Hidden files and folders, and folders that cannot be read, are skipped.
+    within each folder. Hidden files and folders, and folders that cannot be read, are skipped. Linked folders come
+    last.
 
     Args:
         root: the folder.
@@ -28,15 +31,13 @@ def first_files(root: Path, wanted: Callable[[str], bool], count: int = 20) -> l
         Paths relative to ``root``, with forward slashes.
     """
     found: list[str] = []
-    for visited, (folder, folders, files) in enumerate(os.walk(root)):
-        # os.walk visits the folders that remain in this list, in its order.
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        inside = PurePosixPath(Path(folder).relative_to(root).as_posix())
-        for name in sorted(name for name in files if not name.startswith(".")):
-            if wanted(name):
-                found.append((inside / name).as_posix())
-                if len(found) == count:
-                    return found
+    if not root.is_dir():
+        return found
+    for visited, (inside, names) in enumerate(FolderWalk(root)):
+        for name in filter(wanted, names):
+            found.append(f"{inside}/{name}" if inside else name)
+            if len(found) == count:
+                return found
         if visited == MAX_FOLDERS:
             break
     return found

@@ -1,40 +1,25 @@
 """Reader of plain image folders, searched recursively, with an optional ``labels.csv`` at the top."""
 
 import logging
-import os
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
-from refiner.core.errors import WrongInputError
+from refiner.core.errors import ImageError, WrongInputError
+from refiner.data.folders.contents import (
+    FolderContents,
+    explain_no_images,
+    is_unsupported,
+    read_contents,
+    why_unsupported,
+)
+from refiner.data.folders.left_out import LeftOut, find_left_out, open_labels
+from refiner.data.folders.selection import EVERYTHING, Selection
 from refiner.data.labels.records import Labels, Record
-from refiner.data.labels.tables import LABELS_FILE, LabelTable
-from refiner.images.io import Image, is_image_file, read_image, read_picture
+from refiner.data.labels.tables import LabelTable
+from refiner.images.io import Image, read_image, read_picture
 
 log = logging.getLogger(__name__)
-
-
-def list_files(root: Path) -> list[str]:
-    """Return every file below ``root`` as a relative path with forward slashes, sorted.
-
-    Hidden files and folders are left out. Links to files are followed; links to folders are not, since they could
-    form a cycle. A folder that is not entered, because it is a link or cannot be read, is listed itself. The images
-    in it are then reported instead of lost in silence.
-    """
-    found: list[str] = []
-
-    def add_unreadable(error: OSError) -> None:
-        found.append(Path(error.filename).relative_to(root).as_posix())
-
-    # Walk without the folders whose names begin with a dot.
-    for folder, folders, files in os.walk(root, onerror=add_unreadable):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        inside = Path(folder).relative_to(root)
-        # os.walk does not follow links to folders; list them instead.
-        links = [name for name in folders if (root / inside / name).is_symlink()]
-        before = "" if inside == Path() else f"{inside.as_posix()}/"
-        found += [before + name for name in [*files, *links] if not name.startswith(".")]
-    return sorted(found)
 
 
 class ImageFolder:
@@ -42,11 +27,14 @@ class ImageFolder:
 
     Layout: image files at any depth, and an optional ``labels.csv``, see :mod:`refiner.data.labels.tables`. Images are
     uint8 or uint16, (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA. ``gaze`` and ``head_pose`` are (pitch, yaw) in
-    radians, points are (x, y) in pixels.
+    radians, points are (x, y) in pixels. Label images, such as masks, are no samples; see
+    :mod:`refiner.data.folders.label_images`.
 
     Args:
         root: the folder.
         size, crop: not used; images are read whole and at their own size.
+        selection: the files to use.
+        masks: a mask or a folder of masks whose files are no samples, if it is in ``root``.
 
     Raises:
         DataError: ``root`` is not a folder.
@@ -54,10 +42,18 @@ class ImageFolder:
 
     licence = "not stated"
 
-    def __init__(self, root: Path, *, size: tuple[int, int] | None = None, crop: bool = True) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        size: tuple[int, int] | None = None,
+        crop: bool = True,
+        selection: Selection = EVERYTHING,
+        masks: Path | None = None,
+    ) -> None:
         if not root.is_dir():
             raise WrongInputError(f"{root} is not a folder; name the folder that holds the images")
-        self.root = root
+        self.root, self.selection, self.masks = root, selection, masks
 
     @staticmethod
     def recognises(root: Path) -> bool:
@@ -65,31 +61,44 @@ class ImageFolder:
         return root.is_dir()
 
     @cached_property
+    def contents(self) -> FolderContents:
+        """The files of the folder by their use."""
+        return read_contents(self.root, self.selection, masks=self.masks)
+
+    @cached_property
     def ids(self) -> list[str]:
-        """Relative paths of all images, sorted.
+        """Relative paths of all images, sorted; those of types that are not supported fail when they are read.
 
         Raises:
             DataError: the folder holds no images.
         """
-        ids = [name for name in list_files(self.root) if is_image_file(Path(name))]
-        if not ids:
-            raise WrongInputError(f"{self.root} holds no images; expected .png, .jpg or similar files, at any depth")
-        return ids
+        if not self.contents.images:
+            raise WrongInputError(explain_no_images(self.root, self.contents))
+        return sorted([*self.contents.images, *self.contents.unsupported])
 
     @cached_property
     def labels(self) -> Mapping[str, Labels]:
         """Labels by sample id, read row by row from ``labels.csv``; empty if there is no table.
 
         Raises:
-            DataError: the table cannot be read.
+            DataError: the table cannot be read, or none of its rows names an image.
         """
-        path = self.root / LABELS_FILE
-        if not path.exists():
+        table = open_labels(self.root, self.contents)
+        if table is None:
             return {}
-        table = LabelTable(path)
         for problem in table.problems[:5]:
             log.warning("%s", problem)
         return table
+
+    @cached_property
+    def left_out(self) -> list[LeftOut]:
+        """Reports about rows without image, images without row, label images and other files.
+
+        Raises:
+            DataError: the table cannot be read, or none of its rows names an image.
+        """
+        table = self.labels
+        return find_left_out(self.root, self.contents, table if isinstance(table, LabelTable) else None)
 
     def subject(self, sample: str) -> str | None:
         """Return the subject from the label table; None if it names none."""
@@ -97,9 +106,13 @@ class ImageFolder:
 
     def read_image(self, sample: str) -> Image:
         """Read one image, without its labels; see :class:`refiner.data.formats.registry.Dataset`."""
+        if is_unsupported(sample):
+            raise ImageError(self.root / sample, why_unsupported(sample))
         return read_image(self.root / sample)
 
     def read(self, sample: str) -> Record:
         """Read one image with its labels; see :class:`refiner.data.formats.registry.Dataset`."""
+        if is_unsupported(sample):
+            raise ImageError(self.root / sample, why_unsupported(sample))
         image, profile = read_picture(self.root / sample)
         return Record(sample, image, self.labels.get(sample, {}), profile)

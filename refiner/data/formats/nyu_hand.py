@@ -23,8 +23,8 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from refiner.core.errors import DataError, ImageError, WrongInputError
+from refiner.data.folders.listing import list_files
 from refiner.data.formats.file_access import RecentFiles, first_files
-from refiner.data.formats.folder import list_files
 from refiner.data.formats.mat_files import read_mat
 from refiner.data.labels.records import Labels, Record
 from refiner.data.labels.tables import LABELS_FILE

@@ -16,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 
 from refiner.core.errors import ImageError, WrongInputError
+from refiner.data.folders.listing import list_files
 from refiner.data.formats.file_access import first_files
-from refiner.data.formats.folder import list_files
 from refiner.data.labels.records import Record
 from refiner.data.labels.tables import LABELS_FILE
 from refiner.images.io import Image, is_image_file, read_image

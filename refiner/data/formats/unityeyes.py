@@ -20,8 +20,8 @@ import numpy as np
 
 from refiner.core.errors import ImageError, WrongInputError
 from refiner.core.files import read_regular
+from refiner.data.folders.listing import list_files
 from refiner.data.formats.file_access import first_files
-from refiner.data.formats.folder import list_files
 from refiner.data.labels.records import Record
 from refiner.images.arrays import resize
 from refiner.images.io import Image, is_image_file, read_image

@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,15 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from refiner.core.errors import DataError, ImageError, WrongInputError
+from refiner.core.errors import ImageError, WrongInputError
 from refiner.core.files import content_digest
 from refiner.data.labels.coordinates import ANGLES, UNITS, split_words
 from refiner.data.labels.records import Labels
-from refiner.data.labels.tables import LABELS_FILE, LabelTable
+from refiner.data.labels.tables import LabelTable
 from refiner.images.arrays import highest_level, resize, to_grey
 from refiner.images.io import read_image
-
-log = logging.getLogger(__name__)
 
 PUPIL = "pupil"
 
@@ -188,28 +185,10 @@ def _is_number(value: Any) -> bool:
     return True
 
 
-def source_labels(source: Path) -> LabelTable | None:
-    """Open the label table of a folder of images.
-
-    Returns:
-        The table, or None if there is none or it cannot be read. A table that cannot be read is logged.
-    """
-    path = source / LABELS_FILE
-    try:
-        return LabelTable(path) if path.is_file() else None
-    except DataError as error:
-        log.warning("%s; the drift of every image is unknown", error)
-        return None
-
-
 def checked_region(region: LabelRegion, source: Path, table: LabelTable | None) -> LabelRegion:
-    """Return the region for a folder of images with the table of :func:`source_labels`; see :meth:`LabelRegion.check`.
-
-    A table that cannot be read may hold points, so that the drift of every image is unknown.
-    """
+    """Return the region for a folder of images with its label table, if it has one; see :meth:`LabelRegion.check`."""
     if table is None:
-        unread = (source / LABELS_FILE).is_file()
-        return replace(region, expected=True) if unread else region.check(source, ())
+        return region.check(source, ())
 
     def values(name: str) -> Iterator[Any]:
         for sample in table:

@@ -1,28 +1,37 @@
 """CSV tables in a folder of images: ``labels.csv`` with the labels, ``rejected.csv`` with the images left out.
 
 ``labels.csv`` has a header row and one row per image. Its column ``file`` is the path below the folder, with suffix.
-See :mod:`refiner.data.labels.records` for the other columns.
+See :mod:`refiner.data.labels.records` for the other columns. Tables that were written in other ways are read where
+their meaning is certain, see :mod:`refiner.data.labels.table_text` and :mod:`refiner.data.labels.row_names`.
 """
 
 import contextlib
 import copy
 import csv
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import io
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import IO
 
 from refiner.core.errors import DataError, ImageError
-from refiner.core.files import atomic_path, check_regular
+from refiner.core.files import atomic_path, check_regular, read_regular
 from refiner.data.labels.angles import ANGLE_COLUMNS, RadiansCheck
 from refiner.data.labels.records import PAIRS, Labels, from_cells, to_cells
+from refiner.data.labels.row_names import match_rows
+from refiner.data.labels.table_text import (
+    DELIMITERS,
+    DecimalSigns,
+    TableText,
+    check_header,
+    encoding_of,
+    read_columns,
+)
 
 LABELS_FILE = "labels.csv"
 
 REJECTED_FILE = "rejected.csv"
 
 REJECTED_COLUMNS = ("file", "stage", "reason")
-
-csv.field_size_limit(2**24)  # characters in a cell; an array can exceed the default of 131,072
 
 
 def write_labels(path: Path, labels: Mapping[str, Labels]) -> None:
@@ -43,6 +52,15 @@ def write_rejected(path: Path, rejected: Iterable[tuple[str, str, str]]) -> None
     """Write ``rejected.csv``, sorted: one (file, stage, reason) for each input that was left out."""
     columns = REJECTED_COLUMNS
     write_table(path, columns, (dict(zip(columns, row, strict=True)) for row in sorted(rejected)))
+
+
+def read_rejected(path: Path) -> set[str]:
+    """Return the names in a table of rejected images; none if there is no such table, or it cannot be read."""
+    try:
+        with path.open("rb") as stream:
+            return {row["file"] for row in csv.DictReader(_Lines(stream)) if row.get("file")}
+    except (OSError, csv.Error):
+        return set()
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> None:
@@ -117,6 +135,7 @@ class LabelTable(Mapping[str, Labels]):
 
     Attributes:
         problems: one sentence for each row that names no image, or an image that has a row already.
+        renamed: the row of each image that the table names in another way; see :meth:`match`.
 
     A table whose angles exceed pi is not in radians. Reading its rows fails, unless no angle is wanted.
 
@@ -127,28 +146,37 @@ class LabelTable(Mapping[str, Labels]):
     def __init__(self, path: Path) -> None:
         self.path = path
         self.problems: list[str] = []
+        self.renamed: dict[str, str] = {}
         self._positions: dict[str, tuple[int, int]] = {}  # byte where the row begins, number of its last line
         self._faulty: dict[str, str] = {}
         self._wanted: frozenset[str] | None = None  # columns to read; None reads all
+        self._transcoded: bytes | None = None  # the table in UTF-8, if the file is not
         try:
             check_regular(path)
             with path.open("rb") as stream:
-                self._index(_Lines(stream))
+                self._encoding = encoding_of(path, stream.read(4096))
+            with self._opened() as stream:
+                self._text = self._read_header(stream)
+                self._index(stream)
         except (OSError, UnicodeError, csv.Error) as error:
             raise self._unreadable(error) from error
 
-    def _index(self, lines: "_Lines") -> None:
-        # Read the header.
-        rows = csv.reader(lines)
-        self._columns = next(rows, [])
-        "".join(self._columns).encode()  # raises UnicodeError: label names must be UTF-8
-        if "file" not in self._columns:
-            expected = "expected a header row with file, gaze_pitch_rad, ..."
-            raise DataError(f"{self.path} has no column 'file'; {expected}")
-        column = self._columns.index("file")
-        # Note where each row begins, without keeping its cells; check that angles can be radians.
-        angles = RadiansCheck(self._columns)
-        start = lines.position
+    def _read_header(self, stream: IO[bytes]) -> TableText:
+        """Divide the header by each delimiter, and take the one that gives a column of files."""
+        header = {}
+        for delimiter in DELIMITERS:
+            stream.seek(0)
+            header[delimiter] = next(csv.reader(_Lines(stream), delimiter=delimiter), [])
+            check_header(self.path, header[delimiter])
+        return read_columns(self.path, header)
+
+    def _index(self, stream: IO[bytes]) -> None:
+        """Note where each row begins, without keeping its cells; check that angles can be radians."""
+        stream.seek(0)
+        lines, signs, angles = _Lines(stream), DecimalSigns(), RadiansCheck(self._text.columns)
+        rows = csv.reader(lines, delimiter=self._text.delimiter)
+        next(rows, None)
+        column, start = self._text.file, lines.position
         for row in rows:
             sample = row[column] if column < len(row) else ""
             where = f"{self.path}: line {rows.line_num}"
@@ -159,9 +187,26 @@ class LabelTable(Mapping[str, Labels]):
                 self.problems.append(self._faulty[sample])
             elif sample:
                 self._positions[sample] = (start, rows.line_num)
-            angles.see(row, rows.line_num)
+            angles.see(self._text.numbers(row), rows.line_num)
+            if self._text.delimiter != ",":  # between commas, a number has no decimal comma
+                signs.add(row)
             start = lines.position
+        self._text = self._text._replace(has_decimal_commas=signs.are_commas)
         self._not_radians = angles.problem
+
+    def match(self, names: Collection[str], root: Path) -> None:
+        """Give rows that name an image in another way the name of that image, where that is unambiguous.
+
+        Args:
+            names: relative paths of the images.
+            root: the folder of the images.
+        """
+        known = names if isinstance(names, Set) else frozenset(names)
+        self.renamed = match_rows(self._positions.keys(), known, root)
+        for name, row in self.renamed.items():
+            self._positions[name] = self._positions.pop(row)
+            if row in self._faulty:
+                self._faulty[name] = self._faulty.pop(row)
 
     def __getitem__(self, sample: str) -> Labels:
         """Return the labels of one image.
@@ -188,6 +233,11 @@ class LabelTable(Mapping[str, Labels]):
     @contextlib.contextmanager
     def _opened(self) -> Iterator[IO[bytes]]:
         try:
+            if self._encoding is not None:
+                if self._transcoded is None:
+                    self._transcoded = read_regular(self.path).decode(self._encoding).encode()
+                yield io.BytesIO(self._transcoded)
+                return
             with self.path.open("rb") as stream:
                 yield stream
         except OSError as error:
@@ -202,11 +252,8 @@ class LabelTable(Mapping[str, Labels]):
         try:
             stream.seek(position)
             # Read the row again from its byte position, and keep the wanted columns.
-            row = next(csv.reader(_Lines(stream)))
-            cells = {
-                name: text for name, text in zip(self._columns, row) if self._wanted is None or name in self._wanted
-            }
-            return from_cells(cells, f"{self.path}: line {number}")
+            row = next(csv.reader(_Lines(stream), delimiter=self._text.delimiter))
+            return from_cells(self._text.cells(row, self._wanted), f"{self.path}: line {number}")
         except (csv.Error, StopIteration) as error:
             raise self._unreadable(error) from error
         except DataError as error:
@@ -219,14 +266,14 @@ class LabelTable(Mapping[str, Labels]):
         part._wanted = frozenset(column for label in labels for column in (label, *PAIRS.get(label, ())))
         part._positions = {sample: self._positions[sample] for sample in samples if sample in self._positions}
         part._faulty = {sample: self._faulty[sample] for sample in part._positions if sample in self._faulty}
-        part.problems = []
+        part.problems, part.renamed, part._transcoded = [], {}, None
         return part
 
     @property
     def names(self) -> list[str]:
         """Names of the labels that the table has columns for."""
         paired = {column: name for name, columns in PAIRS.items() for column in columns}
-        return list(dict.fromkeys(paired.get(column, column) for column in self._columns if column != "file"))
+        return list(dict.fromkeys(paired.get(column, column) for column in self._text.columns if column != "file"))
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the sample ids in the order of their rows."""

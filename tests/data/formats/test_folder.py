@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from refiner.core.errors import DataError, ImageError
-from refiner.data.formats.folder import ImageFolder, list_files
+from refiner.data.folders.listing import list_files
+from refiner.data.formats.folder import ImageFolder
 from refiner.data.formats.registry import FORMATS, open_dataset
 from refiner.images.io import write_image
 

@@ -1,0 +1,163 @@
+"""Contents of a folder of images: images, label images, files that accompany them, and files of no use."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from refiner.data.folders.label_images import find_label_images
+from refiner.data.folders.listing import Listing, list_folder
+from refiner.data.folders.selection import EVERYTHING, Selection
+from refiner.data.labels.drift_table import DRIFT_FILE
+from refiner.data.labels.tables import REJECTED_FILE
+from refiner.images.io import is_image_file
+
+OWN_TABLES = (REJECTED_FILE, DRIFT_FILE)
+"""Tables that refining writes into a folder; they describe the step that wrote them, not the images for the next."""
+
+TEXT_SUFFIXES = (".json", ".csv", ".txt", ".md", ".yaml", ".yml", ".xml")
+"""Suffixes of files that accompany images under any name."""
+
+_UNSUPPORTED = """
+    .gif .jp2 .j2k .jpx .jpf .tga .jfif .jpe .heic .heif .avif .jxl .exr .hdr .pfm .pbm .pnm .pam .psd .dds .pcx .sgi
+    .ras .ico .svg .dng .cr2 .cr3 .nef .arw .dcm .apng .mp4 .avi .mov .mkv .webm .npy .npz
+"""
+
+UNSUPPORTED_SUFFIXES = frozenset(_UNSUPPORTED.split())
+"""Suffixes of files that hold pictures, but are not read, in lower case."""
+
+_IGNORED = ("thumbs.db", "desktop.ini")
+_DOCUMENTS = ("readme", "license", "licence", "copying", "notice", "authors", "citation", "changelog")
+
+
+@dataclass(frozen=True)
+class FolderContents:
+    """The files of a folder by their use; names are relative paths with forward slashes, sorted.
+
+    Attributes:
+        images: images to refine, convert or train on.
+        label_images: masks and other images whose pixels are labels, each with its image, or None if it is unknown.
+        listing: all files, and the links to folders.
+        unused_patterns: patterns of the selection that match no file.
+        companions: other files with labels or notes, each with the image whose name it has, or None if it belongs to
+            several images or to the whole folder.
+        unsupported: pictures of types that are not read, each with the reason.
+        others: files of no known use and folders that cannot be read, each with the reason.
+        excluded: files that the selection leaves out, and the files that belong to such images.
+    """
+
+    images: list[str]
+    label_images: dict[str, str | None]
+    listing: Listing
+    unused_patterns: list[str] = field(default_factory=list)
+    companions: dict[str, str | None] = field(default_factory=dict)
+    unsupported: dict[str, str] = field(default_factory=dict)
+    others: dict[str, str] = field(default_factory=dict)
+    excluded: list[str] = field(default_factory=list)
+
+
+def read_contents(root: Path, selection: Selection = EVERYTHING, *, masks: Path | None = None) -> FolderContents:
+    """List a folder and sort its files by their use. Images are not decoded, but for a few possible label images.
+
+    ``labels.csv`` is among the companions. The tables that refining writes are left out.
+
+    Args:
+        root: the folder.
+        selection: the files to use. Patterns to include are for pictures; other files follow their image. Label images
+            are recognised among the included pictures: excluding an image does not turn its mask into an image.
+        masks: a mask or a folder of masks that the user named; if it is in ``root``, its files are label images.
+    """
+    listing = list_folder(root)
+    names = [name for name in listing.files if name not in OWN_TABLES and name.lower() not in _IGNORED]
+    pictures = [name for name in names if is_image_file(Path(name)) and name.split("/")[0] not in OWN_TABLES]
+    # Tell images from label images.
+    included = [name for name in pictures if selection.includes(name)]
+    declared = {name for name in included if masks is not None and _is_within(root / name, masks)}
+    labels = dict.fromkeys(declared) | find_label_images(root, [name for name in included if name not in declared])
+    images = [name for name in included if name not in labels and not selection.excludes(name)]
+    # A file that belongs to an image which is left out is left out with it.
+    used = {None, *images}
+    label_images = {
+        name: image for name, image in sorted(labels.items()) if image in used and not selection.excludes(name)
+    }
+    found = FolderContents(images, label_images, listing, selection.unused(names))
+    owners = _Owners([name for name in pictures if name not in labels])
+    for name in sorted(set(names) - set(pictures)):
+        owner = owners.find(name)
+        if selection.excludes(name) or owner not in used:
+            continue
+        if name.split("/")[0] in OWN_TABLES:
+            table = name.split("/")[0]
+            found.others[name] = f"is in a folder named {table}, which is the name of a table that refining writes"
+        elif is_unsupported(name) and (owner is None or not name.lower().endswith((".npy", ".npz"))):
+            if selection.includes(name):
+                found.unsupported[name] = why_unsupported(name)
+        elif owner is not None or PurePosixPath(name).suffix.lower() in TEXT_SUFFIXES or is_document(name):
+            found.companions[name] = owner
+        else:
+            found.others[name] = "is neither an image nor a table that is copied with images"
+    found.others.update(listing.unread)
+    kept = {*images, *label_images, *found.companions, *found.unsupported, *found.others}
+    found.excluded.extend(name for name in names if name not in kept)
+    return found
+
+
+class _Owners:
+    """The images of a folder by their names without suffix, to find the image that another file belongs to."""
+
+    def __init__(self, images: Sequence[str]) -> None:
+        self._images = images
+        self._by_path: dict[str, str] | None = None
+        self._by_stem: dict[str, str | None] = {}
+
+    def find(self, name: str) -> str | None:
+        """Return the image whose name a file has, plus an ending: 1.png for 1.json, 1_landmarks.txt and 1.png.xml."""
+        if self._by_path is None:  # most folders have no other files
+            self._by_path = {image.rpartition(".")[0]: image for image in self._images}
+            for image_path, image in self._by_path.items():
+                stem = image_path.rpartition("/")[2]
+                self._by_stem[stem] = None if stem in self._by_stem else image
+        folder, slash, file = name.rpartition("/")
+        parts = [file[:cut] for cut in range(len(file) - 1, 0, -1) if file[cut] in "._-"]
+        # The same folder comes first; elsewhere, the name must be that of one image only.
+        for part in parts:
+            if f"{folder}{slash}{part}" in self._by_path:
+                return self._by_path[f"{folder}{slash}{part}"]
+        return next((self._by_stem[part] for part in parts if self._by_stem.get(part)), None)
+
+
+def is_unsupported(name: str) -> bool:
+    """Return whether a file may hold a picture, but has a type that is not read, by its name."""
+    return PurePosixPath(name).suffix.lower() in UNSUPPORTED_SUFFIXES
+
+
+def why_unsupported(name: str) -> str:
+    """Return the reason why a picture of such a type is rejected."""
+    return f"is a {PurePosixPath(name).suffix.lower()} file, and this type is not supported; convert it to PNG"
+
+
+def is_document(name: str) -> bool:
+    """Return whether a file holds notes and no labels, by its name."""
+    path = PurePosixPath(name)
+    return path.suffix.lower() == ".md" or path.stem.lower() in _DOCUMENTS
+
+
+def _is_within(path: Path, folder: Path) -> bool:
+    return path.resolve().is_relative_to(folder.resolve())
+
+
+def explain_no_images(root: Path, contents: FolderContents) -> str:
+    """Return the sentence for a folder without images, with what was found instead."""
+    found = list(_found_instead(contents))
+    return f"{root} holds no images; expected .png, .jpg or similar files, at any depth" + (
+        f" (found {', '.join(found)})" if found else ""
+    )
+
+
+def _found_instead(contents: FolderContents) -> Iterator[str]:
+    for what, files in (
+        ("files of unsupported types", contents.unsupported),
+        ("label images", contents.label_images),
+        ("excluded files", contents.excluded),
+    ):
+        if files:
+            yield f"{len(files):,} {what}, such as {next(iter(files))}"
