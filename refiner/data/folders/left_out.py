@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from refiner.core.errors import DataError
-from refiner.data.folders.contents import FolderContents
+from refiner.data.folders.contents import FolderContents, is_document
 from refiner.data.labels.tables import LABELS_FILE, REJECTED_FILE, LabelTable, read_rejected
 
 EXAMPLES = 3
@@ -121,9 +121,9 @@ def _about_files(contents: FolderContents) -> Iterator[LeftOut]:
     )
     yield from left_out(
         "files beside images",
-        (name for name, image in contents.companions.items() if image is not None),
-        "{count} file beside an image of its name is not read for labels",
-        "{count} files beside images of their names are not read for labels",
+        (name for name in contents.companions if name != LABELS_FILE and not is_document(name)),
+        "{count} file beside the images is not read for labels",
+        "{count} files beside the images are not read for labels",
     )
     yield from left_out(
         "other files",

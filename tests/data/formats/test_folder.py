@@ -15,13 +15,15 @@ from refiner.images.io import write_image
 EYE = np.arange(24, dtype=np.uint8).reshape(4, 6)
 
 
-def test_every_image_of_the_tree_is_listed_once_and_sorted(tmp_path: Path) -> None:
+def test_every_image_of_the_tree_is_listed_once_and_sorted_and_unsupported_types_fail_by_name(tmp_path: Path) -> None:
     names = ["a.jpg", "a.png", "a.jpeg", "sub/a.png", "sub/deep er/ü ñ.TIF", "b.c.bmp"]
     for name in names:
         write_image(tmp_path / name, EYE)
     for name in ("notes.txt", "labels.csv.bak", "a.gif"):
         (tmp_path / name).write_text("x")
-    assert ImageFolder(tmp_path).ids == sorted(names)
+    assert ImageFolder(tmp_path).ids == sorted([*names, "a.gif"])
+    with pytest.raises(ImageError, match=r"a\.gif: is a \.gif file, and this type is not supported; convert it to PNG"):
+        ImageFolder(tmp_path).read("a.gif")
 
 
 def test_hidden_and_unfinished_files_are_left_out(tmp_path: Path) -> None:
@@ -37,14 +39,14 @@ def test_the_order_does_not_depend_on_the_file_system(tmp_path: Path) -> None:
     assert list_files(tmp_path) == sorted(names)
 
 
-def test_links_to_files_are_followed_and_those_to_folders_are_named_but_not_entered(tmp_path: Path) -> None:
+def test_links_are_followed_but_for_loops(tmp_path: Path) -> None:
     write_image(tmp_path / "in" / "a.png", EYE)
     write_image(tmp_path / "elsewhere" / "b.png", EYE)
     (tmp_path / "in" / "file.png").symlink_to(tmp_path / "elsewhere" / "b.png")
     (tmp_path / "in" / "loop").symlink_to(tmp_path / "in")
     (tmp_path / "in" / "linked").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "in" / "dangling.png").symlink_to(tmp_path / "nowhere")
-    assert list_files(tmp_path / "in") == ["a.png", "dangling.png", "file.png", "linked", "loop"]
+    assert list_files(tmp_path / "in") == ["a.png", "dangling.png", "file.png", "linked/b.png"]
     assert np.array_equal(ImageFolder(tmp_path / "in").read("file.png").image, EYE)
 
 
@@ -67,7 +69,7 @@ def test_labels_go_with_their_image(tmp_path: Path) -> None:
 
 def test_a_bad_table_is_named(tmp_path: Path) -> None:
     write_image(tmp_path / "a.png", EYE)
-    (tmp_path / "labels.csv").write_text("image,gaze\na.png,1\n")
+    (tmp_path / "labels.csv").write_text("name,gaze\na.png,1\n")
     with pytest.raises(DataError, match=r"labels\.csv has no column 'file'"):
         ImageFolder(tmp_path).read("a.png")
 
