@@ -14,12 +14,14 @@ from refiner.commands.options import (
     EXISTING_PATH,
     REJECTED_STATUS,
     Size,
+    exclude_option,
     format_option,
+    include_option,
     json_option,
     on_error_option,
     overwrite_option,
 )
-from refiner.commands.reporting import one_line, print_json, progress
+from refiner.commands.reporting import one_line, print_json, print_left_out, progress
 from refiner.core.environment import processor
 
 if TYPE_CHECKING:
@@ -100,6 +102,8 @@ class Boxes(click.ParamType[tuple[str, str]]):
     help="Unit of a split: whole subjects, or images.  [default: subject, if known]",
 )
 @click.option("--workers", type=click.IntRange(1), metavar="N", help="Number of processes.  [default: one per core]")
+@include_option
+@exclude_option
 @overwrite_option
 @on_error_option
 @json_option
@@ -118,6 +122,8 @@ def command(
     split: dict[str, float] | None,
     by: str | None,
     workers: int | None,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
     overwrite: bool,
     on_error: str,
     as_json: bool,
@@ -131,6 +137,9 @@ def command(
     --size and --crop move labels in pixels with the images: masks, lists of [x, y], and pairs of columns such as nose_x
     and nose_y. Labels that may or may not be positions have to be declared with --points, --boxes or --keep.
 
+    Label images, such as masks, and other files beside the images go along into a folder unchanged. If --size or --crop
+    changes the images, label images follow without new values, and the other files are left out, counted and named.
+
     Images that cannot be used are listed in OUT/rejected.csv, or in OUT.rejected.csv for a store.
 
     \b
@@ -141,6 +150,7 @@ def command(
       refiner convert renders.h5 renders
     """
     from refiner.data.convert import Conversion, convert, split_path
+    from refiner.data.folders.selection import Selection
     from refiner.data.labels.coordinates import Declared
     from refiner.data.output.destinations import rejects_list
 
@@ -149,7 +159,8 @@ def command(
         raise click.UsageError("--by needs --split; give both")
     declared = Declared(tuple(sorted(points)), tuple(sorted(boxes)), tuple(sorted(keep)))
     cut = None if crop == "none" else crop
-    conversion = Conversion(size, cut, grey, equalize, whole=crop == "none", declared=declared)
+    selection = Selection(include, exclude)
+    conversion = Conversion(size, cut, grey, equalize, whole=crop == "none", declared=declared, selection=selection)
     with progress("converting") as advance:
         summaries = convert(
             source,
@@ -177,12 +188,16 @@ def command(
             str(rejects_list(split_path(destination, name))) for name, summary in summaries.items() if summary.rejected
         ]
         click.echo(one_line(f"{', '.join(lists)} lists the rejected images and the reasons"), err=True)
+    lost = [print_left_out(summary.left_out) for summary in summaries.values()]
+    if any(lost) or any(summary.rejected for summary in summaries.values()):
         sys.exit(REJECTED_STATUS)
 
 
 def _print_summary(name: str, summary: "ConversionSummary") -> None:
     before = ", finished before" if summary.finished_before else ""
     click.echo(f"{name}{name and ': '}{summary.written:,} written, {summary.rejected:,} rejected{before}")
+    if summary.carried:
+        click.echo(f"  {summary.carried:,} label images and other files beside the images")
     # Show the most frequent kinds of images, and the ranges of the labels.
     for kind, count in list(summary.kinds.items())[:5]:
         click.echo(f"  {count:,} of {kind}")

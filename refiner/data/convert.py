@@ -15,16 +15,19 @@ import cv2
 import numpy as np
 
 from refiner.core.errors import DataError, ImageError
-from refiner.core.files import content_digest
+from refiner.core.files import check_apart, content_digest
 from refiner.core.parallel.process_pool import map_in_order
 from refiner.data.convert_summary import ConversionSummary, SampleCounter
 from refiner.data.folders.listing import list_files
+from refiner.data.folders.selection import EVERYTHING, Selection
+from refiner.data.formats.folder import ImageFolder
 from refiner.data.formats.registry import Dataset, open_dataset
 from refiner.data.labels.coordinates import NOTHING_DECLARED, Change, Declared
 from refiner.data.labels.geometry import resize_labels
 from refiner.data.labels.records import Record
 from refiner.data.labels.tables import LabelTable
 from refiner.data.output.chunks import ChunkFiles, Chunks, fingerprint, write_chunk
+from refiner.data.output.companions import Companions
 from refiner.data.output.destinations import Destination, open_folder, open_store
 from refiner.data.splits import names_subjects, split_samples
 from refiner.data.store.hdf5 import to_label_name
@@ -52,6 +55,7 @@ class Conversion(NamedTuple):
         equalized: equalise the histogram of the luma, after resizing.
         whole: read whole frames of layouts that are otherwise cut to the eye or the hand.
         declared: labels whose names and shapes do not show whether they move with the image.
+        selection: the files of a folder to use.
     """
 
     size: tuple[int, int] | None = None
@@ -60,6 +64,7 @@ class Conversion(NamedTuple):
     equalized: bool = False
     whole: bool = False
     declared: Declared = NOTHING_DECLARED
+    selection: Selection = EVERYTHING
 
     @property
     def moves_pixels(self) -> bool:
@@ -68,7 +73,8 @@ class Conversion(NamedTuple):
 
     def open(self, source: Path, format: str | None) -> Dataset:
         """Open the data set, with frames cut or whole as this conversion needs them."""
-        return open_dataset(source, format=format, size=None if self.crop else self.size, crop=not self.whole)
+        size = None if self.crop else self.size
+        return open_dataset(source, format=format, size=size, crop=not self.whole, selection=self.selection)
 
     def squeezes(self, image: Image) -> bool:
         """Return whether resizing distorts the image by more than training accepts (``MAX_SQUEEZE``)."""
@@ -156,6 +162,15 @@ def convert(
     if split:
         by = by or ("subject" if names_subjects(dataset, ids) else "id")
         selections = dict(split_samples(dataset, ids, split, by=by))
+    # Find the files beside the images, and what else the folder holds; a table that fits no image stops here.
+    companions, reports = None, []
+    if isinstance(dataset, ImageFolder):
+        for link in dataset.contents.listing.links:  # converted images must not come back as input through a link
+            check_apart(source / link, destination)
+        is_part = len(ids) < len(dataset.ids) or len(selections) > 1
+        crop, size = conversion.crop, conversion.size
+        companions = Companions(source, dataset.contents, crop=crop, size=size, is_part=is_part)
+        reports = [report for report in dataset.left_out if report.key not in ("label images", "files beside images")]
     # Convert each split to a destination of its own.
     job = fingerprint(repr(conversion), format or "", _contents(source))
     summaries = {}
@@ -174,12 +189,15 @@ def convert(
                 output,
                 selected,
                 convert_chunk,
+                companions,
                 job=job,
                 workers=workers,
                 overwrite=overwrite,
                 report=lambda count: report(done + count, len(ids)),  # noqa: B023 - called within the loop only
             )
         done += len(selected)
+    first = next(iter(summaries.values()))
+    first.left_out = [*reports, *first.left_out]
     return summaries
 
 
@@ -219,6 +237,7 @@ def _convert_into(
     destination: Destination,
     ids: Sequence[str],
     convert_chunk: "_ChunkConverter",
+    companions: Companions | None,
     *,
     job: str,
     workers: int,
@@ -274,6 +293,12 @@ def _convert_into(
         raise DataError(
             f"none of {len(ids)} images of {convert_chunk.source} could be converted; most frequent reason: {reason}"
         )
+    # Files beside the images go along.
+    if companions is not None:
+        written = {line.source: line.name for line in chunks.lines() if line.name}
+        carried = companions.carry(destination.output, written)
+        destination.carried = carried.names
+        summary.carried, summary.left_out = len(carried.names), list(carried.reports())
     destination.finish(chunks, job, json.dumps(asdict(summary)))
     return summary
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from refiner.core.errors import WrongInputError
+from refiner.data.folders.left_out import LeftOut
 from refiner.data.labels.records import PAIRS
 from refiner.data.output.chunks import Line
 
@@ -18,6 +19,8 @@ class ConversionSummary:
         kinds: number of images by kind, such as ``36x60 grey 8 bits``; most frequent first.
         ranges: smallest and largest value of gaze and head pose (radians) and pupil (pixels), by column.
         reasons: number of rejected samples by reason, most frequent first, at most 20 reasons.
+        carried: number of label images and other files beside the images that went along.
+        left_out: reports about rows without image, files that did not go along, and other files.
         finished_before: True if an earlier run of the same command had finished the conversion.
     """
 
@@ -26,7 +29,13 @@ class ConversionSummary:
     kinds: dict[str, int] = field(default_factory=dict)
     ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
     reasons: dict[str, int] = field(default_factory=dict)
+    carried: int = 0
+    left_out: list[LeftOut] = field(default_factory=list)
     finished_before: bool = False
+
+    def __post_init__(self) -> None:
+        """Restore the reports of a summary that was read from JSON."""
+        self.left_out = [LeftOut(**report) if isinstance(report, dict) else report for report in self.left_out]
 
 
 class SampleCounter:

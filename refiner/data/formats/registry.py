@@ -4,12 +4,16 @@ A reader lists the ids of its samples without decoding images, and reads any sam
 new layout needs a module in this package and a line in ``FORMATS``.
 """
 
+import logging
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, cast
 
-from refiner.core.errors import WrongInputError
+from refiner.core.errors import DataError, WrongInputError
 from refiner.core.path_kinds import is_network, path_kind
+from refiner.data.folders.left_out import LeftOut
+from refiner.data.folders.selection import EVERYTHING, Selection
 from refiner.data.formats.folder import ImageFolder
 from refiner.data.formats.mpiigaze import MPIIGaze, MPIIGazeEvaluation
 from refiner.data.formats.mpiigaze_hdf5 import GazeHDF5, MPIIGazeHDF5
@@ -20,6 +24,8 @@ from refiner.data.labels.records import Record
 from refiner.data.store.reader import Store
 from refiner.data.store.store_names import is_store_name
 from refiner.images.io import Image
+
+log = logging.getLogger(__name__)
 
 
 class Dataset(Protocol):
@@ -91,8 +97,54 @@ FORMATS: dict[str, type[Dataset]] = {
 """Readers by name. The first that recognises a path reads it, so special layouts come before general ones."""
 
 
+class _SelectedDataset:
+    """Some samples of a folder in a special layout; everything else is that of the data set."""
+
+    def __init__(self, dataset: Dataset, selection: Selection) -> None:
+        self._dataset, self._selection = dataset, selection
+
+    @cached_property
+    def ids(self) -> Sequence[str]:
+        """Ids of the selected samples.
+
+        Raises:
+            DataError: none is selected.
+        """
+        chosen = [sample for sample in self._dataset.ids if self._selection.takes(sample)]
+        if not chosen:
+            raise WrongInputError(f"{self._dataset.root}: --include and --exclude select none of its images")
+        return chosen
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # asked by pickle and copy before there is a data set
+            raise AttributeError(name)
+        return getattr(self._dataset, name)
+
+
+def left_out_of(dataset: Dataset) -> list[LeftOut]:
+    """Return reports about what a data set holds besides its samples, for a folder of images; empty for others."""
+    return dataset.left_out if isinstance(dataset, ImageFolder) else []
+
+
+def warn_of_left_out(dataset: Dataset) -> None:
+    """Log what a data set holds besides its samples; a label table that cannot be read is logged, too."""
+    try:
+        reports = left_out_of(dataset)
+    except DataError as error:
+        log.warning("%s", error)
+        return
+    for report in reports:
+        log.warning("%s: %s", dataset.root, report.text)
+
+
 def open_dataset(
-    path: Path, *, format: str | None = None, size: tuple[int, int] | None = None, crop: bool = True
+    path: Path,
+    *,
+    format: str | None = None,
+    size: tuple[int, int] | None = None,
+    crop: bool = True,
+    selection: Selection = EVERYTHING,
+    masks: Path | None = None,
 ) -> Dataset:
     """Open a data set.
 
@@ -101,9 +153,12 @@ def open_dataset(
         format: a name in ``FORMATS``; None recognises the layout.
         size: (height, width) of the patches that whole scenes are cut to; other layouts ignore it.
         crop: cut whole scenes to the eye or the hand; False reads them whole.
+        selection: the files of a folder to use.
+        masks: a mask or a folder of masks that the user named; if it is in the folder, its files are no samples.
 
     Raises:
-        DataError: the path is missing, the format is unknown, or no reader recognises the layout.
+        DataError: the path is missing, the format is unknown, no reader recognises the layout, or files are selected
+            of something that is no folder.
     """
     # Take the reader that was named, or the first that recognises the layout.
     if format is not None and format not in FORMATS:
@@ -115,7 +170,12 @@ def open_dataset(
         raise WrongInputError(f"{path} is {kind}, not a data set; name a folder of images, or a store (.h5)")
     for reader in [FORMATS[format]] if format else FORMATS.values():
         if format or reader.recognises(path):
-            return reader(path, size=size, crop=crop)
+            if selection and not path.is_dir():
+                raise WrongInputError(f"--include and --exclude select files of a folder, but {path} is {kind}")
+            if reader is ImageFolder:
+                return ImageFolder(path, selection=selection, masks=masks)
+            dataset = reader(path, size=size, crop=crop)
+            return cast(Dataset, _SelectedDataset(dataset, selection)) if selection else dataset
     # A damaged store is not recognised; opening it raises the error that explains the fault.
     if is_store_name(path) and path.is_file():
         _ = Store(path).file

@@ -55,7 +55,12 @@ class Destination(Protocol):
     Attributes:
         chunks_folder: folder of the chunks.
         images_folder: folder for image files; None if the destination is a store.
+        output: the output folder; None if the destination is a store.
+        carried: names of further files in the output folder.
     """
+
+    output: OutputFolder | None
+    carried: Sequence[str]
 
     chunks_folder: Path
     images_folder: Path | None
@@ -106,30 +111,32 @@ class FolderDestination:
     """A folder of lossless images with ``labels.csv``; see :class:`Destination`."""
 
     def __init__(self, output: OutputFolder, *, grey: bool) -> None:
-        self.output, self.grey = output, grey
+        self.folder, self.grey = output, grey
+        self.output: OutputFolder | None = output
+        self.carried: Sequence[str] = ()
         self.images_folder: Path | None = output.root
         self.chunks_folder = output.root / STATE_FOLDER / "parts"
 
     def finished(self, job: str) -> str | None:
         """Return the summary of the same job if all its files still exist."""
-        self.output.check_command(_COMMAND)
+        self.folder.check_command(_COMMAND)
         summary = self._summary(job)
         # Another input replaces nothing unasked. The same one may have changed, or its options: it is converted again.
-        if summary is None and self.output.other_source is not None:
-            raise self.output.origin_error("this input or its options differ")
+        if summary is None and self.folder.other_source is not None:
+            raise self.folder.origin_error("this input or its options differ")
         return summary
 
     def _summary(self, job: str) -> str | None:
-        done = self.output.root / STATE_FOLDER / DONE_FILE
+        done = self.folder.root / STATE_FOLDER / DONE_FILE
         # A job counts as finished only if none of its files was deleted since.
         try:
             state = json.loads(read_regular(done))
-            if state["job"] != job or not self.output.is_complete():
+            if state["job"] != job or not self.folder.is_complete():
                 return None
             summary = str(state["summary"])
         except (OSError, ValueError, TypeError, KeyError, RecursionError):
             return None
-        self.output.rejected_is_current = True
+        self.folder.rejected_is_current = True
         shutil.rmtree(self.chunks_folder, ignore_errors=True)  # left if a run was killed while it deleted them
         return summary
 
@@ -143,28 +150,28 @@ class FolderDestination:
 
     def claim(self, names: Sequence[str]) -> None:
         """Claim every file; see :meth:`refiner.data.output.folder.OutputFolder.claim`."""
-        self.output.record_origin(_COMMAND)
+        self.folder.record_origin(_COMMAND)
         # Skip names that cannot be used; their samples are rejected later.
-        self.output.claim(*(name for name in chain([LABELS_FILE], names) if not (leads_out(name) or is_too_long(name))))
+        self.folder.claim(*(name for name in chain([LABELS_FILE], names) if not (leads_out(name) or is_too_long(name))))
         # Remove the done file and the labels of an older conversion, which no longer describe this folder.
         for stale in (f"{STATE_FOLDER}/{DONE_FILE}", LABELS_FILE):
-            remove_file(self.output.root / stale)
+            remove_file(self.folder.root / stale)
 
     def finish(self, chunks: Chunks, job: str, summary: str) -> None:
         """Write ``labels.csv``, collect the rejected samples, and delete files of older conversions."""
         # Write the label table, if any image has labels.
         columns = dict.fromkeys(column for line in chunks.lines() for column in line.cells)
-        written = {line.name for line in chunks.lines() if line.name}
+        written = {*self.carried, *(line.name for line in chunks.lines() if line.name)}
         if columns:
             rows = ({"file": line.name, **line.cells} for line in chunks.lines() if line.name)
-            write_table(self.output.root / LABELS_FILE, ["file", *columns], rows)
+            write_table(self.folder.root / LABELS_FILE, ["file", *columns], rows)
             written.add(LABELS_FILE)
         # Delete outputs that this job did not write.
-        self.output.keep_only(written)
+        self.folder.keep_only(written)
         for line in chunks.lines():
             if line.reason:
-                self.output.rejected.append((line.source, "read", line.reason))
-        self.output.write_state(DONE_FILE, json.dumps({"job": job, "summary": summary}))
+                self.folder.rejected.append((line.source, "read", line.reason))
+        self.folder.write_state(DONE_FILE, json.dumps({"job": job, "summary": summary}))
         chunks.remove()
 
 
@@ -215,6 +222,8 @@ class StoreDestination:
     """A store; see :class:`Destination`."""
 
     images_folder: Path | None = None
+    output: OutputFolder | None = None
+    carried: Sequence[str] = ()
 
     def __init__(self, path: Path, chunks_folder: Path, *, attributes: Mapping[str, str], overwrite: bool) -> None:
         self.path, self.chunks_folder = path, chunks_folder

@@ -1,0 +1,145 @@
+"""Files beside images in a conversion: label images and tables go along where they still fit the images."""
+
+import shutil
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+
+from refiner.core.errors import ImageError
+from refiner.core.files import atomic_path
+from refiner.data.folders.contents import FolderContents, is_document
+from refiner.data.folders.label_images import MAX_VALUES, content_of
+from refiner.data.folders.left_out import LeftOut, left_out
+from refiner.data.labels.tables import LABELS_FILE
+from refiner.data.output.folder import OutputFolder, is_too_long, leads_out
+from refiner.images.arrays import crop_centre
+from refiner.images.io import LOSSLESS, LOSSLESS_SUFFIXES, Image, read_image, write_image
+
+Shape = tuple[int, int]
+"""Height and width in pixels."""
+
+
+@dataclass
+class Carried:
+    """Files that went along with converted images, and those that did not.
+
+    Attributes:
+        names: files that were written.
+        left: names of the files that were left out, by the reason.
+    """
+
+    names: list[str] = field(default_factory=list)
+    left: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+    def reports(self) -> Iterator[LeftOut]:
+        """Yield a report for each reason."""
+        for reason, names in self.left.items():
+            one, many = f"{{count}} file is left out, as {reason}", f"{{count}} files are left out, as {reason}"
+            yield from left_out(f"files left out: {reason}", names, one, many, is_loss=True)
+
+
+class Companions:
+    """The files beside the images of a folder, as a conversion carries them along.
+
+    Args:
+        source: the folder that is converted.
+        contents: its files.
+        crop: (height, width) of the centre that is cut out of each image; None for none.
+        size: (height, width) that images are resized to; None for none.
+        is_part: True if only some of the images are converted; files of the others are not missed.
+    """
+
+    def __init__(
+        self, source: Path, contents: FolderContents, *, crop: Shape | None, size: Shape | None, is_part: bool
+    ) -> None:
+        self.source, self.contents = source, contents
+        self.crop, self.size, self.is_part = crop, size, is_part
+
+    def carry(self, output: OutputFolder | None, written: Mapping[str, str]) -> Carried:
+        """Copy the files of the images that were converted.
+
+        A file keeps its bytes if its image keeps its size. Otherwise, a label image is cropped and resized without new
+        values, and every other file is left out, as its positions would no longer fit.
+
+        Args:
+            output: the folder that is written; None if it is a store, which holds no other files.
+            written: name of the output of each converted image.
+        """
+        carried, taken = Carried(), {LABELS_FILE, *written.values()}
+        for name, image in (*self.contents.label_images.items(), *self.contents.companions.items()):
+            is_label_image = name in self.contents.label_images
+            if name == LABELS_FILE or (image is not None and image not in written):
+                continue  # read with the images; or its image was rejected or is in another part
+            if image is None and is_label_image and self.is_part:
+                reason = "their images are not known, and only some images are converted"
+            elif output is None:
+                reason = "" if is_document(name) else "a store holds only images and the labels of labels.csv"
+            elif name in taken or leads_out(name) or is_too_long(name):
+                reason = "an image takes their name, or the name cannot be used"
+            else:
+                reason = self._write(name, image, output, is_label_image=is_label_image)
+                if not reason:
+                    carried.names.append(name)
+            if reason and not (is_document(name) and not is_label_image):
+                carried.left[reason].append(name)
+        return carried
+
+    def _write(self, name: str, image: str | None, output: OutputFolder, *, is_label_image: bool) -> str:
+        """Write one file; return the reason if it is left out, else an empty text."""
+        path = self.source / name
+        try:
+            before = self._shape(image or (name if is_label_image else None))
+            if not self._moves(before):
+                output.claim(name)
+                with atomic_path(output.root / name) as temporary:
+                    shutil.copyfile(path, temporary)
+            elif is_label_image:
+                moved = self._moved(path, before)
+                output.claim(name)
+                write_image(output.root / name, moved, quality=LOSSLESS)
+            else:
+                return "they may hold positions in pixels, and --crop or --size changes the images"
+        except (ImageError, OSError) as error:
+            reason = error.reason if isinstance(error, ImageError) else f"cannot be read ({error.strerror})"
+            return f"such a file {reason}"
+        return ""
+
+    def _shape(self, image: str | None) -> Shape | None:
+        """Return the size of an image before the conversion; None if it is not needed or there is no image."""
+        if image is None or (self.crop is None and self.size is None):
+            return None
+        height, width = read_image(self.source / image).shape[:2]
+        return height, width
+
+    def _moves(self, before: Shape | None) -> bool:
+        """Return whether a conversion changes the size of an image; unknown images may change."""
+        cropped = before if self.crop is None else self.crop
+        return cropped != before or (self.size is not None and self.size != cropped)
+
+    def _moved(self, path: Path, before: Shape | None) -> Image:
+        """Crop and resize a label image; every value of the result is one of the original.
+
+        Raises:
+            ImageError: the values cannot be kept, or the image has another size than the one it belongs to.
+        """
+        labels = read_image(path)
+        if labels.shape[:2] != before:
+            raise ImageError(path, "has another size than its image, and --crop or --size changes the images")
+        if path.suffix.lower() not in LOSSLESS_SUFFIXES or _has_palette(path) or content_of(labels).values > MAX_VALUES:
+            raise ImageError(path, "has a palette, many values or a lossy type, and --crop or --size would change them")
+        if self.crop is not None:
+            labels, _ = crop_centre(labels, self.crop, str(path))
+        if self.size is not None:
+            # Take the pixel whose centre is nearest; INTER_NEAREST would shift by half a pixel.
+            labels = cv2.resize(labels, self.size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+        return labels
+
+
+def _has_palette(path: Path) -> bool:
+    """Return whether a PNG stores numbers of a palette, or fewer than 8 bits, which decoding turns into levels."""
+    with path.open("rb") as stream:
+        start = stream.read(26)
+    return start.startswith(b"\x89PNG") and (start[25] == 3 or start[24] < 8)
