@@ -7,7 +7,15 @@ from typing import Any
 
 import click
 
-from refiner.commands.options import EXISTING_PATH, device_option, mask_option, points_option, seed_option
+from refiner.commands.options import (
+    EXISTING_PATH,
+    device_option,
+    exclude_option,
+    include_option,
+    mask_option,
+    points_option,
+    seed_option,
+)
 
 OPTIONS = (
     click.option(
@@ -31,6 +39,8 @@ OPTIONS = (
     ),
     points_option,
     mask_option,
+    include_option,
+    exclude_option,
     seed_option,
     device_option,
 )
@@ -43,14 +53,25 @@ def evaluation_options(command: Callable[..., None]) -> Callable[..., None]:
     """
 
     @functools.wraps(command)
-    def wrapped(*, points: str | None, mask: Path | None, **options: Any) -> None:
+    def wrapped(
+        *,
+        points: str | None,
+        mask: Path | None,
+        include: tuple[str, ...],
+        exclude: tuple[str, ...],
+        **options: Any,
+    ) -> None:
+        from refiner.data.folders.selection import Selection
         from refiner.data.labels.regions import LabelRegion
         from refiner.evaluation.evaluate import Settings
 
         # Move these options from the arguments of the command into its settings.
         names = ("labelled", "estimators", "group", "most", "seed", "device")
         chosen = {name: options.pop(name) for name in names}
-        command(**options, settings=Settings(region=LabelRegion(points, mask), **chosen))
+        command(
+            **options,
+            settings=Settings(region=LabelRegion(points, mask), **chosen, selection=Selection(include, exclude)),
+        )
 
     for option in reversed(OPTIONS):
         wrapped = option(wrapped)

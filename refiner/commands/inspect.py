@@ -3,18 +3,23 @@
 import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from refiner.commands.options import ANY_PATH, EXISTING_PATH, format_option, json_option
+from refiner.commands.options import ANY_PATH, EXISTING_PATH, exclude_option, format_option, include_option, json_option
 from refiner.commands.reporting import one_line, plain_values, print_json, progress
+
+if TYPE_CHECKING:
+    from refiner.data.folders.selection import Selection
 
 
 @click.command()
 @click.argument("path", type=EXISTING_PATH, metavar="PATH")
 @click.argument("other", type=EXISTING_PATH, required=False, metavar="[OTHER]")
 @format_option
+@include_option
+@exclude_option
 @click.option(
     "--sample",
     type=click.IntRange(0),
@@ -30,7 +35,16 @@ from refiner.commands.reporting import one_line, plain_values, print_json, progr
     help="Write a contact sheet of images with their labels.",
 )
 @json_option
-def command(path: Path, other: Path | None, format: str | None, sample: int, sheet: Path | None, as_json: bool) -> None:
+def command(
+    path: Path,
+    other: Path | None,
+    format: str | None,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    sample: int,
+    sheet: Path | None,
+    as_json: bool,
+) -> None:
     """Describe a data set, a run folder or a refiner file, and report problems.
 
     Given two data sets, renders first and real images second, the command also reports whether they fit each other.
@@ -40,6 +54,7 @@ def command(path: Path, other: Path | None, format: str | None, sample: int, she
     Example:
       refiner inspect renders real --sheet sheet.png
     """
+    from refiner.data.folders.selection import Selection
     from refiner.inspection.runs import is_refiner_file, is_run
 
     if format is None and (is_refiner_file(path) or is_run(path)):
@@ -47,7 +62,7 @@ def command(path: Path, other: Path | None, format: str | None, sample: int, she
             raise click.UsageError(f"OTHER and --sheet are for data sets, but {path} is a run or a refiner file")
         _report_run(path, as_json)
     else:
-        _report_datasets(path, other, format, sample, sheet, as_json)
+        _report_datasets(path, other, format, Selection(include, exclude), sample, sheet, as_json)
 
 
 def _report_run(path: Path, as_json: bool) -> None:
@@ -67,7 +82,13 @@ def _report_run(path: Path, as_json: bool) -> None:
 
 
 def _report_datasets(
-    path: Path, other: Path | None, format: str | None, sample: int, sheet: Path | None, as_json: bool
+    path: Path,
+    other: Path | None,
+    format: str | None,
+    selection: "Selection",
+    sample: int,
+    sheet: Path | None,
+    as_json: bool,
 ) -> None:
     from refiner.images.io import write_image
     from refiner.inspection.contact_sheet import draw_sheets
@@ -78,7 +99,7 @@ def _report_datasets(
 
     # Inspect one or two data sets.
     paths = [path, other] if other else [path]
-    datasets = [open_for_inspection(each, format) for each in paths]
+    datasets = [open_for_inspection(each, format, selection) for each in paths]
     reports = []
     with progress("inspecting") as advance:
         for dataset in datasets:

@@ -1,10 +1,12 @@
 """``refiner train``: train a refiner, or resume a run."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import click
 
-from refiner.commands.options import EXISTING_PATH, REFINER_PATH
+from refiner.commands.options import EXISTING_PATH, REFINER_PATH, exclude_option, include_option
 from refiner.commands.reporting import progress
 from refiner.commands.training_options import print_configuration, read_recipe, run_folder, training_options
 
@@ -12,12 +14,16 @@ from refiner.commands.training_options import print_configuration, read_recipe, 
 @click.command()
 @click.option("--synthetic", type=EXISTING_PATH, metavar="DATA", help="Renders: a folder or a store (.h5).")
 @click.option("--real", type=EXISTING_PATH, metavar="DATA", help="Unlabelled real images: a folder or a store (.h5).")
+@include_option
+@exclude_option
 @training_options("train")
 @click.option("--from", "start_from", type=REFINER_PATH, metavar="FILE", help="Start from another refiner's weights.")
 def command(
     recipe: str,
     synthetic: Path | None,
     real: Path | None,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
     run: Path | None,
     overrides: tuple[str, ...],
     device: str,
@@ -40,7 +46,9 @@ def command(
     from refiner.config.training import TrainingConfiguration
 
     # Resolve the configuration from the recipe and the options.
-    values = {"data.synthetic": synthetic, "data.real": real}
+    values: dict[str, Any] = {"data.synthetic": synthetic, "data.real": real}
+    patterns = {"data.include": include, "data.exclude": exclude}
+    values |= {key: json.dumps(list(globs)) for key, globs in patterns.items() if globs}
     configuration = read_recipe(recipe, "train", TrainingConfiguration, overrides=overrides, seed=seed, values=values)
     if dry_run and (configuration.augmentation.synthetic or configuration.augmentation.real):
         from refiner.training.inputs import check_augmentations

@@ -26,6 +26,11 @@ class DataSection(Section):
     mask: Path | None = None
     """Weight of each pixel in self-regularization: one image for all renders, or a folder of images named as the
     renders are. Bright pixels count."""
+    include: list[str] = Field([])
+    """Patterns such as 'left/*': of folders, only the images whose path matches one of them are used. Stores are used
+    whole."""
+    exclude: list[str] = Field([])
+    """Patterns such as '*_bad.png': files of folders whose path matches one of them are left out."""
     preflight: Literal["refuse", "warn", "skip"] = "warn"
     """Reaction to two domains that do not fit each other: refuse to train, warn, or skip the comparison."""
 

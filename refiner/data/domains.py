@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from refiner.core.errors import DataError, ImageError, WrongInputError
-from refiner.data.formats.registry import Dataset, open_dataset
+from refiner.data.folders.selection import EVERYTHING, Selection
+from refiner.data.formats.registry import Dataset, open_dataset, warn_of_left_out
 from refiner.data.labels.regions import MASK, LabelRegion
 from refiner.data.store.reader import Store
 from refiner.images.arrays import MAX_SQUEEZE, highest_level, resize, to_grey
@@ -116,6 +117,7 @@ def load_domain(
     channels: int,
     gaze: bool = False,
     mask: Path | None = None,
+    selection: Selection = EVERYTHING,
 ) -> ImageDomain:
     """Read a data set for training, into memory unless it is a large store.
 
@@ -127,6 +129,7 @@ def load_domain(
         gaze: read the gaze of every image; images without gaze are left out.
         mask: an image whose bright pixels count, or a folder with a mask for each image, of the same name; images
             without a mask are left out. None uses all pixels.
+        selection: the files to use, if the data set is a folder.
 
     Raises:
         DataError: the path is not set or missing, no image can be used, or the images do not fit in memory.
@@ -134,7 +137,8 @@ def load_domain(
     if path is None:
         raise WrongInputError(f"{key} is not set; name a folder of images with --set {key}=DIR")
     # Take the fast path of a store. If an image is damaged, fall through and leave out that image.
-    dataset = open_dataset(path, size=size)
+    dataset = open_dataset(path, size=size, selection=selection if path.is_dir() else EVERYTHING, masks=mask)
+    warn_of_left_out(dataset)
     if isinstance(dataset, Store) and not gaze and mask is None:
         with contextlib.suppress(ImageError):
             return _stored_domain(dataset, path, size, channels)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from refiner.core.errors import DataError, ImageError, WrongInputError
+from refiner.data.folders.selection import EVERYTHING, Selection
 from refiner.data.labels.angles import Angles
 from refiner.data.labels.drift_table import LabelDrift, measure_label_drift
 from refiner.data.labels.records import column_values
@@ -65,6 +66,7 @@ class Settings:
         region: region where label drift is measured.
         seed: seed of all random choices.
         device: device that the refiner runs on.
+        selection: the files to use of each data set that is a folder.
     """
 
     labelled: Path | None = None
@@ -74,6 +76,7 @@ class Settings:
     region: LabelRegion = ANYTHING
     seed: int = 0
     device: str = "auto"
+    selection: Selection = EVERYTHING
 
 
 def evaluate(
@@ -103,7 +106,8 @@ def evaluate(
     """
     # Read the renders, refine them or read their refined images, and read the real images.
     most, seed, region = settings.most, settings.seed, settings.region
-    raw = read_sample(synthetic, size=None, most=most, seed=seed, points=region.names)
+    selection = settings.selection
+    raw = read_sample(synthetic, size=None, most=most, seed=seed, points=region.names, selection=selection)
     size = (raw.images.shape[2], raw.images.shape[3])
     raw, images, missing = refined_pairs(
         synthetic, raw, refined, real, points=region.names, max_score=MAX_DRIFT, device=settings.device
@@ -114,7 +118,7 @@ def evaluate(
         watched = [region.watched(name, row, size) for name, row in zip(raw.ids, raw.labels, strict=True)]
     except ImageError as error:
         raise DataError(f"{error}; give every render a mask") from error
-    real_sample = read_sample(real, size=size, most=most, seed=seed)
+    real_sample = read_sample(real, size=size, most=most, seed=seed, selection=selection)
     check_apart_from_real(synthetic, raw, real, real_sample)
     people = real_sample.clusters(settings.group)
 
@@ -189,7 +193,8 @@ def _labelled(path: Path, raw: Sample, settings: Settings) -> tuple[Tensor, Angl
 
     The people are found in the labels of this data set; ``--group`` names a label of the other one.
     """
-    real = read_sample(path, size=(raw.images.shape[2], raw.images.shape[3]), most=settings.most, seed=settings.seed)
+    size = (raw.images.shape[2], raw.images.shape[3])
+    real = read_sample(path, size=size, most=settings.most, seed=settings.seed, selection=settings.selection)
     known = [number for number, row in enumerate(real.labels) if "gaze" in row]
     if not known:
         raise WrongInputError(

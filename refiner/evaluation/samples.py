@@ -13,7 +13,8 @@ from torch import Tensor
 
 from refiner.core.errors import DataError, ImageError, UsageError
 from refiner.core.rng import numpy_generator
-from refiner.data.formats.registry import open_dataset
+from refiner.data.folders.selection import EVERYTHING, Selection
+from refiner.data.formats.registry import open_dataset, warn_of_left_out
 from refiner.data.labels.coordinates import Change, Declared
 from refiner.data.labels.geometry import resize_labels
 from refiner.data.labels.records import Labels, Record
@@ -73,6 +74,7 @@ def read_sample(
     seed: int,
     ids: Sequence[str] | None = None,
     points: Sequence[str] = (),
+    selection: Selection = EVERYTHING,
 ) -> Sample:
     """Draw random images of a data set and read them in grey.
 
@@ -83,6 +85,7 @@ def read_sample(
         seed: seed of the draw.
         ids: ids to read in this order, instead of a draw.
         points: names of labels that hold points, which move with an image that is resized.
+        selection: the files to use, if the data set is a folder.
 
     Returns:
         The readable images, with the reasons for the others.
@@ -91,7 +94,9 @@ def read_sample(
         DataError: no image can be read, or one of ``ids`` is missing.
     """
     # Choose the images.
-    dataset = open_dataset(path, size=size)
+    dataset = open_dataset(path, size=size, selection=selection if path.is_dir() else EVERYTHING)
+    if ids is None:  # else they are those of another data set, of which this was said
+        warn_of_left_out(dataset)
     known = dataset.ids
     if ids is None:
         drawn = numpy_generator(seed, "sample").permutation(len(known))[:most]

@@ -12,7 +12,7 @@ from torch.nn import functional
 from refiner.core.devices import resolve_device
 from refiner.core.errors import DataError, ImageError, WrongInputError, WrongOutputError
 from refiner.core.files import check_apart, remove_file
-from refiner.data.formats.registry import open_dataset
+from refiner.data.formats.registry import open_dataset, warn_of_left_out
 from refiner.data.labels.angles import Angles
 from refiner.data.labels.records import PAIRS
 from refiner.data.labels.tables import LABELS_FILE, REJECTED_COLUMNS, was_written, write_rejected, write_table
@@ -197,6 +197,7 @@ def predict_all(
         DataError: the data set, or every image in it, is unusable.
     """
     dataset = open_dataset(source, size=estimator.size)
+    warn_of_left_out(dataset)
     ids: list[str] = []
     gaze: list[Angles] = []
     poses: list[Any] = []

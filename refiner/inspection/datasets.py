@@ -15,9 +15,11 @@ import numpy as np
 
 from refiner.core.errors import DataError, ImageError, WrongInputError
 from refiner.core.path_kinds import path_kind
-from refiner.data.formats.registry import FORMATS, Dataset, open_dataset
+from refiner.data.folders.left_out import ROWS_WITHOUT_IMAGE, LeftOut
+from refiner.data.folders.selection import EVERYTHING, Selection
+from refiner.data.formats.registry import FORMATS, Dataset, left_out_of, open_dataset
 from refiner.data.labels.records import Record
-from refiner.data.labels.tables import LABELS_FILE, LabelTable
+from refiner.data.labels.tables import LabelTable
 from refiner.data.store.store_names import is_store_name
 from refiner.images.arrays import highest_level
 from refiner.images.io import Image
@@ -46,12 +48,13 @@ class _Measured(NamedTuple):
     deviation: float
 
 
-def open_for_inspection(path: Path, format: str | None) -> Dataset:
+def open_for_inspection(path: Path, format: str | None, selection: Selection = EVERYTHING) -> Dataset:
     """Open a data set; scenes without data for a crop are opened without one.
 
     Args:
         path: the data set.
         format: a key of :data:`refiner.data.formats.registry.FORMATS`; None detects it.
+        selection: the files of a folder to use.
 
     Raises:
         DataError: ``path`` is no data set, or cannot be read either way.
@@ -63,11 +66,11 @@ def open_for_inspection(path: Path, format: str | None) -> Dataset:
             f"{path} is {path_kind(path)}; expected a data set (a folder of images, or a store), a run folder, or a "
             "refiner file"
         )
-    dataset = open_dataset(path, format=format)
+    dataset = open_dataset(path, format=format, selection=selection)
     try:
         _ = dataset.ids
     except DataError as error:
-        whole = open_dataset(path, format=format, crop=False)
+        whole = open_dataset(path, format=format, crop=False, selection=selection)
         try:
             _ = whole.ids
         except DataError:
@@ -187,7 +190,8 @@ class _Collector:
 
     def facts(self, dataset: Dataset, chosen: Sequence[str]) -> DatasetFacts:
         labels = self.labels.result()
-        orphans, problems = _table_faults(dataset)
+        left_out, problems = _folder_faults(dataset)
+        orphans = next((report for report in left_out if report.key == ROWS_WITHOUT_IMAGE), None)
         rejected = [Reject(why, count, tuple(self.reject_examples[why])) for why, count in self.rejected.most_common()]
         return DatasetFacts(
             path=str(dataset.root),
@@ -209,7 +213,8 @@ class _Collector:
             flat=self.flat,
             black=self.black,
             unlabelled={name: missing for name, missing in self.unlabelled.items() if name in labels and missing.count},
-            orphans=orphans,
+            orphans=Images(orphans.count, list(orphans.examples)) if orphans else Images(),
+            left_out=tuple(report for report in left_out if report is not orphans),
             table_problems=problems,
             rejected=tuple(rejected),
             label_error=self.label_error,
@@ -293,18 +298,11 @@ def _signs(positions: dict[str, "array[float]"]) -> tuple[Sign, ...]:
     return tuple(signs)
 
 
-def _table_faults(dataset: Dataset) -> tuple[Images, tuple[str, ...]]:
-    """Return the rows of the label table that name no image, and the rows that cannot be used."""
-    orphans, path = Images(), dataset.root / LABELS_FILE
-    if not path.is_file():
-        return orphans, ()
+def _folder_faults(dataset: Dataset) -> tuple[list[LeftOut], tuple[str, ...]]:
+    """Return reports about files and rows that are not used, and the rows of the label table that cannot be used."""
     try:
-        table = LabelTable(path)
+        reports = left_out_of(dataset)
     except DataError:  # reported as label_error
-        return orphans, ()
-    # Rows that name no image of the data set.
-    known = set(dataset.ids)
-    for sample in table:
-        if sample not in known:
-            orphans.add(sample)
-    return orphans, tuple(table.problems)
+        return [], ()
+    table = getattr(dataset, "labels", None)
+    return reports, tuple(table.problems) if isinstance(table, LabelTable) else ()

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from refiner.data.folders.left_out import LeftOut
 from refiner.images.arrays import EQUALIZED_BELOW
 from refiner.inspection.irises import IrisScale
 from refiner.inspection.labels import LabelFacts, Values
@@ -132,6 +133,7 @@ class DatasetFacts:
         flat, black: images of one flat colour that is not black, and black images.
         unlabelled: images that lack ``gaze``, ``head_pose`` or ``pupil``, for each label that others have.
         orphans: rows of the label table that name no image.
+        left_out: reports about images without row, label images, and files that are not read.
         table_problems: rows of the label table without a name, or with a name that occurs twice.
         rejected: reasons why images could not be read.
         label_error: reason why no labels could be read at all; empty if they could.
@@ -160,3 +162,4 @@ class DatasetFacts:
     table_problems: tuple[str, ...]
     rejected: tuple[Reject, ...]
     label_error: str = ""
+    left_out: tuple[LeftOut, ...] = ()

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from refiner.data.labels.angles import BEYOND_PI
+from refiner.data.labels.table_text import explain_angles
 from refiner.images.arrays import EQUALIZED_BELOW
 from refiner.inspection.facts import DatasetFacts, Finding, Images, Sign
 
@@ -17,6 +18,18 @@ DIM = 0.25
 
 DEGREES = "convert the angles to radians: multiply the columns by pi / 180 (0.0174533)"
 """Remedy for angles in degrees."""
+
+REMEDIES = {
+    "images without row": "add their rows, or leave the images out by --exclude",
+    "other names": "nothing, if these pairs are right; else write the path of each image below the folder",
+    "label images": "nothing, if they are masks: refine and convert copy them; else move them into another folder",
+    "unsupported types": "convert them to PNG; until then, they are rejected",
+    "files beside images": "write labels into labels.csv if they shall be used; refine and convert copy the files",
+    "repeated links": "nothing, if the folder is needed once",
+    "excluded": "nothing, if this is as you mean it",
+    "unused patterns": "correct the pattern",
+}
+"""Advice for each kind of report about a folder; see :mod:`refiner.data.folders.left_out`."""
 
 
 def find_faults(facts: DatasetFacts) -> list[Finding]:
@@ -101,6 +114,10 @@ def _label_faults(facts: DatasetFacts) -> Iterator[Finding]:
             f"{facts.orphans.count:,} rows of labels.csv name images that do not exist",
             f"the column 'file' must hold paths below the folder, with suffix; {_look_at(facts.orphans.examples)}",
         )
+    if "gaze" not in facts.labels and (why := explain_angles(facts.labels)):
+        yield Finding("gaze columns", why, "rename the columns, and convert them if they are in another unit")
+    for report in facts.left_out:
+        yield Finding(report.key, report.text, REMEDIES.get(report.key, "remove them, or leave them out by --exclude"))
     if facts.table_problems:
         number, first = len(facts.table_problems), facts.table_problems[0]
         yield Finding(

@@ -10,6 +10,7 @@ from refiner.config.training import TrainingConfiguration
 from refiner.core.errors import ConfigurationError, DataError
 from refiner.data.augmentation import Augmentation
 from refiner.data.domains import ImageDomain, load_domain
+from refiner.data.folders.selection import Selection
 from refiner.models.refiner_file import RefinerFile, load_refiner
 from refiner.runs.health import PAGE
 from refiner.training.preflight import compare_domains, compare_with_estimator
@@ -95,6 +96,7 @@ def _check_batch(configuration: TrainingConfiguration, num_processes: int) -> No
 
 def _load_domains(configuration: TrainingConfiguration) -> dict[str, ImageDomain]:
     domains = {}
+    selection = Selection(tuple(configuration.data.include), tuple(configuration.data.exclude))
     for name in PURPOSES:
         conditions: dict[str, Any] = {}
         # Only renders have labels and masks.
@@ -105,6 +107,7 @@ def _load_domains(configuration: TrainingConfiguration) -> dict[str, ImageDomain
             key=f"data.{name}",
             size=configuration.size,
             channels=configuration.channels,
+            selection=selection,
             **conditions,
         )
         log.info("%s: %d images%s", name, len(domain), f", {len(domain.rejected)} left out" if domain.rejected else "")

@@ -11,6 +11,8 @@ from refiner.data.labels.tables import LABELS_FILE, REJECTED_FILE, LabelTable, r
 EXAMPLES = 3
 """Number of names in a sentence."""
 
+ROWS_WITHOUT_IMAGE = "rows without image"
+
 
 @dataclass(frozen=True)
 class LeftOut:
@@ -91,7 +93,7 @@ def _about_labels(root: Path, contents: FolderContents, table: LabelTable | None
         missing = [row for row in missing if row not in earlier]
     table_name = LABELS_FILE
     yield from left_out(
-        "rows without image",
+        ROWS_WITHOUT_IMAGE,
         missing,
         f"{{count}} row of {table_name} names no image, so its labels are not used",
         f"{{count}} rows of {table_name} name no image, so their labels are not used",
@@ -124,6 +126,12 @@ def _about_files(contents: FolderContents) -> Iterator[LeftOut]:
         (name for name in contents.companions if name != LABELS_FILE and not is_document(name)),
         "{count} file beside the images is not read for labels",
         "{count} files beside the images are not read for labels",
+    )
+    yield from left_out(
+        "unsupported types",
+        contents.unsupported,
+        "{count} picture has a type that is not supported; convert it to PNG",
+        "{count} pictures have types that are not supported; convert them to PNG",
     )
     yield from left_out(
         "other files",

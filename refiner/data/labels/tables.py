@@ -275,6 +275,10 @@ class LabelTable(Mapping[str, Labels]):
         paired = {column: name for name, columns in PAIRS.items() for column in columns}
         return list(dict.fromkeys(paired.get(column, column) for column in self._text.columns if column != "file"))
 
+    def __contains__(self, sample: object) -> bool:
+        """Return whether an image has a row, faulty or not, without reading it."""
+        return sample in self._positions
+
     def __iter__(self) -> Iterator[str]:
         """Iterate over the sample ids in the order of their rows."""
         return iter(self._positions)
