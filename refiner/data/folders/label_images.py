@@ -79,7 +79,7 @@ def find_label_images(root: Path, names: Sequence[str]) -> dict[str, str | None]
     """
     found: dict[str, str | None] = {}
     for candidates in (_by_name, partial(_by_folder, root)):
-        rest = [name for name in names if name not in found]
+        rest = [name for name in names if found.get(name) is None]  # a label without image may have one elsewhere
         groups = [group for group in candidates(rest) if group.images]
         # Labels belong to images: if all files have such names, they are the images.
         if sum(len(group.images) for group in groups) < len(rest):

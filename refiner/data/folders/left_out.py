@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from refiner.core.errors import DataError
+from refiner.core.errors import WrongInputError
 from refiner.data.folders.contents import FolderContents, is_document
 from refiner.data.labels.tables import LABELS_FILE, REJECTED_FILE, LabelTable, read_rejected
 
@@ -70,7 +70,7 @@ def open_labels(root: Path, contents: FolderContents) -> LabelTable | None:
     table.match(names, root)
     if len(table) and not any(name in table for name in names):
         row = next(iter(table))
-        raise DataError(
+        raise WrongInputError(
             f"no row of {path} names an image of the folder: the first row names {row}, and the first image is "
             f"{names[0]}; write into the column 'file' the path of each image below the folder"
         )

@@ -2,7 +2,7 @@
 
 import shutil
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from refiner.images.io import LOSSLESS, LOSSLESS_SUFFIXES, Image, read_image, wr
 
 Shape = tuple[int, int]
 """Height and width in pixels."""
+
+_POSITIONS = "they may hold positions in pixels, and --crop or --size changes the images"
 
 
 @dataclass
@@ -57,6 +59,7 @@ class Companions:
     ) -> None:
         self.source, self.contents = source, contents
         self.crop, self.size, self.is_part = crop, size, is_part
+        self._moved_any: bool | None = None
 
     def carry(self, output: OutputFolder | None, written: Mapping[str, str]) -> Carried:
         """Copy the files of the images that were converted.
@@ -76,23 +79,36 @@ class Companions:
             if image is None and is_label_image and self.is_part:
                 reason = "their images are not known, and only some images are converted"
             elif output is None:
-                reason = "" if is_document(name) else "a store holds only images and the labels of labels.csv"
+                reason = "a store holds only images and the labels of labels.csv"
             elif name in taken or leads_out(name) or is_too_long(name):
                 reason = "an image takes their name, or the name cannot be used"
+            elif image is None and not is_label_image and self._any_moves(written):
+                reason = _POSITIONS
             else:
                 reason = self._write(name, image, output, is_label_image=is_label_image)
-                if not reason:
-                    carried.names.append(name)
-            if reason and not (is_document(name) and not is_label_image):
+            if not reason:
+                carried.names.append(name)
+            elif is_label_image or not is_document(name):
                 carried.left[reason].append(name)
         return carried
+
+    @property
+    def _changes(self) -> bool:
+        return self.crop is not None or self.size is not None
+
+    def _any_moves(self, images: Iterable[str]) -> bool:
+        """Return whether any image changes its size, so that a file about several images would no longer fit."""
+        if self._moved_any is None:
+            self._moved_any = any(self._moves(self._shape(image)) for image in images)
+        return self._moved_any
 
     def _write(self, name: str, image: str | None, output: OutputFolder, *, is_label_image: bool) -> str:
         """Write one file; return the reason if it is left out, else an empty text."""
         path = self.source / name
         try:
-            before = self._shape(image or (name if is_label_image else None))
-            if not self._moves(before):
+            known = image or (name if is_label_image else None)
+            before = self._shape(known)
+            if known is None or not self._moves(before):
                 output.claim(name)
                 with atomic_path(output.root / name) as temporary:
                     shutil.copyfile(path, temporary)
@@ -101,7 +117,7 @@ class Companions:
                 output.claim(name)
                 write_image(output.root / name, moved, quality=LOSSLESS)
             else:
-                return "they may hold positions in pixels, and --crop or --size changes the images"
+                return _POSITIONS
         except (ImageError, OSError) as error:
             reason = error.reason if isinstance(error, ImageError) else f"cannot be read ({error.strerror})"
             return f"such a file {reason}"
@@ -109,13 +125,13 @@ class Companions:
 
     def _shape(self, image: str | None) -> Shape | None:
         """Return the size of an image before the conversion; None if it is not needed or there is no image."""
-        if image is None or (self.crop is None and self.size is None):
+        if image is None or not self._changes:
             return None
         height, width = read_image(self.source / image).shape[:2]
         return height, width
 
     def _moves(self, before: Shape | None) -> bool:
-        """Return whether a conversion changes the size of an image; unknown images may change."""
+        """Return whether the conversion changes the size of an image."""
         cropped = before if self.crop is None else self.crop
         return cropped != before or (self.size is not None and self.size != cropped)
 
