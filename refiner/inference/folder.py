@@ -230,9 +230,9 @@ class _FolderJob:
         """
         below = tuple(f"{folder}/" for folder in unread)
         stay = {name for name in self.output.written if name.startswith(below)} if below else set()
-        _tell_removed(self.output, self.output.prune({*names, *stay, DRIFT_FILE}), "whose inputs are gone")
+        _tell_removed(self.output, self.output.prune({*names, *stay, DRIFT_FILE}), "the inputs are gone")
         if self.kept is not None:
-            _tell_removed(self.kept, self.kept.prune(self.drifted), "that are no longer rejected")
+            _tell_removed(self.kept, self.kept.prune(self.drifted), "this run does not reject them")
         # Images may also stay where an earlier run kept those that it rejected.
         before, now = self.output.facts.get(_KEPT, ""), "" if self.kept is None else str(self.kept.root.resolve())
         if before and before != now and Path(before).is_dir():
@@ -240,10 +240,10 @@ class _FolderJob:
         self.output.record(**{_KEPT: now})
 
 
-def _tell_removed(folder: OutputFolder, names: Sequence[str], which: str) -> None:
+def _tell_removed(folder: OutputFolder, names: Sequence[str], reason: str) -> None:
     if names:
         examples = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-        log.warning("%d files %s were removed from %s: %s", len(names), which, folder.root, examples)
+        log.warning("removed from %s, as %s: %d (%s)", folder.root, reason, len(names), examples)
 
 
 def _drift_of(notes: list[float | None] | None) -> LabelDrift | None:

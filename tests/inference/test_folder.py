@@ -3,7 +3,6 @@
 import csv
 import errno
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -318,9 +317,7 @@ def test_an_output_whose_input_is_gone_is_removed_and_named(
     assert sorted(contents(tmp_path / "out")) == ["000.png", "001.png", "003.png", "mine.png"]
     assert [row["file"] for row in drift(tmp_path / "out")] == ["000.png", "001.png", "003.png"]
     (message,) = caplog.messages
-    assert re.fullmatch(
-        r"3 files whose inputs are gone were removed from .*/out: 002\.png, labels\.csv, sub/000\.png", message
-    )
+    assert message.endswith("/out, as the inputs are gone: 3 (002.png, labels.csv, sub/000.png)")
 
 
 def drift(folder: Path) -> list[dict[str, str]]:
@@ -378,7 +375,7 @@ def test_rejected_images_that_pass_now_leave_the_folder_that_kept_them(
     assert sorted(contents(keep)) == sorted([*rejected(tmp_path / "out"), "mine.png"])
     assert len(contents(tmp_path / "out")) == 4 + 1
     assert len(caplog.messages) == 1
-    assert "3 files that are no longer rejected were removed from" in caplog.text
+    assert f"removed from {keep}, as this run does not reject them: 3 (" in caplog.text
     # Without the folder, what it still holds is named.
     caplog.clear()
     for _ in range(2):
