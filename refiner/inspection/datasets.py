@@ -26,7 +26,7 @@ from refiner.images.io import Image
 from refiner.inspection.facts import EXAMPLES, DatasetFacts, Images, Reject, Sign
 from refiner.inspection.fit import SAMPLE, AppearanceMeter
 from refiner.inspection.irises import Reading, iris_scale
-from refiner.inspection.labels import LabelMeter, as_numbers
+from refiner.inspection.labels import LabelMeter, Values, as_numbers
 
 FLAT = 1.0
 """Standard deviation below which an image counts as flat, in levels of the image's type."""
@@ -293,9 +293,15 @@ def _signs(positions: dict[str, "array[float]"]) -> tuple[Sign, ...]:
         chosen = rows[members]
         for angle, axis, first, second in (("yaw", "x", 1, 2), ("pitch", "y", 0, 3)):
             if len(chosen) >= 8 and chosen[:, first].std() > 1e-3 and chosen[:, second].std() > 1e-6:
-                correlation = float(np.corrcoef(chosen[:, first], chosen[:, second])[0, 1])
-                signs.append(Sign(angle, axis, group, correlation, len(chosen), source))
+                correlation, crosswise = (
+                    _correlation(chosen[:, which], chosen[:, second]) for which in (first, 1 - first)
+                )
+                signs.append(Sign(angle, axis, group, correlation, crosswise, len(chosen), source))
     return tuple(signs)
+
+
+def _correlation(first: Values, second: Values) -> float:
+    return float(np.corrcoef(first, second)[0, 1]) if first.std() > 1e-6 and second.std() > 1e-6 else 0.0
 
 
 def _folder_faults(dataset: Dataset) -> tuple[list[LeftOut], tuple[str, ...]]:

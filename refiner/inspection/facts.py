@@ -100,6 +100,7 @@ class Sign:
         angle, axis: ``yaw`` and ``x``, or ``pitch`` and ``y``.
         images: ``all``; or ``mirrored`` or ``not mirrored``, if the labels say which images are mirrored.
         correlation: correlation of the angle with the position.
+        crosswise: correlation of the other angle with the same position; large if the angles were swapped.
         count: number of images that were measured.
         source: ``pupil`` if the position is a label, ``found`` if it was estimated from the picture.
     """
@@ -108,6 +109,7 @@ class Sign:
     axis: str
     images: str
     correlation: float
+    crosswise: float
     count: int
     source: str
 

@@ -79,6 +79,19 @@ def _angle_faults(facts: DatasetFacts) -> Iterator[Finding]:
 
 
 def _sign_faults(facts: DatasetFacts) -> Iterator[Finding]:
+    # Swapped angles would also show as wrong signs.
+    both = [sign for sign in facts.signs if sign.images == "all"]
+    if _are_swapped(both):
+        across = " and ".join(f"{sign.crosswise:+.2f} with {sign.axis}" for sign in both)
+        along = " and ".join(f"{sign.correlation:+.2f}" for sign in both)
+        place = "the pupil label" if both[0].source == "pupil" else "the iris found in the image"
+        yield Finding(
+            "swapped angles",
+            f"pitch and yaw of the gaze seem swapped: pitch and yaw correlate {across} of {place} in "
+            f"{both[0].count:,} images, but yaw with x and pitch with y only {along}",
+            "swap gaze_pitch_rad and gaze_yaw_rad; positive pitch looks up, and positive yaw to the image's left",
+        )
+        return
     wrong = [sign for sign in facts.signs if _is_wrong(sign)]
     for sign in wrong:
         if sign.images != "all" and any((other.angle, other.images) == (sign.angle, "all") for other in wrong):
@@ -96,7 +109,16 @@ def _sign_faults(facts: DatasetFacts) -> Iterator[Finding]:
 
 
 def _is_wrong(sign: Sign) -> bool:
-    return sign.count >= 20 and sign.correlation > max(SIGN_CORRELATION, 3 / sign.count**0.5)
+    # Two standard deviations of chance suffice, since angles with the right sign correlate negatively.
+    return sign.count >= 20 and sign.correlation > max(SIGN_CORRELATION, 2 / sign.count**0.5)
+
+
+def _are_swapped(signs: Sequence[Sign]) -> bool:
+    """True if yaw goes with y and pitch with x, far more than each with its own axis."""
+    if len(signs) != 2 or signs[0].count < 20:
+        return False
+    excess = sum(abs(sign.crosswise) - abs(sign.correlation) for sign in signs)
+    return excess > max(2 * SIGN_CORRELATION, 2.5 * (2 / signs[0].count) ** 0.5)
 
 
 def _label_faults(facts: DatasetFacts) -> Iterator[Finding]:

@@ -77,6 +77,24 @@ def test_a_flipped_sign(tmp_path: Path, sign: tuple[int, int], name: str, labell
     assert ("the pupil label" if labelled else "the iris found") in faults[name].message
 
 
+@pytest.mark.parametrize("labelled", [True, False])
+@pytest.mark.parametrize("sign", [(1, 1), (1, -1), (-1, 1)])
+def test_swapped_angles(tmp_path: Path, labelled: bool, sign: tuple[int, int]) -> None:
+    """Also if one of them was negated as well."""
+
+    def change(labels: dict) -> dict:
+        kept = labels if labelled else {"subject": labels["subject"]}
+        return {**kept, "gaze": labels["gaze"][::-1] * np.array(sign)}
+
+    facts, faults = look(write(tmp_path, list(rendered_records(EyeParameters(), 60, seed=2)), change))
+    assert list(faults) == ["swapped angles"]
+    assert ("the pupil label" if labelled else "the iris found") in faults["swapped angles"].message
+    gaze, pupil = facts.angles["gaze"], [sign for sign in facts.signs if sign.images == "all"]
+    assert [(one.angle, one.axis) for one in pupil] == [("yaw", "x"), ("pitch", "y")]
+    assert all(abs(one.crosswise) > abs(one.correlation) for one in pupil)
+    assert len(gaze) == 60
+
+
 def test_a_flip_of_mirrored_images_alone(tmp_path: Path) -> None:
     def change(labels: dict) -> dict:
         mirrored = int(labels["subject"]) % 4 == 0

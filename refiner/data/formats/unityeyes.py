@@ -1,16 +1,18 @@
 """Reader of UnityEyes renders: for each frame a ``.jpg`` of the whole scene and a ``.json`` of vectors as texts.
 
+UnityEyes2 renders a frame with several cameras, which share a ``.json``: :mod:`refiner.data.formats.unityeyes_scene`.
+
 Each frame is cut to a patch in the way MPIIGaze normalises its photographs: centred between the eye corners, with an
 iris of the same size. It can also be read whole. Vectors are parsed by a strict pattern and never evaluated.
 
-In the JSON file, pixels count y from the bottom. The look vector has x right, y up, z away from the camera.
+A picture that was scaled or cropped after rendering no longer fits the pixels in its JSON file, and is refused.
 
 Source: Wood et al., "Learning an appearance-based gaze estimator from one million synthesised images", ETRA 2016.
 """
 
-import json
-import math
-import re
+import contextlib
+import threading
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -19,34 +21,40 @@ import cv2
 import numpy as np
 
 from refiner.core.errors import ImageError, WrongInputError
-from refiner.core.files import read_regular
 from refiner.data.folders.listing import list_files
 from refiner.data.formats.file_access import first_files
+from refiner.data.formats.landmark_fit import LandmarkFit
+from refiner.data.formats.unityeyes_scene import (
+    KEYS,
+    Landmarks,
+    Points,
+    angles_of,
+    json_names,
+    landmarks_of,
+    placed,
+    read_scene,
+    skin_of,
+)
 from refiner.data.labels.records import Record
 from refiner.images.arrays import resize
 from refiner.images.io import Image, is_image_file, read_image
 
-Points = np.ndarray[Any, np.dtype[np.float64]]
-"""Arrays (K, 2): x and y in pixels, y down, pixel centres at whole numbers."""
-
 WIDTH_IN_IRISES = 60 / 18.7
 """Ratio of patch width and iris diameter: an iris of 11.7 mm has 18.7 of 60 px in MPIIGaze (960 px, 600 mm)."""
 
-OUTER_CORNER = 8
-"""Index of the outer eye corner in ``interior_margin_2d``."""
 
-_MAX_NAME = 200
-_NUMBER = r"\s*([-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?)\s*"
-_VECTOR = re.compile(rf"\({_NUMBER},{_NUMBER},{_NUMBER}(?:,{_NUMBER})?\)")
-_KEYS = ("interior_margin_2d", "caruncle_2d", "iris_2d", "eye_details", "head_pose")
+_measuring = threading.Lock()
+
+FIT_SAMPLE = 24
+"""Number of frames on which the fit of the landmarks is measured."""
 
 
 class UnityEyes:
     """A folder of UnityEyes frames; see :class:`refiner.data.formats.registry.Dataset`.
 
     Images are uint8, (H, W, 3), RGB. Labels: ``gaze`` and ``head_pose``, (pitch, yaw) in radians, positive up and to
-    the image's left; ``subject``, the skin texture; in pixels of the image that is read ``pupil`` (2,), the middle of
-    the iris, ``iris_outline`` (K, 2) and ``lid_outline`` (K, 2).
+    the image's left; ``subject``, the skin texture; ``camera``, for UnityEyes2; in pixels of the image that is read
+    ``pupil`` (2,), the middle of the iris, ``iris_outline`` (K, 2) and ``lid_outline`` (K, 2).
 
     Args:
         root: the folder with the ``.jpg`` and ``.json`` files.
@@ -65,6 +73,7 @@ class UnityEyes:
         self.root = root
         self.size = size or (36, 60)
         self.crop = crop
+        self._measured: LandmarkFit | None = None
 
     @staticmethod
     def recognises(root: Path) -> bool:
@@ -73,10 +82,10 @@ class UnityEyes:
             return False
         for name in first_files(root, lambda name: is_image_file(Path(name))):  # skip damaged frames
             try:
-                scene = _read_scene(root / name)
+                scene = read_scene(root / name)
             except ImageError:
                 continue
-            if all(key in scene for key in _KEYS):
+            if all(key in scene for key in KEYS):
                 return True
         return False
 
@@ -90,32 +99,46 @@ class UnityEyes:
         names = list_files(self.root)
         known = set(names)
         ids = [name for name in names if is_image_file(Path(name))]
-        if not any(PurePosixPath(name).with_suffix(".json").as_posix() in known for name in ids):
+        if not any(path.as_posix() in known for name in ids for path in json_names(PurePosixPath(name))):
             raise WrongInputError(f"{self.root} holds no UnityEyes frames; expected 1.jpg with 1.json and so on")
         return ids
 
     def subject(self, sample: str) -> str | None:
         """Return the skin texture from the JSON file; see :class:`refiner.data.formats.registry.Dataset`."""
-        return _skin(_read_scene(self.root / sample), self.root / sample)
+        return skin_of(read_scene(self.root / sample), self.root / sample)
 
     def read_image(self, sample: str) -> Image:
         """Read one frame, cut or whole; a cut frame needs its landmarks."""
         return self.read(sample).image if self.crop else read_image(self.root / sample)
 
+    @property
+    def _fit(self) -> LandmarkFit:
+        """The fit of the landmarks to the pictures, measured once, on some of them."""
+        with _measuring:
+            if self._measured is None:
+                self._measured = LandmarkFit(self._sample())
+            return self._measured
+
+    def _sample(self) -> Iterator[tuple[Image, Landmarks]]:
+        count = min(FIT_SAMPLE, len(self.ids))
+        for number in range(count):
+            path = self.root / self.ids[number * len(self.ids) // count]
+            with contextlib.suppress(ImageError):  # a faulty frame is reported when it is read
+                yield read_image(path), landmarks_of(read_scene(path), path)
+
     def read(self, sample: str) -> Record:
         """Read one frame, cut or whole; see :class:`refiner.data.formats.registry.Dataset`."""
-        # Cut the frame to the eye.
+        # Check that the landmarks fit the picture.
         path = self.root / sample
-        scene = _read_scene(path)
+        scene = read_scene(path)
         frame = read_image(path)
-        corners, iris, lids = _landmarks(scene, frame.shape[:2], path)
+        landmarks = landmarks_of(scene, path)
+        if problem := self._fit.problem(frame, landmarks):
+            raise ImageError(path, problem)
+        # Cut the frame to the eye, and move points along.
+        corners, iris, lids = placed(landmarks, frame.shape[:2], path)
         image, to_image = cut_patch(frame, corners, iris, self.size) if self.crop else (frame, np.asarray)
-        # Read the labels, and move points along with the cut.
-        try:
-            gaze = gaze_angles(parse_vector(scene["eye_details"]["look_vec"]))
-            head = head_angles(parse_vector(scene["head_pose"]))
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise ImageError(path, f"its JSON file has no usable look_vec and head_pose ({error})") from error
+        gaze, head = angles_of(scene, path)
         labels: dict[str, Any] = {
             "gaze": np.array(gaze),
             "head_pose": np.array(head),
@@ -123,51 +146,12 @@ class UnityEyes:
             "iris_outline": to_image(iris),
             "lid_outline": to_image(lids),
         }
-        skin = _skin(scene, path)
+        skin = skin_of(scene, path)
         if skin:
             labels["subject"] = skin
+        if "camera" in scene:
+            labels["camera"] = scene["camera"]
         return Record(sample, image, labels)
-
-
-def parse_vector(text: object) -> tuple[float, float, float]:
-    """Return the first three numbers of ``"(x, y, z)"`` or ``"(x, y, z, w)"``.
-
-    Raises:
-        ValueError: the text is malformed, or a number is not finite.
-    """
-    match = _VECTOR.fullmatch(text.strip()) if isinstance(text, str) else None
-    if not match:
-        raise ValueError(f"{text!r} is not a vector like '(1.0, 2.0, 3.0)'")
-    x, y, z = (float(part) for part in match.groups()[:3])
-    if not math.isfinite(x + y + z):
-        raise ValueError(f"{text!r} is not finite")
-    return x, y, z
-
-
-def gaze_angles(look: tuple[float, float, float]) -> tuple[float, float]:
-    """Return (pitch, yaw) in radians of a look vector with x right, y up, z away from the camera.
-
-    Raises:
-        ValueError: the vector has no direction: its length is 0 or not finite.
-    """
-    length = math.hypot(*look)
-    if not 0 < length < math.inf:
-        raise ValueError(f"{look} has no direction")
-    x, y, z = (part / length for part in look)
-    return math.asin(max(-1, min(1, y))), math.atan2(-x, -z)
-
-
-def head_angles(head_pose: tuple[float, float, float]) -> tuple[float, float]:
-    """Return (pitch, yaw) in radians by MPIIGaze's convention, from the camera's Euler angles in degrees.
-
-    A head that faces the camera has angles of about (0, 180, 0). UnityEyes turns the camera about the head. From a
-    camera above (positive first angle) the face looks down; from one turned past 180 it looks to the image's right. So
-    both signs change. The result is the gaze of eyes that look straight ahead: up and image-left are positive. Roll is
-    left out, since MPIIGaze's normalisation removes it.
-    """
-    # Turn the camera's angles around: zero is a head that faces the camera.
-    down, aside = math.radians(head_pose[0]), math.radians(head_pose[1] - 180)
-    return gaze_angles((math.sin(aside), -math.sin(down) * math.cos(aside), -math.cos(down) * math.cos(aside)))
 
 
 def cut_patch(frame: Image, corners: Points, iris: Points, size: tuple[int, int]) -> tuple[Image, Any]:
@@ -200,56 +184,3 @@ def cut_patch(frame: Image, corners: Points, iris: Points, size: tuple[int, int]
         return np.asarray((points - np.array([left, top]) + 0.5) * scale - 0.5)
 
     return resize(padded[y : y + high, x : x + wide], size), to_patch
-
-
-def _read_scene(image: Path) -> dict[str, Any]:
-    """The JSON object of an image, from the file of the same name."""
-    path = image.with_suffix(".json")
-    try:
-        scene = json.loads(read_regular(path))
-    except FileNotFoundError as error:
-        raise ImageError(image, "has no .json file of the same name, which holds its labels") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise ImageError(path, f"cannot be read as JSON ({error})") from error
-    if not isinstance(scene, dict):
-        raise ImageError(path, "holds no JSON object")
-    return scene
-
-
-def _skin(scene: dict[str, Any], path: Path) -> str | None:
-    """The skin texture, or None if the scene does not name it."""
-    details = scene.get("eye_region_details", {})
-    if not isinstance(details, dict):
-        raise ImageError(path, f"its JSON file has no usable eye_region_details ({details!r:.40})")
-    skin = str(details.get("primary_skin_texture", ""))
-    if len(skin) > _MAX_NAME or not skin.isprintable():
-        raise ImageError(path, f"its primary_skin_texture is not a name ({skin!r:.40})")
-    return skin or None
-
-
-def _landmarks(scene: dict[str, Any], size: tuple[int, int], path: Path) -> tuple[Points, Points, Points]:
-    """Eye corners (2, 2), iris (K, 2) and lid margin (K, 2) in pixels of an image of (height, width), y down."""
-    height, width = size
-    # Read the landmarks, and turn y down.
-    try:
-        lids, caruncle, iris = (
-            np.array([parse_vector(text)[:2] for text in scene[key]])
-            for key in ("interior_margin_2d", "caruncle_2d", "iris_2d")
-        )
-        for points in (lids, caruncle, iris):
-            points[:, 1] = height - points[:, 1]
-        corners = np.stack([caruncle.mean(axis=0), lids[OUTER_CORNER]])
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise ImageError(path, f"its JSON file has no usable eye landmarks ({error})") from error
-    # Refuse landmarks that do not belong to this image.
-    middle = corners.mean(axis=0)
-    extent = np.abs(np.concatenate([iris, lids]) - middle).max()  # bounds the patch that is cut
-    if not (0 <= middle[0] <= width and 0 <= middle[1] <= height and extent <= max(size)):
-        raise ImageError(path, "its JSON file has eye landmarks outside the image")
-    if corners[0, 0] >= corners[1, 0]:
-        raise ImageError(
-            path,
-            "its caruncle is not left of its outer eye corner; UnityEyes renders left eyes only, so the frame was "
-            "flipped or rotated without its labels",
-        )
-    return corners, iris, lids

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -17,7 +18,8 @@ from scipy.spatial.transform import Rotation
 from refiner.core.errors import DataError, ImageError
 from refiner.data.formats.folder import ImageFolder
 from refiner.data.formats.registry import open_dataset
-from refiner.data.formats.unityeyes import UnityEyes, gaze_angles, head_angles, parse_vector
+from refiner.data.formats.unityeyes import UnityEyes
+from refiner.data.formats.unityeyes_scene import gaze_angles, head_angles, parse_vector
 from refiner.data.labels.angles import angular_error_degrees, to_angles, to_vectors
 from refiner.data.labels.records import column_values
 from refiner.images.io import read_image, write_image
@@ -413,6 +415,168 @@ def test_garbage_gives_a_patch_or_a_rejection(tmp_path_factory: pytest.TempPathF
     assert np.isfinite(record.labels["gaze"]).all()
 
 
+# --- decimal commas ----------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.floats(-1000, 1000), min_size=3, max_size=4))
+def test_vectors_with_decimal_commas_are_read(numbers: list[float]) -> None:
+    """As a program writes them with four decimals under a German or French locale."""
+    text = f"({', '.join(f'{number:.4f}'.replace('.', ',') for number in numbers)})"
+    expected = tuple(float(f"{number:.4f}") for number in numbers[:3])
+    assert parse_vector(text) == expected
+    assert parse_vector(text.replace("-", "\u2212")) == expected  # the minus of Swedish and Norwegian
+    assert parse_vector(text.replace(" ", "")) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["(1,5, 2,5)", "(1,5, 2,5, 3)", "(1,5, 2,5, 3.5)", "(1,5, 2,5, 3,5, 4,5, 5,5)", "(1,5; 2,5; 3,5)", "(1,5,2,5,3)"],
+)
+def test_ambiguous_commas_are_refused_or_plain_numbers(text: str) -> None:
+    if text == "(1,5, 2,5)":
+        assert parse_vector(text) == (1, 5, 2)  # four whole numbers
+        return
+    with pytest.raises(ValueError, match="is not a vector"):
+        parse_vector(text)
+
+
+def test_a_frame_with_decimal_commas_has_the_same_labels(tmp_path: Path) -> None:
+    def commas(value: Any) -> Any:
+        if isinstance(value, str) and value.startswith("("):
+            numbers = [f"{float(part):.4f}" for part in value.strip("()").split(",")]
+            return f"({', '.join(numbers)})".replace(".", ",")
+        return [commas(part) for part in value] if isinstance(value, list) else value
+
+    for name in ("plain", "commas"):
+        write_frame(tmp_path / name, "1", centre=(100.0, 80.0), radius=17.0, frame=(160, 210))
+    scene = json.loads((tmp_path / "commas" / "1.json").read_text())
+    changed = {key: commas(value) for key, value in scene.items()}
+    changed["eye_details"] = {key: commas(value) for key, value in scene["eye_details"].items()}
+    assert changed["head_pose"] == "(0,0000, 180,0000, 0,0000)"
+    (tmp_path / "commas" / "1.json").write_text(json.dumps(changed))
+    plain, other = (UnityEyes(tmp_path / name).read("1.png") for name in ("plain", "commas"))
+    assert np.array_equal(plain.image, other.image)
+    assert plain.labels.keys() == other.labels.keys()
+    for name in ("gaze", "head_pose", "pupil", "iris_outline", "lid_outline"):
+        assert other.labels[name] == pytest.approx(plain.labels[name], abs=1e-3)
+
+
+# --- UnityEyes2 --------------------------------------------------------------------------------------------------
+
+
+def camera_axes(pitch: float, yaw: float, roll: float) -> np.ndarray:
+    """Right, up and forward of a camera in the world, by its Euler angles in degrees; Unity's axes are left-handed."""
+    p, y, r = np.radians([pitch, yaw, roll])
+    forward = np.array([np.sin(y) * np.cos(p), -np.sin(p), np.cos(y) * np.cos(p)])
+    right = np.array([np.cos(y), 0, -np.sin(y)])
+    up = np.cross(forward, right)
+    return np.stack([np.cos(r) * right + np.sin(r) * up, np.cos(r) * up - np.sin(r) * right, forward])
+
+
+CAMERAS = {"left_eye": (4.0, 172.0, 0.0), "b": (350.0, 195.0, 12.0)}
+LOOK = np.array([0.2, -0.1, 0.97]) / np.linalg.norm([0.2, -0.1, 0.97])
+"""Gaze in the world, where the face looks along z and y is up."""
+
+
+def write_unityeyes2(folder: Path, frame: int, main: str) -> dict[str, tuple[float, float]]:
+    """One frame of two cameras; return the iris centres by camera."""
+
+    def text(values: Any, decimals: int = 4) -> str:
+        return f"({', '.join(f'{value:.{decimals}f}' for value in values)})"
+
+    cameras, centres = {}, {}
+    for number, (name, angles) in enumerate(CAMERAS.items()):
+        centres[name] = (100.0 + 6 * number, 80.0 - 3 * number)
+        scene = make_scene(centres[name], 17.0, (160, 210))
+        write_image(folder / f"{frame}_{name}.jpg", make_frame(centres[name], 17.0, (160, 210)))
+        landmarks = {key: scene[key] for key in ("interior_margin_2d", "caruncle_2d", "iris_2d")}
+        pose = {"position": "(0.0, 0.0, 10.0)", "rotation": text(CAMERAS[main])}
+        cameras[name] = {"head_pose": text(angles), "camera_pose": pose, **landmarks}
+    details = {"look_vec": text([*(camera_axes(*CAMERAS[main]) @ LOOK), 0.0], 6), "iris_size": "0.98"}
+    region = {"primary_skin_texture": "m01_color"}
+    scene = {"eye_details": details, "eye_region_details": region, "cameras": cameras}
+    (folder / f"{frame}.json").write_text(json.dumps(scene))
+    return centres
+
+
+@pytest.mark.parametrize("main", CAMERAS)
+def test_each_camera_of_unityeyes2_has_its_own_labels(tmp_path: Path, main: str) -> None:
+    """Gaze and head are turned into the axes of each camera, whichever camera the look vector was measured in."""
+    centres = write_unityeyes2(tmp_path, 1, main)
+    write_unityeyes2(tmp_path, 2, main)
+    dataset = open_dataset(tmp_path, crop=False)
+    assert isinstance(dataset, UnityEyes)
+    assert dataset.ids == [f"{frame}_{name}.jpg" for frame in (1, 2) for name in sorted(CAMERAS)]
+    for name, angles in CAMERAS.items():
+        labels = dataset.read(f"1_{name}.jpg").labels
+        for label, direction in (("gaze", LOOK), ("head_pose", np.array([0.0, 0.0, 1.0]))):
+            x, up, away = camera_axes(*angles) @ direction
+            assert labels[label] == pytest.approx([np.arcsin(up), np.arctan2(-x, -away)], abs=1e-4)
+        assert labels["pupil"] == pytest.approx(centres[name])
+        assert (labels["subject"], labels["camera"]) == ("m01_color", name)
+    patch = open_dataset(tmp_path).read("1_b.jpg")
+    assert patch.image.shape == (36, 60, 3)
+    assert patch.image[tuple(np.rint(patch.labels["pupil"]).astype(int)[::-1])].max() < 60  # on the dark iris
+
+
+def test_a_camera_that_its_file_lacks_is_named(tmp_path: Path) -> None:
+    write_unityeyes2(tmp_path, 1, "b")
+    (tmp_path / "1_b.jpg").rename(tmp_path / "1_c.jpg")
+    with pytest.raises(ImageError, match="has no camera c; its cameras are: left_eye, b"):
+        UnityEyes(tmp_path).read("1_c.jpg")
+
+
+# --- pictures that were changed after rendering ---------------------------------------------------------------
+
+
+def write_frames(folder: Path, count: int, change: Callable[[np.ndarray], np.ndarray]) -> None:
+    """Frames whose eye lies near the middle, with changed pictures and unchanged JSON files."""
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        centre = (200 + rng.normal(0, 4), 150 + rng.normal(0, 4))
+        write_frame(folder, f"{number}", centre=centre, radius=26.0, frame=(300, 400))
+        scene = json.loads((folder / f"{number}.json").read_text())
+        lids = [200 + 80 * np.cos(a) for a in np.linspace(np.pi, -np.pi, 17)[:16]]
+        rise = [150 + 26 * np.sin(a) for a in np.linspace(np.pi, -np.pi, 17)[:16]]
+        scene["interior_margin_2d"] = [f"({x}, {y}, 9.1)" for x, y in zip(lids, rise)]
+        (folder / f"{number}.json").write_text(json.dumps(scene))
+        write_image(folder / f"{number}.png", change(make_frame(centre, 26.0, (300, 400))))
+
+
+@pytest.mark.parametrize("size", [(240, 320), (150, 200), (600, 800), (224, 224)])
+@pytest.mark.parametrize("count", [3, 12])
+def test_scaled_frames_are_refused_with_the_size_of_the_render(
+    tmp_path: Path, size: tuple[int, int], count: int
+) -> None:
+    write_frames(tmp_path, count, lambda picture: cv2.resize(picture, size[::-1], interpolation=cv2.INTER_AREA))
+    words = rf"fit a picture of about 300x400 \(height x width\), and this one is {size[0]}x{size[1]}"
+    for crop in (True, False):
+        with pytest.raises(ImageError, match=words):
+            UnityEyes(tmp_path, crop=crop).read("1.png")
+
+
+@pytest.mark.parametrize(
+    "change", [lambda picture: np.roll(picture, 90, axis=1), lambda picture: np.full_like(picture, 90)]
+)
+def test_landmarks_beside_the_eye_are_refused(tmp_path: Path, change: Callable[[np.ndarray], np.ndarray]) -> None:
+    write_frames(tmp_path, 5, change)
+    with pytest.raises(ImageError, match="do not lie on an eye"):
+        UnityEyes(tmp_path).read("1.png")
+
+
+def test_one_scaled_frame_among_sound_ones_is_refused_alone(tmp_path: Path) -> None:
+    write_frames(tmp_path, 10, lambda picture: picture)
+    picture = read_image(tmp_path / "4.png")
+    write_image(tmp_path / "4.png", cv2.resize(picture, (320, 240), interpolation=cv2.INTER_AREA))
+    dataset = UnityEyes(tmp_path)
+    for name in dataset.ids:
+        if name == "4.png":
+            with pytest.raises(ImageError, match="fit a picture of about 300x400"):
+                dataset.read(name)
+        else:
+            assert "pupil" in dataset.read(name).labels
+
+
 # --- real renders ----------------------------------------------------------------------------------------------
 
 
@@ -527,3 +691,17 @@ def test_whole_real_frames_have_their_labels_in_place(real_data: Path) -> None:
         x, y = record.labels["pupil"].round().astype(int)
         darker += record.image[y - 5 : y + 6, x - 5 : x + 6].mean() < np.median(record.image)
     assert darker >= 9
+
+
+def test_real_frames_are_sound_and_scaled_ones_are_refused(real_data: Path, tmp_path: Path) -> None:
+    folder = real_data / "unityeyes" / "deepmetis"
+    dataset = UnityEyes(folder)
+    assert all("gaze" in dataset.read(name).labels for name in dataset.ids[::4])
+    for name in dataset.ids[::8]:
+        picture = cv2.resize(read_image(folder / name), (640, 480), interpolation=cv2.INTER_AREA)
+        write_image(tmp_path / name, picture)
+        (tmp_path / name).with_suffix(".json").write_bytes((folder / name).with_suffix(".json").read_bytes())
+    scaled = UnityEyes(tmp_path)
+    for name in scaled.ids:
+        with pytest.raises(ImageError, match="fit a picture of about 600x800"):
+            scaled.read(name)
