@@ -78,7 +78,7 @@ def test_a_flipped_sign(tmp_path: Path, sign: tuple[int, int], name: str, labell
 
 
 @pytest.mark.parametrize("labelled", [True, False])
-@pytest.mark.parametrize("sign", [(1, 1), (1, -1), (-1, 1)])
+@pytest.mark.parametrize("sign", [(1, 1), (-1, 1)])
 def test_swapped_angles(tmp_path: Path, labelled: bool, sign: tuple[int, int]) -> None:
     """Also if one of them was negated as well."""
 
@@ -86,13 +86,13 @@ def test_swapped_angles(tmp_path: Path, labelled: bool, sign: tuple[int, int]) -
         kept = labels if labelled else {"subject": labels["subject"]}
         return {**kept, "gaze": labels["gaze"][::-1] * np.array(sign)}
 
-    facts, faults = look(write(tmp_path, list(rendered_records(EyeParameters(), 60, seed=2)), change))
+    facts, faults = look(write(tmp_path, list(rendered_records(EyeParameters(), 120, seed=2)), change))
     assert list(faults) == ["swapped angles"]
     assert ("the pupil label" if labelled else "the iris found") in faults["swapped angles"].message
     gaze, pupil = facts.angles["gaze"], [sign for sign in facts.signs if sign.images == "all"]
     assert [(one.angle, one.axis) for one in pupil] == [("yaw", "x"), ("pitch", "y")]
     assert all(abs(one.crosswise) > abs(one.correlation) for one in pupil)
-    assert len(gaze) == 60
+    assert len(gaze) == 120
 
 
 def test_a_flip_of_mirrored_images_alone(tmp_path: Path) -> None:
