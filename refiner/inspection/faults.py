@@ -118,7 +118,7 @@ def _are_swapped(signs: Sequence[Sign]) -> bool:
     if len(signs) != 2 or signs[0].count < 20:
         return False
     excess = sum(abs(sign.crosswise) - abs(sign.correlation) for sign in signs)
-    return excess > max(2 * SIGN_CORRELATION, 2.5 * (2 / signs[0].count) ** 0.5)
+    return bool(excess > max(2 * SIGN_CORRELATION, 2.5 * (2 / signs[0].count) ** 0.5))
 
 
 def _label_faults(facts: DatasetFacts) -> Iterator[Finding]:
