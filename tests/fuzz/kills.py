@@ -1,6 +1,6 @@
 """Kill commands at random moments, resume them, and compare the result: python tests/fuzz/kills.py --count 30 --seed 0.
 
-Each job runs once undisturbed, and once killed with SIGKILL at one or two random moments and then resumed by the same
+Each job runs once undisturbed, and once killed with SIGKILL at two to four random moments and then resumed by the same
 command. Both results must agree in names, bits and tables; clock times, logs and the state of the job are left out.
 Some kills hit only the main process, as the memory killer does, others the whole group. The package must be installed.
 Exit status 1: some results differ.
@@ -151,11 +151,11 @@ _READERS: dict[str, Callable[[Path], bytes]] = {"metrics.jsonl": _metrics, ".h5"
 def trial(
     job: Job, work: Path, number: int, seconds: float, wanted: dict[str, str], rng: np.random.Generator
 ) -> tuple[int, str]:
-    """Kill a job once or twice, resume it, and compare; return the number of kills, and what differs."""
+    """Kill a job two to four times, resume it, and compare; return the number of kills, and what differs."""
     out = work / f"trial{number:02d}{job.suffix}"
     arguments = job.arguments.format(work=work, out=out).split()
     kills = 0
-    for _ in range(int(rng.integers(1, 3))):
+    for _ in range(int(rng.integers(2, 5))):
         kills += kill_after(arguments, float(rng.uniform(0.25, 1.0)) * seconds, group=bool(rng.random() < 0.5))
     run(arguments)
     found = contents(out)

@@ -122,9 +122,10 @@ def test_damage_in_a_file_never_stops_the_others(position: float, garbage: bytes
         assert read_image(place / "out" / "sound.png").shape == (2, 3)
 
 
-def test_the_fuzz_program_finds_nothing() -> None:
+@pytest.mark.parametrize(("kind", "count"), [("damage", 120), ("values", 60)])
+def test_the_fuzz_program_finds_nothing(kind: str, count: int) -> None:
     """``python tests/fuzz/run.py --count 5000`` looks further."""
-    options = ["--count", "150", "--seed", "0", "--kind", "damage"]
+    options = ["--count", str(count), "--seed", "0", "--kind", kind]
     done = subprocess.run([sys.executable, str(FUZZ / "run.py"), *options], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:]
-    assert "150 cases of seed 0" in done.stdout
+    assert f"{count} cases of seed 0" in done.stdout
