@@ -41,6 +41,7 @@ class Evaluation:
         real: (M, 1, H, W), in [-1, 1], the evaluated real images.
         missing: renders without a refined image.
         notes: full sentences on what the metrics do not cover.
+        real_ids: ids of the M real images.
     """
 
     metrics: list[Metric]
@@ -52,6 +53,7 @@ class Evaluation:
     real: Tensor
     missing: Missing = field(default_factory=Missing)
     notes: list[str] = field(default_factory=list)
+    real_ids: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,16 @@ def evaluate(
     if (swapped := suspicion(raw, real_sample)) is not None:
         notes.insert(0, swapped)
     return Evaluation(
-        metrics, verdict, by_name, rejected, raw.images, images, real_sample.images, missing=missing, notes=notes
+        metrics,
+        verdict,
+        by_name,
+        rejected,
+        raw.images,
+        images,
+        real_sample.images,
+        missing=missing,
+        notes=notes,
+        real_ids=real_sample.ids,
     )
 
 

@@ -59,9 +59,16 @@ def sliced_wasserstein(first: Tensor, second: Tensor, *, seed: int) -> float:
         mean = reference.mean(dim=(0, 2), keepdim=True)
         deviation = reference.std(dim=(0, 2), keepdim=True).clamp(min=1e-6)
         projections = [((values - mean) / deviation).flatten(1) @ directions for values in (patches, reference)]
-        ordered = [values.sort(dim=0).values for values in projections]
+        ordered = [_sorted(values) for values in projections]
         distances.append(float((ordered[0] - ordered[1]).abs().mean()))
     return 1000 * sum(distances) / len(distances)
+
+
+def _sorted(values: Tensor) -> Tensor:
+    """Sort each column of (N, K). NumPy sorts several times as fast as PyTorch, along rows that are contiguous."""
+    rows = values.T.contiguous().numpy()
+    rows.sort(axis=1)
+    return torch.from_numpy(rows).T.contiguous()
 
 
 def _pyramid(images: Tensor) -> list[Tensor]:

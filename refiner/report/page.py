@@ -14,14 +14,15 @@ from refiner.core.environment import environment
 from refiner.core.files import write_text
 from refiner.core.rng import numpy_generator
 from refiner.evaluation.evaluate import Evaluation
+from refiner.evaluation.verdict import MAX_DRIFT
 from refiner.metrics.memorization import nearest
 from refiner.report.curves import training_curves
-from refiner.report.pictures import Pair, difference_uri, grey_uri
+from refiner.report.pictures import Pictures, Triple, data_uri, difference_uri
 
 TEMPLATES = Path(__file__).parent / "templates"
 
-SHOWN = 24
-"""Number of images in a gallery."""
+SHOWN = 12
+"""Number of triples in a gallery: a render, its refined image and the nearest real image."""
 
 EXAMPLES = 20
 """Number of labelled pictures of each kind at the start of the visual Turing test, as in the paper."""
@@ -40,6 +41,7 @@ class Origin:
         seed: seed of the evaluation.
         metrics: lines of ``metrics.jsonl``; empty without a run.
         facts: texts that can be unfolded on the page, by name, such as the configuration.
+        step: training step whose weights were evaluated; empty if it is unknown.
     """
 
     title: str
@@ -48,23 +50,29 @@ class Origin:
     seed: int
     metrics: Sequence[Mapping[str, float]]
     facts: Mapping[str, str]
+    step: str = ""
 
 
-def write_report(path: Path, found: Evaluation, origin: Origin) -> None:
+def write_report(path: Path, found: Evaluation, origin: Origin, pictures: Pictures) -> None:
     """Write ``report.html``, a single file that opens from disk without a network.
 
     Args:
         path: the file to write.
         found: the evaluation.
         origin: origin of the refiner.
+        pictures: the images of the evaluation.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    worst, random = _galleries(found, origin.seed)
+    random, worst = _galleries(found, pictures, origin.seed)
     galleries = [
-        {"title": "Largest drift", "note": "These labels are the most likely to be wrong.", "pairs": worst},
-        {"title": "Random images", "note": "These images show typical results of refining.", "pairs": random},
+        {"title": "Typical images", "note": "A random choice.", "triples": random},
+        {
+            "title": "Largest label drift",
+            "note": "The labels of these images are the most likely to be wrong.",
+            "triples": worst,
+        },
     ]
     versions = environment()["versions"]
     text = _render(
@@ -73,53 +81,70 @@ def write_report(path: Path, found: Evaluation, origin: Origin) -> None:
         synthetic=origin.synthetic,
         real=origin.real,
         seed=origin.seed,
+        step=origin.step,
         count=len(found.drifts),
+        real_count=len(found.real),
         version=versions.get("simgan-refiner"),
         verdict=found.verdict,
         verdict_class=CLASSES[found.verdict.decision],
+        notes=getattr(found, "notes", []),
+        gaps=_gaps(found),
+        doubtful=sum(drift.score > MAX_DRIFT for drift in found.drifts.values()),
+        limit=MAX_DRIFT,
         shown=random[0],
         galleries=galleries,
         metrics=found.metrics,
         curves=training_curves(origin.metrics),
         facts={**origin.facts, "versions": json.dumps(versions, indent=1)},
-        data=_embedded([[_shown(pair) for pair in pairs] for pairs in (worst, random)]),
+        data=_embedded([[_fields(triple) for triple in triples] for triples in (random, worst)]),
     )
     write_text(path, text)
 
 
-def _galleries(found: Evaluation, seed: int) -> tuple[list[Pair], list[Pair]]:
-    """Return the pairs with the largest drift scores, and random pairs."""
+def _gaps(found: Evaluation) -> list[tuple[str, float]]:
+    """Return the share of the gap to real images that refining closed, by the name of the metric."""
+    shares = [(metric.name, getattr(metric, "gap_closed", None)) for metric in found.metrics]
+    return [(name, share) for name, share in shares if share is not None]
+
+
+def _galleries(found: Evaluation, pictures: Pictures, seed: int) -> tuple[list[Triple], list[Triple]]:
+    """Return random triples, and those with the largest drift scores."""
     scores = torch.tensor([drift.score for drift in found.drifts.values()])
-    worst = scores.argsort(descending=True)[:SHOWN].tolist()
     random = numpy_generator(seed, "gallery").permutation(len(scores))[:SHOWN].tolist()
-    return _pairs(found, worst), _pairs(found, random)
+    worst = scores.argsort(descending=True)[:SHOWN].tolist()
+    return _triples(found, pictures, random), _triples(found, pictures, worst)
 
 
-def _pairs(found: Evaluation, numbers: Sequence[int]) -> list[Pair]:
+def _triples(found: Evaluation, pictures: Pictures, numbers: Sequence[int]) -> list[Triple]:
     names, drifts = list(found.drifts), list(found.drifts.values())
-    # Show the nearest real image with each pair, because a refiner may copy it.
+    # Show the nearest real image with each pair: as the goal, and because a refiner may copy it.
     neighbours = nearest(found.refined[numbers], found.real)
+    images = [
+        pictures.synthetic(numbers),
+        pictures.refined(numbers),
+        pictures.real(neighbours.numbers.tolist()),
+    ]
     return [
-        Pair(
+        Triple(
             names[number],
-            grey_uri(found.synthetic[number]),
-            grey_uri(found.refined[number]),
-            difference_uri(found.synthetic[number], found.refined[number]),
-            grey_uri(found.real[int(neighbours.numbers[index])]),
+            data_uri(before),
+            data_uri(after),
+            difference_uri(before, after),
+            data_uri(real),
             drifts[number],
             float(neighbours.distances[index]),
         )
-        for index, number in enumerate(numbers)
+        for index, (number, before, after, real) in enumerate(zip(numbers, *images, strict=True))
     ]
 
 
-def _shown(pair: Pair) -> dict[str, Any]:
-    """Return the fields of a pair that the script of the page reads."""
-    drift = pair.drift
-    return {**pair._asdict(), "drift": None, "sentence": drift.sentence(), "score": drift.score}
+def _fields(triple: Triple) -> dict[str, Any]:
+    """Return the fields of a triple that the script of the page reads."""
+    drift = triple.drift
+    return {**triple._asdict(), "drift": None, "sentence": drift.sentence(), "score": drift.score}
 
 
-def write_turing_test(path: Path, found: Evaluation, *, trials: int, seed: int) -> None:
+def write_turing_test(path: Path, found: Evaluation, pictures: Pictures, *, trials: int, seed: int) -> None:
     """Write ``turing.html``: labelled examples, then guesses in random order, half of each kind.
 
     No picture is both an example and a guess.
@@ -127,6 +152,7 @@ def write_turing_test(path: Path, found: Evaluation, *, trials: int, seed: int) 
     Args:
         path: the file to write.
         found: the evaluation whose images are shown.
+        pictures: the images of the evaluation.
         trials: number of guesses; fewer if there are too few images.
         seed: seed of the draw.
 
@@ -136,8 +162,11 @@ def write_turing_test(path: Path, found: Evaluation, *, trials: int, seed: int) 
     # Draw the pictures of each kind.
     rng = numpy_generator(seed, "turing-test")
     sides = {
-        name: [grey_uri(images[number]) for number in rng.permutation(len(images))[: EXAMPLES + trials]]
-        for name, images in (("real", found.real), ("refined", found.refined))
+        name: [data_uri(picture) for picture in read(rng.permutation(count)[: EXAMPLES + trials].tolist())]
+        for name, read, count in (
+            ("real", pictures.real, len(found.real)),
+            ("refined", pictures.refined, len(found.refined)),
+        )
     }
     # The first ones are examples, the rest are guesses.
     each = min(trials // 2, *(len(pictures) - EXAMPLES for pictures in sides.values()))
