@@ -38,7 +38,8 @@ COMMANDS = {
 def main(quiet: bool) -> None:
     """Make rendered images look more real, and measure whether their labels survived.
 
-    Exit status: 0 done, 1 failed, 2 wrong use, 3 refused by the verdict, 4 done, but some inputs were rejected.
+    Exit status: 0 done; 1 failed; 2 wrong use, also if found late; 3 refused by the verdict (--gate); 4 done, but some
+    inputs were rejected, or labels or files were left out.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(OneLine("%(levelname)s: %(message)s"))

@@ -1,6 +1,7 @@
 """``refiner train``: train a refiner, or resume a run."""
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import click
 from refiner.commands.options import EXISTING_PATH, REFINER_PATH, exclude_option, include_option
 from refiner.commands.reporting import progress
 from refiner.commands.training_options import print_configuration, read_recipe, run_folder, training_options
+
+log = logging.getLogger(__name__)
 
 
 @click.command()
@@ -60,6 +63,7 @@ def command(
     # Import the slow parts only now, so that a dry run answers at once.
     from refiner.core.devices import keep_freed_memory
     from refiner.core.processes import is_main_process
+    from refiner.models.refiner_file import kept_step, load_refiner
     from refiner.runs.distributed import end_at_once
     from refiner.training.train import train
 
@@ -75,5 +79,6 @@ def command(
         file = train(configuration, folder, device=device, new=new, start_from=start_from, report=report)
     # With several processes, only one prints the file.
     if is_main_process():
+        log.info("%s holds the weights of %s", file, kept_step(load_refiner(file).metadata["training"]))
         click.echo(file)
     end_at_once(0)

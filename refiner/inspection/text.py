@@ -11,6 +11,7 @@ from refiner.inspection.fit import histogram_gap, iris_shares
 from refiner.inspection.irises import IrisScale
 from refiner.inspection.labels import LabelFacts, Range, Values
 from refiner.inspection.runs import RefinerFacts, RunFacts
+from refiner.models.refiner_file import kept_step
 
 _BAR = 24  # characters of the longest bar
 _BINS = 12  # at most
@@ -111,7 +112,8 @@ def refiner_lines(facts: RefinerFacts) -> Iterator[str]:
     yield _row("view", f"{facts.receptive_field}x{facts.receptive_field} pixels around each (receptive field)")
     yield _row("value range", "{} to {}".format(*facts.value_range))
     configuration = _section(facts.training, "configuration")
-    shown: dict[str, Any] = {name: facts.training[name] for name in ("step", "precision") if name in facts.training}
+    yield _row("weights", f"of {kept_step(facts.training)}" if kept_step(facts.training) else "of an unknown step")
+    shown: dict[str, Any] = {name: facts.training[name] for name in ("precision",) if name in facts.training}
     shown |= {name: configuration[name] for name in ("seed", "size", "batch_size") if name in configuration}
     yield _row("training", ", ".join(f"{name} {_plain(value)}" for name, value in shown.items()) or "not recorded")
     yield _row("digest", facts.digest)

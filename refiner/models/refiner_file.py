@@ -114,6 +114,29 @@ def load_refiner(path: Path) -> RefinerFile:
     return RefinerFile(architecture, weights, metadata)
 
 
+def kept_step(training: Mapping[str, Any]) -> str:
+    """Describe which weights a refiner file holds, as in "step 350 of 800, the lowest score".
+
+    Args:
+        training: the summary of the training in the metadata of the file.
+
+    Returns:
+        The step and the number of steps, pre-training included; empty if the file does not record them.
+    """
+    step, configuration = training.get("step"), training.get("configuration")
+    if not isinstance(step, int) or not isinstance(configuration, Mapping):
+        return ""
+    pretraining = configuration.get("pretraining") or {}
+    parts = [
+        configuration.get("steps"),
+        *(pretraining.get(f"{name}_steps", 0) for name in ("refiner", "discriminator")),
+    ]
+    if not all(isinstance(part, int) for part in parts):
+        return f"step {step:,}"
+    why = "the lowest score" if configuration.get("score_every") else "the last weights"
+    return f"step {step:,} of {sum(parts):,}, {why}"
+
+
 # Format version 1 has other words for the methods and the domains. Existing files contain these words.
 _METHODS_OF_VERSION_1 = {"none": "simgan", "cycle": "cyclegan", "contrast": "cut"}
 

@@ -85,6 +85,8 @@ def _reading_error(path: Path, kind: str, error: Exception) -> DataError:
     if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
         return DataError(f"{path} cannot be read: {error.strerror or error}")
     missing = missing_bytes(path)
+    if missing is None and path.suffix == ".safetensors" and path.exists():
+        return DataError(f"{path} is damaged: its first bytes are not those of a weights file; copy it again")
     if missing is None:
         return WrongInputError(f"{path} is {path_kind(path)}, not {wanted}")
     problem = f"the last {missing:,} bytes are missing" if missing else "its content does not match its header"

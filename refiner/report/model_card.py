@@ -12,6 +12,7 @@ from refiner.core.files import read_regular
 from refiner.data.formats.registry import open_dataset
 from refiner.inspection.runs import RefinerFacts, inspect_refiner
 from refiner.models.lookup import find_refiner
+from refiner.models.refiner_file import kept_step
 from refiner.runs.folder import CONFIG_FILE
 
 _USE = """The refiner expects renders like those it was trained on: the same kind of image, size and histogram. The
@@ -101,8 +102,9 @@ def _training(facts: RefinerFacts) -> str:
     # List only the settings that differ from their defaults.
     defaults = TrainingConfiguration().model_dump(mode="json")
     changed = {name: value for name, value in configuration.items() if defaults.get(name) != value}
-    step, precision = (facts.training.get(name, "?") for name in ("step", "precision"))
-    lines = [f"{step} steps in {precision}. These settings differ from the defaults:", ""]
+    precision = facts.training.get("precision", "?")
+    weights = kept_step(facts.training) or "an unknown step"
+    lines = [f"The weights are of {weights}, trained in {precision}. These settings differ from the defaults:", ""]
     return "\n".join([*lines, *(f"- `{name}`: {value}" for name, value in changed.items())])
 
 

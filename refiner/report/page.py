@@ -13,6 +13,7 @@ import torch
 from refiner.core.environment import environment
 from refiner.core.files import write_text
 from refiner.core.rng import numpy_generator
+from refiner.data.labels.drift_table import LabelDrift
 from refiner.evaluation.evaluate import Evaluation
 from refiner.evaluation.verdict import MAX_DRIFT
 from refiner.metrics.memorization import nearest
@@ -87,9 +88,10 @@ def write_report(path: Path, found: Evaluation, origin: Origin, pictures: Pictur
         version=versions.get("simgan-refiner"),
         verdict=found.verdict,
         verdict_class=CLASSES[found.verdict.decision],
-        notes=getattr(found, "notes", []),
-        gaps=_gaps(found),
-        doubtful=sum(drift.score > MAX_DRIFT for drift in found.drifts.values()),
+        notes=found.notes,
+        gaps=[(metric.name, metric.gap_closed) for metric in found.metrics if metric.gap_closed is not None],
+        stayed=sum(drift.known and drift.score <= MAX_DRIFT for drift in found.drifts.values()),
+        unknown=sum(not drift.known for drift in found.drifts.values()),
         limit=MAX_DRIFT,
         shown=random[0],
         galleries=galleries,
@@ -101,15 +103,9 @@ def write_report(path: Path, found: Evaluation, origin: Origin, pictures: Pictur
     write_text(path, text)
 
 
-def _gaps(found: Evaluation) -> list[tuple[str, float]]:
-    """Return the share of the gap to real images that refining closed, by the name of the metric."""
-    shares = [(metric.name, getattr(metric, "gap_closed", None)) for metric in found.metrics]
-    return [(name, share) for name, share in shares if share is not None]
-
-
 def _galleries(found: Evaluation, pictures: Pictures, seed: int) -> tuple[list[Triple], list[Triple]]:
-    """Return random triples, and those with the largest drift scores."""
-    scores = torch.tensor([drift.score for drift in found.drifts.values()])
+    """Return random triples, and those with the largest drift scores; an unknown drift may be of any size."""
+    scores = torch.tensor([drift.score if drift.known else torch.inf for drift in found.drifts.values()])
     random = numpy_generator(seed, "gallery").permutation(len(scores))[:SHOWN].tolist()
     worst = scores.argsort(descending=True)[:SHOWN].tolist()
     return _triples(found, pictures, random), _triples(found, pictures, worst)
@@ -141,7 +137,11 @@ def _triples(found: Evaluation, pictures: Pictures, numbers: Sequence[int]) -> l
 def _fields(triple: Triple) -> dict[str, Any]:
     """Return the fields of a triple that the script of the page reads."""
     drift = triple.drift
-    return {**triple._asdict(), "drift": None, "sentence": drift.sentence(), "score": drift.score}
+    return {**triple._asdict(), "drift": None, "sentence": _sentence(drift)}
+
+
+def _sentence(drift: LabelDrift) -> str:
+    return f"{drift.sentence()} (score {drift.score:.2f})" if drift.known else "label drift unknown"
 
 
 def write_turing_test(path: Path, found: Evaluation, pictures: Pictures, *, trials: int, seed: int) -> None:

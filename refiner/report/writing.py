@@ -10,7 +10,7 @@ from refiner.core.errors import WrongInputError, WrongOutputError
 from refiner.core.files import read_json_lines
 from refiner.evaluation.evaluate import Settings, evaluate
 from refiner.models.lookup import find_refiner
-from refiner.models.refiner_file import load_refiner
+from refiner.models.refiner_file import kept_step, load_refiner
 from refiner.report.page import Origin, write_report, write_turing_test
 from refiner.report.pictures import open_pictures
 from refiner.runs.folder import CONFIG_FILE, ENVIRONMENT_FILE, METRICS_FILE
@@ -65,7 +65,15 @@ def report_on(
 
     # Evaluate, and write the pages.
     found = evaluate(synthetic, run, real, settings, report=report)
-    origin = Origin(f"Report on {run.name}", str(synthetic), str(real), settings.seed, metrics, facts)
+    origin = Origin(
+        f"Report on {run.name}",
+        str(synthetic),
+        str(real),
+        settings.seed,
+        metrics,
+        facts,
+        kept_step(metadata["training"]),
+    )
     pictures = open_pictures(found, synthetic, run, real, device=settings.device)
     write_report(folder / REPORT_FILE, found, origin, pictures)
     write_turing_test(folder / TURING_FILE, found, pictures, trials=trials, seed=settings.seed)

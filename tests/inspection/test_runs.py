@@ -80,7 +80,7 @@ def test_a_gaze_run_is_refused_by_its_kind(finished: bool, tmp_path: Path) -> No
 
 def test_damage_is_named(run: Path) -> None:
     (run / "refiner.safetensors").write_bytes(b"nothing")
-    assert "cannot be read as a refiner file" in inspect_run(run).findings[-1].message
+    assert "is damaged: its first bytes are not those of a weights file" in inspect_run(run).findings[-1].message
     (run / "environment.json").write_text("{")
     with pytest.raises(RunError, match=r"environment\.json is damaged"):
         inspect_run(run)
@@ -94,5 +94,5 @@ def test_a_refiner_file(run: Path) -> None:
     assert (facts.digest, facts.parameters) == (refiner.digest(), count)
     assert facts.architecture["features"] == 4
     assert facts.training["step"] == 11
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match=r"is a \.yaml file, not a refiner file"):
         inspect_refiner(run / "config.yaml")

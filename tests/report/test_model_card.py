@@ -56,7 +56,7 @@ def test_a_run_s_card_knows_network_training_and_data(run: Path) -> None:
     assert load_refiner(run).digest() in card
     assert "- `batch_size`: 6" in card
     assert "- `label_smoothing`" not in card  # at its default
-    assert "11 steps in fp32" in card
+    assert "The weights are of step 11 of 11, the last weights, trained in fp32." in card
     assert "was not evaluated" in card
     assert str(run.parent) not in card
 

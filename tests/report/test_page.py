@@ -1,13 +1,19 @@
 """Both pages opened from disk in a real browser with the network off: everything on them moves, opens and counts."""
 
+import base64
+import dataclasses
+import io
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scipy import stats
 from torch.nn import functional
 
@@ -18,7 +24,11 @@ from refiner.evaluation.evaluate import Evaluation
 from refiner.evaluation.measurement import Metric
 from refiner.evaluation.verdict import Verdict
 from refiner.metrics.intervals import Interval
+from refiner.models.architecture import RefinerArchitecture
+from refiner.models.refiner import RefinerNetwork
+from refiner.models.refiner_file import save_refiner
 from refiner.report.page import SHOWN, Origin, write_report, write_turing_test
+from refiner.report.pictures import MeasuredPictures, StoredPictures, data_uri, difference_uri, open_pictures
 
 COUNT = 60
 
@@ -49,8 +59,10 @@ def pages(found: Evaluation, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of both pages."""
     folder = tmp_path_factory.mktemp("report")
     metrics = [{"step": step, "adversarial": 1 / step, "change": float("nan")} for step in range(1, 9)]
-    write_report(folder / "report.html", found, Origin("Report", "my renders", "my photos", 0, metrics, {"a": "<b>"}))
-    write_turing_test(folder / "turing.html", found, trials=40, seed=3)
+    origin = Origin("Report", "my renders", "my photos", 0, metrics, {"a": "<b>"}, step="step 250 of 400")
+    pictures = MeasuredPictures(found)
+    write_report(folder / "report.html", found, origin, pictures)
+    write_turing_test(folder / "turing.html", found, pictures, trials=40, seed=3)
     return folder
 
 
@@ -94,10 +106,10 @@ def test_the_slider_moves_by_mouse_and_by_keyboard(browser: Any, pages: Path) ->
 
 def test_the_worst_come_first_and_open(browser: Any, pages: Path) -> None:
     page = opened(browser, pages / "report.html")
-    captions = page.locator(".gallery >> nth=0").locator("button").all_inner_texts()
+    captions = page.locator(".gallery >> nth=1").locator("button").all_inner_texts()
     assert len(captions) == SHOWN
     assert [float(text.split()[0]) for text in captions] == [float(COUNT - 1 - place) for place in range(SHOWN)]
-    page.locator(".gallery >> nth=0").locator("button").nth(1).click()
+    page.locator(".gallery >> nth=1").locator("button").nth(1).click()
     assert page.inner_text("#details-name") == f"</script><b>{COUNT - 2:03d}&'\".png"
     assert f"moved by about {COUNT - 2}.0 px" in page.inner_text("#details-drift")
     page.keyboard.press("ArrowLeft")
@@ -116,7 +128,9 @@ def test_verdict_and_metrics_are_shown(browser: Any, pages: Path) -> None:
     assert "too uncertain" in page.inner_text("tr[data-key=moved]")
     assert page.locator(".curves svg").count() == 1  # change is never a number
     note = page.inner_text("header .note")
-    assert note.startswith(f"{COUNT} renders from my renders, compared with real images from my photos.")
+    assert note.startswith(
+        f"{COUNT} renders from my renders, compared with {COUNT} real images from my photos. Weights of step 250 of"
+    )
     assert page.locator("b").count() == 0  # no name became an element
 
 
@@ -156,10 +170,76 @@ def test_no_example_is_a_guess(pages: Path) -> None:
 
 
 def test_equal_seeds_give_equal_pages(found: Evaluation, pages: Path, tmp_path: Path) -> None:
-    write_turing_test(tmp_path / "same.html", found, trials=40, seed=3)
-    write_turing_test(tmp_path / "other.html", found, trials=40, seed=4)
+    write_turing_test(tmp_path / "same.html", found, MeasuredPictures(found), trials=40, seed=3)
+    write_turing_test(tmp_path / "other.html", found, MeasuredPictures(found), trials=40, seed=4)
     assert (tmp_path / "same.html").read_bytes() == (pages / "turing.html").read_bytes()
     assert (tmp_path / "other.html").read_bytes() != (pages / "turing.html").read_bytes()
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError):
-        write_turing_test(tmp_path / "file" / "page.html", found, trials=40, seed=3)
+        write_turing_test(tmp_path / "file" / "page.html", found, MeasuredPictures(found), trials=40, seed=3)
+
+
+def decoded(uri: str) -> Any:
+    """Return the RGB or grey picture in a data URI, read by another library than the one that wrote it."""
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))))
+
+
+def test_render_refined_and_nearest_real_image_are_in_sight_in_this_order(found: Evaluation, pages: Path) -> None:
+    text = (pages / "report.html").read_text()
+    galleries = json.loads(text.split('id="data">')[1].split("</script>")[0])
+    visible = re.findall(r'data-label="([^"]*)"><img alt="[^"]*" src="([^"]*)"', text)
+    assert [label for label, _ in visible] == ["render", "refined", "nearest real"] * 2 * SHOWN
+    sources = [source for _, source in visible]
+    assert sources == [triple[key] for shown in galleries for triple in shown for key in ("before", "after", "nearest")]
+    # The nearest real image by another computation: unit vectors of the pixels, averaged by two.
+    number = next(index for index, name in enumerate(found.drifts) if name == galleries[0][0]["name"])
+    small = [functional.avg_pool2d(images, 2).flatten(1).numpy() for images in (found.refined, found.real)]
+    centred = [rows - rows.mean(1, keepdims=True) for rows in small]
+    unit = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in centred]
+    best = int((unit[1] @ unit[0][number]).argmax())
+    shown = [decoded(source) for source in sources[:3]]
+    for picture, images, place in zip(shown, (found.synthetic, found.refined, found.real), (number, number, best)):
+        assert np.abs(picture - 127.5 * (images[place, 0].numpy() + 1)).max() <= 0.51
+
+
+def test_an_unknown_drift_comes_first_and_counts_as_not_in_place(found: Evaluation, tmp_path: Path) -> None:
+    drifts = {name: drift._replace(known=name != "</script><b>003&'\".png") for name, drift in found.drifts.items()}
+    unknown = dataclasses.replace(found, drifts=drifts)
+    write_report(tmp_path / "r.html", unknown, Origin("Report", "a", "b", 0, [], {}), MeasuredPictures(unknown))
+    text = (tmp_path / "r.html").read_text()
+    worst = json.loads(text.split('id="data">')[1].split("</script>")[0])[1]
+    assert (worst[0]["name"], worst[0]["sentence"]) == ("</script><b>003&'\".png", "label drift unknown")
+    assert f"2 of {COUNT} images. The label drift of 1 images is unknown." in text  # drifts of 0 and 1 px
+
+
+def test_a_difference_is_red_where_brighter_and_blue_where_darker() -> None:
+    before, after = np.full((2, 3), 100, np.uint8), np.array([[100, 164, 36], [116, 84, 255]], np.uint8)
+    picture = decoded(difference_uri(before, after))
+    assert picture[0].tolist() == [[255, 255, 255], [255, 0, 0], [0, 0, 255]]
+    assert picture[1].tolist() == [[255, 191, 191], [191, 191, 255], [255, 0, 0]]
+    coloured = difference_uri(*(np.repeat(image[..., None], 3, axis=2) for image in (before, after)))
+    assert np.array_equal(decoded(coloured), picture)
+
+
+def test_colour_images_are_shown_in_colour(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    levels = {name: rng.integers(0, 256, (4, 12, 20, 3), np.uint8) for name in ("synthetic", "real")}
+    for name, images in levels.items():
+        (tmp_path / name).mkdir()
+        for number, image in enumerate(images):
+            Image.fromarray(image).save(tmp_path / name / f"{number}.png")
+    network = RefinerNetwork(RefinerArchitecture(features=4, blocks=1, channels=3))
+    save_refiner(tmp_path / "r.safetensors", network, training={})
+    grey = torch.zeros(3, 1, 12, 20)
+    drifts = {name: LabelDrift(0, 0, None, 0) for name in ("3.png", "0.png", "2.png")}
+    ids = ["2.png", "0.png", "1.png"]
+    found = Evaluation([], Verdict("use", []), drifts, {}, grey, grey, grey, real_ids=ids)
+    pictures = open_pictures(found, tmp_path / "synthetic", tmp_path / "r.safetensors", tmp_path / "real", device="cpu")
+    assert isinstance(pictures, StoredPictures)
+    assert np.array_equal(decoded(data_uri(pictures.synthetic([2, 0])[1])), levels["synthetic"][3])
+    assert np.array_equal(decoded(data_uri(pictures.real([0])[0])), levels["real"][2])
+    refined = pictures.refined([1])[0]
+    planes = torch.from_numpy(levels["synthetic"][0]).permute(2, 0, 1)[None] / 127.5 - 1
+    with torch.inference_mode():
+        wanted = 127.5 * (network.eval()(planes)[0].permute(1, 2, 0).numpy() + 1)
+    assert np.abs(refined - wanted).max() <= 1.01

@@ -1,6 +1,7 @@
 """``refiner gaze train``: train a gaze estimator, or resume a run."""
 
 import json
+import logging
 from pathlib import Path
 
 import click
@@ -8,6 +9,8 @@ import click
 from refiner.commands.options import EXISTING_PATH
 from refiner.commands.reporting import progress
 from refiner.commands.training_options import print_configuration, read_recipe, run_folder, training_options
+
+log = logging.getLogger(__name__)
 
 
 @click.command()
@@ -56,6 +59,7 @@ def command(
         return
     # Import the slow parts only now, so that a dry run answers at once.
     from refiner.core.devices import keep_freed_memory
+    from refiner.gaze.networks.file import load_estimator
     from refiner.gaze.training import train_estimator
 
     keep_freed_memory()
@@ -68,4 +72,6 @@ def command(
 
         folder = run_folder(run, recipe)
         file = train_estimator(configuration, folder, device=device, new=new, report=report)
+    summary = load_estimator(file).metadata["training"]
+    log.info("%s holds the weights of step %s of %s", file, f"{summary['step']:,}", f"{summary['steps']:,}")
     click.echo(file)

@@ -11,7 +11,7 @@ function show(gallery, number) {
   for (const key of ["before", "after", "difference", "nearest"]) get("details-" + key).src = pair[key];
   get("details-name").textContent = pair.name;
   get("details-distance").textContent = "distance " + pair.distance.toFixed(2) + "; 0 means the same picture";
-  get("details-drift").textContent = pair.sentence + " (score " + pair.score.toFixed(2) + ")";
+  get("details-drift").textContent = pair.sentence;
   document.querySelector("#compare .before").src = pair.before;
   document.querySelector("#compare .after").src = pair.after;
   get("shown-name").textContent = pair.name;
