@@ -94,6 +94,8 @@ class Case:
                 str(self.refiner),
                 "--device",
                 "cpu",
+                "--backend",  # a trial of all backends, for a huge image, would take most of the time of a case
+                "torch",
                 "--json",
             ]
         options = [*self.options, *(["--format", self.format] if self.format else [])]
