@@ -153,6 +153,8 @@ def load_domain(
     rejected: dict[str, str] = {}
     read: list[_LoadedImage] = []
     region = None if mask is None else LabelRegion(mask=mask)
+    if region is not None:
+        region.check_masks(path, dataset.ids)
     with ThreadPoolExecutor() as pool:
         outcomes = pool.map(lambda sample: _load(dataset, sample, size, channels, gaze, region), dataset.ids)
         for sample, outcome in zip(dataset.ids, outcomes):

@@ -116,6 +116,7 @@ def evaluate(
     )
     labels = sorted({name for row in raw.labels for name in row})
     region = region.check(synthetic, labels, lambda name: (row[name] for row in raw.labels if name in row))
+    region.check_masks(synthetic, raw.ids)
     try:
         watched = [region.watched(name, row, size) for name, row in zip(raw.ids, raw.labels, strict=True)]
     except ImageError as error:

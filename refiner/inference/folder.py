@@ -69,6 +69,7 @@ def refine_folder(
         check_apart(source / link, destination)
     table = open_labels(source, contents)
     region = checked_region(region, source, table)
+    region.check_masks(source, contents.images)
     with contextlib.ExitStack() as stack:
         # Open the output folders.
         open_folder = partial(open_output, source, overwrite=overwrite, shard=shard)

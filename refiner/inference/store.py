@@ -79,6 +79,8 @@ def refine_store(
     store = open_dataset(source, format="store")
     assert isinstance(store, Store)
     region = region.check(source, store.label_names, partial(_values, store))
+    if region.mask is not None:
+        region.check_masks(source, store.ids)
     count = len(store.images)
     with contextlib.ExitStack() as stack:
         # Open the store for rejected images now: an error must not come after hours of work.

@@ -133,6 +133,23 @@ class LabelRegion:
             f"pixels, as [x, y], as a list of these, or as two columns {' and '.join(_columns(self.points))}"
         )
 
+    def check_masks(self, source: Path, names: Sequence[str]) -> None:
+        """Check that a folder of masks has one for at least one image, before any work is done.
+
+        Args:
+            source: the data set, for the message.
+            names: ids of its images.
+
+        Raises:
+            WrongInputError: no image has a mask.
+        """
+        if self.mask is None or not self.mask.is_dir() or any((self.mask / name).is_file() for name in names):
+            return
+        raise WrongInputError(
+            f"{self.mask} has no mask for any of the {len(names)} images of {source}; expected files of the same "
+            f"names, such as {self.mask / names[0]}"
+        )
+
     def _weights(self, mask: Path, name: str, size: tuple[int, int]) -> Any:
         path = _mask_path(mask, name)
         try:

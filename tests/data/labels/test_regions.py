@@ -120,6 +120,23 @@ def test_another_region_is_measured_anew(patterns: Path, half: Path, tmp_path: P
         assert np.allclose(drifts(tmp_path / "out"), shift, atol=0.3)
 
 
+@pytest.mark.parametrize("store", [False, True])
+def test_a_folder_of_masks_with_other_names_is_refused_before_any_work(
+    patterns: Path, half: Path, tmp_path: Path, store: bool
+) -> None:
+    masks, source, out = tmp_path / "masks", patterns, tmp_path / "out"
+    masks.mkdir()
+    write_image(masks / "other.png", np.full((20, 30), 255, np.uint8))
+    if store:
+        source, out = tmp_path / "in.h5", tmp_path / "out.h5"
+        convert(patterns, source, Conversion())
+    failed = refine(source, out, "--refiner", half, "--mask", masks)
+    assert failed.exit_code == 2
+    assert f"{masks} has no mask for any of the" in failed.output
+    assert f"such as {masks / '0.png'}" in failed.output
+    assert not out.exists()
+
+
 def test_a_label_that_is_not_there_is_refused(patterns: Path, half: Path, tmp_path: Path) -> None:
     failed = refine(patterns, tmp_path / "out", "--refiner", half, "--points", "nose")
     assert failed.exit_code == 2
