@@ -73,7 +73,11 @@ def read_scene(image: Path) -> Scene:
         ImageError: there is no such file, or it cannot be used.
     """
     for path in map(Path, json_names(image)):
-        if path.exists():
+        try:
+            is_there = path.exists()
+        except OSError:  # the name is too long with this suffix
+            is_there = False
+        if is_there:
             scene = _load(path)
             return scene if path.stem == image.stem else _of_camera(scene, image.stem[len(path.stem) + 1 :], path)
     raise ImageError(image, "has no .json file of the same name, which holds its labels")

@@ -170,9 +170,17 @@ class Store:
 
     @cached_property
     def label_names(self) -> list[str]:
-        """Names of the data sets in ``/labels``; subjects are not among them."""
-        group = self.file.get("labels")
-        return [name for name in group if is_local(group, name)] if isinstance(group, h5py.Group) else []
+        """Names of the data sets in ``/labels``; subjects are not among them.
+
+        Raises:
+            DataError: the names cannot be read.
+        """
+        file = self.file
+        try:
+            group = file.get("labels")
+            return [name for name in group if is_local(group, name)] if isinstance(group, h5py.Group) else []
+        except Exception as error:  # h5py raises many kinds of errors for a damaged file
+            raise DataError(f"the labels of {self.root} cannot be read ({error}); make the store again") from error
 
     def check_angles(self) -> None:
         """Check that gaze and head pose can be in radians.

@@ -19,7 +19,7 @@ from refiner.core.errors import DataError, ImageError
 from refiner.data.formats.folder import ImageFolder
 from refiner.data.formats.registry import open_dataset
 from refiner.data.formats.unityeyes import UnityEyes
-from refiner.data.formats.unityeyes_scene import gaze_angles, head_angles, parse_vector
+from refiner.data.formats.unityeyes_scene import gaze_angles, head_angles, parse_vector, read_scene
 from refiner.data.labels.angles import angular_error_degrees, to_angles, to_vectors
 from refiner.data.labels.records import column_values
 from refiner.images.io import read_image, write_image
@@ -705,3 +705,8 @@ def test_real_frames_are_sound_and_scaled_ones_are_refused(real_data: Path, tmp_
     for name in scaled.ids:
         with pytest.raises(ImageError, match="fit a picture of about 600x800"):
             scaled.read(name)
+
+
+def test_a_name_that_is_too_long_with_json_is_one_image_without_labels(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=r"has no \.json file of the same name"):
+        read_scene(tmp_path / f"{'x' * 251}.png")

@@ -88,7 +88,7 @@ def test_every_command_says_what_is_wrong_with_a_file(
         assert result.exit_code == 1
         assert str(raised.value) in result.stderr
     onto = CliRunner().invoke(main, ["convert", str(tmp_path / "in"), str(store)])
-    assert onto.exit_code == 1
+    assert onto.exit_code == 2
     assert re.search(
         f"already exists, but {reason.partition('; ')[0]}.*; .* pass --overwrite to replace it", onto.stderr
     )
@@ -156,3 +156,13 @@ def test_a_store_is_written_and_read_where_flock_fails(tmp_path: Path, images: P
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("is not locked, as its file system has no locks") == 1
     assert Store(tmp_path / "a.h5").read_image("2.png").tolist() == np.full((5, 9), 2).tolist()
+
+
+def test_damaged_names_of_labels_are_one_clear_error(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(group: h5py.Group) -> None:
+        raise RuntimeError("Link iteration failed")
+
+    opened = Store(store)
+    monkeypatch.setattr(h5py.Group, "__iter__", fail)
+    with pytest.raises(DataError, match=r"the labels of .*eyes\.h5 cannot be read \(Link iteration failed\)"):
+        _ = opened.label_names
