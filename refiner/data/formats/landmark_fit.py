@@ -133,6 +133,8 @@ def _contrast(seen: _Seen, rendered: Size, *, sharp: bool = False) -> float:
         Difference of the levels, as a share of the standard deviation around the eye; 0 if the landmarks are outside
         the picture; NaN if the eye is nearly closed or too small.
     """
+    if not min(rendered):  # the picture is a single line
+        return np.nan
     height, width = seen.grey.shape
     scale = np.array([width / rendered[1], height / rendered[0]])
     iris, lids = (
@@ -165,6 +167,8 @@ def _contrast(seen: _Seen, rendered: Size, *, sharp: bool = False) -> float:
     inner = opening & mask(middle + near * (iris - middle))
     white = opening & ~mask(middle + far * (iris - middle))
     if inner.sum() < 8 or white.sum() < 8:
+        return np.nan
+    if not around.any():  # a black picture shows no eye
         return np.nan
     level = np.mean if sharp else np.median
     return float((level(around[white]) - level(around[inner])) / (around.std() + 5 * around.max() / 255))

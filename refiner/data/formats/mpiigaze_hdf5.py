@@ -153,7 +153,11 @@ class MPIIGazeHDF5(_HDF5Images):
         for person in _persons(file):
             for name in ("gaze", "pose"):
                 angles = file[person].get(name)
-                if getattr(angles, "shape", ())[1:] == (2,) and angles.dtype.kind == "f" and len(angles) <= MAX_IMAGES:
+                if (
+                    (getattr(angles, "shape", None) or ())[1:] == (2,)
+                    and angles.dtype.kind == "f"
+                    and len(angles) <= MAX_IMAGES
+                ):
                     with contextlib.suppress(OSError, RuntimeError):  # damaged rows are reported where they are read
                         if problem := check_radians(f"{person}/{name}", angles[:]):
                             return problem

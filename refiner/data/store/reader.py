@@ -195,7 +195,7 @@ class Store:
     def _not_radians(self) -> str:
         for name in {"gaze", "head_pose"}.intersection(self.label_names):
             values = self.file["labels"][name]
-            if values.dtype.kind in "fiu" and values.shape[1:] == (2,):
+            if values.dtype.kind in "fiu" and (values.shape or ())[1:] == (2,):  # an empty data set has no shape
                 with contextlib.suppress(OSError, RuntimeError):  # damaged labels are reported where they are read
                     if problem := check_radians(f"/labels/{name}", values[:]):
                         return problem

@@ -227,6 +227,7 @@ def test_ids_of_other_types_are_text(tmp_path: Path) -> None:
     [
         ({"labels/gaze": np.zeros((3, 3))}, r"gaze has the shape \(3,\)"),
         ({"labels/gaze": np.zeros(3)}, r"gaze has the shape \(\)"),
+        ({"labels/gaze": h5py.Empty("f8")}, "cannot be read"),
         ({"labels/gaze": np.zeros((1, 2))}, "cannot be read"),
         ({"labels/pupil": np.array([["a", "b"]] * 3, "S1")}, "cannot be read"),
         ({"labels/x": 5}, "cannot be read"),
