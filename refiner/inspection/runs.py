@@ -160,7 +160,7 @@ def inspect_run(path: Path) -> RunFacts:
         training_environment=folder.read_environment(),
         data={
             name: str(location)
-            for name, location in configuration.data.model_dump(exclude={"preflight"}).items()
+            for name, location in configuration.data.model_dump(exclude={"include", "exclude", "preflight"}).items()
             if location is not None
         },
         seed=configuration.seed,

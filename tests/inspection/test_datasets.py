@@ -127,7 +127,7 @@ def test_missing_labels_and_rows_without_an_image(tmp_path: Path, eyes: list[Rec
     rows = {record.id: record.labels for record in eyes[: COUNT // 2]}
     write_labels(tmp_path / "labels.csv", {**rows, "gone.png": eyes[0].labels})
     facts, faults = look(tmp_path)
-    assert set(faults) == {"labels missing", "orphan rows"}
+    assert set(faults) == {"labels missing", "orphan rows", "images without row"}
     assert {name: missing.count for name, missing in facts.unlabelled.items()} == dict.fromkeys(
         ("gaze", "head_pose", "pupil"), COUNT // 2
     )
