@@ -39,6 +39,10 @@ def find_recipe(name_or_path: str, kind: Kind) -> Path:
         return path
     if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
         raise ConfigurationError(f"{path} does not exist; name a YAML file, or a recipe: {', '.join(recipes)}")
+    other: Kind = "gaze" if kind == "train" else "train"
+    if name_or_path in _files(other):
+        command = "refiner gaze train" if other == "gaze" else "refiner train"
+        raise ConfigurationError(f"{name_or_path} is a recipe of {command}; name one of {', '.join(recipes)}")
     raise ConfigurationError(f"{name_or_path} is no recipe; name one of {', '.join(recipes)}, or a YAML file")
 
 

@@ -9,13 +9,14 @@ from refiner.core.devices import resolve_device
 from refiner.core.errors import ImageError, UsageError, WrongInputError, WrongOutputError
 from refiner.core.parallel.executors import Engine
 from refiner.core.parallel.shards import Shard
+from refiner.core.path_kinds import is_network, path_kind
 from refiner.data.folders.left_out import LeftOut
 from refiner.data.folders.selection import EVERYTHING, Selection
 from refiner.data.labels.drift_table import NO_LIMIT, DriftLimit, measure_label_drift
 from refiner.data.labels.regions import ANYTHING, LabelRegion
 from refiner.data.store.store_names import is_store_name
 from refiner.images.arrays import to_planes
-from refiner.images.io import LOSSLESS, is_lossless_webp, read_picture, write_image
+from refiner.images.io import LOSSLESS, is_image_file, is_lossless_webp, read_picture, write_image
 from refiner.inference.backends.autoselect import choose_backend
 from refiner.inference.backends.registry import CUDA_BACKENDS, backend_module
 from refiner.inference.folder import refine_folder
@@ -98,6 +99,10 @@ def refine_path(
     """
     if selection and not source.is_dir():
         raise UsageError(f"--include and --exclude select files of a folder, but {source} is none")
+    kind = path_kind(source)
+    named_well = not source.is_file() or kind == "an image" or is_image_file(source) or is_store_name(source)
+    if is_network(kind) or not named_well:
+        raise WrongInputError(f"{source} is {kind}; name a folder of images, a store (.h5) or an image to refine")
     # Select the device, the backend and the number of workers; a job that was begun keeps those of its first run.
     file, digest, requested = load_refiner(refiner), refiner_digest(refiner), (backend, device)
     extent = job_extent(source)
@@ -157,6 +162,10 @@ def _refine_image(
         destination = destination / source.name
     if destination.exists() and not overwrite:
         raise WrongOutputError(f"{destination} already exists; choose another name, or pass --overwrite to replace it")
+    if destination.parent.exists() and not destination.parent.is_dir():
+        raise WrongOutputError(
+            f"{destination} cannot be created: {destination.parent} is a file; choose another output"
+        )
     # Refine the image, and write it if its label drift is within the limit.
     refiner = refiner_source.open()
     image, profile = read_picture(source)

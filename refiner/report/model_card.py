@@ -65,13 +65,18 @@ def read_verdict(file: Path) -> Mapping[str, Any]:
     Raises:
         DataError: the file cannot be read, or holds something else.
     """
+    wanted = "write one with refiner evaluate --json > FILE"
     try:
         found: Any = json.loads(read_regular(file))
-        if found["command"] != "evaluate":
-            raise ValueError(f"it is output of refiner {found['command']}")
-        _judgement(found)
+        command = found["command"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise WrongInputError(f"{file} does not hold the output of refiner evaluate --json: {error}") from error
+        raise WrongInputError(f"{file} is not the output of a refiner command in JSON; {wanted}") from error
+    if command != "evaluate":
+        raise WrongInputError(f"{file} is the output of refiner {command}, not of refiner evaluate; {wanted}")
+    try:
+        _judgement(found)
+    except (ValueError, KeyError, TypeError) as error:
+        raise WrongInputError(f"{file} holds no verdict that this version can read; {wanted}") from error
     return dict(found)
 
 

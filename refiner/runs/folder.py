@@ -27,6 +27,7 @@ from refiner.core.errors import (
     WrongRunError,
 )
 from refiner.core.files import TEMPORARY_PREFIX, JsonLines, locked, read_json_lines, read_regular, write_text
+from refiner.core.path_kinds import is_gaze_run
 from refiner.data.labels.tables import REJECTED_FILE, write_rejected
 from refiner.models.lookup import REFINER_FILE
 
@@ -248,8 +249,10 @@ def _check_configuration(path: Path, file: Path, configuration: BaseModel) -> No
     try:
         recorded = read_configuration(file, type(configuration), overrides=_settings_of_older_runs(file))
     except ConfigurationError as error:
+        kind = "a gaze estimator" if is_gaze_run(path) else "a refiner"
         raise WrongRunError(
-            f"{path} holds a run of another kind or version ({error}); choose another --run, or start again with --new"
+            f"{path} holds a run of {kind} whose settings cannot be read here ({error}); choose another --run, or "
+            "start again with --new"
         ) from error
     before, after = getattr(recorded, "steps", 0), getattr(configuration, "steps", 0)
     continues = after > before

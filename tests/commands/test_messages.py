@@ -52,7 +52,12 @@ CASES: list[tuple[str, int, str]] = [
     ("gaze evaluate refiner.safetensors images", WRONG_USE, "is a refiner file, not an estimator file"),
     ("gaze evaluate gaze images", WRONG_USE, "gaze holds no estimator.safetensors yet"),
     ("refine images out --refiner estimator.safetensors", WRONG_USE, "is an estimator file, not a refiner file"),
+    ("refine run out --refiner demo", WRONG_USE, "run is the run folder of a refiner; name a folder of images"),
+    ("train gaze --dry-run", WRONG_USE, "gaze is a recipe of refiner gaze train; name one of"),
+    ("gaze train eyes --dry-run", WRONG_USE, "eyes is a recipe of refiner train; name one of"),
+    ("train debug --synthetic images --real images --run gaze", WRONG_USE, "gaze holds a run of a gaze estimator"),
     # Files that are something else, or damaged.
+    ("refine notes.txt out --refiner demo", WRONG_USE, "notes.txt is a .txt file; name a folder of images"),
     ("convert notes.txt out", WRONG_USE, "notes.txt is a .txt file, not a data set"),
     ("convert images/0.png out", WRONG_USE, "is a single image, not a data set; name the folder that holds it"),
     ("inspect notes.txt", WRONG_USE, "notes.txt is a .txt file; expected a data set"),
@@ -61,6 +66,7 @@ CASES: list[tuple[str, int, str]] = [
     ("refine images out --refiner text.safetensors", FAILED, "is damaged: its first bytes are not those"),
     # Outputs that are in the way.
     ("gaze evaluate gaze images --plots notes.txt", WRONG_USE, "--plots notes.txt is a file; name a folder"),
+    ("refine images/0.png notes.txt/0.png --refiner demo", WRONG_USE, "notes.txt is a file; choose another output"),
     # Settings.
     ("train bad.yaml --dry-run", WRONG_USE, "bad.yaml is not valid YAML: line 1, column"),
     ("train list.yaml --dry-run", WRONG_USE, "holds no keys and values; expected lines such as"),

@@ -100,11 +100,11 @@ def test_errors_are_one_line_and_name_wrong_use(tmp_path: Path, folder: Path, id
         (tmp_path / "empty", tmp_path / "out"): "holds no images",
         (folder / "text.png", tmp_path / "a.png"): "is not an image of a supported type",
         (folder / "1.png", folder / "2.png"): "already exists",
-        (folder / "1.png", tmp_path / "file" / "a.png"): "cannot be written",
+        (folder / "1.png", tmp_path / "file" / "a.png"): "is a file; choose another output",
     }
     for (source, destination), reason in cases.items():
         result = refine(source, destination, "--refiner", identity)
-        failed = "supported type" in reason or "cannot be written" in reason  # the rest is wrong use
+        failed = "supported type" in reason  # the rest is wrong use
         assert result.exit_code == (1 if failed else 2), (source, destination)
         assert result.stdout == ""
         assert result.stderr.startswith("Error: ")

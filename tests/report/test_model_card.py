@@ -107,7 +107,8 @@ def test_another_file_is_no_verdict(text: str, run: Path, tmp_path: Path) -> Non
     out = tmp_path / "shared" / "refiner.safetensors"
     result = CliRunner().invoke(main, ["export", str(run), str(out), "--card", "--verdict", str(judged)])
     assert result.exit_code == 2
-    assert "does not hold the output of refiner evaluate --json" in result.output
+    assert "refiner evaluate --json > FILE" in result.output
+    assert "Expecting" not in result.output
     assert not out.exists()
 
 
