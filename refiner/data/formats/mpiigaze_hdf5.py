@@ -152,15 +152,16 @@ class MPIIGazeHDF5(_HDF5Images):
         file = self._open(self.root)
         for person in _persons(file):
             for name in ("gaze", "pose"):
-                angles = file[person].get(name)
-                if (
-                    (getattr(angles, "shape", None) or ())[1:] == (2,)
-                    and angles.dtype.kind == "f"
-                    and len(angles) <= MAX_IMAGES
-                ):
-                    with contextlib.suppress(OSError, RuntimeError):  # damaged rows are reported where they are read
-                        if problem := check_radians(f"{person}/{name}", angles[:]):
-                            return problem
+                with contextlib.suppress(OSError, RuntimeError, KeyError):  # damage is reported where rows are read
+                    angles = file[person].get(name)
+                    shape = getattr(angles, "shape", None) or ()
+                    if (
+                        shape[1:] == (2,)
+                        and angles.dtype.kind == "f"
+                        and shape[0] <= MAX_IMAGES
+                        and (problem := check_radians(f"{person}/{name}", angles[:]))
+                    ):
+                        return problem
         return ""
 
     def _row(self, sample: str) -> tuple[str, int]:
