@@ -154,7 +154,7 @@ class MPIIGazeHDF5(_HDF5Images):
             for name in ("gaze", "pose"):
                 with contextlib.suppress(OSError, RuntimeError, KeyError):  # damage is reported where rows are read
                     angles = file[person].get(name)
-                    shape = getattr(angles, "shape", None) or ()
+                    shape: tuple[int, ...] = getattr(angles, "shape", None) or ()
                     if (
                         shape[1:] == (2,)
                         and angles.dtype.kind == "f"
