@@ -19,7 +19,8 @@ from refiner.config.training import TrainingConfiguration
 from refiner.core.devices import choose_precision
 from refiner.core.errors import DeviceError, OutputError, UsageError
 from refiner.core.rng import torch_generator
-from refiner.data.convert import Conversion, convert
+from refiner.data.conversion import Conversion
+from refiner.data.convert import convert
 from refiner.data.output.records_writer import write_folder
 from refiner.eyes.records import rendered_records
 from refiner.eyes.scene.parameters import EyeParameters

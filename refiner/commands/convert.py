@@ -149,7 +149,8 @@ def command(
       refiner convert renders renders.h5 --size 48x64 --points corner --boxes face:xywh --keep material
       refiner convert renders.h5 renders
     """
-    from refiner.data.convert import Conversion, convert, split_path
+    from refiner.data.conversion import Conversion
+    from refiner.data.convert import convert, split_path
     from refiner.data.folders.selection import Selection
     from refiner.data.labels.coordinates import Declared
     from refiner.data.output.destinations import rejects_list

@@ -3,38 +3,28 @@
 import contextlib
 import json
 import logging
-import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import cv2
-import numpy as np
 
 from refiner.core.errors import DataError, ImageError
 from refiner.core.files import check_apart, content_digest
 from refiner.core.parallel.process_pool import map_in_order
+from refiner.data.conversion import ChunkConverter, ChunkTask, Conversion
 from refiner.data.convert_summary import ConversionSummary, SampleCounter
 from refiner.data.folders.listing import list_files
-from refiner.data.folders.selection import EVERYTHING, Selection
 from refiner.data.formats.folder import ImageFolder
-from refiner.data.formats.registry import Dataset, open_dataset
-from refiner.data.labels.coordinates import NOTHING_DECLARED, Change, Declared
-from refiner.data.labels.geometry import resize_labels
-from refiner.data.labels.records import Record
+from refiner.data.formats.registry import Dataset
+from refiner.data.labels.coordinates import NOTHING_DECLARED
 from refiner.data.labels.tables import LabelTable
-from refiner.data.output.chunks import ChunkFiles, Chunks, fingerprint, write_chunk
+from refiner.data.output.chunks import Chunks, fingerprint
 from refiner.data.output.companions import Companions
 from refiner.data.output.destinations import Destination, open_folder, open_store
 from refiner.data.splits import names_subjects, split_samples
 from refiner.data.store.hdf5 import to_label_name
 from refiner.data.store.reader import Store
 from refiner.data.store.store_names import is_store_name
-from refiner.images.arrays import MAX_SQUEEZE, crop_centre, equalize, resize, to_grey
-from refiner.images.io import Image
 
 log = logging.getLogger(__name__)
 
@@ -43,72 +33,6 @@ CHUNK = 1024
 
 Report = Callable[[int, int], None]
 """Callback for progress: the number of finished samples, and of all samples."""
-
-
-class Conversion(NamedTuple):
-    """Processing of each image in a conversion.
-
-    Attributes:
-        size: (height, width) of the result; None keeps the size of each image.
-        crop: (height, width) of the centre that is cut out before resizing; None keeps the whole image.
-        grey: convert colour images to luma.
-        equalized: equalise the histogram of the luma, after resizing.
-        whole: read whole frames of layouts that are otherwise cut to the eye or the hand.
-        declared: labels whose names and shapes do not show whether they move with the image.
-        selection: the files of a folder to use.
-    """
-
-    size: tuple[int, int] | None = None
-    crop: tuple[int, int] | None = None
-    grey: bool = False
-    equalized: bool = False
-    whole: bool = False
-    declared: Declared = NOTHING_DECLARED
-    selection: Selection = EVERYTHING
-
-    @property
-    def moves_pixels(self) -> bool:
-        """True if images are cropped or resized, so that labels in pixels move."""
-        return self.crop is not None or self.size is not None
-
-    def open(self, source: Path, format: str | None) -> Dataset:
-        """Open the data set, with frames cut or whole as this conversion needs them."""
-        size = None if self.crop else self.size
-        return open_dataset(source, format=format, size=size, crop=not self.whole, selection=self.selection)
-
-    def squeezes(self, image: Image) -> bool:
-        """Return whether resizing distorts the image by more than training accepts (``MAX_SQUEEZE``)."""
-        if self.size is None:
-            return False
-        height, width = self.crop or image.shape[:2]
-        return abs(math.log(height * self.size[1] / (width * self.size[0]))) > MAX_SQUEEZE
-
-    def apply(self, record: Record) -> Record:
-        """Return the record with its image converted and its labels in pixels moved accordingly.
-
-        Raises:
-            ImageError: the image is smaller than the crop, has 16 bits and cannot be equalised, or has a label that
-                cannot be moved.
-            UsageError: it is not certain whether a label moves.
-        """
-        image = to_grey(record.image) if self.grey else record.image
-        height, width = image.shape[:2]
-        # Crop, then resize; labels in pixels follow both.
-        corner = (0, 0)
-        if self.crop:
-            image, corner = crop_centre(image, self.crop, record.id)
-        cropped = (image.shape[0], image.shape[1])
-        if self.size:
-            image = resize(image, self.size)
-        change = Change((height, width), corner, cropped, (image.shape[0], image.shape[1]))
-        labels = resize_labels(record.labels, change, self.declared, sample=record.id)
-        # Equalise last, on the pixels that are kept.
-        if self.equalized:
-            if image.dtype != np.uint8:
-                raise ImageError(record.id, "has 16 bits; only 8-bit images are equalised")
-            image = equalize(image)
-        # A profile of colours says nothing about grey.
-        return Record(record.id, image, labels, record.profile if image.ndim == record.image.ndim else b"")
 
 
 def convert(
@@ -184,7 +108,7 @@ def convert(
             else open_folder(source, path, grey=conversion.grey or _is_grey(dataset), overwrite=overwrite)
         )
         with opened as output:
-            convert_chunk = _ChunkConverter(source, format, conversion, stop_on_error)
+            convert_chunk = ChunkConverter(source, format, conversion, stop_on_error)
             summaries[name] = _convert_into(
                 output,
                 selected,
@@ -236,7 +160,7 @@ def split_path(destination: Path, split: str) -> Path:
 def _convert_into(
     destination: Destination,
     ids: Sequence[str],
-    convert_chunk: "_ChunkConverter",
+    convert_chunk: ChunkConverter,
     companions: Companions | None,
     *,
     job: str,
@@ -258,7 +182,7 @@ def _convert_into(
     destination.claim(names)
     todo = chunks.unfinished()
     tasks = (
-        _ChunkTask(
+        ChunkTask(
             list(zip(ids[starts[n] : starts[n] + size], names[starts[n] : starts[n] + size], strict=True)),
             chunks.files(n, destination.images_folder),
         )
@@ -304,7 +228,7 @@ def _convert_into(
 
 
 def _tell(conversion: Conversion, squeezed: int, profiles_lost: int, moved: set[str], still: set[str]) -> None:
-    """Log what the conversion changed besides the pixels; see :class:`_ChunkResult`."""
+    """Log what the conversion changed besides the pixels; see :class:`ChunkResult`."""
     if squeezed:
         log.warning(
             "%d images were stretched or squeezed to %dx%d; cut them to that shape first with --crop HxW",
@@ -319,66 +243,3 @@ def _tell(conversion: Conversion, squeezed: int, profiles_lost: int, moved: set[
     if moved | still:
         lists = [", ".join(sorted(some)) or "none" for some in (moved, still - moved)]
         log.info("labels that moved with the images: %s; labels that did not: %s", *lists)
-
-
-class _ChunkTask(NamedTuple):
-    """A chunk to convert: (id, output name) of its samples, and its files."""
-
-    samples: list[tuple[str, str]]
-    files: ChunkFiles
-
-
-class _ChunkResult(NamedTuple):
-    """Outcome of a converted chunk.
-
-    Attributes:
-        samples: number of samples.
-        kinds: number of images by kind.
-        squeezed: number of distorted images.
-        profiles_lost: number of images that lost their colour profile.
-        moved, still: names of the labels that moved with an image that was cropped or resized, and of the others.
-    """
-
-    samples: int
-    kinds: Counter[str]
-    squeezed: int
-    profiles_lost: int
-    moved: set[str]
-    still: set[str]
-
-
-class _ChunkConverter:
-    """Function that converts one chunk; each process that calls it opens the data set once."""
-
-    def __init__(self, source: Path, format: str | None, conversion: Conversion, stop_on_error: bool) -> None:
-        self.source, self.format, self.conversion = source, format, conversion
-        self.stop_on_error = stop_on_error
-        self._dataset: Dataset | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_dataset": None}
-
-    def __call__(self, task: _ChunkTask) -> _ChunkResult:
-        if self._dataset is None:
-            self._dataset = self.conversion.open(self.source, self.format)
-            cv2.setNumThreads(1)  # the processes share the cores
-        self._squeezed = self._profiles_lost = 0
-        self._keeps_profiles = task.files.folder is not None
-        self._moved: set[str] = set()
-        self._still: set[str] = set()
-        samples = ((sample, name, partial(self._record, sample)) for sample, name in task.samples)
-        lines = write_chunk(task.files, samples, stop_on_error=self.stop_on_error)
-        kinds = Counter(line.kind for line in lines if line.name)
-        return _ChunkResult(len(lines), kinds, self._squeezed, self._profiles_lost, self._moved, self._still)
-
-    def _record(self, sample: str) -> Record:
-        assert self._dataset is not None
-        record = self._dataset.read(sample)
-        self._squeezed += self.conversion.squeezes(record.image)
-        converted = self.conversion.apply(record)
-        self._profiles_lost += bool(record.profile) and not (converted.profile and self._keeps_profiles)
-        if converted.image.shape[:2] != record.image.shape[:2]:
-            for name, value in record.labels.items():
-                moved = converted.labels[name] is not value
-                (self._moved if moved else self._still).add(name)
-        return converted

@@ -15,7 +15,8 @@ from refiner.core.errors import DataError, WrongOutputError
 from refiner.core.files import check_apart
 from refiner.core.path_kinds import path_kind
 from refiner.core.rng import numpy_generator
-from refiner.data.convert import Conversion, convert
+from refiner.data.conversion import Conversion
+from refiner.data.convert import convert
 from refiner.data.labels.angles import Angles
 from refiner.data.store.store_names import is_store_name
 from refiner.gaze.data import load_patches

@@ -12,7 +12,8 @@ from typing import NamedTuple
 from refiner.core.devices import resolve_device
 from refiner.core.errors import DeviceError, RefinerError, WrongOutputError
 from refiner.core.files import read_regular, write_once, write_text
-from refiner.data.output.folder import SETTINGS_PREFIX, state_folder
+from refiner.data.output.folder import SETTINGS_PREFIX
+from refiner.data.output.output_names import state_folder
 from refiner.data.store.hdf5 import text_attribute
 from refiner.data.store.store_names import is_store_name
 from refiner.inference.backends.registry import is_available

@@ -26,7 +26,8 @@ from refiner.core.errors import (
     WrongOutputError,
     WrongRunError,
 )
-from refiner.core.files import TEMPORARY_PREFIX, JsonLines, locked, read_json_lines, read_regular, write_text
+from refiner.core.files import TEMPORARY_PREFIX, JsonLines, read_json_lines, read_regular, write_text
+from refiner.core.locks import locked
 from refiner.core.path_kinds import is_gaze_run
 from refiner.data.labels.tables import REJECTED_FILE, write_rejected
 from refiner.models.lookup import REFINER_FILE

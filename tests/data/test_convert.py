@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 
 from refiner.core.errors import DataError, ImageError, OutputError
 from refiner.core.files import TEMPORARY_PREFIX
-from refiner.data import convert as conversion
-from refiner.data.convert import Conversion, convert
+from refiner.data import conversion
+from refiner.data.conversion import Conversion
+from refiner.data.convert import convert
 from refiner.data.labels.records import Record
 from refiner.data.labels.tables import read_labels
 from refiner.data.output.chunks import ChunkFiles, write_chunk

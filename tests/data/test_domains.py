@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from refiner.core.errors import DataError, ImageError
 from refiner.core.sampler import Sampler
 from refiner.data import domains as data
-from refiner.data.convert import Conversion, convert
+from refiner.data.conversion import Conversion
+from refiner.data.convert import convert
 from refiner.data.domains import ImageDomain, StoredImages, load_domain
 from refiner.data.labels.tables import write_labels
 from refiner.images.io import write_image

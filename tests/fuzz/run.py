@@ -56,7 +56,8 @@ def make_sources(work: Path) -> tuple[dict[str, Source], Path]:
     """Make valid inputs of every layout, and a refiner file."""
     from refiner.config.training import TrainingConfiguration
     from refiner.config.yaml_files import write_configuration
-    from refiner.data.convert import Conversion, convert
+    from refiner.data.conversion import Conversion
+    from refiner.data.convert import convert
     from refiner.data.formats.registry import FORMATS, open_dataset
     from refiner.models.architecture import RefinerArchitecture
     from refiner.models.refiner import RefinerNetwork

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from PIL import Image as Pillow
 from PIL import ImageOps
 
-from refiner.data.convert import Conversion, convert
+from refiner.data.conversion import Conversion
+from refiner.data.convert import convert
 from refiner.images.io import LOSSLESS, read_image, write_image
 from refiner.inference.refine import refine_path
 from refiner.models.architecture import RefinerArchitecture

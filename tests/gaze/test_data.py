@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from refiner.core.errors import DataError
-from refiner.data.convert import Conversion, convert
+from refiner.data.conversion import Conversion
+from refiner.data.convert import convert
 from refiner.data.labels.tables import read_labels, write_labels
 from refiner.gaze.data import load_patches, split_held_out
 from refiner.images.io import read_image, write_image

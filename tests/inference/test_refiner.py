@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from refiner.core.devices import computes_bf16
 from refiner.core.errors import DataError
-from refiner.data.convert import Conversion, convert
+from refiner.data.conversion import Conversion
+from refiner.data.convert import convert
 from refiner.data.formats.registry import open_dataset
 from refiner.images.io import write_image
 from refiner.inference.backends import registry

@@ -10,7 +10,8 @@ import torch
 
 from refiner.core.errors import DeviceError, OutputError
 from refiner.core.parallel.shards import Shard
-from refiner.data.convert import Conversion, convert
+from refiner.data.conversion import Conversion
+from refiner.data.convert import convert
 from refiner.images.io import write_image
 from refiner.inference import refine, settings, store
 from refiner.inference.refine import Summary, refine_path

@@ -15,7 +15,8 @@ import pytest
 import torch
 
 from refiner.core.errors import DataError, ImageError, OutputError
-from refiner.data.convert import Conversion, convert
+from refiner.data.conversion import Conversion
+from refiner.data.convert import convert
 from refiner.data.labels.drift_table import DriftLimit
 from refiner.data.store.hdf5 import ImageKind
 from refiner.data.store.reader import Store

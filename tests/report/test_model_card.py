@@ -10,7 +10,8 @@ from click.testing import CliRunner
 
 from refiner.commands import main
 from refiner.config.training import TrainingConfiguration
-from refiner.data.convert import Conversion, convert
+from refiner.data.conversion import Conversion
+from refiner.data.convert import convert
 from refiner.models.refiner_file import load_refiner
 from refiner.report.model_card import model_card
 from refiner.training.train import train

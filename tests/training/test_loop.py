@@ -16,9 +16,10 @@ import torch
 from refiner.config.training import TrainingConfiguration
 from refiner.config.yaml_files import write_configuration
 from refiner.core.errors import DataError, DeviceError, RunError, TrainingError
-from refiner.core.files import locked
+from refiner.core.locks import locked
 from refiner.data import domains as data
-from refiner.data.convert import Conversion, convert
+from refiner.data.conversion import Conversion
+from refiner.data.convert import convert
 from refiner.gaze.networks.estimators import GazeNetwork
 from refiner.gaze.networks.file import load_estimator, save_estimator
 from refiner.images.io import write_image

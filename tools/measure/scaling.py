@@ -23,7 +23,8 @@ from refiner.benchmark.benchmark import compare
 from refiner.benchmark.workloads import run_refine
 from refiner.core.environment import environment, processor
 from refiner.core.files import write_text
-from refiner.data.convert import Conversion, convert
+from refiner.data.conversion import Conversion
+from refiner.data.convert import convert
 from refiner.data.output.records_writer import write_folder
 from refiner.data.store.hdf5 import new_file
 from refiner.data.store.reader import Store

@@ -62,7 +62,7 @@ def run(
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the workers
     with _errors():
         from refiner.core.environment import processor
-        from refiner.core.files import locked
+        from refiner.core.locks import locked
         from tools.study.results import FinishedResults, collect_results
         from tools.study.schedule import run_tasks
         from tools.study.tasks import missing_tasks

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from refiner.core.errors import ImageError, WrongOutputError
 from refiner.core.files import atomic_path, read_json_lines, read_regular, write_text
 from refiner.data.labels.records import Record, to_cells
-from refiner.data.output.folder import is_too_long, leads_out
+from refiner.data.output.output_names import is_too_long, leads_out
 from refiner.data.store.hdf5 import ImageKind
 from refiner.data.store.writer import ImageWriter
 from refiner.images.io import LOSSLESS, write_image

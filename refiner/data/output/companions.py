@@ -14,7 +14,8 @@ from refiner.data.folders.contents import FolderContents, is_document
 from refiner.data.folders.label_images import MAX_VALUES, content_of
 from refiner.data.folders.left_out import LeftOut, left_out
 from refiner.data.labels.tables import LABELS_FILE
-from refiner.data.output.folder import OutputFolder, is_too_long, leads_out
+from refiner.data.output.folder import OutputFolder
+from refiner.data.output.output_names import is_too_long, leads_out
 from refiner.images.arrays import crop_centre
 from refiner.images.io import LOSSLESS, LOSSLESS_SUFFIXES, Image, read_image, write_image
 

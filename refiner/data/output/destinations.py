@@ -21,17 +21,8 @@ from refiner.data.labels.tables import (
     write_table,
 )
 from refiner.data.output.chunks import Chunks
-from refiner.data.output.folder import (
-    SETTINGS_PREFIX,
-    SHARDS_FOLDER,
-    STATE_FOLDER,
-    OutputFolder,
-    is_too_long,
-    leads_out,
-    locked_output,
-    open_output,
-    state_folder,
-)
+from refiner.data.output.folder import SETTINGS_PREFIX, SHARDS_FOLDER, OutputFolder, locked_output, open_output
+from refiner.data.output.output_names import STATE_FOLDER, is_too_long, leads_out, state_folder
 from refiner.data.store.columns import find_columns
 from refiner.data.store.hdf5 import ImageKind, hdf5_errors, new_file, open_hdf5, text_attribute, write_attributes
 from refiner.data.store.store_names import is_store_name

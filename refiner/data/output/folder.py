@@ -14,7 +14,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Set
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from refiner.core.errors import ImageError, WrongOutputError
@@ -24,27 +24,21 @@ from refiner.core.files import (
     atomic_path,
     check_apart,
     content_digest,
-    locked,
     read_json_lines,
     remove_file,
     write_bytes,
     write_text,
 )
+from refiner.core.locks import locked
 from refiner.core.parallel.shards import Shard
-from refiner.data.labels.tables import LABELS_FILE, REJECTED_FILE, write_rejected
-from refiner.data.store.store_names import is_store_name
-
-STATE_FOLDER = ".refiner"
-"""Name of the state folder in an output folder."""
+from refiner.data.labels.tables import REJECTED_FILE, write_rejected
+from refiner.data.output.output_names import STATE_FOLDER, leads_away
 
 SHARDS_FOLDER = "shards"
 """Name of the folder in the state folder that holds the manifests and locks of shards."""
 
 SETTINGS_PREFIX = "settings-"
 """Beginning of the names of files in the state folder that hold the backend of a job; the refiner's digest follows."""
-
-MAX_NAME_BYTES = 255
-"""Longest name of a file or folder, in bytes."""
 
 
 class OutputFolder:
@@ -95,7 +89,7 @@ class OutputFolder:
             name = row.get("file")
             if isinstance(row.get("facts"), dict):
                 self.facts |= {str(fact): str(text) for fact, text in row["facts"].items()}
-            if not isinstance(name, str) or _leads_away(name):  # the manifest may come from another person's folder
+            if not isinstance(name, str) or leads_away(name):  # the manifest may come from another person's folder
                 continue
             self._ours.add(name)
             self._finished.pop(name, None)
@@ -278,32 +272,6 @@ class OutputFolder:
         else:
             self._remove(REJECTED_FILE)
         self._log.close()
-
-
-def state_folder(output: Path) -> Path:
-    """Return the state folder of an output: ``.refiner`` in a folder, ``OUT.h5.parts`` beside a store."""
-    return output.with_name(f"{output.name}.parts") if is_store_name(output) else output / STATE_FOLDER
-
-
-def leads_out(name: str) -> bool:
-    """Return whether a name cannot be used in an output folder.
-
-    Such a name is empty, leads out of the folder, or leads into the state folder or below a table.
-    """
-    parts = PurePosixPath(name).parts
-    return _leads_away(name) or (len(parts) > 1 and parts[0] in (LABELS_FILE, REJECTED_FILE))
-
-
-def _leads_away(name: str) -> bool:
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\0" in name or not path.name:
-        return True
-    return len(path.parts) > 1 and path.parts[0] == STATE_FOLDER
-
-
-def is_too_long(name: str) -> bool:
-    """Return whether a component of a name is too long for a file system, as ``x.jpg.png`` can be."""
-    return any(len(os.fsencode(part)) > MAX_NAME_BYTES for part in PurePosixPath(name).parts)
 
 
 @contextlib.contextmanager

@@ -31,7 +31,8 @@ import h5py
 import numpy as np
 
 from refiner.core.errors import DataError, OutputError
-from refiner.core.files import NO_LOCKS, check_regular
+from refiner.core.files import check_regular
+from refiner.core.locks import NO_LOCKS
 from refiner.images.io import MAX_BYTES, Image
 
 FORMAT = "simgan-refiner store"

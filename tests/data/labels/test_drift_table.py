@@ -13,7 +13,8 @@ from click.testing import CliRunner, Result
 
 from refiner.commands import main
 from refiner.core.errors import ImageError, OutputError
-from refiner.data.convert import Conversion, convert
+from refiner.data.conversion import Conversion
+from refiner.data.convert import convert
 from refiner.data.labels.drift import degrees_of_gaze, score_drift
 from refiner.data.labels.drift_table import DriftLimit, LabelDrift, measure_label_drift
 from refiner.data.labels.regions import MASK, UNKNOWN

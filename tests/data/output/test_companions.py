@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from refiner.core.errors import WrongInputError
-from refiner.data.convert import Conversion, convert
+from refiner.data.conversion import Conversion
+from refiner.data.convert import convert
 from refiner.data.folders.selection import Selection
 from refiner.images.io import read_image, write_image
 

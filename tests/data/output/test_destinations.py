@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from refiner.core.errors import ImageError, OutputError
-from refiner.data.convert import Conversion, convert
+from refiner.data.conversion import Conversion
+from refiner.data.convert import convert
 from refiner.data.labels.records import Record
 from refiner.data.labels.tables import read_labels
 from refiner.data.output.chunks import Chunks, write_chunk

@@ -10,7 +10,8 @@ import pytest
 
 from refiner.core.errors import ImageError, OutputError
 from refiner.core.files import TEMPORARY_PREFIX
-from refiner.data.output.folder import leads_out, open_output
+from refiner.data.output.folder import open_output
+from refiner.data.output.output_names import leads_out
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from refiner.core.errors import DataError, ImageError
-from refiner.data.convert import Conversion, convert
+from refiner.data.conversion import Conversion
+from refiner.data.convert import convert
 from refiner.data.formats.registry import open_dataset
 from refiner.data.store.hdf5 import FORMAT, FORMAT_VERSION
 from refiner.data.store.reader import Store

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from refiner.data.convert import Conversion, convert
+from refiner.data.conversion import Conversion
+from refiner.data.convert import convert
 from refiner.images.io import write_image
 from refiner.inference.backends import autoselect
 from refiner.inference.backends.autoselect import COMPILING_MULTIPLICATIONS, choose_backend, fastest_backend

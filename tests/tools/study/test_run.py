@@ -15,7 +15,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from refiner.core.errors import TrainingError
-from refiner.core.files import locked
+from refiner.core.locks import locked
 from refiner.gaze.prediction import GazeEstimator
 from tools.study.commands import main
 from tools.study.configuration import Study

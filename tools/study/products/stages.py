@@ -17,7 +17,7 @@ from refiner.config.training import TrainingConfiguration
 from refiner.core.errors import DataError
 from refiner.core.files import write_text
 from refiner.core.rng import numpy_generator
-from refiner.data.convert import Conversion
+from refiner.data.conversion import Conversion
 from refiner.data.formats.registry import open_dataset
 from refiner.data.labels.records import Record
 from refiner.data.output.records_writer import write_store as write_synthetic
