@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from refiner.commands import main
 from refiner.config.yaml_files import read_configuration
-from refiner.core.errors import DataError
+from refiner.core.errors import DataError, UsageError
 from refiner.eyes.calibration import RANGES, Fit, Patches, calibrate, evenly_spaced, explicitly_set
 from refiner.eyes.rendering import render_eyes
 from refiner.eyes.scene.parameters import EyeParameters, GazeRanges, PlacementRanges
@@ -78,7 +78,7 @@ def test_explicitly_set_ranges_stay() -> None:
     assert fitted.gaze.pitch_degrees == (-20, 5)
     assert fitted.gaze.yaw_degrees != base.gaze.yaw_degrees
     assert calibrate(real, base, pool=300).parameters.gaze.pitch_degrees != (-20, 5)
-    with pytest.raises(DataError, match="no range to fit"):
+    with pytest.raises(UsageError, match="no range to fit"):
         calibrate(real, base, keep=RANGES)
 
 

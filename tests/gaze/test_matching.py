@@ -142,7 +142,7 @@ def test_labels_of_the_photographs_do_not_matter_but_those_of_renders_are_needed
     write_labels(real / "labels.csv", posed)
     assert match(judge, gazes, real, tmp_path / "second")["selected"] == found["selected"]
     refused = match(judge, real, gazes, tmp_path / "third")
-    assert refused.exit_code == 1
+    assert refused.exit_code == 2
     assert "gaze" in refused.stderr
     (real / "labels.csv").unlink()
     refused = match(judge, gazes, real, tmp_path / "third")

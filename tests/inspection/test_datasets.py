@@ -221,8 +221,8 @@ def test_words_and_numbers_of_a_table(tmp_path: Path, eyes: list[Record]) -> Non
     ("name", "images", "faults"),
     [
         ("mpiigaze_p00_dev", 1472, []),
-        ("columbia_dev", 9960, ["labels missing", "partly equalised"]),
-        ("mpiigaze_unlabelled", 208, ["sizes"]),
+        ("columbia_dev", 9960, ["labels missing", "images without row", "partly equalised"]),
+        ("mpiigaze_unlabelled", 208, ["files beside images", "sizes"]),
         ("unityeyes/deepmetis", 80, []),
         ("syntheseyes", 26, []),
         ("webcam_dev", 600, []),

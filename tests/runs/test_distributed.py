@@ -14,7 +14,7 @@ import torch
 
 from refiner.config.training import TrainingConfiguration
 from refiner.config.yaml_files import write_configuration
-from refiner.core.errors import ConfigurationError, RunError
+from refiner.core.errors import ConfigurationError, RunError, UsageError
 from refiner.core.files import read_json_lines
 from refiner.core.rng import BatchSlice
 from refiner.gaze.config import GazeConfiguration
@@ -199,5 +199,5 @@ def test_gaze_training_is_the_work_of_one_process(
     tiny_gaze: GazeConfiguration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(RunError, match="start it without accelerate launch"):
+    with pytest.raises(UsageError, match="start it without accelerate launch"):
         train_estimator(tiny_gaze, tmp_path / "run")

@@ -17,6 +17,7 @@ from typing import Any
 
 import click
 import numpy as np
+import onnx
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
 from refiner.benchmark.benchmark import compare
@@ -35,7 +36,10 @@ from refiner.models.refiner_file import RefinerFile, load_refiner
 
 SIZE, BATCH, BATCHES = (36, 60), 64, 8
 
-FLOAT = {"int8": [], "int8, first and last layers in floats": ["/stem/Conv", "/unfold/Conv", "/head/Conv"]}
+FLOAT: dict[str, list[str]] = {
+    "int8": [],
+    "int8, first and last layers in floats": ["/network/stem/Conv", "/network/unfold/Conv", "/network/head/Conv"],
+}
 """Quantized networks, and the convolutions that each keeps in floating point."""
 
 Run = Callable[[Array], Array]
@@ -79,6 +83,9 @@ def quantized(refiner: RefinerFile, known: Sequence[Array], kept: Sequence[str])
     with tempfile.TemporaryDirectory() as folder:
         model, smaller = Path(folder) / "model.onnx", Path(folder) / "int8.onnx"
         model.write_bytes(to_onnx(refiner.network()))
+        # The quantizer would pass over a name that the graph lacks.
+        if missing := set(kept) - {node.name for node in onnx.load(model).graph.node}:
+            raise ValueError(f"the exported graph has no nodes {sorted(missing)}")
         quantize_static(
             model,
             smaller,
