@@ -205,7 +205,7 @@ def _sizes(
     """Return new widths and heights: of boxes, whose corner has the same base name, or of the image itself.
 
     Raises:
-        UsageError: a width and a height are neither.
+        UsageError: they may be neither.
     """
     moved: dict[str, float] = {}
     for base, columns in roles.sizes.items():
@@ -217,11 +217,20 @@ def _sizes(
         elif known == [change.size[1], change.size[0]]:
             new = [float(change.result[1]), float(change.result[0])]
         elif None in known:
-            continue
+            name = str(columns[0] or columns[1])
+            if base or split_words(name)[-1] in ("width", "height"):  # a bare h may be an hour
+                raise UsageError(_lone_length(name))
         else:
             raise UsageError(ambiguity(str(columns[0]), f"a width beside a height ({columns[0]}, {columns[1]})"))
         moved |= {column: value for column, value in zip(columns, new, strict=True) if column and value is not None}
     return moved
+
+
+def _lone_length(name: str) -> str:
+    return (
+        f"label {name} may be a length in pixels, and the images change their size; let its name end with _px if it is "
+        f"one, or pass --keep {name}"
+    )
 
 
 def _lengths(
@@ -234,13 +243,16 @@ def _lengths(
     """Return new lengths in pixels.
 
     Raises:
-        UsageError: x and y scale differently, so that the new length is not known.
+        UsageError: x and y scale differently, so that the new length is not known, or it may be no length in pixels.
     """
-    lengths = {
-        column
-        for column, base in roles.lengths.items()
-        if (base is None or base in bases) and not _are_named([column], declared.keep)
-    }
+    lengths = set()
+    for column, base in roles.lengths.items():
+        if _are_named([column], declared.keep):
+            continue
+        if base is None or base in bases:
+            lengths.add(column)
+        elif split_words(column)[-1] != "r":  # a bare r may be red
+            raise UsageError(_lone_length(column))
     across, down = change.scale.tolist()
     if lengths and not math.isclose(across, down, rel_tol=1e-6):
         name = min(lengths)

@@ -57,6 +57,7 @@ def write_rejected(path: Path, rejected: Iterable[tuple[str, str, str]]) -> None
 def read_rejected(path: Path) -> set[str]:
     """Return the names in a table of rejected images; none if there is no such table, or it cannot be read."""
     try:
+        check_regular(path)  # a link to a device would never end
         with path.open("rb") as stream:
             return {row["file"] for row in csv.DictReader(_Lines(stream)) if row.get("file")}
     except (OSError, csv.Error):

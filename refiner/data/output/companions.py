@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 
 from refiner.core.errors import ImageError
-from refiner.core.files import atomic_path
+from refiner.core.files import atomic_path, check_regular
 from refiner.data.folders.contents import FolderContents, is_document
 from refiner.data.folders.label_images import MAX_VALUES, content_of
 from refiner.data.folders.left_out import LeftOut, left_out
@@ -109,6 +109,7 @@ class Companions:
         try:
             known = image or (name if is_label_image else None)
             before = self._shape(known)
+            check_regular(path)  # a link to a device would never end
             if known is None or not self._moves(before):
                 output.claim(name)
                 with atomic_path(output.root / name) as temporary:

@@ -178,7 +178,12 @@ def test_shards_and_a_run_that_gathers_make_the_bytes_of_one_run(
     else:
         assert not {"drift.csv", "rejected.csv", "labels.csv"} & {file.name for file in out.iterdir()}
         assert sum(share.rejected for share in shares) == 1
-    assert refine(place, f"in{suffix}", out)[:3] == (0, COUNT, 0 if suffix else 1)
+    summary = refine(place, f"in{suffix}", out)
+    assert summary[:3] == (0, COUNT, 0 if suffix else 1)
+    # The folder has a damaged image, and an image without row; a store has neither.
+    assert [(report.key, report.examples) for report in summary.left_out] == (
+        [] if suffix else [("images without row", ("1/007.png", "bad.png"))]
+    )
     assert contents(out) == contents(place / f"whole{suffix}")
     assert not (out / ".refiner" / "shards").exists()
     assert not list(tmp_path.glob("*.parts"))

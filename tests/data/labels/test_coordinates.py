@@ -144,13 +144,13 @@ def test_columns_of_single_numbers_move_with_their_partners(labels: dict[str, An
 
 
 def test_lengths_in_pixels_scale_if_both_axes_scale_alike() -> None:
-    labels = {"iris_x": "20", "iris_y": "30", "iris_radius": "5", "blur_px": "2", "hand_radius": "9"}
+    labels = {"iris_x": "20", "iris_y": "30", "iris_radius": "5", "blur_px": "2", "r": "9"}
     assert moved(labels, HALF) == {
         "iris_x": "9.75",
         "iris_y": "14.75",
         "iris_radius": "2.5",
         "blur_px": "1",
-        "hand_radius": "9",
+        "r": "9",
     }
     with pytest.raises(UsageError, match="label blur_px is a length in pixels, and the images are stretched"):
         moved(labels)
@@ -164,13 +164,18 @@ def test_lengths_in_pixels_scale_if_both_axes_scale_alike() -> None:
         ({"gaze_x": "1", "gaze_y": "2"}, "gaze"),
         ({"nose_x": "0.25", "nose_y": "0.5"}, "nose"),
         ({"face_width": "9", "face_height": "8"}, "face_width"),
+        ({"face_width": "9"}, "face_width"),
+        ({"face_h": "9"}, "face_h"),
+        ({"height": "9"}, "height"),
+        ({"iris_radius": "7.5"}, "iris_radius"),
+        ({"pupil_diameter": "7.5"}, "pupil_diameter"),
         ({"corner": "20 30"}, "corner"),
         ({"corner": "(20.5, 30)"}, "corner"),
         ({"corner": '{"x": 20}'}, "corner"),
     ],
 )
 def test_columns_that_may_be_positions_are_refused(labels: dict[str, str], name: str) -> None:
-    with pytest.raises(UsageError, match=f"label {name} .*--keep {name} "):
+    with pytest.raises(UsageError, match=rf"label {name} .*--keep {name}( |$)"):
         moved(labels)
     assert moved(labels, keep=(name,)) == labels
 

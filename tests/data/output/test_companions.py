@@ -125,3 +125,13 @@ def test_rows_and_images_without_partner_are_reported_and_no_match_is_refused(ro
     table.write_text("file,subject\nx/7.png,p\n")
     with pytest.raises(WrongInputError, match=r"the first row names x/7\.png, and the first image is a/0\.png"):
         run(root, "refused")
+
+
+def test_links_to_devices_are_left_out_and_named(root: Path) -> None:
+    """A link to a device has no end: copying it would fill the disk."""
+    for name in ("a/1.txt", "rejected.csv"):
+        (root / name).unlink(missing_ok=True)
+        (root / name).symlink_to("/dev/zero")
+    files, lost = run(root, "out")
+    assert "a/1.txt" not in files
+    assert sum(lost.values()) == 1
