@@ -1,4 +1,4 @@
-"""Recognition of label images beside the images of a folder: masks, segmentations and class maps.
+"""Recognition of label images beside the images of a folder: masks, segmentations, class maps and depth maps.
 
 A label image holds a label in each pixel. It must be copied, never refined, and never used for training. It is
 recognised by its name and its content, so that a mere folder ``mask`` of photographs stays a folder of photographs:
@@ -7,6 +7,7 @@ recognised by its name and its content, so that a mere folder ``mask`` of photog
   the file has the name of an image in another folder.
 - The content is that of a label: few values in large areas. If the name says so and there is an image of that name,
   large areas are enough, since a JPEG file blurs the values.
+- Maps of depth, normals or motion have any content. Their names suffice, if the image without that word is there.
 
 Files of one kind of name in one folder are judged together, by a few of them.
 """
@@ -32,6 +33,9 @@ _LABEL_WORDS = """
 LABEL_WORDS = frozenset(_LABEL_WORDS.split())
 """Words in the names of files and folders of label images, in lower case."""
 
+MAP_WORDS = frozenset(["depth", "depthmap", "disparity", "disp", "normal", "normals", "flow"])
+"""Words in the names of files and folders of maps, in lower case: each pixel holds a measure, not a class."""
+
 MAX_VALUES = 32
 """Largest number of different values, or colours, of a label image whose name alone does not prove it."""
 
@@ -46,6 +50,7 @@ _COUNTED_SIDE = 1024  # largest number of rows and columns whose values are coun
 _SAMPLE = 5  # files that are read of each kind of name
 
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_COLOURS = re.compile(r"(?i)(?<![a-z])(rgb|colou?r)(?![a-z])")
 _CUT = re.compile(r"[_\-. ]")
 
 
@@ -62,11 +67,13 @@ class _Group:
 
     Attributes:
         is_named: the names say that they are labels.
+        is_map: the names say that they are maps of depth, normals or motion, and each has an image.
         images: the image that each file belongs to; None if there is none of that name.
     """
 
     is_named: bool
     images: dict[str, str | None] = field(default_factory=dict)
+    is_map: bool = False
 
 
 def find_label_images(root: Path, names: Sequence[str]) -> dict[str, str | None]:
@@ -108,6 +115,10 @@ def is_named_as_label(text: str) -> bool:
     return any(word.lower() in LABEL_WORDS for word in _WORDS.findall(text))
 
 
+def _is_named_as_map(text: str) -> bool:
+    return any(word.lower() in MAP_WORDS for word in _WORDS.findall(text))
+
+
 # --- candidates by their names ---------------------------------------------------------------------------------
 
 
@@ -120,16 +131,26 @@ def _by_name(names: Sequence[str]) -> list[_Group]:
         parts_of_plain: dict[str, str] | None = None
         for stem in sorted(stems):
             image, kind = _split(stem, plain)
-            if image is None and stem in named:
+            is_map = stem not in named and _is_named_as_map(stem)
+            if image is None and (stem in named or is_map):
                 # 0001_rgb.png is the image of 0001_mask.png: both have the part 0001.
                 if parts_of_plain is None:
-                    parts_of_plain = {part: plain[other] for other in sorted(plain) for part, _ in _parts(other)}
+                    parts_of_plain = _images_by_part(plain)
                 image, kind = _split(stem, parts_of_plain)
+                if is_map and image is not None and not _COLOURS.search(image):  # synthetic beside real depth
+                    image = None
             if stem in named or image is not None:
                 kind = kind or "".join(word.lower() for word in _WORDS.findall(stem) if word.lower() in LABEL_WORDS)
-                group = groups.setdefault((folder, kind), _Group(stem in named))
+                is_map = is_map and _is_named_as_map(kind)
+                group = groups.setdefault((folder, kind), _Group(stem in named, is_map=is_map))
                 group.images |= dict.fromkeys(stems[stem], image)
     return list(groups.values())
+
+
+def _images_by_part(plain: dict[str, str]) -> dict[str, str]:
+    """Return the images by each part of their stems; colour images come before others."""
+    ordered = sorted(plain, key=lambda stem: (bool(_COLOURS.search(stem)), stem))
+    return {part: plain[stem] for stem in ordered for part, _ in _parts(stem)}
 
 
 def _split(stem: str, images: dict[str, str]) -> tuple[str | None, str]:
@@ -167,7 +188,9 @@ def _by_folder(root: Path, names: Sequence[str]) -> list[_Group]:
     if len(folders) < 2:
         return []
     named = {folder for folder in folders if any(is_named_as_label(part) for part in folder.split("/"))}
-    chosen = named | {folder for folder in folders.keys() - named if _looks_like_labels(root, folders[folder])}
+    maps = {folder for folder in folders.keys() - named if any(map(_is_named_as_map, folder.split("/")))}
+    others = folders.keys() - named - maps
+    chosen = named | maps | {folder for folder in others if _looks_like_labels(root, folders[folder])}
     if not chosen:
         return []
     # An image has the same path but for one folder, or lacks that folder: masks/p00/1.png belongs to p00/1.png.
@@ -178,7 +201,7 @@ def _by_folder(root: Path, names: Sequence[str]) -> list[_Group]:
                 index.setdefault(f"{short}/{stem}", files[0])
     groups = []
     for folder in sorted(chosen):
-        group = _Group(folder in named)
+        group = _Group(folder in named, is_map=folder in maps)
         for stem, files in folders[folder].items():
             keys = [f"{short}/{end}" for end in (stem, *_bases(stem)) for short in _without_one(folder)]
             image = next((index[key] for key in keys if key in index), None)
@@ -212,6 +235,8 @@ def _looks_like_labels(root: Path, stems: dict[str, list[str]]) -> bool:
 def _labels_of(root: Path, group: _Group) -> dict[str, str | None]:
     """Return the label images of a group, with the image of each."""
     names = sorted(group.images)
+    if group.is_map:
+        return dict(group.images)
     if len(names) == 1 and not group.is_named:  # a single name may be a coincidence
         return {}
     sample = [names[number * len(names) // _SAMPLE] for number in range(_SAMPLE)] if len(names) > _SAMPLE else names

@@ -118,8 +118,8 @@ def _about_files(contents: FolderContents) -> Iterator[LeftOut]:
     yield from left_out(
         "label images",
         contents.label_images,
-        "{count} image is a label of another one (a mask) and is not used as an image",
-        "{count} images are labels of others (masks) and are not used as images",
+        "{count} image is a label of another one, such as a mask or depth map, and is not used as an image",
+        "{count} images are labels of others, such as masks or depth maps, and are not used as images",
     )
     yield from left_out(
         "files beside images",

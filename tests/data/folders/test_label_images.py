@@ -59,6 +59,31 @@ def test_a_mask_stored_as_jpeg_is_found_by_its_name(tmp_path: Path) -> None:
     assert found(tmp_path, images | masks).keys() == masks.keys()
 
 
+@pytest.mark.parametrize(
+    ("image", "label"),
+    [
+        ("{}.png", "{}_depth.tiff"),
+        ("{}.png", "normals_{}.png"),
+        ("{}_rgb.png", "{}_depth.png"),
+        ("color-{}.png", "depth-{}.png"),
+        ("rgb/{}.png", "depth/{}.png"),
+        ("{}.png", "flow/{}.png"),
+    ],
+)
+def test_maps_are_found_by_their_names_whatever_they_hold(tmp_path: Path, image: str, label: str) -> None:
+    pairs = {label.format(f"00{n}"): image.format(f"00{n}") for n in range(4)}
+    images = {name: render(n) for n, name in enumerate([*pairs, *pairs.values()])}
+    assert found(tmp_path, images) == pairs
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [("depth_1_{}.png", "synthdepth_1_{}.png"), ("depth/{}.png", "a/x{}.png")]
+)
+def test_depth_images_without_colour_images_are_images(tmp_path: Path, first: str, second: str) -> None:
+    names = [name.format(n) for n in range(4) for name in (first, second)]
+    assert found(tmp_path, {name: render(n) for n, name in enumerate(names)}) == {}
+
+
 @pytest.mark.parametrize("folder", ["mask", "masks/seg", "labels"])
 def test_a_folder_of_photographs_stays_one_whatever_its_name(tmp_path: Path, folder: str) -> None:
     images: dict[str, Image] = {f"{n}.png": render(n) for n in range(3)}
