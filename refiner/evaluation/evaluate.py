@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -124,6 +125,7 @@ def evaluate(
     real_sample = read_sample(real, size=size, most=most, seed=seed, selection=selection)
     check_apart_from_real(synthetic, raw, real, real_sample)
     people = real_sample.clusters(settings.group)
+    data = _utility_data(raw, settings) if settings.labelled is not None or settings.estimators else None
 
     # Measure realism and label preservation.
     report("measuring", 0, 3)
@@ -137,8 +139,8 @@ def evaluate(
     report("measuring", 2, 3)
 
     # Train estimators, if they are asked for.
-    if settings.labelled is not None or settings.estimators:
-        found, scope = _utility(raw, images, real_sample, settings, report)
+    if data is not None:
+        found, scope = _utility(data, raw, images, real_sample, settings, report)
         metrics, notes = [*metrics, *found], [*notes, *scope]
 
     # Weigh everything.
@@ -173,28 +175,38 @@ def _scope(people: Clusters) -> list[str]:
     return [f"The intervals of the comparison with real images are over {people}.{missing}"]
 
 
+class _UtilityData(NamedTuple):
+    """Gaze of the renders (N, 2), in radians; real images (M, 1, H, W) with their gaze (M, 2) and people, or None."""
+
+    gaze: Angles
+    tested: tuple[Tensor, Angles, Clusters] | None
+
+
+def _utility_data(raw: Sample, settings: Settings) -> _UtilityData:
+    """Read what estimators are trained and tested on, before measurements that take minutes."""
+    gaze = column_values(raw.labels, "gaze")
+    if gaze is None:
+        raise WrongInputError(
+            "the renders have no gaze labels to train estimators on; leave out --labelled and --estimators"
+        )
+    return _UtilityData(gaze, None if settings.labelled is None else _labelled(settings.labelled, raw, settings))
+
+
 def _utility(
-    raw: Sample, images: Tensor, real: Sample, settings: Settings, report: Report
+    data: _UtilityData, raw: Sample, images: Tensor, real: Sample, settings: Settings, report: Report
 ) -> tuple[list[Metric], list[str]]:
     """Train estimators on raw and on refined renders, and measure their error and their disagreement.
 
     Returns:
         The metrics, and a sentence if the interval of the error holds only for the people of ``--labelled``.
     """
-    gaze = column_values(raw.labels, "gaze")
-    if gaze is None:
-        raise WrongInputError(
-            "the renders have no gaze labels to train estimators on; leave out --labelled and --estimators"
-        )
-    # Read the labelled real images first: training takes minutes.
-    tested = None if settings.labelled is None else _labelled(settings.labelled, raw, settings)
     trained = train_estimators(
-        raw.images, images, gaze, report=lambda done, total: report("training estimators", done, total)
+        raw.images, images, data.gaze, report=lambda done, total: report("training estimators", done, total)
     )
     metrics, notes = [], []
-    if tested is not None:
-        labelled, true, people = tested
-        metrics.append(measure_error(trained, gaze, labelled, true, people.names))
+    if data.tested is not None:
+        labelled, true, people = data.tested
+        metrics.append(measure_error(trained, data.gaze, labelled, true, people.names))
         if people.scope is not None:
             notes.append(f"The interval of the gaze error is over seeds and {people}.")
     return [*metrics, measure_disagreement(trained, real.images, real.clusters(settings.group).names)], notes

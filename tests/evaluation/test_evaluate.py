@@ -18,6 +18,7 @@ from refiner.data.labels.regions import LabelRegion
 from refiner.data.labels.tables import write_labels
 from refiner.data.output.records_writer import write_folder
 from refiner.evaluation.evaluate import Evaluation, Settings, evaluate
+from refiner.evaluation.measurement import Metric
 from refiner.evaluation.samples import read_sample
 from refiner.evaluation.utility import train_estimators
 from refiner.eyes.records import rendered_records
@@ -192,10 +193,17 @@ def test_estimators_are_trained_where_they_are_asked_for(
 ) -> None:
     monkeypatch.setattr("refiner.evaluation.evaluate.train_estimators", functools.partial(train_estimators, steps=2))
     # realism is tested above, and slow
-    monkeypatch.setattr("refiner.evaluation.evaluate.measure_realism", lambda *images, **options: [])
+    measured: list[dict[str, object]] = []
+
+    def measure_nothing(*images: object, **options: object) -> list[Metric]:
+        measured.append(options)
+        return []
+
+    monkeypatch.setattr("refiner.evaluation.evaluate.measure_realism", measure_nothing)
     plain = write(tmp_path / "plain", pictures(data / "real")[:5])
     with pytest.raises(DataError, match="plain: none of the 5 images has a gaze label; --labelled needs real images"):
         judged(data, Path("demo"), most=200, labelled=plain)
+    assert measured == []  # said before the work
     asked: tuple[tuple[dict[str, object], set[str]], ...] = (
         ({}, set()),
         ({"estimators": True}, {"disagreement"}),
