@@ -12,7 +12,7 @@ LAYERS = [
     *("eyes", "hands", "gaze", "evaluation", "report", "benchmark", "demos", "commands"),
 ]
 
-DATA_LAYERS = ["labels", "folders", "store", "formats", "output"]
+DATA_LAYERS = ["labels", "annotations", "drift", "folders", "store", "formats", "output"]
 """Folders within ``data/``; the modules beside them come last."""
 
 

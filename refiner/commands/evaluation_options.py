@@ -61,8 +61,8 @@ def evaluation_options(command: Callable[..., None]) -> Callable[..., None]:
         exclude: tuple[str, ...],
         **options: Any,
     ) -> None:
+        from refiner.data.drift.regions import LabelRegion
         from refiner.data.folders.selection import Selection
-        from refiner.data.labels.regions import LabelRegion
         from refiner.evaluation.evaluate import Settings
 
         # Move these options from the arguments of the command into its settings.

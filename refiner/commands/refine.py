@@ -133,9 +133,9 @@ def command(
     if keep_rejected is not None and max_drift is None:
         raise click.UsageError("--keep-rejected needs --max-drift; without a limit no image is rejected for drift")
     from refiner.core.devices import keep_freed_memory
+    from refiner.data.drift.regions import LabelRegion
+    from refiner.data.drift.table import DriftLimit
     from refiner.data.folders.selection import Selection
-    from refiner.data.labels.drift_table import DriftLimit
-    from refiner.data.labels.regions import LabelRegion
     from refiner.data.output.destinations import rejects_list
     from refiner.inference.refine import refine_path
 

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from refiner.core.errors import DataError, ImageError, WrongInputError
+from refiner.data.drift.regions import MASK, LabelRegion
 from refiner.data.folders.selection import EVERYTHING, Selection
 from refiner.data.formats.registry import Dataset, open_dataset, warn_of_left_out
-from refiner.data.labels.regions import MASK, LabelRegion
 from refiner.data.store.reader import Store
 from refiner.images.arrays import MAX_SQUEEZE, highest_level, resize, to_grey
 from refiner.images.io import Image

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from refiner.data.drift.scores import measure_drift
 from refiner.data.labels.angles import angular_error_degrees
-from refiner.data.labels.drift import measure_drift
 from refiner.demos.common import (
     Report,
     claim,

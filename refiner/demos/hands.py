@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from refiner.data.labels.drift import score_drift
-from refiner.data.labels.regions import LabelRegion
+from refiner.data.drift.regions import LabelRegion
+from refiner.data.drift.scores import score_drift
 from refiner.demos.common import (
     Report,
     claim,

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from refiner.core.errors import DataError, ImageError, WrongInputError
+from refiner.data.drift.regions import ANYTHING, LabelRegion
+from refiner.data.drift.table import LabelDrift, measure_label_drift
 from refiner.data.folders.selection import EVERYTHING, Selection
 from refiner.data.labels.angles import Angles
-from refiner.data.labels.drift_table import LabelDrift, measure_label_drift
 from refiner.data.labels.records import column_values
-from refiner.data.labels.regions import ANYTHING, LabelRegion
 from refiner.evaluation.features import load_features
 from refiner.evaluation.label_preservation import measure_preservation
 from refiner.evaluation.measurement import Metric

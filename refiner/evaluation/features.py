@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from refiner.data.labels.regions import POINTS, PUPIL, LabelRegion
+from refiner.data.drift.regions import POINTS, PUPIL, LabelRegion
 from refiner.evaluation.samples import Sample
 from refiner.gaze.networks.estimators import GazeNetwork
 from refiner.gaze.networks.file import load_estimator

@@ -13,11 +13,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from refiner.core.rng import torch_generator
+from refiner.data.drift.regions import MASK, PUPIL, UNKNOWN
+from refiner.data.drift.scores import patch_scale
+from refiner.data.drift.table import LabelDrift, measure_label_drift
 from refiner.data.labels.angles import angular_error_degrees
-from refiner.data.labels.drift import patch_scale
-from refiner.data.labels.drift_table import LabelDrift, measure_label_drift
 from refiner.data.labels.records import Labels
-from refiner.data.labels.regions import MASK, PUPIL, UNKNOWN
 from refiner.evaluation.measurement import Metric
 from refiner.metrics.intervals import Interval, cluster_interval
 
@@ -45,7 +45,7 @@ def measure_preservation(
     Args:
         synthetic, refined: (N, 1, H, W), in [-1, 1]; refined image i belongs to render i.
         watched: region that must stay in place, for each pair; see
-            :meth:`refiner.data.labels.regions.LabelRegion.watched`.
+            :meth:`refiner.data.drift.regions.LabelRegion.watched`.
         estimate: frozen gaze network that was trained on renders; None if the images are no eyes.
         seed: seed of the noise.
         clusters: person of each render; None treats the renders as independent.

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from refiner.core.errors import DataError, ImageError, UsageError, WrongInputError
+from refiner.data.drift.table import DRIFT_FILE
 from refiner.data.formats.registry import Dataset, open_dataset
-from refiner.data.labels.drift_table import DRIFT_FILE
 from refiner.data.labels.records import PAIRS, Labels
 from refiner.data.output.destinations import rejects_list
 from refiner.evaluation.samples import Sample, read_sample

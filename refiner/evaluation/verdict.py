@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from refiner.data.labels.drift_table import UNKNOWN_DRIFT, LabelDrift
+from refiner.data.drift.table import UNKNOWN_DRIFT, LabelDrift
 from refiner.evaluation.measurement import Metric
 from refiner.evaluation.realism import NEARER, NEARER_CONFIDENCE
 

@@ -11,11 +11,11 @@ from refiner.core.errors import ImageError, WrongInputError
 from refiner.core.files import check_apart, content_digest
 from refiner.core.parallel.executors import Engine
 from refiner.core.parallel.shards import Shard
+from refiner.data.drift.regions import LabelRegion, checked_region
+from refiner.data.drift.table import DRIFT_FILE, DriftLimit, LabelDrift, tell_unknown, write_drift
 from refiner.data.folders.contents import FolderContents, explain_no_images, read_contents
 from refiner.data.folders.left_out import LeftOut, find_left_out, open_labels
 from refiner.data.folders.selection import EVERYTHING, Selection
-from refiner.data.labels.drift_table import DRIFT_FILE, DriftLimit, LabelDrift, tell_unknown, write_drift
-from refiner.data.labels.regions import LabelRegion, checked_region
 from refiner.data.labels.tables import LabelTable
 from refiner.data.output.folder import OutputFolder, open_output
 from refiner.inference.folder_worker import FileRefinement, FileTask, Outcome, image_stamp

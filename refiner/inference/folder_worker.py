@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 from refiner.core.errors import ImageError
 from refiner.core.files import content_digest
-from refiner.data.labels.drift_table import DriftLimit, LabelDrift, measure_label_drift
+from refiner.data.drift.regions import LabelRegion
+from refiner.data.drift.table import DriftLimit, LabelDrift, measure_label_drift
 from refiner.data.labels.records import Labels
-from refiner.data.labels.regions import LabelRegion
 from refiner.data.labels.tables import LabelTable
 from refiner.images.arrays import from_batch, to_batch
 from refiner.images.io import LOSSLESS, Image, is_lossless_webp, read_picture, write_image

@@ -10,10 +10,10 @@ from refiner.core.errors import ImageError, UsageError, WrongInputError, WrongOu
 from refiner.core.parallel.executors import Engine
 from refiner.core.parallel.shards import Shard
 from refiner.core.path_kinds import is_network, path_kind
+from refiner.data.drift.regions import ANYTHING, LabelRegion
+from refiner.data.drift.table import NO_LIMIT, DriftLimit, measure_label_drift
 from refiner.data.folders.left_out import LeftOut
 from refiner.data.folders.selection import EVERYTHING, Selection
-from refiner.data.labels.drift_table import NO_LIMIT, DriftLimit, measure_label_drift
-from refiner.data.labels.regions import ANYTHING, LabelRegion
 from refiner.data.store.store_names import is_store_name
 from refiner.images.arrays import to_planes
 from refiner.images.io import LOSSLESS, is_image_file, is_lossless_webp, read_picture, write_image

@@ -17,10 +17,10 @@ from refiner.core.errors import DataError, OutputError
 from refiner.core.files import check_apart, content_digest
 from refiner.core.parallel.executors import Engine
 from refiner.core.parallel.shards import Shard
+from refiner.data.drift.regions import LabelRegion
+from refiner.data.drift.table import DriftLimit, LabelDrift, drift_columns, measure_label_drift, tell_unknown
 from refiner.data.formats.registry import open_dataset
-from refiner.data.labels.drift_table import DriftLimit, LabelDrift, drift_columns, measure_label_drift, tell_unknown
 from refiner.data.labels.records import Labels, from_cells
-from refiner.data.labels.regions import LabelRegion
 from refiner.data.output.chunks import Chunks, Line, fingerprint, write_lines
 from refiner.data.output.destinations import StoreDestination, open_store
 from refiner.data.store.columns import to_text

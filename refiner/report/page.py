@@ -13,7 +13,7 @@ import torch
 from refiner.core.environment import environment
 from refiner.core.files import write_text
 from refiner.core.rng import numpy_generator
-from refiner.data.labels.drift_table import LabelDrift
+from refiner.data.drift.table import LabelDrift
 from refiner.evaluation.evaluate import Evaluation
 from refiner.evaluation.verdict import MAX_DRIFT
 from refiner.metrics.memorization import nearest

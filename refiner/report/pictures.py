@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from torch import Tensor
 
+from refiner.data.drift.table import LabelDrift
 from refiner.data.formats.registry import Dataset, open_dataset
-from refiner.data.labels.drift_table import LabelDrift
 from refiner.evaluation.evaluate import Evaluation
 from refiner.images.arrays import highest_level, resize, to_grey, to_uint8
 from refiner.images.io import Image

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from refiner.core.rng import numpy_generator
 from refiner.data.domains import ImageDomain
-from refiner.data.labels.drift import score_drift
+from refiner.data.drift.scores import score_drift
 from refiner.metrics.distances import sliced_wasserstein
 from refiner.training.inputs import PURPOSES
 

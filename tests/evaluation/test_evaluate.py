@@ -14,7 +14,7 @@ from torch.nn import functional
 from refiner.commands import main
 from refiner.core.errors import DataError, UsageError
 from refiner.core.rng import torch_generator
-from refiner.data.labels.regions import LabelRegion
+from refiner.data.drift.regions import LabelRegion
 from refiner.data.labels.tables import write_labels
 from refiner.data.output.records_writer import write_folder
 from refiner.evaluation.evaluate import Evaluation, Settings, evaluate

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from refiner.core.errors import DataError, UsageError
-from refiner.data.labels.drift_table import write_drift
+from refiner.data.drift.table import write_drift
 from refiner.data.labels.tables import read_labels, write_labels, write_rejected
 from refiner.evaluation.pairs import Missing, check_apart_from_real, refined_pairs, suspicion
 from refiner.evaluation.samples import Sample, read_sample

@@ -2,7 +2,7 @@
 
 import pytest
 
-from refiner.data.labels.drift_table import LabelDrift
+from refiner.data.drift.table import LabelDrift
 from refiner.evaluation.measurement import Metric
 from refiner.evaluation.verdict import Decision, reach_verdict
 from refiner.metrics.intervals import Interval

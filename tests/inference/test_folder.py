@@ -18,8 +18,8 @@ from refiner.core import files
 from refiner.core.errors import DataError, ImageError, OutputError
 from refiner.core.files import TEMPORARY_PREFIX
 from refiner.core.parallel.shards import Shard
-from refiner.data.labels.drift_table import DriftLimit
-from refiner.data.labels.regions import ANYTHING, LabelRegion
+from refiner.data.drift.regions import ANYTHING, LabelRegion
+from refiner.data.drift.table import DriftLimit
 from refiner.images.io import LOSSLESS, encode_image, read_image, read_picture, write_image
 from refiner.inference.refine import Summary, refine_path
 from refiner.inference.refiner import Refiner

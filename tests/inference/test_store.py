@@ -17,7 +17,7 @@ import torch
 from refiner.core.errors import DataError, ImageError, OutputError
 from refiner.data.conversion import Conversion
 from refiner.data.convert import convert
-from refiner.data.labels.drift_table import DriftLimit
+from refiner.data.drift.table import DriftLimit
 from refiner.data.store.hdf5 import ImageKind
 from refiner.data.store.reader import Store
 from refiner.images.io import read_image, write_image

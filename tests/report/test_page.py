@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from refiner.core.errors import OutputError
 from refiner.core.rng import torch_generator
-from refiner.data.labels.drift_table import LabelDrift
+from refiner.data.drift.table import LabelDrift
 from refiner.evaluation.evaluate import Evaluation
 from refiner.evaluation.measurement import Metric
 from refiner.evaluation.verdict import Verdict

@@ -23,9 +23,9 @@ import click
 from refiner.core.devices import keep_freed_memory
 from refiner.core.environment import environment
 from refiner.core.files import write_text
+from refiner.data.drift.regions import ANYTHING
+from refiner.data.drift.table import NO_LIMIT, measure_label_drift
 from refiner.data.folders.listing import list_files
-from refiner.data.labels.drift_table import NO_LIMIT, measure_label_drift
-from refiner.data.labels.regions import ANYTHING
 from refiner.data.labels.tables import LABELS_FILE, LabelTable
 from refiner.data.output.records_writer import write_folder
 from refiner.eyes.records import rendered_records

@@ -21,7 +21,7 @@ from refiner.config.training import TrainingConfiguration
 from refiner.config.yaml_files import read_configuration
 from refiner.core.environment import environment
 from refiner.core.files import write_text
-from refiner.data.labels.drift import score_drift
+from refiner.data.drift.scores import score_drift
 from refiner.evaluation.verdict import MAX_DRIFT
 from refiner.eyes.rendering import render_eyes
 from refiner.eyes.scene.parameters import EyeParameters

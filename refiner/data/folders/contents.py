@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from refiner.data.drift.table import DRIFT_FILE
 from refiner.data.folders.label_images import find_label_images
 from refiner.data.folders.listing import Listing, list_folder
 from refiner.data.folders.selection import EVERYTHING, Selection
-from refiner.data.labels.drift_table import DRIFT_FILE
 from refiner.data.labels.tables import REJECTED_FILE
 from refiner.images.io import is_image_file
 

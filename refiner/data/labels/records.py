@@ -1,8 +1,8 @@
 """Records: one labelled image each, and the conversion of labels to and from the cells of a table.
 
 Gaze and head pose are (pitch, yaw) in radians. The pupil is (x, y) in pixels, with the centre of the top-left pixel
-at (0, 0). Each of these numbers has its own column. Any other array is one cell of JSON. Other columns are kept as
-text.
+at (0, 0). Each of these numbers has its own column. Any other array is one cell of JSON, and so are the objects in an
+image. Other columns are kept as text.
 """
 
 import json
@@ -15,13 +15,15 @@ from typing import Any
 import numpy as np
 
 from refiner.core.errors import DataError
+from refiner.data.labels.objects import JSON_START, OBJECTS, ImageAnnotations
 from refiner.images.io import Image
 
 Labels = dict[str, Any]
 """Label values by name.
 
 ``gaze`` and ``head_pose`` are float64 arrays (2,) in radians, ``pupil`` is a float64 array (2,) in pixels, outlines
-are arrays (K, 2) in pixels, ``subject`` is text, and ``mirrored`` is 0 or 1. Other names are kept as they are.
+are arrays (K, 2) in pixels, ``subject`` is text, ``mirrored`` is 0 or 1, and ``objects`` are
+:class:`refiner.data.labels.objects.ImageAnnotations`. Other names are kept as they are.
 """
 
 PAIRS = {
@@ -63,6 +65,8 @@ def to_cells(labels: Labels) -> dict[str, str]:
             numbers = value.astype(float).astype(object)
             numbers[value != value] = None  # NaN is no JSON
             cells[name] = json.dumps(numbers.tolist())
+        elif isinstance(value, ImageAnnotations):
+            cells[name] = value.to_json()
         else:
             value = int(value) if isinstance(value, bool | np.bool_) else value
             cells[name] = _number(value) if isinstance(value, float) else str(value)
@@ -95,9 +99,11 @@ def from_cells(row: Mapping[str, str], where: str) -> Labels:
         if all(column in cells for column in columns):
             found = [cells.pop(column) for column in columns]
             labels[name] = np.array([_finite(text, f"{where}: {name}") for text in found])
-    # Read the other columns: pairs in one cell, arrays, the flag, and text.
+    # Read the other columns: objects, pairs in one cell, arrays, the flag, and text.
     for name, text in cells.items():
-        if name in PAIRS:
+        if name == OBJECTS and text.startswith(JSON_START):
+            labels[name] = ImageAnnotations.from_json(text, f"{where}: {name}")
+        elif name in PAIRS:
             labels[name] = _pair(text, f"{where}: {name}")
         elif text.startswith("[") and name != "subject":
             labels[name] = _array(text, f"{where}: {name}")

@@ -19,7 +19,7 @@ from refiner.core.parallel.executors import Engine
 from refiner.core.parallel.shards import Shard
 from refiner.data.conversion import Conversion
 from refiner.data.convert import convert
-from refiner.data.labels.drift_table import DriftLimit
+from refiner.data.drift.table import DriftLimit
 from refiner.images.io import write_image
 from refiner.inference.backends import autoselect
 from refiner.inference.backends.autoselect import fastest_backend

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from refiner.core.rng import numpy_generator
-from refiner.data.labels.drift import measure_drift
+from refiner.data.drift.scores import measure_drift
 from refiner.gaze.data import Patches
 from refiner.images.arrays import to_float
 from refiner.metrics.distances import sliced_wasserstein

@@ -15,9 +15,9 @@ from refiner.commands import main
 from refiner.core.errors import ImageError, OutputError
 from refiner.data.conversion import Conversion
 from refiner.data.convert import convert
-from refiner.data.labels.drift import degrees_of_gaze, score_drift
-from refiner.data.labels.drift_table import DriftLimit, LabelDrift, measure_label_drift
-from refiner.data.labels.regions import MASK, UNKNOWN
+from refiner.data.drift.regions import MASK, UNKNOWN
+from refiner.data.drift.scores import degrees_of_gaze, score_drift
+from refiner.data.drift.table import DriftLimit, LabelDrift, measure_label_drift
 from refiner.data.output.records_writer import write_folder
 from refiner.data.store.reader import Store
 from refiner.eyes.records import rendered_records

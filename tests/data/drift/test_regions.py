@@ -13,7 +13,7 @@ from refiner.commands import main
 from refiner.core.errors import ImageError, UsageError
 from refiner.data.conversion import Conversion
 from refiner.data.convert import convert
-from refiner.data.labels.regions import MASK, LabelRegion
+from refiner.data.drift.regions import MASK, LabelRegion
 from refiner.data.labels.tables import write_labels
 from refiner.images.io import write_image
 from refiner.inference.refiner import Refiner

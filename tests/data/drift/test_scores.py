@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from refiner.config.training import TrainingConfiguration
-from refiner.data.labels.drift import measure_drift
+from refiner.data.drift.scores import measure_drift
 from refiner.data.output.records_writer import write_folder
 from refiner.demos.eyes import RECIPE
 from refiner.eyes.records import rendered_records

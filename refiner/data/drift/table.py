@@ -1,7 +1,7 @@
 """Label drift of refined images: how far a label may have moved, in pixels and degrees, and when it rejects.
 
 Label drift is the shift between a synthetic image and its refined version, measured by registration. The label is
-copied from the synthetic image, so it is off by this shift. See :mod:`refiner.data.labels.drift`.
+copied from the synthetic image, so it is off by this shift. See :mod:`refiner.data.drift.scores`.
 """
 
 import logging
@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refiner.data.labels.drift import degrees_of_gaze, score_drift
+from refiner.data.drift.regions import MASK, PUPIL, UNKNOWN
+from refiner.data.drift.scores import degrees_of_gaze, score_drift
 from refiner.data.labels.records import Labels
-from refiner.data.labels.regions import MASK, PUPIL, UNKNOWN
 from refiner.data.labels.tables import write_table
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ class LabelDrift(NamedTuple):
     Attributes:
         x, y: shift in pixels, of the labelled point, of the worst of several points, or of the whole image.
         degrees: the same shift as an angle of gaze, in degrees, if the point is a pupil; otherwise None.
-        score: length of the shift plus the loss of structure; see :class:`refiner.data.labels.drift.DriftScores`.
+        score: length of the shift plus the loss of structure; see :class:`refiner.data.drift.scores.DriftScores`.
         known: False if the labelled points or the mask could not be followed; the shift is that of the whole image.
     """
 
@@ -112,7 +112,7 @@ def measure_label_drift(before: Any, after: Any, watched: Sequence[Labels]) -> l
     Args:
         before, after: synthetic and refined images, (N, C, H, W), float32, in [-1, 1].
         watched: the points or the mask that must not move in each image, from
-            :meth:`refiner.data.labels.regions.LabelRegion.watched`. An image with an empty entry is scored as a whole,
+            :meth:`refiner.data.drift.regions.LabelRegion.watched`. An image with an empty entry is scored as a whole,
             and so is one whose points or mask cannot be followed; its drift is then unknown.
 
     Returns:

@@ -1,0 +1,117 @@
+"""Interface of the annotation formats: readers of the labels of a folder, and writers."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol, Self
+
+from refiner.data.labels.objects import AnnotationInfo
+from refiner.data.labels.records import Labels
+
+
+class LabelSource(Protocol):
+    """The labels of a folder's images in one format, such as COCO; a mapping from sample id to labels.
+
+    Reading the labels of an image may fail with an :class:`refiner.core.errors.ImageError` that names what is wrong
+    with them; it concerns this image alone. Sources are picklable and safe to read from several threads.
+
+    Attributes:
+        format: name of the format.
+        files: the annotation files that it reads, relative to the folder. They are written anew when images change.
+        label_images: pictures that are labels, such as masks, each with its image, or None if it is unknown.
+        problems: one sentence for each fault of the annotations that concerns no single image that exists.
+        info: facts about the whole data set; None if the format knows no objects.
+    """
+
+    format: str
+    files: frozenset[str]
+    label_images: Mapping[str, str | None]
+    problems: Sequence[str]
+
+    @property
+    def info(self) -> AnnotationInfo | None:
+        """Facts about the whole data set; None if the format knows no objects."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Names of the labels that images can have."""
+
+    def __contains__(self, sample: object) -> bool:
+        """Return whether an image has labels, without reading them."""
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the sample ids that have labels."""
+
+    def __len__(self) -> int:
+        """Return the number of images that have labels."""
+
+    def __getitem__(self, sample: str) -> Labels:
+        """Return the labels of an image.
+
+        Raises:
+            KeyError: the image has none.
+            ImageError: they are faulty.
+        """
+
+    def only(self, samples: Iterable[str], labels: Sequence[str]) -> Self:
+        """Return the labels of some images, small enough to send to another process.
+
+        Args:
+            samples: ids of the images.
+            labels: names of the labels that are wanted; others may be left out.
+        """
+
+
+class LabelFormat(Protocol):
+    """A module of this package that reads a format."""
+
+    @staticmethod
+    def find(root: Path, files: Sequence[str], images: Sequence[str]) -> Sequence[LabelSource]:
+        """Return the sources of this format in a folder; none if it has none.
+
+        Args:
+            root: the folder.
+            files: every file below it, as relative paths with forward slashes.
+            images: those that may be images.
+
+        Raises:
+            DataError: a file is certainly of this format, and cannot be used.
+        """
+
+
+class LabelledImage(NamedTuple):
+    """An image in a folder that is written, with its labels.
+
+    Attributes:
+        name: path below the folder.
+        size: (height, width).
+        labels: its labels.
+    """
+
+    name: str
+    size: tuple[int, int]
+    labels: Labels
+
+
+class LabelWriter(Protocol):
+    """A module of this package that writes a format."""
+
+    @staticmethod
+    def image_name(name: str) -> str:
+        """Return the path below the folder under which the format expects an image; usually the same."""
+
+    @staticmethod
+    def write(root: Path, images: Iterable[LabelledImage], info: AnnotationInfo | None) -> list[str]:
+        """Write the annotation files of a folder.
+
+        Args:
+            root: the folder; its images exist.
+            images: its images, in order; they are read once, and not kept.
+            info: facts about the data set, if its labels came with any, maybe in another format.
+
+        Returns:
+            Names of the files that were written, relative to the folder.
+
+        Raises:
+            DataError: the format cannot hold these labels; the message names the label and the image.
+            OutputError: a file cannot be written.
+        """
