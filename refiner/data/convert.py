@@ -13,11 +13,11 @@ from refiner.core.files import check_apart, content_digest
 from refiner.core.parallel.process_pool import map_in_order
 from refiner.data.conversion import ChunkConverter, ChunkTask, Conversion
 from refiner.data.convert_summary import ConversionSummary, SampleCounter
+from refiner.data.folders.labels import FolderLabels
 from refiner.data.folders.listing import list_files
 from refiner.data.formats.folder import ImageFolder
 from refiner.data.formats.registry import Dataset
 from refiner.data.labels.coordinates import NOTHING_DECLARED
-from refiner.data.labels.tables import LabelTable
 from refiner.data.output.chunks import Chunks, fingerprint
 from refiner.data.output.companions import Companions
 from refiner.data.output.destinations import Destination, open_folder, open_store
@@ -134,8 +134,8 @@ def _label_names(dataset: Dataset) -> list[str]:
     """Names of all labels if a table or a store lists them; else those of the first sample that can be read."""
     if isinstance(dataset, Store):
         return [to_label_name(name) for name in dataset.label_names]
-    if isinstance(table := getattr(dataset, "labels", None), LabelTable):
-        return table.names
+    if isinstance(labels := getattr(dataset, "labels", None), FolderLabels):
+        return labels.names
     for sample in dataset.ids:
         with contextlib.suppress(ImageError):
             return list(dataset.read(sample).labels)

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from refiner.core.errors import DataError, ImageError, WrongInputError
 from refiner.data.domains import MAX_BYTES
+from refiner.data.folders.labels import FolderLabels
 from refiner.data.formats.registry import Dataset, open_dataset, warn_of_left_out
 from refiner.data.labels.angles import Angles
 from refiner.data.labels.records import PAIRS, Labels
 from refiner.data.labels.table_text import explain_angles
-from refiner.data.labels.tables import LabelTable
 from refiner.data.splits import held_out_keys
 from refiner.data.store.columns import to_text
 from refiner.data.store.hdf5 import to_label_name
@@ -151,7 +151,7 @@ def _load(path: Path, *, size: tuple[int, int], equalize: bool, head_pose: bool)
     if not images:
         if unlabelled:
             wanted = "a labels.csv with the columns file, gaze_pitch_rad and gaze_yaw_rad"
-            columns = table.names if isinstance(table := getattr(dataset, "labels", None), LabelTable) else ()
+            columns = labels.names if isinstance(labels := getattr(dataset, "labels", None), FolderLabels) else ()
             why = explain_angles(columns)
             raise WrongInputError(
                 f"none of the {len(dataset.ids)} images of {path} has a gaze label; expected {wanted}"

@@ -14,9 +14,9 @@ from refiner.core.parallel.shards import Shard
 from refiner.data.drift.regions import LabelRegion, checked_region
 from refiner.data.drift.table import DRIFT_FILE, DriftLimit, LabelDrift, tell_unknown, write_drift
 from refiner.data.folders.contents import FolderContents, explain_no_images, read_contents
-from refiner.data.folders.left_out import LeftOut, find_left_out, open_labels
+from refiner.data.folders.labels import FolderLabels, open_labels
+from refiner.data.folders.left_out import LeftOut, find_left_out
 from refiner.data.folders.selection import EVERYTHING, Selection
-from refiner.data.labels.tables import LabelTable
 from refiner.data.output.folder import OutputFolder, open_output
 from refiner.inference.folder_worker import FileRefinement, FileTask, Outcome, image_stamp
 from refiner.inference.refiner import RefinerSource
@@ -67,8 +67,8 @@ def refine_folder(
         raise WrongInputError(explain_no_images(source, contents))
     for link in contents.listing.links:  # refined images must not come back as input through a link
         check_apart(source / link, destination)
-    table = open_labels(source, contents)
-    region = checked_region(region, source, table)
+    labels = open_labels(source, contents)
+    region = checked_region(region, source, labels)
     region.check_masks(source, contents.images)
     with contextlib.ExitStack() as stack:
         # Open the output folders.
@@ -88,9 +88,9 @@ def refine_folder(
             kept.job = output.job
         # Refine the images that are not finished.
         refinement = FileRefinement(refiner, source, destination, limit.keep, quality, limit, region)
-        folder_job = _FolderJob(source, contents, table, region, output, kept, limit, stop_on_error, report)
+        folder_job = _FolderJob(source, contents, labels, region, output, kept, limit, stop_on_error, report)
         numbers = folder_job.run(lambda tasks: engine.map(refinement, tasks))
-    return *numbers, tuple(find_left_out(source, contents, table))
+    return *numbers, tuple(find_left_out(source, contents, labels))
 
 
 class _FolderJob:
@@ -100,7 +100,7 @@ class _FolderJob:
         self,
         source: Path,
         contents: FolderContents,
-        table: LabelTable | None,
+        labels: FolderLabels | None,
         region: LabelRegion,
         output: OutputFolder,
         kept: OutputFolder | None,
@@ -108,7 +108,7 @@ class _FolderJob:
         stop_on_error: bool,
         report: Callable[[int, int], None],
     ) -> None:
-        self.source, self.contents, self.table, self.region = source, contents, table, region
+        self.source, self.contents, self.labels, self.region = source, contents, labels, region
         self.output, self.kept, self.limit = output, kept, limit
         self.stop_on_error, self.report = stop_on_error, report
         self.refined: set[str] = set()
@@ -161,8 +161,8 @@ class _FolderJob:
         # Read the labels of a block at a time: points that moved since make a drift out of date.
         for start in range(0, len(made), _BLOCK):
             block = made[start : start + _BLOCK]
-            table = self._labels_of(block)
-            labels = {} if table is None else table.sound_rows()
+            part = self._labels_of(block)
+            labels = {} if part is None else part.sound_rows()
             for name in block:
                 if self.output.stamp_of(name) == image_stamp(self.source, self.region, name, labels.get(name, {})):
                     finished.add(name)
@@ -192,9 +192,9 @@ class _FolderJob:
             self.kept.claim(*names)
         return FileTask(names, self._labels_of(names))
 
-    def _labels_of(self, names: Iterable[str]) -> LabelTable | None:
+    def _labels_of(self, names: Iterable[str]) -> FolderLabels | None:
         """Return the labels of some images by which drift is measured."""
-        return None if self.table is None else self.table.only(names, self.region.names)
+        return None if self.labels is None else self.labels.only(names, self.region.names)
 
     def _record(self, outcome: Outcome) -> None:
         """Record an outcome in the manifest or the table of rejected images."""

@@ -12,8 +12,8 @@ from refiner.core.errors import ImageError
 from refiner.core.files import content_digest
 from refiner.data.drift.regions import LabelRegion
 from refiner.data.drift.table import DriftLimit, LabelDrift, measure_label_drift
+from refiner.data.folders.labels import FolderLabels
 from refiner.data.labels.records import Labels
-from refiner.data.labels.tables import LabelTable
 from refiner.images.arrays import from_batch, to_batch
 from refiner.images.io import LOSSLESS, Image, is_lossless_webp, read_picture, write_image
 from refiner.inference.refiner import Refiner, RefinerSource, is_deep
@@ -28,7 +28,7 @@ class FileTask(NamedTuple):
     """
 
     names: Sequence[str]
-    labels: LabelTable | None
+    labels: FolderLabels | None
 
 
 class Outcome(NamedTuple):

@@ -15,11 +15,11 @@ import numpy as np
 
 from refiner.core.errors import DataError, ImageError, WrongInputError
 from refiner.core.path_kinds import path_kind
+from refiner.data.folders.labels import FolderLabels
 from refiner.data.folders.left_out import ROWS_WITHOUT_IMAGE, LeftOut
 from refiner.data.folders.selection import EVERYTHING, Selection
 from refiner.data.formats.registry import FORMATS, Dataset, left_out_of, open_dataset
 from refiner.data.labels.records import Record
-from refiner.data.labels.tables import LabelTable
 from refiner.data.store.store_names import is_store_name
 from refiner.images.arrays import highest_level
 from refiner.images.io import Image
@@ -310,5 +310,5 @@ def _folder_faults(dataset: Dataset) -> tuple[list[LeftOut], tuple[str, ...]]:
         reports = left_out_of(dataset)
     except DataError:  # reported as label_error
         return [], ()
-    table = getattr(dataset, "labels", None)
-    return reports, tuple(table.problems) if isinstance(table, LabelTable) else ()
+    labels = getattr(dataset, "labels", None)
+    return reports, tuple(labels.problems) if isinstance(labels, FolderLabels) else ()

@@ -25,6 +25,7 @@ from refiner.core.environment import environment
 from refiner.core.files import write_text
 from refiner.data.drift.regions import ANYTHING
 from refiner.data.drift.table import NO_LIMIT, measure_label_drift
+from refiner.data.folders.labels import FolderLabels
 from refiner.data.folders.listing import list_files
 from refiner.data.labels.tables import LABELS_FILE, LabelTable
 from refiner.data.output.records_writer import write_folder
@@ -84,7 +85,7 @@ class _Work:
     def __init__(self, synthetic: Path, source: RefinerSource) -> None:
         self.synthetic, self.source, self.refiner = synthetic, source, source.open()
         self.names = [name for name in list_files(synthetic) if name.endswith(".png")]
-        self.table = LabelTable(synthetic / LABELS_FILE)
+        self.labels = FolderLabels(LabelTable(synthetic / LABELS_FILE))
 
     def once(self, out: Path) -> dict[str, float]:
         """Measure every stage once; return its seconds."""
@@ -117,7 +118,7 @@ class _Work:
     def _tasks(self) -> list[FileTask]:
         """Return the tasks as the command gives them to its workers."""
         parts = [self.names[start : start + TASK_IMAGES] for start in range(0, len(self.names), TASK_IMAGES)]
-        return [FileTask(part, self.table.only(part, ANYTHING.names)) for part in parts]
+        return [FileTask(part, self.labels.only(part, ANYTHING.names)) for part in parts]
 
     def _labels(self) -> list[Any]:
         rows = {

@@ -18,7 +18,8 @@ class LabelSource(Protocol):
         format: name of the format.
         files: the annotation files that it reads, relative to the folder. They are written anew when images change.
         label_images: pictures that are labels, such as masks, each with its image, or None if it is unknown.
-        problems: one sentence for each fault of the annotations that concerns no single image that exists.
+        problems: one sentence for each fault of the annotations that concerns no single image. Images that are named
+            and do not exist are no such faults: they are among the ids, as in a label table.
         info: facts about the whole data set; None if the format knows no objects.
     """
 
@@ -39,7 +40,7 @@ class LabelSource(Protocol):
         """Return whether an image has labels, without reading them."""
 
     def __iter__(self) -> Iterator[str]:
-        """Iterate over the sample ids that have labels."""
+        """Iterate over the sample ids that have labels, and the names of images that do not exist and have some."""
 
     def __len__(self) -> int:
         """Return the number of images that have labels."""
@@ -70,8 +71,8 @@ class LabelFormat(Protocol):
 
         Args:
             root: the folder.
-            files: every file below it, as relative paths with forward slashes.
-            images: those that may be images.
+            files: every file below it that the user did not exclude, as relative paths with forward slashes.
+            images: those that may be images, label images among them.
 
         Raises:
             DataError: a file is certainly of this format, and cannot be used.

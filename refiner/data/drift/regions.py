@@ -11,9 +11,9 @@ import numpy as np
 
 from refiner.core.errors import ImageError, WrongInputError
 from refiner.core.files import content_digest
+from refiner.data.annotations.source import LabelSource
 from refiner.data.labels.coordinates import ANGLES, UNITS, split_words
 from refiner.data.labels.records import Labels
-from refiner.data.labels.tables import LabelTable
 from refiner.images.arrays import highest_level, resize, to_grey
 from refiner.images.io import read_image
 
@@ -202,8 +202,8 @@ def _is_number(value: Any) -> bool:
     return True
 
 
-def checked_region(region: LabelRegion, source: Path, table: LabelTable | None) -> LabelRegion:
-    """Return the region for a folder of images with its label table, if it has one; see :meth:`LabelRegion.check`."""
+def checked_region(region: LabelRegion, source: Path, table: LabelSource | None) -> LabelRegion:
+    """Return the region for a folder of images with its labels, if it has any; see :meth:`LabelRegion.check`."""
     if table is None:
         return region.check(source, ())
 

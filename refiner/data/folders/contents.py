@@ -4,6 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from refiner.data.annotations.registry import find_sources
+from refiner.data.annotations.source import LabelSource
 from refiner.data.drift.table import DRIFT_FILE
 from refiner.data.folders.label_images import find_label_images
 from refiner.data.folders.listing import Listing, list_folder
@@ -43,6 +45,7 @@ class FolderContents:
         unsupported: pictures of types that are not read, each with the reason.
         others: files of no known use and folders that cannot be read, each with the reason.
         excluded: files that the selection leaves out, and the files that belong to such images.
+        sources: annotations of the images in other formats than ``labels.csv``.
     """
 
     images: list[str]
@@ -53,41 +56,59 @@ class FolderContents:
     unsupported: dict[str, str] = field(default_factory=dict)
     others: dict[str, str] = field(default_factory=dict)
     excluded: list[str] = field(default_factory=list)
+    sources: list[LabelSource] = field(default_factory=list)
+
+    @property
+    def annotation_files(self) -> set[str]:
+        """Files that hold labels in other formats than ``labels.csv``; they are among the companions."""
+        return {name for source in self.sources for name in source.files}
 
 
 def read_contents(root: Path, selection: Selection = EVERYTHING, *, masks: Path | None = None) -> FolderContents:
     """List a folder and sort its files by their use. Images are not decoded, but for a few possible label images.
 
-    ``labels.csv`` is among the companions. The tables that refining writes are left out.
+    ``labels.csv`` and annotation files are among the companions. The tables that refining writes are left out.
 
     Args:
         root: the folder.
         selection: the files to use. Patterns to include are for pictures; other files follow their image. Label images
             are recognised among the included pictures: excluding an image does not turn its mask into an image.
         masks: a mask or a folder of masks that the user named; if it is in ``root``, its files are label images.
+
+    Raises:
+        DataError: an annotation file cannot be used.
     """
     listing = list_folder(root)
     names = [name for name in listing.files if name not in OWN_TABLES and name.lower() not in _IGNORED]
     pictures = [name for name in names if is_image_file(Path(name)) and name.split("/")[0] not in OWN_TABLES]
-    # Tell images from label images.
+    # Tell images from label images: by the user, by annotations, else by their names and contents.
+    known = set(pictures)
+    readable = [name for name in names if name in known or not selection.excludes(name)]
+    sources = find_sources(root, readable, pictures)
+    annotated = {name: image for source in sources for name, image in source.label_images.items()}
     included = [name for name in pictures if selection.includes(name)]
     declared = {name for name in included if masks is not None and _is_within(root / name, masks)}
-    labels = dict.fromkeys(declared) | find_label_images(root, [name for name in included if name not in declared])
+    labels = dict.fromkeys(declared) | {name: image for name, image in annotated.items() if selection.includes(name)}
+    guessed = find_label_images(root, [name for name in included if name not in labels])
+    labels |= {name: image for name, image in guessed.items() if not any(name in source for source in sources)}
     images = [name for name in included if name not in labels and not selection.excludes(name)]
     # A file that belongs to an image which is left out is left out with it.
     used = {None, *images}
     label_images = {
         name: image for name, image in sorted(labels.items()) if image in used and not selection.excludes(name)
     }
-    found = FolderContents(images, label_images, listing, selection.unused(names))
+    found = FolderContents(images, label_images, listing, selection.unused(names), sources=sources)
     owners = _Owners([name for name in pictures if name not in labels])
-    for name in sorted(set(names) - set(pictures)):
+    annotations = found.annotation_files
+    for name in sorted(set(names) - known - set(labels)):
         owner = owners.find(name)
         if selection.excludes(name) or owner not in used:
             continue
         if name.split("/")[0] in OWN_TABLES:
             table = name.split("/")[0]
             found.others[name] = f"is in a folder named {table}, which is the name of a table that refining writes"
+        elif name in annotations:
+            found.companions[name] = owner
         elif is_unsupported(name) and (owner is None or not name.lower().endswith((".npy", ".npz"))):
             if selection.includes(name):
                 found.unsupported[name] = why_unsupported(name)

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from refiner.core.errors import WrongInputError
 from refiner.data.folders.contents import FolderContents, is_document
-from refiner.data.labels.tables import LABELS_FILE, REJECTED_FILE, LabelTable, read_rejected
+from refiner.data.folders.labels import FolderLabels, source_name
+from refiner.data.labels.tables import LABELS_FILE, REJECTED_FILE, read_rejected
 
 EXAMPLES = 3
 """Number of names in a sentence."""
@@ -50,71 +50,60 @@ def left_out(key: str, names: Iterable[str], one: str, many: str, *, is_loss: bo
         )
 
 
-def open_labels(root: Path, contents: FolderContents) -> LabelTable | None:
-    """Open the label table of a folder and match its rows with the images.
-
-    Args:
-        root: the folder.
-        contents: its files.
-
-    Returns:
-        The table; None if there is none, or it is excluded.
-
-    Raises:
-        DataError: the table cannot be read, or none of its rows names an image.
-    """
-    path, names = root / LABELS_FILE, contents.images
-    if LABELS_FILE not in contents.companions:
-        return None
-    table = LabelTable(path)
-    table.match(names, root)
-    if len(table) and not any(name in table for name in names):
-        row = next(iter(table))
-        raise WrongInputError(
-            f"no row of {path} names an image of the folder: the first row names {row}, and the first image is "
-            f"{names[0]}; write into the column 'file' the path of each image below the folder"
-        )
-    return table
+def find_left_out(root: Path, contents: FolderContents, labels: FolderLabels | None) -> list[LeftOut]:
+    """Return reports about the files of a folder and the rows of its labels, in a fixed order."""
+    about_labels = () if labels is None else _about_labels(root, contents, labels)
+    return [*about_labels, *_about_files(contents)]
 
 
-def find_left_out(root: Path, contents: FolderContents, table: LabelTable | None) -> list[LeftOut]:
-    """Return reports about the files of a folder and the rows of its table, in a fixed order."""
-    return [*_about_labels(root, contents, table), *_about_files(contents)]
-
-
-def _about_labels(root: Path, contents: FolderContents, table: LabelTable | None) -> Iterator[LeftOut]:
-    if table is None:
-        return
+def _about_labels(root: Path, contents: FolderContents, labels: FolderLabels) -> Iterator[LeftOut]:
+    sources = [source for source in labels.all_sources if source.names]
     # Rows of images that are known and were left out for another reason are no surprise.
     images, explained = {*contents.images}, {*contents.excluded, *contents.unsupported, *contents.label_images}
-    missing = [row for row in table if row not in images and row not in explained]
+    missing = [name for name in labels if name not in images and name not in explained]
     if missing:
         earlier = read_rejected(root / REJECTED_FILE)
-        missing = [row for row in missing if row not in earlier]
-    table_name = LABELS_FILE
+        missing = [name for name in missing if name not in earlier]
+    row, rows = ("row", "rows") if sources == [labels.table] else ("entry", "entries")
+    table = " and ".join(source_name(source) for source in sources[:EXAMPLES])
     yield from left_out(
         ROWS_WITHOUT_IMAGE,
         missing,
-        f"{{count}} row of {table_name} names no image, so its labels are not used",
-        f"{{count}} rows of {table_name} name no image, so their labels are not used",
+        f"{{count}} {row} of {table} names no image, so its labels are not used",
+        f"{{count}} {rows} of {table} name no image, so their labels are not used",
         is_loss=True,
     )
     yield from left_out(
         "images without row",
-        (name for name in contents.images if name not in table),
-        f"{{count}} image has no row in {table_name}, so it has no labels",
-        f"{{count}} images have no row in {table_name}, so they have no labels",
+        (name for name in contents.images if sources and name not in labels),
+        f"{{count}} image has no {row} in {table}, so it has no labels",
+        f"{{count}} images have no {row} in {table}, so they have no labels",
         is_loss=True,
     )
     yield from left_out(
         "other names",
-        (f"{row} for {name}" for name, row in table.renamed.items()),
-        f"{{count}} row of {table_name} was matched with an image of another spelling",
-        f"{{count}} rows of {table_name} were matched with images of another spelling",
+        (f"{row} for {name}" for name, row in labels.renamed.items()),
+        f"{{count}} row of {LABELS_FILE} was matched with an image of another spelling",
+        f"{{count}} rows of {LABELS_FILE} were matched with images of another spelling",
+    )
+    yield from left_out(
+        "annotation faults",
+        (problem for source in labels.sources for problem in source.problems),
+        "{count} fault of the annotations",
+        "{count} faults of the annotations",
+        is_loss=True,
+    )
+    yield from left_out(
+        "labels given twice",
+        (f"{label} of {sample} ({first} is used, not {second})" for sample, label, first, second in labels.clashes()),
+        "{count} label has different values in two files; leave one of the files out with --exclude",
+        "{count} labels have different values in two files; leave one of the files out with --exclude",
+        is_loss=True,
     )
 
 
 def _about_files(contents: FolderContents) -> Iterator[LeftOut]:
+    read = {LABELS_FILE, *contents.annotation_files}
     yield from left_out(
         "label images",
         contents.label_images,
@@ -123,7 +112,7 @@ def _about_files(contents: FolderContents) -> Iterator[LeftOut]:
     )
     yield from left_out(
         "files beside images",
-        (name for name in contents.companions if name != LABELS_FILE and not is_document(name)),
+        (name for name in contents.companions if name not in read and not is_document(name)),
         "{count} file beside the images is not read for labels",
         "{count} files beside the images are not read for labels",
     )

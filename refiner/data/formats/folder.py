@@ -1,4 +1,4 @@
-"""Reader of plain image folders, searched recursively, with an optional ``labels.csv`` at the top."""
+"""Reader of plain image folders, searched recursively, with labels from a table or from annotation files."""
 
 import logging
 from collections.abc import Mapping
@@ -13,10 +13,11 @@ from refiner.data.folders.contents import (
     read_contents,
     why_unsupported,
 )
-from refiner.data.folders.left_out import LeftOut, find_left_out, open_labels
+from refiner.data.folders.labels import FolderLabels, open_labels
+from refiner.data.folders.left_out import LeftOut, find_left_out
 from refiner.data.folders.selection import EVERYTHING, Selection
+from refiner.data.labels.objects import AnnotationInfo
 from refiner.data.labels.records import Labels, Record
-from refiner.data.labels.tables import LabelTable
 from refiner.images.io import Image, read_image, read_picture
 
 log = logging.getLogger(__name__)
@@ -25,10 +26,10 @@ log = logging.getLogger(__name__)
 class ImageFolder:
     """Images in a folder tree; see :class:`refiner.data.formats.registry.Dataset`.
 
-    Layout: image files at any depth, and an optional ``labels.csv``, see :mod:`refiner.data.labels.tables`. Images are
-    uint8 or uint16, (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA. ``gaze`` and ``head_pose`` are (pitch, yaw) in
-    radians, points are (x, y) in pixels. Label images, such as masks, are no samples; see
-    :mod:`refiner.data.folders.label_images`.
+    Layout: image files at any depth, and optional labels: ``labels.csv``, see :mod:`refiner.data.labels.tables`, and
+    annotations in any format of :data:`refiner.data.annotations.registry.READERS`. Images are uint8 or uint16, (H, W)
+    grey, (H, W, 3) RGB or (H, W, 4) RGBA. ``gaze`` and ``head_pose`` are (pitch, yaw) in radians, points are (x, y) in
+    pixels. Label images, such as masks, are no samples; see :mod:`refiner.data.folders.label_images`.
 
     Args:
         root: the folder.
@@ -78,17 +79,22 @@ class ImageFolder:
 
     @cached_property
     def labels(self) -> Mapping[str, Labels]:
-        """Labels by sample id, read row by row from ``labels.csv``; empty if there is no table.
+        """Labels by sample id, read image by image; an empty mapping, not :class:`FolderLabels`, if there are none.
 
         Raises:
-            DataError: the table cannot be read, or none of its rows names an image.
+            DataError: the label table cannot be read, or none of its rows names an image.
         """
-        table = open_labels(self.root, self.contents)
-        if table is None:
+        labels = open_labels(self.root, self.contents)
+        if labels is None:
             return {}
-        for problem in table.problems[:5]:
+        for problem in labels.problems[:5]:
             log.warning("%s", problem)
-        return table
+        return labels
+
+    @property
+    def info(self) -> AnnotationInfo | None:
+        """Facts about the annotated objects of the folder, such as their classes; None if it has none."""
+        return self.labels.info if isinstance(self.labels, FolderLabels) else None
 
     @cached_property
     def left_out(self) -> list[LeftOut]:
@@ -97,8 +103,8 @@ class ImageFolder:
         Raises:
             DataError: the table cannot be read, or none of its rows names an image.
         """
-        table = self.labels
-        return find_left_out(self.root, self.contents, table if isinstance(table, LabelTable) else None)
+        labels = self.labels
+        return find_left_out(self.root, self.contents, labels if isinstance(labels, FolderLabels) else None)
 
     def subject(self, sample: str) -> str | None:
         """Return the subject from the label table; None if it names none."""

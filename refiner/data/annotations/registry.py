@@ -1,0 +1,24 @@
+"""Registry of the annotation formats: which are read, which are written, and the search for their files in a folder.
+
+A new format needs a module in this package, and a line here.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from refiner.data.annotations.source import LabelFormat, LabelSource, LabelWriter
+
+READERS: Mapping[str, LabelFormat] = {}
+"""Modules that read a format, by its name. If two formats give an image the same label, the first one counts."""
+
+WRITERS: Mapping[str, LabelWriter] = {}
+"""Modules that write a format, by its name; ``labels.csv`` needs none."""
+
+
+def find_sources(root: Path, files: Sequence[str], images: Sequence[str]) -> list[LabelSource]:
+    """Return the sources of labels in a folder, in the order of :data:`READERS`; see :class:`LabelFormat`.
+
+    Raises:
+        DataError: a file is certainly of some format, and cannot be used.
+    """
+    return [source for reader in READERS.values() for source in reader.find(root, files, images)]

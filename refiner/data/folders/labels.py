@@ -1,0 +1,173 @@
+"""Labels of a folder of images, from ``labels.csv`` and from annotations in other formats."""
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from refiner.core.errors import ImageError, WrongInputError
+from refiner.data.annotations.source import LabelSource
+from refiner.data.folders.contents import FolderContents
+from refiner.data.labels.objects import AnnotationInfo
+from refiner.data.labels.records import Labels
+from refiner.data.labels.tables import LABELS_FILE, LabelTable
+
+
+class FolderLabels(Mapping[str, Labels]):
+    """The labels of a folder by sample id, read image by image; it is a :class:`LabelSource` itself.
+
+    If two sources give an image the same label, the first one counts; see :meth:`clashes`.
+
+    Args:
+        table: the label table, already matched with the images; None if the folder has none.
+        sources: annotations in other formats.
+
+    Attributes:
+        files, label_images, problems: those of all sources; see :class:`LabelSource`.
+    """
+
+    format = "folder"
+
+    def __init__(self, table: LabelTable | None, sources: Sequence[LabelSource] = ()) -> None:
+        self.table, self.sources = table, tuple(sources)
+        own = frozenset() if table is None else frozenset([LABELS_FILE])
+        self.files: frozenset[str] = own.union(*(source.files for source in sources))
+        self.label_images: Mapping[str, str | None] = {
+            name: image for source in sources for name, image in source.label_images.items()
+        }
+        self.problems: Sequence[str] = [problem for source in self.all_sources for problem in source.problems]
+
+    @property
+    def all_sources(self) -> tuple[LabelTable | LabelSource, ...]:
+        """The label table, if there is one, and the annotations in other formats."""
+        return self.sources if self.table is None else (self.table, *self.sources)
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """Names of the formats of the annotations, without that of the label table."""
+        return tuple(dict.fromkeys(source.format for source in self.sources))
+
+    @property
+    def info(self) -> AnnotationInfo | None:
+        """Facts about the objects of the whole folder, from the first source that has any."""
+        return next((source.info for source in self.sources if source.info is not None), None)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the labels that images can have."""
+        return list(dict.fromkeys(name for source in self.all_sources for name in source.names))
+
+    @property
+    def renamed(self) -> dict[str, str]:
+        """The row of each image that the label table names in another way."""
+        return {} if self.table is None else self.table.renamed
+
+    def only(self, samples: Iterable[str], labels: Sequence[str]) -> "FolderLabels":
+        """Return the labels of some images, small enough to send to another process; see :class:`LabelSource`."""
+        samples = list(samples)
+        table = None if self.table is None else self.table.only(samples, labels)
+        return FolderLabels(table, [source.only(samples, labels) for source in self.sources])
+
+    def sound_rows(self) -> dict[str, Labels]:
+        """Return the labels of all images, without those that are faulty."""
+        rows: dict[str, Labels] = {}
+        for source in self.all_sources:
+            found = source.sound_rows().items() if isinstance(source, LabelTable) else _sound(source)
+            for sample, labels in found:
+                rows[sample] = {**labels, **rows.get(sample, {})}
+        return rows
+
+    def clashes(self) -> Iterator[tuple[str, str, str, str]]:
+        """Yield each image and label to which two sources give different values, and the names of both sources.
+
+        Only labels that several sources know are read. The first source is the one that counts.
+        """
+        for number, second in enumerate(self.all_sources):
+            for first in self.all_sources[:number]:
+                shared = set(first.names).intersection(second.names)
+                for sample in (sample for sample in second if shared and sample in first):
+                    with contextlib.suppress(ImageError):  # faulty labels are reported where they are used
+                        before, after = first[sample], second[sample]
+                        different = sorted(name for name in shared if _differ(before.get(name), after.get(name)))
+                        yield from ((sample, name, source_name(first), source_name(second)) for name in different)
+
+    def __getitem__(self, sample: str) -> Labels:
+        """Return the labels of one image.
+
+        Raises:
+            KeyError: the image has none.
+            ImageError: they are faulty.
+            DataError: the angles of the table are not in radians.
+        """
+        found = [source[sample] for source in self.all_sources if sample in source]
+        if not found:
+            raise KeyError(sample)
+        return {name: value for labels in reversed(found) for name, value in labels.items()}
+
+    def __contains__(self, sample: object) -> bool:
+        """Return whether an image has labels, faulty or not, without reading them."""
+        return any(sample in source for source in self.all_sources)
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the sample ids, source by source."""
+        return iter(dict.fromkeys(sample for source in self.all_sources for sample in source))
+
+    def __len__(self) -> int:
+        return len(self.all_sources[0]) if len(self.all_sources) == 1 else sum(1 for _ in self)
+
+
+def source_name(source: LabelTable | LabelSource) -> str:
+    """Return the name of a source for a message: its file, or one of them and their number."""
+    if isinstance(source, LabelTable):
+        return LABELS_FILE
+    files = sorted(source.files)
+    return (files[0] if files else source.format) + (f" and {len(files) - 1} more" if len(files) > 1 else "")
+
+
+def _sound(source: LabelSource) -> Iterator[tuple[str, Labels]]:
+    for sample in source:
+        with contextlib.suppress(ImageError):
+            yield sample, source[sample]
+
+
+def _differ(first: Any, second: Any) -> bool:
+    """Return whether two values of a label differ; a missing one agrees with every other."""
+    if first is None or second is None:
+        return False
+    if isinstance(first, np.ndarray) or isinstance(second, np.ndarray):
+        return not np.array_equal(first, second)
+    return bool(first != second)
+
+
+def open_labels(root: Path, contents: FolderContents) -> FolderLabels | None:
+    """Open the labels of a folder; the rows of its label table are matched with the images.
+
+    Args:
+        root: the folder.
+        contents: its files.
+
+    Returns:
+        The labels; None if there are none, or their files are excluded.
+
+    Raises:
+        DataError: the table cannot be read, or none of its rows names an image.
+    """
+    table = _open_table(root, contents)
+    return FolderLabels(table, contents.sources) if table is not None or contents.sources else None
+
+
+def _open_table(root: Path, contents: FolderContents) -> LabelTable | None:
+    path, names = root / LABELS_FILE, contents.images
+    if LABELS_FILE not in contents.companions:
+        return None
+    table = LabelTable(path)
+    table.match(names, root)
+    if len(table) and not any(name in table for name in names):
+        row = next(iter(table))
+        raise WrongInputError(
+            f"no row of {path} names an image of the folder: the first row names {row}, and the first image is "
+            f"{names[0]}; write into the column 'file' the path of each image below the folder"
+        )
+    return table
