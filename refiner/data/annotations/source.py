@@ -101,12 +101,17 @@ class LabelWriter(Protocol):
         """Return the path below the folder under which the format expects an image; usually the same."""
 
     @staticmethod
+    def holds(label: str) -> bool:
+        """Return whether the format holds a label of this name; ``labels.csv`` beside it takes the others."""
+
+    @staticmethod
     def write(root: Path, images: Iterable[LabelledImage], info: AnnotationInfo | None) -> list[str]:
         """Write the annotation files of a folder.
 
         Args:
-            root: the folder; its images exist.
-            images: its images, in order; they are read once, and not kept.
+            root: the folder to write below. It is empty and has any name: the files move to the images later.
+            images: the images, in order; they are read once, and not kept. Labels that the format does not hold are
+                missing.
             info: facts about the data set, if its labels came with any, maybe in another format.
 
         Returns:
