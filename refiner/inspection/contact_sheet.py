@@ -1,9 +1,7 @@
-"""Contact sheets of data sets: enlarged images with an arrow along the gaze and dots on the labelled points."""
+"""Contact sheets of data sets: enlarged images with their labels, such as boxes, masks, points, and gaze."""
 
-import math
 from collections.abc import Sequence
 from pathlib import PurePosixPath
-from typing import Any
 
 import cv2
 import numpy as np
@@ -13,8 +11,10 @@ from refiner.data.formats.registry import Dataset
 from refiner.data.labels.records import Record
 from refiner.images.arrays import highest_level
 from refiner.images.io import Image
+from refiner.inspection.dataset_overlays import DatasetOverlays
 from refiner.inspection.datasets import spread
-from refiner.inspection.labels import as_numbers, is_in_pixels
+from refiner.inspection.labels import as_numbers
+from refiner.inspection.overlays import Canvas, Shape, draw_shapes, label_shapes
 
 COLUMNS, ROWS = 6, 5
 """Largest number of images in a row, and of rows."""
@@ -22,23 +22,10 @@ COLUMNS, ROWS = 6, 5
 CELL = 240
 """Width of an enlarged image, in pixels of the sheet."""
 
-ARROW = 1.1
-"""Length of the arrow for a gaze across the image, as a share of the cell's width. Other arrows are foreshortened."""
-
 GAP = 4
 """White pixels between two cells."""
 
 _CAPTION = 18  # height of the caption below each image, in pixels
-_COLORS = {
-    "gaze": (255, 60, 60),
-    "pupil": (255, 230, 0),
-    "iris_outline": (0, 230, 90),
-    "lid_outline": (0, 190, 255),
-    "caruncle": (255, 120, 255),
-}
-_OTHER_COLOR = (255, 160, 40)
-
-Canvas = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 def draw_sheet(dataset: Dataset, *, count: int = COLUMNS * ROWS) -> Image:
@@ -71,7 +58,9 @@ def draw_sheet(dataset: Dataset, *, count: int = COLUMNS * ROWS) -> Image:
         raise DataError(f"{dataset.root}: none of the images chosen for the sheet can be read")
     # Draw a cell for each image.
     highest = [float(record.image.max()) for record in records if record.image.dtype == np.uint16]
-    cells = [draw_record(record, white=max(highest, default=0.0)) for record in records]
+    overlays = DatasetOverlays(dataset)
+    white = max(highest, default=0.0)
+    cells = [draw_record(record, white=white, shapes=overlays.shapes(record)) for record in records]
     return _tile(cells)
 
 
@@ -90,12 +79,13 @@ def draw_sheets(datasets: Sequence[Dataset]) -> Image:
     )
 
 
-def draw_record(record: Record, *, white: float = 0.0) -> Canvas:
+def draw_record(record: Record, *, white: float = 0.0, shapes: Sequence[Shape] | None = None) -> Canvas:
     """Draw one image in the width of a cell, with its labels, and a caption below.
 
     Args:
         record: the image and its labels.
         white: level of a 16-bit image that is drawn white; 0 takes the highest level of the type.
+        shapes: what is drawn over it; None draws its labels.
 
     Returns:
         uint8, (H, :data:`CELL`, 3), RGB.
@@ -104,50 +94,17 @@ def draw_record(record: Record, *, white: float = 0.0) -> Canvas:
     height, width = image.shape[:2]
     scale = CELL / width
     # Small images are enlarged without smoothing, so that single pixels can be seen.
-    canvas = np.ascontiguousarray(
+    canvas: Canvas = np.ascontiguousarray(
         cv2.resize(
             _to_rgb(image, white),
             (CELL, max(1, min(2 * CELL, round(height * scale)))),
             interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST,
-        )
+        ),
+        np.uint8,
     )
-
-    def place(x: float, y: float) -> tuple[int, int]:
-        """Return the canvas position of an image point in sixteenths of a pixel; far points are clipped."""
-        return tuple(round(float(np.clip((part + 0.5) * scale - 0.5, -1e3, 1e4)) * 16) for part in (x, y))  # type: ignore[return-value]
-
-    # Draw a dot on each labelled point.
-    for name, value in record.labels.items():
-        points = as_numbers(value) if is_in_pixels(name) else None
-        if points is not None and points.size and points.shape[-1:] == (2,):
-            for x, y in points.reshape(-1, 2):
-                cv2.circle(canvas, place(x, y), 40, _COLORS.get(name, _OTHER_COLOR), -1, cv2.LINE_AA, 4)
-    # Draw the gaze as an arrow.
-    gaze = as_numbers(record.labels.get("gaze"))
-    if gaze is not None and gaze.shape == (2,):
-        start = _arrow_start(record)
-        x, y = gaze_in_image(float(gaze[0]), float(gaze[1]))
-        end = start[0] + x * ARROW * width, start[1] + y * ARROW * width
-        tip = min(0.3, 8 / max(8.0, math.hypot(x, y) * ARROW * CELL))
-        first, last = (tuple(part // 16 for part in place(*point)) for point in (start, end))
-        cv2.arrowedLine(canvas, first, last, _COLORS["gaze"], 2, cv2.LINE_AA, 0, tip)
+    drawn = label_shapes(record.labels, (height, width)) if shapes is None else shapes
+    draw_shapes(canvas, drawn, (height, width))
     return np.concatenate([canvas, _caption(record)])
-
-
-def gaze_in_image(pitch: float, yaw: float) -> tuple[float, float]:
-    """Return a gaze in the image plane, (x right, y down), of unit length in space: positive yaw is left, pitch up."""
-    return -math.cos(pitch) * math.sin(yaw), -math.sin(pitch)
-
-
-def _arrow_start(record: Record) -> tuple[float, float]:
-    """Return the start of the arrow in pixels of the image."""
-    for name in ("pupil", "iris_outline"):
-        points = as_numbers(record.labels.get(name))
-        if points is not None and points.size and points.shape[-1:] == (2,):
-            x, y = points.reshape(-1, 2).mean(axis=0)
-            return float(x), float(y)
-    height, width = record.image.shape[:2]
-    return (width - 1) / 2, (height - 1) / 2
 
 
 def _to_rgb(image: Image, white: float) -> Canvas:
