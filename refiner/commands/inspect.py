@@ -48,8 +48,8 @@ def command(
     """Describe a data set, a run folder or a refiner file, and report problems.
 
     Given two data sets, renders first and real images second, the command also reports whether they fit each other.
-    Each problem comes with the command that fixes it. The contact sheet shows boxes, masks and keypoints in the colour of
-    their class, and each gaze as a red arrow from the pupil.
+    Each problem comes with the command that fixes it. The contact sheet shows boxes, masks and keypoints in the colour
+    of their class, and each gaze as a red arrow from the pupil.
 
     \b
     Example:
