@@ -1,0 +1,66 @@
+"""Masks from pictures: of one object, or of several that have a value or a colour each."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from refiner.core.errors import DataError
+from refiner.data.annotations.run_lengths import encode
+from refiner.data.labels.objects import Box, RunLengths
+from refiner.images.io import Image, read_image
+
+Mask = NDArray[np.bool_]
+"""A mask, (H, W)."""
+
+
+def read_mask(path: Path) -> Mask:
+    """Return the mask of a picture in which every value but zero is the object; alpha does not count.
+
+    Raises:
+        ImageError: the picture cannot be read.
+    """
+    image = read_image(path)
+    return np.asarray(image > 0 if image.ndim == 2 else (image[..., :3] > 0).any(axis=2))
+
+
+def codes_of(image: Image) -> NDArray[np.uint64]:
+    """Return a picture, (H, W) or (H, W, C), as one number for each pixel: its value, or its packed colour."""
+    if image.ndim == 2:
+        return image.astype(np.uint64)
+    codes = np.zeros(image.shape[:2], np.uint64)
+    for channel in range(image.shape[2]):
+        codes = (codes << np.uint64(16)) | image[..., channel]
+    return codes
+
+
+def code_of(colour: Sequence[int], image: Image) -> int:
+    """Return the number that a colour has in :func:`codes_of` of a picture, which may lack the alpha of the colour.
+
+    Raises:
+        DataError: the picture is grey.
+    """
+    if image.ndim == 2:
+        raise DataError("the picture has grey levels; expected colours")
+    code = 0
+    for part in [*colour, 255][: image.shape[2]]:
+        code = (code << 16) | part
+    return code
+
+
+def mask_and_box(mask: Mask) -> tuple[RunLengths | None, Box | None]:
+    """Return the run lengths of a mask and the box around its pixels; None if it has no pixel."""
+    if (box := box_of(mask)) is None:
+        return None, None
+    return encode(mask.astype(np.uint8)), box
+
+
+def box_of(mask: NDArray[Any]) -> Box | None:
+    """Return the box around the pixels of a mask, from edge to edge; None if it has none."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return None
+    left, top = int(columns[0]), int(rows[0])
+    return left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top
