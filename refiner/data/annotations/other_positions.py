@@ -3,12 +3,29 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from refiner.data.annotations.camera_positions import (
+    forget,
+    move_bop_box,
+    move_intrinsics,
+    move_pixels_of_silhouette,
+    move_unity_capture,
+    move_visible_share,
+)
 from refiner.data.labels.coordinates import Change
 
 Mover = Callable[[Any, Change], Any]
 """Function that returns a value, as JSON, after its image was changed. Raises ValueError if the value is damaged."""
 
-MOVERS: Mapping[str, Mover] = {}
+MOVERS: Mapping[str, Mover] = {
+    "cam_K": move_intrinsics,
+    "bbox_obj": move_bop_box,
+    "bbox_visib": move_bop_box,
+    "px_count_all": move_pixels_of_silhouette,
+    "px_count_valid": forget,
+    "px_count_visib": forget,
+    "visib_fract": move_visible_share,
+    "unity_capture": move_unity_capture,
+}
 """Functions by the name of the field in ``ObjectLabel.extra`` or ``ImageAnnotations.entries``.
 
 Formats with further positions add them here: camera matrices, second boxes and so on.

@@ -6,9 +6,10 @@ A new format needs a module in this package, and a line here.
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from refiner.data.annotations import bop, solo
 from refiner.data.annotations.source import LabelFormat, LabelSource, LabelWriter
 
-READERS: Mapping[str, LabelFormat] = {}
+READERS: Mapping[str, LabelFormat] = {"bop": bop, "solo": solo}
 """Modules that read a format, by its name. If two formats give an image the same label, the first one counts."""
 
 WRITERS: Mapping[str, LabelWriter] = {}
@@ -18,7 +19,15 @@ WRITERS: Mapping[str, LabelWriter] = {}
 def find_sources(root: Path, files: Sequence[str], images: Sequence[str]) -> list[LabelSource]:
     """Return the sources of labels in a folder, in the order of :data:`READERS`; see :class:`LabelFormat`.
 
+    An annotation file is read by one format only, the first one that knows it.
+
     Raises:
         DataError: a file is certainly of some format, and cannot be used.
     """
-    return [source for reader in READERS.values() for source in reader.find(root, files, images)]
+    found: list[LabelSource] = []
+    for reader in READERS.values():
+        sources = reader.find(root, files, images)
+        found += sources
+        if taken := {name for source in sources for name in source.files}:
+            files = [name for name in files if name not in taken]
+    return found

@@ -65,8 +65,7 @@ class LabelSource(Protocol):
 class LabelFormat(Protocol):
     """A module of this package that reads a format."""
 
-    @staticmethod
-    def find(root: Path, files: Sequence[str], images: Sequence[str]) -> Sequence[LabelSource]:
+    def find(self, root: Path, files: Sequence[str], images: Sequence[str]) -> Sequence[LabelSource]:
         """Return the sources of this format in a folder; none if it has none.
 
         Args:
