@@ -8,7 +8,7 @@ package com.unity.perception, ``Documentation~/Schema/SoloSchema.md`` and its la
 """
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +22,9 @@ from refiner.data.labels.objects import AnnotationInfo, Category, ImageAnnotatio
 
 _FRAME = re.compile(r"(?:.*/)?sequence\.?\d+/step\.?(\d+)\.frame(?:_data)?\.json")
 _STEP = re.compile(r"step\.?\d+\.")
+
+TRIED_FRAMES = 4
+"""Number of frames that are searched for a kind of picture."""
 
 SAMPLED_FRAMES = 32
 """Number of frames that are searched for the classes that have keypoints."""
@@ -61,17 +64,18 @@ class Solo(ObjectSource[str]):
     def __init__(self, root: Path, frames: Sequence[Frame], definitions: str | None) -> None:
         self._definitions = definitions
         self.frames = tuple(frames)
-        # Find out which pictures are captures and which are labels, by one frame of each kind.
-        owners: dict[str, str | None] = {}
+        # Find out which pictures are captures and which are labels, by few frames of each kind.
+        owners: dict[str, str] = {}
+        tried: Counter[str] = Counter()
         for frame in frames:
-            if not owners.keys() >= frame.pictures.keys():
+            if unknown := [rest for rest in frame.pictures if rest not in owners and tried[rest] < TRIED_FRAMES]:
+                tried.update(unknown)
                 owners = _owners(root / frame.file, frame) | owners
         self._owners = owners
         label_images = {}
         for frame in frames:
             for rest, name in frame.pictures.items():
-                owner = owners.get(rest)
-                if owner is not None and owner != rest:
+                if (owner := owners.get(rest, rest)) != rest:
                     label_images[name] = frame.pictures.get(owner)
         files = [frame.file for frame in frames] + ([definitions] if definitions else [])
         super().__init__(root, files, label_images)
@@ -138,14 +142,14 @@ class Solo(ObjectSource[str]):
         return CaptureReader(self.root, file, frame, sample, self.definitions, with_masks=with_masks)
 
 
-def _owners(path: Path, frame: Frame) -> dict[str, str | None]:
-    """Return the capture that each picture of a frame belongs to, all by the rests of their names."""
+def _owners(path: Path, frame: Frame) -> dict[str, str]:
+    """Return the capture that each picture belongs to which a frame names, all by the rests of their names."""
     try:
         captures = checked(checked(read_json(path), dict, str(path)).get("captures"), list, f"captures of {path}")
     except DataError:  # told when its labels are read
         return {}
     names = {name.rpartition("/")[2]: rest for rest, name in frame.pictures.items()}
-    owners: dict[str, str | None] = dict.fromkeys(frame.pictures)
+    owners: dict[str, str] = {}
     for capture in captures:
         owner = names.get(str(capture.get("filename"))) if isinstance(capture, dict) else None
         if owner is None:
