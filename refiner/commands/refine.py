@@ -114,8 +114,9 @@ def command(
     """Make renders look like real images, and measure how far their labels moved.
 
     IN is a folder (searched recursively), an HDF5 store, or one image. OUT is of the same kind. Refined images keep
-    their names, sizes, bit depths, channels and file types. Label images, such as masks, are never refined: they are
-    copied byte for byte, as are tables, texts and files with the name of an image (.csv, .json, .xml, .npy).
+    their names, sizes, bit depths, channels and file types. Label images, such as masks, are never refined. They are
+    copied byte for byte, as are annotations and all other files. Files that belong to a rejected image, by their names,
+    go where the image goes; a file about several images is copied as it is.
 
     Finished images are skipped: run the same command again to resume, or to refine images that are new or changed.
     OUT/rejected.csv lists the images that were rejected, with the reasons. OUT/drift.csv says how far the label of each
@@ -162,7 +163,8 @@ def command(
     if as_json:
         print_json("refine", **{**summary._asdict(), "left_out": [asdict(report) for report in summary.left_out]})
     else:
-        click.echo(f"{summary.refined} refined, {summary.skipped} skipped, {summary.rejected} rejected")
+        copied = f", {summary.copied} other files copied" if summary.copied else ""
+        click.echo(f"{summary.refined} refined, {summary.skipped} skipped, {summary.rejected} rejected{copied}")
     # Say where the rejected images are listed; a single shard does not write the list.
     if summary.rejected and shard is not None:
         click.echo("the run without --shard will list the rejected images in rejected.csv", err=True)

@@ -15,7 +15,7 @@ from refiner.data.drift.regions import LabelRegion, checked_region
 from refiner.data.drift.table import DRIFT_FILE, DriftLimit, LabelDrift, tell_unknown, write_drift
 from refiner.data.folders.contents import FolderContents, explain_no_images, read_contents
 from refiner.data.folders.labels import FolderLabels, open_labels
-from refiner.data.folders.left_out import LeftOut, find_left_out
+from refiner.data.folders.left_out import LeftOut, find_left_out, left_out
 from refiner.data.folders.selection import EVERYTHING, Selection
 from refiner.data.output.folder import OutputFolder, open_output
 from refiner.inference.folder_worker import FileRefinement, FileTask, Outcome, image_stamp
@@ -51,11 +51,12 @@ def refine_folder(
     shard: Shard | None,
     report: Callable[[int, int], None],
     selection: Selection = EVERYTHING,
-) -> tuple[int, int, int, tuple[LeftOut, ...]]:
+) -> tuple[int, int, int, tuple[LeftOut, ...], int]:
     """Refine the images of a folder into another folder; see :func:`refiner.inference.refine.refine_path`.
 
     Returns:
-        Numbers of refined, skipped and rejected images, and reports about other files and about the label table.
+        Numbers of refined, skipped and rejected images, reports about other files and about the labels, and the number
+        of files that were copied.
 
     Raises:
         DataError: the folder holds no images, or its label table cannot be read or names none of them.
@@ -90,7 +91,8 @@ def refine_folder(
         refinement = FileRefinement(refiner, source, destination, limit.keep, quality, limit, region)
         folder_job = _FolderJob(source, contents, labels, region, output, kept, limit, stop_on_error, report)
         numbers = folder_job.run(lambda tasks: engine.map(refinement, tasks))
-    return *numbers, tuple(find_left_out(source, contents, labels))
+    reports = [*find_left_out(source, contents, labels, copies=True), *folder_job.reports()]
+    return *numbers, tuple(reports), len(folder_job.copied)
 
 
 class _FolderJob:
@@ -113,12 +115,14 @@ class _FolderJob:
         self.stop_on_error, self.report = stop_on_error, report
         self.refined: set[str] = set()
         self.drifted: set[str] = set()
+        self.copied: dict[str, str | None] = {}  # files beside the images, each with its image
+        self.orphaned: list[str] = []  # files beside rejected images
         self.done = self.total = 0
 
     def run(self, refine_tasks: Callable[[Iterable[FileTask]], Iterator[list[Outcome]]]) -> tuple[int, int, int]:
         """Refine the images that are not finished, and write the tables."""
-        # Copy the tables, and reject the files that are of no use.
-        images, unusable, copied = self._sort_files()
+        # Copy the files beside the images, and reject those that are of no use.
+        images, unusable = self._sort_files()
         finished = self._finished(images)
         todo = [name for name in images if name not in finished]
         self.total, self.done = len(images) + len(unusable), len(images) - len(todo)
@@ -133,26 +137,46 @@ class _FolderJob:
         # A shard leaves the rest to the run that merges all shards.
         if self.output.shard is None:
             self._write_drift(images)
-            self._prune({*images, *copied}, [name for name in unusable if (self.source / name).is_dir()])
+            self._move_orphaned()
+            self._prune({*images, *self.copied}, [name for name in unusable if (self.source / name).is_dir()])
         return len(self.refined), len(images) - len(todo), len(self.output.rejected)
 
-    def _sort_files(self) -> tuple[list[str], dict[str, str], list[str]]:
-        """Return the images, a reason for each file of no use, and the names of the files that are copied.
+    def _sort_files(self) -> tuple[list[str], dict[str, str]]:
+        """Copy the files beside the images; return the images, and a reason for each file of no use.
 
         A shard takes its share of the images and leaves everything else to the run that merges all shards.
         """
         images, contents = self.contents.images, self.contents
         if self.output.shard is not None:
-            return list(filter(self.output.shard.takes_name, images)), {}, []
-        # Copy label images, tables and other files that go with images.
+            return list(filter(self.output.shard.takes_name, images)), {}
         unusable = {**contents.unsupported, **contents.others}
-        sidecars = [*contents.label_images, *contents.companions]
-        for name in sidecars:
+        for name, image in {**contents.label_images, **contents.companions}.items():
             try:
                 self.output.copy(self.source / name, name)
+                self.copied[name] = image
             except ImageError as error:
                 unusable[name] = error.reason
-        return images, dict(sorted(unusable.items())), [name for name in sidecars if name not in unusable]
+        return images, dict(sorted(unusable.items()))
+
+    def _move_orphaned(self) -> None:
+        """Take the files that belong to rejected images out of the output; those of kept images go where these are."""
+        rejected = {name for name, _, _ in self.output.rejected}
+        self.orphaned = [name for name, image in self.copied.items() if image in rejected]
+        for name in self.orphaned:
+            image = self.copied.pop(name)
+            if self.kept is not None and image in self.drifted:
+                self.kept.copy(self.source / name, name)
+                self.drifted.add(name)
+        self.output.remove(*self.orphaned)
+
+    def reports(self) -> Iterator[LeftOut]:
+        """Yield a report about the files of rejected images."""
+        yield from left_out(
+            "files of rejected images",
+            self.orphaned,
+            "{count} file is left out with its rejected image",
+            "{count} files are left out with their rejected images",
+        )
 
     def _finished(self, images: Iterable[str]) -> set[str]:
         """Return the images whose output is up to date, with a known drift within the limit."""

@@ -38,12 +38,14 @@ class Summary(NamedTuple):
         skipped: finished by an earlier run.
         rejected: unreadable, or refined with more label drift than the limit.
         left_out: reports about label images, rows without image, and other files.
+        copied: number of files beside the images that the output holds unchanged.
     """
 
     refined: int
     skipped: int
     rejected: int
     left_out: Sequence[LeftOut] = ()
+    copied: int = 0
 
 
 def refine_path(

@@ -209,6 +209,86 @@ def test_tables_go_along_unchanged(tmp_path: Path, identity: Path) -> None:
     assert "rejected.csv" not in out
 
 
+SIDECARS = [
+    *("{}.npy", "{}.npz", "{}.xml", "{}.txt", "{}.pkl", "{}.ply", "{}.bin", "{}.json", "{}_depth.exr", "{}.gltf"),
+    *("depth/{}.exr", "poses/{}", "{}.bbox.csv"),
+]
+SHARED = ["scene.blend", "camera.npy", "train/data.cache", "classes", "deep/er/points.ply", "annotations.json"]
+
+
+def add_sidecars(folder: Path, stems: list[str]) -> dict[str, bytes]:
+    """Put files of known and unknown kinds beside images, a mask among them; return their bytes by name."""
+    names = [*SHARED, *(name.format(stem) for stem in stems for name in SIDECARS)]
+    files = {name: f"{name}\0\r\n".encode() for name in names}
+    for stem in stems:
+        mask = np.zeros((8, 12), np.uint8)
+        mask[2:6, 3 : 5 + int(stem)] = 1
+        files[f"{stem}_mask.png"] = encode_image(Path("x.png"), mask) + b"trailing bytes"
+    for name, data in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    return files
+
+
+def test_every_file_beside_the_images_is_copied_byte_for_byte_and_counted(tmp_path: Path, identity: Path) -> None:
+    fill(tmp_path / "in", 3)
+    files = add_sidecars(tmp_path / "in", ["000", "001", "002"])
+    for expected in ((3, 0, 0), (0, 3, 0)):
+        summary = refine_path(tmp_path / "in", tmp_path / "out", identity, device="cpu")
+        assert summary[:3] == expected
+        assert summary.copied == len(files)
+        reports = {report.key: report for report in summary.left_out}
+        assert not any(report.is_loss for report in reports.values())
+        assert reports["label images"].count == 3
+        assert reports["files beside images"].count == len(files) - 3
+        assert "copied unchanged" in reports["files beside images"].text
+        out = contents(tmp_path / "out")
+        assert {name: out[name] for name in files} == files
+        assert sorted(out.keys() - files.keys()) == ["000.png", "001.png", "002.png"]
+    # A file that changed is copied again, and one that is gone goes.
+    (tmp_path / "in" / "000.bin").write_bytes(b"new")
+    (tmp_path / "in" / "001.bin").unlink()
+    refine_path(tmp_path / "in", tmp_path / "out", identity, device="cpu")
+    assert (tmp_path / "out" / "000.bin").read_bytes() == b"new"
+    assert not (tmp_path / "out" / "001.bin").exists()
+
+
+def test_files_of_rejected_images_go_where_the_images_go(tmp_path: Path) -> None:
+    refiner = save(tmp_path / "r", seed=3)
+    fill(tmp_path / "in", 4)
+    files = add_sidecars(tmp_path / "in", ["000", "001", "002", "003"])
+    (tmp_path / "in" / "003.png").write_text("text")
+    places = tmp_path / "in", tmp_path / "out", refiner
+    refine_path(*places, device="cpu")
+    middle = sorted(float(row["score"]) for row in drift(tmp_path / "out"))
+    limit = (middle[0] + middle[1]) / 2
+    summary = refine_path(*places, device="cpu", limit=DriftLimit(limit, tmp_path / "kept"))
+    assert summary.rejected == 3
+    out, kept = contents(tmp_path / "out"), contents(tmp_path / "kept")
+    drifted = {name[:3] for name in rejected(tmp_path / "out")} - {"003"}
+    assert len(drifted) == 2
+    for name, data in files.items():
+        stem = next((stem for stem in ("000", "001", "002", "003") if stem in name), "")
+        assert (name in kept) == (stem in drifted), name
+        assert (name in out) == (stem not in drifted | {"003"}), name
+        assert out.get(name, data) == kept.get(name, data) == data
+    report = next(report for report in summary.left_out if report.key == "files of rejected images")
+    assert report.count == 3 * (len(SIDECARS) + 1)
+    # Without a limit they come back.
+    refine_path(*places, device="cpu")
+    assert {name for name in files if "003" not in name} <= contents(tmp_path / "out").keys()
+
+
+def test_pictures_of_other_types_that_belong_to_no_image_are_rejected(tmp_path: Path, identity: Path) -> None:
+    fill(tmp_path / "in", 2)
+    for name in ("000.gif", "render.exr", "sub/007.tga"):
+        (tmp_path / "in" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "in" / name).write_bytes(b"x")
+    assert refine_path(tmp_path / "in", tmp_path / "out", identity, device="cpu").rejected == 2
+    assert list(rejected(tmp_path / "out")) == ["render.exr", "sub/007.tga"]
+    assert (tmp_path / "out" / "000.gif").read_bytes() == b"x"
+
+
 def test_a_lossless_webp_stays_lossless(tmp_path: Path, identity: Path) -> None:
     image = noise((9, 14, 3))
     write_image(tmp_path / "in" / "a.webp", image, quality=LOSSLESS)
@@ -451,7 +531,7 @@ def spoil(folder: Path) -> dict[str, str]:
     (folder / "loop").symlink_to(folder)
     (folder / "loop.png").symlink_to(folder)
     os.mkfifo(folder / "pipe.png")
-    (folder / "model.bin").write_bytes(b"\0" * 9)
+    (folder / "old.gif").write_bytes(b"GIF89a")
     (folder / "deep.jpg").write_bytes(encode_image(Path("x.png"), noise((5, 7), "uint16")))
     return {
         "cut.jpg": "is a truncated JPEG",
@@ -466,7 +546,7 @@ def spoil(folder: Path) -> dict[str, str]:
         "dangling.png": "cannot be read (No such file or directory)",
         "dangling.csv": "cannot be read",
         "pipe.png": "is not a regular file",
-        "model.bin": "is neither an image nor a table that is copied with images",
+        "old.gif": "is a .gif file, and this type is not supported; convert it to PNG",
         "deep.jpg": ".jpg holds 8 bits, but the image has 16; use .png",
     }
 
@@ -495,7 +575,7 @@ def test_bad_inputs_are_listed_with_reasons_and_the_rest_is_done(tmp_path: Path,
     assert progress[-1] == (total, total)
 
 
-@pytest.mark.parametrize("name", ["empty.png", "model.bin", "deep.jpg", "dangling.csv"])
+@pytest.mark.parametrize("name", ["empty.png", "old.gif", "deep.jpg", "dangling.csv"])
 def test_stopping_at_the_first_bad_input_names_it(tmp_path: Path, identity: Path, name: str) -> None:
     everything = tmp_path / "all"
     everything.mkdir()

@@ -16,12 +16,9 @@ from refiner.images.io import is_image_file
 OWN_TABLES = (REJECTED_FILE, DRIFT_FILE)
 """Tables that refining writes into a folder; they describe the step that wrote them, not the images for the next."""
 
-TEXT_SUFFIXES = (".json", ".csv", ".txt", ".md", ".yaml", ".yml", ".xml")
-"""Suffixes of files that accompany images under any name."""
-
 _UNSUPPORTED = """
     .gif .jp2 .j2k .jpx .jpf .tga .jfif .jpe .heic .heif .avif .jxl .exr .hdr .pfm .pbm .pnm .pam .psd .dds .pcx .sgi
-    .ras .ico .svg .dng .cr2 .cr3 .nef .arw .dcm .apng .mp4 .avi .mov .mkv .webm .npy .npz
+    .ras .ico .svg .dng .cr2 .cr3 .nef .arw .dcm .apng .mp4 .avi .mov .mkv .webm
 """
 
 UNSUPPORTED_SUFFIXES = frozenset(_UNSUPPORTED.split())
@@ -40,10 +37,10 @@ class FolderContents:
         label_images: masks and other images whose pixels are labels, each with its image, or None if it is unknown.
         listing: all files, and the links to folders.
         unused_patterns: patterns of the selection that match no file.
-        companions: other files with labels or notes, each with the image whose name it has, or None if it belongs to
-            several images or to the whole folder.
-        unsupported: pictures of types that are not read, each with the reason.
-        others: files of no known use and folders that cannot be read, each with the reason.
+        companions: other files of any kind, each with the image whose name it has, or None if it belongs to several
+            images or to the whole folder.
+        unsupported: pictures of types that are not read and that belong to no image, each with the reason.
+        others: files and folders that cannot be used at all, each with the reason.
         excluded: files that the selection leaves out, and the files that belong to such images.
         sources: annotations of the images in other formats than ``labels.csv``.
     """
@@ -100,22 +97,19 @@ def read_contents(root: Path, selection: Selection = EVERYTHING, *, masks: Path 
     found = FolderContents(images, label_images, listing, selection.unused(names), sources=sources)
     owners = _Owners([name for name in pictures if name not in labels])
     annotations = found.annotation_files
+    shared = {name for source in sources if len(source.files) == 1 for name in source.files}
     for name in sorted(set(names) - known - set(labels)):
-        owner = owners.find(name)
+        owner = None if name in shared else owners.find(name)
         if selection.excludes(name) or owner not in used:
             continue
         if name.split("/")[0] in OWN_TABLES:
             table = name.split("/")[0]
             found.others[name] = f"is in a folder named {table}, which is the name of a table that refining writes"
-        elif name in annotations:
-            found.companions[name] = owner
-        elif is_unsupported(name) and (owner is None or not name.lower().endswith((".npy", ".npz"))):
+        elif owner is None and is_unsupported(name) and name not in annotations:
             if selection.includes(name):
                 found.unsupported[name] = why_unsupported(name)
-        elif owner is not None or PurePosixPath(name).suffix.lower() in TEXT_SUFFIXES or is_document(name):
-            found.companions[name] = owner
         else:
-            found.others[name] = "is neither an image nor a table that is copied with images"
+            found.companions[name] = owner
     found.others.update(listing.unread)
     kept = {*images, *label_images, *found.companions, *found.unsupported, *found.others}
     found.excluded.extend(name for name in names if name not in kept)
@@ -131,14 +125,14 @@ class _Owners:
         self._by_stem: dict[str, str | None] = {}
 
     def find(self, name: str) -> str | None:
-        """Return the image whose name a file has, plus an ending: 1.png for 1.json, 1_landmarks.txt and 1.png.xml."""
+        """Return the image whose name a file has: 1.png for 1, 1.json, 1_landmarks.txt and 1.png.xml."""
         if self._by_path is None:  # most folders have no other files
             self._by_path = {image.rpartition(".")[0]: image for image in self._images}
             for image_path, image in self._by_path.items():
                 stem = image_path.rpartition("/")[2]
                 self._by_stem[stem] = None if stem in self._by_stem else image
         folder, slash, file = name.rpartition("/")
-        parts = [file[:cut] for cut in range(len(file) - 1, 0, -1) if file[cut] in "._-"]
+        parts = [file, *(file[:cut] for cut in range(len(file) - 1, 0, -1) if file[cut] in "._-")]
         # The same folder comes first; elsewhere, the name must be that of one image only.
         for part in parts:
             if f"{folder}{slash}{part}" in self._by_path:
@@ -178,6 +172,7 @@ def _found_instead(contents: FolderContents) -> Iterator[str]:
     for what, files in (
         ("files of unsupported types", contents.unsupported),
         ("label images", contents.label_images),
+        ("other files", contents.companions),
         ("excluded files", contents.excluded),
     ):
         if files:

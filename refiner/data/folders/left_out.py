@@ -50,13 +50,22 @@ def left_out(key: str, names: Iterable[str], one: str, many: str, *, is_loss: bo
         )
 
 
-def find_left_out(root: Path, contents: FolderContents, labels: FolderLabels | None) -> list[LeftOut]:
-    """Return reports about the files of a folder and the rows of its labels, in a fixed order."""
-    about_labels = () if labels is None else _about_labels(root, contents, labels)
-    return [*about_labels, *_about_files(contents)]
+def find_left_out(
+    root: Path, contents: FolderContents, labels: FolderLabels | None, *, copies: bool = False
+) -> list[LeftOut]:
+    """Return reports about the files of a folder and the rows of its labels, in a fixed order.
+
+    Args:
+        root: the folder.
+        contents: its files.
+        labels: its labels; None if it has none.
+        copies: True if every file beside the images was copied unchanged, so that no label is lost with it.
+    """
+    about_labels = () if labels is None else _about_labels(root, contents, labels, copies=copies)
+    return [*about_labels, *_about_files(contents, copies=copies)]
 
 
-def _about_labels(root: Path, contents: FolderContents, labels: FolderLabels) -> Iterator[LeftOut]:
+def _about_labels(root: Path, contents: FolderContents, labels: FolderLabels, *, copies: bool) -> Iterator[LeftOut]:
     sources = [source for source in labels.all_sources if source.names]
     # Rows of images that are known and were left out for another reason are no surprise.
     images, explained = {*contents.images}, {*contents.excluded, *contents.unsupported, *contents.label_images}
@@ -91,30 +100,32 @@ def _about_labels(root: Path, contents: FolderContents, labels: FolderLabels) ->
         (problem for source in labels.sources for problem in source.problems),
         "{count} fault of the annotations",
         "{count} faults of the annotations",
-        is_loss=True,
+        is_loss=not copies,
     )
     yield from left_out(
         "labels given twice",
         (f"{label} of {sample} ({first} is used, not {second})" for sample, label, first, second in labels.clashes()),
         "{count} label has different values in two files; leave one of the files out with --exclude",
         "{count} labels have different values in two files; leave one of the files out with --exclude",
-        is_loss=True,
+        is_loss=not copies,
     )
 
 
-def _about_files(contents: FolderContents) -> Iterator[LeftOut]:
+def _about_files(contents: FolderContents, *, copies: bool) -> Iterator[LeftOut]:
     read = {LABELS_FILE, *contents.annotation_files}
     yield from left_out(
         "label images",
         contents.label_images,
-        "{count} image is a label of another one, such as a mask or depth map, and is not used as an image",
-        "{count} images are labels of others, such as masks or depth maps, and are not used as images",
+        "{count} image is a label of another one, such as a mask or depth map, and is "
+        + ("copied unchanged" if copies else "not used as an image"),
+        "{count} images are labels of others, such as masks or depth maps, and are "
+        + ("copied unchanged" if copies else "not used as images"),
     )
     yield from left_out(
         "files beside images",
         (name for name in contents.companions if name not in read and not is_document(name)),
-        "{count} file beside the images is not read for labels",
-        "{count} files beside the images are not read for labels",
+        "{count} file beside the images is not read for labels" + (", and copied unchanged" if copies else ""),
+        "{count} files beside the images are not read for labels" + (", and copied unchanged" if copies else ""),
     )
     yield from left_out(
         "unsupported types",
@@ -125,8 +136,8 @@ def _about_files(contents: FolderContents) -> Iterator[LeftOut]:
     yield from left_out(
         "other files",
         contents.others,
-        "{count} file is neither an image nor a known label file",
-        "{count} files are neither images nor known label files",
+        "{count} file or folder cannot be used",
+        "{count} files or folders cannot be used",
         is_loss=True,
     )
     yield from left_out(

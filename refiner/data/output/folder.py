@@ -201,13 +201,13 @@ class OutputFolder:
     def reject(self, name: str, stage: str, reason: str) -> None:
         """Record that an input was rejected, and delete the output that an older job made of it."""
         self.rejected.append((name, stage, reason))
-        self._remove(name)
+        self.remove(name)
 
     def prune(self, names: Set[str]) -> list[str]:
         """Delete the outputs of earlier runs under other names than these; return the names of the deleted files."""
-        return self._remove(*sorted(self._ours - names - {REJECTED_FILE}))
+        return self.remove(*sorted(self._ours - names - {REJECTED_FILE}))
 
-    def _remove(self, *names: str) -> list[str]:
+    def remove(self, *names: str) -> list[str]:
         """Delete outputs that batch jobs have written; return the names of those that existed."""
         ours = [name for name in names if name in self._ours]
         existing = [name for name in ours if (self.root / name).is_file()]
@@ -270,7 +270,7 @@ class OutputFolder:
             self.claim(REJECTED_FILE)
             write_rejected(self.root / REJECTED_FILE, self.rejected)
         else:
-            self._remove(REJECTED_FILE)
+            self.remove(REJECTED_FILE)
         self._log.close()
 
 
