@@ -16,7 +16,7 @@ from refiner.data.convert_summary import ConversionSummary, SampleCounter
 from refiner.data.folders.labels import FolderLabels
 from refiner.data.folders.listing import list_files
 from refiner.data.formats.folder import ImageFolder
-from refiner.data.formats.registry import Dataset
+from refiner.data.formats.registry import Dataset, left_out_of
 from refiner.data.labels.coordinates import NOTHING_DECLARED
 from refiner.data.output.chunks import Chunks, fingerprint
 from refiner.data.output.companions import Companions
@@ -87,14 +87,14 @@ def convert(
         by = by or ("subject" if names_subjects(dataset, ids) else "id")
         selections = dict(split_samples(dataset, ids, split, by=by))
     # Find the files beside the images, and what else the folder holds; a table that fits no image stops here.
-    companions, reports = None, []
+    companions = None
+    reports = [report for report in left_out_of(dataset) if report.key not in ("label images", "files beside images")]
     if isinstance(dataset, ImageFolder):
         for link in dataset.contents.listing.links:  # converted images must not come back as input through a link
             check_apart(source / link, destination)
         is_part = len(ids) < len(dataset.ids) or len(selections) > 1
         crop, size = conversion.crop, conversion.size
         companions = Companions(source, dataset.contents, crop=crop, size=size, is_part=is_part)
-        reports = [report for report in dataset.left_out if report.key not in ("label images", "files beside images")]
     # Convert each split to a destination of its own.
     job = fingerprint(repr(conversion), format or "", _contents(source))
     summaries = {}

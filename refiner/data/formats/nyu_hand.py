@@ -50,6 +50,7 @@ FRAME_SIZE = (480, 640)
 
 JOINTS_FILE = "joint_data.mat"
 
+_ANY_FRAME = re.compile(r"(?:synth)?(?:depth|rgb)_\d_\d{7}\.png", re.ASCII)
 _ID = re.compile(r"(?:.*/)?(?:synth)?depth_(\d)_(\d{7})\.png", re.ASCII)
 
 Points = np.ndarray[Any, np.dtype[np.float64]]
@@ -126,6 +127,10 @@ class NyuHand:
                 f"{self.root} has no {JOINTS_FILE}, which locates the hands; download it, or use --crop none"
             )
         return ids
+
+    def is_part(self, name: str) -> bool:
+        """Return whether a file is a frame of any kind, or the file of the joints."""
+        return _ANY_FRAME.fullmatch(PurePosixPath(name).name) is not None or PurePosixPath(name).name == JOINTS_FILE
 
     def subject(self, sample: str) -> str | None:
         """Return None: the subject is not known."""

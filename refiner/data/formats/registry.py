@@ -12,7 +12,9 @@ from typing import Any, Protocol, cast
 
 from refiner.core.errors import DataError, WrongInputError
 from refiner.core.path_kinds import is_network, path_kind
-from refiner.data.folders.left_out import LeftOut
+from refiner.data.folders.contents import is_document
+from refiner.data.folders.left_out import LeftOut, left_out
+from refiner.data.folders.listing import list_files
 from refiner.data.folders.selection import EVERYTHING, Selection
 from refiner.data.formats.folder import ImageFolder
 from refiner.data.formats.mpiigaze import MPIIGaze, MPIIGazeEvaluation
@@ -122,8 +124,25 @@ class _SelectedDataset:
 
 
 def left_out_of(dataset: Dataset) -> list[LeftOut]:
-    """Return reports about what a data set holds besides its samples, for a folder of images; empty for others."""
-    return dataset.left_out if isinstance(dataset, ImageFolder) else []
+    """Return reports about what a folder holds besides its samples; empty for other data sets.
+
+    A special layout has no files beside its own; whatever else lies there is not read and does not go along.
+    """
+    if isinstance(dataset, ImageFolder):
+        return dataset.left_out
+    if not hasattr(dataset, "is_part"):
+        return []
+    _ = dataset.ids  # listing the samples names the fault of a folder that cannot be read
+    strangers = (name for name in list_files(dataset.root) if not dataset.is_part(name) and not is_document(name))
+    return list(
+        left_out(
+            "other files",
+            strangers,
+            "{count} file is no part of this layout and is not read",
+            "{count} files are no part of this layout and are not read",
+            is_loss=True,
+        )
+    )
 
 
 def warn_of_left_out(dataset: Dataset) -> None:

@@ -104,6 +104,10 @@ class SynthesEyes:
             log.warning("the %d pickles in %s are not read; labels come from the file names", pickles, self.root)
         return ids
 
+    def is_part(self, name: str) -> bool:
+        """Return whether a file is an image, or a pickle, of which a warning is logged."""
+        return is_image_file(Path(name)) or name.endswith(".pkl")
+
     def subject(self, sample: str) -> str | None:
         """Return the face that was rendered, such as ``f01``; see :class:`refiner.data.formats.registry.Dataset`."""
         return self._name(sample).subject

@@ -103,6 +103,14 @@ class UnityEyes:
             raise WrongInputError(f"{self.root} holds no UnityEyes frames; expected 1.jpg with 1.json and so on")
         return ids
 
+    @cached_property
+    def _scene_files(self) -> set[str]:
+        return {path.as_posix() for name in self.ids for path in json_names(PurePosixPath(name))}
+
+    def is_part(self, name: str) -> bool:
+        """Return whether a file is a frame or the JSON file of one."""
+        return is_image_file(Path(name)) or name in self._scene_files
+
     def subject(self, sample: str) -> str | None:
         """Return the skin texture from the JSON file; see :class:`refiner.data.formats.registry.Dataset`."""
         return skin_of(read_scene(self.root / sample), self.root / sample)

@@ -11,13 +11,16 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
+from refiner.commands import main
 from refiner.core.errors import DataError, ImageError
+from refiner.data.folders.selection import Selection
 from refiner.data.formats.folder import ImageFolder
-from refiner.data.formats.registry import open_dataset
+from refiner.data.formats.registry import left_out_of, open_dataset
 from refiner.data.formats.unityeyes import UnityEyes
 from refiner.data.formats.unityeyes_scene import gaze_angles, head_angles, parse_vector, read_scene
 from refiner.data.labels.angles import angular_error_degrees, to_angles, to_vectors
@@ -710,3 +713,20 @@ def test_real_frames_are_sound_and_scaled_ones_are_refused(real_data: Path, tmp_
 def test_a_name_that_is_too_long_with_json_is_one_image_without_labels(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match=r"has no \.json file of the same name"):
         read_scene(tmp_path / f"{'x' * 251}.png")
+
+
+# --- files beside the frames ------------------------------------------------------------------------------------
+
+
+def test_files_that_the_layout_does_not_know_are_named(tmp_path: Path) -> None:
+    write_frames(tmp_path / "in", 3, lambda picture: picture)
+    for name in ("labels.csv", "0.xml", "9.json"):  # no frame is called 9
+        (tmp_path / "in" / name).write_text("{}")
+    (tmp_path / "in" / "README.txt").write_text("notes are no labels")
+    result = CliRunner().invoke(main, ["convert", str(tmp_path / "in"), str(tmp_path / "out")])
+    assert result.exit_code == 4
+    assert "3 files are no part of this layout and are not read: 0.xml, 9.json, labels.csv" in result.stderr
+    assert "3 written, 0 rejected" in result.stdout
+    (tmp_path / "in" / "9.json").unlink()
+    chosen = open_dataset(tmp_path / "in", selection=Selection(exclude=("0.*",)))
+    assert [report.examples for report in left_out_of(chosen)] == [("0.xml", "labels.csv")]
