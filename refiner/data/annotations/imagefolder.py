@@ -75,8 +75,10 @@ class ImageFolderSource:
     def __init__(self, root: Path, files: Mapping[str, MetadataFile], images: Sequence[str]) -> None:
         self.root = root
         self.files = frozenset(files)
-        self.label_images: dict[str, str | None] = {}
-        self.problems: list[str] = []
+        self._label_images: dict[str, str | None] = {}
+        self._problems: list[str] = []
+        self.label_images: Mapping[str, str | None] = self._label_images
+        self.problems: Sequence[str] = self._problems
         self._names, self._tables = list(files), list(files.values())
         self._images = frozenset(images)
         self._places: dict[str, _Place | None] = {}  # None for an image that only accompanies another one
@@ -87,7 +89,7 @@ class ImageFolderSource:
         objects, self._layout = self._objects, self._objects.layout if self._has_objects else None
         self._kinds: dict[str, Kind] = {column: finder.kind for column, finder in finders.items()}
         if self._has_objects and self._layout is None:
-            self.problems.append(f"{self._names[0]}: objects {objects.problem}, so it is kept as text")
+            self._problems.append(f"{self._names[0]}: objects {objects.problem}, so it is kept as text")
         elif self._has_objects:
             self._kinds[COLUMN] = "json"
         self.info = self._info(objects)
@@ -106,7 +108,7 @@ class ImageFolderSource:
             angles = RadiansCheck(list(ANGLE_COLUMNS))
             for found in table.rows():
                 if found.row is None:
-                    self.problems.append(f"{self._names[number]}: line {found.line} {found.fault}")
+                    self._problems.append(f"{self._names[number]}: line {found.line} {found.fault}")
                     continue
                 if not self._place(number, found.position, found.line, found.row):
                     continue
@@ -135,21 +137,21 @@ class ImageFolderSource:
         value = names.get(main)
         sample = self._path(number, value) if isinstance(value, str) else ""
         if not sample:
-            self.problems.append(f"{where} has no {main or FILE_NAME} that is a path below the folder of the file")
+            self._problems.append(f"{where} has no {main or FILE_NAME} that is a path below the folder of the file")
             return False
         if self._places.get(sample) is not None:
             other = self._places[sample]
             assert other is not None
             before = f"line {other.line}" + ("" if other.file == number else f" of {self._names[other.file]}")
             self._faulty[sample] = f"{where} is a second row of {sample}, beside {before}; keep one row per image"
-            self.problems.append(self._faulty[sample])
+            self._problems.append(self._faulty[sample])
             return True
         self._places[sample] = _Place(number, position, line, main)
         # Other images of the row are its label images, or accompany it.
         for column, other_name in names.items():
             if column != main and isinstance(other_name, str) and (path := self._path(number, other_name)):
                 if path in self._images and _is_label(column):
-                    self.label_images[path] = sample
+                    self._label_images[path] = sample
                 elif path in self._images:
                     self._places.setdefault(path, None)
         return True
@@ -250,7 +252,7 @@ class ImageFolderSource:
         part._wanted = frozenset(column for label in labels for column in (label, *PAIRS.get(label, ())))
         part._places = {sample: self._places[sample] for sample in samples if sample in self._places}
         part._faulty = {sample: self._faulty[sample] for sample in part._places if sample in self._faulty}
-        part.problems, part.label_images = [], {}
+        part.problems, part.label_images, part._problems, part._label_images = [], {}, [], {}
         return part
 
 
@@ -282,7 +284,7 @@ def find(root: Path, files: Sequence[str], images: Sequence[str]) -> list[ImageF
     if not found:
         return []
     source = ImageFolderSource(root, {name: found[name] for name in sorted(found)}, images)
-    source.problems += unused
+    source.problems = [*source.problems, *unused]
     return [source]
 
 

@@ -33,6 +33,8 @@ class ObjectsLayout:
         numbered: the classes are numbers.
         id: name of the field that holds the ids; empty if there is none.
         id_numbered: the ids are numbers.
+        lists: names of the fields that are empty lists, not null, for objects without them. ``datasets`` gives the
+            values of other objects to an object with null among lists.
     """
 
     is_list: bool
@@ -41,15 +43,16 @@ class ObjectsLayout:
     numbered: bool = False
     id: str = ""
     id_numbered: bool = False
+    lists: tuple[str, ...] = ("bbox", "segmentation", "keypoints")
 
     def to_json(self) -> dict[str, Any]:
         """Return the layout as JSON."""
-        return {**asdict(self), "keys": list(self.keys)}
+        return {**asdict(self), "keys": list(self.keys), "lists": list(self.lists)}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "ObjectsLayout":
         """Restore what :meth:`to_json` returned."""
-        return cls(**{**values, "keys": tuple(values["keys"])})
+        return cls(**{**values, "keys": tuple(values["keys"]), "lists": tuple(values["lists"])})
 
 
 class LayoutFinder:
@@ -172,7 +175,8 @@ def read_objects(value: Any, layout: ObjectsLayout, file: str) -> ImageAnnotatio
 
 
 def _read_object(row: dict[str, Any], number: int, layout: ObjectsLayout) -> ObjectLabel:
-    box = row.pop("bbox", None)
+    # A box of null or [] is no box; it stays among the further fields, so that it is written again as it was.
+    box = row.pop("bbox") if row.get("bbox") else None
     if box is not None and not (
         isinstance(box, list) and len(box) == 4 and all(_is_number(part) for part in box) and min(box[2:]) >= 0
     ):
@@ -209,7 +213,7 @@ def write_objects(annotations: ImageAnnotations, layout: ObjectsLayout) -> Any:
         return rows
     entry: Mapping[str, Any] = next((each[FURTHER] for each in annotations.entries.values() if _has_further(each)), {})
     keys = [key for key in layout.keys if key not in entry and (not rows or any(key in row for row in rows))]
-    value = {key: [row.get(key) for row in rows] for key in keys}
+    value = {key: [row.get(key, [] if key in layout.lists else None) for row in rows] for key in keys}
     return {key: {**value, **entry}[key] for key in layout.keys if key in value or key in entry}
 
 
@@ -221,8 +225,8 @@ def _write_object(each: ObjectLabel, layout: ObjectsLayout) -> dict[str, Any]:
     extra = dict(each.extra)
     lists = extra.pop(FURTHER, {})
     row: dict[str, Any] = {**extra, **lists}
-    if each.box is not None or not layout.is_list:
-        row["bbox"] = None if each.box is None else list(each.box)
+    if each.box is not None:
+        row["bbox"] = list(each.box)
     if each.polygons:
         row["segmentation"] = [list(outline) for outline in each.polygons]
     if each.mask is not None:
@@ -244,6 +248,7 @@ def foreign_layout(objects: Sequence[ObjectLabel], before: ObjectsLayout | None)
         before: the layout for the objects seen before; None for the first.
     """
     keys = dict.fromkeys(before.keys if before else ("id", "bbox", "category"))
+    lists = dict.fromkeys(before.lists if before else ("bbox", "segmentation", "keypoints"))
     for each in objects:
         extra = {key: None for key in each.extra if key != FURTHER}
         shapes = {"segmentation": each.polygons, "mask": each.mask, "keypoints": each.keypoints}
@@ -263,7 +268,7 @@ def move_further(value: Any, change: Change) -> Any:
         if _may_move(part):
             raise UsageError(
                 f"objects.{key} in the metadata holds lists of numbers, and the images change their size, so it must "
-                "be known whether they are positions; leave this field out of the metadata, or keep the size of the images"
+                "be known whether they are positions; leave this field out, or keep the size of the images"
             )
     return value
 

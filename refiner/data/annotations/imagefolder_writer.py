@@ -48,6 +48,7 @@ class _Plan:
         suffix: suffix of the metadata files.
         folders: folders of the metadata files that the data set had.
         schema: Arrow schema of the Parquet file that the data set had, as bytes; empty if there was none.
+        names: names of all images, if rows name more files than their image.
         accompanying: images that another row names, so that they need no row of their own.
     """
 
@@ -57,10 +58,16 @@ class _Plan:
     suffix: str = ".jsonl"
     folders: tuple[str, ...] = ()
     schema: bytes = b""
+    names: set[str] = field(default_factory=set)
     accompanying: set[str] = field(default_factory=set)
 
     def label(self, column: str) -> str:
         return label_name(column, is_objects=column == COLUMN and self.layout is not None)
+
+
+def holds(label: str) -> bool:
+    """Return True: the metadata hold every label."""
+    return True
 
 
 def write(root: Path, images: Iterable[LabelledImage], info: AnnotationInfo | None) -> list[str]:
@@ -69,29 +76,25 @@ def write(root: Path, images: Iterable[LabelledImage], info: AnnotationInfo | No
     Without any labels, no file is written: ``datasets`` then takes the names of the folders for classes.
 
     Raises:
-        DataError: two images need metadata that cannot be told apart, or pyarrow is needed and not installed.
+        DataError: values cannot be written as Parquet, or pyarrow is needed and not installed.
         OutputError: a file cannot be written.
     """
     with tempfile.TemporaryFile() as spool:
         # The types of the columns are known only when all rows have been seen, so the rows wait on the disk.
-        plan = _make_plan(root, _spooled(spool, images), info)
+        plan = _make_plan(_spooled(spool, images), info)
         if not plan.columns:
             return []
+        _find_accompanying(spool, plan)
         counts: dict[str, int] = {}
-        for row in _rows(spool):
-            if row["name"] not in plan.accompanying or row["cells"] or row["objects"]:
-                folder = _folder(row["name"], plan)
-                counts[folder] = counts.get(folder, 0) + 1
+        for row in _rows(spool, plan):
+            folder = _folder(row["name"], plan)
+            counts[folder] = counts.get(folder, 0) + 1
         names = [posixpath.join(folder, f"metadata{plan.suffix}") for folder in counts]
-        lost: dict[str, int] = {}
         for folder, name in zip(counts, names, strict=True):
-            _write_file(root / name, _values(root, spool, folder, plan, lost), plan)
-    for column, count in lost.items():
-        log.warning("%d values of the column %s name files that are not in the folder, and are left out", count, column)
-    if len(counts) > 1 and "" in counts and any(split_folder(f"{folder}/x") for folder in counts):
+            _write_file(root / name, _values(spool, folder, plan), plan)
+    if "" in counts and any(split_folder(name) for name in names):
         log.warning(
-            "%d images are in no folder of a split, such as train; datasets.load_dataset does not show them",
-            counts[""],
+            "%d images are in no folder of a split, such as train; datasets.load_dataset does not show them", counts[""]
         )
     return names
 
@@ -99,7 +102,11 @@ def write(root: Path, images: Iterable[LabelledImage], info: AnnotationInfo | No
 # --- the first pass ------------------------------------------------------------------------------------------------
 
 
-def _spooled(spool: IO[bytes], images: Iterable[LabelledImage]) -> Iterator[tuple[str, dict[str, str], Any]]:
+_Row = tuple[str, dict[str, str], ImageAnnotations | None]
+"""Name of an image, its cells, and its objects."""
+
+
+def _spooled(spool: IO[bytes], images: Iterable[LabelledImage]) -> Iterator[_Row]:
     """Note the rows on the disk, and yield the name, the cells and the objects of each."""
     for image in images:
         labels = dict(image.labels)
@@ -110,13 +117,16 @@ def _spooled(spool: IO[bytes], images: Iterable[LabelledImage]) -> Iterator[tupl
         yield image.name, cells, objects
 
 
-def _rows(spool: IO[bytes]) -> Iterator[dict[str, Any]]:
+def _rows(spool: IO[bytes], plan: _Plan) -> Iterator[dict[str, Any]]:
+    """Yield the noted rows, but for images that only accompany others."""
     spool.seek(0)
-    return map(json.loads, spool)
+    for row in map(json.loads, spool):
+        if row["cells"] or row["objects"] or row["name"] not in plan.accompanying:
+            yield row
 
 
 def _make_plan(
-    root: Path, rows: Iterable[tuple[str, dict[str, str], ImageAnnotations | None]], info: AnnotationInfo | None
+    rows: Iterable[tuple[str, dict[str, str], ImageAnnotations | None]], info: AnnotationInfo | None
 ) -> _Plan:
     """Find the columns and their kinds: those that the data set had, as far as all cells are still of that kind."""
     header: Mapping[str, Any] = info.header if info is not None and info.format == FORMAT else {}
@@ -132,16 +142,13 @@ def _make_plan(
     guesses: dict[str, KindGuess] = {}
     foreign: ObjectsLayout | None = None
     has_objects = False
-    for name, cells, objects in rows:
+    for _, cells, objects in rows:
         _join_pairs(cells, columns)
         for label, text in cells.items():
             guesses.setdefault(label, KindGuess()).see(text)
             column = columns.get(label, label)
             if column in known and not _is_of_kind(text, known[column]):
                 del known[column]
-        for column in filter(is_file_column, cells):
-            for path in _paths(root, name, cells[column], plan):
-                plan.accompanying.add(path)
         if objects is not None:
             has_objects = True
             foreign = foreign_layout(objects.objects, foreign)
@@ -149,13 +156,22 @@ def _make_plan(
         plan.layout = foreign
         known.pop(COLUMN, None)
     _order_columns(plan, known, columns, guesses, has_objects=has_objects)
-    plan.suffix = posixpath.splitext(next(iter(header.get("files", ())), ".jsonl"))[1]
+    plan.suffix = posixpath.splitext(next(iter(header.get("files", ())), "metadata.jsonl"))[1]
     if plan.suffix == ".csv" and has_objects:
         # A cell of a CSV table holds no objects. Its texts that are numbers are numbers to every reader of CSV.
         plan.suffix = ".jsonl"
         kinds = {column: guesses[columns.get(column, column)].kind for column in plan.columns if column in guesses}
         plan.columns |= kinds
     return plan
+
+
+def _find_accompanying(spool: IO[bytes], plan: _Plan) -> None:
+    """Note the images of the folder that rows of other images name."""
+    if columns := [plan.label(column) for column in plan.columns if is_file_column(column) and column != FILE_NAME]:
+        plan.names = {row["name"] for row in _rows(spool, plan)}
+        for row in _rows(spool, _Plan()):
+            paths = (_path(row["name"], row["cells"][column], plan) for column in columns if column in row["cells"])
+            plan.accompanying |= plan.names.intersection(paths) - {row["name"]}
 
 
 def _join_pairs(cells: dict[str, str], columns: Mapping[str, str]) -> None:
@@ -209,24 +225,23 @@ def _folder(name: str, plan: _Plan) -> str:
     return split
 
 
-def _paths(root: Path, name: str, text: str, plan: _Plan) -> Iterator[str]:
-    """Yield the path below the root of a file that a row names, under its old name or that of a converted image."""
-    for folder in dict.fromkeys([*sorted(plan.folders, key=len, reverse=True), posixpath.dirname(name), ""]):
-        if folder and not name.startswith(f"{folder}/"):
-            continue
-        path = posixpath.normpath(posixpath.join(folder, text.replace("\\", "/")))
-        for candidate in (path, f"{posixpath.splitext(path)[0]}.png", f"{path}.png"):
-            if not candidate.startswith("../") and (root / candidate).is_file():
-                yield candidate
-                return
+def _path(name: str, text: str, plan: _Plan) -> str:
+    """Return the path below the root of a file that the row of an image names.
+
+    Images are found under the names of converted images, too. Any other file keeps the path that the row gives it.
+    """
+    old = max((f for f in plan.folders if not f or name.startswith(f"{f}/")), key=len, default="")
+    path = posixpath.normpath(posixpath.join(old, text.replace("\\", "/")))
+    candidates = (path, f"{posixpath.splitext(path)[0]}.png", f"{path}.png")
+    return next((candidate for candidate in candidates if candidate in plan.names), path)
 
 
-def _values(root: Path, spool: IO[bytes], folder: str, plan: _Plan, lost: dict[str, int]) -> Iterator[dict[str, Any]]:
+def _values(spool: IO[bytes], folder: str, plan: _Plan) -> Iterator[dict[str, Any]]:
     """Yield the rows of one metadata file as JSON."""
     columns = {plan.label(column): column for column in plan.columns}
-    for row in _rows(spool):
+    for row in _rows(spool, plan):
         name, cells = row["name"], row["cells"]
-        if _folder(name, plan) != folder or (name in plan.accompanying and not cells and not row["objects"]):
+        if _folder(name, plan) != folder:
             continue
         _join_pairs(cells, columns)
         values: dict[str, Any] = {}
@@ -239,10 +254,7 @@ def _values(root: Path, spool: IO[bytes], folder: str, plan: _Plan, lost: dict[s
             else:
                 values[column] = decode(cells.get(label, ""), plan.columns[column])
                 if is_file_column(column) and values[column] is not None:
-                    path = next(_paths(root, name, str(values[column]), plan), None)
-                    values[column] = None if path is None else posixpath.relpath(path, folder or ".")
-                    if path is None:
-                        lost[column] = lost.get(column, 0) + 1
+                    values[column] = posixpath.relpath(_path(name, str(values[column]), plan), folder or ".")
             if values[column] is None and column in plan.absent:
                 del values[column]
         yield values

@@ -63,7 +63,7 @@ class LabelSource(Protocol):
 
 
 class LabelFormat(Protocol):
-    """A module of this package that reads a format."""
+    """A module of this package that reads a format; its functions have no ``self``."""
 
     def find(self, root: Path, files: Sequence[str], images: Sequence[str]) -> Sequence[LabelSource]:
         """Return the sources of this format in a folder; none if it has none.
@@ -93,18 +93,15 @@ class LabelledImage(NamedTuple):
 
 
 class LabelWriter(Protocol):
-    """A module of this package that writes a format."""
+    """A module of this package that writes a format; its functions have no ``self``."""
 
-    @staticmethod
-    def image_name(name: str) -> str:
+    def image_name(self, name: str) -> str:
         """Return the path below the folder under which the format expects an image; usually the same."""
 
-    @staticmethod
-    def holds(label: str) -> bool:
+    def holds(self, label: str) -> bool:
         """Return whether the format holds a label of this name; ``labels.csv`` beside it takes the others."""
 
-    @staticmethod
-    def write(root: Path, images: Iterable[LabelledImage], info: AnnotationInfo | None) -> list[str]:
+    def write(self, root: Path, images: Iterable[LabelledImage], info: AnnotationInfo | None) -> list[str]:
         """Write the annotation files of a folder.
 
         Args:

@@ -111,7 +111,7 @@ def _number(name: str, value: Any, declared: Declared) -> float | None:
         raise UsageError(f"label {name} is {text[:40]!r}; write points as [x, y] and boxes as four numbers in []")
     if number is not None:
         return number
-    if _SEVERAL.fullmatch(text) or text.startswith("{"):
+    if _SEVERAL.fullmatch(text) or text.startswith(("{", "[")):
         raise UsageError(
             f"label {name} is the text {text[:40]!r}, which may hold positions, and the images change their size; "
             f"write points as [x, y] and boxes as four numbers in [], or pass --keep {name} if it is no position"
