@@ -250,12 +250,11 @@ def foreign_layout(objects: Sequence[ObjectLabel], before: ObjectsLayout | None)
     keys = dict.fromkeys(before.keys if before else ("id", "bbox", "category"))
     lists = dict.fromkeys(before.lists if before else ("bbox", "segmentation", "keypoints"))
     for each in objects:
-        extra = {key: None for key in each.extra if key != FURTHER}
         shapes = {"segmentation": each.polygons, "mask": each.mask, "keypoints": each.keypoints}
-        keys |= (
-            extra | dict.fromkeys(each.extra.get(FURTHER, ())) | {key: None for key, shape in shapes.items() if shape}
-        )
-    return ObjectsLayout(False, tuple(keys), "category", id="id")
+        extra = {**each.extra, **each.extra.get(FURTHER, {})}
+        keys |= {key: None for key, shape in shapes.items() if shape} | {key: None for key in extra if key != FURTHER}
+        lists |= {key: None for key, value in extra.items() if isinstance(value, list)}
+    return ObjectsLayout(False, tuple(keys), "category", id="id", lists=tuple(lists))
 
 
 def move_further(value: Any, change: Change) -> Any:
