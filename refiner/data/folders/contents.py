@@ -9,6 +9,7 @@ from refiner.data.annotations.source import LabelSource
 from refiner.data.drift.table import DRIFT_FILE
 from refiner.data.folders.label_images import find_label_images
 from refiner.data.folders.listing import Listing, list_folder
+from refiner.data.folders.picture_names import Frames
 from refiner.data.folders.selection import EVERYTHING, Selection
 from refiner.data.labels.tables import REJECTED_FILE
 from refiner.images.io import is_image_file
@@ -121,11 +122,15 @@ class _Owners:
 
     def __init__(self, images: Sequence[str]) -> None:
         self._images = images
+        self._frames: Frames | None = None
         self._by_path: dict[str, str] | None = None
         self._by_stem: dict[str, str | None] = {}
 
     def find(self, name: str) -> str | None:
-        """Return the image whose name a file has: 1.png for 1, 1.json, 1_landmarks.txt and 1.png.xml."""
+        """Return the image whose name a file has: 1.png for 1, 1.json, 1_landmarks.txt and 1.png.xml.
+
+        If there is none, it is the render of the same frame: rgb_0001.png for boxes_0001.npy.
+        """
         if self._by_path is None:  # most folders have no other files
             self._by_path = {image.rpartition(".")[0]: image for image in self._images}
             for image_path, image in self._by_path.items():
@@ -137,7 +142,10 @@ class _Owners:
         for part in parts:
             if f"{folder}{slash}{part}" in self._by_path:
                 return self._by_path[f"{folder}{slash}{part}"]
-        return next((self._by_stem[part] for part in parts if self._by_stem.get(part)), None)
+        if elsewhere := next((self._by_stem[part] for part in parts if self._by_stem.get(part)), None):
+            return elsewhere
+        self._frames = self._frames or Frames(self._images)
+        return self._frames.find(name)
 
 
 def is_unsupported(name: str) -> bool:

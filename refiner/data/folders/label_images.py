@@ -8,11 +8,12 @@ recognised by its name and its content, so that a mere folder ``mask`` of photog
 - The content is that of a label: few values in large areas. If the name says so and there is an image of that name,
   large areas are enough, since a JPEG file blurs the values.
 - Maps of depth, normals or motion have any content. Their names suffice, if the image without that word is there.
+- Renderers write the outputs of a frame under its number: ``rgb_0001.png`` is the image of ``segmentation_0001.png``,
+  also if each output has a folder of its own.
 
 Files of one kind of name in one folder are judged together, by a few of them.
 """
 
-import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -23,18 +24,17 @@ from typing import NamedTuple
 import numpy as np
 
 from refiner.core.errors import ImageError
+from refiner.data.folders.picture_names import (
+    Frames,
+    has_colour_word,
+    has_label_word,
+    has_map_word,
+    is_colour_render,
+    label_words,
+    parts_of,
+    without_one,
+)
 from refiner.images.io import Image, read_image
-
-_LABEL_WORDS = """
-    mask masks seg segs segm segmentation segmentations label labels labelmap labelmaps lbl annotation annotations annot
-    gt groundtruth semantic semantics instance instances parsing matte mattes classes classmap
-"""
-
-LABEL_WORDS = frozenset(_LABEL_WORDS.split())
-"""Words in the names of files and folders of label images, in lower case."""
-
-MAP_WORDS = frozenset(["depth", "depthmap", "disparity", "disp", "normal", "normals", "flow"])
-"""Words in the names of files and folders of maps, in lower case: each pixel holds a measure, not a class."""
 
 MAX_VALUES = 32
 """Largest number of different values, or colours, of a label image whose name alone does not prove it."""
@@ -48,10 +48,6 @@ BLURRED_SHARE = 0.45
 _COUNTED_SIDE = 1024  # largest number of rows and columns whose values are counted
 
 _SAMPLE = 5  # files that are read of each kind of name
-
-_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-_COLOURS = re.compile(r"(?i)(?<![a-z])(rgb|colou?r)(?![a-z])")
-_CUT = re.compile(r"[_\-. ]")
 
 
 class Content(NamedTuple):
@@ -87,7 +83,7 @@ def find_label_images(root: Path, names: Sequence[str]) -> dict[str, str | None]
         The image that each label image belongs to, by the name of the label image; None if it is not known.
     """
     found: dict[str, str | None] = {}
-    for candidates in (_by_name, partial(_by_folder, root)):
+    for candidates in (_by_frame, _by_name, partial(_by_folder, root)):
         rest = [name for name in names if found.get(name) is None]  # a label without image may have one elsewhere
         groups = [group for group in candidates(rest) if group.images]
         # Labels belong to images: if all files have such names, they are the images.
@@ -110,13 +106,24 @@ def content_of(image: Image) -> Content:
     return Content(len(np.unique(counted.reshape(-1, pixels.shape[2]), axis=0)), flat)
 
 
-def is_named_as_label(text: str) -> bool:
-    """Return whether a name of a file or folder, without suffix, holds one of :data:`LABEL_WORDS`."""
-    return any(word.lower() in LABEL_WORDS for word in _WORDS.findall(text))
+# --- candidates by the frames of a renderer -------------------------------------------------------------------------
 
 
-def _is_named_as_map(text: str) -> bool:
-    return any(word.lower() in MAP_WORDS for word in _WORDS.findall(text))
+def _by_frame(names: Sequence[str]) -> list[_Group]:
+    """Group files with a word for labels or maps, in their names or folders, whose frame has a render in colour."""
+    frames = Frames(names)
+    groups: dict[tuple[str, str], _Group] = {}
+    for folder, stems in _by_parent(names).items():
+        in_labels, in_maps = has_label_word(folder), has_map_word(folder)
+        for stem, files in stems.items():
+            is_named = in_labels or has_label_word(stem)
+            if not (is_named or in_maps or has_map_word(stem)) or is_colour_render(files[0]):
+                continue
+            if (image := frames.find(files[0])) is not None:
+                kind = "".join(character for character in stem if not character.isdigit())
+                group = groups.setdefault((folder, kind), _Group(is_named, is_map=not is_named))
+                group.images |= dict.fromkeys(files, image)
+    return list(groups.values())
 
 
 # --- candidates by their names ---------------------------------------------------------------------------------
@@ -126,22 +133,22 @@ def _by_name(names: Sequence[str]) -> list[_Group]:
     """Group files whose names are that of an image and a further word, or hold a word for labels."""
     groups: dict[tuple[str, str], _Group] = {}
     for folder, stems in _by_parent(names).items():
-        named = {stem for stem in stems if is_named_as_label(stem)}
+        named = {stem for stem in stems if has_label_word(stem)}
         plain = {stem: files[0] for stem, files in stems.items() if stem not in named}
         parts_of_plain: dict[str, str] | None = None
         for stem in sorted(stems):
             image, kind = _split(stem, plain)
-            is_map = stem not in named and _is_named_as_map(stem)
+            is_map = stem not in named and has_map_word(stem)
             if image is None and (stem in named or is_map):
                 # 0001_rgb.png is the image of 0001_mask.png: both have the part 0001.
                 if parts_of_plain is None:
                     parts_of_plain = _images_by_part(plain)
                 image, kind = _split(stem, parts_of_plain)
-                if is_map and image is not None and not _COLOURS.search(image):  # synthetic beside real depth
+                if is_map and image is not None and not has_colour_word(image):  # synthetic beside real depth
                     image = None
             if stem in named or image is not None:
-                kind = kind or "".join(word.lower() for word in _WORDS.findall(stem) if word.lower() in LABEL_WORDS)
-                is_map = is_map and _is_named_as_map(kind)
+                kind = kind or label_words(stem)
+                is_map = is_map and has_map_word(kind)
                 group = groups.setdefault((folder, kind), _Group(stem in named, is_map=is_map))
                 group.images |= dict.fromkeys(stems[stem], image)
     return list(groups.values())
@@ -149,25 +156,16 @@ def _by_name(names: Sequence[str]) -> list[_Group]:
 
 def _images_by_part(plain: dict[str, str]) -> dict[str, str]:
     """Return the images by each part of their stems; colour images come before others."""
-    ordered = sorted(plain, key=lambda stem: (bool(_COLOURS.search(stem)), stem))
-    return {part: plain[stem] for stem in ordered for part, _ in _parts(stem)}
+    ordered = sorted(plain, key=lambda stem: (has_colour_word(stem), stem))
+    return {part: plain[stem] for stem in ordered for part, _ in parts_of(stem)}
 
 
 def _split(stem: str, images: dict[str, str]) -> tuple[str | None, str]:
     """Return the image of the longest part of a stem that has one, and the rest, which must hold a letter."""
-    for part, rest in _parts(stem):
+    for part, rest in parts_of(stem):
         if part in images and any(character.isalpha() for character in rest):
             return images[part], rest
     return None, ""
-
-
-def _parts(stem: str) -> list[tuple[str, str]]:
-    """Return the parts before and after each separator of a stem, the longest first, each with the rest."""
-    cuts = [match.start() for match in _CUT.finditer(stem)]
-    parts = [(stem[:cut], stem[cut:] + "|") for cut in cuts] + [
-        (stem[cut + 1 :], "|" + stem[: cut + 1]) for cut in cuts
-    ]
-    return sorted(parts, key=lambda pair: len(pair[0]), reverse=True)
 
 
 def _by_parent(names: Sequence[str]) -> dict[str, dict[str, list[str]]]:
@@ -187,8 +185,8 @@ def _by_folder(root: Path, names: Sequence[str]) -> list[_Group]:
     folders = _by_parent(names)
     if len(folders) < 2:
         return []
-    named = {folder for folder in folders if any(is_named_as_label(part) for part in folder.split("/"))}
-    maps = {folder for folder in folders.keys() - named if any(map(_is_named_as_map, folder.split("/")))}
+    named = {folder for folder in folders if any(has_label_word(part) for part in folder.split("/"))}
+    maps = {folder for folder in folders.keys() - named if _is_map_folder(folder)}
     others = folders.keys() - named - maps
     chosen = named | maps | {folder for folder in others if _looks_like_labels(root, folders[folder])}
     if not chosen:
@@ -196,14 +194,14 @@ def _by_folder(root: Path, names: Sequence[str]) -> list[_Group]:
     # An image has the same path but for one folder, or lacks that folder: masks/p00/1.png belongs to p00/1.png.
     index: dict[str, str] = {}
     for folder in folders.keys() - chosen:
-        for short in (folder, *_without_one(folder)):
+        for short in (folder, *without_one(folder)):
             for stem, files in folders[folder].items():
                 index.setdefault(f"{short}/{stem}", files[0])
     groups = []
     for folder in sorted(chosen):
         group = _Group(folder in named, is_map=folder in maps)
         for stem, files in folders[folder].items():
-            keys = [f"{short}/{end}" for end in (stem, *_bases(stem)) for short in _without_one(folder)]
+            keys = [f"{short}/{end}" for end in (stem, *_bases(stem)) for short in without_one(folder)]
             image = next((index[key] for key in keys if key in index), None)
             if image is not None or group.is_named:
                 group.images |= dict.fromkeys(files, image)
@@ -211,15 +209,15 @@ def _by_folder(root: Path, names: Sequence[str]) -> list[_Group]:
     return groups
 
 
+def _is_map_folder(folder: str) -> bool:
+    """Return whether a folder holds maps by its name; "normal" may be the name of a class, and stands for none here."""
+    parts = [part for part in folder.split("/") if part.lower() != "normal"]
+    return any(map(has_map_word, parts)) and not has_colour_word(folder)
+
+
 def _bases(stem: str) -> list[str]:
     """Return the parts of a stem that are left without a word for labels: 0001 of 0001_mask."""
-    return [part for part, rest in _parts(stem) if is_named_as_label(rest)]
-
-
-def _without_one(folder: str) -> list[str]:
-    """Return a path without each of its folders in turn."""
-    parts = folder.split("/") if folder else []
-    return ["/".join(parts[:number] + parts[number + 1 :]) for number in range(len(parts))]
+    return [part for part, rest in parts_of(stem) if has_label_word(rest)]
 
 
 def _looks_like_labels(root: Path, stems: dict[str, list[str]]) -> bool:
