@@ -77,6 +77,11 @@ class Boxes(click.ParamType[tuple[str, str]]):
 @click.argument("source", type=EXISTING_PATH, metavar="IN")
 @click.argument("destination", type=ANY_PATH, metavar="OUT")
 @format_option
+@click.option(
+    "--to",
+    type=click.Choice(["folder", "coco", "yolo", "imagefolder"]),
+    help="Format of the labels in a folder; folder is labels.csv.  [default: the format of IN, if it can be written]",
+)
 @click.option("--size", type=Size(), help="Height x width of the output images, as in 36x60.")
 @click.option("--crop", type=Crop(), help="Crop this size from the centre before resizing. none: convert whole frames.")
 @click.option("--grey", is_flag=True, help="Convert colour images to grey (luma).")
@@ -118,6 +123,7 @@ def command(
     points: tuple[str, ...],
     boxes: tuple[tuple[str, str], ...],
     keep: tuple[str, ...],
+    to: str | None,
     limit: int | None,
     split: dict[str, float] | None,
     by: str | None,
@@ -128,14 +134,17 @@ def command(
     on_error: str,
     as_json: bool,
 ) -> None:
-    """Convert a data set into a folder of lossless images with labels.csv, or into a store (OUT.h5).
+    """Convert a data set into a folder of lossless images with their labels, or into a store (OUT.h5).
 
-    IN is a folder of images, a store, or a data set in another format (see --format). Frames of UnityEyes and NYU hand
-    are cropped to the eye and the hand; right eyes of MPIIGaze are mirrored. The same command resumes an interrupted
-    conversion.
+    IN is a folder of images, a store, or a data set in another format (see --format). Labels are read from labels.csv,
+    COCO, YOLO, ImageFolder, SOLO and BOP. They are written in the format in which they came, or in that of --to.
 
-    --size and --crop move labels in pixels with the images: masks, lists of [x, y], and pairs of columns such as nose_x
-    and nose_y. Labels that may or may not be positions have to be declared with --points, --boxes or --keep.
+    Frames of UnityEyes and NYU hand are cropped to the eye and the hand; right eyes of MPIIGaze are mirrored. The same
+    command resumes an interrupted conversion.
+
+    --size and --crop move labels in pixels with the images: boxes, outlines, masks and keypoints of objects, lists of
+    [x, y], and pairs of columns such as nose_x and nose_y. Labels that may or may not be positions have to be declared
+    with --points, --boxes or --keep.
 
     Label images, such as masks, and other files beside the images go along into a folder unchanged. If --size or --crop
     changes the images, label images follow without new values, and the other files are left out, counted and named.
@@ -148,6 +157,7 @@ def command(
       refiner convert MPIIGaze eyes --split train=0.8,test=0.2 --by subject
       refiner convert renders renders.h5 --size 48x64 --points corner --boxes face:xywh --keep material
       refiner convert renders.h5 renders
+      refiner convert blenderproc/coco_data yolo --to yolo --size 240x320
     """
     from refiner.data.conversion import Conversion
     from refiner.data.convert import convert, split_path
@@ -168,6 +178,7 @@ def command(
             destination,
             conversion,
             format=format,
+            to=to,
             limit=limit,
             split=split,
             by=by,
@@ -197,6 +208,8 @@ def command(
 def _print_summary(name: str, summary: "ConversionSummary") -> None:
     before = ", finished before" if summary.finished_before else ""
     click.echo(f"{name}{name and ': '}{summary.written:,} written, {summary.rejected:,} rejected{before}")
+    if summary.label_files and summary.label_format != "folder":
+        click.echo(f"  labels: {summary.label_format} ({', '.join(summary.label_files)})")
     if summary.carried:
         click.echo(f"  {summary.carried:,} label images and other files beside the images")
     # Show the most frequent kinds of images, and the ranges of the labels.

@@ -10,10 +10,12 @@ import cv2
 import numpy as np
 
 from refiner.core.errors import ImageError
+from refiner.data.annotations.moves import Losses, count_losses, move_annotations
 from refiner.data.folders.selection import EVERYTHING, Selection
 from refiner.data.formats.registry import Dataset, open_dataset
 from refiner.data.labels.coordinates import NOTHING_DECLARED, Change, Declared
 from refiner.data.labels.geometry import resize_labels
+from refiner.data.labels.objects import OBJECTS, ImageAnnotations
 from refiner.data.labels.records import Record
 from refiner.data.output.chunks import ChunkFiles, write_chunk
 from refiner.images.arrays import MAX_SQUEEZE, crop_centre, equalize, resize, to_grey
@@ -77,6 +79,8 @@ class Conversion(NamedTuple):
             image = resize(image, self.size)
         change = Change((height, width), corner, cropped, (image.shape[0], image.shape[1]))
         labels = resize_labels(record.labels, change, self.declared, sample=record.id)
+        if change.changes and isinstance(objects := labels.get(OBJECTS), ImageAnnotations):
+            labels[OBJECTS] = move_annotations(objects, change, record.id)
         # Equalise last, on the pixels that are kept.
         if self.equalized:
             if image.dtype != np.uint8:
@@ -101,6 +105,7 @@ class ChunkResult(NamedTuple):
         kinds: number of images by kind.
         squeezed: number of distorted images.
         profiles_lost: number of images that lost their colour profile.
+        losses: numbers of objects, keypoints and masks of which a crop or a resize leaves nothing.
         moved, still: names of the labels that moved with an image that was cropped or resized, and of the others.
     """
 
@@ -108,6 +113,7 @@ class ChunkResult(NamedTuple):
     kinds: Counter[str]
     squeezed: int
     profiles_lost: int
+    losses: Losses
     moved: set[str]
     still: set[str]
 
@@ -129,13 +135,16 @@ class ChunkConverter:
             self._dataset = self.conversion.open(self.source, self.format)
             cv2.setNumThreads(1)  # the processes share the cores
         self._squeezed = self._profiles_lost = 0
+        self._losses = Losses(0, 0, 0)
         self._keeps_profiles = task.files.folder is not None
         self._moved: set[str] = set()
         self._still: set[str] = set()
         samples = ((sample, name, partial(self._record, sample)) for sample, name in task.samples)
         lines = write_chunk(task.files, samples, stop_on_error=self.stop_on_error)
         kinds = Counter(line.kind for line in lines if line.name)
-        return ChunkResult(len(lines), kinds, self._squeezed, self._profiles_lost, self._moved, self._still)
+        return ChunkResult(
+            len(lines), kinds, self._squeezed, self._profiles_lost, self._losses, self._moved, self._still
+        )
 
     def _record(self, sample: str) -> Record:
         assert self._dataset is not None
@@ -146,5 +155,7 @@ class ChunkConverter:
         if converted.image.shape[:2] != record.image.shape[:2]:
             for name, value in record.labels.items():
                 moved = converted.labels[name] is not value
+                if isinstance(value, ImageAnnotations):
+                    self._losses = self._losses.plus(count_losses(value, converted.labels[name]))
                 (self._moved if moved else self._still).add(name)
         return converted

@@ -5,15 +5,18 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 
-from refiner.core.errors import DataError, ImageError
+from refiner.core.errors import DataError, ImageError, UsageError
 from refiner.core.files import check_apart, content_digest
 from refiner.core.parallel.process_pool import map_in_order
+from refiner.data.annotations.moves import Losses
 from refiner.data.conversion import ChunkConverter, ChunkTask, Conversion
 from refiner.data.convert_summary import ConversionSummary, SampleCounter
 from refiner.data.folders.labels import FolderLabels
+from refiner.data.folders.left_out import EXAMPLES
 from refiner.data.folders.listing import list_files
 from refiner.data.formats.folder import ImageFolder
 from refiner.data.formats.registry import Dataset, left_out_of
@@ -21,6 +24,7 @@ from refiner.data.labels.coordinates import NOTHING_DECLARED
 from refiner.data.output.chunks import Chunks, fingerprint
 from refiner.data.output.companions import Companions
 from refiner.data.output.destinations import Destination, open_folder, open_store
+from refiner.data.output.label_files import LabelFiles, labels_info, usual_format
 from refiner.data.splits import names_subjects, split_samples
 from refiner.data.store.hdf5 import to_label_name
 from refiner.data.store.reader import Store
@@ -41,6 +45,7 @@ def convert(
     conversion: Conversion,
     *,
     format: str | None = None,
+    to: str | None = None,
     limit: int | None = None,
     only: Collection[str] | None = None,
     split: Mapping[str, float] | None = None,
@@ -51,13 +56,15 @@ def convert(
     attributes: Mapping[str, str] | None = None,
     report: Report = lambda done, total: None,
 ) -> dict[str, ConversionSummary]:
-    """Convert a data set into a folder of lossless images with ``labels.csv``, or into a store.
+    """Convert a data set into a folder of lossless images with their labels, or into a store.
 
     Args:
         source: the data set.
         destination: the folder, or the store (.h5), to write.
         conversion: processing of each image.
         format: name of the layout; None recognises it.
+        to: format of the labels in a folder: a key of :data:`refiner.data.annotations.registry.WRITERS`, or ``folder``
+            for ``labels.csv``. None takes the format in which the labels came, if it can be written.
         limit: largest number of images, spread over the data set; None converts all.
         only: ids of the samples to convert; None converts all.
         split: shares by name, written to ``DESTINATION/train`` and so on, or to ``name.train.h5``.
@@ -72,9 +79,12 @@ def convert(
         A summary for each split, by its name; without ``split`` the only name is empty.
 
     Raises:
-        UsageError: a declared label does not exist, or it is not certain whether a label moves with its image.
+        UsageError: a declared label does not exist, it is not certain whether a label moves with its image, or ``to``
+            is given for a store.
         RefinerError: the source or the destination cannot be used.
     """
+    if to is not None and is_store_name(destination):
+        raise UsageError(f"--to names the format of the labels in a folder, but {destination} is a store")
     # Choose the samples.
     dataset = conversion.open(source, format)
     if conversion.declared != NOTHING_DECLARED:
@@ -94,19 +104,24 @@ def convert(
             check_apart(source / link, destination)
         is_part = len(ids) < len(dataset.ids) or len(selections) > 1
         crop, size = conversion.crop, conversion.size
-        companions = Companions(source, dataset.contents, crop=crop, size=size, is_part=is_part)
+        read = dataset.labels.files if isinstance(dataset.labels, FolderLabels) else ()
+        companions = Companions(source, dataset.contents, crop=crop, size=size, is_part=is_part, read=read)
     # Convert each split to a destination of its own.
-    job = fingerprint(repr(conversion), format or "", _contents(source))
+    info = labels_info(dataset)
+    label_format = to or usual_format(dataset)
+    job = fingerprint(repr(conversion), format or "", label_format, _contents(source))
     summaries = {}
     done = 0
     for name, selected in selections.items():
         path = split_path(destination, name)
-        facts = {"source": str(source), "licence": dataset.licence, **(attributes or {})}
-        opened = (
-            open_store(source, path, attributes=facts, overwrite=overwrite)
-            if is_store_name(path)
-            else open_folder(source, path, grey=conversion.grey or _is_grey(dataset), overwrite=overwrite)
-        )
+        opened: AbstractContextManager[Destination]
+        if is_store_name(path):
+            facts = {"source": str(source), "licence": dataset.licence, **(attributes or {})}
+            facts |= {"label_format": label_format} | ({"annotations": info.to_json()} if info is not None else {})
+            opened = open_store(source, path, attributes=facts, overwrite=overwrite)
+        else:
+            grey = conversion.grey or _is_grey(dataset)
+            opened = open_folder(source, path, LabelFiles(label_format, info), grey=grey, overwrite=overwrite)
         with opened as output:
             convert_chunk = ChunkConverter(source, format, conversion, stop_on_error)
             summaries[name] = _convert_into(
@@ -119,6 +134,7 @@ def convert(
                 overwrite=overwrite,
                 report=lambda count: report(done + count, len(ids)),  # noqa: B023 - called within the loop only
             )
+            summaries[name].label_format = label_format if summaries[name].label_files else ""
         done += len(selected)
     first = next(iter(summaries.values()))
     first.left_out = [*reports, *first.left_out]
@@ -193,6 +209,7 @@ def _convert_into(
     done = len(ids) - sum(min(size, len(ids) - starts[n]) for n in todo)
     report(done)
     squeezed = profiles_lost = 0
+    losses = Losses(0, 0, 0)
     moved: set[str] = set()
     still: set[str] = set()
     for result in map_in_order(convert_chunk, tasks, workers=min(workers, len(todo))):
@@ -200,10 +217,11 @@ def _convert_into(
         done += result.samples
         squeezed += result.squeezed
         profiles_lost += result.profiles_lost
+        losses = losses.plus(result.losses)
         moved |= result.moved
         still |= result.still
         report(done)
-    _tell(convert_chunk.conversion, squeezed, profiles_lost, moved, still)
+    _tell(convert_chunk.conversion, squeezed, profiles_lost, losses, moved, still)
     # Count all samples, those of earlier runs included.
     counter = SampleCounter(one_kind=destination.images_folder is None, root=convert_chunk.source)
     for line in chunks.lines():
@@ -217,17 +235,21 @@ def _convert_into(
         raise DataError(
             f"none of {len(ids)} images of {convert_chunk.source} could be converted; most frequent reason: {reason}"
         )
-    # Files beside the images go along.
+    # Write the labels of a folder; the other files beside the images go along.
+    label_files = destination.write_labels(chunks)
+    summary.label_files = list(label_files[:EXAMPLES])
     if companions is not None:
         written = {line.source: line.name for line in chunks.lines() if line.name}
-        carried = companions.carry(destination.output, written)
+        carried = companions.carry(destination.output, written, label_files)
         destination.carried = carried.names
         summary.carried, summary.left_out = len(carried.names), list(carried.reports())
     destination.finish(chunks, job, json.dumps(asdict(summary)))
     return summary
 
 
-def _tell(conversion: Conversion, squeezed: int, profiles_lost: int, moved: set[str], still: set[str]) -> None:
+def _tell(
+    conversion: Conversion, squeezed: int, profiles_lost: int, losses: Losses, moved: set[str], still: set[str]
+) -> None:
     """Log what the conversion changed besides the pixels; see :class:`ChunkResult`."""
     if squeezed:
         log.warning(
@@ -240,6 +262,10 @@ def _tell(conversion: Conversion, squeezed: int, profiles_lost: int, moved: set[
             "%d images lost their ICC colour profile, which grey images and stores do not keep",
             profiles_lost,
         )
+    if losses.objects or losses.keypoints:
+        log.warning("%d objects and %d further keypoints are outside of the crop", losses.objects, losses.keypoints)
+    if losses.masks:
+        log.warning("%d objects have masks without any pixel, as the images became smaller", losses.masks)
     if moved | still:
         lists = [", ".join(sorted(some)) or "none" for some in (moved, still - moved)]
         log.info("labels that moved with the images: %s; labels that did not: %s", *lists)

@@ -20,6 +20,8 @@ class ConversionSummary:
         ranges: smallest and largest value of gaze and head pose (radians) and pupil (pixels), by column.
         reasons: number of rejected samples by reason, most frequent first, at most 20 reasons.
         carried: number of label images and other files beside the images that went along.
+        label_format: format of the labels in a folder, such as ``coco``; ``folder`` is ``labels.csv``.
+        label_files: names of the first label files in a folder.
         left_out: reports about rows without image, files that did not go along, and other files.
         finished_before: True if an earlier run of the same command had finished the conversion.
     """
@@ -30,6 +32,8 @@ class ConversionSummary:
     ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
     reasons: dict[str, int] = field(default_factory=dict)
     carried: int = 0
+    label_format: str = ""
+    label_files: list[str] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
     finished_before: bool = False
 

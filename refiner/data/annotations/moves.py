@@ -68,6 +68,10 @@ class Losses(NamedTuple):
     keypoints: int
     masks: int
 
+    def plus(self, other: "Losses") -> "Losses":
+        """Return the sums of two numbers each."""
+        return Losses(*(mine + its for mine, its in zip(self, other, strict=True)))
+
 
 def count_losses(before: ImageAnnotations, after: ImageAnnotations) -> Losses:
     """Return how many labels :func:`move_annotations` lost, from what it took and what it returned."""

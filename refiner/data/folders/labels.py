@@ -2,17 +2,19 @@
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from refiner.core.errors import ImageError, WrongInputError
+from refiner.core.errors import DataError, ImageError, WrongInputError
+from refiner.core.files import read_regular
 from refiner.data.annotations.source import LabelSource
 from refiner.data.folders.contents import FolderContents
-from refiner.data.labels.objects import AnnotationInfo
+from refiner.data.labels.objects import OBJECTS, AnnotationInfo
 from refiner.data.labels.records import Labels
-from refiner.data.labels.tables import LABELS_FILE, LabelTable
+from refiner.data.labels.tables import INFO_FILE, LABELS_FILE, LabelTable
 
 
 class FolderLabels(Mapping[str, Labels]):
@@ -23,6 +25,7 @@ class FolderLabels(Mapping[str, Labels]):
     Args:
         table: the label table, already matched with the images; None if the folder has none.
         sources: annotations in other formats.
+        info: facts about the objects in the label table; None if it has none.
 
     Attributes:
         files, label_images, problems: those of all sources; see :class:`LabelSource`.
@@ -30,9 +33,11 @@ class FolderLabels(Mapping[str, Labels]):
 
     format = "folder"
 
-    def __init__(self, table: LabelTable | None, sources: Sequence[LabelSource] = ()) -> None:
-        self.table, self.sources = table, tuple(sources)
-        own = frozenset() if table is None else frozenset([LABELS_FILE])
+    def __init__(
+        self, table: LabelTable | None, sources: Sequence[LabelSource] = (), info: AnnotationInfo | None = None
+    ) -> None:
+        self.table, self.sources, self._info = table, tuple(sources), info
+        own = frozenset() if table is None else frozenset([LABELS_FILE, INFO_FILE])
         self.files: frozenset[str] = own.union(*(source.files for source in sources))
         self.label_images: Mapping[str, str | None] = {
             name: image for source in sources for name, image in source.label_images.items()
@@ -51,8 +56,9 @@ class FolderLabels(Mapping[str, Labels]):
 
     @property
     def info(self) -> AnnotationInfo | None:
-        """Facts about the objects of the whole folder, from the first source that has any."""
-        return next((source.info for source in self.sources if source.info is not None), None)
+        """Facts about the objects of the whole folder. Those of several sources are merged by the names of classes."""
+        found = [self._info, *(source.info for source in self.sources)]
+        return merge_infos([info for info in found if info is not None])
 
     @property
     def names(self) -> list[str]:
@@ -68,7 +74,7 @@ class FolderLabels(Mapping[str, Labels]):
         """Return the labels of some images, small enough to send to another process; see :class:`LabelSource`."""
         samples = list(samples)
         table = None if self.table is None else self.table.only(samples, labels)
-        return FolderLabels(table, [source.only(samples, labels) for source in self.sources])
+        return FolderLabels(table, [source.only(samples, labels) for source in self.sources], self._info)
 
     def sound_rows(self) -> dict[str, Labels]:
         """Return the labels of all images, without those that are faulty."""
@@ -152,10 +158,37 @@ def open_labels(root: Path, contents: FolderContents) -> FolderLabels | None:
         The labels; None if there are none, or their files are excluded.
 
     Raises:
-        DataError: the table cannot be read, or none of its rows names an image.
+        DataError: the table cannot be read, none of its rows names an image, or the file beside it is damaged.
     """
     table = _open_table(root, contents)
-    return FolderLabels(table, contents.sources) if table is not None or contents.sources else None
+    info = None
+    if table is not None and OBJECTS in table.names and INFO_FILE in contents.companions:
+        info = _read_info(root / INFO_FILE)
+    return FolderLabels(table, contents.sources, info) if table is not None or contents.sources else None
+
+
+def _read_info(path: Path) -> AnnotationInfo:
+    try:
+        text = read_regular(path).decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read ({error}); copy it again, or delete it") from error
+    return AnnotationInfo.from_json(text, str(path))
+
+
+def merge_infos(infos: Sequence[AnnotationInfo]) -> AnnotationInfo | None:
+    """Return the facts of several sources as one: the first, with the classes that only others have at the end.
+
+    A class whose number is taken by another class gets the next free one.
+    """
+    if len(infos) < 2:
+        return infos[0] if infos else None
+    categories = list(infos[0].categories)
+    for category in (category for info in infos[1:] for category in info.categories):
+        if category.name not in {each.name for each in categories}:
+            taken = {each.id for each in categories}
+            number = category.id if category.id not in taken else max(taken) + 1
+            categories.append(replace(category, id=number))
+    return replace(infos[0], categories=tuple(categories))
 
 
 def _open_table(root: Path, contents: FolderContents) -> LabelTable | None:

@@ -62,7 +62,7 @@ def find_left_out(
         copies: True if every file beside the images was copied unchanged, so that no label is lost with it.
     """
     about_labels = () if labels is None else _about_labels(root, contents, labels, copies=copies)
-    return [*about_labels, *_about_files(contents, copies=copies)]
+    return [*about_labels, *_about_files(contents, labels, copies=copies)]
 
 
 def _about_labels(root: Path, contents: FolderContents, labels: FolderLabels, *, copies: bool) -> Iterator[LeftOut]:
@@ -111,8 +111,8 @@ def _about_labels(root: Path, contents: FolderContents, labels: FolderLabels, *,
     )
 
 
-def _about_files(contents: FolderContents, *, copies: bool) -> Iterator[LeftOut]:
-    read = {LABELS_FILE, *contents.annotation_files}
+def _about_files(contents: FolderContents, labels: FolderLabels | None, *, copies: bool) -> Iterator[LeftOut]:
+    read = frozenset() if labels is None else labels.files
     yield from left_out(
         "label images",
         contents.label_images,

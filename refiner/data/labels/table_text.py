@@ -190,4 +190,7 @@ _ANGLE = re.compile(
     r"(?:gaze|look)_?(?:vec|vector|dir|direction|angles?)|(?:gaze|head)_(?:pitch|yaw)(?:_degrees|_degree|_radians)?"
 )
 
-csv.field_size_limit(2**24)  # characters in a cell; an array can exceed the default of 131,072
+MAX_CELL = 2**24
+"""Largest number of characters in a cell; an array or many objects can exceed the default of 131,072."""
+
+csv.field_size_limit(MAX_CELL)

@@ -29,6 +29,9 @@ from refiner.data.labels.table_text import (
 
 LABELS_FILE = "labels.csv"
 
+INFO_FILE = "labels.info.json"
+"""Name of the file beside ``labels.csv`` with the facts about annotated objects, such as their classes."""
+
 REJECTED_FILE = "rejected.csv"
 
 REJECTED_COLUMNS = ("file", "stage", "reason")

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from refiner.core.errors import ImageError, WrongOutputError
 from refiner.core.files import atomic_path, read_json_lines, read_regular, write_text
 from refiner.data.labels.records import Record, to_cells
+from refiner.data.labels.table_text import MAX_CELL
 from refiner.data.output.output_names import is_too_long, leads_out
 from refiner.data.store.hdf5 import ImageKind
 from refiner.data.store.writer import ImageWriter
@@ -186,7 +187,7 @@ def _checked(cells: Cells, source: str) -> Cells:
     """Return the cells, unless a table or a store cannot hold one of them.
 
     Raises:
-        ImageError: a cell is not UTF-8 text or contains NUL.
+        ImageError: a cell is not UTF-8 text, contains NUL or is too long.
     """
     for name, text in cells.items():
         try:
@@ -195,6 +196,8 @@ def _checked(cells: Cells, source: str) -> Cells:
             raise ImageError(source, f"its label {name} is not UTF-8 text") from None
         if "\0" in text:
             raise ImageError(source, f"its label {name} contains a NUL character")
+        if len(text) > MAX_CELL:
+            raise ImageError(source, f"its label {name} has {len(text):,} characters, at most {MAX_CELL:,} are written")
     return cells
 
 

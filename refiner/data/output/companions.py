@@ -2,7 +2,7 @@
 
 import shutil
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from refiner.core.files import atomic_path, check_regular
 from refiner.data.folders.contents import FolderContents, is_document
 from refiner.data.folders.label_images import MAX_VALUES, content_of
 from refiner.data.folders.left_out import LeftOut, left_out
-from refiner.data.labels.tables import LABELS_FILE
+from refiner.data.labels.tables import INFO_FILE, LABELS_FILE
 from refiner.data.output.folder import OutputFolder
 from refiner.data.output.output_names import is_too_long, leads_out
 from refiner.images.arrays import crop_centre
@@ -53,16 +53,24 @@ class Companions:
         crop: (height, width) of the centre that is cut out of each image; None for none.
         size: (height, width) that images are resized to; None for none.
         is_part: True if only some of the images are converted; files of the others are not missed.
+        read: files that are read for labels; they are written anew.
     """
 
     def __init__(
-        self, source: Path, contents: FolderContents, *, crop: Shape | None, size: Shape | None, is_part: bool
+        self,
+        source: Path,
+        contents: FolderContents,
+        *,
+        crop: Shape | None,
+        size: Shape | None,
+        is_part: bool,
+        read: Collection[str] = (),
     ) -> None:
-        self.source, self.contents = source, contents
+        self.source, self.contents, self.read = source, contents, read
         self.crop, self.size, self.is_part = crop, size, is_part
         self._moved_any: bool | None = None
 
-    def carry(self, output: OutputFolder | None, written: Mapping[str, str]) -> Carried:
+    def carry(self, output: OutputFolder | None, written: Mapping[str, str], label_files: Iterable[str]) -> Carried:
         """Copy the files of the images that were converted.
 
         A file keeps its bytes if its image keeps its size. Otherwise, a label image is cropped and resized without new
@@ -71,18 +79,19 @@ class Companions:
         Args:
             output: the folder that is written; None if it is a store, which holds no other files.
             written: name of the output of each converted image.
+            label_files: names of the label files in the output.
         """
-        carried, taken = Carried(), {LABELS_FILE, *written.values()}
+        carried, taken = Carried(), {LABELS_FILE, INFO_FILE, *label_files, *written.values()}
         for name, image in (*self.contents.label_images.items(), *self.contents.companions.items()):
             is_label_image = name in self.contents.label_images
-            if name == LABELS_FILE or (image is not None and image not in written):
+            if name in self.read or (image is not None and image not in written):
                 continue  # read with the images; or its image was rejected or is in another part
             if image is None and is_label_image and self.is_part:
                 reason = "their images are not known, and only some images are converted"
             elif output is None:
-                reason = "a store holds only images and the labels of labels.csv"
+                reason = "a store holds only images and labels"
             elif name in taken or leads_out(name) or is_too_long(name):
-                reason = "an image takes their name, or the name cannot be used"
+                reason = "another file takes their name, or the name cannot be used"
             elif image is None and not is_label_image and self._any_moves(written):
                 reason = _POSITIONS
             else:

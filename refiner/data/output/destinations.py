@@ -18,16 +18,16 @@ from refiner.data.labels.tables import (
     REJECTED_FILE,
     was_written,
     write_rejected,
-    write_table,
 )
 from refiner.data.output.chunks import Chunks
 from refiner.data.output.folder import SETTINGS_PREFIX, SHARDS_FOLDER, OutputFolder, locked_output, open_output
+from refiner.data.output.label_files import LabelFiles
 from refiner.data.output.output_names import STATE_FOLDER, is_too_long, leads_out, state_folder
 from refiner.data.store.columns import find_columns
 from refiner.data.store.hdf5 import ImageKind, hdf5_errors, new_file, open_hdf5, text_attribute, write_attributes
 from refiner.data.store.store_names import is_store_name
 from refiner.data.store.writer import join_images, write_columns
-from refiner.images.io import LOSSLESS_SUFFIXES
+from refiner.images.io import LOSSLESS_SUFFIXES, is_image_file
 
 DONE_FILE = "done.json"
 """Name of the file in the state folder that holds the finished job and its summary."""
@@ -73,6 +73,14 @@ class Destination(Protocol):
             OutputError: such a file exists under one of the names.
         """
 
+    def write_labels(self, chunks: Chunks) -> Sequence[str]:
+        """Write the label files of a folder; return their names. A store has none.
+
+        Raises:
+            DataError: the format of the labels cannot hold them.
+            OutputError: a file cannot be written, or one of the user would be replaced.
+        """
+
     def finish(self, chunks: Chunks, job: str, summary: str) -> None:
         """Merge the chunks into the output and delete them.
 
@@ -82,12 +90,15 @@ class Destination(Protocol):
 
 
 @contextlib.contextmanager
-def open_folder(source: Path, root: Path, *, grey: bool, overwrite: bool) -> Iterator["FolderDestination"]:
+def open_folder(
+    source: Path, root: Path, labels: LabelFiles, *, grey: bool, overwrite: bool
+) -> Iterator["FolderDestination"]:
     """Open a folder as the destination of a conversion; see :func:`refiner.data.output.folder.open_output`.
 
     Args:
         source: the folder or file that is read.
         root: the folder that is written.
+        labels: writer of the labels.
         grey: True if all images are grey; ``.ppm`` files are then written as ``.png``.
         overwrite: replace existing files.
 
@@ -95,14 +106,15 @@ def open_folder(source: Path, root: Path, *, grey: bool, overwrite: bool) -> Ite
         OutputError: see :func:`refiner.data.output.folder.open_output`.
     """
     with open_output(source, root, job="", overwrite=overwrite) as output:
-        yield FolderDestination(output, grey=grey)
+        yield FolderDestination(output, labels, grey=grey)
 
 
 class FolderDestination:
-    """A folder of lossless images with ``labels.csv``; see :class:`Destination`."""
+    """A folder of lossless images with their labels; see :class:`Destination`."""
 
-    def __init__(self, output: OutputFolder, *, grey: bool) -> None:
-        self.folder, self.grey = output, grey
+    def __init__(self, output: OutputFolder, labels: LabelFiles, *, grey: bool) -> None:
+        self.folder, self.labels, self.grey = output, labels, grey
+        self._label_files: Sequence[str] = ()
         self.output: OutputFolder | None = output
         self.carried: Sequence[str] = ()
         self.images_folder: Path | None = output.root
@@ -132,12 +144,17 @@ class FolderDestination:
         return summary
 
     def names(self, ids: Sequence[str]) -> Sequence[str]:
-        """Return lossless names: ``a.jpg`` becomes ``a.png``, or ``a.jpg.png`` if ``a.png`` is taken."""
+        """Return lossless names: ``a.jpg`` becomes ``a.png``, or ``a.jpg.png`` if ``a.png`` is taken.
+
+        The format of the labels may ask for further folders.
+        """
         # Two images whose new names would be equal keep their old suffixes as well.
         plain = [_lossless_name(sample, grey=self.grey) for sample in ids]
         taken = Counter(plain)
         names = [name if taken[name] == 1 or name == sample else f"{sample}.png" for sample, name in zip(ids, plain)]
-        return names if len(set(names)) == len(ids) else [f"{sample}.png" for sample in ids]
+        names = names if len(set(names)) == len(ids) else [f"{sample}.png" for sample in ids]
+        placed = [self.labels.image_name(name) for name in names]
+        return placed if len(set(placed)) == len(ids) else [self.labels.image_name(f"{sample}.png") for sample in ids]
 
     def claim(self, names: Sequence[str]) -> None:
         """Claim every file; see :meth:`refiner.data.output.folder.OutputFolder.claim`."""
@@ -145,20 +162,18 @@ class FolderDestination:
         # Skip names that cannot be used; their samples are rejected later.
         self.folder.claim(*(name for name in chain([LABELS_FILE], names) if not (leads_out(name) or is_too_long(name))))
         # Remove the done file and the labels of an older conversion, which no longer describe this folder.
-        for stale in (f"{STATE_FOLDER}/{DONE_FILE}", LABELS_FILE):
-            remove_file(self.folder.root / stale)
+        remove_file(self.folder.root / STATE_FOLDER / DONE_FILE)
+        self.folder.remove(*(name for name in self.folder.written if not is_image_file(Path(name))))
+
+    def write_labels(self, chunks: Chunks) -> Sequence[str]:
+        """Write the labels of all images that were converted."""
+        self._label_files = self.labels.write(self.folder, chunks.lines)
+        return self._label_files
 
     def finish(self, chunks: Chunks, job: str, summary: str) -> None:
-        """Write ``labels.csv``, collect the rejected samples, and delete files of older conversions."""
-        # Write the label table, if any image has labels.
-        columns = dict.fromkeys(column for line in chunks.lines() for column in line.cells)
-        written = {*self.carried, *(line.name for line in chunks.lines() if line.name)}
-        if columns:
-            rows = ({"file": line.name, **line.cells} for line in chunks.lines() if line.name)
-            write_table(self.folder.root / LABELS_FILE, ["file", *columns], rows)
-            written.add(LABELS_FILE)
+        """Collect the rejected samples, and delete files of older conversions."""
         # Delete outputs that this job did not write.
-        self.folder.keep_only(written)
+        self.folder.keep_only({*self.carried, *self._label_files, *(line.name for line in chunks.lines() if line.name)})
         for line in chunks.lines():
             if line.reason:
                 self.folder.rejected.append((line.source, "read", line.reason))
@@ -261,6 +276,10 @@ class StoreDestination:
                 f"{self.rejected_path} already exists and was not written by refiner; choose another name for the "
                 "store, or pass --overwrite to replace it"
             )
+
+    def write_labels(self, chunks: Chunks) -> Sequence[str]:
+        """Write nothing: labels are part of the store."""
+        return ()
 
     def write_rejected(self, rejected: Sequence[tuple[str, str, str]]) -> None:
         """Write the table of rejected inputs, or remove that of an earlier run if there are none."""

@@ -13,6 +13,7 @@ import numpy as np
 
 from refiner.core.errors import DataError, ImageError
 from refiner.data.labels.angles import check_radians
+from refiner.data.labels.objects import AnnotationInfo
 from refiner.data.labels.records import PAIRS, Labels, Record, from_cells
 from refiner.data.store.columns import to_text
 from refiner.data.store.hdf5 import (
@@ -117,6 +118,22 @@ class Store:
     def licence(self) -> str:
         """Licence of the images, from the attribute ``licence``."""
         return str(self.file.attrs.get("licence", "not stated"))
+
+    @property
+    def label_format(self) -> str:
+        """Format in which the labels came, from the attribute ``label_format``; empty if it is not known."""
+        return str(self.file.attrs.get("label_format", ""))
+
+    @property
+    def info(self) -> AnnotationInfo | None:
+        """Facts about the annotated objects, from the attribute ``annotations``; None if there are none.
+
+        Raises:
+            DataError: the attribute is damaged.
+        """
+        text = self.file.attrs.get("annotations")
+        where = f"the attribute annotations of {self.root}"
+        return None if text is None else AnnotationInfo.from_json(str(text), where)
 
     @cached_property
     def kind(self) -> ImageKind:

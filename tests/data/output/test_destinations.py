@@ -18,6 +18,7 @@ from refiner.data.labels.records import Record
 from refiner.data.labels.tables import read_labels
 from refiner.data.output.chunks import Chunks, write_chunk
 from refiner.data.output.destinations import FolderDestination, StoreDestination, open_folder, open_store
+from refiner.data.output.label_files import LabelFiles
 from refiner.data.store.reader import Store
 from refiner.images.io import write_image
 
@@ -37,11 +38,12 @@ def make(destination: FolderDestination | StoreDestination, ids: list[str], *, j
     destination.claim(names)
     samples = [(sample, name, partial(record, sample)) for sample, name in zip(ids, names)]
     write_chunk(chunks.files(0, destination.images_folder), samples)
+    destination.write_labels(chunks)
     destination.finish(chunks, job, "summary")
 
 
 def folder(tmp_path: Path, *ids: str, job: str = "job", overwrite: bool = False) -> Path:
-    with open_folder(tmp_path / "in", tmp_path / "out", grey=False, overwrite=overwrite) as destination:
+    with open_folder(tmp_path / "in", tmp_path / "out", LabelFiles(), grey=False, overwrite=overwrite) as destination:
         make(destination, list(ids), job=job)
     return tmp_path / "out"
 
@@ -53,7 +55,7 @@ def store(tmp_path: Path, *ids: str, job: str = "job", name: str = "a.h5") -> Pa
 
 
 def finished_folder(tmp_path: Path, job: str = "job") -> str | None:
-    with open_folder(tmp_path / "in", tmp_path / "out", grey=False, overwrite=False) as destination:
+    with open_folder(tmp_path / "in", tmp_path / "out", LabelFiles(), grey=False, overwrite=False) as destination:
         return destination.finished(job)
 
 
@@ -77,12 +79,12 @@ def files(root: Path) -> list[str]:
     ],
 )
 def test_lossless_suffixes_stay_and_no_two_names_are_one(tmp_path: Path, ids: list[str], names: list[str]) -> None:
-    with open_folder(tmp_path / "in", tmp_path / "out", grey=False, overwrite=False) as destination:
+    with open_folder(tmp_path / "in", tmp_path / "out", LabelFiles(), grey=False, overwrite=False) as destination:
         assert list(destination.names(ids)) == names
 
 
 def test_grey_images_are_no_ppm(tmp_path: Path) -> None:
-    with open_folder(tmp_path / "in", tmp_path / "out", grey=True, overwrite=False) as destination:
+    with open_folder(tmp_path / "in", tmp_path / "out", LabelFiles(), grey=True, overwrite=False) as destination:
         assert list(destination.names(["a.ppm", "b.pgm"])) == ["a.png", "b.pgm"]
 
 
@@ -98,7 +100,7 @@ def test_a_folder_is_finished_while_all_of_it_is_there(tmp_path: Path) -> None:
 
 def test_a_folder_that_another_job_began_to_change_is_not_finished(tmp_path: Path) -> None:
     out = folder(tmp_path, "a.png", "b.png")
-    with open_folder(tmp_path / "in", out, grey=False, overwrite=False) as destination:
+    with open_folder(tmp_path / "in", out, LabelFiles(), grey=False, overwrite=False) as destination:
         destination.claim(["a.png"])  # and then the process is killed
     assert finished_folder(tmp_path) is None
     assert "labels.csv" not in files(out)  # it may not fit the images any longer
