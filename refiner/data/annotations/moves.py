@@ -24,7 +24,7 @@ def move_annotations(annotations: ImageAnnotations, change: Change, sample: str)
     - Boxes and outlines scale from the edge of the image. A crop cuts them at its border.
     - Keypoints move as positions of pixels. Those that a crop cuts off become 0, 0 with visibility 0.
     - Masks are cropped and resized by nearest neighbour; they keep their form, numbers or text.
-    - ``area`` and ``num_keypoints`` follow, and so do ``width`` and ``height`` of the image's entries.
+    - ``area`` and ``num_keypoints`` follow, and so do ``width`` and ``height`` of the image.
     - Further fields of a format follow :data:`refiner.data.annotations.other_positions.MOVERS`.
 
     An object of which a crop leaves nothing is dropped; :func:`count_losses` counts these. An object whose outlines
@@ -93,7 +93,12 @@ def _has_pixels(each: ObjectLabel) -> bool:
 
 
 def _move_entry(entry: Any, change: Change) -> Any:
-    """Return what a file says about an image; its width and height are those of the changed image."""
+    """Return what a file says about an image; its width and height are those of the changed image.
+
+    A list has an entry for each time that the file lists the image.
+    """
+    if isinstance(entry, list):
+        return [_move_entry(each, change) for each in entry]
     if not isinstance(entry, Mapping):
         return entry
     moved = move_others(entry, change)
@@ -115,6 +120,9 @@ def _move_object(each: ObjectLabel, change: Change) -> ObjectLabel | None:
         extra["area"] = _scale_area(each.extra["area"], each, box, polygons, mask, change)
     if "num_keypoints" in extra and keypoints:
         extra["num_keypoints"] = sum(visibility > 0 for visibility in keypoints[2::3])
+    # Some programs repeat the size of the image in each object.
+    if (each.extra.get("height"), each.extra.get("width")) == change.size:
+        extra["height"], extra["width"] = change.result
     if each.box is not None and box is None:  # a part of its shape is inside, but its box is not
         box = _bounds(polygons, mask)
     return replace(each, box=box, polygons=polygons, mask=mask, keypoints=keypoints, extra=extra)

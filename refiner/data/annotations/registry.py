@@ -6,18 +6,20 @@ A new format needs a module in this package, and a line here.
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from refiner.data.annotations import bop, imagefolder, imagefolder_writer, solo
+from refiner.data.annotations import bop, coco, coco_writer, imagefolder, imagefolder_writer, solo
 from refiner.data.annotations.source import LabelFormat, LabelSource, LabelWriter
 
 READERS: Mapping[str, LabelFormat] = {
     "imagefolder": imagefolder,
     "bop": bop,
     "solo": solo,
+    "coco": coco,
 }
 """Modules that read a format, by its name. If two formats give an image the same label, the first one counts."""
 
 WRITERS: Mapping[str, LabelWriter] = {
     "imagefolder": imagefolder_writer,
+    "coco": coco_writer,
 }
 """Modules that write a format, by its name; ``labels.csv`` needs none."""
 

@@ -1,0 +1,38 @@
+"""Size of the image in a file, as it is decoded, from the start of the file."""
+
+from pathlib import Path
+
+from refiner.images.headers import read_header
+from refiner.images.tiff import exif_orientation
+
+_START = 2**16  # bytes that hold the header of most files
+_EXIF = b"Exif\0\0"
+_TURNED = (5, 6, 7, 8)
+"""EXIF orientations that exchange height and width."""
+
+
+def read_size(path: Path) -> tuple[int, int] | None:
+    """Return (height, width) of the upright image in a file; None if the file does not show it or cannot be read."""
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(_START)
+            header = read_header(data)
+            if not (header.height and header.width):
+                header = read_header(data + stream.read())
+    except OSError:
+        return None
+    if not (header.height and header.width):
+        return None
+    orientation = _jpeg_orientation(data) if data.startswith(b"\xff\xd8") else header.orientation
+    return (header.width, header.height) if orientation in _TURNED else (header.height, header.width)
+
+
+def _jpeg_orientation(data: bytes) -> int:
+    """Return the EXIF orientation of a JPEG file, 1 to 8, which the decoder follows by itself."""
+    position = 2
+    while position + 4 <= len(data) and data[position] == 0xFF and data[position + 1] not in (0xDA, 0xD9):
+        length = int.from_bytes(data[position + 2 : position + 4], "big")
+        if data[position + 1] == 0xE1 and data.startswith(_EXIF, position + 4):
+            return exif_orientation(data[position + 4 + len(_EXIF) : position + 2 + length])
+        position += 2 + length
+    return 1
