@@ -19,12 +19,12 @@ from refiner.data.folders.labels import FolderLabels
 from refiner.data.folders.left_out import EXAMPLES
 from refiner.data.folders.listing import list_files
 from refiner.data.formats.folder import ImageFolder
-from refiner.data.formats.registry import Dataset, left_out_of
+from refiner.data.formats.registry import Dataset, info_of, left_out_of
 from refiner.data.labels.coordinates import NOTHING_DECLARED
 from refiner.data.output.chunks import Chunks, fingerprint
 from refiner.data.output.companions import Companions
 from refiner.data.output.destinations import Destination, open_folder, open_store
-from refiner.data.output.label_files import LabelFiles, labels_info, usual_format
+from refiner.data.output.label_files import LabelFiles, usual_format
 from refiner.data.splits import names_subjects, split_samples
 from refiner.data.store.hdf5 import to_label_name
 from refiner.data.store.reader import Store
@@ -107,7 +107,7 @@ def convert(
         read = dataset.labels.files if isinstance(dataset.labels, FolderLabels) else ()
         companions = Companions(source, dataset.contents, crop=crop, size=size, is_part=is_part, read=read)
     # Convert each split to a destination of its own.
-    info = labels_info(dataset)
+    info = info_of(dataset)
     label_format = to or usual_format(dataset)
     job = fingerprint(repr(conversion), format or "", label_format, _contents(source))
     summaries = {}

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from refiner.core.errors import DataError, ImageError
-from refiner.data.formats.registry import Dataset
+from refiner.data.formats.registry import Dataset, info_of
 from refiner.data.labels.objects import AnnotationInfo
 from refiner.data.labels.records import Record
 from refiner.images.io import read_image
@@ -42,7 +42,6 @@ class DatasetOverlays:
 def _info_of(dataset: Dataset) -> AnnotationInfo | None:
     """Return facts about the annotated objects of a data set; None if it has none, or if they cannot be read."""
     try:
-        info = getattr(dataset, "info", None)
+        return info_of(dataset)
     except DataError:  # inspect reports what is wrong with the labels
         return None
-    return info if isinstance(info, AnnotationInfo) else None

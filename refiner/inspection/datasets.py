@@ -15,18 +15,21 @@ import numpy as np
 
 from refiner.core.errors import DataError, ImageError, WrongInputError
 from refiner.core.path_kinds import path_kind
-from refiner.data.folders.labels import FolderLabels
+from refiner.data.folders.labels import FolderLabels, source_name
 from refiner.data.folders.left_out import ROWS_WITHOUT_IMAGE, LeftOut
 from refiner.data.folders.selection import EVERYTHING, Selection
-from refiner.data.formats.registry import FORMATS, Dataset, left_out_of, open_dataset
+from refiner.data.formats.registry import FORMATS, Dataset, info_of, left_out_of, open_dataset
+from refiner.data.labels.objects import OBJECTS
 from refiner.data.labels.records import Record
 from refiner.data.store.store_names import is_store_name
 from refiner.images.arrays import highest_level
 from refiner.images.io import Image
-from refiner.inspection.facts import EXAMPLES, DatasetFacts, Images, Reject, Sign
+from refiner.inspection.facts import DatasetFacts, Reject, Sign
 from refiner.inspection.fit import SAMPLE, AppearanceMeter
+from refiner.inspection.images import EXAMPLES, Images
 from refiner.inspection.irises import Reading, iris_scale
 from refiner.inspection.labels import LabelMeter, Values, as_numbers
+from refiner.inspection.objects import ObjectMeter
 
 FLAT = 1.0
 """Standard deviation below which an image counts as flat, in levels of the image's type."""
@@ -130,7 +133,7 @@ class _Collector:
         self.reject_examples: dict[str, list[str]] = {}
         self.lowest, self.highest = 1.0, 0.0
         self.flat, self.black = Images(), Images()
-        self.labels, self.appearance = LabelMeter(), AppearanceMeter()
+        self.labels, self.objects, self.appearance = LabelMeter(), ObjectMeter(), AppearanceMeter()
         self.digests, self.digest_numbers = array("Q"), array("Q")
         self.unlabelled = {"gaze": Images(), "head_pose": Images(), "pupil": Images()}
         self.positions = {"pupil": array("f"), "found": array("f")}  # rows of pitch, yaw, x, y, mirrored
@@ -165,6 +168,7 @@ class _Collector:
         self.done += 1
         # Labels, and positions for the signs of the gaze.
         self.labels.add(record.labels, (height, width))
+        self.objects.add(record.labels.get(OBJECTS), (height, width), record.id)
         for name, missing in self.unlabelled.items():
             if name not in record.labels:
                 missing.add(record.id)
@@ -218,6 +222,8 @@ class _Collector:
             table_problems=problems,
             rejected=tuple(rejected),
             label_error=self.label_error,
+            label_formats=() if self.label_error else _label_formats(dataset),
+            objects=None if self.label_error else self.objects.result(info_of(dataset)),
         )
 
     def _duplicates(self, chosen: Sequence[str]) -> Images:
@@ -311,4 +317,15 @@ def _folder_faults(dataset: Dataset) -> tuple[list[LeftOut], tuple[str, ...]]:
     except DataError:  # reported as label_error
         return [], ()
     labels = getattr(dataset, "labels", None)
-    return reports, tuple(labels.problems) if isinstance(labels, FolderLabels) else ()
+    table = labels.table if isinstance(labels, FolderLabels) else None
+    return reports, () if table is None else tuple(table.problems)
+
+
+def _label_formats(dataset: Dataset) -> tuple[str, ...]:
+    """Return the formats of the labels, each with its file or the first of its files."""
+    labels = getattr(dataset, "labels", None)
+    if isinstance(labels, FolderLabels):
+        tables = ("folder (labels.csv)",) if labels.table is not None else ()
+        return (*tables, *(f"{source.format} ({source_name(source)})" for source in labels.sources if source.names))
+    info = info_of(dataset)
+    return () if info is None else (info.format,)

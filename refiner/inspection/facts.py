@@ -1,14 +1,13 @@
 """Results of an inspection as plain values: facts about a data set, and findings."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from refiner.data.folders.left_out import LeftOut
 from refiner.images.arrays import EQUALIZED_BELOW
+from refiner.inspection.images import Images
 from refiner.inspection.irises import IrisScale
 from refiner.inspection.labels import LabelFacts, Values
-
-EXAMPLES = 3
-"""Number of ids that a finding names."""
+from refiner.inspection.objects import ObjectFacts
 
 
 @dataclass(frozen=True)
@@ -71,25 +70,6 @@ class Reject:
     examples: tuple[str, ...]
 
 
-@dataclass
-class Images:
-    """A growing set of images, of which only the number and the first ids are kept.
-
-    Attributes:
-        count: number of images.
-        examples: ids of the first :data:`EXAMPLES` images.
-    """
-
-    count: int = 0
-    examples: list[str] = field(default_factory=list)
-
-    def add(self, sample: str) -> None:
-        """Add an image by its id."""
-        self.count += 1
-        if len(self.examples) < EXAMPLES:
-            self.examples.append(sample)
-
-
 @dataclass(frozen=True)
 class Sign:
     """Correlation of a gaze angle with the position of the eye in the image.
@@ -137,6 +117,8 @@ class DatasetFacts:
         orphans: rows of the label table that name no image.
         left_out: reports about images without row, label images, and files that are not read.
         table_problems: rows of the label table without a name, or with a name that occurs twice.
+        label_formats: formats of the labels, each with its file or the first of its files.
+        objects: facts about annotated objects; None if there are none.
         rejected: reasons why images could not be read.
         label_error: reason why no labels could be read at all; empty if they could.
     """
@@ -165,3 +147,5 @@ class DatasetFacts:
     rejected: tuple[Reject, ...]
     label_error: str = ""
     left_out: tuple[LeftOut, ...] = ()
+    label_formats: tuple[str, ...] = ()
+    objects: ObjectFacts | None = None

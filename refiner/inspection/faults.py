@@ -8,7 +8,8 @@ import numpy as np
 from refiner.data.labels.angles import BEYOND_PI
 from refiner.data.labels.table_text import explain_angles
 from refiner.images.arrays import EQUALIZED_BELOW
-from refiner.inspection.facts import DatasetFacts, Finding, Images, Sign
+from refiner.inspection.facts import DatasetFacts, Finding, Sign
+from refiner.inspection.images import Images
 
 SIGN_CORRELATION = 0.2
 """Correlation of gaze and position above which a sign counts as wrong, if it is also above chance."""
@@ -25,6 +26,8 @@ REMEDIES = {
     "label images": "nothing, if they are masks: refine and convert copy them; else move them into another folder",
     "unsupported types": "convert them to PNG; until then, they are rejected",
     "files beside images": "write labels into labels.csv if they shall be used; refine and convert copy the files",
+    "annotation faults": "correct the annotation files; until then, these labels are not used",
+    "labels given twice": "leave one of the files out by --exclude, or delete it",
     "repeated links": "nothing, if the folder is needed once",
     "excluded": "nothing, if this is as you mean it",
     "unused patterns": "correct the pattern",
@@ -39,6 +42,7 @@ def find_faults(facts: DatasetFacts) -> list[Finding]:
         *_angle_faults(facts),
         *_sign_faults(facts),
         *_label_faults(facts),
+        *_object_faults(facts),
         *_image_faults(facts),
     ]
 
@@ -133,8 +137,8 @@ def _label_faults(facts: DatasetFacts) -> Iterator[Finding]:
     if facts.orphans.count:
         yield Finding(
             "orphan rows",
-            f"{facts.orphans.count:,} rows of labels.csv name images that do not exist",
-            f"the column 'file' must hold paths below the folder, with suffix; {_look_at(facts.orphans.examples)}",
+            f"{facts.orphans.count:,} rows of labels.csv or annotations name images that do not exist",
+            f"they must hold paths of images in the folder, with suffix; {_look_at(facts.orphans.examples)}",
         )
     if "gaze" not in facts.labels and (why := explain_angles(facts.labels)):
         yield Finding("gaze columns", why, "rename the columns, and convert them if they are in another unit")
@@ -156,6 +160,21 @@ def _label_faults(facts: DatasetFacts) -> Iterator[Finding]:
                 f"{label.name} {what} outside the image in {label.outside:,} of {label.count:,} images",
                 "check that points are (x, y) in pixels of the stored image, with y down; --sheet FILE draws them",
             )
+
+
+def _object_faults(facts: DatasetFacts) -> Iterator[Finding]:
+    if facts.objects is None:
+        return
+    objects, look = facts.objects, "--sheet FILE draws them"
+    for images, key, message, remedy in (
+        (objects.sizes, "annotated sizes", "have another size than their annotations state", "scale both together"),
+        (objects.beyond, "boxes outside", "have a box that reaches beyond them", f"check the units of boxes; {look}"),
+        (objects.flat, "empty boxes", "have a box without area", "remove these objects"),
+        (objects.points_outside, "keypoints outside", "have a keypoint outside", f"check their units; {look}"),
+    ):
+        if images.count:
+            text = f"{images.count:,} of {facts.readable:,} images {message}"
+            yield Finding(key, text, f"{remedy}; {_look_at(images.examples)}")
 
 
 def _image_faults(facts: DatasetFacts) -> Iterator[Finding]:

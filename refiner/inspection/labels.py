@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from refiner.data.labels.objects import ImageAnnotations
 from refiner.data.labels.records import Labels
 
 ANGLES = ("gaze", "head_pose")
@@ -101,6 +102,8 @@ class LabelMeter:
     def add(self, labels: Labels, size: tuple[int, int]) -> None:
         """Add the labels of one image with the size (height, width)."""
         for name, value in labels.items():
+            if isinstance(value, ImageAnnotations):  # the business of refiner.inspection.objects
+                continue
             meter = self._meters.setdefault(name, _Meter())
             meter.count += 1
             numbers = as_numbers(value)

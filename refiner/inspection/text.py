@@ -10,6 +10,7 @@ from refiner.inspection.facts import Appearance, DatasetFacts, Finding
 from refiner.inspection.fit import histogram_gap, iris_shares
 from refiner.inspection.irises import IrisScale
 from refiner.inspection.labels import LabelFacts, Range, Values
+from refiner.inspection.objects import object_lines
 from refiner.inspection.runs import RefinerFacts, RunFacts
 from refiner.models.refiner_file import kept_step
 
@@ -37,7 +38,11 @@ def dataset_lines(facts: DatasetFacts, findings: Sequence[Finding]) -> Iterator[
     yield _row("unreadable", _rejects(facts))
     yield ""
     # Labels, with a histogram of the gaze.
-    yield "labels" if facts.labels else "labels: none"
+    yield "labels" if facts.labels or facts.objects or facts.label_formats else "labels: none"
+    if facts.label_formats:
+        yield _row("formats", "; ".join(facts.label_formats))
+    for name, text in object_lines(facts.objects, facts.readable) if facts.objects else ():
+        yield _row(name, text)
     for label in facts.labels.values():
         yield _row(label.name, label_text(label, facts.readable), width=max(13, *(len(n) for n in facts.labels)))
     if len(facts.angles.get("gaze", ())):

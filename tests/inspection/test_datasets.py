@@ -131,7 +131,7 @@ def test_missing_labels_and_rows_without_an_image(tmp_path: Path, eyes: list[Rec
     assert {name: missing.count for name, missing in facts.unlabelled.items()} == dict.fromkeys(
         ("gaze", "head_pose", "pupil"), COUNT // 2
     )
-    assert "1 rows of labels.csv name images that do not exist" in faults["orphan rows"].message
+    assert "1 rows of labels.csv or annotations name images that do not exist" in faults["orphan rows"].message
 
 
 def test_no_labels_at_all_are_no_fault(tmp_path: Path, eyes: list[Record]) -> None:

@@ -22,6 +22,7 @@ from refiner.data.formats.mpiigaze_hdf5 import GazeHDF5, MPIIGazeHDF5
 from refiner.data.formats.nyu_hand import NyuHand, NyuHandSynthetic
 from refiner.data.formats.syntheseyes import SynthesEyes
 from refiner.data.formats.unityeyes import UnityEyes
+from refiner.data.labels.objects import AnnotationInfo
 from refiner.data.labels.records import Record
 from refiner.data.store.reader import Store
 from refiner.data.store.store_names import is_store_name
@@ -121,6 +122,16 @@ class _SelectedDataset:
         if name.startswith("__"):  # asked by pickle and copy before there is a data set
             raise AttributeError(name)
         return getattr(self._dataset, name)
+
+
+def info_of(dataset: Dataset) -> AnnotationInfo | None:
+    """Return facts about the annotated objects of a data set; None if it has none.
+
+    Raises:
+        DataError: they are damaged.
+    """
+    info = getattr(dataset, "info", None)
+    return info if isinstance(info, AnnotationInfo) else None
 
 
 def left_out_of(dataset: Dataset) -> list[LeftOut]:

@@ -8,7 +8,7 @@ from refiner.core.files import write_bytes
 from refiner.data.annotations.registry import WRITERS
 from refiner.data.annotations.source import LabelledImage
 from refiner.data.folders.labels import FolderLabels
-from refiner.data.formats.registry import Dataset
+from refiner.data.formats.registry import Dataset, info_of
 from refiner.data.labels.objects import OBJECTS, AnnotationInfo
 from refiner.data.labels.records import PAIRS, from_cells
 from refiner.data.labels.tables import INFO_FILE, LABELS_FILE, write_table
@@ -25,12 +25,6 @@ _FALLBACK = "coco"  # format for objects that came in one that is not written
 _PAIRED = {column: name for name, columns in PAIRS.items() for column in columns}
 
 
-def labels_info(dataset: Dataset) -> AnnotationInfo | None:
-    """Return facts about the annotated objects of a data set; None if it has none."""
-    info = getattr(dataset, "info", None)
-    return info if isinstance(info, AnnotationInfo) else None
-
-
 def usual_format(dataset: Dataset) -> str:
     """Return the format in which a folder made of a data set holds its labels, unless the user names one.
 
@@ -45,7 +39,7 @@ def usual_format(dataset: Dataset) -> str:
     for name in came_in:
         if name == FOLDER or name in WRITERS:
             return name
-    return _FALLBACK if labels_info(dataset) is not None and _FALLBACK in WRITERS else FOLDER
+    return _FALLBACK if info_of(dataset) is not None and _FALLBACK in WRITERS else FOLDER
 
 
 class LabelFiles:
