@@ -23,8 +23,8 @@ class Blocks:
     No person is in two blocks. Blocks therefore differ as other people would, and intervals over them are honest.
 
     Args:
-        synthetic, refined: (N, 1, H, W), in [-1, 1]; refined image i belongs to render i.
-        real: (M, 1, H, W), in [-1, 1].
+        synthetic, refined: (N, C, H, W), in [-1, 1]; refined image i belongs to render i.
+        real: (M, C, H, W), in [-1, 1].
         groups: person or day of each real image; None treats the images as independent.
         seed: seed of the random order.
 

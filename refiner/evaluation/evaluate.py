@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,9 +21,10 @@ from refiner.evaluation.label_preservation import measure_preservation
 from refiner.evaluation.measurement import Metric
 from refiner.evaluation.pairs import Missing, check_apart_from_real, refined_pairs, suspicion
 from refiner.evaluation.realism import measure_realism, reference_note
-from refiner.evaluation.samples import Sample, read_sample
+from refiner.evaluation.samples import Sample, common_channels, read_sample
 from refiner.evaluation.utility import measure_disagreement, measure_error, train_estimators
 from refiner.evaluation.verdict import MAX_DRIFT, Verdict, reach_verdict
+from refiner.images.arrays import luma
 from refiner.metrics.clusters import Clusters
 
 Report = Callable[[str, int, int], None]
@@ -38,8 +40,9 @@ class Evaluation:
         verdict: decision and reasons.
         drifts: label drift of each refined image, by its name.
         rejected: reason for each image that could not be used, by its path.
-        synthetic, refined: (N, 1, H, W), in [-1, 1], the evaluated pairs in the order of ``drifts``.
-        real: (M, 1, H, W), in [-1, 1], the evaluated real images.
+        synthetic, refined: (N, C, H, W), in [-1, 1], the evaluated pairs in the order of ``drifts``; C is 3 if renders
+            and real images have colours, else 1.
+        real: (M, C, H, W), in [-1, 1], the evaluated real images.
         missing: renders without a refined image.
         notes: full sentences on what the metrics do not cover.
         real_ids: ids of the M real images.
@@ -110,8 +113,10 @@ def evaluate(
     # Read the renders, refine them or read their refined images, and read the real images.
     most, seed, region = settings.most, settings.seed, settings.region
     selection = settings.selection
-    raw = read_sample(synthetic, size=None, most=most, seed=seed, points=region.names, selection=selection)
-    size = (raw.images.shape[2], raw.images.shape[3])
+    channels = common_channels((synthetic, real), selection)
+    draw = partial(read_sample, most=most, seed=seed, channels=channels, selection=selection)
+    raw = draw(synthetic, size=None, points=region.names)
+    size = raw.size
     raw, images, missing = refined_pairs(
         synthetic, raw, refined, real, points=region.names, max_score=MAX_DRIFT, device=settings.device
     )
@@ -122,7 +127,7 @@ def evaluate(
         watched = [region.watched(name, row, size) for name, row in zip(raw.ids, raw.labels, strict=True)]
     except ImageError as error:
         raise DataError(f"{error}; give every render a mask") from error
-    real_sample = read_sample(real, size=size, most=most, seed=seed, selection=selection)
+    real_sample = draw(real, size=size)
     check_apart_from_real(synthetic, raw, real, real_sample)
     people = real_sample.clusters(settings.group)
     data = _utility_data(raw, settings) if settings.labelled is not None or settings.estimators else None
@@ -131,7 +136,7 @@ def evaluate(
     report("measuring", 0, 3)
     features, estimate = load_features(raw, region=region, seed=seed)
     metrics = measure_realism(raw.images, images, real_sample.images, features=features, groups=people.names, seed=seed)
-    notes = [*missing.sentences(), *reference_note(metrics, people.names), *_scope(people)]
+    notes = [*missing.sentences(), *reference_note(metrics, people.names), *_scope(people), *_size_notes(raw, most)]
     report("measuring", 1, 3)
     metrics += measure_preservation(
         raw.images, images, watched, estimate=estimate, seed=seed, clusters=raw.clusters().names
@@ -175,6 +180,20 @@ def _scope(people: Clusters) -> list[str]:
     return [f"The intervals of the comparison with real images are over {people}.{missing}"]
 
 
+def _size_notes(raw: Sample, most: int) -> list[str]:
+    """Return sentences on what was left out of large images, so that they fit into memory."""
+    notes = []
+    if (size := raw.originals[0].size) != raw.size and size[0] * size[1] > raw.size[0] * raw.size[1]:
+        height, width = raw.size
+        notes.append(f"The images are compared at {height}x{width} instead of {size[0]}x{size[1]}, to save memory.")
+    if raw.drawn[0] < min(most, raw.drawn[1]):
+        notes.append(
+            f"{raw.drawn[0]:,} of {raw.drawn[1]:,} renders were drawn, and as many real images at most: more need "
+            f"too much memory at {raw.size[0]}x{raw.size[1]}."
+        )
+    return notes
+
+
 class _UtilityData(NamedTuple):
     """Gaze of the renders (N, 2), in radians; real images (M, 1, H, W) with their gaze (M, 2) and people, or None."""
 
@@ -201,7 +220,7 @@ def _utility(
         The metrics, and a sentence if the interval of the error holds only for the people of ``--labelled``.
     """
     trained = train_estimators(
-        raw.images, images, data.gaze, report=lambda done, total: report("training estimators", done, total)
+        raw.grey, luma(images), data.gaze, report=lambda done, total: report("training estimators", done, total)
     )
     metrics, notes = [], []
     if data.tested is not None:
@@ -209,7 +228,7 @@ def _utility(
         metrics.append(measure_error(trained, data.gaze, labelled, true, people.names))
         if people.scope is not None:
             notes.append(f"The interval of the gaze error is over seeds and {people}.")
-    return [*metrics, measure_disagreement(trained, real.images, real.clusters(settings.group).names)], notes
+    return [*metrics, measure_disagreement(trained, real.grey, real.clusters(settings.group).names)], notes
 
 
 def _labelled(path: Path, raw: Sample, settings: Settings) -> tuple[Tensor, Angles, Clusters]:

@@ -5,6 +5,7 @@ points, a small network is trained on the renders within seconds.
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from refiner.data.drift.regions import POINTS, PUPIL, LabelRegion
 from refiner.evaluation.samples import Sample
 from refiner.gaze.networks.estimators import GazeNetwork
 from refiner.gaze.networks.file import load_estimator
+from refiner.images.arrays import luma
 from refiner.models.lookup import PRETRAINED
 from refiner.models.regressor import SmallRegressor, fit_regressor
 
@@ -26,11 +28,14 @@ EYES = "eyes.estimator.safetensors"
 STEPS = 400
 """Number of updates of a network that is trained on the user's renders."""
 
+MAX_SIDE = 256
+"""Longer side, in pixels, above which images are made smaller for a network that is trained."""
+
 Features = Callable[[Tensor], Tensor]
-"""Function from images (N, 1, H, W) in [-1, 1] to features (N, D)."""
+"""Function from images (N, C, H, W) in [-1, 1] to features (N, D)."""
 
 Estimate = Callable[[Tensor], Any]
-"""Function from images (N, 1, H, W) in [-1, 1] to gaze (N, 2), pitch and yaw in radians."""
+"""Function from images (N, C, H, W) in [-1, 1] to gaze (N, 2), pitch and yaw in radians."""
 
 _BATCH = 256
 
@@ -66,10 +71,10 @@ def load_features(synthetic: Sample, *, region: LabelRegion, seed: int) -> tuple
     eyes = any("gaze" in row or "pupil" in row for row in synthetic.labels)
 
     def estimate(images: Tensor) -> Any:
-        return _in_batches(network, _resized(images, network.size)).numpy().astype(np.float64)
+        return _in_batches(network, _resized(luma(images), network.size)).numpy().astype(np.float64)
 
     def features(images: Tensor) -> Tensor:
-        return _in_batches(nn.Sequential(trunk, network.hidden), _resized(images, network.size))
+        return _in_batches(nn.Sequential(trunk, network.hidden), _resized(luma(images), network.size))
 
     return features, estimate if eyes else None
 
@@ -88,15 +93,20 @@ def _common_points(synthetic: Sample, region: LabelRegion) -> Any:
 
 def _trained_features(synthetic: Sample, points: Any, seed: int) -> Features:
     """Train a network to find labelled points, (N, 2K); its last hidden layer is the features."""
-    width = synthetic.images.shape[3]
+    images, channels, width = _small(synthetic.images), synthetic.images.shape[1], synthetic.images.shape[3]
     # Coordinates from -0.5 to 0.5, so that points of all image sizes are learnt alike.
     targets = points / width - 0.5
-    network = fit_regressor(
-        lambda size: SmallRegressor(size, outputs=targets.shape[1]), synthetic.images, targets, steps=STEPS, seed=seed
-    )
+    build = partial(SmallRegressor, outputs=targets.shape[1], channels=channels)
+    network = fit_regressor(build, images, targets, steps=STEPS, seed=seed)
     assert isinstance(network, SmallRegressor)
     trunk = nn.Sequential(network.trunk, *list(network.head)[:-1])
-    return lambda images: _in_batches(trunk, images)
+    return lambda images: _in_batches(trunk, _small(images))
+
+
+def _small(images: Tensor) -> Tensor:
+    """Average large images down by a whole factor, so that the network trains in seconds."""
+    factor = -(-max(images.shape[2:]) // MAX_SIDE)
+    return images if factor == 1 else functional.avg_pool2d(images, factor, ceil_mode=True, count_include_pad=False)
 
 
 def _resized(images: Tensor, size: tuple[int, int]) -> Tensor:

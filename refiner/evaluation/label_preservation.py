@@ -22,7 +22,7 @@ from refiner.evaluation.measurement import Metric
 from refiner.metrics.intervals import Interval, cluster_interval
 
 Estimate = Callable[[Tensor], Any]
-"""Function from images (N, 1, H, W) in [-1, 1] to an array (N, 2) of pitch and yaw in radians."""
+"""Function from images (N, C, H, W) in [-1, 1] to an array (N, 2) of pitch and yaw in radians."""
 
 PATCH_PIXELS = "px at 36x60"
 """Unit of shifts that are compared with a limit: pixels of a 36x60 patch, whatever the size of the images."""
@@ -43,7 +43,7 @@ def measure_preservation(
     """Measure all metrics of label preservation.
 
     Args:
-        synthetic, refined: (N, 1, H, W), in [-1, 1]; refined image i belongs to render i.
+        synthetic, refined: (N, C, H, W), in [-1, 1]; refined image i belongs to render i.
         watched: region that must stay in place, for each pair; see
             :meth:`refiner.data.drift.regions.LabelRegion.watched`.
         estimate: frozen gaze network that was trained on renders; None if the images are no eyes.

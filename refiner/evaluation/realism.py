@@ -50,9 +50,9 @@ def measure_realism(
     """Measure all realism metrics.
 
     Args:
-        synthetic, refined: (N, 1, H, W), in [-1, 1]; refined image i belongs to render i.
-        real: (M, 1, H, W), in [-1, 1].
-        features: frozen network from (N, 1, H, W) to (N, D), for the kernel distance.
+        synthetic, refined: (N, C, H, W), in [-1, 1]; refined image i belongs to render i.
+        real: (M, C, H, W), in [-1, 1].
+        features: frozen network from (N, C, H, W) to (N, D), for the kernel distance.
         groups: person or day of each real image; None treats the images as independent.
         seed: seed of all random draws.
 

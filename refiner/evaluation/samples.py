@@ -1,11 +1,16 @@
-"""Random samples of data sets in memory: images, their labels, and the person or day of each image."""
+"""Random samples of data sets in memory: images, their labels, and the person or day of each image.
+
+Images are in colour if the renders and the real images have colours, and in grey otherwise. Memory is bounded: of large
+images fewer are drawn, and very large ones are made smaller.
+"""
 
 import logging
+import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,12 +23,27 @@ from refiner.data.formats.registry import open_dataset, warn_of_left_out
 from refiner.data.labels.coordinates import Change, Declared
 from refiner.data.labels.geometry import resize_labels
 from refiner.data.labels.records import Labels, Record
-from refiner.images.arrays import eye_patch, to_float
+from refiner.images.arrays import has_colours, image_patch, luma, to_float
 from refiner.metrics.clusters import CLUSTER_COLUMNS, Clusters, find_clusters
 
 log = logging.getLogger(__name__)
 
 Numbers = np.ndarray[Any, np.dtype[np.int64]]
+
+MAX_VALUES = 4000 * 3 * 96 * 128
+"""Largest number of values in the images of a sample, 590 MB: 4,000 images of 96x128 in colour."""
+
+MIN_DRAWN = 128
+"""Number of images that a sample can always hold; larger ones than that allows are made smaller."""
+
+_PEEKED = 9  # images of each data set that are searched for colours
+
+
+class Original(NamedTuple):
+    """Labels of an image as its data set has them, in pixels of an image of ``size``, (height, width)."""
+
+    labels: Labels
+    size: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -31,16 +51,40 @@ class Sample:
     """Images of a data set, with their labels.
 
     Attributes:
-        images: (N, 1, H, W), float32, in [-1, 1].
+        images: (N, C, H, W), float32, in [-1, 1]; C is 1 or 3.
         ids: ids of the N images.
-        labels: labels of the N images.
+        labels: labels of the N images; labelled points are in pixels of ``images``.
         rejected: reason for each image that could not be used, by id.
+        originals: labels of the N images before they were resized, and their size then.
+        drawn: number of images that were drawn, and of all images of the data set.
     """
 
     images: Tensor
     ids: list[str]
     labels: list[Labels]
     rejected: dict[str, str]
+    originals: list[Original] = field(default_factory=list)
+    drawn: tuple[int, int] = (0, 0)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the images."""
+        return self.images.shape[2], self.images.shape[3]
+
+    @property
+    def grey(self) -> Tensor:
+        """The images in grey, (N, 1, H, W)."""
+        return luma(self.images)
+
+    def only(self, numbers: Sequence[int]) -> "Sample":
+        """Return some of the images, by their numbers."""
+        return replace(
+            self,
+            images=self.images[torch.tensor(numbers, dtype=torch.long)],
+            ids=[self.ids[number] for number in numbers],
+            labels=[self.labels[number] for number in numbers],
+            originals=[self.originals[number] for number in numbers] if self.originals else [],
+        )
 
     def clusters(self, column: str | None = None) -> Clusters:
         """Return the people or days that the images belong to, or the values of another label column.
@@ -59,6 +103,30 @@ class Sample:
         return find_clusters(columns, len(self.ids), column)
 
 
+def common_channels(paths: Sequence[Path], selection: Selection = EVERYTHING) -> int:
+    """Return the number of channels in which data sets are compared: 3 if all have colours, else 1.
+
+    A data set has colours if at least half of a few images have; an image with three equal channels has none.
+    """
+    for path in paths:
+        dataset = open_dataset(path, selection=selection if path.is_dir() else EVERYTHING)
+        ids, found = dataset.ids, []
+        for sample in dict.fromkeys(ids[number * len(ids) // _PEEKED] for number in range(_PEEKED)):
+            try:
+                found.append(has_colours(dataset.read_image(sample)))
+            except ImageError:  # it is reported when the sample is read
+                continue
+        if not found or 2 * sum(found) < len(found):
+            return 1
+    return 3
+
+
+def evaluated_size(size: tuple[int, int], channels: int) -> tuple[int, int]:
+    """Return the size, (height, width), at which images are held: smaller than their own if they are very large."""
+    factor = math.sqrt(MAX_VALUES / MIN_DRAWN / channels / (size[0] * size[1]))
+    return size if factor >= 1 else (max(1, int(size[0] * factor)), max(1, int(size[1] * factor)))
+
+
 def _resized(record: Record, size: tuple[int, int], points: Sequence[str]) -> Labels:
     """Return the labelled points of a record after a resize of its image to (height, width)."""
     before = (record.image.shape[0], record.image.shape[1])
@@ -72,17 +140,19 @@ def read_sample(
     size: tuple[int, int] | None,
     most: int,
     seed: int,
+    channels: int = 1,
     ids: Sequence[str] | None = None,
     points: Sequence[str] = (),
     selection: Selection = EVERYTHING,
 ) -> Sample:
-    """Draw random images of a data set and read them in grey.
+    """Draw random images of a data set and read them.
 
     Args:
         path: folder or file of the data set.
-        size: (height, width) to resize to; None takes the size of the first image.
-        most: largest number of images to draw.
+        size: (height, width) to resize to; None takes the size of the first image, or less if it is very large.
+        most: largest number of images to draw; fewer are drawn if they would need too much memory.
         seed: seed of the draw.
+        channels: 1 reads in grey, 3 in colour.
         ids: ids to read in this order, instead of a draw.
         points: names of labels that hold points, which move with an image that is resized.
         selection: the files to use, if the data set is a folder.
@@ -93,33 +163,27 @@ def read_sample(
     Raises:
         DataError: no image can be read, or one of ``ids`` is missing.
     """
-    # Choose the images.
     dataset = open_dataset(path, size=size, selection=selection if path.is_dir() else EVERYTHING)
     if ids is None:  # else they are those of another data set, of which this was said
         warn_of_left_out(dataset)
     known = dataset.ids
-    if ids is None:
-        drawn = numpy_generator(seed, "sample").permutation(len(known))[:most]
-        chosen = [known[number] for number in sorted(drawn.tolist())]
-    else:
-        chosen = list(ids)
-        if missing := set(chosen) - set(known):
-            others = len(missing) - 1
-            more = f", and {others} other image{'s are' if others > 1 else ' is'} missing" if others else ""
-            raise DataError(
-                f"{path} has no {min(missing)}{more}; it must hold one refined image for each render, under the same "
-                "name, as refiner refine writes them"
-            )
+    # Choose the images.
+    order = numpy_generator(seed, "sample").permutation(len(known))
+    if ids is not None:
+        _check_known(path, known, ids)
     if size is None:
-        first = dataset.read_image(chosen[0])
-        size = (first.shape[0], first.shape[1])
+        first = dataset.read_image(ids[0] if ids else known[min(order[:most].tolist())])
+        size = evaluated_size((first.shape[0], first.shape[1]), channels)
+    most = min(most, max(1, MAX_VALUES // (channels * size[0] * size[1])))
+    chosen = [known[number] for number in sorted(order[:most].tolist())] if ids is None else list(ids)
     common_size = size
 
-    def read(sample: str) -> tuple[Any, Labels] | ImageError:
+    def read(sample: str) -> tuple[Any, Labels, Original] | ImageError:
         try:
             record = dataset.read(sample)
-            image = eye_patch(record.image, common_size, equalize=False, name=sample)
-            return image, record.labels | _resized(record, common_size, points)
+            image = image_patch(record.image, common_size, channels=channels, name=sample)
+            original = Original(record.labels, (record.image.shape[0], record.image.shape[1]))
+            return image, record.labels | _resized(record, common_size, points), original
         except ImageError as error:
             return error
 
@@ -133,5 +197,17 @@ def read_sample(
     if not readable:
         sample, reason = next(iter(rejected.items()))
         raise DataError(f"{path}: none of the {len(chosen)} images can be read; the first, {sample}, {reason}")
-    images = to_float(torch.from_numpy(np.stack([image for image, _ in readable.values()])))
-    return Sample(images, list(readable), [labels for _, labels in readable.values()], rejected)
+    images = to_float(torch.from_numpy(np.stack([image for image, _, _ in readable.values()])))
+    labels, originals = ([outcome[place] for outcome in readable.values()] for place in (1, 2))
+    return Sample(images, list(readable), labels, rejected, originals, (len(chosen), len(known)))
+
+
+def _check_known(path: Path, known: Sequence[str], wanted: Sequence[str]) -> None:
+    missing = set(wanted) - set(known)
+    if missing:
+        others = len(missing) - 1
+        more = f", and {others} other image{'s are' if others > 1 else ' is'} missing" if others else ""
+        raise DataError(
+            f"{path} has no {min(missing)}{more}; it must hold one refined image for each render, under the same "
+            "name, as refiner refine writes them"
+        )

@@ -235,13 +235,58 @@ def eye_patch(image: Image, size: tuple[int, int], *, equalize: bool, name: str)
     Raises:
         ImageError: the aspect ratio of the image differs too much from that of ``size``.
     """
+    grey = image_patch(image, size, channels=1, name=name)
+    return np.asarray(cv2.equalizeHist(grey[0]), np.uint8)[None] if equalize else grey
+
+
+def image_patch(
+    image: Image, size: tuple[int, int], *, channels: int, name: str
+) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Return a stored image at another size, with 8 bits.
+
+    Args:
+        image: uint8 or uint16, (H, W), (H, W, 3) or (H, W, 4); alpha is ignored.
+        size: (height, width) of the result.
+        channels: 1 converts colour to luma; 3 repeats grey.
+        name: name of the image, for the error message.
+
+    Returns:
+        (channels, height, width), uint8.
+
+    Raises:
+        ImageError: the aspect ratio of the image differs too much from that of ``size``.
+    """
     height, width = image.shape[:2]
     if abs(math.log(height * size[1] / (width * size[0]))) > MAX_SQUEEZE:
         raise ImageError(name, f"is {height}x{width}, too far from the shape of {size[0]}x{size[1]}; crop it")
-    grey = to_grey(resize(image, size))
-    if grey.dtype == np.uint16:
-        grey = np.rint(grey / np.float32(257)).astype(np.uint8)
-    return np.asarray(cv2.equalizeHist(grey) if equalize else grey, np.uint8)[None]
+    resized = resize(image, size)
+    levels = to_grey(resized) if channels == 1 else resized
+    if levels.dtype == np.uint16:
+        levels = np.rint(levels / np.float32(257)).astype(np.uint8)
+    if levels.ndim == 2:
+        return np.repeat(np.asarray(levels, np.uint8)[None], channels, axis=0)
+    return np.ascontiguousarray(levels[..., :3].transpose(2, 0, 1), np.uint8)
+
+
+GREY_LEVELS = 2.0
+"""Largest mean difference of the channels of an image without colours, in levels from 0 to 255."""
+
+
+def has_colours(image: Image) -> bool:
+    """Return whether an image has colours; three equal channels have none."""
+    if image.ndim == 2:
+        return False
+    colour = image[..., :3]
+    spread = colour.max(axis=2).astype(np.float32) - colour.min(axis=2)
+    return float(spread.mean()) > GREY_LEVELS * highest_level(image) / 255
+
+
+def luma(images: "Tensor") -> "Tensor":
+    """Return images (N, C, H, W) in [-1, 1] in grey, (N, 1, H, W); grey images are returned unchanged."""
+    if images.shape[1] == 1:
+        return images
+    red, green, blue = images[:, 0:1], images[:, 1:2], images[:, 2:3]
+    return red * float(LUMA[0]) + green * float(LUMA[1]) + blue * float(LUMA[2])
 
 
 def to_float(images: "Tensor") -> "Tensor":

@@ -22,6 +22,13 @@ Indices = np.ndarray[Any, np.dtype[np.int64]]
 Correct = np.ndarray[Any, np.dtype[Any]]
 
 
+MAX_PIXELS = 2**15
+"""Largest number of pixels that the network sees of an image; of larger images it sees a window."""
+
+WINDOW = (128, 160)
+"""(height, width) of that window, at a random place."""
+
+
 class Share(NamedTuple):
     """Share of images with its 95 % Wilson interval.
 
@@ -130,8 +137,10 @@ def classify(
 ) -> Classified:
     """Train a small network on one half of each set, and classify the images of the other half.
 
+    Of large images, the network sees a window at a random place: what refining changes shows at full resolution.
+
     Args:
-        first, second: (N, 1, H, W) and (M, 1, H, W), in [-1, 1].
+        first, second: (N, C, H, W) and (M, C, H, W), in [-1, 1].
         seed: seed of the halves and of the network.
         groups: person or day of each image of both sets. No group is in both halves, so that the network cannot
             recognise people from training.
@@ -149,11 +158,11 @@ def classify(
         for half in (0, 1)
     )
     # Train the classifier on targets of -1 and 1, and count correct signs on the test images.
-    sets = (first, second)
+    streams = [numpy_generator(seed, "two-sample windows", side) for side in (0, 1)]
+    sets = [_windows(images, stream) for images, stream in zip((first, second), streams, strict=True)]
     targets = np.repeat([-1.0, 1.0], len(train[0]))
-    network = fit_regressor(
-        partial(SmallRegressor, outputs=1), _joined(sets, train), targets[:, None], steps=steps, seed=seed
-    )
+    build = partial(SmallRegressor, outputs=1, channels=first.shape[1])
+    network = fit_regressor(build, _joined(sets, train), targets[:, None], steps=steps, seed=seed)
     is_second = predict(network, _joined(sets, test))[:, 0] > 0
     size = len(test[0])
     names = [None if of is None else [of[number] for number in chosen] for of, chosen in zip(groups, test, strict=True)]
@@ -162,6 +171,18 @@ def classify(
 
 def _joined(sets: Sequence[Tensor], chosen: Sequence[Indices]) -> Tensor:
     return torch.cat([images[torch.from_numpy(numbers)] for images, numbers in zip(sets, chosen, strict=True)])
+
+
+def _windows(images: Tensor, rng: np.random.Generator) -> Tensor:
+    """Cut a window out of each image, if the images are large."""
+    height, width = images.shape[2:]
+    if height * width <= MAX_PIXELS:
+        return images
+    rows, columns = min(height, WINDOW[0]), min(width, WINDOW[1])
+    tops = rng.integers(0, height - rows + 1, len(images)).tolist()
+    lefts = rng.integers(0, width - columns + 1, len(images)).tolist()
+    pairs = zip(images, tops, lefts, strict=True)
+    return torch.stack([image[:, top : top + rows, left : left + columns] for image, top, left in pairs])
 
 
 def halves(count: int, groups: Sequence[str] | None, rng: np.random.Generator) -> tuple[Indices, Indices]:
