@@ -25,8 +25,10 @@ class Metric:
         reference: result for real images against other real images, or for labels that nothing moved; None if the
             metric has no such reference.
         baseline: result for the unrefined renders; None if the metric has no such baseline.
-        gain: baseline minus value, paired; positive means that refining helped.
+        gain: baseline minus value, or value minus baseline if the metric rises, paired; positive means that refining
+            helped.
         ideal: value if refined and real images had one distribution; takes the place of a missing reference.
+        rises: True if a higher value is better.
     """
 
     key: str
@@ -38,6 +40,7 @@ class Metric:
     baseline: Interval | None = None
     gain: Interval | None = None
     ideal: float | None = None
+    rises: bool = False
 
     @property
     def gap_closed(self) -> float | None:

@@ -7,7 +7,7 @@ Cameron, Gelbach and Miller 2011, doi:10.1198/jbes.2010.07136. They subtract the
 keep it, which makes the interval a little wider.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -140,6 +140,41 @@ def repeat_interval(values: np.ndarray[Any, np.dtype[np.float64]], clusters: Seq
     spreads = [cluster_spread(values.mean(axis=0), clusters)]
     if len(values) > 1:
         spreads.append(cluster_spread(values.mean(axis=1)))
+    return _around(float(values.mean()), add_spreads(spreads), CONFIDENCE)
+
+
+def statistic_interval(
+    parts: np.ndarray[Any, np.dtype[np.float64]],
+    statistic: Callable[[np.ndarray[Any, np.dtype[np.float64]]], np.ndarray[Any, np.dtype[np.float64]]],
+    clusters: Sequence[str] | None = None,
+) -> Interval:
+    """Mean over repeats, with its 95 % interval over repeats and clusters, of a statistic of sums over images.
+
+    A share of all pixels or a mean over classes is no mean over images. It is computed from sums over all images, and
+    again without each cluster in turn.
+
+    Args:
+        parts: (S, N, F), what each of N images adds to F sums, in each of S repeats.
+        statistic: function from sums (..., F) to values (...).
+        clusters: cluster of each image, for example the person; None puts each image into a cluster of its own.
+
+    Returns:
+        The mean of the statistic over the repeats with its interval; for one repeat, the interval over the clusters.
+        It equals that of :func:`repeat_interval` if the statistic is a mean over images.
+    """
+    _, numbers = np.unique(np.arange(parts.shape[1]) if clusters is None else np.asarray(clusters), return_inverse=True)
+    by_cluster = np.zeros((len(parts), numbers.max() + 1, parts.shape[2]))
+    for sums, of_images in zip(by_cluster, parts, strict=True):
+        np.add.at(sums, numbers, of_images)
+    totals = by_cluster.sum(axis=1)
+    values = statistic(totals)
+    # Leave out one cluster at a time, as in cluster_spread.
+    spreads, size = [UNKNOWN], by_cluster.shape[1]
+    if size > 1:
+        without = statistic(totals[:, None] - by_cluster).mean(axis=0)
+        spreads = [Spread(float((size - 1) / size * np.square(without - values.mean()).sum()), size - 1)]
+    if len(values) > 1:
+        spreads.append(cluster_spread(values))
     return _around(float(values.mean()), add_spreads(spreads), CONFIDENCE)
 
 

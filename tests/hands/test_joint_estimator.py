@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from refiner.hands.joint_estimator import STRIDE, HeatmapEstimator, find_joints, fit_joints, share_within
+from refiner.hands.joint_estimator import find_joints, fit_joints, share_within
+from refiner.models.heatmaps import STRIDE, HeatmapEstimator
 
 SIZE = (24, 40)
 

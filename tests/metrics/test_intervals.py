@@ -15,6 +15,7 @@ from refiner.metrics.intervals import (
     jackknife_interval,
     repeat_interval,
     seed_interval,
+    statistic_interval,
 )
 
 
@@ -126,3 +127,25 @@ def test_a_paired_gain_covers_zero_on_other_people() -> None:
         interval = repeat_interval(gains, people)
         covered += interval.low <= 0 <= interval.high
     assert 0.92 <= covered / REDRAWS <= 0.99
+
+
+def test_a_statistic_of_sums_has_the_interval_of_a_mean_if_it_is_one() -> None:
+    values = np.random.default_rng(3).normal(2, 1, (3, 40))
+    people = [str(number // 5) for number in range(40)]
+    parts = np.stack([values, np.ones_like(values)], axis=2)
+    for clusters in (None, people):
+        found = statistic_interval(parts, lambda sums: sums[..., 0] / sums[..., 1], clusters)
+        assert found == pytest.approx(repeat_interval(values, clusters))
+    assert statistic_interval(parts[:1], lambda sums: sums[..., 0] / sums[..., 1], ["a"] * 40)[1:] == (-np.inf, np.inf)
+
+
+def test_the_interval_of_a_ratio_covers_it_when_images_are_redrawn() -> None:
+    """A ratio of two sums, such as an IoU, of 60 images of very different weights; the true ratio is 0.5."""
+    rng = np.random.default_rng(4)
+    covered = 0
+    for _ in range(400):
+        weights = rng.exponential(100, 60)
+        parts = np.stack([weights * rng.beta(2, 2, 60), weights], axis=1)[None]
+        found = statistic_interval(parts, lambda sums: sums[..., 0] / sums[..., 1])
+        covered += found.low <= 0.5 <= found.high
+    assert 0.92 <= covered / 400 <= 0.98
