@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image as Pillow
+from PIL import UnidentifiedImageError
 
 from refiner.core.errors import DataError
 from refiner.data.annotations.run_lengths import encode
@@ -24,6 +26,23 @@ def read_mask(path: Path) -> Mask:
     """
     image = read_image(path)
     return np.asarray(image > 0 if image.ndim == 2 else (image[..., :3] > 0).any(axis=2))
+
+
+def open_as_stored(path: Path, modes: Sequence[str] = ("P", "1", "F")) -> Pillow.Image | None:
+    """Return a picture that decoding to levels would change; None for all others, and for those that it cannot read.
+
+    Args:
+        path: the picture.
+        modes: kinds of pictures: ``P`` holds numbers of a palette, ``1`` bits, ``F`` floats.
+    """
+    try:
+        with Pillow.open(path) as picture:
+            if picture.mode not in modes or getattr(picture, "n_frames", 1) != 1:
+                return None
+            picture.load()
+            return picture
+    except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Pillow.DecompressionBombError):
+        return None
 
 
 def codes_of(image: Image) -> NDArray[np.uint64]:

@@ -9,8 +9,8 @@ from refiner.data.annotations.source import LabelSource
 from refiner.data.drift.table import DRIFT_FILE
 from refiner.data.folders.label_images import find_label_images
 from refiner.data.folders.listing import Listing, list_folder
-from refiner.data.folders.picture_names import Frames
 from refiner.data.folders.selection import EVERYTHING, Selection
+from refiner.data.labels.picture_names import Frames
 from refiner.data.labels.tables import REJECTED_FILE
 from refiner.images.io import is_image_file
 

@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 
 from refiner.core.errors import ImageError
-from refiner.data.folders.picture_names import (
+from refiner.data.labels.picture_names import (
     Frames,
     has_colour_word,
     has_label_word,

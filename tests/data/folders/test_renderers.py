@@ -9,7 +9,7 @@ import pytest
 from PIL import Image as Pillow
 
 from refiner.data.folders.contents import read_contents
-from refiner.data.folders.picture_names import Frames, is_colour_render
+from refiner.data.labels.picture_names import Frames, is_colour_render
 from refiner.images.io import Image, write_image
 
 HEIGHT, WIDTH = 24, 40

@@ -41,6 +41,11 @@ def has_map_word(text: str) -> bool:
     return any(word.lower() in MAP_WORDS for word in _WORDS.findall(text))
 
 
+def holds_distances_in_pixels(text: str) -> bool:
+    """Return whether a path says that the pixels hold distances in pixels, such as an optical flow or a disparity."""
+    return any(word.lower() in ("flow", "disparity", "disp") for word in _WORDS.findall(text))
+
+
 def has_colour_word(text: str) -> bool:
     """Return whether a name says that a picture is a render in colour: rgb, rgba, color, photo or tonemap."""
     return _COLOURS.search(text) is not None
