@@ -12,6 +12,7 @@ import numpy as np
 from refiner.core.errors import ImageError
 from refiner.data.annotations.moves import Losses, count_losses, move_annotations
 from refiner.data.folders.selection import EVERYTHING, Selection
+from refiner.data.formats.folder import ImageFolder
 from refiner.data.formats.registry import Dataset, open_dataset
 from refiner.data.labels.coordinates import NOTHING_DECLARED, Change, Declared
 from refiner.data.labels.geometry import resize_labels
@@ -33,6 +34,7 @@ class Conversion(NamedTuple):
         whole: read whole frames of layouts that are otherwise cut to the eye or the hand.
         declared: labels whose names and shapes do not show whether they move with the image.
         selection: the files of a folder to use.
+        objects_from_masks: take the masks of a folder as objects, if it has no annotated ones.
     """
 
     size: tuple[int, int] | None = None
@@ -42,6 +44,7 @@ class Conversion(NamedTuple):
     whole: bool = False
     declared: Declared = NOTHING_DECLARED
     selection: Selection = EVERYTHING
+    objects_from_masks: bool = False
 
     @property
     def moves_pixels(self) -> bool:
@@ -51,7 +54,10 @@ class Conversion(NamedTuple):
     def open(self, source: Path, format: str | None) -> Dataset:
         """Open the data set, with frames cut or whole as this conversion needs them."""
         size = None if self.crop else self.size
-        return open_dataset(source, format=format, size=size, crop=not self.whole, selection=self.selection)
+        dataset = open_dataset(source, format=format, size=size, crop=not self.whole, selection=self.selection)
+        if isinstance(dataset, ImageFolder):
+            dataset.objects_from_masks = self.objects_from_masks
+        return dataset
 
     def squeezes(self, image: Image) -> bool:
         """Return whether resizing distorts the image by more than training accepts (``MAX_SQUEEZE``)."""

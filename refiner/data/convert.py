@@ -35,6 +35,9 @@ log = logging.getLogger(__name__)
 CHUNK = 1024
 """Largest number of samples in a chunk: the most that each worker loses if the run is killed."""
 
+OBJECT_FORMATS = ("coco", "yolo")
+"""Formats that hold nothing but objects: those in masks become annotations if a user asks for such a format."""
+
 Report = Callable[[int, int], None]
 """Callback for progress: the number of finished samples, and of all samples."""
 
@@ -85,6 +88,8 @@ def convert(
     """
     if to is not None and is_store_name(destination):
         raise UsageError(f"--to names the format of the labels in a folder, but {destination} is a store")
+    if to in OBJECT_FORMATS:  # the user asks for objects
+        conversion = conversion._replace(objects_from_masks=True)
     # Choose the samples.
     dataset = conversion.open(source, format)
     if conversion.declared != NOTHING_DECLARED:

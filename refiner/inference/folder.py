@@ -14,9 +14,10 @@ from refiner.core.parallel.shards import Shard
 from refiner.data.drift.regions import LabelRegion, checked_region
 from refiner.data.drift.table import DRIFT_FILE, DriftLimit, LabelDrift, tell_unknown, write_drift
 from refiner.data.folders.contents import FolderContents, explain_no_images, read_contents
-from refiner.data.folders.labels import FolderLabels, open_labels
+from refiner.data.folders.labels import FolderLabels, open_labels, with_mask_objects
 from refiner.data.folders.left_out import LeftOut, find_left_out, left_out
 from refiner.data.folders.selection import EVERYTHING, Selection
+from refiner.data.labels.coordinates import PIXEL_LABELS
 from refiner.data.output.folder import OutputFolder, open_output
 from refiner.inference.folder_worker import FileRefinement, FileTask, Outcome, image_stamp
 from refiner.inference.refiner import RefinerSource
@@ -68,7 +69,9 @@ def refine_folder(
         raise WrongInputError(explain_no_images(source, contents))
     for link in contents.listing.links:  # refined images must not come back as input through a link
         check_apart(source / link, destination)
-    labels = open_labels(source, contents)
+    own_labels = labels = open_labels(source, contents)
+    if region.mask is None and (labels is None or {*PIXEL_LABELS}.isdisjoint(labels.names)):
+        labels = with_mask_objects(source, contents, labels)  # drift is measured on them
     region = checked_region(region, source, labels)
     region.check_masks(source, contents.images)
     with contextlib.ExitStack() as stack:
@@ -91,7 +94,7 @@ def refine_folder(
         refinement = FileRefinement(refiner, source, destination, limit.keep, quality, limit, region)
         folder_job = _FolderJob(source, contents, labels, region, output, kept, limit, stop_on_error, report)
         numbers = folder_job.run(lambda tasks: engine.map(refinement, tasks))
-    reports = [*find_left_out(source, contents, labels, copies=True), *folder_job.reports()]
+    reports = [*find_left_out(source, contents, own_labels, copies=True), *folder_job.reports()]
     return *numbers, tuple(reports), len(folder_job.copied)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from refiner.core.errors import DataError, ImageError, WrongInputError
 from refiner.core.files import read_regular
+from refiner.data.annotations.masks import MaskObjects
 from refiner.data.annotations.source import LabelSource
 from refiner.data.folders.contents import FolderContents
 from refiner.data.labels.objects import OBJECTS, AnnotationInfo
@@ -165,6 +166,20 @@ def open_labels(root: Path, contents: FolderContents) -> FolderLabels | None:
     if table is not None and OBJECTS in table.names and INFO_FILE in contents.companions:
         info = _read_info(root / INFO_FILE)
     return FolderLabels(table, contents.sources, info) if table is not None or contents.sources else None
+
+
+def with_mask_objects(root: Path, contents: FolderContents, labels: FolderLabels | None) -> FolderLabels | None:
+    """Return the labels of a folder with the objects in its masks, unless they have objects already.
+
+    Args:
+        root: the folder.
+        contents: its files.
+        labels: its labels; None if there are none.
+    """
+    masks = MaskObjects(root, contents.label_images)
+    if not masks.places or (labels is not None and OBJECTS in labels.names):
+        return labels
+    return FolderLabels(None, [masks]) if labels is None else FolderLabels(labels.table, [*labels.sources, masks])
 
 
 def _read_info(path: Path) -> AnnotationInfo:

@@ -13,7 +13,7 @@ from refiner.data.folders.contents import (
     read_contents,
     why_unsupported,
 )
-from refiner.data.folders.labels import FolderLabels, open_labels
+from refiner.data.folders.labels import FolderLabels, open_labels, with_mask_objects
 from refiner.data.folders.left_out import LeftOut, find_left_out
 from refiner.data.folders.selection import EVERYTHING, Selection
 from refiner.data.labels.objects import AnnotationInfo
@@ -37,6 +37,10 @@ class ImageFolder:
         selection: the files to use.
         masks: a mask or a folder of masks whose files are no samples, if it is in ``root``.
 
+    Attributes:
+        objects_from_masks: take the masks as labels, if there are no annotated objects; see
+            :mod:`refiner.data.annotations.masks`. Set it before the labels are read.
+
     Raises:
         DataError: ``root`` is not a folder.
     """
@@ -55,6 +59,7 @@ class ImageFolder:
         if not root.is_dir():
             raise WrongInputError(f"{root} is not a folder; name the folder that holds the images")
         self.root, self.selection, self.masks = root, selection, masks
+        self.objects_from_masks = False
 
     @staticmethod
     def recognises(root: Path) -> bool:
@@ -85,6 +90,8 @@ class ImageFolder:
             DataError: the label table cannot be read, or none of its rows names an image.
         """
         labels = open_labels(self.root, self.contents)
+        if self.objects_from_masks:
+            labels = with_mask_objects(self.root, self.contents, labels)
         if labels is None:
             return {}
         for problem in labels.problems[:5]:

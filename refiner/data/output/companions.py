@@ -6,18 +6,19 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import cv2
+import numpy as np
 
 from refiner.core.errors import ImageError
-from refiner.core.files import atomic_path, check_regular
+from refiner.core.files import atomic_path, check_regular, write_bytes
 from refiner.data.folders.contents import FolderContents, is_document
-from refiner.data.folders.label_images import MAX_VALUES, content_of
 from refiner.data.folders.left_out import LeftOut, left_out
+from refiner.data.labels.coordinates import Change
 from refiner.data.labels.tables import INFO_FILE, LABELS_FILE
 from refiner.data.output.folder import OutputFolder
+from refiner.data.output.label_image_moves import move_label_image
 from refiner.data.output.output_names import is_too_long, leads_out
 from refiner.images.arrays import crop_centre
-from refiner.images.io import LOSSLESS, LOSSLESS_SUFFIXES, Image, read_image, write_image
+from refiner.images.io import read_image
 
 Shape = tuple[int, int]
 """Height and width in pixels."""
@@ -69,6 +70,7 @@ class Companions:
         self.source, self.contents, self.read = source, contents, read
         self.crop, self.size, self.is_part = crop, size, is_part
         self._moved_any: bool | None = None
+        self._last: tuple[str, Shape] | None = None
 
     def carry(self, output: OutputFolder | None, written: Mapping[str, str], label_files: Iterable[str]) -> Carried:
         """Copy the files of the images that were converted.
@@ -124,9 +126,10 @@ class Companions:
                 with atomic_path(output.root / name) as temporary:
                     shutil.copyfile(path, temporary)
             elif is_label_image:
-                moved = self._moved(path, before)
+                assert before is not None  # it moves
+                moved = move_label_image(self.source, name, self._change(before, name))
                 output.claim(name)
-                write_image(output.root / name, moved, quality=LOSSLESS)
+                write_bytes(output.root / name, moved)
             else:
                 return _POSITIONS
         except (ImageError, OSError) as error:
@@ -138,35 +141,20 @@ class Companions:
         """Return the size of an image before the conversion; None if it is not needed or there is no image."""
         if image is None or not self._changes:
             return None
-        height, width = read_image(self.source / image).shape[:2]
-        return height, width
+        # Label images of one image follow each other.
+        if self._last is None or self._last[0] != image:
+            height, width = read_image(self.source / image).shape[:2]
+            self._last = image, (height, width)
+        return self._last[1]
 
     def _moves(self, before: Shape | None) -> bool:
         """Return whether the conversion changes the size of an image."""
         cropped = before if self.crop is None else self.crop
         return cropped != before or (self.size is not None and self.size != cropped)
 
-    def _moved(self, path: Path, before: Shape | None) -> Image:
-        """Crop and resize a label image; every value of the result is one of the original.
-
-        Raises:
-            ImageError: the values cannot be kept, or the image has another size than the one it belongs to.
-        """
-        labels = read_image(path)
-        if labels.shape[:2] != before:
-            raise ImageError(path, "has another size than its image, and --crop or --size changes the images")
-        if path.suffix.lower() not in LOSSLESS_SUFFIXES or _has_palette(path) or content_of(labels).values > MAX_VALUES:
-            raise ImageError(path, "has a palette, many values or a lossy type, and --crop or --size would change them")
+    def _change(self, before: Shape, name: str) -> Change:
+        """Return the change of an image of a size."""
+        crop, corner = self.crop or before, (0, 0)
         if self.crop is not None:
-            labels, _ = crop_centre(labels, self.crop, str(path))
-        if self.size is not None:
-            # Take the pixel whose centre is nearest; INTER_NEAREST would shift by half a pixel.
-            labels = cv2.resize(labels, self.size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
-        return labels
-
-
-def _has_palette(path: Path) -> bool:
-    """Return whether a PNG stores numbers of a palette, or fewer than 8 bits, which decoding turns into levels."""
-    with path.open("rb") as stream:
-        start = stream.read(26)
-    return start.startswith(b"\x89PNG") and (start[25] == 3 or start[24] < 8)
+            _, corner = crop_centre(np.broadcast_to(np.uint8(0), before), self.crop, name)
+        return Change(before, corner, crop, self.size or crop)

@@ -10,7 +10,7 @@ from refiner.core.errors import ImageError
 from refiner.data.annotations.mask_images import open_as_stored
 from refiner.data.labels.coordinates import Change
 from refiner.data.labels.picture_names import holds_distances_in_pixels
-from refiner.images.io import LOSSLESS, LOSSLESS_SUFFIXES, encode_image, read_image
+from refiner.images.io import LOSSLESS, LOSSLESS_SUFFIXES, encode_image, is_image_file, read_image
 
 
 def move_label_image(root: Path, name: str, change: Change) -> bytes:
@@ -26,6 +26,8 @@ def move_label_image(root: Path, name: str, change: Change) -> bytes:
             its image.
     """
     path = root / name
+    if not is_image_file(path):
+        raise ImageError(path, f"is a {path.suffix} file, which is not read, and --crop or --size changes the images")
     if path.suffix.lower() not in LOSSLESS_SUFFIXES:
         raise ImageError(path, "has a lossy type, and --crop or --size would change its values")
     if change.crop != change.result and holds_distances_in_pixels(name):
