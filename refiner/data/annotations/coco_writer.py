@@ -24,6 +24,11 @@ NEW_FILE = "annotations.json"
 NO_CLASS = "object"
 """Name of the class of objects without class, since every annotation of COCO has one."""
 
+SCENES = ("bop", "solo", "perception")
+"""Formats whose facts about an image, such as its camera, become fields of its entry."""
+
+_OWN = ("id", "file_name", "height", "width", "license")  # fields of an entry that have a meaning in COCO
+
 _BUFFERED = 2**24
 """Number of characters that are kept in memory before they are written to the disk."""
 
@@ -63,7 +68,7 @@ def write(root: Path, images: Iterable[LabelledImage], info: AnnotationInfo | No
                 # Objects of other formats, and all images if there is nothing else, go into a file of their own.
                 if others or not header:
                     new = files.setdefault(NEW_FILE, _NewFile(root, () if info is None else info.categories))
-                    new.add(image, {}, others)
+                    new.add(image, _facts(annotations) if info is not None and info.format in SCENES else {}, others)
             except (ValueError, TypeError, KeyError, AttributeError) as error:
                 raise DataError(f"{image.name}: its {OBJECTS} cannot be written as COCO: {error}") from error
         if not files:
@@ -192,7 +197,7 @@ class _NewFile(_File):
     def add(self, image: LabelledImage, entry: Any, objects: Iterable[ObjectLabel]) -> None:
         """Add an image with its objects; see :meth:`_File.add`."""
         number = self._images.count + 1
-        self._images.add(_image_entry(image, {"id": number}, self.name))
+        self._images.add(_image_entry(image, {**entry, "id": number}, self.name))
         for each in objects:
             category = self._category_id(each.category or NO_CLASS)
             self._annotations.add(new_annotation(each, self._annotations.count + 1, number, category))
@@ -217,6 +222,12 @@ def _image_entry(image: LabelledImage, entry: Mapping[str, Any], file: str) -> d
     """Return the entry of an image: its size is that of the image, and its name fits the path of the image."""
     stated = {} if stated_size(entry) == image.size else {"height": image.size[0], "width": image.size[1]}
     return {**entry, "file_name": _file_name(image.name, entry.get("file_name"), file), **stated}
+
+
+def _facts(annotations: ImageAnnotations) -> dict[str, Any]:
+    """Return what other formats say about an image, without the fields that COCO has itself."""
+    entries = [entry for entry in annotations.entries.values() if isinstance(entry, Mapping)]
+    return {key: value for entry in entries for key, value in entry.items() if key not in _OWN}
 
 
 def _file_name(name: str, before: Any, file: str) -> str:

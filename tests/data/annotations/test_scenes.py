@@ -1,0 +1,119 @@
+"""BOP, SOLO and masks from end to end: converted to COCO, and read there by pycocotools."""
+
+import contextlib
+import io
+import json
+import runpy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from pycocotools.coco import COCO
+
+from refiner.commands import main
+from refiner.images.io import read_image, write_image
+
+Array = np.ndarray[Any, Any]
+HERE = Path(__file__).parent
+
+
+def open_coco(folder: Path) -> COCO:
+    with contextlib.redirect_stdout(io.StringIO()):
+        return COCO(str(folder / "annotations.json"))
+
+
+def convert(source: Path, *options: str) -> tuple[COCO, int]:
+    out = source.parent / "out"
+    result = CliRunner().invoke(main, ["convert", str(source), str(out), "--workers", "1", *options])
+    assert result.exit_code in (0, 4), result.output
+    return open_coco(out), result.exit_code
+
+
+def test_bop_becomes_coco_with_its_cameras_and_poses(tmp_path: Path) -> None:
+    bop = runpy.run_path(str(HERE / "test_bop.py"))
+    bop["write_scene"](tmp_path / "in" / "train_pbr" / "000000")
+    coco, status = convert(tmp_path / "in", "--size", "16x22")
+    assert status == 0
+    (image,) = [each for each in coco.dataset["images"] if each["file_name"].endswith("000001.png")]
+    assert (image["height"], image["width"]) == (16, 22)
+    # Rays of the camera that stands in the COCO file hit the spheres in the pixels of the masks.
+    _, visible = bop["cast"](image["cam_K"], (16, 22))
+    annotations = coco.loadAnns(coco.getAnnIds(imgIds=[image["id"]]))
+    assert [each["obj_id"] for each in annotations] == [5, 2, 5, 9]
+    for each, seen in zip(annotations, visible, strict=True):
+        assert coco.cats[each["category_id"]]["name"] == str(each["obj_id"])
+        if seen.any():
+            assert np.array_equal(coco.annToMask(each), seen)
+            assert each["area"] == seen.sum()
+    assert annotations[1]["cam_t_m2c"] == [60.0, 10.0, 800.0]
+    # The masks beside the images followed in the same way.
+    mask = read_image(tmp_path / "out" / "train_pbr" / "000000" / "mask_visib" / "000001_000001.png")
+    assert np.array_equal(mask > 0, visible[1])
+
+
+def test_solo_becomes_coco_with_keypoints(tmp_path: Path) -> None:
+    solo = runpy.run_path(str(HERE / "test_solo.py"))
+    solo["write_solo"](tmp_path / "in", 2, ("camera", "side view"))
+    coco, _ = convert(tmp_path / "in")
+    images = {each["file_name"]: each for each in coco.dataset["images"]}
+    assert len(images) == 4
+    image = images["sequence.1/step0.side view.png"]
+    assert image["unity_capture"]["projection"] == "Perspective"
+    ids = solo["layout"](1, 1)
+    annotations = coco.loadAnns(coco.getAnnIds(imgIds=[image["id"]]))
+    for each in annotations:
+        assert np.array_equal(coco.annToMask(each), ids == each["instanceId"])
+    (person,) = [each for each in annotations if coco.cats[each["category_id"]]["name"] == "Character"]
+    assert person["keypoints"] == [0, 0, 0, 27.0, 7.75, 2, 27.5, 28.0, 1]
+    assert coco.cats[person["category_id"]]["keypoints"] == ["nose", "neck", "ankle"]
+
+
+def write_masks(folder: Path) -> Array:
+    """Three renders with a mask of two classes each; the last one without its mask."""
+    labels = np.zeros((24, 36), np.uint8)
+    labels[3:12, 6:18], labels[6:21, 21:33] = 4, 9
+    for number in range(3):
+        pixels = np.random.default_rng(number).integers(0, 256, (24, 36, 3), dtype=np.uint8)
+        write_image(folder / f"{number}.png", pixels)
+        if number < 2:
+            write_image(folder / f"{number}_seg.png", labels)
+    return labels
+
+
+def test_masks_become_coco_only_if_the_user_asks(tmp_path: Path) -> None:
+    labels = write_masks(tmp_path / "in")
+    result = CliRunner().invoke(main, ["convert", str(tmp_path / "in"), str(tmp_path / "plain")])
+    assert result.exit_code == 0, result.output
+    names = sorted(path.name for path in (tmp_path / "plain").glob("[!.]*"))
+    assert names == ["0.png", "0_seg.png", "1.png", "1_seg.png", "2.png"]
+    coco, _ = convert(tmp_path / "in", "--to", "coco", "--size", "8x12")
+    assert [each["name"] for each in coco.dataset["categories"]] == ["4", "9"]
+    assert len(coco.dataset["images"]) == 3
+    assert len(coco.dataset["annotations"]) == 4
+    for each in coco.dataset["annotations"]:
+        assert np.array_equal(coco.annToMask(each), labels[1::3, 1::3] == each["category_id"])
+
+
+@pytest.mark.parametrize("kind", ["bop", "solo", "masks"])
+def test_refine_leaves_everything_beside_the_renders_alone(tmp_path: Path, kind: str) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    if kind == "masks":
+        write_masks(source)
+    else:
+        tests = runpy.run_path(str(HERE / f"test_{kind}.py"))
+        tests["write_scene" if kind == "bop" else "write_solo"](source / "a" if kind == "bop" else source)
+    result = CliRunner().invoke(
+        main, ["refine", str(source), str(out), "--refiner", "demo", "--workers", "1", "--json"]
+    )
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["rejected"] == 0
+    files = {path.relative_to(source).as_posix(): path for path in source.rglob("*") if path.is_file()}
+    changed = {name for name, path in files.items() if path.read_bytes() != (out / name).read_bytes()}
+    renders = {
+        "bop": {f"a/rgb/{number:06d}.png" for number in range(2)},
+        "solo": {f"sequence.{number}/step0.camera.png" for number in range(2)},
+        "masks": {f"{number}.png" for number in range(3)},
+    }
+    assert changed == renders[kind]
