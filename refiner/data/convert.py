@@ -13,6 +13,7 @@ from refiner.core.errors import DataError, ImageError, UsageError
 from refiner.core.files import check_apart, content_digest
 from refiner.core.parallel.process_pool import map_in_order
 from refiner.data.annotations.moves import Losses
+from refiner.data.annotations.registry import WRITERS
 from refiner.data.conversion import ChunkConverter, ChunkTask, Conversion
 from refiner.data.convert_summary import ConversionSummary, SampleCounter
 from refiner.data.folders.labels import FolderLabels
@@ -24,7 +25,7 @@ from refiner.data.labels.coordinates import NOTHING_DECLARED
 from refiner.data.output.chunks import Chunks, fingerprint
 from refiner.data.output.companions import Companions
 from refiner.data.output.destinations import Destination, open_folder, open_store
-from refiner.data.output.label_files import LabelFiles, usual_format
+from refiner.data.output.label_files import FOLDER, LabelFiles, usual_format
 from refiner.data.splits import names_subjects, split_samples
 from refiner.data.store.hdf5 import to_label_name
 from refiner.data.store.reader import Store
@@ -83,11 +84,13 @@ def convert(
 
     Raises:
         UsageError: a declared label does not exist, it is not certain whether a label moves with its image, or ``to``
-            is given for a store.
+            is unknown or given for a store.
         RefinerError: the source or the destination cannot be used.
     """
     if to is not None and is_store_name(destination):
         raise UsageError(f"--to names the format of the labels in a folder, but {destination} is a store")
+    if to not in (None, FOLDER, *WRITERS):
+        raise UsageError(f"labels cannot be written as {to}; expected one of {', '.join([FOLDER, *WRITERS])}")
     if to in OBJECT_FORMATS:  # the user asks for objects
         conversion = conversion._replace(objects_from_masks=True)
     # Choose the samples.

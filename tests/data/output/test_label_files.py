@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from refiner.core.errors import DataError, OutputError, UsageError
+from refiner.data import convert as convert_module
 from refiner.data.annotations import registry
 from refiner.data.annotations.source import LabelledImage
 from refiner.data.conversion import Conversion
@@ -61,7 +62,7 @@ def annotations(number: int) -> ImageAnnotations:
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Four images of 12x16 with 0 to 3 objects and a gaze each."""
-    for module in (registry, label_files):
+    for module in (registry, label_files, convert_module):
         monkeypatch.setattr(module, "WRITERS", {"pairs": Pairs})
     folder = tmp_path / "in"
     for number in range(4):
