@@ -55,7 +55,7 @@ def command(synthetic: Path, refined: Path, real: Path, gate: bool, as_json: boo
             report=lambda stage, done, total: advance(done, total, stage),
         )
     if as_json:
-        print_json("evaluate", **_metrics(found))
+        print_json("evaluate", **_metrics(found), **_inputs(synthetic, refined, real))
     else:
         for line in _lines(found):
             click.echo(line)
@@ -70,6 +70,15 @@ def _metrics(found: "Evaluation") -> dict[str, Any]:
     """Return verdict and metrics as plain values; unknown bounds are None."""
     metrics: dict[str, Any] = plain_values(_values(found))
     return metrics
+
+
+def _inputs(synthetic: Path, refined: Path, real: Path) -> dict[str, Any]:
+    """Return the names of the data sets, and the digest of the refiner's weights; None if there is no refiner."""
+    from refiner.models.lookup import is_refiner
+    from refiner.models.refiner_file import load_refiner
+
+    names = {"synthetic": synthetic.name, "refined": refined.name, "real": real.name}
+    return {"data": names, "refiner": load_refiner(refined).digest() if is_refiner(refined) else None}
 
 
 def _values(found: "Evaluation") -> dict[str, Any]:

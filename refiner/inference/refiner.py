@@ -24,6 +24,7 @@ from refiner.inference.backends.base import Array, Backend
 from refiner.inference.backends.batching import batch_size
 from refiner.inference.backends.registry import CUDA_BACKENDS, open_backend
 from refiner.inference.backends.torch_backend import computes_in_bf16
+from refiner.inference.hub_methods import HubMethods
 from refiner.inference.tiling import apply_in_tiles
 from refiner.models.architecture import RefinerArchitecture
 from refiner.models.hub import fetch_refiner, is_address
@@ -40,7 +41,7 @@ FEW_IMAGES = 4
 """Number of images of one size in a call up to which each is computed alone instead of in a padded batch."""
 
 
-class Refiner:
+class Refiner(HubMethods):
     """A trained refiner.
 
     Args:
@@ -62,6 +63,8 @@ class Refiner:
     ) -> None:
         self.device = resolve_device(device if backend in CUDA_BACKENDS or device != "auto" else "cpu")
         self.architecture, self.metadata = file.architecture, file.metadata
+        self._file = file
+        self._run: Path | None = None
         self.backend = open_backend(backend, file, device=self.device, threads=threads)
         self._open_fp32 = partial(open_backend, backend, file, device=self.device, threads=threads, fp32=True)
         self._fp32: Backend | None = None
@@ -81,7 +84,9 @@ class Refiner:
             DeviceError: the device or the backend is not available, or a hub address needs the extra ``hub``.
         """
         file = load_refiner(fetch_refiner(str(path)) if is_address(str(path)) else Path(path))
-        return cls(file, device=device, backend=backend)
+        refiner = cls(file, device=device, backend=backend)
+        refiner._run = Path(path) if Path(path).is_dir() else None
+        return refiner
 
     @property
     def channels(self) -> int:

@@ -11,6 +11,9 @@ from refiner.core.path_kinds import REFINER_RUN, path_kind
 REFINER_FILE = "refiner.safetensors"
 """Name of the refiner file in a run folder."""
 
+CONFIG_FILE = "config.yaml"
+"""Name of the resolved configuration in a run folder."""
+
 PRETRAINED = Path(__file__).parents[1] / "pretrained"
 """Folder of the pretrained networks that ship with the package; they were trained only on procedural eyes.
 

@@ -30,6 +30,7 @@ from refiner.core.files import TEMPORARY_PREFIX, JsonLines, read_json_lines, rea
 from refiner.core.locks import locked
 from refiner.core.path_kinds import is_gaze_run
 from refiner.data.labels.tables import REJECTED_FILE, write_rejected
+from refiner.models.lookup import CONFIG_FILE as CONFIG_FILE
 from refiner.models.lookup import REFINER_FILE
 
 log = logging.getLogger(__name__)
@@ -41,8 +42,6 @@ ESTIMATOR_FILE = "estimator.safetensors"
 """Name of the estimator file in the run folder of a gaze estimator."""
 
 _RESULTS = (REFINER_FILE, ESTIMATOR_FILE)
-
-CONFIG_FILE = "config.yaml"
 
 METRICS_FILE = "metrics.jsonl"
 
