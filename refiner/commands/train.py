@@ -41,6 +41,8 @@ def command(
     checkpoints and refiner.safetensors. The same command resumes an interrupted run and, on the same kind of
     CPU, ends with the same bits. A finished run continues if --set steps=N asks for more steps.
 
+    Folders may hold annotations of any kind, such as COCO, YOLO or masks. Label images are never used as images.
+
     \b
     Examples:
       refiner train eyes --synthetic renders --real real

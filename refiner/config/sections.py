@@ -16,8 +16,8 @@ class DataSection(Section):
     """The two image domains, and optional inputs."""
 
     synthetic: Path | None = None
-    """Renders: a folder (searched recursively) or a store. Training uses a label only with
-    discriminator.condition: gaze."""
+    """Renders: a folder (searched recursively) or a store. Masks and other label images in it are left out. Training
+    uses a label only with discriminator.condition: gaze."""
     real: Path | None = None
     """Unlabelled real images: a folder (searched recursively) or a store."""
     estimator: Path | None = None

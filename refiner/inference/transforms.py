@@ -21,11 +21,12 @@ class RefineImages(load_albumentations().ImageOnlyTransform):  # type: ignore[mi
     """Refine the images of a pipeline; labels stay as they are.
 
     In ``albumentations.Compose``: ``image`` is (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), uint8, uint16, or float32 in
-    [0, 1]; ``images`` is an array (N, ...) of such images.
+    [0, 1]; ``images`` is an array (N, ...) of such images. ``mask``, ``masks``, ``bboxes`` and ``keypoints`` stay.
 
     In ``torchvision.transforms.v2.Compose``: PIL images, ``tv_tensors.Image`` and tensors (..., C, H, W) with C 1, 3 or
     4, uint8, uint16, or float in [0, 1]. Other values in dictionaries, tuples and so on pass through, as with every v2
-    transform.
+    transform: ``tv_tensors.Mask``, ``BoundingBoxes`` and ``KeyPoints``. Wrap a mask in ``tv_tensors.Mask``, since a PIL
+    image counts as an image.
 
     The result has the kind, shape and type of the input, and equals the result of :class:`refiner.Refiner`.
 

@@ -42,6 +42,31 @@ def path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 # --- albumentations ------------------------------------------------------------------------------------------------
 
 
+def test_masks_boxes_and_keypoints_stay(path: Path) -> None:
+    image = image_of((9, 14, 3))
+    mask = np.arange(126, dtype=np.uint8).reshape(9, 14)
+    boxes, points = np.array([[2.0, 1, 7.5, 4]]), np.array([[3.25, 4.5]])
+    pipeline = albumentations.Compose(
+        [RefineImages(path, device="cpu")],
+        bbox_params=albumentations.BboxParams("coco", label_fields=["classes"]),
+        keypoint_params=albumentations.KeypointParams("xy"),
+    )
+    found = pipeline(image=image, mask=mask, masks=[mask + 1], bboxes=boxes, keypoints=points, classes=["cup"])
+    assert not np.array_equal(found["image"], image)
+    assert np.array_equal(found["mask"], mask)
+    assert np.array_equal(found["masks"][0], mask + 1)
+    assert np.allclose(found["bboxes"], boxes)
+    assert np.allclose(found["keypoints"], points)
+    # torchvision: the same, wrapped in its types.
+    kept = (
+        tv_tensors.Mask(torch.from_numpy(mask)),
+        tv_tensors.BoundingBoxes(torch.from_numpy(boxes), format="XYWH", canvas_size=(9, 14)),
+    )
+    refined, *same = RefineImages(path, device="cpu")(tv_tensors.Image(image.transpose(2, 0, 1)), *kept)
+    assert np.array_equal(refined.numpy().transpose(1, 2, 0), found["image"])
+    assert all(torch.equal(one, other) for one, other in zip(same, kept, strict=True))
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_albumentations_levels(shape: tuple[int, ...], dtype: Any, path: Path) -> None:
