@@ -120,7 +120,10 @@ def _keypoints(value: Any) -> tuple[float, ...]:
 
 
 def _are_finite(values: Sequence[Any]) -> bool:
-    return all((type(value) is float and math.isfinite(value)) or type(value) is int for value in values)
+    try:
+        return set(map(type, values)) <= {int, float} and all(map(math.isfinite, values))
+    except OverflowError:  # an integer that no float holds
+        return False
 
 
 def _short(value: Any) -> str:

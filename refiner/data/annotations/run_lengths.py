@@ -56,9 +56,12 @@ def run_lengths(mask: RunLengths) -> NDArray[np.int64]:
     counts = mask.get("counts")
     if isinstance(counts, str):
         return _from_text(counts)
-    if not isinstance(counts, list | tuple) or not all(_is_whole(count) and count >= 0 for count in counts):
+    if not isinstance(counts, list | tuple) or not (set(map(type, counts)) <= {int} or all(map(_is_whole, counts))):
         raise ValueError("the counts of a mask are neither a list of run lengths nor compressed text")
-    return np.array(counts, np.int64)
+    lengths = np.array(counts, np.float64)  # no integer is too large
+    if lengths.size and not 0 <= lengths.min() <= lengths.max() < 2**53:
+        raise ValueError("the counts of a mask are negative or larger than any image")
+    return lengths.astype(np.int64)
 
 
 def pixel_count(mask: RunLengths) -> int:
@@ -78,18 +81,18 @@ def _from_text(text: str) -> NDArray[np.int64]:
     if codes.min() < 0 or codes.max() > 63 or codes[-1] & 32:
         raise ValueError("the compressed counts of a mask are damaged")
     # Find the numbers, and the place of each character in its number.
-    ends = np.flatnonzero(codes & 32 == 0)
-    starts = np.r_[0, ends[:-1] + 1]
+    ends = (codes < 32).nonzero()[0]
+    starts = np.zeros_like(ends)
+    starts[1:] = ends[:-1] + 1
     digits = ends - starts + 1
     if digits.max() > 12:
         raise ValueError("the compressed counts of a mask are damaged")
-    places = np.arange(codes.size) - np.repeat(starts, digits)
+    places = np.arange(codes.size) - starts.repeat(digits)
     numbers = np.add.reduceat((codes & 31) << (5 * places), starts)
     # Restore signs, then sum the differences, even and odd ones apart.
-    numbers -= np.where(codes[ends] & 16, 1 << (5 * digits), 0)
-    lengths = numbers.copy()
-    lengths[1::2] = np.cumsum(numbers[1::2])
-    lengths[2::2] = np.cumsum(numbers[2::2])
+    lengths = numbers - ((codes[ends] & 16) >> 4 << (5 * digits))
+    lengths[1::2].cumsum(out=lengths[1::2])
+    lengths[2::2].cumsum(out=lengths[2::2])
     if lengths.min() < 0:
         raise ValueError("the compressed counts of a mask are damaged")
     return lengths
