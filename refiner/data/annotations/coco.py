@@ -4,6 +4,7 @@ Only the place of each annotation is held in memory. The annotations of an image
 asked for, so that files of any size can be used, and processes only receive places.
 """
 
+import posixpath
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple
 from refiner.core.errors import DataError, ImageError
 from refiner.data.annotations.coco_index import HEAD, LONG_HEAD, CocoFile, Spans, may_be_coco, read_index
 from refiner.data.annotations.coco_objects import to_key, to_object
-from refiner.data.annotations.file_names import ImageNames, Matches
+from refiner.data.annotations.file_names import ImageNames, Matches, clean_name
 from refiner.data.annotations.json_scan import read_span, read_spans
 from refiner.data.annotations.run_lengths import mask_size
 from refiner.data.labels.objects import OBJECTS, AnnotationInfo, Category, ImageAnnotations, ObjectLabel
@@ -177,14 +178,15 @@ def find(root: Path, files: Sequence[str], images: Sequence[str]) -> Sequence[Co
     for index in found:
         problems += index.problems
         matches = names.match(index.name, [image.name for image in index.images])
-        _refuse_ambiguity(root, index.name, matches)
-        if index.is_panoptic:
+        if index.segments:
+            label_images |= _segment_images(index, matches, images)
             continue
+        _refuse_ambiguity(root, index.name, matches)
         for image in index.images:
             sample = matches.found.get(image.name) or matches.missing[image.name]
             fault = _shared_fault(index.name) if image.is_shared else ""
             entries.setdefault(sample, []).append(Entry(index.name, image.span, image.annotations, fault))
-    used = [index for index in found if not index.is_panoptic]
+    used = [index for index in found if not index.segments]
     source = CocoSource(
         root,
         entries,
@@ -212,6 +214,23 @@ def _candidates(root: Path, files: Sequence[str], images: Sequence[str]) -> Iter
     for name in unclear if len(unclear) <= _MAX_UNCLEAR else ():
         if may_be_coco(root / name, LONG_HEAD):
             yield name
+
+
+def _segment_images(index: CocoFile, matches: Matches, images: Sequence[str]) -> dict[str, str | None]:
+    """Return the pictures of the segments of a panoptic file, each with its image; they have the names of the images.
+
+    COCO puts them into a folder of the file's name, or of another name with that word.
+    """
+    samples = {image.key: matches.found.get(image.name) for image in index.images}
+    owners = {posixpath.basename(clean_name(name)): samples.get(key) for key, name in index.segments.items()}
+    folder = index.name.rpartition(".")[0]
+    return {
+        image: owners[base]
+        for image in images
+        if (base := posixpath.basename(image)) in owners
+        and owners[base] != image
+        and (f"/{image}".startswith(f"/{folder}/") or "panoptic" in posixpath.dirname(image).lower())
+    }
 
 
 def _refuse_ambiguity(root: Path, name: str, matches: Matches) -> None:

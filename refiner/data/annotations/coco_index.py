@@ -33,12 +33,14 @@ class ListedImage(NamedTuple):
     """An image in a COCO file.
 
     Attributes:
+        key: its id, from :func:`to_key`.
         name: its ``file_name``.
         span: first and last offset of its entry.
         annotations: first and last offsets of its annotations.
         is_shared: True if another image has the same id, so that nobody knows whose the annotations are.
     """
 
+    key: str | None
     name: str
     span: tuple[int, int]
     annotations: Spans
@@ -55,7 +57,8 @@ class CocoFile:
         categories: names of the classes by :func:`to_key` of their id.
         header: its top-level values but for images and annotations.
         next_id: id for the first annotation without one.
-        is_panoptic: True if its annotations are the segments of whole images.
+        segments: if its annotations are the segments of whole images: the picture of the segments of each image, by
+            the image's key. Such a file holds no objects.
         problems: one sentence for each kind of fault.
     """
 
@@ -64,7 +67,7 @@ class CocoFile:
     categories: Mapping[str, str]
     header: Mapping[str, Any]
     next_id: int
-    is_panoptic: bool
+    segments: Mapping[str | None, str]
     problems: Sequence[str]
 
 
@@ -98,7 +101,7 @@ class _Found:
     categories: Counter[str | None] = field(default_factory=Counter)
     listed: list[tuple[str | None, str, int, int]] = field(default_factory=list)
     other_ids: Counter[str | None] = field(default_factory=Counter)
-    segments: int = 0
+    segments: dict[str | None, str] = field(default_factory=dict)
     damaged: Counter[str] = field(default_factory=Counter)
 
     def add(self, kind: str, value: Any, start: int, end: int) -> None:
@@ -117,7 +120,8 @@ class _Found:
             self.start.append(start)
             self.end.append(end)
             self.categories[_utf8(to_key(value.get("category_id")))] += 1
-            self.segments += "segments_info" in value
+            if "segments_info" in value and isinstance(value.get("file_name"), str):
+                self.segments[_utf8(key)] = _utf8(value["file_name"])
             identity = value.get("id")
             if type(identity) is int and abs(identity) < 2**63:
                 self.ids.append(identity)
@@ -162,13 +166,14 @@ def read_index(root: Path, name: str) -> CocoFile | None:
     raw = header.get("categories")
     listed = [each for each in raw if isinstance(each, dict)] if isinstance(raw, list) else []
     categories = {key: str(each.get("name", key)) for each in listed if (key := to_key(each.get("id"))) is not None}
-    problems = list(_problems(name, found, listed, categories))
-    is_panoptic = bool(found.segments) and found.segments == len(found.image)
-    if is_panoptic:
-        problems.append(f"{name} holds panoptic segments, which are not read as objects")
-    return CocoFile(
-        name, list(_images(found)), categories, header, max(found.ids, default=0) + 1, is_panoptic, problems
-    )
+    if found.segments:
+        problems = [
+            f"{name} holds the panoptic segments of {_images_of(len(found.segments))}, which are not read as objects"
+        ]
+    else:
+        problems = list(_problems(name, found, listed, categories))
+    next_id = max(found.ids, default=0) + 1
+    return CocoFile(name, list(_images(found)), categories, header, next_id, found.segments, problems)
 
 
 def _has_both_lists(path: Path) -> bool:
@@ -191,7 +196,7 @@ def _images(found: _Found) -> Iterator[ListedImage]:
     for key, name, start, end in found.listed:
         row = found.keys.get(key)
         mine = spans[:0] if row is None or key in used else spans[limits[row] : limits[row + 1]]
-        yield ListedImage(name, (start, end), mine, key is None or len(names[key]) > 1)
+        yield ListedImage(key, name, (start, end), mine, key is None or len(names[key]) > 1)
         used.add(key)  # an image that is listed twice with one id has its annotations once
 
 
@@ -244,3 +249,7 @@ def _count(name: str, counts: Mapping[Any, int], what: str, of: str) -> Iterator
 
 def _annotations(count: int) -> str:
     return f"{count:,} annotation{'s' if count > 1 else ''}"
+
+
+def _images_of(count: int) -> str:
+    return f"{count:,} image{'s' if count > 1 else ''}"

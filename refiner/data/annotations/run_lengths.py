@@ -90,7 +90,7 @@ def _from_text(text: str) -> NDArray[np.int64]:
     places = np.arange(codes.size) - starts.repeat(digits)
     numbers = np.add.reduceat((codes & 31) << (5 * places), starts)
     # Restore signs, then sum the differences, even and odd ones apart.
-    lengths = numbers - ((codes[ends] & 16) >> 4 << (5 * digits))
+    lengths: NDArray[np.int64] = numbers - ((codes[ends] & 16) >> 4 << (5 * digits))
     lengths[1::2].cumsum(out=lengths[1::2])
     lengths[2::2].cumsum(out=lengths[2::2])
     if lengths.min() < 0:

@@ -207,6 +207,25 @@ def test_images_that_are_missing_are_named_where_the_others_are(tmp_path: Path) 
     assert not any(name.startswith(("..", "/")) for name in names)
 
 
+def test_panoptic_segments_are_label_images(tmp_path: Path) -> None:
+    segment = {"id": 3, "category_id": 1, "bbox": [0, 0, 2, 2], "area": 4, "iscrowd": 0}
+    annotation = {"image_id": 7, "file_name": "0.png", "segments_info": [segment]}
+    for folder in ("val2017", "annotations/panoptic_val2017"):
+        save_image(tmp_path / folder / "0.png")
+    save_json(tmp_path / "annotations/panoptic_val2017.json", dataset([image(7, "0.jpg")], [annotation]))
+    source = open_only(tmp_path)
+    assert source.label_images == {"annotations/panoptic_val2017/0.png": None}
+    save_json(tmp_path / "annotations/panoptic_val2017.json", dataset([image(7, "0.png")], [annotation]))
+    save_json(tmp_path / "annotations/instances_val2017.json", dataset([image(7, "0.png")], [box(1, 7)]))
+    source = open_only(tmp_path)
+    assert source.label_images == {"annotations/panoptic_val2017/0.png": "val2017/0.png"}
+    assert source.files == {"annotations/instances_val2017.json"}
+    assert list(source) == ["val2017/0.png"]
+    assert source.problems == [
+        "annotations/panoptic_val2017.json holds the panoptic segments of 1 image, which are not read as objects"
+    ]
+
+
 # --- Faults ----------------------------------------------------------------------------------------------------------
 
 
