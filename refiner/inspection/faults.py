@@ -27,6 +27,7 @@ REMEDIES = {
     "unsupported types": "convert them to PNG; until then, they are rejected",
     "files beside images": "write labels into labels.csv if they shall be used; refine and convert copy the files",
     "annotation faults": "correct the annotation files; until then, these labels are not used",
+    "annotation oddities": "correct the annotation files; the labels are used, and written as they are",
     "labels given twice": "leave one of the files out by --exclude, or delete it",
     "repeated links": "nothing, if the folder is needed once",
     "excluded": "nothing, if this is as you mean it",

@@ -46,7 +46,7 @@ class CocoSource(Mapping[str, Labels]):
         entries: what the files say about each image, by sample id.
         categories: names of the classes of each file, by :func:`to_key` of their ids.
         info: facts about the data set.
-        files, label_images, problems: see :class:`refiner.data.annotations.source.LabelSource`.
+        files, label_images, problems, oddities: see :class:`refiner.data.annotations.source.LabelSource`.
     """
 
     format = FORMAT
@@ -61,9 +61,10 @@ class CocoSource(Mapping[str, Labels]):
         files: frozenset[str],
         label_images: Mapping[str, str | None],
         problems: Sequence[str],
+        oddities: Sequence[str],
     ) -> None:
         self.root, self.info, self.files = root, info, files
-        self.label_images, self.problems = label_images, problems
+        self.label_images, self.problems, self.oddities = label_images, problems, oddities
         self._entries, self._categories = entries, categories
 
     @property
@@ -91,6 +92,7 @@ class CocoSource(Mapping[str, Labels]):
             files=self.files,
             label_images={name: image for name, image in self.label_images.items() if image in kept},
             problems=self.problems,
+            oddities=self.oddities,
         )
 
     def __getitem__(self, sample: str) -> Labels:
@@ -174,9 +176,7 @@ def find(root: Path, files: Sequence[str], images: Sequence[str]) -> Sequence[Co
     names = ImageNames(root, images)
     entries: dict[str, list[Entry]] = {}
     label_images: dict[str, str | None] = {}
-    problems: list[str] = []
     for index in found:
-        problems += index.problems
         matches = names.match(index.name, [image.name for image in index.images])
         if index.segments:
             label_images |= _segment_images(index, matches, images)
@@ -194,7 +194,8 @@ def find(root: Path, files: Sequence[str], images: Sequence[str]) -> Sequence[Co
         to_info(used),
         files=frozenset(index.name for index in used),
         label_images=label_images,
-        problems=problems,
+        problems=[problem for index in found for problem in index.problems],
+        oddities=[oddity for index in found for oddity in index.oddities],
     )
     return [source]
 

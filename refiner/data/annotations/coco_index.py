@@ -59,7 +59,8 @@ class CocoFile:
         next_id: id for the first annotation without one.
         segments: if its annotations are the segments of whole images: the picture of the segments of each image, by
             the image's key. Such a file holds no objects.
-        problems: one sentence for each kind of fault.
+        problems: one sentence for each kind of fault by which annotations are not used.
+        oddities: one sentence for each kind of fault that other programs may understand in another way.
     """
 
     name: str
@@ -69,6 +70,7 @@ class CocoFile:
     next_id: int
     segments: Mapping[str | None, str]
     problems: Sequence[str]
+    oddities: Sequence[str]
 
 
 def may_be_coco(path: Path, head: int = HEAD) -> bool | None:
@@ -166,14 +168,13 @@ def read_index(root: Path, name: str) -> CocoFile | None:
     raw = header.get("categories")
     listed = [each for each in raw if isinstance(each, dict)] if isinstance(raw, list) else []
     categories = {key: str(each.get("name", key)) for each in listed if (key := to_key(each.get("id"))) is not None}
+    problems = list(_problems(name, found))
+    oddities = list(_oddities(name, found, listed, categories))
     if found.segments:
-        problems = [
-            f"{name} holds the panoptic segments of {_images_of(len(found.segments))}, which are not read as objects"
-        ]
-    else:
-        problems = list(_problems(name, found, listed, categories))
+        images = "1 image" if len(found.segments) == 1 else f"{len(found.segments):,} images"
+        oddities = [f"{name} holds the panoptic segments of {images}, which are not read as objects"]
     next_id = max(found.ids, default=0) + 1
-    return CocoFile(name, list(_images(found)), categories, header, next_id, found.segments, problems)
+    return CocoFile(name, list(_images(found)), categories, header, next_id, found.segments, problems, oddities)
 
 
 def _has_both_lists(path: Path) -> bool:
@@ -204,28 +205,12 @@ def _numbers(values: "array[int]") -> NDArray[np.int64]:
     return np.frombuffer(values, np.int64) if values else np.zeros(0, np.int64)
 
 
-def _problems(
-    name: str, found: _Found, listed: Sequence[Mapping[str, Any]], categories: Mapping[str, str]
-) -> Iterator[str]:
-    """Yield a sentence for each kind of fault that concerns no single image."""
-    keys = Counter(key for key, _, _, _ in found.listed)
+def _problems(name: str, found: _Found) -> Iterator[str]:
+    """Yield a sentence for each kind of fault by which annotations or images are not used."""
+    keys = {key for key, _, _, _ in found.listed}
     counts = np.bincount(_numbers(found.image), minlength=len(found.keys))
     unknown = {key: int(counts[row]) for key, row in found.keys.items() if key not in keys}
     yield from _count(name, unknown, "of no image that it lists, without use", "image")
-    missing = {key: count for key, count in found.categories.items() if key is not None and key not in categories}
-    yield from _count(name, missing, "of a class that it does not list", "class")
-    if categories and (without := found.categories[None]):
-        yield f"{name} has {_annotations(without)} without category_id"
-    repeated, times = np.unique(_numbers(found.ids), return_counts=True)
-    twice = {str(each): int(count) for each, count in zip(repeated[times > 1], times[times > 1], strict=True)}
-    twice |= {key: count for key, count in found.other_ids.items() if key is not None and count > 1}
-    yield from _count(name, twice, "with the id of another one", "id")
-    if without := found.other_ids[None]:
-        yield f"{name} has {_annotations(without)} without id"
-    for key, count in Counter(str(each.get("name")) for each in listed).items():
-        if count > 1:
-            ids = [str(each.get("id")) for each in listed if str(each.get("name")) == key]
-            yield f"{name} has {count} classes of the name {key}, with the ids {', '.join(ids)}"
     for kind, count in found.damaged.items():
         one, many = _DAMAGED[kind]
         yield f"{name} has {one}" if count == 1 else f"{name} has {count:,} {many}"
@@ -241,6 +226,26 @@ _DAMAGED = {
 }
 
 
+def _oddities(
+    name: str, found: _Found, listed: Sequence[Mapping[str, Any]], categories: Mapping[str, str]
+) -> Iterator[str]:
+    """Yield a sentence for each kind of fault that leaves the annotations of use."""
+    missing = {key: count for key, count in found.categories.items() if key is not None and key not in categories}
+    yield from _count(name, missing, "of a class that it does not list", "class")
+    if categories and (without := found.categories[None]):
+        yield f"{name} has {_annotations(without)} without category_id"
+    repeated, times = np.unique(_numbers(found.ids), return_counts=True)
+    twice = {str(each): int(count) for each, count in zip(repeated[times > 1], times[times > 1], strict=True)}
+    twice |= {key: count for key, count in found.other_ids.items() if key is not None and count > 1}
+    yield from _count(name, twice, "with the id of another one", "id")
+    if without := found.other_ids[None]:
+        yield f"{name} has {_annotations(without)} without id"
+    for key, count in Counter(str(each.get("name")) for each in listed).items():
+        if count > 1:
+            ids = [str(each.get("id")) for each in listed if str(each.get("name")) == key]
+            yield f"{name} has {count} classes of the name {key}, with the ids {', '.join(ids)}"
+
+
 def _count(name: str, counts: Mapping[Any, int], what: str, of: str) -> Iterator[str]:
     if counts:
         example = next(iter(counts))
@@ -249,7 +254,3 @@ def _count(name: str, counts: Mapping[Any, int], what: str, of: str) -> Iterator
 
 def _annotations(count: int) -> str:
     return f"{count:,} annotation{'s' if count > 1 else ''}"
-
-
-def _images_of(count: int) -> str:
-    return f"{count:,} image{'s' if count > 1 else ''}"

@@ -14,6 +14,9 @@ class LabelSource(Protocol):
     Reading the labels of an image may fail with an :class:`refiner.core.errors.ImageError` that names what is wrong
     with them; it concerns this image alone. Sources are picklable and safe to read from several threads.
 
+    A source may also have an attribute ``oddities``: one sentence for each thing that programs read in different ways,
+    such as two annotations with one id, by which no label is lost here.
+
     Attributes:
         format: name of the format.
         files: the annotation files that it reads, relative to the folder. They are written anew when images change.

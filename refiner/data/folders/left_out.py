@@ -103,6 +103,12 @@ def _about_labels(root: Path, contents: FolderContents, labels: FolderLabels, *,
         is_loss=not copies,
     )
     yield from left_out(
+        "annotation oddities",
+        (oddity for source in labels.sources for oddity in getattr(source, "oddities", ())),
+        "{count} thing in the annotations that other programs may read in another way",
+        "{count} things in the annotations that other programs may read in another way",
+    )
+    yield from left_out(
         "labels given twice",
         (f"{label} of {sample} ({first} is used, not {second})" for sample, label, first, second in labels.clashes()),
         "{count} label has different values in two files; leave one of the files out with --exclude",

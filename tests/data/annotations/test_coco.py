@@ -221,7 +221,8 @@ def test_panoptic_segments_are_label_images(tmp_path: Path) -> None:
     assert source.label_images == {"annotations/panoptic_val2017/0.png": "val2017/0.png"}
     assert source.files == {"annotations/instances_val2017.json"}
     assert list(source) == ["val2017/0.png"]
-    assert source.problems == [
+    assert source.problems == []
+    assert source.oddities == [
         "annotations/panoptic_val2017.json holds the panoptic segments of 1 image, which are not read as objects"
     ]
 
@@ -285,7 +286,7 @@ def test_ids_as_text_and_as_numbers_mean_the_same(tmp_path: Path) -> None:
     first, second = objects(tmp_path, "a.png").objects
     assert (first.id, first.category, first.extra["id"], first.extra["image_id"]) == ("k", "dog", "k", 1)
     assert (second.id, second.category) == ("2", "cup")
-    assert open_only(tmp_path).problems == []
+    assert open_only(tmp_path).problems == open_only(tmp_path).oddities == []
 
 
 def test_faults_of_the_file_are_told(tmp_path: Path) -> None:
@@ -299,14 +300,16 @@ def test_faults_of_the_file_are_told(tmp_path: Path) -> None:
     source = open_only(tmp_path)
     assert source.problems == [
         "x.json has 2 annotations of no image that it lists, without use, such as image 99",
+        "x.json has 1 image without file_name, which is not used",
+        "x.json has 1 image that is no JSON object, which is not used",
+        "x.json has 1 annotation that is no JSON object, which is not used",
+    ]
+    assert source.oddities == [
         "x.json has 1 annotation of a class that it does not list, such as class 5",
         "x.json has 1 annotation without category_id",
         "x.json has 2 annotations with the id of another one, such as id 1",
         "x.json has 1 annotation without id",
         "x.json has 2 classes of the name cup, with the ids 1, 7",
-        "x.json has 1 image without file_name, which is not used",
-        "x.json has 1 image that is no JSON object, which is not used",
-        "x.json has 1 annotation that is no JSON object, which is not used",
     ]
     ids = [each.id for each in objects(tmp_path, "a.png").objects]
     assert ids == ["1", "1", "4", "#4", "10"]
