@@ -30,9 +30,9 @@ def command(
 ) -> None:
     """Write report.html and turing.html, two self-contained pages.
 
-    The report shows the verdict, renders before and after refining, the images with the largest label drift, random
-    images, all metrics of ``refiner evaluate``, training curves and settings. The second page is a visual Turing test:
-    people guess which pictures are photographs.
+    The report shows the verdict, renders before and after refining with their labels, the objects and the images with
+    the largest label drift, objects of each class, random images, all metrics of ``refiner evaluate``, training curves
+    and settings. The second page is a visual Turing test: people guess which pictures are photographs.
 
     \b
     Examples:

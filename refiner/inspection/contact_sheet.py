@@ -14,7 +14,7 @@ from refiner.images.io import Image
 from refiner.inspection.dataset_overlays import DatasetOverlays
 from refiner.inspection.datasets import spread
 from refiner.inspection.labels import as_numbers
-from refiner.inspection.overlays import Canvas, Shape, draw_shapes, label_shapes
+from refiner.inspection.overlays import Canvas, Shape, classes_of, draw_shapes, label_shapes
 
 COLUMNS, ROWS = 6, 5
 """Largest number of images in a row, and of rows."""
@@ -58,7 +58,7 @@ def draw_sheet(dataset: Dataset, *, count: int = COLUMNS * ROWS) -> Image:
         raise DataError(f"{dataset.root}: none of the images chosen for the sheet can be read")
     # Draw a cell for each image.
     highest = [float(record.image.max()) for record in records if record.image.dtype == np.uint16]
-    overlays = DatasetOverlays(dataset)
+    overlays = DatasetOverlays(dataset, (name for record in records for name in classes_of(record.labels)))
     white = max(highest, default=0.0)
     cells = [draw_record(record, white=white, shapes=overlays.shapes(record)) for record in records]
     return _tile(cells)

@@ -1,7 +1,7 @@
 """The labels of a data set as shapes: its classes, its skeletons, and the label images beside its images."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from refiner.core.errors import DataError, ImageError
@@ -17,10 +17,11 @@ class DatasetOverlays:
 
     Args:
         dataset: the data set.
+        classes: classes of its objects, in case it does not list them.
     """
 
-    def __init__(self, dataset: Dataset) -> None:
-        self.style = LabelStyle.of(_info_of(dataset))
+    def __init__(self, dataset: Dataset, classes: Iterable[str] = ()) -> None:
+        self.style = LabelStyle.of(_info_of(dataset)).with_classes(classes)
         self._label_images: dict[str, list[Path]] = defaultdict(list)
         found: Mapping[str, str | None] = getattr(getattr(dataset, "contents", None), "label_images", {})
         for name, image in found.items():

@@ -6,8 +6,8 @@ made of these shapes. All positions are those of pixels: the centre of the top-l
 
 import math
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import cv2
@@ -103,6 +103,10 @@ class LabelStyle:
                 skeletons[category.name] = [(first - 1, last - 1) for first, last in filter(_is_bone, bones)]
         return cls(tuple(category.name for category in info.categories), skeletons)
 
+    def with_classes(self, names: Iterable[str]) -> "LabelStyle":
+        """Return the style with further classes, in alphabetical order after the others."""
+        return replace(self, classes=(*self.classes, *sorted({*names} - {*self.classes, ""})))
+
     def colour(self, name: str) -> Colour:
         """Return the colour of a class; one that is not in the list has a colour of its own, too."""
         number = self.classes.index(name) if name in self.classes else zlib.crc32(name.encode("utf-8", "replace"))
@@ -139,6 +143,12 @@ def label_shapes(labels: Labels, size: tuple[int, int], style: LabelStyle | None
         Shape("dots", (points,), _COLOURS.get(name, _OTHER_COLOUR), name) for name, points in _points(labels, size)
     ]
     return [*shapes, *_gaze(labels, size)]
+
+
+def classes_of(labels: Labels) -> set[str]:
+    """Return the classes of the objects of an image."""
+    annotations = labels.get(OBJECTS)
+    return {each.category for each in annotations.objects} if isinstance(annotations, ImageAnnotations) else set()
 
 
 def object_shapes(each: ObjectLabel, size: tuple[int, int], style: LabelStyle) -> list[Shape]:

@@ -18,6 +18,8 @@ from refiner.evaluation.evaluate import Evaluation
 from refiner.evaluation.verdict import MAX_DRIFT
 from refiner.metrics.memorization import nearest
 from refiner.report.curves import training_curves
+from refiner.report.objects import ObjectSections
+from refiner.report.overlays import NO_OVERLAY, OverlaySource
 from refiner.report.pictures import Pictures, Triple, data_uri, difference_uri
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -54,7 +56,15 @@ class Origin:
     step: str = ""
 
 
-def write_report(path: Path, found: Evaluation, origin: Origin, pictures: Pictures) -> None:
+def write_report(
+    path: Path,
+    found: Evaluation,
+    origin: Origin,
+    pictures: Pictures,
+    *,
+    overlays: OverlaySource | None = None,
+    objects: ObjectSections | None = None,
+) -> None:
     """Write ``report.html``, a single file that opens from disk without a network.
 
     Args:
@@ -62,11 +72,13 @@ def write_report(path: Path, found: Evaluation, origin: Origin, pictures: Pictur
         found: the evaluation.
         origin: origin of the refiner.
         pictures: the images of the evaluation.
+        overlays: the labels of the renders; None shows none.
+        objects: the parts on objects; None if the renders have none.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    random, worst = _galleries(found, pictures, origin.seed)
+    random, worst = _galleries(found, pictures, overlays, origin.seed)
     galleries = [
         {"title": "Typical images", "note": "A random choice.", "triples": random},
         {
@@ -95,6 +107,8 @@ def write_report(path: Path, found: Evaluation, origin: Origin, pictures: Pictur
         limit=MAX_DRIFT,
         shown=random[0],
         galleries=galleries,
+        objects=objects,
+        labelled=any(triple.overlay.body for triple in (*random, *worst)),
         metrics=found.metrics,
         curves=training_curves(origin.metrics),
         facts={**origin.facts, "versions": json.dumps(versions, indent=1)},
@@ -103,15 +117,19 @@ def write_report(path: Path, found: Evaluation, origin: Origin, pictures: Pictur
     write_text(path, text)
 
 
-def _galleries(found: Evaluation, pictures: Pictures, seed: int) -> tuple[list[Triple], list[Triple]]:
+def _galleries(
+    found: Evaluation, pictures: Pictures, overlays: OverlaySource | None, seed: int
+) -> tuple[list[Triple], list[Triple]]:
     """Return random triples, and those with the largest drift scores; an unknown drift may be of any size."""
     scores = torch.tensor([drift.score if drift.known else torch.inf for drift in found.drifts.values()])
     random = numpy_generator(seed, "gallery").permutation(len(scores))[:SHOWN].tolist()
     worst = scores.argsort(descending=True)[:SHOWN].tolist()
-    return _triples(found, pictures, random), _triples(found, pictures, worst)
+    return _triples(found, pictures, overlays, random), _triples(found, pictures, overlays, worst)
 
 
-def _triples(found: Evaluation, pictures: Pictures, numbers: Sequence[int]) -> list[Triple]:
+def _triples(
+    found: Evaluation, pictures: Pictures, overlays: OverlaySource | None, numbers: Sequence[int]
+) -> list[Triple]:
     names, drifts = list(found.drifts), list(found.drifts.values())
     # Show the nearest real image with each pair: as the goal, and because a refiner may copy it.
     neighbours = nearest(found.refined[numbers], found.real)
@@ -129,15 +147,16 @@ def _triples(found: Evaluation, pictures: Pictures, numbers: Sequence[int]) -> l
             data_uri(real),
             drifts[number],
             float(neighbours.distances[index]),
+            NO_OVERLAY if overlays is None else overlays.of(names[number]),
         )
         for index, (number, before, after, real) in enumerate(zip(numbers, *images, strict=True))
     ]
 
 
 def _fields(triple: Triple) -> dict[str, Any]:
-    """Return the fields of a triple that the script of the page reads."""
-    drift = triple.drift
-    return {**triple._asdict(), "drift": None, "sentence": _sentence(drift)}
+    """Return the fields of a triple that the script of the page reads; it finds the other pictures on the page."""
+    fields = {"name": triple.name, "difference": triple.difference, "distance": triple.distance}
+    return {**fields, "sentence": _sentence(triple.drift)}
 
 
 def _sentence(drift: LabelDrift) -> str:
@@ -190,7 +209,9 @@ def _render(name: str, **values: Any) -> str:
     templates = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True)
     style = (TEMPLATES / "style.css").read_text(encoding="utf-8")
     script = (TEMPLATES / f"{name}.js").read_text(encoding="utf-8")
-    return templates.get_template(f"{name}.html").render(style=style, script=script, **values)
+    text = templates.get_template(f"{name}.html").render(style=style, script=script, **values)
+    # A file name that is no UTF-8 was read as surrogates, which no page can hold.
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _embedded(data: Any) -> str:

@@ -1,4 +1,4 @@
-"""Pictures for a page: the images of an evaluation in colour, as PNG data URIs, and the changes that a refiner made."""
+"""Pictures for a page: the images of an evaluation in colour, as data URIs, and the changes that a refiner made."""
 
 import base64
 from collections.abc import Sequence
@@ -15,9 +15,18 @@ from refiner.evaluation.evaluate import Evaluation
 from refiner.images.arrays import highest_level, resize, to_grey, to_uint8
 from refiner.images.io import Image
 from refiner.inference.refiner import Refiner
+from refiner.report.overlays import NO_OVERLAY, Overlay
 
 FULL_CHANGE = 64
 """Change that is shown in full colour, in levels from 0 to 255."""
+
+EXACT_PIXELS = 128 * 128
+"""Number of pixels up to which a picture on a page is exact. Larger ones are compressed, to keep the page small."""
+
+MAX_SIDE = 480
+"""Longer side to which larger pictures are reduced, in pixels."""
+
+_QUALITY = 90
 
 Picture = np.ndarray[Any, np.dtype[np.uint8]]
 """A grey (H, W) or RGB (H, W, 3) image as it is shown."""
@@ -65,16 +74,16 @@ class StoredPictures:
 
     def synthetic(self, numbers: Sequence[int]) -> list[Picture]:
         """Return renders."""
-        return [_shown(image) for image in self._renders(numbers)]
+        return [shown(image) for image in self._renders(numbers)]
 
     def refined(self, numbers: Sequence[int]) -> list[Picture]:
         """Return refined images."""
-        return [_shown(image) for image in self._refiner(self._renders(numbers))]
+        return [shown(image) for image in self._refiner(self._renders(numbers))]
 
     def real(self, numbers: Sequence[int]) -> list[Picture]:
         """Return real images."""
         images = [self._real.read_image(self._real_names[number]) for number in numbers]
-        return [_shown(resize(image, self._size)) for image in images]
+        return [shown(resize(image, self._size)) for image in images]
 
     def _renders(self, numbers: Sequence[int]) -> list[Image]:
         return [resize(self._synthetic.read_image(self._names[number]), self._size) for number in numbers]
@@ -110,6 +119,7 @@ class Triple(NamedTuple):
         nearest: the real image that is nearest to the refined image.
         drift: label drift of the pair.
         distance: distance to the nearest real image; 0 for the same picture.
+        overlay: the labels of the pair.
     """
 
     name: str
@@ -119,15 +129,22 @@ class Triple(NamedTuple):
     nearest: str
     drift: LabelDrift
     distance: float
+    overlay: Overlay = NO_OVERLAY
 
 
 def data_uri(image: Picture) -> str:
-    """Return a grey (H, W) or RGB (H, W, 3) image as PNG in a data URI."""
+    """Return a grey (H, W) or RGB (H, W, 3) image in a data URI: a small one as PNG, a large one as WebP."""
     # OpenCV expects BGR.
     stored = image if image.ndim == 2 else image[..., ::-1]
-    done, data = cv2.imencode(".png", stored)
-    assert done, "OpenCV writes PNG"
-    return "data:image/png;base64," + base64.b64encode(data.tobytes()).decode()
+    if image.shape[0] * image.shape[1] <= EXACT_PIXELS:
+        done, data = cv2.imencode(".png", stored)
+    else:
+        factor = min(1.0, MAX_SIDE / max(image.shape[:2]))
+        size = (round(image.shape[0] * factor), round(image.shape[1] * factor))
+        done, data = cv2.imencode(".webp", resize(stored, size), [cv2.IMWRITE_WEBP_QUALITY, _QUALITY])
+    assert done, "OpenCV writes PNG and WebP"
+    kind = "png" if image.shape[0] * image.shape[1] <= EXACT_PIXELS else "webp"
+    return f"data:image/{kind};base64," + base64.b64encode(data.tobytes()).decode()
 
 
 def difference_uri(before: Picture, after: Picture) -> str:
@@ -144,7 +161,7 @@ def _grey(images: Tensor, numbers: Sequence[int]) -> list[Picture]:
     return [to_uint8(images[number].numpy()) for number in numbers]
 
 
-def _shown(image: Image) -> Picture:
-    """Return an image with 8 bits and without alpha."""
+def shown(image: Image) -> Picture:
+    """Return an image as it is shown, with 8 bits and without alpha."""
     levels = image if image.dtype == np.uint8 else np.rint(image * (255.0 / highest_level(image))).astype(np.uint8)
     return levels[..., :3] if levels.ndim == 3 else levels

@@ -8,9 +8,13 @@ from refiner.config.training import TrainingConfiguration
 from refiner.config.yaml_files import read_configuration
 from refiner.core.errors import WrongInputError, WrongOutputError
 from refiner.core.files import read_json_lines
-from refiner.evaluation.evaluate import Settings, evaluate
+from refiner.data.formats.registry import open_dataset
+from refiner.evaluation.evaluate import Evaluation, Settings, evaluate
+from refiner.inference.refiner import Refiner
 from refiner.models.lookup import find_refiner
 from refiner.models.refiner_file import kept_step, load_refiner
+from refiner.report.objects import ObjectPictures, ObjectSections
+from refiner.report.overlays import OverlaySource
 from refiner.report.page import Origin, write_report, write_turing_test
 from refiner.report.pictures import open_pictures
 from refiner.runs.folder import CONFIG_FILE, ENVIRONMENT_FILE, METRICS_FILE
@@ -75,6 +79,26 @@ def report_on(
         kept_step(metadata["training"]),
     )
     pictures = open_pictures(found, synthetic, run, real, device=settings.device)
-    write_report(folder / REPORT_FILE, found, origin, pictures)
+    overlays, objects = open_labels(found, synthetic, run, real, settings=settings)
+    write_report(folder / REPORT_FILE, found, origin, pictures, overlays=overlays, objects=objects)
     write_turing_test(folder / TURING_FILE, found, pictures, trials=trials, seed=settings.seed)
     return [folder / REPORT_FILE, folder / TURING_FILE]
+
+
+def open_labels(
+    found: Evaluation, synthetic: Path, refiner: Path, real: Path, *, settings: Settings
+) -> tuple[OverlaySource, ObjectSections | None]:
+    """Return the labels of the renders as overlays, and the parts of a page on their objects; None without objects.
+
+    Raises:
+        RefinerError: an image or the refiner can no longer be read.
+    """
+    size = (found.synthetic.shape[2], found.synthetic.shape[3])
+    renders, photographs = open_dataset(synthetic, size=size), open_dataset(real, size=size)
+    drifts = {name: getattr(drift, "objects", ()) for name, drift in found.drifts.items()}
+    overlays = OverlaySource(renders, [drift.category for some in drifts.values() for drift in some])
+    if not any(drifts.values()):
+        return overlays, None
+    opened = Refiner.load(refiner, device=settings.device)
+    pictures = ObjectPictures(renders, overlays.shapes_of.style, opened, photographs, found.real_ids, measured=size)
+    return overlays, pictures.sections(drifts, settings.seed)

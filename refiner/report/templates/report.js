@@ -8,12 +8,23 @@ function show(gallery, number) {
   const pairs = galleries[gallery];
   at = { gallery, number: (number + pairs.length) % pairs.length };
   const pair = pairs[at.number];
-  for (const key of ["before", "after", "difference", "nearest"]) get("details-" + key).src = pair[key];
+  const shown = document.querySelectorAll(`[data-gallery="${gallery}"] [data-number="${at.number}"] .picture`);
+  const [before, after, nearest] = [...shown].map((picture) => picture.querySelector("img").src);
+  Object.entries({ before, after, nearest, difference: pair.difference }).forEach(([key, source]) => { get("details-" + key).src = source; });
+  // The labels lie over the first two pictures.
+  ["before", "after"].forEach((key, index) => {
+    const picture = get("details-" + key).parentElement, labels = shown[index].querySelector(".overlay");
+    picture.querySelector(".overlay")?.remove();
+    if (!labels) return;
+    const copy = labels.cloneNode(true);
+    for (const named of copy.querySelectorAll("[id]")) named.removeAttribute("id");
+    picture.append(copy);
+  });
   get("details-name").textContent = pair.name;
   get("details-distance").textContent = "distance " + pair.distance.toFixed(2) + "; 0 means the same picture";
   get("details-drift").textContent = pair.sentence;
-  document.querySelector("#compare .before").src = pair.before;
-  document.querySelector("#compare .after").src = pair.after;
+  document.querySelector("#compare .before").src = before;
+  document.querySelector("#compare .after").src = after;
   get("shown-name").textContent = pair.name;
   if (!dialog.open) dialog.showModal();
 }
