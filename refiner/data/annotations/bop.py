@@ -212,7 +212,7 @@ def find(root: Path, files: Sequence[str], images: Sequence[str]) -> list[Bop]:
     """
     # Find the annotation files of each folder and camera.
     scenes: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
-    for name in files:
+    for name in (name for name in files if name.endswith(".json")):
         folder, slash, file = name.rpartition("/")
         if match := _SCENE_FILE.fullmatch(file):
             scenes[folder + slash, f"_{match[2]}" if match[2] else ""][match[1]] = name
@@ -229,7 +229,7 @@ def find(root: Path, files: Sequence[str], images: Sequence[str]) -> list[Bop]:
     if not found:
         return []
     # Textures of the models are no renders, either.
-    models = sorted(name for name in files if PurePosixPath(name).name == "models_info.json")
+    models = sorted(name for name in files if f"/{name}".endswith("/models_info.json"))
     textures = [name for model in models for name in pictures.get(model.rpartition("/")[0] + "/", ())]
     label_images: dict[str, str | None] = dict.fromkeys(textures)
     for scene in found:
@@ -243,7 +243,7 @@ def _scene(folder: str, ending: str, kinds: Mapping[str, str], pictures: Mapping
     numbered: dict[int, list[str]] = defaultdict(list)
     for inner in dict.fromkeys(image_folders):
         for name in pictures.get(f"{folder}{inner}/", ()):
-            stem = PurePosixPath(name).stem
+            stem = _stem(name)
             if stem.isdecimal():
                 numbered[int(stem)].append(name)
     if not numbered:
@@ -251,6 +251,11 @@ def _scene(folder: str, ending: str, kinds: Mapping[str, str], pictures: Mapping
     label_images: dict[str, str | None] = {}
     for inner in LABEL_FOLDERS:
         for name in pictures.get(f"{folder}{inner}{ending}/", ()):
-            match = _PICTURE.fullmatch(PurePosixPath(name).stem)
-            label_images[name] = next(iter(numbered.get(int(match[1]), [])), None) if match else None
+            match = _PICTURE.fullmatch(_stem(name))
+            images = numbered.get(int(match[1])) if match else None
+            label_images[name] = images[0] if images else None
     return Scene(folder, ending, kinds, dict(numbered), label_images)
+
+
+def _stem(name: str) -> str:
+    return name[name.rfind("/") + 1 : name.rfind(".")]

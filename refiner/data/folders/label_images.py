@@ -32,6 +32,7 @@ from refiner.data.labels.picture_names import (
     is_colour_render,
     label_words,
     parts_of,
+    without_digits,
     without_one,
 )
 from refiner.images.io import Image, read_image
@@ -120,8 +121,7 @@ def _by_frame(names: Sequence[str]) -> list[_Group]:
             if not (is_named or in_maps or has_map_word(stem)) or is_colour_render(files[0]):
                 continue
             if (image := frames.find(files[0])) is not None:
-                kind = "".join(character for character in stem if not character.isdigit())
-                group = groups.setdefault((folder, kind), _Group(is_named, is_map=not is_named))
+                group = groups.setdefault((folder, without_digits(stem)), _Group(is_named, is_map=not is_named))
                 group.images |= dict.fromkeys(files, image)
     return list(groups.values())
 

@@ -1,5 +1,6 @@
 """Names of pictures as renderers write them: words for labels, maps and colours, and the number of the frame."""
 
+import functools
 import re
 from collections import defaultdict
 from collections.abc import Iterable
@@ -23,12 +24,24 @@ _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _UNITY = "rgb(?=[0-9a-f]{8})"  # older folders of Unity Perception: RGB and a number of 32 hexadecimal digits
 _COLOURS = re.compile(rf"(?i)(?<![a-z])(?:(?:rgba?|colou?r|photo|tonemap)(?![a-z])|{_UNITY})")
 _SURE_COLOURS = re.compile(rf"(?i)(?<![a-z])(?:(?:rgba?|photo|tonemap)(?![a-z])|{_UNITY})")
+_MAX_FOLDERS = 16  # folders in which the render of a file is searched
+_DIGITS = re.compile(r"\d+")
 _CUT = re.compile(r"[_\-. ]")
 
 
 def has_label_word(text: str) -> bool:
     """Return whether a name of a file or folder, without suffix, holds one of :data:`LABEL_WORDS`."""
+    return _has_label_word(without_digits(text))
+
+
+@functools.lru_cache(maxsize=4096)
+def _has_label_word(text: str) -> bool:
     return any(word.lower() in LABEL_WORDS for word in _WORDS.findall(text))
+
+
+def without_digits(text: str) -> str:
+    """Return a name with each number as 0: the files of a folder differ in their numbers, and have few such names."""
+    return _DIGITS.sub("0", text)
 
 
 def label_words(text: str) -> str:
@@ -38,6 +51,11 @@ def label_words(text: str) -> str:
 
 def has_map_word(text: str) -> bool:
     """Return whether a name holds one of :data:`MAP_WORDS`."""
+    return _has_map_word(without_digits(text))
+
+
+@functools.lru_cache(maxsize=4096)
+def _has_map_word(text: str) -> bool:
     return any(word.lower() in MAP_WORDS for word in _WORDS.findall(text))
 
 
@@ -55,8 +73,14 @@ def is_colour_render(name: str) -> bool:
     """Return whether the path of a picture says that it is a render in colour, and no label in colours."""
     folder, _, file = name.rpartition("/")
     stem = file.rpartition(".")[0]
+    return _is_colour_render(folder, without_digits(stem))
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_colour_render(folder: str, stem: str) -> bool:
     if has_label_word(stem) or has_map_word(stem):
         return False
+    name = f"{folder}/{stem}"
     if _SURE_COLOURS.search(name):
         return not has_label_word(folder.rpartition("/")[2])
     return has_colour_word(name) and not (has_label_word(folder) or has_map_word(folder))
@@ -77,6 +101,19 @@ def without_one(folder: str) -> list[str]:
     return ["/".join(parts[:number] + parts[number + 1 :]) for number in range(len(parts))]
 
 
+@functools.lru_cache(maxsize=4096)
+def _with_one_less(folder: str) -> tuple[str, ...]:
+    """Return a path, and the path without each of its folders."""
+    return tuple(dict.fromkeys([folder, *without_one(folder)]))
+
+
+@functools.lru_cache(maxsize=4096)
+def _with_two_less(folder: str) -> tuple[str, ...]:
+    """Return a path, and the path without one or two of its folders."""
+    shorter = _with_one_less(folder)
+    return tuple(dict.fromkeys([*shorter, *(shortest for short in shorter for shortest in without_one(short))]))
+
+
 class Frames:
     """Renders in colour by the numbers in their names, to find the render of another output of the same frame.
 
@@ -88,34 +125,51 @@ class Frames:
     """
 
     def __init__(self, images: Iterable[str]) -> None:
-        self._index: dict[str, list[str]] = defaultdict(list)
+        self._by_folder: dict[str, dict[str, str]] = {}
+        self._near: dict[str, tuple[str, ...]] = {}
         for image in filter(is_colour_render, images):
             folder, _, file = image.rpartition("/")
             stem = file.rpartition(".")[0]
-            parts = [part for part, rest in parts_of(stem) if has_colour_word(rest)]
-            if has_colour_word(folder):
-                parts.append(stem)
-            for part in filter(_has_digit, parts):
-                for short in {folder, *without_one(folder)}:
-                    self._index[f"{short}/{part}"].append(image)
+            renders = self._by_folder.setdefault(folder, {})
+            for part, rest in parts_of(stem):
+                if _has_digit(part) and has_colour_word(without_digits(rest)):
+                    renders.setdefault(part, image)
+            if _has_digit(stem) and has_colour_word(folder):
+                renders.setdefault(stem, image)
+        # Folders of renders by what is left of their paths without one name.
+        self._shorter: dict[str, list[str]] = defaultdict(list)
+        for folder in self._by_folder:
+            for short in _with_one_less(folder):
+                self._shorter[short].append(folder)
 
     def find(self, name: str) -> str | None:
         """Return the render of the frame that a file belongs to; None if there is none.
 
-        Among several ones, it is the one whose path agrees longest.
+        Among several ones, it is the one in the folder whose path differs least and agrees longest.
         """
-        if not self._index:
+        if not self._by_folder:
             return None
         folder, _, file = name.rpartition("/")
+        if (near := self._near.get(folder)) is None:
+            near = self._near[folder] = self._folders_near(folder)
+        if not near:
+            return None
         stem = file.rpartition(".")[0]
-        shorts = dict.fromkeys([folder, *without_one(folder)])
-        shorts |= dict.fromkeys(shorter for short in list(shorts) for shorter in without_one(short))
         parts = [part for part in (stem, *(part for part, _ in parts_of(stem))) if _has_digit(part)]
-        for short in shorts:
+        for other in near:
+            renders = self._by_folder[other]
             for part in parts:
-                if found := self._index.get(f"{short}/{part}"):
-                    return max(found, key=lambda image: _common_start(image, name))
+                if part in renders:
+                    return renders[part]
         return None
+
+    def _folders_near(self, folder: str) -> tuple[str, ...]:
+        """Return the folders of renders that may belong to a folder, the nearest ones first."""
+        found: dict[str, None] = {}
+        for short in _with_two_less(folder):
+            some = self._shorter.get(short, ())
+            found |= dict.fromkeys(sorted(some, key=lambda other: -_common_start(other, folder)))
+        return tuple(found)[:_MAX_FOLDERS]
 
 
 def _common_start(first: str, second: str) -> int:
@@ -125,4 +179,4 @@ def _common_start(first: str, second: str) -> int:
 
 
 def _has_digit(text: str) -> bool:
-    return any(character.isdigit() for character in text)
+    return _DIGITS.search(text) is not None
