@@ -17,6 +17,9 @@ View = tuple[float, float, float, float]
 FAR = 1e5
 """Largest distance of a point from the image that is written, in pixels."""
 
+FEW = 8
+"""Number of points up to which they are large dots; many points outline something, and would hide it."""
+
 
 class Overlay(NamedTuple):
     """Labels over one picture.
@@ -84,7 +87,8 @@ def _element(shape: Shape) -> str:
         # A line of no length with round ends is a dot whose size does not scale.
         path = "".join(f"M{_pair(point)}h0" for part in shape.parts for point in part.tolist())
         hollow = f'<path d="{path}" class="label-hole"/>' if shape.kind == "circles" else ""
-        return f'<g><path d="{path}" class="label-dot" stroke="{colour}"/>{hollow}{title}</g>'
+        kind = "label-dot" if sum(map(len, shape.parts)) <= FEW else "label-dot label-small"
+        return f'<g><path d="{path}" class="{kind}" stroke="{colour}"/>{hollow}{title}</g>'
     path = "".join(_path(part, closed=shape.kind in ("area", "outline")) for part in shape.parts if len(part))
     if shape.kind == "arrow":
         start, _ = shape.parts[0].tolist()
