@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import numpy as np
+from annotated_cases import convert_annotations, refine_annotations
 from cases import Outcome, invoke, message_problems
 from choices import Random, pick
 from click.testing import Result
@@ -65,7 +66,10 @@ class ValueCase:
         self.source = sandbox / "in"
         uniform = "store" in self.command or bool(rng.random() < 0.3)
         aspect = 5 / 3 if self.command == "predict gaze" else None
-        self.folder: Folder = make_folder(self.source, choose_way(rng), rng, uniform=uniform, aspect=aspect)
+        way = "plain" if "annotations" in self.command else choose_way(rng)
+        self.folder: Folder = make_folder(self.source, way, rng, uniform=uniform, aspect=aspect)
+        if "annotations" in self.command:  # the oddities of the table have cases of their own
+            self.folder = self.folder._replace(orphans=(), unlabelled=())
         write_labels(self.source, self.folder, rng)
         self.results: list[Result] = []
         self.note = self.folder.way
@@ -460,6 +464,8 @@ COMMANDS: dict[str, Callable[[ValueCase], Iterator[str]]] = {
     "refine store": ValueCase.refine_store,
     "predict gaze": ValueCase.predict_gaze,
     "render": ValueCase.render,
+    "convert annotations": convert_annotations,
+    "refine annotations": refine_annotations,
 }
 """What a case can do, by name."""
 

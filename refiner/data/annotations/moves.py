@@ -113,7 +113,11 @@ def _move_object(each: ObjectLabel, change: Change) -> ObjectLabel | None:
     polygons = tuple(moved for outline in each.polygons if (moved := move_outline(outline, change)))
     mask = None if each.mask is None else move_mask(each.mask, change)
     keypoints = move_keypoints(each.keypoints, change)
-    if change.crops and _is_cut_off(each, box, polygons, mask, keypoints):
+    # A mask without pixels may be outside of the crop, or too small for the new size.
+    kept = mask
+    if change.crops and mask is not None and each.mask is not None and not pixel_count(mask):
+        kept = move_mask(each.mask, change._replace(result=change.crop))
+    if change.crops and _is_cut_off(each, box, polygons, kept, keypoints):
         return None
     extra = move_others(each.extra, change)
     if _is_number(each.extra.get("area")):

@@ -185,6 +185,17 @@ def test_a_mask_too_small_for_the_new_size_is_counted() -> None:
     assert count_losses(before, after) == (0, 0, 1)
 
 
+def test_a_mask_in_the_crop_that_is_too_small_for_the_new_size_is_kept_and_counted() -> None:
+    mask = np.zeros((40, 60), np.uint8)
+    mask[13, 25:31] = 1  # inside of rows 10 to 30; every fourth row is kept, from 12
+    change = CROP._replace(result=(5, 30))
+    before = ImageAnnotations((ObjectLabel("1", box=(25, 13, 6, 1), mask=rle(mask, compressed=True)),))
+    after = move_annotations(before, change, "a.png")
+    assert [each.box for each in after.objects] == [(5, 0.75, 6, 0.25)]
+    assert not pixels(after.objects[0].mask).any()
+    assert count_losses(before, after) == (0, 0, 1)
+
+
 def test_no_change_returns_the_same() -> None:
     before = ImageAnnotations((ObjectLabel("1", box=(1, 1, float("nan"), 1)),))
     assert move_annotations(before, Change((4, 6), (0, 0), (4, 6), (4, 6)), "a.png") is before

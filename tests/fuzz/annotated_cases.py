@@ -1,0 +1,102 @@
+"""Cases of the fuzzer with annotated folders: COCO through the commands, judged object by object."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from annotated import Annotated, annotate, read_annotations, thing_problems
+from choices import pick
+from click.testing import Result
+from labelled import read
+from oracle import Change
+
+if TYPE_CHECKING:
+    from value_cases import ValueCase
+
+ROUTES = ("direct", "store", "table")
+"""Ways of a conversion: at once, over a store, or over a folder with all labels in ``labels.csv``."""
+
+
+def convert_annotations(case: "ValueCase") -> Iterator[str]:
+    """Convert COCO to COCO, at once or over something else, with a change in one of the steps."""
+    annotated = annotate(case.source, case.folder, case.rng)
+    route = str(pick(ROUTES, case.rng))
+    change, options = case.change()
+    said, complete = case.declarations(change)
+    plain = not annotated.unlisted and not annotated.orphans and case.folder.is_plain and complete
+    steps: list[tuple[Path, Path, list[str]]] = [(case.source, case.sandbox / "out", [*options, *said])]
+    if route != "direct":
+        middle = case.sandbox / ("middle.h5" if route == "store" else "middle")
+        first_changes = bool(case.rng.random() < 0.5)
+        before, after = ([*options, *said], []) if first_changes else ([], [*options, *said])
+        to = ["--to", "folder"] if route == "table" else []
+        steps = [(case.source, middle, [*before, *to]), (middle, case.sandbox / "out", [*after, "--to", "coco"])]
+    results: list[Result] = []
+    for source, out, further in steps:
+        results.append(case.run("convert", source, out, "--workers", 1, *further))
+        if results[-1].exit_code not in (0, 4):
+            several = "images of several sizes" in results[-1].stderr  # a store holds one kind
+            yield from case.refusal(results[-1], plain=plain and not several)
+            return
+    if results[0].exit_code == 0 and (annotated.unlisted or annotated.orphans) and not case.folder.schema:
+        yield f"status 0 with {annotated.orphans} without image and {annotated.unlisted} without entry"
+    if plain and any(result.exit_code for result in results) and not any("rejected" in r.stdout for r in results):
+        yield f"statuses {[result.exit_code for result in results]} without any oddity: {results[-1].stderr[-200:]!r}"
+    yield from judge(case, annotated, change, results)
+
+
+def judge(case: "ValueCase", annotated: Annotated, change: Change, results: list[Result]) -> Iterator[str]:
+    """Compare the images and objects of a folder with what they should be."""
+    out = case.sandbox / "out"
+    images, things = read_annotations(out)
+    pictures = {
+        path.relative_to(out).as_posix()
+        for path in out.rglob("*")
+        if path.is_file() and ".refiner" not in path.parts and path.suffix.lower() not in (".csv", ".json")
+    }
+    if strays := images.keys() - pictures:
+        yield f"{sorted(strays)[:2]} are annotated, but not there"
+    for name, sample in case.folder.samples.items():
+        written = [each for each in (name, f"{name.rpartition('.')[0]}.png", f"{name}.png") if each in pictures]
+        if not written:
+            if not any(result.exit_code == 4 for result in results):
+                yield f"{name} is missing with status 0"
+            continue
+        if name in annotated.unlisted:
+            if any(things.get(each) for each in written):
+                yield f"{name} has objects from nowhere"
+            continue
+        mine = next((each for each in written if each in images), None)
+        if mine is None:
+            yield f"{name} is not annotated, statuses {[result.exit_code for result in results]}"
+            continue
+        shape = read(out / mine).shape
+        if (images[mine]["height"], images[mine]["width"]) != shape[:2] or "flickr_url" not in images[mine]:
+            yield f"{name}: {images[mine]} for an image of {shape}"
+        for problem in thing_problems(annotated.things[name], things[mine], change, sample.image.shape):
+            yield f"{name}: {problem}"
+
+
+def refine_annotations(case: "ValueCase") -> Iterator[str]:
+    """Refine a folder with annotations, which stay byte for byte."""
+    annotated = annotate(case.source, case.folder, case.rng)
+    before = (case.source / annotated.file).read_bytes()
+    out = case.sandbox / "out"
+    options = ["--device", "cpu", "--backend", "torch", "--workers", "1"]
+    result = case.run("refine", case.source, out, "--refiner", case.tools.refiner, *options)
+    plain = not annotated.unlisted and not annotated.orphans and case.folder.is_plain
+    if result.exit_code not in (0, 4):
+        yield from case.refusal(result, plain=plain)
+        return
+    if not (out / annotated.file).exists() or (out / annotated.file).read_bytes() != before:
+        yield f"{annotated.file} was changed, status {result.exit_code}"
+    for name in case.folder.samples:
+        if not (out / name).exists() and result.exit_code == 0:
+            yield f"{name} is missing with status 0"
+    inspected = case.run("inspect", out, "--json")
+    if inspected.exit_code == 0 and plain:
+        objects = json.loads(inspected.stdout)["objects"]
+        count = sum(map(len, annotated.things.values()))
+        if objects is None or objects["count"] != count:
+            yield f"inspect counts {objects and objects['count']} objects, not {count}"
