@@ -6,13 +6,14 @@ A new format needs a module in this package, and a line here.
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from refiner.data.annotations import bop, coco, coco_writer, imagefolder, imagefolder_writer, solo
+from refiner.data.annotations import bop, coco, coco_writer, imagefolder, imagefolder_writer, perception, solo
 from refiner.data.annotations.source import LabelFormat, LabelSource, LabelWriter
 
 READERS: Mapping[str, LabelFormat] = {
     "imagefolder": imagefolder,
     "bop": bop,
     "solo": solo,
+    "perception": perception,
     "coco": coco,
 }
 """Modules that read a format, by its name. If two formats give an image the same label, the first one counts."""

@@ -39,17 +39,21 @@ class Definitions(NamedTuple):
         classes: dict[int, str] = {}
         keypoints: dict[Any, tuple[str, ...]] = {}
         unnumbered: list[str] = []
-        for definition in _dicts(content, "annotationDefinitions"):
-            for spec in _dicts(definition, "spec"):
+        for definition in dicts_of(content, "annotationDefinitions") or dicts_of(content, "annotation_definitions"):
+            for spec in dicts_of(definition, "spec"):
                 if not isinstance(name := spec.get("label_name"), str):
                     continue
                 if isinstance(spec.get("label_id"), int):
                     classes.setdefault(spec["label_id"], name)
                 else:
                     unnumbered.append(name)
-            if isinstance(template := definition.get("template"), dict):
-                points = sorted(_dicts(template, "keypoints"), key=lambda point: int(point.get("index") or 0))
-                keypoints[template.get("templateId")] = tuple(str(point.get("label")) for point in points)
+            # Before SOLO, templates are specifications.
+            for template in [definition.get("template"), *dicts_of(definition, "spec")]:
+                points = dicts_of(template, "keypoints") or dicts_of(template, "key_points")
+                if points and isinstance(template, dict):
+                    points = sorted(points, key=lambda point: int(point.get("index") or 0))
+                    number = template.get("templateId", template.get("template_id"))
+                    keypoints[number] = tuple(str(point.get("label")) for point in points)
         return cls(classes, keypoints, unnumbered)
 
 
@@ -80,6 +84,8 @@ class CaptureReader:
         sample: path of the picture, relative to the data set.
         definitions: names of classes and keypoints.
         with_masks: read masks; they are in pictures of their own.
+        pictures: folder from which the names of these pictures begin, relative to the data set; None for that of the
+            annotation file.
 
     Raises:
         ImageError: the frame does not name the picture.
@@ -94,15 +100,17 @@ class CaptureReader:
         definitions: Definitions,
         *,
         with_masks: bool = True,
+        pictures: str | None = None,
     ) -> None:
         self.root, self.file, self.frame, self.sample = root, file, frame, sample
         self.definitions, self.with_masks = definitions, with_masks
+        self.pictures = PurePosixPath(file).parent.as_posix() if pictures is None else pictures
         name = PurePosixPath(sample).name
-        captures = [each for each in _dicts(frame, "captures") if each.get("filename") == name]
+        captures = [each for each in dicts_of(frame, "captures") if each.get("filename") == name]
         if not captures:
             raise ImageError(sample, f"is not named by a capture in {file}")
         self.capture = captures[0]
-        self.annotations = _dicts(self.capture, "annotations")
+        self.annotations = dicts_of(self.capture, "annotations")
         self._objects: dict[Any, _Object] = {}
 
     def read(self) -> ImageAnnotations:
@@ -130,7 +138,7 @@ class CaptureReader:
         return (annotation for annotation in self.annotations if kind_of(annotation) == kind)
 
     def _values(self, annotation: Mapping[str, Any]) -> list[dict[str, Any]]:
-        return next((_dicts(annotation, name) for name in _LISTS if name in annotation), [])
+        return next((dicts_of(annotation, name) for name in _LISTS if name in annotation), [])
 
     def _entry(self, read: Iterable[str]) -> dict[str, Any]:
         """Return everything about the picture that is not in its objects."""
@@ -140,7 +148,7 @@ class CaptureReader:
         ]
         frame = {key: value for key, value in self.frame.items() if key not in ("captures", "metrics")}
         metrics = [
-            metric for metric in _dicts(self.frame, "metrics") if metric.get("sensorId") in ("", None, self._sensor)
+            metric for metric in dicts_of(self.frame, "metrics") if metric.get("sensorId") in ("", None, self._sensor)
         ]
         return {**frame, "unity_capture": {**self.capture, "annotations": heads, "metrics": metrics}}
 
@@ -154,12 +162,15 @@ class CaptureReader:
         """Return the object of an instance; it is new unless another annotation named it."""
         if "instanceId" not in value:
             raise ImageError(self.sample, f"has an annotation without instanceId in {self.file}")
-        instance, label = value["instanceId"], value.get("labelId")
-        found = self._objects.setdefault((instance, label), _Object(str(instance)))
+        instance, label = str(value["instanceId"]), value.get("labelId")
+        key: tuple[str, Any] = instance, label
+        if label is None:  # Unity's older instance segmentations name no class
+            key = next((known for known in self._objects if known[0] == instance), key)
+        found = self._objects.setdefault(key, _Object(instance))
         found.extra.update({key: value[key] for key in ("instanceId", "labelId") if key in value})
         if not found.category:
             known = self.definitions.classes.get(label) if isinstance(label, int) else None
-            found.category = str(value.get("labelName") or known or label)
+            found.category = str(value.get("labelName") or known or ("" if label is None else label))
         return found
 
     def _add_box(self, annotation: Mapping[str, Any], value: Mapping[str, Any]) -> None:
@@ -177,7 +188,7 @@ class CaptureReader:
 
     def _add_keypoints(self, annotation: Mapping[str, Any], value: Mapping[str, Any]) -> None:
         found = self._object(value)
-        points = sorted(_dicts(value, "keypoints"), key=lambda point: int(point.get("index") or 0))
+        points = sorted(dicts_of(value, "keypoints"), key=lambda point: int(point.get("index") or 0))
         if found.keypoints or not points:
             return
         # Fill gaps in the list: the place of a keypoint is its index in the template.
@@ -229,9 +240,9 @@ class CaptureReader:
 
     def _label_image(self, name: str) -> tuple[Any, Any]:
         if name not in self._label_images:
-            if PurePosixPath(name).name != name:
-                raise DataError(f"{self.file} names the picture {name!r}, which is not beside it")
-            image = read_image(self.root / PurePosixPath(self.file).with_name(name))
+            if ".." in PurePosixPath(name).parts or PurePosixPath(name).is_absolute():
+                raise DataError(f"{self.file} names the picture {name!r}, which is not in the data set")
+            image = read_image(self.root / self.pictures / name)
             self._label_images[name] = image, codes_of(image)
         return self._label_images[name]
 
@@ -240,7 +251,7 @@ class CaptureReader:
         return {}
 
 
-def _dicts(content: Any, key: str) -> list[dict[str, Any]]:
+def dicts_of(content: Any, key: str) -> list[dict[str, Any]]:
     """Return the objects in a list of JSON; empty if there is no such list."""
     values = content.get(key) if isinstance(content, dict) else None
     return [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []

@@ -251,7 +251,7 @@ def test_frames_without_picture_are_named(tmp_path: Path) -> None:
     [
         ('"filename": "step0.camera.png"', '"filename": "step1.camera.png"', "is not named by a capture"),
         ('"state": 2', '"state": "visible"', "state of a keypoint in sequence.0/step0.frame_data.json"),
-        ("step0.camera.instance segmentation.png", "../outside.png", "which is not beside it"),
+        ("step0.camera.instance segmentation.png", "../outside.png", "which is not in the data set"),
         ('"instanceId": 3,', "", "without instanceId"),
         ('"captures": [', '"captures": [[', "is no JSON"),
     ],
