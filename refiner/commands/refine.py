@@ -78,7 +78,14 @@ from refiner.commands.reporting import one_line, print_json, print_left_out, pro
     metavar="X",
     help="Reject images with a drift score above X, or of unknown drift. The score is the distance that the labelled "
     "point (or the whole image) moved, in pixels of a 36x60 patch, plus a penalty for lost structure. In an eye patch "
-    "of any size, 1 is about 3 degrees of gaze.",
+    "of any size, 1 is about 3 degrees of gaze. With annotated objects, the worst object counts, or new structure "
+    "outside them.",
+)
+@click.option(
+    "--drop-objects",
+    is_flag=True,
+    help="With --max-drift: do not reject an image for its objects, but write the annotations without those whose "
+    "drift score is above X. OUT/dropped_objects.csv lists them.",
 )
 @click.option(
     "--keep-rejected",
@@ -104,6 +111,7 @@ def command(
     on_error: str,
     quality: int,
     max_drift: float | None,
+    drop_objects: bool,
     keep_rejected: Path | None,
     points: str | None,
     mask: Path | None,
@@ -120,19 +128,23 @@ def command(
 
     Finished images are skipped: run the same command again to resume, or to refine images that are new or changed.
     OUT/rejected.csv lists the images that were rejected, with the reasons. OUT/drift.csv says how far the label of each
-    image may have moved. A store OUT.h5 has the table OUT.rejected.csv next to it, and the drift among its labels.
+    image may have moved, and each of its annotated objects. A store OUT.h5 has the table OUT.rejected.csv next to it,
+    and the drift among its labels.
 
     \b
     Examples:
       refiner refine renders refined --refiner runs/eyes
       refiner refine renders refined --refiner runs/eyes --max-drift 1 --keep-rejected doubtful
       refiner refine renders.h5 refined.h5 --refiner runs/eyes --backend openvino
+      refiner refine scenes refined --refiner runs/scenes --max-drift 1 --drop-objects
       refiner refine renders refined --refiner runs/eyes --shard 2/8
       refiner refine eye.png refined.png --refiner demo
     """
     # Check the options before anything slow is imported.
     if keep_rejected is not None and max_drift is None:
         raise click.UsageError("--keep-rejected needs --max-drift; without a limit no image is rejected for drift")
+    if drop_objects and max_drift is None:
+        raise click.UsageError("--drop-objects needs --max-drift, the drift score above which an object is dropped")
     from refiner.core.devices import keep_freed_memory
     from refiner.data.drift.regions import LabelRegion
     from refiner.data.drift.table import DriftLimit
@@ -154,7 +166,7 @@ def command(
             overwrite=overwrite,
             stop_on_error=on_error == "stop",
             quality=quality,
-            limit=DriftLimit(max_drift, keep_rejected),
+            limit=DriftLimit(max_drift, keep_rejected, drop_objects),
             region=LabelRegion(points, mask),
             selection=Selection(include, exclude),
             report=advance,

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from refiner.core.errors import DataError, ImageError, WrongInputError
+from refiner.data.drift.measurement import measure_label_drift
 from refiner.data.drift.regions import ANYTHING, LabelRegion
-from refiner.data.drift.table import LabelDrift, measure_label_drift
+from refiner.data.drift.table import LabelDrift
 from refiner.data.folders.selection import EVERYTHING, Selection
 from refiner.data.labels.angles import Angles
 from refiner.data.labels.records import column_values

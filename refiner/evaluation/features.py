@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from refiner.data.drift.regions import POINTS, PUPIL, LabelRegion
+from refiner.data.labels.objects import OBJECTS
 from refiner.evaluation.samples import Sample
 from refiner.gaze.networks.estimators import GazeNetwork
 from refiner.gaze.networks.file import load_estimator
@@ -81,7 +82,7 @@ def load_features(synthetic: Sample, *, region: LabelRegion, seed: int) -> tuple
 
 def _common_points(synthetic: Sample, region: LabelRegion) -> Any:
     """Return the labelled points other than the pupil, (N, 2K); None unless every render has the same K points."""
-    for label in POINTS if region.points is None else (region.points,):
+    for label in POINTS if region.points in (None, OBJECTS) else (region.points,):
         found = [LabelRegion(label).watched(name, row, (1, 1)) for name, row in zip(synthetic.ids, synthetic.labels)]
         points = [np.asarray(row[label], np.float64).reshape(-1) for row in found if label in row]
         if label != PUPIL and len(points) == len(found) and len({values.shape for values in points}) == 1:

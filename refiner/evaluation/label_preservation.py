@@ -13,9 +13,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from refiner.core.rng import torch_generator
+from refiner.data.drift.measurement import measure_label_drift
 from refiner.data.drift.regions import MASK, PUPIL, UNKNOWN
 from refiner.data.drift.scores import patch_scale
-from refiner.data.drift.table import LabelDrift, measure_label_drift
+from refiner.data.drift.table import LabelDrift
 from refiner.data.labels.angles import angular_error_degrees
 from refiner.data.labels.records import Labels
 from refiner.evaluation.measurement import Metric

@@ -11,14 +11,24 @@ from refiner.core.errors import ImageError, WrongInputError
 from refiner.core.files import check_apart, content_digest
 from refiner.core.parallel.executors import Engine
 from refiner.core.parallel.shards import Shard
+from refiner.data.drift.objects import ObjectDrift
 from refiner.data.drift.regions import LabelRegion, checked_region
-from refiner.data.drift.table import DRIFT_FILE, DriftLimit, LabelDrift, tell_unknown, write_drift
+from refiner.data.drift.table import (
+    DRIFT_FILE,
+    DROPPED_FILE,
+    DriftLimit,
+    LabelDrift,
+    UnknownObjects,
+    tell_unknown,
+    write_drift,
+)
 from refiner.data.folders.contents import FolderContents, explain_no_images, read_contents
 from refiner.data.folders.labels import FolderLabels, open_labels, with_mask_objects
 from refiner.data.folders.left_out import LeftOut, find_left_out, left_out
 from refiner.data.folders.selection import EVERYTHING, Selection
 from refiner.data.labels.coordinates import PIXEL_LABELS
 from refiner.data.output.folder import OutputFolder, open_output
+from refiner.inference.dropped_objects import ObjectDropper
 from refiner.inference.folder_worker import FileRefinement, FileTask, Outcome, image_stamp
 from refiner.inference.refiner import RefinerSource
 from refiner.inference.settings import settle
@@ -74,6 +84,7 @@ def refine_folder(
         labels = with_mask_objects(source, contents, labels)  # drift is measured on them
     region = checked_region(region, source, labels)
     region.check_masks(source, contents.images)
+    dropper = ObjectDropper(source, labels, region, limit) if limit.drop_objects else None
     with contextlib.ExitStack() as stack:
         # Open the output folders.
         open_folder = partial(open_output, source, overwrite=overwrite, shard=shard)
@@ -92,7 +103,7 @@ def refine_folder(
             kept.job = output.job
         # Refine the images that are not finished.
         refinement = FileRefinement(refiner, source, destination, limit.keep, quality, limit, region)
-        folder_job = _FolderJob(source, contents, labels, region, output, kept, limit, stop_on_error, report)
+        folder_job = _FolderJob(source, contents, labels, region, output, kept, limit, dropper, stop_on_error, report)
         numbers = folder_job.run(lambda tasks: engine.map(refinement, tasks))
     reports = [*find_left_out(source, contents, own_labels, copies=True), *folder_job.reports()]
     return *numbers, tuple(reports), len(folder_job.copied)
@@ -110,15 +121,17 @@ class _FolderJob:
         output: OutputFolder,
         kept: OutputFolder | None,
         limit: DriftLimit,
+        dropper: ObjectDropper | None,
         stop_on_error: bool,
         report: Callable[[int, int], None],
     ) -> None:
         self.source, self.contents, self.labels, self.region = source, contents, labels, region
-        self.output, self.kept, self.limit = output, kept, limit
+        self.output, self.kept, self.limit, self.dropper = output, kept, limit, dropper
         self.stop_on_error, self.report = stop_on_error, report
         self.refined: set[str] = set()
         self.drifted: set[str] = set()
         self.copied: dict[str, str | None] = {}  # files beside the images, each with its image
+        self.annotations: dict[str, str | None] = {}  # files that may lose objects, each with its image
         self.orphaned: list[str] = []  # files beside rejected images
         self.done = self.total = 0
 
@@ -140,6 +153,7 @@ class _FolderJob:
         # A shard leaves the rest to the run that merges all shards.
         if self.output.shard is None:
             self._write_drift(images)
+            self._write_annotations()
             self._move_orphaned()
             self._prune({*images, *self.copied}, [name for name in unusable if (self.source / name).is_dir()])
         return len(self.refined), len(images) - len(todo), len(self.output.rejected)
@@ -154,6 +168,9 @@ class _FolderJob:
             return list(filter(self.output.shard.takes_name, images)), {}
         unusable = {**contents.unsupported, **contents.others}
         for name, image in {**contents.label_images, **contents.companions}.items():
+            if self.dropper is not None and name in self.dropper.files:
+                self.annotations[name] = image  # written when all drift is known
+                continue
             try:
                 self.output.copy(self.source / name, name)
                 self.copied[name] = image
@@ -173,7 +190,9 @@ class _FolderJob:
         self.output.remove(*self.orphaned)
 
     def reports(self) -> Iterator[LeftOut]:
-        """Yield a report about the files of rejected images."""
+        """Yield reports about the files of rejected images, and about dropped objects."""
+        if self.dropper is not None:
+            yield from self.dropper.reports()
         yield from left_out(
             "files of rejected images",
             self.orphaned,
@@ -196,7 +215,7 @@ class _FolderJob:
         return finished
 
     def _passes(self, notes: list[float | None] | None) -> bool:
-        drift = _drift_of(notes)
+        drift = LabelDrift.from_notes(notes)
         return drift is not None and not self.limit.rejects(drift)
 
     def _tasks(self, todo: Sequence[str]) -> Iterator[FileTask]:
@@ -231,7 +250,9 @@ class _FolderJob:
                 self.drifted.add(outcome.name)
             self._reject(outcome.name, outcome.stage, outcome.reason)
             return
-        self.output.finish(outcome.name, outcome.stamp, None if outcome.drift is None else list(outcome.drift))
+        drift = outcome.drift
+        objects = None if drift is None or not drift.objects else [each.to_row() for each in drift.objects]
+        self.output.finish(outcome.name, outcome.stamp, None if drift is None else drift.notes(), objects)
         self.refined.add(outcome.name)
         self.done += 1
 
@@ -244,10 +265,38 @@ class _FolderJob:
     def _write_drift(self, images: Sequence[str]) -> None:
         """Write ``drift.csv`` for all images in the output, in the order of the input."""
         written = [name for name in images if name in self.refined or (self.output.root / name).is_file()]
-        notes = {name: _drift_of(self.output.notes.get(name)) for name in written}
+        found = [(name, drift) for name in written if (drift := self._drift(name))]
         self.output.claim(DRIFT_FILE)
-        write_drift(self.output.root / DRIFT_FILE, {name: drift for name, drift in notes.items() if drift})
-        tell_unknown([name for name, drift in notes.items() if drift and not drift.known], len(notes))
+        # Read the objects of one image at a time: there may be many.
+        objects = UnknownObjects()
+        rows = objects.count(self._with_objects(found))
+        if self.dropper is not None:
+            rows = self.dropper.take(rows)
+        has_objects = any(drift.background is not None for _, drift in found)
+        write_drift(self.output.root / DRIFT_FILE, rows, objects=has_objects)
+        tell_unknown([name for name, drift in found if not drift.known], len(written))
+        objects.tell()
+
+    def _with_objects(self, found: Sequence[tuple[str, LabelDrift]]) -> Iterator[tuple[str, LabelDrift]]:
+        """Yield images with their drift and that of their objects, which the manifest holds."""
+        details = self.output.details().read(name for name, _ in found)
+        for (name, drift), (_, rows) in zip(found, details, strict=True):
+            yield name, drift._replace(objects=tuple(map(ObjectDrift.from_row, rows)))
+
+    def _write_annotations(self) -> None:
+        """Write the annotation files without the objects that moved too far, and list these."""
+        if self.dropper is None:
+            return
+        self.dropper.write(self.output, self.annotations)
+        self.copied |= self.annotations
+        if self.dropper.count:
+            self.output.claim(DROPPED_FILE)
+            self.copied[DROPPED_FILE] = None
+            broken = [(name, drift) for name in self.dropper.images if (drift := self._drift(name))]
+            self.dropper.write_list(self.output.root / DROPPED_FILE, self._with_objects(broken))
+
+    def _drift(self, name: str) -> LabelDrift | None:
+        return LabelDrift.from_notes(self.output.notes.get(name))
 
     def _prune(self, names: set[str], unread: Sequence[str]) -> None:
         """Delete outputs whose inputs are gone, and rejected images that an earlier run kept and this one did not.
@@ -272,11 +321,3 @@ def _tell_removed(folder: OutputFolder, names: Sequence[str], reason: str) -> No
     if names:
         examples = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
         log.warning("removed from %s, as %s: %d (%s)", folder.root, reason, len(names), examples)
-
-
-def _drift_of(notes: list[float | None] | None) -> LabelDrift | None:
-    """Return the drift that the manifest holds for an image; None if it holds none."""
-    if not isinstance(notes, list) or len(notes) != len(LabelDrift._fields):
-        return None
-    x, y, degrees, score, known = notes
-    return None if x is None or y is None or score is None else LabelDrift(x, y, degrees, score, bool(known))

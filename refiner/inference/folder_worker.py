@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 from refiner.core.errors import ImageError
 from refiner.core.files import content_digest
+from refiner.data.drift.measurement import measure_label_drift
 from refiner.data.drift.regions import LabelRegion
-from refiner.data.drift.table import DriftLimit, LabelDrift, measure_label_drift
+from refiner.data.drift.table import DriftLimit, LabelDrift
 from refiner.data.folders.labels import FolderLabels
 from refiner.data.labels.records import Labels
 from refiner.images.arrays import from_batch, to_batch

@@ -10,8 +10,9 @@ from refiner.core.errors import ImageError, UsageError, WrongInputError, WrongOu
 from refiner.core.parallel.executors import Engine
 from refiner.core.parallel.shards import Shard
 from refiner.core.path_kinds import is_network, path_kind
+from refiner.data.drift.measurement import measure_label_drift
 from refiner.data.drift.regions import ANYTHING, LabelRegion
-from refiner.data.drift.table import NO_LIMIT, DriftLimit, measure_label_drift
+from refiner.data.drift.table import NO_LIMIT, DriftLimit
 from refiner.data.folders.left_out import LeftOut
 from refiner.data.folders.selection import EVERYTHING, Selection
 from refiner.data.store.store_names import is_store_name
@@ -105,6 +106,8 @@ def refine_path(
     named_well = not source.is_file() or kind == "an image" or is_image_file(source) or is_store_name(source)
     if is_network(kind) or not named_well:
         raise WrongInputError(f"{source} is {kind}; name a folder of images, a store (.h5) or an image to refine")
+    if limit.drop_objects and not source.is_dir():
+        raise UsageError(f"--drop-objects changes annotation files of a folder, but {source} is none")
     # Select the device, the backend and the number of workers; a job that was begun keeps those of its first run.
     file, digest, requested = load_refiner(refiner), refiner_digest(refiner), (backend, device)
     extent = job_extent(source)

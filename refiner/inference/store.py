@@ -17,8 +17,9 @@ from refiner.core.errors import DataError, OutputError
 from refiner.core.files import check_apart, content_digest
 from refiner.core.parallel.executors import Engine
 from refiner.core.parallel.shards import Shard
+from refiner.data.drift.measurement import measure_label_drift
 from refiner.data.drift.regions import LabelRegion
-from refiner.data.drift.table import DriftLimit, LabelDrift, drift_columns, measure_label_drift, tell_unknown
+from refiner.data.drift.table import DriftLimit, LabelDrift, drift_columns, tell_unknown
 from refiner.data.formats.registry import open_dataset
 from refiner.data.labels.records import Labels, from_cells
 from refiner.data.output.chunks import Chunks, Line, fingerprint, write_lines

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from refiner.data.drift.table import measure_label_drift
+from refiner.data.drift.measurement import measure_label_drift
 from refiner.data.labels.records import Labels
 from refiner.evaluation.label_preservation import measure_preservation
 from refiner.evaluation.verdict import reach_verdict

@@ -30,7 +30,7 @@ def refined(gazes: Path, tmp_path: Path) -> Path:
     for path in sorted(gazes.glob("*.png")):
         write_image(folder / path.name, np.clip(read_image(path).astype(int) + 9, 0, 255).astype(np.uint8))
     shutil.copy(gazes / "labels.csv", folder)
-    write_drift(folder / "drift.csv", {})
+    write_drift(folder / "drift.csv", [])
     return folder
 
 

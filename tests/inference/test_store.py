@@ -89,7 +89,7 @@ def test_a_store_is_refined_to_the_pixels_of_the_folder(
 ) -> None:
     monkeypatch.setattr(store, "CHUNK", 16)
     source = make(tmp_path, shape, dtype)
-    assert refine_path(tmp_path / "in", tmp_path / "out", refiner, device="cpu") == Summary(COUNT, 0, 0)
+    assert refine_path(tmp_path / "in", tmp_path / "out", refiner, device="cpu") == Summary(COUNT, 0, 0, copied=1)
     assert refine_path(source, tmp_path / "out.h5", refiner, device="cpu") == Summary(COUNT, 0, 0)
     refined = Store(tmp_path / "out.h5")
     assert refined.ids == Store(source).ids

@@ -23,8 +23,9 @@ import click
 from refiner.core.devices import keep_freed_memory
 from refiner.core.environment import environment
 from refiner.core.files import write_text
+from refiner.data.drift.measurement import measure_label_drift
 from refiner.data.drift.regions import ANYTHING
-from refiner.data.drift.table import NO_LIMIT, measure_label_drift
+from refiner.data.drift.table import NO_LIMIT
 from refiner.data.folders.labels import FolderLabels
 from refiner.data.folders.listing import list_files
 from refiner.data.labels.tables import LABELS_FILE, LabelTable

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from refiner.core.errors import DataError, ImageError
 from refiner.data.annotations.coco_index import HEAD, LONG_HEAD, CocoFile, Spans, may_be_coco, read_index
 from refiner.data.annotations.coco_objects import to_key, to_object
+from refiner.data.annotations.edits import Edit, cut_elements
 from refiner.data.annotations.file_names import ImageNames, Matches, clean_name
 from refiner.data.annotations.json_scan import read_span, read_spans
 from refiner.data.annotations.run_lengths import mask_size
@@ -133,6 +134,21 @@ class CocoSource(Mapping[str, Labels]):
             except ValueError as error:
                 raise ValueError(f"annotation {annotation.get('id', f'number {number}')}: {error}") from error
             yield each
+
+    def why_fixed(self) -> str:
+        """Return an empty text: single annotations can be cut out of a COCO file."""
+        return ""
+
+    def without(self, broken: Mapping[str, Sequence[int]]) -> Iterator[tuple[str, Edit]]:
+        """Yield the changes that cut out annotations; see :class:`refiner.data.annotations.edits.ObjectEditor`."""
+        spans: dict[str, list[tuple[int, int]]] = {}
+        for sample, numbers in broken.items():
+            places = [(entry.file, *span) for entry in self._entries[sample] for span in entry.annotations.tolist()]
+            for number in numbers:
+                file, start, end = places[number]
+                spans.setdefault(file, []).append((start, end))
+        for file, found in spans.items():
+            yield from ((file, edit) for edit in cut_elements(self.root / file, found))
 
     def _check_size(self, sample: str, entry: Entry, image: Mapping[str, Any]) -> None:
         """Check that the file states the size that the image has; otherwise its labels are those of another image.

@@ -8,6 +8,7 @@ see :mod:`refiner.data.annotations.imagefolder_values`.
 
 import base64
 import copy
+import json
 import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,10 +16,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from refiner.core.errors import DataError, ImageError
+from refiner.data.annotations.edits import Edit, dumped_like, value_span
 from refiner.data.annotations.imagefolder_files import METADATA_FILES, MetadataFile, ParquetFile, Row, open_metadata
 from refiner.data.annotations.imagefolder_objects import (
     COLUMN,
     LayoutFinder,
+    drop_objects,
     holds_objects,
     read_objects,
 )
@@ -245,6 +248,28 @@ class ImageFolderSource:
             if name == "mirrored":
                 cells[name] = {"true": "1", "false": "0"}.get(cells[name], cells[name])
         return from_cells(cells, where) | labels
+
+    def why_fixed(self) -> str:
+        """Return a reason if the objects are in a Parquet file, whose rows have no text to change."""
+        parquet = [name for name in self._names if name.endswith(".parquet")]
+        return f"{parquet[0]} is a Parquet file" if parquet else ""
+
+    def without(self, broken: Mapping[str, Sequence[int]]) -> Iterator[tuple[str, Edit]]:
+        """Yield the changes of rows; see :class:`refiner.data.annotations.edits.ObjectEditor`."""
+        for sample, numbers in broken.items():
+            place = self._places[sample]
+            assert place is not None
+            path = self._tables[place.file].path
+            with path.open("rb") as stream:
+                stream.seek(place.position)
+                text = stream.readline().decode()
+            span = value_span(text, COLUMN)
+            if span is None:
+                raise DataError(f"{path}: line {place.line} has changed since it was read; run the command again")
+            before = text[slice(*span)]
+            after = dumped_like(drop_objects(json.loads(before), numbers), before)
+            start, end = (place.position + len(text[:at].encode()) for at in span)
+            yield self._names[place.file], Edit(start, end, after.encode())
 
     def only(self, samples: Iterable[str], labels: Sequence[str]) -> "ImageFolderSource":
         """Return the labels of some images, small enough to send to another process."""

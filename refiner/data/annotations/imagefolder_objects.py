@@ -278,3 +278,17 @@ def _may_move(value: Any) -> bool:
     if isinstance(value, list):
         return sum(map(_is_number, value)) > 1 or any(map(_may_move, value))
     return False
+
+
+def drop_objects(value: Any, numbers: Sequence[int]) -> Any:
+    """Return the value of the column without the objects at some positions."""
+    dropped = set(numbers)
+
+    def kept(values: Sequence[Any]) -> list[Any]:
+        return [each for number, each in enumerate(values) if number not in dropped]
+
+    if isinstance(value, list):
+        return kept(value)
+    # As in reading, lists of another length are about the image.
+    count = len(value["bbox"])
+    return {key: kept(part) if isinstance(part, list) and len(part) == count else part for key, part in value.items()}

@@ -13,6 +13,7 @@ from refiner.core.errors import ImageError, WrongInputError
 from refiner.core.files import content_digest
 from refiner.data.annotations.source import LabelSource
 from refiner.data.labels.coordinates import ANGLES, UNITS, split_words
+from refiner.data.labels.objects import OBJECTS, ImageAnnotations, ObjectLabel
 from refiner.data.labels.records import Labels
 from refiner.images.arrays import highest_level, resize, to_grey
 from refiner.images.io import read_image
@@ -34,7 +35,8 @@ class LabelRegion:
     """The region in which drift is measured.
 
     Attributes:
-        points: name of a label of one or several points; None takes the first of :data:`POINTS` that an image has.
+        points: name of a label of one or several points; None takes the first of :data:`POINTS` that an image has, and
+            its annotated objects; :data:`OBJECTS <refiner.data.labels.objects.OBJECTS>` takes the objects alone.
         mask: an image whose bright pixels are the region in every image, or a folder with one mask for each image,
             of the same name; None uses points.
         expected: True if the data set has such a label, so that the drift of an image without a point is unknown.
@@ -48,7 +50,7 @@ class LabelRegion:
     @property
     def names(self) -> Sequence[str]:
         """Names of the labels to use, in order of preference; ``nose`` may also be the columns nose_x and nose_y."""
-        return POINTS if self.points is None else (self.points, *_columns(self.points))
+        return (*POINTS, OBJECTS) if self.points is None else (self.points, *_columns(self.points))
 
     @property
     def job(self) -> Mapping[str, str]:
@@ -57,7 +59,7 @@ class LabelRegion:
         return chosen if self.mask is None else {**chosen, "mask": f"{self.mask} {content_digest(self.mask)}"}
 
     def watched(self, name: str, labels: Labels, size: tuple[int, int]) -> Labels:
-        """Return the points or the mask that must not move in an image.
+        """Return the points, the objects or the mask that must not move in an image.
 
         Args:
             name: file name of the image, which is also that of its mask.
@@ -65,7 +67,8 @@ class LabelRegion:
             size: (height, width) to which a mask is resized.
 
         Returns:
-            One entry: a label's name and its points (2,) or (K, 2) in pixels, of which some may be NaN; or
+            A label's name and its points (2,) or (K, 2) in pixels, of which some may be NaN, and after it ``objects``
+            and a tuple of :class:`refiner.data.labels.objects.ObjectLabel`, if the image has either or both; or
             :data:`MASK` and weights (H, W); or :data:`UNKNOWN` and None. It is empty if the data set has no such
             label; the whole image is then measured.
 
@@ -84,15 +87,19 @@ class LabelRegion:
         """
         if self.mask is not None:
             return content_digest(_mask_path(self.mask, name))
-        found = "".join(f"{label} {np.asarray(points).tolist()}" for label, points in self._points(labels).items())
+        found = "".join(f"{label} {_written(value)}" for label, value in self._points(labels).items())
         return hashlib.sha256(found.encode()).hexdigest()[:16] if found else ""
 
     def _points(self, labels: Labels) -> Labels:
+        found: Labels = {}
         for label in POINTS if self.points is None else (self.points,):
             points = point_pairs(labels.get(label, _joined(labels, label)))
-            if points is not None and np.isfinite(points).all(axis=-1).any():
-                return {label: points}
-        return {UNKNOWN: None} if self.expected else {}
+            if not found and points is not None and np.isfinite(points).all(axis=-1).any():
+                found = {label: points}
+        annotations = labels.get(OBJECTS) if self.points in (None, OBJECTS) else None
+        if isinstance(annotations, ImageAnnotations):
+            found[OBJECTS] = annotations.objects
+        return found or ({UNKNOWN: None} if self.expected else {})
 
     def check(
         self, source: Path, labels: Sequence[str], values: Callable[[str], Iterable[Any]] = lambda name: ()
@@ -115,6 +122,8 @@ class LabelRegion:
         if self.points not in labels:
             known = ", ".join(labels) or "none"
             raise WrongInputError(f"{source} has no label {self.points!r} to read points from; its labels: {known}")
+        if self.points == OBJECTS:
+            return replace(self, expected=True)
         if self.points in ANGLES or split_words(self.points)[-1] in UNITS:
             reason = "is not in pixels; --points needs x and y in pixels"
             raise WrongInputError(f"label {self.points!r} of {source} {reason}")
@@ -168,7 +177,7 @@ def _mask_path(mask: Path, name: str) -> Path:
 
 
 ANYTHING = LabelRegion()
-"""The default region: the points that an image has, otherwise the whole image."""
+"""The default region: the points and the objects that an image has, otherwise the whole image."""
 
 
 def point_pairs(values: Any) -> np.ndarray[Any, Any] | None:
@@ -180,6 +189,17 @@ def point_pairs(values: Any) -> np.ndarray[Any, Any] | None:
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu" or not values.size:
         return None
     return values[..., :2] if values.ndim and values.shape[-1] in (2, 3) else None
+
+
+def _written(value: Any) -> str:
+    """Return what drift depends on as text: points, or where the objects are."""
+    if isinstance(value, tuple):
+        return str([_place(each) for each in value])
+    return str(np.asarray(value).tolist())
+
+
+def _place(label: ObjectLabel) -> tuple[Any, ...]:
+    return label.id, label.category, label.box, label.polygons, label.mask, label.keypoints
 
 
 def _columns(points: str) -> tuple[str, str]:

@@ -1,21 +1,20 @@
 """Label drift of refined images: how far a label may have moved, in pixels and degrees, and when it rejects.
 
 Label drift is the shift between a synthetic image and its refined version, measured by registration. The label is
-copied from the synthetic image, so it is off by this shift. See :mod:`refiner.data.drift.scores`.
+copied from the synthetic image, so it is off by this shift. See :mod:`refiner.data.drift.measurement`.
 """
 
+import json
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from refiner.data.drift.regions import MASK, PUPIL, UNKNOWN
-from refiner.data.drift.scores import degrees_of_gaze, score_drift
-from refiner.data.labels.records import Labels
+from refiner.data.drift.objects import ObjectDrift
 from refiner.data.labels.tables import write_table
 
 log = logging.getLogger(__name__)
@@ -23,7 +22,17 @@ log = logging.getLogger(__name__)
 DRIFT_FILE = "drift.csv"
 """Name of the table of drift in a folder of refined images."""
 
+DROPPED_FILE = "dropped_objects.csv"
+"""Name of the table of objects whose annotations were dropped for their drift."""
+
+UNKNOWN_OBJECTS = "its objects are too small or have too little texture to be followed"
+"""Reason why the drift of an image with annotated objects is unknown."""
+
 DRIFT_COLUMNS = ("file", "drift_px", "drift_deg", "score", "known")
+
+OBJECT_COLUMNS = ("object", "class", "structure", "vanished", "background")
+"""Further columns if any image has annotated objects. The first four are empty in the row of the image, the last one
+in the rows of its objects."""
 
 UNKNOWN_DRIFT = "no labelled point lies in the image, or what is labelled has too little texture to be followed"
 """Reason why a drift is unknown, for messages."""
@@ -33,10 +42,15 @@ class LabelDrift(NamedTuple):
     """Estimated shift of one image's label.
 
     Attributes:
-        x, y: shift in pixels, of the labelled point, of the worst of several points, or of the whole image.
+        x, y: shift in pixels, of the labelled point, of the worst of several points or objects, or of the whole image.
         degrees: the same shift as an angle of gaze, in degrees, if the point is a pupil; otherwise None.
-        score: length of the shift plus the loss of structure; see :class:`refiner.data.drift.scores.DriftScores`.
-        known: False if the labelled points or the mask could not be followed; the shift is that of the whole image.
+        score: length of the shift plus the loss of structure; see :class:`refiner.data.drift.scores.DriftScores`. With
+            objects, the worst score of these, of the points and of the background.
+        known: False if no labelled point, no object or not the mask could be followed; the shift is that of the whole
+            image.
+        background: score of new structure outside the objects; None if the image has no annotated objects.
+        rest: score of the image without its objects: of the background and of the points; None likewise.
+        objects: drift of each object, in the order of the annotations.
     """
 
     x: float
@@ -44,6 +58,9 @@ class LabelDrift(NamedTuple):
     degrees: float | None
     score: float
     known: bool = True
+    background: float | None = None
+    rest: float | None = None
+    objects: tuple[ObjectDrift, ...] = ()
 
     @property
     def pixels(self) -> float:
@@ -55,25 +72,65 @@ class LabelDrift(NamedTuple):
         """The tuple (x, y, degrees, score, known), with NaN for degrees that are None."""
         return self.x, self.y, math.nan if self.degrees is None else self.degrees, self.score, float(self.known)
 
+    @property
+    def worst(self) -> ObjectDrift | None:
+        """The object with the highest score, if that is the score of the image."""
+        known = [each for each in self.objects if each.known]
+        found = max(known, key=lambda each: each.score, default=None)
+        return found if found is not None and found.score >= (self.rest or 0) else None
+
+    def notes(self) -> list[float | None]:
+        """Return the numbers of the image for a manifest, without those of its objects."""
+        base = [self.x, self.y, self.degrees, self.score, self.known]
+        return base if self.background is None else [*base, self.background, self.rest]
+
+    @classmethod
+    def from_notes(cls, notes: Any, objects: Sequence[ObjectDrift] = ()) -> "LabelDrift | None":
+        """Build a drift from what :meth:`notes` returned; None if it is something else."""
+        if not isinstance(notes, list) or len(notes) not in (5, 7):
+            return None
+        x, y, degrees, score, known, *more = notes
+        background, rest = more or (None, None)
+        if x is None or y is None or score is None:
+            return None
+        return cls(x, y, degrees, score, bool(known), background, rest, tuple(objects))
+
     def cells(self) -> dict[str, str]:
-        """Return the cells of a row of ``drift.csv``, without the column ``file``."""
+        """Return the cells of the image's row of ``drift.csv``, without the column ``file``."""
         degrees = "" if self.degrees is None else f"{self.degrees:.2f}"
         score, known = f"{self.score:.3f}", str(int(self.known))
-        return {"drift_px": f"{self.pixels:.3f}", "drift_deg": degrees, "score": score, "known": known}
+        found = {"drift_px": f"{self.pixels:.3f}", "drift_deg": degrees, "score": score, "known": known}
+        return found if self.background is None else {**found, "background": f"{self.background:.3f}"}
 
     def to_line(self) -> dict[str, str]:
         """Return the fields as texts, from which :meth:`from_line` restores them exactly."""
-        return {name: repr(value) for name, value in self._asdict().items() if value is not None}
+        found = {name: repr(value) for name, value in self._asdict().items() if value is not None}
+        return {**found, "objects": json.dumps([each.to_row() for each in self.objects], ensure_ascii=False)}
 
     @classmethod
     def from_line(cls, cells: Mapping[str, str]) -> "LabelDrift":
         """Build a drift from the texts of :meth:`to_line`."""
-        degrees = cells.get("degrees")
+        numbers = {name: float(cells[name]) for name in ("degrees", "background", "rest") if name in cells}
         x, y, score = (float(cells[name]) for name in ("x", "y", "score"))
-        return cls(x, y, None if degrees is None else float(degrees), score, cells.get("known") == "True")
+        objects = tuple(map(ObjectDrift.from_row, json.loads(cells.get("objects", "[]"))))
+        return cls(
+            x,
+            y,
+            numbers.get("degrees"),
+            score,
+            cells.get("known") == "True",
+            numbers.get("background"),
+            numbers.get("rest"),
+            objects,
+        )
 
     def sentence(self) -> str:
         """Describe the drift in words, for the reason of a rejection."""
+        if self.background is not None and self.known:
+            if (worst := self.worst) is not None:
+                return worst.sentence()
+            if self.background >= (self.rest or 0):
+                return "there is new structure outside the objects"
         if self.degrees is None:
             return f"the image content moved by about {self.pixels:.1f} px"
         return f"the pupil moved by about {self.pixels:.1f} px, the gaze by about {self.degrees:.0f}°"
@@ -86,79 +143,55 @@ class DriftLimit:
     Attributes:
         score: the largest score that passes; None lets every image pass.
         keep: folder or store for the rejected refined images; None drops them.
+        drop_objects: True if an image is not rejected for its objects; those above the limit lose their annotations.
     """
 
     score: float | None = None
     keep: Path | None = None
+    drop_objects: bool = False
 
     def rejects(self, drift: LabelDrift) -> bool:
         """Return whether an image with this drift is rejected; an unknown drift may be of any size."""
-        return self.score is not None and not (drift.known and drift.score <= self.score)
+        return self.score is not None and not (drift.known and self._judged(drift) <= self.score)
+
+    def drops(self, drift: ObjectDrift) -> bool:
+        """Return whether the annotation of an object is dropped; an unknown drift is no reason."""
+        return self.drop_objects and self.score is not None and drift.known and not drift.score <= self.score
 
     def reason(self, drift: LabelDrift) -> str:
         """Return the reason of a rejection, for ``rejected.csv``."""
         if not drift.known:
-            return f"its drift is unknown: {UNKNOWN_DRIFT}"
+            return f"its drift is unknown: {UNKNOWN_DRIFT if drift.background is None else UNKNOWN_OBJECTS}"
+        if self.drop_objects and drift.rest is not None:
+            drift = drift._replace(objects=(), score=drift.rest)
         return f"{drift.sentence()} (drift score {drift.score:.2f}, limit {self.score:g})"
+
+    def _judged(self, drift: LabelDrift) -> float:
+        return drift.rest if self.drop_objects and drift.rest is not None else drift.score
 
 
 NO_LIMIT = DriftLimit()
 """The limit that rejects no image."""
 
 
-def measure_label_drift(before: Any, after: Any, watched: Sequence[Labels]) -> list[LabelDrift]:
-    """Measure the label drift of pairs of images.
-
-    Args:
-        before, after: synthetic and refined images, (N, C, H, W), float32, in [-1, 1].
-        watched: the points or the mask that must not move in each image, from
-            :meth:`refiner.data.drift.regions.LabelRegion.watched`. An image with an empty entry is scored as a whole,
-            and so is one whose points or mask cannot be followed; its drift is then unknown.
-
-    Returns:
-        One drift for each image, in order.
-    """
-    # Find the kind of label that each image has.
-    synthetic, refined = (np.asarray(planes, np.float32) for planes in (before, after))
-    kinds = [next(iter(row), None) for row in watched]
-    found: list[LabelDrift | None] = [None] * len(watched)
-    # Score images with the same kind of label together, in one registration.
-    for kind in dict.fromkeys(kinds):
-        numbers = [number for number, other in enumerate(kinds) if other == kind]
-        values = [] if kind is None else [watched[number][kind] for number in numbers]
-        points = _stacked(values) if kind not in (None, MASK, UNKNOWN) else None
-        mask = np.stack(values) if kind == MASK else None
-        scores = score_drift(synthetic[numbers], refined[numbers], points=points, mask=mask)
-        # A shift of a pupil is also an angle of gaze.
-        lengths = np.hypot(scores.shifts[:, 0], scores.shifts[:, 1])
-        degrees = degrees_of_gaze(lengths, synthetic.shape[3]).tolist() if kind == PUPIL else None
-        for index, (number, (x, y)) in enumerate(zip(numbers, scores.shifts.tolist(), strict=True)):
-            known = kind != UNKNOWN and bool(scores.known[index])
-            angle = None if degrees is None or not known else degrees[index]
-            found[number] = LabelDrift(x, y, angle, float(scores.scores[index]), known)
-    return [drift for drift in found if drift is not None]
-
-
-def _stacked(points: Sequence[Any]) -> np.ndarray[Any, Any]:
-    """Points of each image as one array (N, K, 2), padded with NaN."""
-    arrays = [np.asarray(values, np.float32).reshape(-1, 2) for values in points]
-    stacked = np.full((len(arrays), max(map(len, arrays)), 2), np.nan, np.float32)
-    for number, values in enumerate(arrays):
-        stacked[number, : len(values)] = values
-    return stacked
-
-
-def write_drift(path: Path, rows: Mapping[str, LabelDrift]) -> None:
-    """Write ``drift.csv`` with one row for each image.
+def write_drift(path: Path, rows: Iterable[tuple[str, LabelDrift]], *, objects: bool = False) -> None:
+    """Write ``drift.csv`` with one row for each image, followed by one for each of its objects.
 
     Args:
         path: the table.
-        rows: drift by file name.
+        rows: file names with their drift; they are read once, and not kept.
+        objects: True adds the columns of objects.
 
     Raises:
         OutputError: the table cannot be written.
     """
-    write_table(path, DRIFT_COLUMNS, ({"file": name, **drift.cells()} for name, drift in rows.items()))
+    write_table(path, (*DRIFT_COLUMNS, *(OBJECT_COLUMNS if objects else ())), _rows(rows))
+
+
+def _rows(rows: Iterable[tuple[str, LabelDrift]]) -> Iterator[dict[str, str]]:
+    for name, drift in rows:
+        yield {"file": name, **drift.cells()}
+        yield from ({"file": name, **each.cells()} for each in drift.objects)
 
 
 def drift_columns(drifts: Any) -> dict[str, Any]:
@@ -185,3 +218,32 @@ def tell_unknown(unknown: Sequence[str], total: int) -> None:
     if unknown:
         examples = ", ".join(unknown[:3]) + (", ..." if len(unknown) > 3 else "")
         log.warning("the drift of %d of %d images is unknown, as %s: %s", len(unknown), total, UNKNOWN_DRIFT, examples)
+
+
+class UnknownObjects:
+    """A count of the objects whose drift is unknown, for a warning."""
+
+    def __init__(self) -> None:
+        self.total = self.unknown = 0
+        self.examples: list[str] = []
+
+    def count(self, drifts: Iterable[tuple[str, LabelDrift]]) -> Iterator[tuple[str, LabelDrift]]:
+        """Yield images and their drift as they come, and count their objects."""
+        for name, drift in drifts:
+            unknown = [each for each in drift.objects if not each.known]
+            self.total, self.unknown = self.total + len(drift.objects), self.unknown + len(unknown)
+            self.examples += [f"{name} {each.name}" for each in unknown[: 3 - len(self.examples)]]
+            yield name, drift
+
+    def tell(self) -> None:
+        """Warn of the objects that were counted."""
+        if self.unknown:
+            more = ", ..." if self.unknown > len(self.examples) else ""
+            log.warning(
+                "the drift of %d of %d objects is unknown, as they are too small or have too little texture to be "
+                "followed: %s%s",
+                self.unknown,
+                self.total,
+                ", ".join(self.examples),
+                more,
+            )

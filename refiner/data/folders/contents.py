@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from refiner.data.annotations.registry import find_sources
 from refiner.data.annotations.source import LabelSource
-from refiner.data.drift.table import DRIFT_FILE
+from refiner.data.drift.table import DRIFT_FILE, DROPPED_FILE
 from refiner.data.folders.label_images import find_label_images
 from refiner.data.folders.listing import Listing, list_folder
 from refiner.data.folders.selection import EVERYTHING, Selection
@@ -14,7 +14,7 @@ from refiner.data.labels.picture_names import Frames
 from refiner.data.labels.tables import REJECTED_FILE
 from refiner.images.io import is_image_file
 
-OWN_TABLES = (REJECTED_FILE, DRIFT_FILE)
+OWN_TABLES = (REJECTED_FILE, DRIFT_FILE, DROPPED_FILE)
 """Tables that refining writes into a folder; they describe the step that wrote them, not the images for the next."""
 
 _UNSUPPORTED = """

@@ -263,6 +263,27 @@ class LabelTable(Mapping[str, Labels]):
         except DataError as error:
             raise ImageError(sample, str(error)) from error
 
+    @property
+    def is_utf8(self) -> bool:
+        """True if the file itself is UTF-8, so that :meth:`row_text` gives its bytes."""
+        return self._encoding is None
+
+    def row_text(self, sample: str) -> tuple[int, bytes, Mapping[str, str]]:
+        """Return the place of a row in the file, its bytes, and its cells by column.
+
+        Raises:
+            KeyError: the image has no row.
+            DataError: the table cannot be read.
+        """
+        position, _ = self._positions[sample]
+        with self._opened() as stream:
+            stream.seek(position)
+            lines = _Lines(stream)
+            cells = next(csv.reader(lines, delimiter=self._text.delimiter), [])
+            end = lines.position
+            stream.seek(position)
+            return position, stream.read(end - position), self._text.cells(cells, None)
+
     def only(self, samples: Iterable[str], labels: Sequence[str]) -> "LabelTable":
         """Return a table restricted to some rows and labels, small enough to send to another process."""
         part = copy.copy(self)

@@ -9,11 +9,12 @@ line. A killed run loses only the files in progress, and the next run recognises
 """
 
 import contextlib
+import itertools
 import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator, Set
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,8 @@ class OutputFolder:
         if shard is None and shards.is_dir():
             for manifest in sorted(shards.glob("*.jsonl")):
                 self._read(manifest)
-                self._log.append(*read_json_lines(manifest))
+                for lines in _blocks(read_json_lines(manifest)):
+                    self._log.append(*lines)
             shutil.rmtree(shards, ignore_errors=True)
 
     def _read(self, manifest: Path) -> None:
@@ -183,7 +185,9 @@ class OutputFolder:
         for name in new:
             self._finished.pop(name, None)
 
-    def finish(self, name: str, stamp: str, notes: list[float | None] | None = None) -> None:
+    def finish(
+        self, name: str, stamp: str, notes: list[float | None] | None = None, details: list[Any] | None = None
+    ) -> None:
         """Record that the output of an input is in place.
 
         Args:
@@ -191,12 +195,18 @@ class OutputFolder:
             stamp: the :func:`refiner.core.files.content_digest` of the input. Digests of further things that the output
                 depends on may follow after a space.
             notes: numbers that later runs find in :attr:`notes`, such as the drift of the output.
+            details: anything else to record as JSON. It is not kept in memory, see :meth:`details`.
         """
-        line = {"file": name, "stamp": stamp, "job": self.job}
-        self._log.append(line if notes is None else {**line, "notes": notes})
+        line: dict[str, Any] = {"file": name, "stamp": stamp, "job": self.job}
+        line |= {} if notes is None else {"notes": notes}
+        self._log.append(line if details is None else {**line, "details": details})
         self._finished[name] = (stamp, self.job)
         self.notes[name] = notes or []
         self._ours.add(name)
+
+    def details(self) -> "Details":
+        """Return the details that were recorded with finished outputs."""
+        return Details(self._manifest)
 
     def reject(self, name: str, stage: str, reason: str) -> None:
         """Record that an input was rejected, and delete the output that an older job made of it."""
@@ -272,6 +282,52 @@ class OutputFolder:
         else:
             self.remove(REJECTED_FILE)
         self._log.close()
+
+
+def _blocks(lines: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """Divide lines into lists that do not fill the memory."""
+    while block := list(itertools.islice(lines, 1000)):
+        yield block
+
+
+class Details:
+    """Details that a manifest holds for finished outputs, read one by one; only their places are kept in memory.
+
+    Args:
+        manifest: the manifest; it must not change from now on.
+    """
+
+    def __init__(self, manifest: Path) -> None:
+        self._path = manifest
+        self._places: dict[str, int] = {}
+        place = 0
+        with manifest.open("rb") as stream:
+            for line in stream:
+                row = _row(line) if b'"stamp"' in line else {}
+                if "details" in row:
+                    self._places[row["file"]] = place
+                elif row:  # it was made again without details
+                    self._places.pop(row.get("file", ""), None)
+                place += len(line)
+
+    def read(self, names: Iterable[str]) -> Iterator[tuple[str, list[Any]]]:
+        """Yield each name with its details; an empty list if it has none."""
+        with self._path.open("rb") as stream:
+            for name in names:
+                if name in self._places:
+                    stream.seek(self._places[name])
+                    yield name, _row(stream.readline())["details"]
+                else:
+                    yield name, []
+
+
+def _row(line: bytes) -> dict[str, Any]:
+    """Return the object of a line; empty if a killed process left it incomplete."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return row if isinstance(row, dict) else {}
 
 
 @contextlib.contextmanager

@@ -15,9 +15,10 @@ from refiner.commands import main
 from refiner.core.errors import ImageError, OutputError
 from refiner.data.conversion import Conversion
 from refiner.data.convert import convert
+from refiner.data.drift.measurement import measure_label_drift
 from refiner.data.drift.regions import MASK, UNKNOWN
 from refiner.data.drift.scores import degrees_of_gaze, score_drift
-from refiner.data.drift.table import DriftLimit, LabelDrift, measure_label_drift
+from refiner.data.drift.table import DriftLimit, LabelDrift
 from refiner.data.output.records_writer import write_folder
 from refiner.data.store.reader import Store
 from refiner.eyes.records import rendered_records
@@ -71,7 +72,7 @@ GOOD = [name for name in ALL if name not in BAD]
 
 
 def test_drift_is_written_for_every_image(tmp_path: Path, eyes: Path, shifting: Path) -> None:
-    assert refine_path(eyes, tmp_path / "out", shifting, device="cpu") == Summary(COUNT, 0, 0)
+    assert refine_path(eyes, tmp_path / "out", shifting, device="cpu") == Summary(COUNT, 0, 0, copied=1)
     rows = table(tmp_path / "out" / "drift.csv")
     assert list(rows) == ALL
     for name, row in rows.items():
@@ -80,7 +81,7 @@ def test_drift_is_written_for_every_image(tmp_path: Path, eyes: Path, shifting: 
         assert degrees == pytest.approx(6 if name in BAD else 0, abs=1.1)
         assert score == pytest.approx(2 if name in BAD else 0, abs=0.4)
     text = (tmp_path / "out" / "drift.csv").read_bytes()
-    assert refine_path(eyes, tmp_path / "out", shifting, device="cpu") == Summary(0, COUNT, 0)
+    assert refine_path(eyes, tmp_path / "out", shifting, device="cpu") == Summary(0, COUNT, 0, copied=1)
     assert (tmp_path / "out" / "drift.csv").read_bytes() == text  # known from the manifest
 
 
@@ -101,9 +102,9 @@ def test_a_limit_that_comes_later_removes_what_does_not_pass(tmp_path: Path, eye
     refine_path(eyes, tmp_path / "out", shifting, device="cpu")
     assert names(tmp_path / "out") == ALL
     summary = refine_path(eyes, tmp_path / "out", shifting, device="cpu", limit=DriftLimit(1.0))
-    assert summary == Summary(0, COUNT - 2, 2)
+    assert summary == Summary(0, COUNT - 2, 2, copied=1)
     assert names(tmp_path / "out") == GOOD
-    assert refine_path(eyes, tmp_path / "out", shifting, device="cpu") == Summary(2, COUNT - 2, 0)
+    assert refine_path(eyes, tmp_path / "out", shifting, device="cpu") == Summary(2, COUNT - 2, 0, copied=1)
     assert names(tmp_path / "out") == ALL
     assert not (tmp_path / "out" / "rejected.csv").exists()
 
@@ -156,7 +157,7 @@ def test_the_command_rejects_with_status_4(tmp_path: Path, eyes: Path, shifting:
         return CliRunner().invoke(main, ["refine", *arguments, *map(str, options)])
 
     result = refine("--max-drift", 1, "--keep-rejected", tmp_path / "doubtful")
-    assert (result.exit_code, result.stdout) == (4, f"{COUNT - 2} refined, 0 skipped, 2 rejected\n")
+    assert (result.exit_code, result.stdout) == (4, f"{COUNT - 2} refined, 0 skipped, 2 rejected, 1 other files copied\n")
     assert names(tmp_path / "doubtful") == BAD
     assert refine("--keep-rejected", tmp_path / "doubtful").exit_code == 2
     assert refine("--max-drift", 0).exit_code == 2

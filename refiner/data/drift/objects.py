@@ -1,0 +1,340 @@
+"""Label drift of each object in an image: how far it moved, how much of it is left, and whether it vanished.
+
+An object is cut out with a narrow margin and searched for in the refined image, by weighted cross-correlation over all
+colour channels. Each channel is compared with its own mean. So light, contrast and tone of the image do not matter, but
+an object that changes its colour against its surroundings is seen. Large objects are averaged down first, so that all
+objects cost about the same.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from refiner.data.annotations.run_lengths import decode
+from refiner.data.drift.scores import REACH, SCALE, TEXTURE, find_peak
+from refiner.data.labels.objects import ObjectLabel
+
+Array = np.ndarray[Any, np.dtype[np.float32]]
+
+MARGIN = 0.15
+"""Width of the surroundings that are compared with an object, as a share of its shorter side; at least two pixels."""
+
+SURROUNDINGS = 0.5
+"""Largest weight of the surroundings, as a share of that of the object."""
+
+MIN_SIDE = 4
+"""Shorter side, in pixels inside the image, below which an object is too small to be followed."""
+
+MAX_PIXELS = 96**2
+"""Number of pixels above which an object is averaged down further, however thin it is."""
+
+LOST = 0.5
+"""Share of its structure below which an object is not found again."""
+
+VANISHED = 0.5
+"""Share of its contrast below which an object that is not found again has vanished into its surroundings."""
+
+VANISHED_SCORE = 2.0
+"""Lowest score of a vanished object."""
+
+KEYPOINT_RADIUS = 5
+"""Half the side of a keypoint's neighbourhood, in pixels of an object whose shorter side is 36."""
+
+VISIBLE = 2
+"""Visibility of a keypoint that can be seen; hidden ones cannot be followed."""
+
+
+Extent = tuple[float, float, float, float]
+"""Left, top, right and bottom of a part of an image, in pixels."""
+
+
+class ObjectDrift(NamedTuple):
+    """Label drift of one object; a high score means a doubtful label.
+
+    Attributes:
+        id: id of the object in its image.
+        category: its class; empty if it has none.
+        x, y: shift in pixels of the image; of the worst keypoint, if that is worse than the object as a whole. 0 if it
+            vanished.
+        score: length of the shift, in pixels of an object whose shorter side is 36 (or of the image, if the object is
+            smaller), plus twice the loss of structure; at least :data:`VANISHED_SCORE` if it vanished.
+        structure: share of its structure that is left, 0 to 1: the correlation at the best position.
+        vanished: True if it is not found, and its contrast with its surroundings is gone.
+        known: False if it is too small, outside the image, or has too little texture to be followed; the other values
+            are then 0.
+    """
+
+    id: str
+    category: str
+    x: float = 0.0
+    y: float = 0.0
+    score: float = 0.0
+    structure: float = 0.0
+    vanished: bool = False
+    known: bool = True
+
+    @property
+    def pixels(self) -> float:
+        """Length of the shift, in pixels."""
+        return math.hypot(self.x, self.y)
+
+    @property
+    def name(self) -> str:
+        """Name of the object for messages."""
+        return f"object {self.id}" + (f" ({self.category})" if self.category else "")
+
+    def to_row(self) -> list[Any]:
+        """Return the fields as a row of JSON; :meth:`from_row` restores them."""
+        return list(self)
+
+    @classmethod
+    def from_row(cls, row: Sequence[Any]) -> "ObjectDrift":
+        """Build a drift from what :meth:`to_row` returned."""
+        return cls(*row)
+
+    def cells(self) -> dict[str, str]:
+        """Return the cells of the object's row of ``drift.csv``, without the column ``file``."""
+        found = {"object": self.id, "class": self.category, "known": str(int(self.known))}
+        if not self.known:
+            return found
+        numbers = {"drift_px": self.pixels, "score": self.score, "structure": self.structure}
+        found |= {name: f"{value:.3f}" for name, value in numbers.items()}
+        return {**found, "vanished": str(int(self.vanished))}
+
+    def sentence(self) -> str:
+        """Describe the drift in words, for the reason of a rejection."""
+        if self.vanished:
+            return f"{self.name} vanished against its surroundings"
+        if self.structure < LOST:
+            return f"{self.name} lost {1 - self.structure:.0%} of its structure"
+        return f"{self.name} moved by about {self.pixels:.1f} px and lost {1 - self.structure:.0%} of its structure"
+
+
+def score_objects(synthetic: Any, refined: Any, objects: Sequence[ObjectLabel]) -> list[ObjectDrift]:
+    """Score the label drift of each object in an image.
+
+    An object with a mask or polygons is weighted by them, one with a box by the box; its visible keypoints are followed
+    as well, each with its neighbourhood.
+
+    Args:
+        synthetic, refined: the pair of images, (C, H, W), float32, in [-1, 1].
+        objects: the objects of the image.
+
+    Returns:
+        One drift for each object, in order.
+    """
+    before, after = (np.asarray(image, np.float32) for image in (synthetic, refined))
+    # Contrast that the whole image lost is no loss of an object; every fourth pixel shows it.
+    spreads = [float(image[:, ::4, ::4].std()) for image in (before, after)]
+    gain = spreads[1] / max(spreads[0], 1e-6)
+    return [_score(before, after, each, gain) for each in objects]
+
+
+class _Window(NamedTuple):
+    """A part of an image on a coarse grid, ``factor`` pixels wide each, from the pixel (left, top)."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+    factor: int
+
+    def cut(self, image: Array, reach: int = 0) -> Array:
+        """Cut the part out of an image (C, H, W), widened by ``reach``, and average it down to (h, w, C)."""
+        rows = _clipped(self.top - reach * self.factor, self.height + 2 * reach, self.factor, image.shape[1])
+        columns = _clipped(self.left - reach * self.factor, self.width + 2 * reach, self.factor, image.shape[2])
+        part = np.ascontiguousarray(image[:, rows][:, :, columns].transpose(1, 2, 0))
+        return _averaged(part, self.factor)
+
+    def inside(self, size: Sequence[int]) -> Array:
+        """Return 1 for each coarse pixel whose centre lies in an image of (height, width), else 0; (h, w)."""
+        rows = self.top + (np.arange(self.height) + 0.5) * self.factor
+        columns = self.left + (np.arange(self.width) + 0.5) * self.factor
+        within = ((rows > 0) & (rows < size[0]))[:, None] & ((columns > 0) & (columns < size[1]))
+        return within.astype(np.float32)
+
+
+def _clipped(start: int, count: int, factor: int, size: int) -> Any:
+    """Return the pixels of a row or column, with the edge of the image repeated; a slice if none is repeated."""
+    stop = start + count * factor
+    if start >= 0 and stop <= size:
+        return slice(start, stop)
+    return np.clip(np.arange(start, stop), 0, size - 1)
+
+
+def _averaged(image: Array, factor: int) -> Array:
+    """Average over squares of ``factor`` pixels, from (H, W, C) to (h, w, C)."""
+    if factor > 1:
+        size = (image.shape[1] // factor, image.shape[0] // factor)
+        image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.float32)
+    return image.reshape(*image.shape[:2], -1)  # OpenCV drops a single channel
+
+
+def _score(before: Array, after: Array, label: ObjectLabel, gain: float) -> ObjectDrift:
+    unknown = ObjectDrift(label.id, label.category, known=False)
+    size = before.shape[1:]
+    mask = _mask(label, size)
+    box = _extent_of(label, mask, size)
+    if box is None:
+        return unknown
+    scale = max(1.0, min(box[2] - box[0], box[3] - box[1]) / SCALE)
+    # Follow the object as a whole, then its keypoints, and keep the worst.
+    found = []
+    if label.box is not None or label.polygons or mask is not None:
+        window = _window(box)
+        weights = _weights(label, mask, box, window) * window.inside(size)
+        found.append(_follow(before, after, window, weights, gain))
+    side = 2 * KEYPOINT_RADIUS + 1
+    factor = max(1, round(scale))
+    for x, y in _visible(label, size):
+        left, top = (math.floor(at + 0.5 - side * factor / 2 + 0.5) for at in (x, y))
+        window = _Window(left, top, side, side, factor)
+        found.append(_follow(before, after, window, window.inside(size), gain))
+    known = [each for each in found if each is not None]
+    if not known:
+        return unknown
+    drifts = [_drift(label, each, scale) for each in known]
+    return max(drifts, key=lambda drift: drift.score)
+
+
+class _Followed(NamedTuple):
+    """A part of an image that was searched for: shift (x, y) in pixels, structure left, and whether it vanished."""
+
+    x: float
+    y: float
+    structure: float
+    vanished: bool
+
+
+def _drift(label: ObjectLabel, found: _Followed, scale: float) -> ObjectDrift:
+    score = math.hypot(found.x, found.y) / scale + 2 * (1 - found.structure)
+    x, y = found.x, found.y
+    if found.vanished:
+        x, y, score = 0.0, 0.0, max(VANISHED_SCORE, 2 * (1 - found.structure))
+    # Four decimals are enough, and equal wherever drift is recorded.
+    x, y, score, structure = (round(value, 4) for value in (x, y, score, found.structure))
+    return ObjectDrift(label.id, label.category, x, y, score, structure, found.vanished)
+
+
+def _follow(before: Array, after: Array, window: _Window, weights: Array, gain: float) -> _Followed | None:
+    """Search for a weighted part in the refined image; None if it has too little texture."""
+    total = float(weights.sum())
+    if total <= 0:
+        return None
+    weights = weights / np.float32(total)
+    # Subtract the weighted mean of each channel.
+    part = window.cut(before)
+    part -= np.einsum("hw,hwc->c", weights, part)
+    spread = math.sqrt(float(np.einsum("hw,hwc->", weights, part**2)) / part.shape[2])
+    if spread <= TEXTURE:
+        return None
+    # Compute the weighted correlation at every shift, over all channels.
+    area = window.cut(after, REACH)
+    products = _correlated(area, weights[..., None] * part)
+    squares = _correlated(np.asarray(np.einsum("hwc,hwc->hw", area, area), np.float32), weights)
+    for channel in range(area.shape[2]):
+        squares -= _correlated(np.ascontiguousarray(area[..., channel]), weights) ** 2
+    spreads = np.sqrt(np.maximum(squares / part.shape[2], 0))  # (7, 7), of the refined image
+    agreement = products / (part.shape[2] * spread * np.maximum(spreads, 1e-3))
+    drift = find_peak(np.asarray(agreement, np.float32)[None])
+    structure = float(np.clip(drift.agreement[0], 0, 1))
+    # Compare the contrast that is left at the best position.
+    contrast = float(spreads.reshape(-1)[agreement.argmax()]) / (spread * max(gain, 1e-6))
+    x, y = (window.factor * drift.shifts[0]).tolist()
+    return _Followed(x, y, structure, structure < LOST and contrast < VANISHED)
+
+
+def _correlated(area: Array, template: Array) -> Array:
+    return np.asarray(cv2.matchTemplate(area, template, cv2.TM_CCORR), np.float32)
+
+
+def label_extent(label: ObjectLabel, size: Sequence[int]) -> Extent | None:
+    """Return the bounding box of the part of an object in an image of (height, width); None if that is too small."""
+    return _extent_of(label, _mask(label, size), size)
+
+
+def _extent_of(label: ObjectLabel, mask: Array | None, size: Sequence[int]) -> Extent | None:
+    """Return the part of an object's bounding box that is in the image; None if that is too small or has no size."""
+    # The mask or the outline says it best, then the box, then the keypoints.
+    if mask is not None:
+        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        if not len(rows):
+            return None
+        found = (float(columns[0]), float(rows[0]), float(columns[-1]) + 1, float(rows[-1]) + 1)
+    elif label.polygons:
+        points = np.concatenate([np.reshape(part, (-1, 2)) for part in label.polygons])
+        found = (*points.min(axis=0).tolist(), *points.max(axis=0).tolist())
+    elif label.box is not None:
+        left, top, width, height = label.box
+        found = (left, top, left + width, top + height)
+    elif len(visible := _visible(label, size)):
+        found = (*(visible.min(axis=0) - 1.5).tolist(), *(visible.max(axis=0) + 2.5).tolist())
+    else:
+        return None
+    if not all(map(math.isfinite, found)):
+        return None
+    left, top, right, bottom = max(0.0, found[0]), max(0.0, found[1]), min(size[1], found[2]), min(size[0], found[3])
+    return (left, top, right, bottom) if min(right - left, bottom - top) >= MIN_SIDE else None
+
+
+def _window(extent: Extent) -> _Window:
+    """Return the window around an object: its extent and a margin, on a grid that keeps it small."""
+    left, top, right, bottom = extent
+    side = min(right - left, bottom - top)
+    factor = max(1, round(side / SCALE), math.ceil(math.sqrt((right - left) * (bottom - top) / MAX_PIXELS)))
+    margin = factor * max(2, round(MARGIN * side / factor))
+    start_x, start_y = math.floor(left) - margin, math.floor(top) - margin
+    width = math.ceil((math.ceil(right) + margin - start_x) / factor)
+    height = math.ceil((math.ceil(bottom) + margin - start_y) / factor)
+    return _Window(start_x, start_y, width, height, factor)
+
+
+def _weights(label: ObjectLabel, mask: Array | None, extent: Extent, window: _Window) -> Array:
+    """Return the weight of each coarse pixel, (h, w): 1 in the object, less in its surroundings, 0 elsewhere."""
+    shape = (window.height * window.factor, window.width * window.factor)
+    if mask is not None:
+        rows = _clipped(window.top, window.height, window.factor, mask.shape[0])
+        columns = _clipped(window.left, window.width, window.factor, mask.shape[1])
+        covered = np.ascontiguousarray(mask[rows][:, columns], np.float32)
+    else:
+        covered = np.zeros(shape, np.float32)
+        if label.polygons:
+            for part in label.polygons:  # each alone: where two overlap, OpenCV would leave a hole
+                corners = np.reshape(part, (-1, 2)) - (window.left + 0.5, window.top + 0.5)
+                cv2.fillPoly(covered, [np.rint(corners).astype(np.int32)], 1.0)
+        else:
+            left, top, right, bottom = extent
+            rows, columns = (
+                slice(round(top) - window.top, round(bottom) - window.top),
+                slice(round(left) - window.left, round(right) - window.left),
+            )
+            covered[rows, columns] = 1
+    covered = _averaged(covered[..., None], window.factor)[..., 0]
+    # Widen by the margin, and weigh the surroundings so that they do not outweigh the object.
+    margin = max(2, round(MARGIN * min(extent[2] - extent[0], extent[3] - extent[1]) / window.factor))
+    widened = np.asarray(cv2.dilate(covered, np.ones((2 * margin + 1,) * 2, np.uint8)), np.float32)
+    around = np.maximum(widened - covered, 0)
+    weight = min(1.0, SURROUNDINGS * float(covered.sum()) / max(float(around.sum()), 1e-6))
+    return np.asarray(covered + np.float32(weight) * around, np.float32)
+
+
+def _mask(label: ObjectLabel, size: Sequence[int]) -> Array | None:
+    """Return the mask of an object, (H, W); None if it has none, or it does not fit the image."""
+    if label.mask is None:
+        return None
+    try:
+        mask = decode(label.mask)
+    except ValueError:
+        return None
+    return np.asarray(mask, np.float32) if mask.shape == tuple(size) else None
+
+
+def _visible(label: ObjectLabel, size: Sequence[int]) -> Array:
+    """Return the visible keypoints in the image, (K, 2)."""
+    points = np.reshape(np.asarray(label.keypoints, np.float64), (-1, 3))
+    x, y, visibility = points.T
+    inside = (x >= -0.5) & (y >= -0.5) & (x <= size[1] - 0.5) & (y <= size[0] - 0.5)
+    return np.asarray(points[inside & (visibility >= VISIBLE), :2], np.float32)
