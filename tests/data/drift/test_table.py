@@ -157,7 +157,10 @@ def test_the_command_rejects_with_status_4(tmp_path: Path, eyes: Path, shifting:
         return CliRunner().invoke(main, ["refine", *arguments, *map(str, options)])
 
     result = refine("--max-drift", 1, "--keep-rejected", tmp_path / "doubtful")
-    assert (result.exit_code, result.stdout) == (4, f"{COUNT - 2} refined, 0 skipped, 2 rejected, 1 other files copied\n")
+    assert (result.exit_code, result.stdout) == (
+        4,
+        f"{COUNT - 2} refined, 0 skipped, 2 rejected, 1 other files copied\n",
+    )
     assert names(tmp_path / "doubtful") == BAD
     assert refine("--keep-rejected", tmp_path / "doubtful").exit_code == 2
     assert refine("--max-drift", 0).exit_code == 2
