@@ -86,7 +86,7 @@ class Conversion(NamedTuple):
         change = Change((height, width), corner, cropped, (image.shape[0], image.shape[1]))
         labels = resize_labels(record.labels, change, self.declared, sample=record.id)
         if change.changes and isinstance(objects := labels.get(OBJECTS), ImageAnnotations):
-            labels[OBJECTS] = move_annotations(objects, change, record.id)
+            labels[OBJECTS] = move_annotations(objects, change, record.id, self.declared)
         # Equalise last, on the pixels that are kept.
         if self.equalized:
             if image.dtype != np.uint8:

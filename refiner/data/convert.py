@@ -22,6 +22,7 @@ from refiner.data.folders.listing import list_files
 from refiner.data.formats.folder import ImageFolder
 from refiner.data.formats.registry import Dataset, info_of, left_out_of
 from refiner.data.labels.coordinates import NOTHING_DECLARED
+from refiner.data.labels.objects import OBJECTS
 from refiner.data.output.chunks import Chunks, fingerprint
 from refiner.data.output.companions import Companions
 from refiner.data.output.destinations import Destination, open_folder, open_store
@@ -95,8 +96,8 @@ def convert(
         conversion = conversion._replace(objects_from_masks=True)
     # Choose the samples.
     dataset = conversion.open(source, format)
-    if conversion.declared != NOTHING_DECLARED:
-        conversion.declared.check(_label_names(dataset), source)
+    if conversion.declared != NOTHING_DECLARED and OBJECTS not in (names := _label_names(dataset)):
+        conversion.declared.check(names, source)  # fields of annotated objects can be declared, too, and are not listed
     ids: Sequence[str] = dataset.ids if only is None else [sample for sample in dataset.ids if sample in only]
     if limit is not None and limit < len(ids):
         ids = [ids[i * len(ids) // limit] for i in range(limit)]

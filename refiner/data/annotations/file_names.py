@@ -126,8 +126,9 @@ class ImageNames:
             is_only: no other name in the file ends in the same way, so that folders that it names may have changed.
         """
         same_base = self._by_base.get(_fold(posixpath.basename(name)), [])
-        # A file of one split does not name images of another.
-        possible = [image for image in same_base if not _contradict(splits_of(file), splits_of(_folder(image)))]
+        # A file of one split does not name images of another, but for those whose folder it names.
+        mine = splits_of(file)
+        possible = [image for image in same_base if not _contradict(mine, splits_of(_unnamed_folder(image, name)))]
         # Masks have the names of their images.
         if not self._labels_only:
             named = _words(_folder(name))
@@ -141,6 +142,12 @@ class ImageNames:
             lambda image: bool(splits_of(_folder(image)) & splits_of(file)),
             lambda image: _shared_depth(_folder(image), _folder(file)),
         )
+
+
+def _unnamed_folder(image: str, name: str) -> str:
+    """Return the folder of an image without the part that a name in an annotation file gives."""
+    end = name.lstrip("/")
+    return image.removesuffix(end) if f"/{image}".endswith(f"/{end}") else _folder(image)
 
 
 def clean_name(name: str) -> str:

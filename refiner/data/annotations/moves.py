@@ -8,24 +8,24 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from refiner.core.errors import ImageError
-from refiner.data.annotations.other_positions import move_others
-from refiner.data.annotations.polygons import Points, clip_polygon, polygon_area
-from refiner.data.annotations.run_lengths import decode, encode, mask_size, pixel_count
-from refiner.data.labels.coordinates import Change
+from refiner.data.annotations.polygons import polygon_area
+from refiner.data.annotations.run_lengths import decode, pixel_count
+from refiner.data.annotations.shapes import DIGITS, move_box, move_keypoints, move_mask, move_outline, pairs
+from refiner.data.annotations.unknown_fields import move_fields
+from refiner.data.labels.coordinates import NOTHING_DECLARED, Change, Declared
 from refiner.data.labels.objects import Box, ImageAnnotations, ObjectLabel
 
-DIGITS = 6
-"""Decimals of moved coordinates: millionths of a pixel are enough."""
 
-
-def move_annotations(annotations: ImageAnnotations, change: Change, sample: str) -> ImageAnnotations:
+def move_annotations(
+    annotations: ImageAnnotations, change: Change, sample: str, declared: Declared = NOTHING_DECLARED
+) -> ImageAnnotations:
     """Return the annotations of an image after a crop and a resize.
 
     - Boxes and outlines scale from the edge of the image. A crop cuts them at its border.
     - Keypoints move as positions of pixels. Those that a crop cuts off become 0, 0 with visibility 0.
     - Masks are cropped and resized by nearest neighbour; they keep their form, numbers or text.
     - ``area`` and ``num_keypoints`` follow, and so do ``width`` and ``height`` of the image.
-    - Further fields of a format follow :data:`refiner.data.annotations.other_positions.MOVERS`.
+    - Further fields follow :func:`refiner.data.annotations.unknown_fields.move_fields`.
 
     An object of which a crop leaves nothing is dropped; :func:`count_losses` counts these. An object whose outlines
     or mask are cut off goes with them, whatever is left of its box. Without a crop, nothing is dropped or cut.
@@ -34,22 +34,24 @@ def move_annotations(annotations: ImageAnnotations, change: Change, sample: str)
         annotations: the annotations; not modified.
         change: the crop and the resize.
         sample: id of the image, for messages.
+        declared: what the user says about further fields.
 
     Raises:
         ImageError: an object is damaged, or its mask has another size than the image.
+        UsageError: it is not certain whether a further field moves.
     """
     if not change.changes:
         return annotations
     objects = []
     for each in annotations.objects:
         try:
-            moved = _move_object(each, change)
+            moved = _move_object(each, change, declared)
         except ValueError as error:
             raise ImageError(sample, f"its object {each.id or '(no id)'} cannot be moved: {error}") from error
         if moved is not None:
             objects.append(moved)
     try:
-        entries = {file: _move_entry(entry, change) for file, entry in annotations.entries.items()}
+        entries = {file: _move_entry(entry, change, declared) for file, entry in annotations.entries.items()}
     except ValueError as error:
         raise ImageError(sample, f"its annotations cannot be moved: {error}") from error
     return ImageAnnotations(tuple(objects), entries)
@@ -92,22 +94,22 @@ def _has_pixels(each: ObjectLabel) -> bool:
     return each.mask is not None and pixel_count(each.mask) > 0
 
 
-def _move_entry(entry: Any, change: Change) -> Any:
+def _move_entry(entry: Any, change: Change, declared: Declared) -> Any:
     """Return what a file says about an image; its width and height are those of the changed image.
 
     A list has an entry for each time that the file lists the image.
     """
     if isinstance(entry, list):
-        return [_move_entry(each, change) for each in entry]
+        return [_move_entry(each, change, declared) for each in entry]
     if not isinstance(entry, Mapping):
         return entry
-    moved = move_others(entry, change)
+    moved = move_fields(entry, change, declared)
     if "width" in entry and "height" in entry:
         moved["height"], moved["width"] = change.result
     return moved
 
 
-def _move_object(each: ObjectLabel, change: Change) -> ObjectLabel | None:
+def _move_object(each: ObjectLabel, change: Change, declared: Declared) -> ObjectLabel | None:
     """Return an object after a crop and a resize; None if a crop leaves nothing of it."""
     box = None if each.box is None else move_box(each.box, change)
     polygons = tuple(moved for outline in each.polygons if (moved := move_outline(outline, change)))
@@ -119,7 +121,7 @@ def _move_object(each: ObjectLabel, change: Change) -> ObjectLabel | None:
         kept = move_mask(each.mask, change._replace(result=change.crop))
     if change.crops and _is_cut_off(each, box, polygons, kept, keypoints):
         return None
-    extra = move_others(each.extra, change)
+    extra = move_fields(each.extra, change, declared)
     if _is_number(each.extra.get("area")):
         extra["area"] = _scale_area(each.extra["area"], each, box, polygons, mask, change)
     if "num_keypoints" in extra and keypoints:
@@ -152,7 +154,7 @@ def _is_cut_off(
 def _bounds(polygons: Sequence[Sequence[float]], mask: Mapping[str, Any] | None) -> Box | None:
     """Return the smallest box around outlines or a mask; None if there are none."""
     if polygons:
-        points = np.concatenate([_pairs(outline, 2, "outline") for outline in polygons])
+        points = np.concatenate([pairs(outline, 2, "outline") for outline in polygons])
         low, high = points.min(axis=0), points.max(axis=0)
     elif mask is not None and pixel_count(mask):
         rows, columns = np.nonzero(decode(mask))
@@ -161,78 +163,6 @@ def _bounds(polygons: Sequence[Sequence[float]], mask: Mapping[str, Any] | None)
         return None
     width, height = (high - low).tolist()
     return (float(low[0]), float(low[1]), round(width, DIGITS), round(height, DIGITS))
-
-
-def move_box(box: Box, change: Change) -> Box | None:
-    """Return a box after a crop and a resize; None if it is outside of the crop. Without a crop it is not cut.
-
-    Raises:
-        ValueError: its numbers are not four finite ones.
-    """
-    if len(box) != 4 or not all(map(math.isfinite, box)):
-        raise ValueError(f"its box is {list(box)}; expected four finite numbers")
-    corners = np.array([[box[0], box[1]], [box[0] + box[2], box[1] + box[3]]], np.float64) - _corner(change)
-    if change.crops:
-        size = np.array(change.crop[::-1], np.float64)
-        # Touching the border is outside, but for boxes without extent.
-        extent = corners[1] > corners[0]
-        if np.where(extent, corners[1] <= 0, corners[1] < 0).any():
-            return None
-        if np.where(extent, corners[0] >= size, corners[0] > size).any():
-            return None
-        corners = np.clip(corners, 0, size)
-    corners *= change.scale
-    (left, top), (right, bottom) = corners.tolist()
-    return (round(left, DIGITS), round(top, DIGITS), round(right - left, DIGITS), round(bottom - top, DIGITS))
-
-
-def move_outline(outline: Sequence[float], change: Change) -> tuple[float, ...]:
-    """Return an outline, x1, y1, x2, y2, ..., after a crop and a resize; empty if it is outside of the crop.
-
-    Raises:
-        ValueError: its numbers are not finite pairs.
-    """
-    points = _pairs(outline, 2, "outline") - _corner(change)
-    if change.crops:
-        points = clip_polygon(points, change.crop)
-        if not len(points):
-            return ()
-    return tuple(np.round(points * change.scale, DIGITS).ravel().tolist())
-
-
-def move_mask(mask: Mapping[str, Any], change: Change) -> dict[str, Any]:
-    """Return a mask after a crop and a resize by nearest neighbour, in the same form.
-
-    Raises:
-        ValueError: it is damaged, or has another size than the image.
-    """
-    if mask_size(mask) != change.size:
-        sizes = "{}x{}".format(*mask_size(mask)), "{}x{}".format(*change.size)
-        raise ValueError(f"its mask is {sizes[0]}, but the image is {sizes[1]}; a mask needs the same size")
-    return {**mask, **encode(change.sample(decode(mask)), like=mask)}
-
-
-def move_keypoints(keypoints: Sequence[float], change: Change) -> tuple[float, ...]:
-    """Return keypoints, x, y and visibility in turn, after a crop and a resize.
-
-    Keypoints at 0, 0 with visibility 0 are not labelled, and stay. Those outside of a crop become such.
-
-    Raises:
-        ValueError: their numbers are not finite triples.
-    """
-    if not keypoints:
-        return ()
-    points = _pairs(keypoints, 3, "keypoints")
-    moved = np.round(change.move(points[:, :2]), DIGITS)
-    unlabelled = (points == 0).all(axis=1)
-    if change.crops:
-        edges = np.array(change.result[::-1], np.float64) - 0.5
-        outside = ((moved < -0.5) | (moved >= edges)).any(axis=1)
-        unlabelled |= outside
-    result: list[float] = []
-    for (x, y), visibility, is_unlabelled in zip(moved.tolist(), keypoints[2::3], unlabelled, strict=True):
-        result += [0, 0, 0] if is_unlabelled else [x, y, visibility]
-    return tuple(result)
 
 
 def _scale_area(
@@ -253,7 +183,7 @@ def _scale_area(
         before, after = pixel_count(each.mask), pixel_count(mask)
     elif each.polygons:
         before, after = (
-            sum(polygon_area(_pairs(outline, 2, "outline")) for outline in outlines)
+            sum(polygon_area(pairs(outline, 2, "outline")) for outline in outlines)
             for outlines in (each.polygons, polygons)
         )
     elif each.box is not None and box is not None:
@@ -262,22 +192,6 @@ def _scale_area(
         return after if isinstance(after, int) else round(after, DIGITS)
     scaled = area * (after / before) if before else area * float(np.prod(change.scale))
     return round(scaled, DIGITS)
-
-
-def _corner(change: Change) -> Points:
-    return np.array([change.corner[1], change.corner[0]], np.float64)
-
-
-def _pairs(values: Sequence[float], length: int, what: str) -> Points:
-    """Return numbers as an array (N, length).
-
-    Raises:
-        ValueError: there are too many or too few, or they are not finite.
-    """
-    array = np.asarray(values, np.float64)
-    if array.ndim != 1 or array.size % length or not np.isfinite(array).all():
-        raise ValueError(f"its {what} has {array.size} numbers; expected finite ones, {length} for each point")
-    return array.reshape(-1, length)
 
 
 def _is_number(value: Any) -> bool:

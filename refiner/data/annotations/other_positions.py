@@ -32,8 +32,3 @@ MOVERS: Mapping[str, Mover] = {
 
 Formats with further positions add them here: camera matrices, second boxes and so on.
 """
-
-
-def move_others(fields: Mapping[str, Any], change: Change) -> dict[str, Any]:
-    """Return the fields with those moved that :data:`MOVERS` names; the others are returned as they are."""
-    return {key: MOVERS[key](value, change) if key in MOVERS else value for key, value in fields.items()}

@@ -135,6 +135,7 @@ def test_spaces_and_marks_of_order(tmp_path: Path, encoding: str, indent: int | 
         ("labels.json", "./images//0.png", "images/0.png"),
         ("labels.json", "images/0.PNG", "images/0.png"),
         ("labels.json", "images/ba\u0308ume.png", "images/b\u00e4ume.png"),
+        ("annotations/test.json", "training/rgb/0.png", "training/rgb/0.png"),  # mmpose
         ("labels.json", "renders/0.png", "0.png"),  # the folder of images itself was opened
     ],
 )
