@@ -43,11 +43,11 @@ class ObjectCamera:
     crosstalk: Range = (0.1, 0.16)
     vignette: Range = (0.25, 0.45)
     blur: Range = (0.5, 0.8)
-    shot_noise: float = 0.03
-    read_noise: float = 0.009
+    shot_noise: float = 0.012
+    read_noise: float = 0.004
     gamma: Range = (1.7, 2.0)
     black: Range = (0.06, 0.1)
-    quality: tuple[int, int] = (55, 80)
+    quality: tuple[int, int] = (75, 90)
 
     def __call__(self, image: Image, number: int) -> Image:
         """Return the image that the camera takes of a render.
