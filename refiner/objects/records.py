@@ -19,9 +19,6 @@ SIZE = (96, 128)
 INFO = AnnotationInfo("coco", [Category(number, name) for number, name in enumerate(SHAPES, 1)])
 """The classes of the scenes."""
 
-MOST_OBJECTS = 1000
-"""More objects than any image has; the ids of objects are numbers of images times this, plus a number."""
-
 
 def rendered_scenes(
     ranges: SceneRanges,
@@ -48,29 +45,16 @@ def rendered_scenes(
     for number in range(first, count):
         rendering = render_scene(draw_scene(ranges, numpy_generator(seed, "scene", number), size), size)
         image = rendering.image if camera is None else camera(rendering.image, number)
-        yield Record(f"{number:06d}.png", image, {OBJECTS: annotations(rendering, number)})
+        yield Record(f"{number:06d}.png", image, {OBJECTS: annotations(rendering)})
 
 
-def annotations(rendering: Rendering, number: int) -> ImageAnnotations:
-    """Return the class, the mask and its bounding box of each object of an image, from its visible pixels.
-
-    Args:
-        rendering: the rendered scene.
-        number: number of the image.
-    """
+def annotations(rendering: Rendering) -> ImageAnnotations:
+    """Return the class, the mask and its bounding box of each object of an image, from its visible pixels."""
     objects = []
     for owner, thing in enumerate(rendering.things):
         mask = (rendering.owners == owner).astype(np.uint8)
         rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
         top, left = int(rows[0]), int(columns[0])
         box = (left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top)
-        objects.append(
-            ObjectLabel(
-                id=str(number * MOST_OBJECTS + owner + 1),
-                category=thing.category,
-                box=box,
-                mask=encode(mask),
-                extra={"area": int(mask.sum()), "iscrowd": 0},
-            )
-        )
+        objects.append(ObjectLabel(str(owner + 1), thing.category, box, mask=encode(mask)))
     return ImageAnnotations(tuple(objects))

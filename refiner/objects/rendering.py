@@ -106,12 +106,10 @@ def _look(thing: Thing, camera: _Camera) -> _Seen:
     """Intersect the rays in the window of an object with it."""
     corners = SHAPES[thing.category].corners @ thing.axes.T + thing.centre
     window = camera.window(corners)
-    inverse = np.linalg.inv(thing.axes)
+    inverse = np.asarray(np.linalg.inv(thing.axes), np.float64)
     right, up, offset = inverse[:, 0], inverse @ [0.0, camera.sine, camera.cosine], -inverse @ thing.centre
     u, v = camera.u[window[1]][None, :], camera.v[window[0]][:, None]
-    x, y, z = (
-        u * np.float32(right[axis]) + (v * np.float32(up[axis]) + np.float32(offset[axis])) for axis in range(3)
-    )
+    x, y, z = (u * np.float32(right[axis]) + (v * np.float32(up[axis]) + np.float32(offset[axis])) for axis in range(3))
     direction = tuple(float(part) for part in inverse @ [0.0, camera.cosine, -camera.sine])
     start, way = (x, y, z), (direction[0], direction[1], direction[2])
     return _Seen(thing, corners, inverse, window, start, way, SHAPES[thing.category].hit(start, way))
@@ -152,8 +150,8 @@ def _shade(scene: Scene, camera: _Camera, seen: list[_Seen], samples: NDArray[np
     light = scene.light.astype(np.float32)
     sky, sun = np.float32(scene.ambient), np.float32(1 - scene.ambient)
     ground = lit * (sun * light[2]) + sky
-    colours = ground_colours(scene.ground, u, y) * ground
-    half = scene.light + [0.0, -camera.cosine, camera.sine]
+    colours: Floats = ground_colours(scene.ground, u, y) * ground
+    half = scene.light + np.array([0.0, -camera.cosine, camera.sine])
     half = (half / np.linalg.norm(half)).astype(np.float32)
     for number, each in enumerate(seen):
         inside = samples[each.window] == number
@@ -179,9 +177,7 @@ def _lit(scene: Scene, camera: _Camera, seen: list[_Seen], samples: NDArray[np.i
         fallen = corners - scene.light * (corners[:, 2:] / scene.light[2])
         window = camera.window(np.concatenate([corners, fallen]))
         x, y, z = (axis[window] - np.float32(middle) for axis, middle in zip(place, each.thing.centre, strict=True))
-        local: Any = tuple(
-            x * np.float32(row[0]) + y * np.float32(row[1]) + z * np.float32(row[2]) for row in inverse
-        )
+        local: Any = tuple(x * np.float32(row[0]) + y * np.float32(row[1]) + z * np.float32(row[2]) for row in inverse)
         way = inverse @ scene.light
         hit = SHAPES[each.thing.category].hit(local, (float(way[0]), float(way[1]), float(way[2])))
         hidden = (hit.depth > 0) & (hit.depth < np.inf) & (samples[window] != number)
@@ -192,9 +188,7 @@ def _lit(scene: Scene, camera: _Camera, seen: list[_Seen], samples: NDArray[np.i
 def _at(each: _Seen, inside: NDArray[np.bool_]) -> Point:
     """Return the points of an object that are seen, in its own coordinates."""
     depth = each.hit.depth[inside]
-    x, y, z = (
-        start[inside] + depth * np.float32(way) for start, way in zip(each.start, each.direction, strict=True)
-    )
+    x, y, z = (start[inside] + depth * np.float32(way) for start, way in zip(each.start, each.direction, strict=True))
     return x, y, z
 
 

@@ -20,6 +20,9 @@ Vector = NDArray[np.float64]
 IMAGE_HEIGHT = 3.2
 """Height of the image in units of the world."""
 
+HUES = 0.4
+"""Half the range of hues of a class, in sixths of the circle of colours; classes are one sixth apart."""
+
 PATTERNS = ("plain", "stripes", "checks", "speckles")
 """Textures of objects."""
 
@@ -181,16 +184,17 @@ def _draw_thing(ranges: SceneRanges, radius: float, spot: Vector, rng: np.random
         category,
         np.array([*spot, -lowest]),
         axes,
-        np.stack([_draw_colour(ranges, rng), _draw_colour(ranges, rng)]),
+        np.stack([_draw_colour(ranges, category, rng), _draw_colour(ranges, category, rng)]),
         pattern,
         rng.uniform(1.5, 4.0),
         rng.uniform(*ranges.gloss),
     )
 
 
-def _draw_colour(ranges: SceneRanges, rng: np.random.Generator) -> Vector:
-    """Draw a colour by hue, saturation and value, and make it linear."""
-    hue, saturation, value = rng.uniform(0, 6), rng.uniform(*ranges.saturation), rng.uniform(*ranges.brightness)
+def _draw_colour(ranges: SceneRanges, category: str, rng: np.random.Generator) -> Vector:
+    """Draw a colour by hue, saturation and value, and make it linear; each class has its own range of hues."""
+    hue = list(SHAPES).index(category) * 6 / len(SHAPES) + rng.uniform(-HUES, HUES)
+    saturation, value = rng.uniform(*ranges.saturation), rng.uniform(*ranges.brightness)
     pure = np.clip(np.abs((hue + np.array([0.0, 4.0, 2.0])) % 6 - 3) - 1, 0, 1)
     colour: Vector = (value * (1 - saturation + saturation * pure)) ** 2
     return colour

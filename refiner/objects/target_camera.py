@@ -66,7 +66,7 @@ class ObjectCamera:
             raise ValueError(f"image is {image.dtype} of shape {image.shape}, but must be uint8 (H, W, 3)")
         rng = numpy_generator(self.seed, "object-camera", number)
         # Light through the lens: its colour, the loss in the corners, the blur.
-        light = (image.astype(np.float32) / 255) ** 2
+        light: Planes = np.square(image.astype(np.float32) / np.float32(255))
         gains = np.array([rng.uniform(*self.red), 1.0, rng.uniform(*self.blue)]) * rng.uniform(*self.exposure)
         light *= gains.astype(np.float32) * _vignette(image.shape[:2], rng.uniform(*self.vignette))[..., None]
         sigma = rng.uniform(*self.blur) * image.shape[0] / 96

@@ -22,7 +22,7 @@ def surface_colours(thing: Thing, point: Point) -> Floats:
     elif thing.pattern == "speckles":
         share = (_scatter(*(np.floor(axis * np.float32(2.5)) for axis in (x, y, z))) > np.float32(0.72)) * np.float32(1)
     else:
-        share = np.zeros(np.shape(x), np.float32)
+        share = np.zeros_like(x)
     return _mix(thing.colours, share)
 
 
@@ -32,16 +32,19 @@ def ground_colours(ground: Ground, x: Floats, y: Floats) -> Floats:
     along = (x * np.float32(cosine) + y * np.float32(sine)) * np.float32(ground.scale)
     across = (y * np.float32(cosine) - x * np.float32(sine)) * np.float32(ground.scale)
     cloud = _cloud(ground.noise[0], x.shape)
+    share: Floats
     if ground.kind == "planks":
         board = np.floor(across)
         vein = across * np.float32(7) + cloud * np.float32(3)
         vein = np.abs(vein - np.floor(vein) - np.float32(0.5)) * np.float32(2)
-        share = np.float32(0.45) * _scatter(board, board * 0, board * 0) + np.float32(0.55) * vein
+        share = np.float32(0.45) * _scatter(board, board * 0, board * 0) + np.asarray(vein, np.float32) * np.float32(
+            0.55
+        )
         share *= across - board > np.float32(0.06)
     elif ground.kind == "tiles":
         column, row = np.floor(along), np.floor(across)
         joint = (along - column < np.float32(0.07)) | (across - row < np.float32(0.07))
-        share = np.where(joint, np.float32(0), np.float32(0.5) + np.float32(0.4) * _scatter(column, row, row * 0))
+        share = (np.float32(0.5) + np.float32(0.4) * _scatter(column, row, row * 0)) * ~joint
         share += np.float32(0.1) * cloud
     elif ground.kind == "grain":
         fine = _scatter(np.floor(along * np.float32(18)), np.floor(across * np.float32(18)), np.zeros((), np.float32))
@@ -80,7 +83,7 @@ def _scatter(x: Floats, y: Floats, z: Floats) -> Floats:
 
 def _cloud(noise: Any, shape: tuple[int, ...]) -> Floats:
     """Enlarge a grid of random values to the whole image, with smooth transitions."""
-    grid = noise.astype(np.float32)
+    grid: Floats = noise.astype(np.float32)
     for axis, side in enumerate(shape):
         place = (np.arange(side) + 0.5) * ((grid.shape[axis] - 1) / side)
         low = place.astype(int)
