@@ -39,8 +39,10 @@ def convert_annotations(case: "ValueCase") -> Iterator[str]:
             several = "images of several sizes" in results[-1].stderr  # a store holds one kind
             yield from case.refusal(results[-1], plain=plain and not several)
             return
-    if results[0].exit_code == 0 and (annotated.unlisted or annotated.orphans) and not case.folder.schema:
-        yield f"status 0 with {annotated.orphans} without image and {annotated.unlisted} without entry"
+    if results[0].exit_code == 0 and annotated.orphans:
+        yield f"status 0 with {annotated.orphans} without image"
+    if annotated.unlisted and not case.folder.schema and "no entry" not in results[0].stderr:
+        yield f"{annotated.unlisted} have no entry, and are not named"
     if plain and any(result.exit_code for result in results) and not any("rejected" in r.stdout for r in results):
         yield f"statuses {[result.exit_code for result in results]} without any oddity: {results[-1].stderr[-200:]!r}"
     yield from judge(case, annotated, change, results)

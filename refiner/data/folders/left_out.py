@@ -87,7 +87,7 @@ def _about_labels(root: Path, contents: FolderContents, labels: FolderLabels, *,
         (name for name in contents.images if sources and name not in labels),
         f"{{count}} image has no {row} in {table}, so it has no labels",
         f"{{count}} images have no {row} in {table}, so they have no labels",
-        is_loss=True,
+        is_loss=not labels.sources,  # annotation files need not name images without objects
     )
     yield from left_out(
         "other names",
