@@ -18,12 +18,17 @@ def read_size(path: Path) -> tuple[int, int] | None:
             data = stream.read(_START)
             header = read_header(data)
             if not (header.height and header.width):
-                header = read_header(data + stream.read())
+                data += stream.read()
+                header = read_header(data)
     except OSError:
         return None
     if not (header.height and header.width):
         return None
-    orientation = _jpeg_orientation(data) if data.startswith(b"\xff\xd8") else header.orientation
+    orientation = header.orientation
+    if data.startswith(b"\xff\xd8"):
+        orientation = _jpeg_orientation(data)
+    elif data.startswith((b"II", b"MM")):  # the decoder turns TIFF files by itself, too
+        orientation = exif_orientation(data)
     return (header.width, header.height) if orientation in _TURNED else (header.height, header.width)
 
 

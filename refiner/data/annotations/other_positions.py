@@ -17,6 +17,12 @@ from refiner.data.labels.coordinates import Change
 Mover = Callable[[Any, Change], Any]
 """Function that returns a value, as JSON, after its image was changed. Raises ValueError if the value is damaged."""
 
+
+def keep_uncropped(value: Any, change: Change) -> Any:
+    """Return shares of the image size, which stay the same but for a crop; None after a crop."""
+    return None if change.crops else value
+
+
 MOVERS: Mapping[str, Mover] = {
     "cam_K": move_intrinsics,
     "bbox_obj": move_bop_box,
@@ -27,6 +33,7 @@ MOVERS: Mapping[str, Mover] = {
     "visib_fract": move_visible_share,
     "unity_capture": move_unity_capture,
     imagefolder_objects.FURTHER: imagefolder_objects.move_further,
+    "yolo_line": keep_uncropped,
 }
 """Functions by the name of the field in ``ObjectLabel.extra`` or ``ImageAnnotations.entries``.
 

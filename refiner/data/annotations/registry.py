@@ -6,7 +6,17 @@ A new format needs a module in this package, and a line here.
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from refiner.data.annotations import bop, coco, coco_writer, imagefolder, imagefolder_writer, perception, solo
+from refiner.data.annotations import (
+    bop,
+    coco,
+    coco_writer,
+    imagefolder,
+    imagefolder_writer,
+    perception,
+    solo,
+    yolo,
+    yolo_writer,
+)
 from refiner.data.annotations.source import LabelFormat, LabelSource, LabelWriter
 
 READERS: Mapping[str, LabelFormat] = {
@@ -15,12 +25,14 @@ READERS: Mapping[str, LabelFormat] = {
     "solo": solo,
     "perception": perception,
     "coco": coco,
+    "yolo": yolo,
 }
 """Modules that read a format, by its name. If two formats give an image the same label, the first one counts."""
 
 WRITERS: Mapping[str, LabelWriter] = {
     "imagefolder": imagefolder_writer,
     "coco": coco_writer,
+    "yolo": yolo_writer,
 }
 """Modules that write a format, by its name; ``labels.csv`` needs none."""
 

@@ -1,0 +1,274 @@
+"""Writer of YOLO data sets: a text file for each image, and ``data.yaml`` as Ultralytics reads it.
+
+Objects keep the text of their line as long as it still fits their image. All lines of a data set are of one kind, since
+YOLO reads a box beside outlines as an outline: boxes, outlines, or boxes with keypoints.
+"""
+
+import json
+import logging
+import posixpath
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from refiner.core.errors import DataError
+from refiner.core.files import write_text
+from refiner.data.annotations.run_lengths import decode, pixel_count
+from refiner.data.annotations.source import LabelledImage
+from refiner.data.annotations.yolo import FORMAT, LINE, SCORE
+from refiner.data.annotations.yolo_data_file import data_text
+from refiner.data.annotations.yolo_layout import label_path
+from refiner.data.annotations.yolo_lines import (
+    KeypointShape,
+    Pixels,
+    are_close,
+    format_box,
+    format_keypoints,
+    format_outline,
+    format_share,
+    parse_line,
+    to_pixels,
+)
+from refiner.data.labels.objects import OBJECTS, AnnotationInfo, Box, Category, ImageAnnotations, ObjectLabel
+
+log = logging.getLogger(__name__)
+
+Report = Callable[[str, str], None]
+"""Callback for a label that the format cannot hold: the reason, and the name of the image."""
+
+
+def image_name(name: str) -> str:
+    """Return the path of an image: below a folder ``images``, which stands beside the ``labels``."""
+    return name if "images" in name.split("/")[:-1] else f"images/{name}"
+
+
+def holds(label: str) -> bool:
+    """Return whether a label is the one with the objects."""
+    return label == OBJECTS
+
+
+@dataclass
+class _Plan:
+    """What the lines of a data set are like, from the first pass over all images.
+
+    Attributes:
+        is_own: the objects came from YOLO, so that any object can be written as it is.
+        names: name of each class by its number.
+        numbers: number of each class by its name.
+        keypoints: number of keypoints, and of values for each; None if objects have none.
+        outlines: objects are written as outlines.
+    """
+
+    is_own: bool = False
+    names: dict[int, str] = field(default_factory=dict)
+    numbers: dict[str, int] = field(default_factory=dict)
+    keypoints: KeypointShape | None = None
+    outlines: bool = False
+
+    def add_class(self, name: str) -> int:
+        """Return the number of a class; a new one gets the next number."""
+        if name not in self.numbers:
+            self.numbers[name] = max(self.names, default=-1) + 1
+            self.names[self.numbers[name]] = name
+        return self.numbers[name]
+
+
+def write(
+    root: Path, images: Iterable[LabelledImage], info: AnnotationInfo | None, report: Report | None = None
+) -> list[str]:
+    """Write the text files and ``data.yaml``; see :class:`refiner.data.annotations.source.LabelWriter`.
+
+    Args:
+        root, images, info: see there.
+        report: called for each label that YOLO cannot hold; None logs their number.
+
+    Raises:
+        DataError: an object has no class or no place, or two images have one text file.
+        OutputError: a file cannot be written.
+    """
+    lost: Counter[str] = Counter()
+    say = report or (lambda reason, name: lost.update([reason]))
+    with tempfile.TemporaryFile() as spool:
+        # Whether there are outlines or keypoints is known only when all images have been seen; they wait on the disk.
+        plan = _make_plan(_spooled(spool, images), info)
+        written: dict[str, str] = {}
+        folders: dict[str, None] = {}
+        for image in _read(spool):
+            folders[posixpath.dirname(image.name)] = None
+            if image.annotations is None:
+                continue
+            path = label_path(image.name)
+            if path in written:
+                raise DataError(
+                    f"{image.name} and {written[path]} would share the label file {path}; rename one of them"
+                )
+            lines = [_line(each, image, plan, say) for each in image.annotations.objects]
+            write_text(root / path, "".join(f"{line}\n" for line in lines))
+            written[path] = image.name
+    for reason, count in lost.items():
+        log.warning("%d %s", count, reason)
+    header: Mapping[str, Any] = info.header if info is not None and plan.is_own else {}
+    others = _write_classes(root, plan, header, [*folders]) if folders else []
+    return [*written, *others]
+
+
+def _write_classes(root: Path, plan: _Plan, header: Mapping[str, Any], folders: list[str]) -> list[str]:
+    """Write ``data.yaml``, and lists of classes where the data set had some; return their names."""
+    kept = [str(name) for name in header.get("files", ())]
+    data_file = next((name for name in kept if name.endswith((".yaml", ".yml")) and "/" not in name), "data.yaml")
+    points = None if plan.keypoints is None else list(plan.keypoints)
+    write_text(root / data_file, data_text(plan.names, points, header.get("data", {}), folders))
+    lists = [name for name in kept if name.endswith((".txt", ".names"))]
+    for name in lists:
+        last = max(plan.names, default=-1)
+        write_text(root / name, "".join(f"{plan.names.get(number, '')}\n" for number in range(last + 1)))
+    return [data_file, *lists]
+
+
+# --- the first pass ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Image:
+    """An image with its objects; None if they are not known."""
+
+    name: str
+    size: tuple[int, int]
+    annotations: ImageAnnotations | None
+
+
+def _spooled(spool: IO[bytes], images: Iterable[LabelledImage]) -> Iterator[_Image]:
+    """Note the images on the disk, and yield each."""
+    for image in images:
+        found = image.labels.get(OBJECTS)
+        annotations = found if isinstance(found, ImageAnnotations) else None
+        row = [image.name, image.size, annotations and annotations.to_json()]
+        spool.write(json.dumps(row).encode() + b"\n")
+        yield _Image(image.name, image.size, annotations)
+
+
+def _read(spool: IO[bytes]) -> Iterator[_Image]:
+    spool.seek(0)
+    for name, size, text in map(json.loads, spool):
+        yield _Image(name, (size[0], size[1]), text and ImageAnnotations.from_json(text, name))
+
+
+def _make_plan(images: Iterable[_Image], info: AnnotationInfo | None) -> _Plan:
+    """Find the classes, and the kind of lines that holds most of the objects."""
+    plan = _Plan(is_own=info is not None and info.format == FORMAT)
+    categories = info.categories if info is not None else ()
+    for number, category in enumerate(categories):
+        plan.names[category.id if plan.is_own else number] = category.name
+    plan.numbers = {name: number for number, name in reversed(plan.names.items())}
+    most = 0
+    for image in images:
+        for each in image.annotations.objects if image.annotations else ():
+            if not each.category:
+                raise DataError(f"{image.name}: object {each.id or '(no id)'} has no class, and YOLO needs one")
+            plan.add_class(each.category)
+            most = max(most, len(each.keypoints) // 3)
+            plan.outlines = plan.outlines or bool(each.polygons)
+    header = info.header if info is not None and plan.is_own else {}
+    if "kpt_shape" in header:
+        plan.keypoints = KeypointShape(*header["kpt_shape"])
+    elif most:
+        plan.keypoints = KeypointShape(max(most, _most_named(categories)), 3)
+    return plan
+
+
+def _most_named(categories: Iterable[Category]) -> int:
+    return max((len(each.keypoints) for each in categories), default=0)
+
+
+# --- lines ---------------------------------------------------------------------------------------------------------
+
+
+def _line(each: ObjectLabel, image: _Image, plan: _Plan, say: Report) -> str:
+    """Return the line of an object: the one that it had if that still fits, else a new one.
+
+    Raises:
+        DataError: the object has no place.
+    """
+    number = plan.numbers[each.category]
+    before = each.extra.get(LINE)
+    if plan.is_own and isinstance(before, str) and (kept := _kept_line(before, each, image, plan, number)):
+        return kept
+    if plan.keypoints is not None:
+        values = _pose(each, plan.keypoints, image, say)
+    elif (plan.outlines and not plan.is_own) or each.polygons:
+        values = _outline(each, image, say)
+    else:
+        if each.mask is not None:
+            say("masks are written as boxes, since YOLO holds no masks", image.name)
+        values = format_box(_box(each, image), image.size)
+    score = [format_share(each.extra[SCORE])] if plan.is_own and SCORE in each.extra else []
+    return " ".join([str(number), *values, *score])
+
+
+def _kept_line(line: str, each: ObjectLabel, image: _Image, plan: _Plan, number: int) -> str | None:
+    """Return the line that an object had, with the present number of its class; None if it does not fit any more."""
+    try:
+        shape = parse_line(line, plan.keypoints)
+    except ValueError:
+        return None
+    now = Pixels(each.box, each.polygons[0] if len(each.polygons) == 1 else (), each.keypoints)
+    if len(each.polygons) > 1 or not are_close(to_pixels(shape, image.size), now):
+        return None
+    if plan.names.get(shape.number) == each.category:
+        return line
+    return " ".join([str(number), *line.split()[1:]])
+
+
+def _pose(each: ObjectLabel, keypoints: KeypointShape, image: _Image, say: Report) -> list[str]:
+    if len(each.keypoints) // 3 > keypoints.points:
+        raise DataError(
+            f"{image.name}: object {each.id} has {len(each.keypoints) // 3} keypoints, and the data set has "
+            f"{keypoints.points}; YOLO needs the same number for every object"
+        )
+    if each.polygons or each.mask is not None:
+        say("outlines or masks are left out, since YOLO holds no outlines beside keypoints", image.name)
+    return [*format_box(_box(each, image), image.size), *format_keypoints(each.keypoints, keypoints, image.size)]
+
+
+def _outline(each: ObjectLabel, image: _Image, say: Report) -> list[str]:
+    """Return the one outline of an object, or the corners of its box if it has none or several."""
+    outline = each.polygons[0] if len(each.polygons) == 1 else ()
+    if len(outline) >= 6:
+        if not _is_inside(outline, image.size):
+            say("outlines reach beyond their image and end at its border", image.name)
+        return format_outline(outline, image.size)
+    if each.polygons or each.mask is not None:
+        say(
+            "masks or outlines of several parts are written as the corners of their boxes",
+            image.name,
+        )
+    x, y, across, down = _box(each, image)
+    return format_outline((x, y, x + across, y, x + across, y + down, x, y + down), image.size)
+
+
+def _is_inside(outline: Iterable[float], size: tuple[int, int]) -> bool:
+    highest = size[::-1]
+    return all(-1e-5 <= value <= highest[number % 2] + 1e-5 for number, value in enumerate(outline))
+
+
+def _box(each: ObjectLabel, image: _Image) -> Box:
+    """Return the box of an object, or that of its outlines.
+
+    Raises:
+        DataError: it has neither.
+    """
+    if each.box is not None:
+        return each.box
+    if each.mask is not None and pixel_count(each.mask):
+        rows, columns = np.nonzero(decode(each.mask))
+        left, top = float(columns.min()), float(rows.min())
+        return (left, top, float(columns.max()) + 1 - left, float(rows.max()) + 1 - top)
+    xs, ys = ([value for outline in each.polygons for value in outline[axis::2]] for axis in (0, 1))
+    if not xs:
+        raise DataError(f"{image.name}: object {each.id or '(no id)'} has no box, and YOLO needs one")
+    return (min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys))
