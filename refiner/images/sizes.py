@@ -1,11 +1,13 @@
 """Size of the image in a file, as it is decoded, from the start of the file."""
 
+import contextlib
 from pathlib import Path
 
 from refiner.images.headers import read_header
 from refiner.images.tiff import exif_orientation
 
 _START = 2**16  # bytes that hold the header of most files
+_PNG = b"\x89PNG\r\n\x1a\n"
 _EXIF = b"Exif\0\0"
 _TURNED = (5, 6, 7, 8)
 """EXIF orientations that exchange height and width."""
@@ -25,11 +27,25 @@ def read_size(path: Path) -> tuple[int, int] | None:
     if not (header.height and header.width):
         return None
     orientation = header.orientation
-    if data.startswith(b"\xff\xd8"):
+    if data.startswith(_PNG):
+        orientation = _png_orientation(path)
+    elif data.startswith(b"\xff\xd8"):
         orientation = _jpeg_orientation(data)
     elif data.startswith((b"II", b"MM")):  # the decoder turns TIFF files by itself, too
         orientation = exif_orientation(data)
     return (header.width, header.height) if orientation in _TURNED else (header.height, header.width)
+
+
+def _png_orientation(path: Path) -> int:
+    """Return the EXIF orientation of a PNG file, 1 to 8, which may stand behind the pixels; they are skipped."""
+    with contextlib.suppress(OSError), path.open("rb") as stream:
+        stream.seek(len(_PNG))
+        while len(head := stream.read(8)) == 8 and not head.endswith(b"IEND"):
+            length = int.from_bytes(head[:4], "big")
+            if head.endswith(b"eXIf"):
+                return exif_orientation(stream.read(length))
+            stream.seek(length + 4, 1)
+    return 1
 
 
 def _jpeg_orientation(data: bytes) -> int:

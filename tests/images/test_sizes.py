@@ -5,6 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image as Pillow
 
 from refiner.images.io import IMAGE_SUFFIXES, read_image
 from refiner.images.sizes import read_size
@@ -35,3 +36,14 @@ def test_other_files_have_no_size(tmp_path: Path) -> None:
     assert read_size(tmp_path / "a.png") is None
     assert read_size(tmp_path / "missing.png") is None
     assert read_size(tmp_path) is None
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp", ".tif"])
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_other_types_are_measured_upright(tmp_path: Path, suffix: str, orientation: int) -> None:
+    path = tmp_path / f"a{suffix}"
+    exif = Pillow.Exif()
+    exif[0x0112] = orientation
+    noise = np.random.default_rng(0).integers(0, 255, (200, 300, 3), np.uint8)  # more than 64 kB
+    Pillow.fromarray(noise).save(path, exif=exif)
+    assert read_size(path) == read_image(path).shape[:2] == ((300, 200) if orientation > 4 else (200, 300))
