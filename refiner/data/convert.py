@@ -252,6 +252,7 @@ def _convert_into(
         carried = companions.carry(destination.output, written, label_files)
         destination.carried = carried.names
         summary.carried, summary.left_out = len(carried.names), list(carried.reports())
+    summary.left_out += destination.label_losses()
     destination.finish(chunks, job, json.dumps(asdict(summary)))
     return summary
 

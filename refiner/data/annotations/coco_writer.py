@@ -15,7 +15,7 @@ from refiner.core.files import TEMPORARY_PREFIX, atomic_path
 from refiner.data.annotations.coco import FORMAT, stated_size
 from refiner.data.annotations.coco_objects import from_object, new_annotation
 from refiner.data.annotations.file_names import clean_name
-from refiner.data.annotations.source import LabelledImage
+from refiner.data.annotations.source import LabelledImage, Lost
 from refiner.data.labels.objects import OBJECTS, AnnotationInfo, Category, ImageAnnotations, ObjectLabel
 
 NEW_FILE = "annotations.json"
@@ -43,7 +43,9 @@ def holds(label: str) -> bool:
     return label == OBJECTS
 
 
-def write(root: Path, images: Iterable[LabelledImage], info: AnnotationInfo | None) -> list[str]:
+def write(
+    root: Path, images: Iterable[LabelledImage], info: AnnotationInfo | None, lost: Lost | None = None
+) -> list[str]:
     """Write the COCO files of a folder; see :class:`refiner.data.annotations.source.LabelWriter`.
 
     Annotations that came in COCO keep their ids, and the files their names and all other facts. The size of each image

@@ -18,7 +18,7 @@ from refiner.data.annotations.imagefolder_files import import_arrow, restore_sch
 from refiner.data.annotations.imagefolder_objects import COLUMN, ObjectsLayout, foreign_layout, write_objects
 from refiner.data.annotations.imagefolder_splits import split_folder, split_in_file
 from refiner.data.annotations.imagefolder_values import Kind, KindGuess, decode
-from refiner.data.annotations.source import LabelledImage
+from refiner.data.annotations.source import LabelledImage, Lost
 from refiner.data.labels.objects import OBJECTS, AnnotationInfo, ImageAnnotations
 from refiner.data.labels.records import PAIRS, to_cells
 from refiner.data.labels.tables import write_table
@@ -70,7 +70,9 @@ def holds(label: str) -> bool:
     return True
 
 
-def write(root: Path, images: Iterable[LabelledImage], info: AnnotationInfo | None) -> list[str]:
+def write(
+    root: Path, images: Iterable[LabelledImage], info: AnnotationInfo | None, lost: Lost | None = None
+) -> list[str]:
     """Write the metadata files of a folder; see :class:`refiner.data.annotations.source.LabelWriter`.
 
     Without any labels, no file is written: ``datasets`` then takes the names of the folders for classes.

@@ -1,6 +1,6 @@
 """Interface of the annotation formats: readers of the labels of a folder, and writers."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol, Self
 
@@ -95,6 +95,10 @@ class LabelledImage(NamedTuple):
     labels: Labels
 
 
+Lost = Callable[[str, str], None]
+"""Callback for a label that a format cannot hold as it is: what happens to such labels, and the name of the image."""
+
+
 class LabelWriter(Protocol):
     """A module of this package that writes a format; its functions have no ``self``."""
 
@@ -104,7 +108,9 @@ class LabelWriter(Protocol):
     def holds(self, label: str) -> bool:
         """Return whether the format holds a label of this name; ``labels.csv`` beside it takes the others."""
 
-    def write(self, root: Path, images: Iterable[LabelledImage], info: AnnotationInfo | None) -> list[str]:
+    def write(
+        self, root: Path, images: Iterable[LabelledImage], info: AnnotationInfo | None, lost: Lost | None = None
+    ) -> list[str]:
         """Write the annotation files of a folder.
 
         Args:
@@ -112,6 +118,7 @@ class LabelWriter(Protocol):
             images: the images, in order; they are read once, and not kept. Labels that the format does not hold are
                 missing.
             info: facts about the data set, if its labels came with any, maybe in another format.
+            lost: called for each label that the format cannot hold as it is, as in "masks are written as boxes".
 
         Returns:
             Names of the files that were written, relative to the folder.

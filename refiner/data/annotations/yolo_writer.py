@@ -8,8 +8,7 @@ import json
 import logging
 import posixpath
 import tempfile
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -19,7 +18,7 @@ import numpy as np
 from refiner.core.errors import DataError
 from refiner.core.files import write_text
 from refiner.data.annotations.run_lengths import decode, pixel_count
-from refiner.data.annotations.source import LabelledImage
+from refiner.data.annotations.source import LabelledImage, Lost
 from refiner.data.annotations.yolo import FORMAT, LINE, SCORE
 from refiner.data.annotations.yolo_data_file import data_text
 from refiner.data.annotations.yolo_layout import label_path
@@ -37,9 +36,6 @@ from refiner.data.annotations.yolo_lines import (
 from refiner.data.labels.objects import OBJECTS, AnnotationInfo, Box, Category, ImageAnnotations, ObjectLabel
 
 log = logging.getLogger(__name__)
-
-Report = Callable[[str, str], None]
-"""Callback for a label that the format cannot hold: the reason, and the name of the image."""
 
 
 def image_name(name: str) -> str:
@@ -79,20 +75,15 @@ class _Plan:
 
 
 def write(
-    root: Path, images: Iterable[LabelledImage], info: AnnotationInfo | None, report: Report | None = None
+    root: Path, images: Iterable[LabelledImage], info: AnnotationInfo | None, lost: Lost | None = None
 ) -> list[str]:
     """Write the text files and ``data.yaml``; see :class:`refiner.data.annotations.source.LabelWriter`.
-
-    Args:
-        root, images, info: see there.
-        report: called for each label that YOLO cannot hold; None logs their number.
 
     Raises:
         DataError: an object has no class or no place, or two images have one text file.
         OutputError: a file cannot be written.
     """
-    lost: Counter[str] = Counter()
-    say = report or (lambda reason, name: lost.update([reason]))
+    say = lost or (lambda what, name: log.warning("%s: %s", name, what))
     with tempfile.TemporaryFile() as spool:
         # Whether there are outlines or keypoints is known only when all images have been seen; they wait on the disk.
         plan = _make_plan(_spooled(spool, images), info)
@@ -110,8 +101,6 @@ def write(
             lines = [_line(each, image, plan, say) for each in image.annotations.objects]
             write_text(root / path, "".join(f"{line}\n" for line in lines))
             written[path] = image.name
-    for reason, count in lost.items():
-        log.warning("%d %s", count, reason)
     header: Mapping[str, Any] = info.header if info is not None and plan.is_own else {}
     others = _write_classes(root, plan, header, [*folders]) if folders else []
     return [*written, *others]
@@ -188,7 +177,7 @@ def _most_named(categories: Iterable[Category]) -> int:
 # --- lines ---------------------------------------------------------------------------------------------------------
 
 
-def _line(each: ObjectLabel, image: _Image, plan: _Plan, say: Report) -> str:
+def _line(each: ObjectLabel, image: _Image, plan: _Plan, say: Lost) -> str:
     """Return the line of an object: the one that it had if that still fits, else a new one.
 
     Raises:
@@ -224,7 +213,7 @@ def _kept_line(line: str, each: ObjectLabel, image: _Image, plan: _Plan, number:
     return " ".join([str(number), *line.split()[1:]])
 
 
-def _pose(each: ObjectLabel, keypoints: KeypointShape, image: _Image, say: Report) -> list[str]:
+def _pose(each: ObjectLabel, keypoints: KeypointShape, image: _Image, say: Lost) -> list[str]:
     if len(each.keypoints) // 3 > keypoints.points:
         raise DataError(
             f"{image.name}: object {each.id} has {len(each.keypoints) // 3} keypoints, and the data set has "
@@ -235,7 +224,7 @@ def _pose(each: ObjectLabel, keypoints: KeypointShape, image: _Image, say: Repor
     return [*format_box(_box(each, image), image.size), *format_keypoints(each.keypoints, keypoints, image.size)]
 
 
-def _outline(each: ObjectLabel, image: _Image, say: Report) -> list[str]:
+def _outline(each: ObjectLabel, image: _Image, say: Lost) -> list[str]:
     """Return the one outline of an object, or the corners of its box if it has none or several."""
     outline = each.polygons[0] if len(each.polygons) == 1 else ()
     if len(outline) >= 6:

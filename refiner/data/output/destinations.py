@@ -4,7 +4,7 @@ import contextlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Protocol
@@ -12,6 +12,7 @@ from typing import Protocol
 from refiner.core.errors import DataError, WrongOutputError
 from refiner.core.files import check_apart, read_regular, remove_file
 from refiner.core.parallel.shards import Shard
+from refiner.data.folders.left_out import LeftOut
 from refiner.data.labels.tables import (
     LABELS_FILE,
     REJECTED_COLUMNS,
@@ -80,6 +81,9 @@ class Destination(Protocol):
             DataError: the format of the labels cannot hold them.
             OutputError: a file cannot be written, or one of the user would be replaced.
         """
+
+    def label_losses(self) -> Iterable[LeftOut]:
+        """Return reports about labels that the format of :meth:`write_labels` could not hold as they are."""
 
     def finish(self, chunks: Chunks, job: str, summary: str) -> None:
         """Merge the chunks into the output and delete them.
@@ -169,6 +173,10 @@ class FolderDestination:
         """Write the labels of all images that were converted."""
         self._label_files = self.labels.write(self.folder, chunks.lines)
         return self._label_files
+
+    def label_losses(self) -> Iterable[LeftOut]:
+        """Return reports about labels that the format could not hold as they are."""
+        return self.labels.losses()
 
     def finish(self, chunks: Chunks, job: str, summary: str) -> None:
         """Collect the rejected samples, and delete files of older conversions."""
@@ -279,6 +287,10 @@ class StoreDestination:
 
     def write_labels(self, chunks: Chunks) -> Sequence[str]:
         """Write nothing: labels are part of the store."""
+        return ()
+
+    def label_losses(self) -> Iterable[LeftOut]:
+        """Return nothing: a store holds every label."""
         return ()
 
     def write_rejected(self, rejected: Sequence[tuple[str, str, str]]) -> None:

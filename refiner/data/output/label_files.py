@@ -8,6 +8,7 @@ from refiner.core.files import write_bytes
 from refiner.data.annotations.registry import WRITERS
 from refiner.data.annotations.source import LabelledImage
 from refiner.data.folders.labels import FolderLabels
+from refiner.data.folders.left_out import LeftOut, left_out
 from refiner.data.formats.registry import Dataset, info_of
 from refiner.data.labels.objects import OBJECTS, AnnotationInfo
 from refiner.data.labels.records import PAIRS, from_cells
@@ -48,11 +49,15 @@ class LabelFiles:
     Args:
         to: format of the annotations: a key of :data:`WRITERS`, or :data:`FOLDER`.
         info: facts about the annotated objects; None if there are none.
+
+    Attributes:
+        lost: names of the images with labels that the format could not hold as they are, by what happened to them.
     """
 
     def __init__(self, to: str = FOLDER, info: AnnotationInfo | None = None) -> None:
         self.to, self.info = to, info
         self._writer = WRITERS.get(to)
+        self.lost: dict[str, list[str]] = {}
 
     def image_name(self, name: str) -> str:
         """Return the path below the folder under which the format expects an image."""
@@ -94,7 +99,8 @@ class LabelFiles:
         folder = output.root / STATE_FOLDER / "annotations"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        names = sorted(self._writer.write(folder, self._images(lines()), self.info))
+        self.lost.clear()
+        names = sorted(self._writer.write(folder, self._images(lines()), self.info, self._note_loss))
         if unusable := [name for name in names if leads_out(name) or is_too_long(name)]:
             raise DataError(f"the annotations cannot be written to {unusable[0]!r}; choose another format with --to")
         output.claim(*names)
@@ -104,6 +110,15 @@ class LabelFiles:
             (folder / name).replace(place)
         shutil.rmtree(folder, ignore_errors=True)
         return names
+
+    def _note_loss(self, what: str, name: str) -> None:
+        self.lost.setdefault(what, []).append(name)
+
+    def losses(self) -> Iterator[LeftOut]:
+        """Yield a report for each kind of labels that the format could not hold as they are."""
+        for what, names in self.lost.items():
+            sentence = f"{{count}} times, {what}, since {self.to} holds no others"
+            yield from left_out(f"labels of another kind: {what}", names, sentence, sentence, is_loss=True)
 
     def _images(self, lines: Iterable[Line]) -> Iterator[LabelledImage]:
         for line in lines:
