@@ -242,4 +242,4 @@ def test_inspect_names_the_format(kind: str, request: pytest.FixtureRequest) -> 
     source: Path = request.getfixturevalue(kind)
     result = run("inspect", source.rename(source.with_name("in")), "--json")
     assert result.exit_code == 0, result.output
-    assert f'"{kind}"' in result.stdout
+    assert f'"label_formats": ["{kind}' in result.stdout
