@@ -10,7 +10,7 @@ from typing import Any
 PACKAGES = (
     *("simgan-refiner", "torch", "torchvision", "numpy", "opencv-python", "albumentations", "h5py", "scipy"),
     *("click", "pydantic", "safetensors", "accelerate", "rich", "tensorboard"),
-    *("openvino", "onnx", "onnxruntime", "ray", "huggingface-hub"),
+    *("openvino", "onnx", "onnxruntime", "ray", "huggingface-hub", "pyarrow"),
 )
 """Packages whose versions a bug report needs; the last line lists optional extras."""
 
