@@ -11,7 +11,7 @@ import pytest
 from refiner.core.errors import DataError, OutputError, UsageError
 from refiner.data import convert as convert_module
 from refiner.data.annotations import registry
-from refiner.data.annotations.source import LabelledImage
+from refiner.data.annotations.source import LabelledImage, Lost
 from refiner.data.conversion import Conversion
 from refiner.data.convert import convert
 from refiner.data.formats.folder import ImageFolder
@@ -37,7 +37,9 @@ class Pairs:
         return label == "objects"
 
     @staticmethod
-    def write(root: Path, images: Iterable[LabelledImage], info: AnnotationInfo | None) -> list[str]:
+    def write(
+        root: Path, images: Iterable[LabelledImage], info: AnnotationInfo | None, lost: Lost | None = None
+    ) -> list[str]:
         assert not list(root.iterdir())
         rows = [[image.name, image.size, [vars(each) for each in _objects(image)]] for image in images]
         text = json.dumps({"images": rows, "classes": [] if info is None else [each.name for each in info.categories]})
