@@ -171,8 +171,12 @@ def _is_within(path: Path, folder: Path) -> bool:
 def explain_no_images(root: Path, contents: FolderContents) -> str:
     """Return the sentence for a folder without images, with what was found instead."""
     found = list(_found_instead(contents))
-    return f"{root} holds no images; expected .png, .jpg or similar files, at any depth" + (
-        f" (found {', '.join(found)})" if found else ""
+    containers = [name for name in contents.companions if name.lower().endswith((".hdf5", ".h5"))]
+    hint = "; BlenderProc's .hdf5 containers are not read, so write with its write_bop or write_coco_annotations"
+    return (
+        f"{root} holds no images; expected .png, .jpg or similar files, at any depth"
+        + (f" (found {', '.join(found)})" if found else "")
+        + (hint if containers else "")
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from refiner.data.folders.contents import read_contents
+from refiner.data.folders.contents import explain_no_images, read_contents
 from refiner.data.labels.picture_names import Frames, is_colour_render
 from refiner.images.io import Image, write_image
 
@@ -212,3 +212,10 @@ def test_among_several_cameras_the_path_that_agrees_longest_counts() -> None:
     frames = Frames(["a/cam_00_final/f.0001.color.jpg", "a/cam_01_final/f.0001.color.jpg"])
     assert frames.find("a/cam_01_geometry/f.0001.semantic.png") == "a/cam_01_final/f.0001.color.jpg"
     assert frames.find("a/cam_01_geometry/f.0002.semantic.png") is None
+
+
+def test_containers_of_blenderproc_are_explained(tmp_path: Path) -> None:
+    (tmp_path / "0.hdf5").write_bytes(b"\x89HDF\r\n\x1a\n")
+    explained = explain_no_images(tmp_path, read_contents(tmp_path))
+    assert "found 1 other files, such as 0.hdf5" in explained
+    assert "write_coco_annotations" in explained
