@@ -81,7 +81,7 @@ def refine_folder(
         check_apart(source / link, destination)
     own_labels = labels = open_labels(source, contents)
     if region.mask is None and (labels is None or {*PIXEL_LABELS}.isdisjoint(labels.names)):
-        labels = with_mask_objects(source, contents, labels)  # drift is measured on them
+        labels = with_mask_objects(source, contents, labels, in_all=True)  # drift is measured on them
     region = checked_region(region, source, labels)
     region.check_masks(source, contents.images)
     dropper = ObjectDropper(source, labels, region, limit) if limit.drop_objects else None

@@ -98,6 +98,12 @@ class Bop(ObjectSource[int]):
                 places.update(dict.fromkeys(scene.images.get(image, [missing]), number))
         return places
 
+    def _shrink(self) -> None:
+        used = set(self.places.values())
+        scenes = (scene._replace(images={}, label_images={}) for scene in self.scenes)
+        empty = Scene("", "", {}, {}, {})
+        self.scenes = tuple(scene if number in used else empty for number, scene in enumerate(scenes))
+
     def _keys(self, scene: Scene, kind: str) -> Mapping[str, tuple[int, int]]:
         return record_places(self.root / scene.files[kind]) if kind in scene.files else {}
 

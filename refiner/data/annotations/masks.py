@@ -52,12 +52,14 @@ class MaskObjects(ObjectSource[tuple[str, ...]]):
     Args:
         root: the folder.
         label_images: pictures that are labels, each with its image; maps, such as depth, are no masks.
+        images: images that count as images without objects if they have no mask.
     """
 
     format = "masks"
 
-    def __init__(self, root: Path, label_images: Mapping[str, str | None]) -> None:
+    def __init__(self, root: Path, label_images: Mapping[str, str | None], images: Sequence[str] = ()) -> None:
         super().__init__(root, (), label_images)
+        self._images = images
 
     def _find_places(self) -> dict[str, tuple[str, ...]]:
         """Return the masks of each image that has some: one of its instance segmentations, else all."""
@@ -65,7 +67,11 @@ class MaskObjects(ObjectSource[tuple[str, ...]]):
         for name, image in self.label_images.items():
             if image is not None and PurePosixPath(name).suffix.lower() in LOSSLESS_SUFFIXES and not _is_map(name):
                 masks.setdefault(image, []).append(name)
-        return {image: tuple(self._best(names)) for image, names in masks.items()}
+        found = {image: tuple(self._best(names)) for image, names in masks.items()}
+        return dict.fromkeys(self._images, ()) | found if found else {}
+
+    def _shrink(self) -> None:
+        self._images = ()
 
     def _best(self, names: Sequence[str]) -> Sequence[str]:
         if len(names) < 2:

@@ -77,12 +77,15 @@ class ObjectSource(ABC, Generic[Place]):
 
     def only(self, samples: Iterable[str], labels: Sequence[str]) -> Self:
         """Return the labels of some images; see :class:`refiner.data.annotations.source.LabelSource`."""
-        chosen = set(samples)
         part = copy.copy(self)
-        places = {sample: place for sample, place in self.places.items() if sample in chosen and OBJECTS in labels}
-        part.__dict__["places"] = places
-        part.label_images = {name: image for name, image in self.label_images.items() if image in places}
+        wanted = samples if OBJECTS in labels else ()
+        part.__dict__["places"] = {sample: self.places[sample] for sample in wanted if sample in self.places}
+        part.files, part.label_images = frozenset(), {}
+        part._shrink()
         return part
+
+    def _shrink(self) -> None:
+        """Forget what is not needed to read the images in :attr:`places`, before another process gets this source."""
 
 
 def checked(values: Any, kind: type, what: str) -> Any:

@@ -72,6 +72,9 @@ class Perception(ObjectSource[Capture]):
     def _find_places(self) -> dict[str, Capture]:
         return self._places
 
+    def _shrink(self) -> None:
+        self._places = {}
+
     @cached_property
     def definitions(self) -> Definitions:
         """Names of classes and keypoints; empty if the file of definitions is missing or damaged."""

@@ -92,6 +92,9 @@ class Solo(ObjectSource[str]):
             places.update(dict.fromkeys(found, frame.file))
         return places
 
+    def _shrink(self) -> None:
+        self.frames = ()
+
     @cached_property
     def definitions(self) -> Definitions:
         """Names of classes and keypoints; empty if the file of definitions is missing or damaged."""

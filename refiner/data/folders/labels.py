@@ -168,15 +168,18 @@ def open_labels(root: Path, contents: FolderContents) -> FolderLabels | None:
     return FolderLabels(table, contents.sources, info) if table is not None or contents.sources else None
 
 
-def with_mask_objects(root: Path, contents: FolderContents, labels: FolderLabels | None) -> FolderLabels | None:
+def with_mask_objects(
+    root: Path, contents: FolderContents, labels: FolderLabels | None, *, in_all: bool = False
+) -> FolderLabels | None:
     """Return the labels of a folder with the objects in its masks, unless they have objects already.
 
     Args:
         root: the folder.
         contents: its files.
         labels: its labels; None if there are none.
+        in_all: an image without mask counts as one without objects, not as one without label.
     """
-    masks = MaskObjects(root, contents.label_images)
+    masks = MaskObjects(root, contents.label_images, contents.images if in_all else ())
     if not masks.places or (labels is not None and OBJECTS in labels.names):
         return labels
     return FolderLabels(None, [masks]) if labels is None else FolderLabels(labels.table, [*labels.sources, masks])

@@ -224,7 +224,8 @@ def test_several_cameras_and_grey_images(tmp_path: Path) -> None:
 def test_a_part_travels_to_another_process(tmp_path: Path) -> None:
     write_scene(tmp_path / "000000", 5)
     source = open_bop(tmp_path)
-    part = pickle.loads(pickle.dumps(source.only(["000000/rgb/000003.png"], ["objects"])))
+    part = pickle.loads(pickled := pickle.dumps(source.only(["000000/rgb/000003.png"], ["objects"])))
+    assert b"000002" not in pickled  # nothing about other images
     assert list(part) == ["000000/rgb/000003.png"]
     assert part["000000/rgb/000003.png"] == source["000000/rgb/000003.png"]
     assert len(source) == 5

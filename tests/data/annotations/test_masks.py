@@ -1,6 +1,7 @@
 """Objects from masks alone: values, colours, palettes, and what renderers write beside them."""
 
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,18 @@ def test_carla_has_the_class_in_red(tmp_path: Path) -> None:
     write_image(tmp_path / "instance" / "0001.png", colours[regions()])
     found = objects(tmp_path, {"instance/0001.png": "0001.png"})
     check(found, {"#0e0301": ("14", 1), "#0e0700": ("14", 2), "#18c809": ("24", 3)})
+
+
+def test_a_part_is_small_and_images_without_mask_have_no_objects(tmp_path: Path) -> None:
+    write_image(tmp_path / "1_seg.png", regions())
+    names = [f"{number}.png" for number in range(5000)]
+    pairs: dict[str, str | None] = {f"{number}_seg.png": f"{number}.png" for number in range(1, 5000)}
+    source = MaskObjects(tmp_path, pairs, names)
+    part = pickle.loads(pickled := pickle.dumps(source.only(["0.png", "1.png"], ["objects"])))
+    assert len(pickled) < 2000
+    assert part["0.png"]["objects"].objects == ()
+    assert len(part["1.png"]["objects"].objects) == 3
+    assert len(MaskObjects(tmp_path, {}, names)) == 0
 
 
 def test_maps_and_pictures_with_a_loss_are_no_masks(tmp_path: Path) -> None:
