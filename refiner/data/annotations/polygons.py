@@ -17,8 +17,9 @@ def clip_polygon(points: Points, size: tuple[int, int]) -> Points:
         size: (height, width) of the rectangle, whose top-left corner is (0, 0).
 
     Returns:
-        Corners, (M, 2); (0, 2) if less than a triangle is inside.
+        Corners, (M, 2); (0, 2) if nothing but a part of the border is inside.
     """
+    whole = points
     limits = ((0, 0.0, 1), (0, float(size[1]), -1), (1, 0.0, 1), (1, float(size[0]), -1))
     for axis, limit, sign in limits:
         if not len(points):
@@ -38,7 +39,8 @@ def clip_polygon(points: Points, size: tuple[int, int]) -> Points:
             if d_there >= 0:
                 kept.append(there)
         points = np.array(kept, np.float64).reshape(-1, 2)
-    if len(points) < 3 or polygon_area(points) == 0:
+    # What only touches the rectangle is outside; outlines that had no area before are no worse now.
+    if points is not whole and (len(points) < 3 or polygon_area(points) == 0) and polygon_area(whole):
         return np.zeros((0, 2))
     return points
 

@@ -33,7 +33,8 @@ MATRICES = frozenset(["intrinsics", "intrinsic", "intrinsic_matrix", "camera_int
 _OUTLINES = frozenset(["seg", "segm", "segmentation", "segmentations", "polygon", "polygons"])
 _POSITIONS = """
     box boxes bbox bboxes rbox rbbox obb rect kpt kpts keypoint keypoints landmark landmarks joints point points pts
-    corner corners contour contours polyline center centre centers centroid pixel pixels px uv xy xyxy xywh
+    corner corners contour contours polyline region regions center centre centers centroid pixel pixels px uv xy
+    xyxy xywh
 """
 _POSITION_WORDS = frozenset(_POSITIONS.split()) | _OUTLINES
 _OTHER_SPACES = """

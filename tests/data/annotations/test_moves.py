@@ -169,6 +169,18 @@ def test_objects_outside_are_dropped_and_counted() -> None:
     assert after.entries == {"all.json": {"id": 3, "width": 90, "height": 40}}
 
 
+def test_outlines_without_area_are_kept_inside_of_a_crop() -> None:
+    line = (22, 12, 30, 12, 40, 12)
+    each = ObjectLabel(
+        "1", box=(22, 12, 18, 0), polygons=(line, (22, 12, 30, 14), (0, 0, 5, 5, 9, 9)), extra={"area": 0}
+    )
+    moved = move(each, CROP)
+    assert moved is not None
+    assert moved.polygons == ((6, 4, 30, 4, 60, 4), (6, 4, 30, 8))
+    assert moved.box == (6, 4, 54, 0)
+    assert moved.extra["area"] == 0
+
+
 def test_a_shape_that_ends_beyond_its_rounded_box_gets_the_box_of_what_is_left() -> None:
     moved = move(ObjectLabel("1", box=(10, 12, 10, 8), polygons=((10, 12, 20.5, 12, 20.5, 20, 10, 20),)), CROP)
     assert moved is not None

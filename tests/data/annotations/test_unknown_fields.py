@@ -77,6 +77,7 @@ def test_camera_matrices_follow(key: str) -> None:
         {"corners": [[1, 2], [3, 4]]},
         {"keypoints_2": {"nose": [1, 2], "eye": None}},
         {"contour": [1, 2, 3, 4, 5, 6]},
+        {"ignore_regions_x": [[1, 2], [3]]},
     ],
 )
 def test_other_positions_have_to_be_declared(fields: dict[str, Any]) -> None:
