@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from refiner.core.errors import DataError, ImageError
-from refiner.data.annotations.coco_index import HEAD, LONG_HEAD, CocoFile, Spans, may_be_coco, read_index
+from refiner.data.annotations.coco_index import CocoFile, Spans, read_index
 from refiner.data.annotations.coco_objects import to_key, to_object
+from refiner.data.annotations.coco_search import find_candidates
 from refiner.data.annotations.edits import Edit, cut_elements
 from refiner.data.annotations.file_names import ImageNames, Matches, clean_name
 from refiner.data.annotations.json_scan import read_span, read_spans
@@ -21,9 +22,6 @@ from refiner.data.labels.records import Labels
 from refiner.images.sizes import read_size
 
 FORMAT = "coco"
-
-_MAX_UNCLEAR = 20
-"""Number of JSON files with unclear starts of which more is read; sidecars of images are many, COCO files are few."""
 
 
 class Entry(NamedTuple):
@@ -186,7 +184,7 @@ def find(root: Path, files: Sequence[str], images: Sequence[str]) -> Sequence[Co
     Raises:
         DataError: a COCO file is damaged, or names an image that several files can be.
     """
-    found = [index for name in _candidates(root, files, images) if (index := read_index(root, name)) is not None]
+    found = [index for name in find_candidates(root, files, images) if (index := read_index(root, name)) is not None]
     if not found:
         return []
     names = ImageNames(root, images)
@@ -214,23 +212,6 @@ def find(root: Path, files: Sequence[str], images: Sequence[str]) -> Sequence[Co
         oddities=[oddity for index in found for oddity in index.oddities],
     )
     return [source]
-
-
-def _candidates(root: Path, files: Sequence[str], images: Sequence[str]) -> Iterator[str]:
-    """Yield the JSON files that may be COCO by their names and their first bytes."""
-    stems = {image.rpartition(".")[0] for image in images}
-    unclear = []
-    for name in files:
-        # A file with the name of an image is about that image alone.
-        if name.lower().endswith(".json") and name[: -len(".json")] not in stems and name not in stems:
-            verdict = may_be_coco(root / name, HEAD)
-            if verdict:
-                yield name
-            elif verdict is None:
-                unclear.append(name)
-    for name in unclear if len(unclear) <= _MAX_UNCLEAR else ():
-        if may_be_coco(root / name, LONG_HEAD):
-            yield name
 
 
 def _segment_images(index: CocoFile, matches: Matches, images: Sequence[str]) -> dict[str, str | None]:

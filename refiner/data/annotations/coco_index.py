@@ -1,6 +1,5 @@
 """Index of a COCO file: its images, and the place of each annotation in the file, which is too large to be kept."""
 
-import re
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,17 +12,8 @@ from numpy.typing import NDArray
 
 from refiner.core.errors import DataError
 from refiner.data.annotations.coco_objects import to_key
+from refiner.data.annotations.coco_search import LISTS, LONG_HEAD
 from refiner.data.annotations.json_scan import scan_object
-
-HEAD = 4096
-"""Number of bytes at the start of a file by which COCO is recognised."""
-
-LONG_HEAD = 2**18
-"""The same for a few files that begin with other facts."""
-
-_FIRST_KEYS = frozenset(["info", "licenses", "licences", "license", "images", "annotations", "categories", "type"])
-_FIRST = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{\s*"([^"]*)"\s*:')
-_LISTS = re.compile(rb'"(images|annotations|categories)"\s*:\s*\[')
 
 Spans = NDArray[np.int64]
 """First and last offsets of values in a file, (N, 2)."""
@@ -71,24 +61,6 @@ class CocoFile:
     segments: Mapping[str | None, str]
     problems: Sequence[str]
     oddities: Sequence[str]
-
-
-def may_be_coco(path: Path, head: int = HEAD) -> bool | None:
-    """Return whether a JSON file may be COCO, by its start; None if more of it has to be read.
-
-    A file cannot be COCO if it holds a list, or another first key and none of COCO's lists.
-    """
-    try:
-        with path.open("rb") as stream:
-            start = stream.read(head)
-    except OSError:
-        return False
-    first = _FIRST.match(start)
-    if first is None:
-        return False
-    if first[1].decode("latin-1") in _FIRST_KEYS or _LISTS.search(start):
-        return True
-    return None if len(start) == head else False
 
 
 @dataclass
@@ -179,7 +151,7 @@ def read_index(root: Path, name: str) -> CocoFile | None:
 
 def _has_both_lists(path: Path) -> bool:
     with path.open("rb") as stream:
-        found = {match[1] for match in _LISTS.finditer(stream.read(LONG_HEAD))}
+        found = {match[1] for match in LISTS.finditer(stream.read(LONG_HEAD))}
     return b"images" in found and len(found) > 1
 
 

@@ -375,6 +375,24 @@ def test_sidecars_of_images_are_not_opened(tmp_path: Path) -> None:
     assert find(tmp_path) == []
 
 
+def test_of_many_files_of_one_kind_only_a_few_are_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_image(tmp_path / "a.png")
+    for number in range(150):
+        save_json(tmp_path / f"frame_{number:04}.meta.json", {"frame": number})
+        save_json(tmp_path / f"scenes/{number}/coco.json", dataset([image(1, f"{number}.png")], [box(1, 1)]))
+    save_json(tmp_path / "labels.json", dataset([image(1, "a.png")], [box(1, 1)]))
+    opened: list[str] = []
+
+    def open_path(path: Path, *arguments: Any, **options: Any) -> Any:
+        opened.append(path.name)
+        return original(path, *arguments, **options)
+
+    original = Path.open
+    monkeypatch.setattr(Path, "open", open_path)
+    assert len(open_only(tmp_path).files) == 151
+    assert 0 < sum(name.startswith("frame_") for name in opened) < 20
+
+
 def test_a_long_start_does_not_hide_the_lists(tmp_path: Path) -> None:
     save_image(tmp_path / "a.png")
     content = {"description": "x" * 10_000, **dataset([image(1, "a.png")], [box(1, 1)])}
