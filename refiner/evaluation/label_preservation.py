@@ -18,6 +18,7 @@ from refiner.data.drift.regions import MASK, PUPIL, UNKNOWN
 from refiner.data.drift.scores import patch_scale
 from refiner.data.drift.table import LabelDrift
 from refiner.data.labels.angles import angular_error_degrees
+from refiner.data.labels.objects import OBJECTS
 from refiner.data.labels.records import Labels
 from refiner.evaluation.measurement import Metric
 from refiner.metrics.intervals import Interval, cluster_interval
@@ -53,12 +54,13 @@ def measure_preservation(
 
     Returns:
         Shifts in pixels, the drift score, the edge correlation; the largest change in the labelled region if all
-        images have the same kind of label; the gaze shift if ``estimate`` is given.
+        images have the same kind of label, and it is no object, whose colours may change; the gaze shift if
+        ``estimate`` is given.
     """
     noisy = _add_noise(synthetic, refined, seed)
     kinds = {next(iter(row), None) for row in watched} - {UNKNOWN}
     kind = kinds.pop() if len(kinds) == 1 else None
-    what = {PUPIL: "pupil", MASK: "masked region", None: "image"}.get(kind, "worst point")
+    what = {PUPIL: "pupil", MASK: "masked region", OBJECTS: "worst object", None: "image"}.get(kind, "worst point")
     # Measure how far the labelled regions moved, once after refining and once after adding noise.
     drifts, noise = (measure_label_drift(synthetic, images, watched) for images in (refined, noisy))
     lengths = [[drift.pixels for drift in some] for some in (drifts, noise)]
@@ -72,7 +74,7 @@ def measure_preservation(
     ]
     # Measure the change of pixels inside the labelled regions.
     rows = [number for number, row in enumerate(watched) if kind in row and drifts[number].known]
-    if kind is not None and len(rows) > 1:
+    if kind not in (None, OBJECTS) and len(rows) > 1:
         regions = [watched[number][kind] for number in rows]
         changes = [_region_change(synthetic[rows], images[rows], regions) for images in (refined, noisy)]
         where = "in" if kind == MASK else "around"

@@ -9,6 +9,7 @@ import numpy as np
 
 from refiner.core.errors import ImageError
 from refiner.core.rng import numpy_generator
+from refiner.data.drift.objects import ObjectDrift
 from refiner.data.formats.registry import Dataset
 from refiner.data.labels.objects import OBJECTS, ImageAnnotations
 from refiner.data.labels.records import Record
@@ -40,9 +41,6 @@ MOVED = 0.5
 
 _COMPARED = 24  # side of the squares by which crops are compared
 
-
-ObjectDrift = Any
-"""Label drift of one object."""
 
 Drifts = Mapping[str, Sequence[ObjectDrift]]
 """Drift of the objects of each image, in the order of its labels."""

@@ -95,7 +95,7 @@ def open_labels(
     """
     size = (found.synthetic.shape[2], found.synthetic.shape[3])
     renders, photographs = open_dataset(synthetic, size=size), open_dataset(real, size=size)
-    drifts = {name: getattr(drift, "objects", ()) for name, drift in found.drifts.items()}
+    drifts = {name: drift.objects for name, drift in found.drifts.items()}
     overlays = OverlaySource(renders, [drift.category for some in drifts.values() for drift in some])
     if not any(drifts.values()):
         return overlays, None

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from refiner.data.drift.measurement import measure_label_drift
+from refiner.data.labels.objects import ObjectLabel
 from refiner.data.labels.records import Labels
 from refiner.evaluation.label_preservation import measure_preservation
 from refiner.evaluation.verdict import reach_verdict
@@ -111,3 +112,17 @@ def test_a_mask_is_looked_at_instead_of_points(eyes: tuple) -> None:
         assert metrics["moved"].name == "shift of the masked region"
         assert metrics["region"].name == "largest change in the masked region"
         assert (metrics["region"].value.mean > 20) == changed
+
+
+def test_annotated_objects_are_looked_at_one_by_one(eyes: tuple) -> None:
+    """The eye as an object with a box moves by two pixels; a render without objects has a drift, too."""
+    synthetic, _ = eyes
+    box = ObjectLabel("1", "eye", box=(18.0, 8.0, 24.0, 20.0))
+    watched = [{"objects": (box,)}] * (len(synthetic) - 1) + [{"objects": ()}]
+    metrics = {
+        f.key: f for f in measure_preservation(synthetic, synthetic.roll(2, dims=3), watched, estimate=None, seed=0)
+    }
+    assert metrics["moved"].name == "shift of the worst object"
+    assert metrics["moved"].value.mean == pytest.approx(2, abs=0.2)
+    assert metrics["moved"].reference.mean < 0.2
+    assert "region" not in metrics

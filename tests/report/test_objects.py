@@ -4,7 +4,7 @@ import base64
 import io
 import re
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from refiner.data.drift.objects import ObjectDrift
 from refiner.data.drift.table import LabelDrift
 from refiner.data.formats.registry import open_dataset
 from refiner.data.labels.objects import ImageAnnotations, ObjectLabel
@@ -34,29 +35,6 @@ SIZE = (36, 60)
 COUNT = 30
 BAD_CLASS = "</svg><b>&'\""
 """A class name that would break an unescaped page."""
-
-
-class Drift(NamedTuple):
-    """As the measurement of drift gives it."""
-
-    id: str
-    category: str
-    x: float = 0.0
-    y: float = 0.0
-    score: float = 0.0
-    structure: float = 1.0
-    vanished: bool = False
-    known: bool = True
-
-    @property
-    def pixels(self) -> float:
-        return float(np.hypot(self.x, self.y))
-
-
-class Drifts(LabelDrift):
-    """Drift of an image with its objects."""
-
-    objects: tuple[Drift, ...] = ()
 
 
 def draw(rng: np.random.Generator) -> tuple[np.ndarray[Any, Any], ImageAnnotations]:
@@ -100,17 +78,16 @@ def found(data: Path) -> Evaluation:
     """An evaluation in which the block of image n moved by n/10 px, discs vanished in three images."""
     drifts = {}
     for number in range(COUNT):
-        drift = Drifts(0.0, 0.0, None, float(number), True)
-        drift.objects = (
-            Drift("1", "disc", score=2.5 - number / 10, vanished=number < 3),
-            Drift("2", "block", x=number / 10, score=number / 10),
-            Drift("3", BAD_CLASS, known=False),
+        objects = (
+            ObjectDrift("1", "disc", score=2.5 - number / 10, vanished=number < 3),
+            ObjectDrift("2", "block", x=number / 10, score=number / 10),
+            ObjectDrift("3", BAD_CLASS, known=False),
         )
-        drifts[f"{number:02d}.png"] = drift
+        drifts[f"{number:02d}.png"] = LabelDrift(0.0, 0.0, None, float(number), objects=objects)
     grey = torch.rand(COUNT, 1, *SIZE, generator=torch.Generator().manual_seed(0)) * 2 - 1
     metric = Metric("moved", "shift", "labels", "px", Interval(1, 0, 2), Interval(0, 0, 0))
     names = [f"{number:02d}.png" for number in range(COUNT)]
-    return Evaluation([metric], Verdict("use", []), dict(drifts), {}, grey, grey, grey, real_ids=names)
+    return Evaluation([metric], Verdict("use", []), drifts, {}, grey, grey, grey, real_ids=names)
 
 
 @pytest.fixture(scope="module")
