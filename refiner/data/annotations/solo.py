@@ -20,7 +20,7 @@ from refiner.data.annotations.object_source import ObjectSource, checked
 from refiner.data.annotations.solo_captures import CaptureReader, Definitions, kind_of
 from refiner.data.labels.objects import AnnotationInfo, Category, ImageAnnotations
 
-_FRAME = re.compile(r"(?:.*/)?sequence\.?\d+/step\.?(\d+)\.frame(?:_data)?\.json")
+_FRAME = re.compile(r"(?:.*/)?step\.?\d+\.frame(?:_data)?\.json")
 _STEP = re.compile(r"step\.?\d+\.")
 
 TRIED_FRAMES = 4
@@ -43,8 +43,8 @@ class Frame(NamedTuple):
 
     @property
     def folder(self) -> str:
-        """Path of its folder with a slash at the end."""
-        return self.file[: self.file.rindex("/") + 1]
+        """Path of its folder with a slash at the end; empty for that of the data set."""
+        return self.file[: self.file.rfind("/") + 1]
 
 
 class Solo(ObjectSource[str]):
@@ -167,9 +167,11 @@ def _owners(path: Path, frame: Frame) -> dict[str, str]:
 def find(root: Path, files: Sequence[str], images: Sequence[str]) -> list[Solo]:
     """Return the SOLO data set in a folder, if there is one; see :class:`refiner.data.annotations.source.LabelFormat`.
 
-    It has frames in folders named ``sequence.0`` and so on.
+    It has frames, usually in folders named ``sequence.0`` and so on.
     """
-    steps = {name[: name.index(".frame", name.rindex("/")) + 1]: name for name in files if _FRAME.fullmatch(name)}
+    steps = {
+        name[: name.rindex(".frame") + 1]: name for name in files if name.endswith(".json") and _FRAME.fullmatch(name)
+    }
     if not steps:
         return []
     pictures: dict[str, dict[str, str]] = defaultdict(dict)

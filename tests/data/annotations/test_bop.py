@@ -208,6 +208,20 @@ def test_masks_stand_in_for_missing_boxes(tmp_path: Path) -> None:
             assert each.box == tuple(coco_mask.toBbox(coco_mask.encode(np.asfortranarray(seen, np.uint8))))
 
 
+def test_the_coco_file_of_a_scene_is_not_read_twice(tmp_path: Path) -> None:
+    scene = write_scene(tmp_path / "000000")
+    images = [{"id": 0, "file_name": "rgb/000000.png", "width": WIDTH, "height": HEIGHT}]
+    (scene / "scene_gt_coco.json").write_text(json.dumps({"images": images, "annotations": [], "categories": []}))
+    assert [source.format for source in read_contents(tmp_path).sources] == ["bop"]
+    assert "000000/scene_gt_coco.json" in open_bop(tmp_path).files
+
+
+def test_a_scene_alone_is_a_data_set(tmp_path: Path) -> None:
+    source = open_bop(write_scene(tmp_path))
+    assert list(source) == ["rgb/000000.png", "rgb/000001.png"]
+    assert sum(each.mask is not None for each in objects_of(source, "rgb/000001.png").objects) == 3
+
+
 def test_several_cameras_and_grey_images(tmp_path: Path) -> None:
     scene = write_scene(tmp_path / "000000", 1)
     for name in ("rgb", "depth", "mask", "mask_visib"):

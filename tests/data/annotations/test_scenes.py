@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from refiner.commands import main
@@ -117,3 +118,40 @@ def test_refine_leaves_everything_beside_the_renders_alone(tmp_path: Path, kind:
         "masks": {f"{number}.png" for number in range(3)},
     }
     assert changed == renders[kind]
+
+
+def test_the_layout_of_unitys_converter_is_read(tmp_path: Path) -> None:
+    """pysolotools' SOLO2COCO: names without their folder, sizes as floats, ids from 0, two files of the same boxes."""
+    folder, boxes = tmp_path / "in" / "coco", [(3, 4, 9, 10), (20, 10, 18, 16)]
+    images, annotations = [], []
+    for number in range(2):
+        pixels = np.random.default_rng(number).integers(0, 256, (30, 45, 3), dtype=np.uint8)
+        write_image(folder / "images" / f"camera_{number}.png", pixels)
+        images.append({"id": number, "width": 45.0, "height": 30.0, "file_name": f"camera_{number}.png"})
+        for x, y, width, height in boxes:
+            mask = np.zeros((30, 45), np.uint8, order="F")
+            mask[y : y + height, x : x + width] = 1
+            runs = coco_mask.encode(mask)
+            annotations.append(
+                {
+                    "segmentation": {"size": list(runs["size"]), "counts": runs["counts"].decode()},
+                    **{"area": width * height, "iscrowd": 0, "image_id": number, "bbox": [x, y, width, height]},
+                    **{"keypoints": [], "num_keypoints": 0, "category_id": 1, "id": len(annotations)},
+                }
+            )
+    categories = [{"id": 1, "name": "Crate", "supercategory": "default", "keypoints": [], "skeleton": []}]
+    content = {"licences": [], "images": images, "annotations": annotations, "categories": categories}
+    for name in ("instances.json", "semantic.json"):
+        (folder / name).write_text(json.dumps(content, indent=3))
+    result = CliRunner().invoke(main, ["convert", str(tmp_path / "in"), str(tmp_path / "out"), "--size", "10x15"])
+    assert result.exit_code == 0, result.output
+    for name in ("instances.json", "semantic.json"):
+        with contextlib.redirect_stdout(io.StringIO()):
+            coco = COCO(str(tmp_path / "out" / "coco" / name))
+        assert [(each["id"], each["height"], each["width"]) for each in coco.dataset["images"]] == [
+            (0, 10, 15),
+            (1, 10, 15),
+        ]
+        for before, after in zip(annotations, coco.dataset["annotations"], strict=True):
+            assert after["bbox"] == pytest.approx([value / 3 for value in before["bbox"]], abs=1e-6)
+            assert np.array_equal(coco.annToMask(after), coco_mask.decode(before["segmentation"])[1::3, 1::3])

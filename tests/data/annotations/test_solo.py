@@ -240,6 +240,14 @@ def test_a_part_travels_to_another_process(tmp_path: Path) -> None:
     assert part[name] == source[name]
 
 
+def test_one_sequence_is_a_data_set(tmp_path: Path) -> None:
+    write_solo(tmp_path)
+    source = open_solo(tmp_path / "sequence.1")
+    assert [len(objects_of(source, name).objects) for name in source] == [3]
+    assert list(source) == ["step0.camera.png"]
+    assert source.label_images["step0.camera.Depth.exr"] == "step0.camera.png"
+
+
 def test_frames_without_picture_are_named(tmp_path: Path) -> None:
     write_solo(tmp_path)
     (tmp_path / "sequence.1" / "step0.camera.png").unlink()
