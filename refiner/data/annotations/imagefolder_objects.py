@@ -9,14 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from refiner.core.errors import UsageError
-from refiner.data.labels.coordinates import Change
 from refiner.data.labels.objects import Category, ImageAnnotations, ObjectLabel
 
 COLUMN = "objects"
-
-FURTHER = "imagefolder"
-"""Name among the further fields of an object or an image that holds lists which only this format knows."""
 
 _CATEGORIES = ("category", "categories", "category_id", "category_ids", "label", "labels", "class", "classes", "name")
 _IDS = ("id", "ids")
@@ -170,7 +165,7 @@ def read_objects(value: Any, layout: ObjectsLayout, file: str) -> ImageAnnotatio
                 raise ValueError(f"objects.{key} has another number of values than objects.bbox ({count})")
         rows = [{key: part[number] for key, part in per_object.items()} for number in range(count)]
         if rest := {key: part for key, part in value.items() if key not in per_object}:
-            entries = {file: {FURTHER: rest}}
+            entries = {file: rest}
     return ImageAnnotations(tuple(_read_object(row, number, layout) for number, row in enumerate(rows)), entries)
 
 
@@ -192,10 +187,7 @@ def _read_object(row: dict[str, Any], number: int, layout: ObjectsLayout) -> Obj
     mask = row.get("mask")
     if isinstance(mask, dict) and {"size", "counts"} <= mask.keys():
         found = replace(found, mask=row.pop("mask"))
-    # Lists that may hold positions are kept apart: they must not stay behind when the image changes its size.
-    lists = {key: part for key, part in row.items() if isinstance(part, list | dict)}
-    plain = {key: part for key, part in row.items() if key not in lists}
-    return replace(found, extra={**plain, **({FURTHER: lists} if lists else {})})
+    return replace(found, extra=row)
 
 
 def _is_number(value: Any) -> bool:
@@ -211,20 +203,16 @@ def write_objects(annotations: ImageAnnotations, layout: ObjectsLayout) -> Any:
     rows = [_write_object(each, layout) for each in annotations.objects]
     if layout.is_list:
         return rows
-    entry: Mapping[str, Any] = next((each[FURTHER] for each in annotations.entries.values() if _has_further(each)), {})
+    entry = {
+        key: part for each in annotations.entries.values() if isinstance(each, Mapping) for key, part in each.items()
+    }
     keys = [key for key in layout.keys if key not in entry and (not rows or any(key in row for row in rows))]
     value = {key: [row.get(key, [] if key in layout.lists else None) for row in rows] for key in keys}
     return {key: {**value, **entry}[key] for key in layout.keys if key in value or key in entry}
 
 
-def _has_further(entry: Any) -> bool:
-    return isinstance(entry, Mapping) and FURTHER in entry
-
-
 def _write_object(each: ObjectLabel, layout: ObjectsLayout) -> dict[str, Any]:
-    extra = dict(each.extra)
-    lists = extra.pop(FURTHER, {})
-    row: dict[str, Any] = {**extra, **lists}
+    row = dict(each.extra)
     if each.box is not None:
         row["bbox"] = list(each.box)
     if each.polygons:
@@ -251,33 +239,9 @@ def foreign_layout(objects: Sequence[ObjectLabel], before: ObjectsLayout | None)
     lists = dict.fromkeys(before.lists if before else ("bbox", "segmentation", "keypoints"))
     for each in objects:
         shapes = {"segmentation": each.polygons, "mask": each.mask, "keypoints": each.keypoints}
-        extra = {**each.extra, **each.extra.get(FURTHER, {})}
-        keys |= {key: None for key, shape in shapes.items() if shape} | {key: None for key in extra if key != FURTHER}
-        lists |= {key: None for key, value in extra.items() if isinstance(value, list)}
+        keys |= {key: None for key, shape in shapes.items() if shape} | dict.fromkeys(each.extra)
+        lists |= {key: None for key, value in each.extra.items() if isinstance(value, list)}
     return ObjectsLayout(False, tuple(keys), "category", id="id", lists=tuple(lists))
-
-
-def move_further(value: Any, change: Change) -> Any:
-    """Return further fields of an object or an image after the image was changed: only if nothing in them can move.
-
-    Raises:
-        UsageError: a list of numbers may hold positions.
-    """
-    for key, part in value.items() if isinstance(value, Mapping) else ():
-        if _may_move(part):
-            raise UsageError(
-                f"objects.{key} in the metadata holds lists of numbers, and the images change their size, so it must "
-                "be known whether they are positions; leave this field out, or keep the size of the images"
-            )
-    return value
-
-
-def _may_move(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        return any(map(_may_move, value.values()))
-    if isinstance(value, list):
-        return sum(map(_is_number, value)) > 1 or any(map(_may_move, value))
-    return False
 
 
 def drop_objects(value: Any, numbers: Sequence[int]) -> Any:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from refiner.data.annotations import imagefolder_objects
 from refiner.data.annotations.camera_positions import (
     forget,
     move_bop_box,
@@ -32,7 +31,6 @@ MOVERS: Mapping[str, Mover] = {
     "px_count_visib": forget,
     "visib_fract": move_visible_share,
     "unity_capture": move_unity_capture,
-    imagefolder_objects.FURTHER: imagefolder_objects.move_further,
     "yolo_line": keep_uncropped,
 }
 """Functions by the name of the field in ``ObjectLabel.extra`` or ``ImageAnnotations.entries``.

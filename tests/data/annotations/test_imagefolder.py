@@ -12,7 +12,7 @@ from refiner.core.errors import DataError, ImageError, UsageError
 from refiner.data.annotations import imagefolder, imagefolder_writer
 from refiner.data.annotations.moves import move_annotations
 from refiner.data.annotations.source import LabelledImage
-from refiner.data.labels.coordinates import Change
+from refiner.data.labels.coordinates import Change, Declared
 from refiner.data.labels.objects import AnnotationInfo, Category, ImageAnnotations, ObjectLabel
 from refiner.data.labels.records import from_cells, to_cells
 from refiner.images.io import write_image
@@ -205,8 +205,11 @@ def test_objects_that_move_and_fields_that_may(tmp_path: Path) -> None:
     assert moved.objects[0].box == (3, 4, 9, 8)
     assert moved.objects[0].extra == {"score": 0.5, "area": 72}
     json_lines(tmp_path / "in/metadata.jsonl", [{"file_name": "a.png", "objects": {**value, "centre": [[2, 4]]}}])
-    with pytest.raises(UsageError, match=r"objects.centre in the metadata holds lists of numbers"):
-        move_annotations(source_of(tmp_path / "in")["a.png"]["objects"], change, "a.png")
+    found = source_of(tmp_path / "in")["a.png"]["objects"]
+    with pytest.raises(UsageError, match=r"label centre is a field of annotations such as .2, 4."):
+        move_annotations(found, change, "a.png")
+    moved = move_annotations(found, change, "a.png", Declared(points=("centre",)))
+    assert moved.objects[0].extra["centre"] == [2.5 * 3 - 0.5, 4.5 * 2 - 0.5]
 
 
 @pytest.mark.parametrize(
