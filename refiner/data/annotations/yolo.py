@@ -5,6 +5,7 @@ visibility. An empty file says that an image holds no objects; without a file, t
 The text of each line is kept with its object, so that unchanged labels are written again with the same digits.
 """
 
+import codecs
 import copy
 import functools
 import json
@@ -15,8 +16,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from refiner.core.errors import ImageError
+from refiner.core.errors import DataError, ImageError
 from refiner.core.files import read_regular
+from refiner.data.annotations.edits import Edit
 from refiner.data.annotations.yolo_layout import ClassNames, find_class_names, label_path, names_for, pair_files
 from refiner.data.annotations.yolo_lines import Shape, parse_line, to_pixels
 from refiner.data.labels.objects import OBJECTS, AnnotationInfo, Category, ImageAnnotations, ObjectLabel
@@ -136,6 +138,24 @@ class YoloSource:
             extra=extra,
         )
 
+    def why_fixed(self) -> str:
+        """Return a reason if two images share a text file."""
+        files = [*self._pairs.values()]
+        return "two images share a label file" if len({*files}) < len(files) else ""
+
+    def without(self, broken: Mapping[str, Sequence[int]]) -> Iterator[tuple[str, Edit]]:
+        """Yield the changes that cut out lines; see :class:`refiner.data.annotations.edits.ObjectEditor`."""
+        for sample, numbers in broken.items():
+            name = self._pairs[sample]
+            start, spans = 0, []
+            for line in read_regular(self.root / name).splitlines(keepends=True):
+                if line.removeprefix(codecs.BOM_UTF8).strip():
+                    spans.append((start, start + len(line)))
+                start += len(line)
+            if numbers and numbers[-1] >= len(spans):
+                raise DataError(f"{self.root / name} has changed since it was read; run the command again")
+            yield from ((name, Edit(*spans[number])) for number in numbers)
+
     def only(self, samples: Iterable[str], labels: Sequence[str]) -> "YoloSource":
         """Return the labels of some images, small enough to send to another process."""
         part = copy.copy(self)
@@ -152,13 +172,13 @@ def read_shapes(path: Path, classes: ClassNames) -> list[tuple[str, Shape]]:
         ValueError: a line is faulty; the message has its number.
         OSError: the file cannot be read.
     """
-    try:
-        text = read_regular(path).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError("is not UTF-8 text") from error
     found = []
-    for number, line in enumerate(text.splitlines(), 1):
-        if line := line.strip():
+    for number, raw in enumerate(read_regular(path).splitlines(), 1):
+        try:
+            line = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+        except UnicodeDecodeError as error:
+            raise ValueError(f"line {number} is not UTF-8 text") from error
+        if line:
             try:
                 shape = parse_line(line, classes.keypoints, has_data_file=bool(classes.data))
                 if classes.names is not None and shape.number not in classes.names:

@@ -11,6 +11,7 @@ from PIL import Image as Pillow
 
 from refiner.core.errors import DataError, ImageError
 from refiner.data.annotations import yolo, yolo_writer
+from refiner.data.annotations.edits import ObjectEditor, write_edited
 from refiner.data.annotations.moves import move_annotations
 from refiner.data.annotations.source import LabelledImage
 from refiner.data.annotations.yolo_layout import label_path
@@ -425,3 +426,14 @@ def test_what_cannot_be_written_is_named(tmp_path: Path) -> None:
     images = [coco_like(name="images/a.png"), coco_like(name="images/a.jpg")]
     with pytest.raises(DataError, match=r"would share the label file labels/a.txt"):
         yolo_writer.write(tmp_path, images, INFO)
+
+
+def test_objects_are_cut_out_and_every_other_byte_stays(tmp_path: Path) -> None:
+    text = "0 0.5 0.5 0.2 0.1\r\n\r\n1 0.5 0.5 .2 0.1  \n0 0.1 0.1 0.1 0.1"
+    make(tmp_path, {"images/train/a.png": text, "images/val/b.png": text}, DATA)
+    source = source_of(tmp_path)
+    assert isinstance(source, ObjectEditor)
+    assert source.why_fixed() == ""
+    edits = [edit for name, edit in source.without({"images/train/a.png": [0, 2]}) if name == "labels/train/a.txt"]
+    write_edited(tmp_path / "labels/train/a.txt", tmp_path / "out.txt", edits)
+    assert (tmp_path / "out.txt").read_bytes() == b"\r\n1 0.5 0.5 .2 0.1  \n"
