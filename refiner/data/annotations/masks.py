@@ -2,11 +2,12 @@
 
 One object is one value or one colour of a mask, or one value of an instance segmentation. It is read when it is asked
 for. Names of classes come from the files that Omniverse Replicator writes beside its segmentations; in CARLA's
-instance segmentation the red channel is the number of the class. Any other class is called by its value.
+instance segmentation the red channel is the number of the class. Other instances have the class that a semantic
+segmentation gives to most of their pixels. Any other class is called by its value.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -34,6 +35,9 @@ _NOTHING = ("background", "unlabelled", "unlabeled")
 _INSTANCES = re.compile(r"(?i)instances?(?![a-z])|SegmentationObject")
 _PLAIN = re.compile(r"(?i)masks?|seg(?:m|s|mentation)?|labels?|gt|png|semantic|instance|[\W\d_]+")
 
+NO_CLASS = "object"
+"""Name of the class of objects whose class is not known."""
+
 SAMPLED_IMAGES = 32
 """Number of images whose masks tell the classes of a data set."""
 
@@ -46,7 +50,19 @@ class _Value(NamedTuple):
     pixels: NDArray[np.bool_]
 
 
-class MaskObjects(ObjectSource[tuple[str, ...]]):
+class Masks(NamedTuple):
+    """The masks of an image.
+
+    Attributes:
+        names: pictures whose values are the objects.
+        classes: picture of the classes of instances; empty if there is none.
+    """
+
+    names: tuple[str, ...] = ()
+    classes: str = ""
+
+
+class MaskObjects(ObjectSource[Masks]):
     """The objects in the masks of a folder.
 
     Args:
@@ -61,24 +77,26 @@ class MaskObjects(ObjectSource[tuple[str, ...]]):
         super().__init__(root, (), label_images)
         self._images = images
 
-    def _find_places(self) -> dict[str, tuple[str, ...]]:
+    def _find_places(self) -> dict[str, Masks]:
         """Return the masks of each image that has some: one of its instance segmentations, else all."""
         masks: dict[str, list[str]] = {}
         for name, image in self.label_images.items():
             if image is not None and PurePosixPath(name).suffix.lower() in LOSSLESS_SUFFIXES and not _is_map(name):
                 masks.setdefault(image, []).append(name)
-        found = {image: tuple(self._best(names)) for image, names in masks.items()}
-        return dict.fromkeys(self._images, ()) | found if found else {}
+        found = {image: self._best(names) for image, names in masks.items()}
+        return dict.fromkeys(self._images, Masks()) | found if found else {}
 
     def _shrink(self) -> None:
         self._images = ()
 
-    def _best(self, names: Sequence[str]) -> Sequence[str]:
-        if len(names) < 2:
-            return names
+    def _best(self, names: Sequence[str]) -> Masks:
         instances = [name for name in names if _INSTANCES.search(name)]
-        with_classes = [name for name in instances if self._names_file(name) is not None]
-        return (with_classes or instances)[:1] or names
+        if not instances:
+            return Masks(tuple(names))
+        with_classes = [name for name in instances if len(names) > 1 and self._names_file(name) is not None]
+        classes = [name for name in names if name not in instances]
+        semantic = [name for name in classes if "semantic" in name.lower() or "class" in name.lower()]
+        return Masks(((with_classes or instances)[0],), next(iter(semantic or classes), ""))
 
     @property
     def info(self) -> AnnotationInfo:
@@ -96,15 +114,37 @@ class MaskObjects(ObjectSource[tuple[str, ...]]):
         categories = [Category(number, str(number)) for number in numbered]
         return AnnotationInfo(self.format, [*categories, *(Category(number, name) for number, name in others)])
 
-    def _read(self, sample: str, place: tuple[str, ...]) -> ImageAnnotations:
+    def _read(self, sample: str, place: Masks) -> ImageAnnotations:
         objects = []
-        for name in place:
-            for value in self._values(sample, name):
+        for name in place.names:
+            values = list(self._values(sample, name))
+            # Instances whose class no file names have that of their pixels.
+            if _INSTANCES.search(name) and all(value.category == value.name for value in values):
+                class_of = self._class_of(sample, place.classes)
+                values = [value._replace(category=class_of(value.pixels)) for value in values]
+            for value in values:
                 mask, box = mask_and_box(value.pixels)
                 if mask is not None:
-                    which = value.name if len(place) == 1 else f"{name}:{value.name}"
+                    which = value.name if len(place.names) == 1 else f"{name}:{value.name}"
                     objects.append(ObjectLabel(which, value.category, box=box, mask=mask, extra={"label_image": name}))
         return ImageAnnotations(tuple(objects))
+
+    def _class_of(self, sample: str, name: str) -> Callable[[NDArray[np.bool_]], str]:
+        """Return a function from pixels to the class of most of them; ``object`` if there is none."""
+        classes = list(self._values(sample, name)) if name else []
+        if not classes:
+            return lambda pixels: NO_CLASS
+        numbers = np.zeros(classes[0].pixels.shape, np.int64)
+        for number, each in enumerate(classes, 1):
+            numbers[each.pixels] = number
+
+        def find(pixels: NDArray[np.bool_]) -> str:
+            if pixels.shape != numbers.shape:
+                raise ImageError(self.root / name, "has another size than the instance segmentation of its image")
+            most = int(np.bincount(numbers[pixels]).argmax())
+            return classes[most - 1].category if most else NO_CLASS
+
+        return find
 
     def _values(self, sample: str, name: str) -> Iterator[_Value]:
         """Yield the values of a mask that are objects."""
@@ -188,4 +228,4 @@ def _kind(sample: str, name: str) -> str:
     for text in (rest, folder):
         if text and not _PLAIN.fullmatch(text) and text != PurePosixPath(sample).parent.name:
             return text
-    return "object"
+    return NO_CLASS

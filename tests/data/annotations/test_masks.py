@@ -108,6 +108,22 @@ def test_carla_has_the_class_in_red(tmp_path: Path) -> None:
     check(found, {"#0e0301": ("14", 1), "#0e0700": ("14", 2), "#18c809": ("24", 3)})
 
 
+def test_instances_have_the_class_of_most_of_their_pixels(tmp_path: Path) -> None:
+    """As in VOC, and in Virtual KITTI: numbers of the instances in one picture, classes in another."""
+    classes = np.array([0, 15, 7, 15], np.uint8)[regions()]
+    classes[2:4] = 0  # the borders of objects may have no class
+    write_image(tmp_path / "SegmentationObject" / "0001.png", regions())
+    write_image(tmp_path / "SegmentationClass" / "0001.png", classes)
+    pairs: dict[str, str | None] = {
+        f"Segmentation{kind}/0001.png": "JPEGImages/0001.jpg" for kind in ("Class", "Object")
+    }
+    check(objects(tmp_path, pairs, "JPEGImages/0001.jpg"), {"1": ("15", 1), "2": ("7", 2), "3": ("15", 3)})
+    # Without classes, instances are objects of one class.
+    write_image(tmp_path / "0001_instance.png", regions())
+    found = objects(tmp_path, {"0001_instance.png": "0001.png"})
+    check(found, {"1": ("object", 1), "2": ("object", 2), "3": ("object", 3)})
+
+
 def test_a_part_is_small_and_images_without_mask_have_no_objects(tmp_path: Path) -> None:
     write_image(tmp_path / "1_seg.png", regions())
     names = [f"{number}.png" for number in range(5000)]
