@@ -21,6 +21,7 @@ from refiner.core.files import read_regular
 from refiner.data.annotations.edits import Edit
 from refiner.data.annotations.yolo_layout import ClassNames, find_class_names, label_path, names_for, pair_files
 from refiner.data.annotations.yolo_lines import Shape, parse_line, to_pixels
+from refiner.data.annotations.yolo_lists import Lists, find_lists
 from refiner.data.labels.objects import OBJECTS, AnnotationInfo, Category, ImageAnnotations, ObjectLabel
 from refiner.data.labels.records import Labels
 from refiner.images.sizes import read_size
@@ -35,6 +36,9 @@ LINE = "yolo_line"
 SCORE = "score"
 """Name of the further field of an object that holds its confidence."""
 
+LISTED = "yolo_listed"
+"""Name of the entry of an image about a list of images: what stands before its path there."""
+
 _SAMPLE = 200  # text files that are read to find out whether they are YOLO's
 
 _SOUND_SHARE = 0.9
@@ -48,13 +52,14 @@ class YoloSource:
         root: the folder.
         pairs: the text file of each image, or of a text file itself if it has no image.
         classes: the classes.
+        lists: lists of images.
     """
 
     format = FORMAT
 
-    def __init__(self, root: Path, pairs: Mapping[str, str], classes: ClassNames) -> None:
-        self.root, self._pairs, self._classes = root, dict(pairs), classes
-        self.files = frozenset([*pairs.values(), *classes.files])
+    def __init__(self, root: Path, pairs: Mapping[str, str], classes: ClassNames, lists: Lists) -> None:
+        self.root, self._pairs, self._classes, self._lists = root, dict(pairs), classes, lists
+        self.files = frozenset([*pairs.values(), *classes.files, *lists])
         self.label_images: Mapping[str, str | None] = {}
         self.problems: Sequence[str] = []
 
@@ -69,6 +74,12 @@ class YoloSource:
             names = {number: str(number) for number in range(self._highest_class() + 1)}
         categories = [Category(number, name, classes.keypoint_names.get(number, ())) for number, name in names.items()]
         header: dict[str, Any] = {"files": list(classes.files), "data": dict(classes.data)}
+        if self._lists:
+            # Images without a text file have no label that could say in which lists they are.
+            header["lists"] = {
+                name: {label_path(image): before for image, before in images.items() if image not in self._pairs}
+                for name, images in self._lists.items()
+            }
         if classes.keypoints is not None:
             header["kpt_shape"] = list(classes.keypoints)
         return AnnotationInfo(FORMAT, categories, header)
@@ -111,7 +122,8 @@ class YoloSource:
         if size is None:
             raise ImageError(sample, "has no size that can be read, which its YOLO labels need")
         objects = [self._object(f"{number}", line, shape, name, size) for number, (line, shape) in enumerate(shapes)]
-        return {OBJECTS: ImageAnnotations(tuple(objects))}
+        entries = {name: {LISTED: images[sample]} for name, images in self._lists.items() if sample in images}
+        return {OBJECTS: ImageAnnotations(tuple(objects), entries)}
 
     def _shapes(self, name: str) -> list[tuple[str, Shape]]:
         """Return the lines of a text file that are not blank, each with its object.
@@ -161,6 +173,10 @@ class YoloSource:
         part = copy.copy(self)
         part.__dict__.pop("info", None)  # it may need all files
         part._pairs = {sample: self._pairs[sample] for sample in samples if sample in self._pairs}
+        part._lists = {
+            name: {sample: images[sample] for sample in part._pairs if sample in images}
+            for name, images in self._lists.items()
+        }
         part.files = frozenset()
         return part
 
@@ -207,6 +223,7 @@ def find(root: Path, files: Sequence[str], images: Sequence[str]) -> list[YoloSo
         classes = names_for(text, known)
         groups.setdefault(_key(classes), (classes, {}))[1][image] = text
     sources = []
+    texts = {*pairs.values()}
     for key, (classes, part) in groups.items():
         certain = {image: text for image, text in part.items() if classes.data and text == label_path(image)}
         other = {image: text for image, text in part.items() if image not in certain}
@@ -219,9 +236,9 @@ def find(root: Path, files: Sequence[str], images: Sequence[str]) -> list[YoloSo
             if classes.names is None:
                 _say_numbers_only(root)
             same = [file for each in known if each.names == classes.names for file in each.files]
-            sources.append(
-                YoloSource(root, found, replace(classes, files=tuple(dict.fromkeys([*classes.files, *same]))))
-            )
+            own = replace(classes, files=tuple(dict.fromkeys([*classes.files, *same])))
+            others = [name for name in files if name not in texts]
+            sources.append(YoloSource(root, found, own, find_lists(root, others, images, classes.data)))
     return sources
 
 

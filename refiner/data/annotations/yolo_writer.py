@@ -19,7 +19,7 @@ from refiner.core.errors import DataError
 from refiner.core.files import write_text
 from refiner.data.annotations.run_lengths import decode, pixel_count
 from refiner.data.annotations.source import LabelledImage, Lost
-from refiner.data.annotations.yolo import FORMAT, LINE, SCORE
+from refiner.data.annotations.yolo import FORMAT, LINE, LISTED, SCORE
 from refiner.data.annotations.yolo_data_file import data_text
 from refiner.data.annotations.yolo_layout import label_path
 from refiner.data.annotations.yolo_lines import (
@@ -87,10 +87,14 @@ def write(
     with tempfile.TemporaryFile() as spool:
         # Whether there are outlines or keypoints is known only when all images have been seen; they wait on the disk.
         plan = _make_plan(_spooled(spool, images), info)
+        header: Mapping[str, Any] = info.header if info is not None and plan.is_own else {}
         written: dict[str, str] = {}
         folders: dict[str, None] = {}
+        listed: dict[str, list[str]] = {}
         for image in _read(spool):
             folders[posixpath.dirname(image.name)] = None
+            for name, before in _lists_of(image, header.get("lists", {})):
+                listed.setdefault(name, []).append(f"{before}{image.name}\n")
             if image.annotations is None:
                 continue
             path = label_path(image.name)
@@ -101,17 +105,33 @@ def write(
             lines = [_line(each, image, plan, say) for each in image.annotations.objects]
             write_text(root / path, "".join(f"{line}\n" for line in lines))
             written[path] = image.name
-    header: Mapping[str, Any] = info.header if info is not None and plan.is_own else {}
-    others = _write_classes(root, plan, header, [*folders]) if folders else []
-    return [*written, *others]
+    for name, rows in listed.items():
+        write_text(root / name, "".join(rows))
+    others = _write_classes(root, plan, header, [*folders], [*listed]) if folders else []
+    return [*written, *listed, *others]
 
 
-def _write_classes(root: Path, plan: _Plan, header: Mapping[str, Any], folders: list[str]) -> list[str]:
+def _lists_of(image: "_Image", lists: Mapping[str, Mapping[str, str]]) -> Iterator[tuple[str, str]]:
+    """Yield the lists that an image is in, each with what stands before its path."""
+    for name, unlabelled in lists.items():
+        entry = image.annotations.entries.get(name) if image.annotations is not None else None
+        if isinstance(entry, Mapping) and LISTED in entry:
+            yield name, str(entry[LISTED])
+        elif image.annotations is None:
+            # The image may have another suffix, and be in a folder images since.
+            keys = (label_path(image.name), label_path(image.name.removeprefix("images/")))
+            if key := next((key for key in keys if key in unlabelled), ""):
+                yield name, unlabelled[key]
+
+
+def _write_classes(
+    root: Path, plan: _Plan, header: Mapping[str, Any], folders: list[str], lists_of_images: list[str]
+) -> list[str]:
     """Write ``data.yaml``, and lists of classes where the data set had some; return their names."""
     kept = [str(name) for name in header.get("files", ())]
     data_file = next((name for name in kept if name.endswith((".yaml", ".yml")) and "/" not in name), "data.yaml")
     points = None if plan.keypoints is None else list(plan.keypoints)
-    write_text(root / data_file, data_text(plan.names, points, header.get("data", {}), folders))
+    write_text(root / data_file, data_text(plan.names, points, header.get("data", {}), folders, lists_of_images))
     lists = [name for name in kept if name.endswith((".txt", ".names"))]
     for name in lists:
         last = max(plan.names, default=-1)

@@ -437,3 +437,47 @@ def test_objects_are_cut_out_and_every_other_byte_stays(tmp_path: Path) -> None:
     edits = [edit for name, edit in source.without({"images/train/a.png": [0, 2]}) if name == "labels/train/a.txt"]
     write_edited(tmp_path / "labels/train/a.txt", tmp_path / "out.txt", edits)
     assert (tmp_path / "out.txt").read_bytes() == b"\r\n1 0.5 0.5 .2 0.1  \n"
+
+
+def test_lists_of_images_follow_the_names_of_their_images(tmp_path: Path) -> None:
+    line = "0 0.5 0.5 0.2 0.1\n"
+    data = {"path": "../coco", "train": "train2017.txt", "val": "val2017.txt", "names": {0: "cat"}}
+    names = ["images/train2017/a.png", "images/train2017/b.png", "images/val2017/c.png"]
+    make(tmp_path / "in", {names[0]: line, names[1]: None, names[2]: ""}, data)
+    (tmp_path / "in/train2017.txt").write_text(f"./{names[0]}\n./{names[1]}\n")
+    (tmp_path / "in/val2017.txt").write_text(f"/data/coco/{names[2]}\n")
+    source = source_of(tmp_path / "in")
+    assert {"train2017.txt", "val2017.txt"} <= source.files
+    assert source.info is not None
+    (tmp_path / "out").mkdir()
+    images = [LabelledImage(name, (HEIGHT, WIDTH), source[name] if name in set(source) else {}) for name in names]
+    yolo_writer.write(tmp_path / "out", images, source.info)
+    for name in ("train2017.txt", "val2017.txt"):
+        assert (tmp_path / "out" / name).read_text() == (tmp_path / "in" / name).read_text()
+    written = yaml.safe_load((tmp_path / "out/data.yaml").read_text())
+    assert (written["train"], written["val"]) == ("train2017.txt", "val2017.txt")
+
+
+def test_darknet_lists_follow_images_into_their_folder(tmp_path: Path) -> None:
+    make(tmp_path / "in", {"obj_train_data/a.png": "0 0.5 0.5 0.2 0.1\n", "obj_train_data/b.png": None})
+    (tmp_path / "in/obj.names").write_text("cat\n")
+    (tmp_path / "in/obj.data").write_text("classes = 1\ntrain = data/train.txt\nnames = data/obj.names\n")
+    (tmp_path / "in/train.txt").write_text("data/obj_train_data/a.png\ndata/obj_train_data/b.png\n")
+    source = source_of(tmp_path / "in")
+    (tmp_path / "out").mkdir()
+    names = ["obj_train_data/a.png", "obj_train_data/b.png"]
+    images = [
+        LabelledImage(yolo_writer.image_name(name), (HEIGHT, WIDTH), source[name] if name in set(source) else {})
+        for name in names
+    ]
+    yolo_writer.write(tmp_path / "out", images, source.info)
+    expected = "data/images/obj_train_data/a.png\ndata/images/obj_train_data/b.png\n"
+    assert (tmp_path / "out/train.txt").read_text() == expected
+
+
+def test_parts_of_coco_by_the_year_of_their_folders(tmp_path: Path) -> None:
+    names = [f"images/{part}2017/x.png" for part in ("train", "val")]
+    images = [coco_like(ObjectLabel("1", "cat", (5, 6, 10, 15)), name=name) for name in names]
+    pictures(tmp_path, images)
+    yolo_writer.write(tmp_path, images, INFO)
+    assert {part: [*found] for part, found in ultralytics(tmp_path).items()} == {"train": names[:1], "val": names[1:]}
