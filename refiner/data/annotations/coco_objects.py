@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from refiner.data.annotations.imagefolder_objects import FURTHER
 from refiner.data.annotations.polygons import polygon_area
 from refiner.data.annotations.run_lengths import decode, mask_size, pixel_count, run_lengths
 from refiner.data.labels.objects import Box, ObjectLabel
@@ -161,18 +162,32 @@ def new_annotation(each: ObjectLabel, number: int, image_id: int, category_id: i
     A box is drawn around the shape if it has none. The area is that of the shape, else of the box. Other fields of the
     object are added under their names.
     """
-    fields = {key: value for key, value in each.extra.items() if key not in _FIELDS}
     box = each.box if each.box is not None else _bounds(each)
     annotation: Annotation = {"id": number, "image_id": image_id, "category_id": category_id}
     annotation["segmentation"] = [list(outline) for outline in each.polygons] if each.mask is None else each.mask
     if box is not None:
         annotation["bbox"] = list(box)
-    annotation["area"] = _area(each, box)
-    annotation["iscrowd"] = 0
+    annotation["area"] = each.extra["area"] if _is_number(each.extra.get("area")) else _area(each, box)
+    annotation["iscrowd"] = each.extra["iscrowd"] if _is_number(each.extra.get("iscrowd")) else 0
     if each.keypoints:
         annotation["keypoints"] = list(each.keypoints)
         annotation["num_keypoints"] = sum(visibility > 0 for visibility in each.keypoints[2::3])
-    return {**fields, **annotation}
+    return {**annotation, **{key: value for key, value in _further(each).items() if key not in annotation}}
+
+
+_NOT_KEPT = ("yolo_line", FURTHER)
+"""Fields of other formats that say nothing else: YOLO's text of an object, and the bag of further fields."""
+
+
+def _further(each: ObjectLabel) -> dict[str, Any]:
+    """Return the fields of an object of another format that COCO does not know."""
+    further = each.extra.get(FURTHER)
+    fields = {**(further if isinstance(further, Mapping) else {}), **each.extra}
+    return {key: value for key, value in fields.items() if key not in _NOT_KEPT and key not in _SHAPES}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _area(each: ObjectLabel, box: Box | None) -> float:

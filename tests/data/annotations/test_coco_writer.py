@@ -199,6 +199,17 @@ def test_objects_of_another_format_get_every_field_of_coco(tmp_path: Path) -> No
     assert content["annotations"] == numbered
 
 
+def test_facts_of_other_formats_are_kept(tmp_path: Path) -> None:
+    extra = {"iscrowd": 1, "area": 3.5, "id": 7, "category_id": 9, "imagefolder": {"pose": [1, 2]}, "yolo_line": "0 1"}
+    annotations = ImageAnnotations((ObjectLabel("7", "cup", box=(1, 2, 3, 1.5), extra=extra),))
+    coco_writer.write(tmp_path, [LabelledImage("a.png", (4, 6), {OBJECTS: annotations})], None)
+    (found,) = loaded(tmp_path / "annotations.json")["annotations"]
+    assert found == {
+        **{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 1.5], "area": 3.5, "iscrowd": 1},
+        **{"segmentation": [], "pose": [1, 2]},
+    }
+
+
 def test_no_labels_at_all_give_a_file_of_images(tmp_path: Path) -> None:
     assert coco_writer.write(tmp_path, [LabelledImage("a.png", (4, 6), {})], None) == ["annotations.json"]
     content = loaded(tmp_path / "annotations.json")
