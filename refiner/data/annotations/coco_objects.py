@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from refiner.data.annotations.imagefolder_objects import FURTHER
 from refiner.data.annotations.polygons import polygon_area
 from refiner.data.annotations.run_lengths import decode, mask_size, pixel_count, run_lengths
 from refiner.data.labels.objects import Box, ObjectLabel
@@ -175,15 +174,13 @@ def new_annotation(each: ObjectLabel, number: int, image_id: int, category_id: i
     return {**annotation, **{key: value for key, value in _further(each).items() if key not in annotation}}
 
 
-_NOT_KEPT = ("yolo_line", FURTHER)
-"""Fields of other formats that say nothing else: YOLO's text of an object, and the bag of further fields."""
+_NOT_KEPT = frozenset(["yolo_line", *_SHAPES])
+"""Fields of other formats that say nothing else: YOLO's text of an object, and empty shapes."""
 
 
 def _further(each: ObjectLabel) -> dict[str, Any]:
     """Return the fields of an object of another format that COCO does not know."""
-    further = each.extra.get(FURTHER)
-    fields = {**(further if isinstance(further, Mapping) else {}), **each.extra}
-    return {key: value for key, value in fields.items() if key not in _NOT_KEPT and key not in _SHAPES}
+    return {key: value for key, value in each.extra.items() if key not in _NOT_KEPT}
 
 
 def _is_number(value: Any) -> bool:

@@ -200,7 +200,7 @@ def test_objects_of_another_format_get_every_field_of_coco(tmp_path: Path) -> No
 
 
 def test_facts_of_other_formats_are_kept(tmp_path: Path) -> None:
-    extra = {"iscrowd": 1, "area": 3.5, "id": 7, "category_id": 9, "imagefolder": {"pose": [1, 2]}, "yolo_line": "0 1"}
+    extra = {"iscrowd": 1, "area": 3.5, "id": 7, "category_id": 9, "pose": [1, 2], "yolo_line": "0 1"}
     annotations = ImageAnnotations((ObjectLabel("7", "cup", box=(1, 2, 3, 1.5), extra=extra),))
     coco_writer.write(tmp_path, [LabelledImage("a.png", (4, 6), {OBJECTS: annotations})], None)
     (found,) = loaded(tmp_path / "annotations.json")["annotations"]
