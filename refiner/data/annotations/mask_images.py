@@ -45,14 +45,22 @@ def open_as_stored(path: Path, modes: Sequence[str] = ("P", "1", "F")) -> Pillow
         return None
 
 
-def codes_of(image: Image) -> NDArray[np.uint64]:
+def codes_of(image: Image) -> NDArray[Any]:
     """Return a picture, (H, W) or (H, W, C), as one number for each pixel: its value, or its packed colour."""
     if image.ndim == 2:
-        return image.astype(np.uint64)
-    codes = np.zeros(image.shape[:2], np.uint64)
+        return image
+    bits = 8 * image.dtype.itemsize
+    codes = np.zeros(image.shape[:2], np.uint32 if bits == 8 else np.uint64)
     for channel in range(image.shape[2]):
-        codes = (codes << np.uint64(16)) | image[..., channel]
+        codes = (codes << codes.dtype.type(bits)) | image[..., channel]
     return codes
+
+
+def values_in(codes: NDArray[Any]) -> NDArray[Any]:
+    """Return the different numbers of a picture, from the smallest to the largest."""
+    if codes.dtype.itemsize <= 2:
+        return np.flatnonzero(np.bincount(codes.ravel()))
+    return np.unique(codes)
 
 
 def code_of(colour: Sequence[int], image: Image) -> int:
@@ -65,8 +73,14 @@ def code_of(colour: Sequence[int], image: Image) -> int:
         raise DataError("the picture has grey levels; expected colours")
     code = 0
     for part in [*colour, 255][: image.shape[2]]:
-        code = (code << 16) | part
+        code = (code << 8 * image.dtype.itemsize) | part
     return code
+
+
+def colour_of(code: int, image: Image) -> tuple[int, ...]:
+    """Return the colour of a number in :func:`codes_of` of a picture in colours."""
+    bits, channels = 8 * image.dtype.itemsize, image.shape[2]
+    return tuple(code >> (bits * (channels - 1 - channel)) & (2**bits - 1) for channel in range(channels))
 
 
 def mask_and_box(mask: Mask) -> tuple[RunLengths | None, Box | None]:

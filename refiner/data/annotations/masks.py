@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from refiner.core.errors import DataError, ImageError
 from refiner.data.annotations.json_records import read_json
-from refiner.data.annotations.mask_images import codes_of, mask_and_box, open_as_stored
+from refiner.data.annotations.mask_images import codes_of, colour_of, mask_and_box, open_as_stored, values_in
 from refiner.data.annotations.object_source import ObjectSource
 from refiner.data.labels.objects import AnnotationInfo, Category, ImageAnnotations, ObjectLabel
 from refiner.data.labels.picture_names import has_label_word, has_map_word
@@ -151,7 +151,7 @@ class MaskObjects(ObjectSource[Masks]):
         numbers = open_as_stored(self.root / name, ("P", "1"))
         image = read_image(self.root / name) if numbers is None else np.asarray(numbers).astype(np.uint8)
         codes = codes_of(image)
-        values = np.unique(codes)
+        values = values_in(codes)
         if len(values) > MAX_OBJECTS:
             raise ImageError(self.root / name, f"has {len(values):,} values; a mask has at most {MAX_OBJECTS:,}")
         # Leave out what is no object: zero or black, and pixels of no class.
@@ -162,7 +162,7 @@ class MaskObjects(ObjectSource[Masks]):
             if image.dtype == np.uint8 and small and max(small) < _SMALL:
                 found = [pair for pair in found if pair[0] != IGNORED]
         else:
-            found = [(int(value), _colour(int(value), image.shape[2])) for value in values]
+            found = [(int(value), colour_of(int(value), image)) for value in values]
             found = [pair for pair in found if any(pair[1][:3])]
         # Name the classes.
         classes = self._classes(name)
@@ -173,7 +173,7 @@ class MaskObjects(ObjectSource[Masks]):
             known = classes.get(colour, classes.get(colour[:3], "")) if classes else str(colour[0]) if in_red else only
             if known.lower() not in _NOTHING:
                 text = str(value) if len(colour) == 1 else "#" + "".join(f"{part:02x}" for part in colour[:3])
-                yield _Value(text, known or text, codes == np.uint64(value))
+                yield _Value(text, known or text, codes == value)
 
     def _names_file(self, name: str) -> Path | None:
         """Return the file of Replicator that names the classes of a segmentation; None if there is none."""
@@ -207,11 +207,6 @@ def _is_map(name: str) -> bool:
     """Return whether a label image holds measures by its name, and no classes."""
     path = PurePosixPath(name)
     return (has_map_word(path.stem) or has_map_word(path.parent.name)) and not has_label_word(path.stem)
-
-
-def _colour(code: int, channels: int) -> tuple[int, ...]:
-    """Return the colour of a number of :func:`refiner.data.annotations.mask_images.codes_of`."""
-    return tuple(code >> (16 * (channels - 1 - channel)) & 0xFFFF for channel in range(channels))
 
 
 def _is_carla(name: str, colours: Sequence[tuple[int, ...]]) -> bool:
