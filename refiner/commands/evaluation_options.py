@@ -22,12 +22,19 @@ OPTIONS = (
         "--labelled",
         type=EXISTING_PATH,
         metavar="DATA",
-        help="Real images with gaze labels, to test estimators that are trained on raw and on refined renders.",
+        help="Real images with labels, to test models that are trained on raw and on refined renders; takes minutes.",
+    ),
+    click.option(
+        "--task",
+        type=click.Choice(["auto", "gaze", "points", "mask", "classes"]),
+        default="auto",
+        show_default=True,
+        help="Labels that these models learn; auto takes the first that the renders and --labelled share.",
     ),
     click.option(
         "--estimators",
         is_flag=True,
-        help="Train such estimators without --labelled too, and report their agreement on real images; takes minutes.",
+        help="Train gaze estimators without --labelled, and report their agreement on real images; takes minutes.",
     ),
     click.option("--group", metavar="COLUMN", help="Label that groups the real images.  [default: subject, else day]"),
     click.option(
@@ -66,7 +73,7 @@ def evaluation_options(command: Callable[..., None]) -> Callable[..., None]:
         from refiner.evaluation.evaluate import Settings
 
         # Move these options from the arguments of the command into its settings.
-        names = ("labelled", "estimators", "group", "most", "seed", "device")
+        names = ("labelled", "task", "estimators", "group", "most", "seed", "device")
         chosen = {name: options.pop(name) for name in names}
         command(
             **options,

@@ -4,28 +4,23 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
-import torch
 from torch import Tensor
 
-from refiner.core.errors import DataError, ImageError, WrongInputError
+from refiner.core.errors import DataError, ImageError
 from refiner.data.drift.measurement import measure_label_drift
 from refiner.data.drift.regions import ANYTHING, LabelRegion
 from refiner.data.drift.table import LabelDrift
 from refiner.data.folders.selection import EVERYTHING, Selection
-from refiner.data.labels.angles import Angles
-from refiner.data.labels.records import column_values
 from refiner.evaluation.features import load_features
+from refiner.evaluation.heads.choice import Task
 from refiner.evaluation.label_preservation import measure_preservation
 from refiner.evaluation.measurement import Metric
 from refiner.evaluation.pairs import Missing, check_apart_from_real, refined_pairs, suspicion
 from refiner.evaluation.realism import measure_realism, reference_note
 from refiner.evaluation.samples import Sample, common_channels, read_sample
-from refiner.evaluation.utility import measure_disagreement, measure_error, train_estimators
+from refiner.evaluation.tasks import TaskInputs, read_task
 from refiner.evaluation.verdict import MAX_DRIFT, Verdict, reach_verdict
-from refiner.images.arrays import luma
 from refiner.metrics.clusters import Clusters
 
 Report = Callable[[str, int, int], None]
@@ -66,8 +61,9 @@ class Settings:
     """Settings of an evaluation.
 
     Attributes:
-        labelled: real images with gaze, on which estimators trained on raw and on refined renders are tested.
-        estimators: train such estimators without ``labelled`` too, and compare them with one another.
+        labelled: real images with labels, on which models trained on raw and on refined renders are tested.
+        task: kind of labels that these models learn; ``auto`` takes the first that renders and real images share.
+        estimators: train gaze estimators without ``labelled`` too, and compare them with one another.
         group: label of the real images whose values are kept together; None takes subject, else day.
         most: largest number of images drawn from each data set.
         region: region where label drift is measured.
@@ -77,6 +73,7 @@ class Settings:
     """
 
     labelled: Path | None = None
+    task: Task = "auto"
     estimators: bool = False
     group: str | None = None
     most: int = 4000
@@ -84,6 +81,11 @@ class Settings:
     seed: int = 0
     device: str = "auto"
     selection: Selection = EVERYTHING
+
+    @property
+    def is_tested(self) -> bool:
+        """True if models are trained on raw and on refined renders."""
+        return self.labelled is not None or self.estimators
 
 
 def evaluate(
@@ -116,11 +118,20 @@ def evaluate(
     selection = settings.selection
     channels = common_channels((synthetic, real), selection)
     draw = partial(read_sample, most=most, seed=seed, channels=channels, selection=selection)
-    raw = draw(synthetic, size=None, points=region.names)
-    size = raw.size
-    raw, images, missing = refined_pairs(
-        synthetic, raw, refined, real, points=region.names, max_score=MAX_DRIFT, device=settings.device
+    from_masks = settings.labelled is not None
+    drawn = draw(synthetic, size=None, points=region.names, from_masks=from_masks)
+    pairs = refined_pairs(
+        synthetic,
+        drawn,
+        refined,
+        real,
+        points=region.names,
+        max_score=MAX_DRIFT,
+        device=settings.device,
+        from_masks=from_masks,
     )
+    raw, images, missing, _ = pairs
+    size = raw.size
     labels = sorted({name for row in raw.labels for name in row})
     region = region.check(synthetic, labels, lambda name: (row[name] for row in raw.labels if name in row))
     region.check_masks(synthetic, raw.ids)
@@ -131,7 +142,7 @@ def evaluate(
     real_sample = draw(real, size=size)
     check_apart_from_real(synthetic, raw, real, real_sample)
     people = real_sample.clusters(settings.group)
-    data = _utility_data(raw, settings) if settings.labelled is not None or settings.estimators else None
+    task = read_task(_task_inputs(synthetic, refined, real, settings), pairs) if settings.is_tested else None
 
     # Measure realism and label preservation.
     report("measuring", 0, 3)
@@ -144,9 +155,9 @@ def evaluate(
     )
     report("measuring", 2, 3)
 
-    # Train estimators, if they are asked for.
-    if data is not None:
-        found, scope = _utility(data, raw, images, real_sample, settings, report)
+    # Train a model on raw and on refined renders, if that is asked for.
+    if task is not None:
+        found, scope = task.measure(real_sample.images, people.names, report)
         metrics, notes = [*metrics, *found], [*notes, *scope]
 
     # Weigh everything.
@@ -195,56 +206,17 @@ def _size_notes(raw: Sample, most: int) -> list[str]:
     return notes
 
 
-class _UtilityData(NamedTuple):
-    """Gaze of the renders (N, 2), in radians; real images (M, 1, H, W) with their gaze (M, 2) and people, or None."""
-
-    gaze: Angles
-    tested: tuple[Tensor, Angles, Clusters] | None
-
-
-def _utility_data(raw: Sample, settings: Settings) -> _UtilityData:
-    """Read what estimators are trained and tested on, before measurements that take minutes."""
-    gaze = column_values(raw.labels, "gaze")
-    if gaze is None:
-        raise WrongInputError(
-            "the renders have no gaze labels to train estimators on; leave out --labelled and --estimators"
-        )
-    return _UtilityData(gaze, None if settings.labelled is None else _labelled(settings.labelled, raw, settings))
-
-
-def _utility(
-    data: _UtilityData, raw: Sample, images: Tensor, real: Sample, settings: Settings, report: Report
-) -> tuple[list[Metric], list[str]]:
-    """Train estimators on raw and on refined renders, and measure their error and their disagreement.
-
-    Returns:
-        The metrics, and a sentence if the interval of the error holds only for the people of ``--labelled``.
-    """
-    trained = train_estimators(
-        raw.grey, luma(images), data.gaze, report=lambda done, total: report("training estimators", done, total)
+def _task_inputs(synthetic: Path, refined: Path, real: Path, settings: Settings) -> TaskInputs:
+    return TaskInputs(
+        synthetic,
+        refined,
+        real,
+        settings.labelled,
+        settings.task,
+        settings.region.points,
+        settings.most,
+        settings.seed,
+        settings.selection,
+        settings.device,
+        MAX_DRIFT,
     )
-    metrics, notes = [], []
-    if data.tested is not None:
-        labelled, true, people = data.tested
-        metrics.append(measure_error(trained, data.gaze, labelled, true, people.names))
-        if people.scope is not None:
-            notes.append(f"The interval of the gaze error is over seeds and {people}.")
-    return [*metrics, measure_disagreement(trained, real.grey, real.clusters(settings.group).names)], notes
-
-
-def _labelled(path: Path, raw: Sample, settings: Settings) -> tuple[Tensor, Angles, Clusters]:
-    """Return the real images of a data set that have a gaze label, (M, 1, H, W), their gaze, (M, 2), and their people.
-
-    The people are found in the labels of this data set; ``--group`` names a label of the other one.
-    """
-    size = (raw.images.shape[2], raw.images.shape[3])
-    real = read_sample(path, size=size, most=settings.most, seed=settings.seed, selection=settings.selection)
-    known = [number for number, row in enumerate(real.labels) if "gaze" in row]
-    if not known:
-        raise WrongInputError(
-            f"{path}: none of the {len(real.ids)} images has a gaze label; --labelled needs real images with gaze"
-        )
-    true = np.array([real.labels[number]["gaze"] for number in known], np.float64)
-    known_labels = [real.labels[number] for number in known]
-    labelled = Sample(real.images[torch.tensor(known)], [real.ids[number] for number in known], known_labels, {})
-    return labelled.images, true, labelled.clusters()

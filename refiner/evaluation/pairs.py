@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,9 +14,10 @@ from torch import Tensor
 from refiner.core.errors import DataError, ImageError, UsageError, WrongInputError
 from refiner.data.drift.table import DRIFT_FILE
 from refiner.data.formats.registry import Dataset, open_dataset
+from refiner.data.labels.objects import OBJECTS
 from refiner.data.labels.records import PAIRS, Labels
 from refiner.data.output.destinations import rejects_list
-from refiner.evaluation.samples import Sample, read_sample
+from refiner.evaluation.samples import Original, Sample, read_sample
 from refiner.images.arrays import image_patch, to_float
 from refiner.inference.refiner import Refiner
 from refiner.models.lookup import is_refiner
@@ -63,10 +65,34 @@ class Missing:
         return found
 
 
+class Pairs(NamedTuple):
+    """Renders and their refined images.
+
+    Attributes:
+        raw: the renders that have a refined image.
+        images: their refined images, (N, C, H, W), in [-1, 1].
+        missing: count of the other renders.
+        originals: labels of the refined images, which differ from those of the renders if refining dropped objects.
+    """
+
+    raw: Sample
+    images: Tensor
+    missing: Missing
+    originals: list[Original]
+
+
 def refined_pairs(
-    synthetic: Path, raw: Sample, refined: Path, real: Path, *, points: Sequence[str], max_score: float, device: str
-) -> tuple[Sample, Tensor, Missing]:
-    """Return the renders that have a refined image, their refined images (N, C, H, W), and a count of the others.
+    synthetic: Path,
+    raw: Sample,
+    refined: Path,
+    real: Path,
+    *,
+    points: Sequence[str],
+    max_score: float,
+    device: str,
+    from_masks: bool = False,
+) -> Pairs:
+    """Return the renders that have a refined image, with these.
 
     Args:
         synthetic: data set of the renders.
@@ -76,6 +102,7 @@ def refined_pairs(
         points: names of labels that hold points, see :func:`refiner.evaluation.samples.read_sample`.
         max_score: drift score above which the label of a rejected image counts as doubtful.
         device: device that the refiner runs on.
+        from_masks: see :func:`refiner.evaluation.samples.read_sample`.
 
     Raises:
         UsageError: the arguments are swapped, or two of them name the same images.
@@ -87,7 +114,7 @@ def refined_pairs(
         refiner = Refiner.load(refined, device=device)
         grey = refiner.channels == raw.images.shape[1] == 1 and raw.originals[0].size == raw.size
         images = refiner(raw.images) if grey else _refine_stored(synthetic, raw, refiner)
-        return raw, images, Missing(len(raw.ids))
+        return Pairs(raw, images, Missing(len(raw.ids)), raw.originals)
     if refined.resolve() == real.resolve():
         raise UsageError(f"--refined and --real are both {refined}; name the refined images and the real images")
     # Find the pairs by name, and read the refined images of those that were drawn.
@@ -100,13 +127,20 @@ def refined_pairs(
     if not drawn:
         raise WrongInputError(f"{refined} has none of the {len(raw.ids)} renders that were drawn; raise --most")
     channels = raw.images.shape[1]
-    other = read_sample(refined, size=raw.size, most=0, seed=0, channels=channels, ids=drawn, points=points)
+    other = read_sample(
+        refined, size=raw.size, most=0, seed=0, channels=channels, ids=drawn, points=points, from_masks=from_masks
+    )
     # Keep the pairs of which both images can be read.
     number_of = {name: number for number, name in enumerate(raw.ids)}
     kept = [number_of[name] for name in other.ids]
     pairs = replace(raw.only(kept), rejected=raw.rejected | other.rejected)
     _check_labels(synthetic, refined, real, other.ids, pairs.labels, other.labels)
-    return pairs, other.images, missing
+    labels_of = dict(zip(other.ids, other.originals, strict=True))
+    originals = [
+        labels_of[sample] if OBJECTS in labels_of[sample].labels else render
+        for sample, render in zip(pairs.ids, pairs.originals, strict=True)
+    ]
+    return Pairs(pairs, other.images, missing, originals)
 
 
 def check_apart_from_real(synthetic: Path, raw: Sample, real: Path, real_sample: Sample) -> None:

@@ -19,9 +19,11 @@ from torch import Tensor
 from refiner.core.errors import DataError, ImageError, UsageError
 from refiner.core.rng import numpy_generator
 from refiner.data.folders.selection import EVERYTHING, Selection
+from refiner.data.formats.folder import ImageFolder
 from refiner.data.formats.registry import open_dataset, warn_of_left_out
 from refiner.data.labels.coordinates import Change, Declared
 from refiner.data.labels.geometry import resize_labels
+from refiner.data.labels.objects import AnnotationInfo
 from refiner.data.labels.records import Labels, Record
 from refiner.images.arrays import has_colours, image_patch, luma, to_float
 from refiner.metrics.clusters import CLUSTER_COLUMNS, Clusters, find_clusters
@@ -57,6 +59,7 @@ class Sample:
         rejected: reason for each image that could not be used, by id.
         originals: labels of the N images before they were resized, and their size then.
         drawn: number of images that were drawn, and of all images of the data set.
+        info: facts about the annotated objects of the data set; None if it has none.
     """
 
     images: Tensor
@@ -65,6 +68,7 @@ class Sample:
     rejected: dict[str, str]
     originals: list[Original] = field(default_factory=list)
     drawn: tuple[int, int] = (0, 0)
+    info: AnnotationInfo | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -144,6 +148,7 @@ def read_sample(
     ids: Sequence[str] | None = None,
     points: Sequence[str] = (),
     selection: Selection = EVERYTHING,
+    from_masks: bool = False,
 ) -> Sample:
     """Draw random images of a data set and read them.
 
@@ -156,6 +161,7 @@ def read_sample(
         ids: ids to read in this order, instead of a draw.
         points: names of labels that hold points, which move with an image that is resized.
         selection: the files to use, if the data set is a folder.
+        from_masks: take the masks beside the images of a folder as objects, if it has no annotated ones.
 
     Returns:
         The readable images, with the reasons for the others.
@@ -164,6 +170,8 @@ def read_sample(
         DataError: no image can be read, or one of ``ids`` is missing.
     """
     dataset = open_dataset(path, size=size, selection=selection if path.is_dir() else EVERYTHING)
+    if from_masks and isinstance(dataset, ImageFolder):
+        dataset.objects_from_masks = True
     if ids is None:  # else they are those of another data set, of which this was said
         warn_of_left_out(dataset)
     known = dataset.ids
@@ -199,7 +207,8 @@ def read_sample(
         raise DataError(f"{path}: none of the {len(chosen)} images can be read; the first, {sample}, {reason}")
     images = to_float(torch.from_numpy(np.stack([image for image, _, _ in readable.values()])))
     labels, originals = ([outcome[place] for outcome in readable.values()] for place in (1, 2))
-    return Sample(images, list(readable), labels, rejected, originals, (len(chosen), len(known)))
+    info = getattr(dataset, "info", None)
+    return Sample(images, list(readable), labels, rejected, originals, (len(chosen), len(known)), info)
 
 
 def _check_known(path: Path, known: Sequence[str], wanted: Sequence[str]) -> None:

@@ -41,6 +41,15 @@ GAPS = ("c2st_accuracy", *NEARER)
 """Keys of the metrics that the share of the gap is named for."""
 
 
+TASKS = {
+    "gaze_error": "error",
+    "point_error": "error",
+    "mask_iou": "mean IoU",
+    "class_accuracy": "balanced accuracy",
+}
+"""Names of the metrics on real labels, by their keys."""
+
+
 @dataclass(frozen=True)
 class Verdict:
     """Decision about a refiner, with its reasons.
@@ -114,14 +123,26 @@ def _benefits(metrics: Mapping[str, Metric]) -> list[str]:
         if key in metrics and _is_nearer(metrics[key])
     ]
     sentences += _closed(metrics)
-    error = metrics.get("gaze_error")
-    if error is not None and error.gain is not None:
-        if error.gain.low > 0:
-            first = f"Refining helps on real labels: the error falls by {error.gain}°."
+    tested = _tested(metrics)
+    if tested is not None and tested.gain is not None:
+        falls = "rises" if tested.rises else "falls"
+        change = f"the {TASKS[tested.key]} {falls} by {tested.gain}{_unit(tested)}"
+        if tested.gain.low > 0:
+            first = f"Refining helps on real labels: {change}."
         else:
-            first = f"The effect of refining on real labels is not significant: the error falls by {error.gain}°."
+            first = f"The effect of refining on real labels is not significant: {change}."
         sentences.insert(0, first)
     return sentences
+
+
+def _tested(metrics: Mapping[str, Metric]) -> Metric | None:
+    """Return the metric on real labels; None if there are none."""
+    return next((metrics[key] for key in TASKS if key in metrics), None)
+
+
+def _unit(metric: Metric) -> str:
+    """Return the unit of a metric as it follows a number."""
+    return metric.unit if metric.unit == "°" else f" {metric.unit}"
 
 
 def _closed(metrics: Mapping[str, Metric]) -> list[str]:
@@ -191,8 +212,8 @@ def _is_no_nearer(metrics: Mapping[str, Metric], drifts: Sequence[LabelDrift], c
 
 def _has_no_effect(metrics: Mapping[str, Metric], drifts: Sequence[LabelDrift], change: float) -> str | None:
     """Refuse a refiner whose effect is real, but too small to be worth having; what helps on real labels passes."""
-    error = metrics.get("gaze_error")
-    if change < MIN_CHANGE or (error is not None and error.gain is not None and error.gain.low > 0):
+    tested = _tested(metrics)
+    if change < MIN_CHANGE or (tested is not None and tested.gain is not None and tested.gain.low > 0):
         return None
     shares = [share for key in GAPS if key in metrics and (share := metrics[key].gap_closed) is not None]
     if not shares or max(shares) >= MIN_GAP_CLOSED or _is_no_nearer(metrics, drifts, change) is not None:
@@ -243,10 +264,12 @@ def _moves_labels(metrics: Mapping[str, Metric], drifts: Sequence[LabelDrift], c
 
 
 def _harms(metrics: Mapping[str, Metric], drifts: Sequence[LabelDrift], change: float) -> str | None:
-    metric = metrics.get("gaze_error")
+    metric = _tested(metrics)
     if metric is None or metric.gain is None or metric.gain.high >= 0:
         return None
-    return f"Refining hurts on real labels: the error rises by {-metric.gain.mean:.2f}° (gain {metric.gain}°)."
+    name, rises, unit = TASKS[metric.key], "falls" if metric.rises else "rises", _unit(metric)
+    loss = f"the {name} {rises} by {-metric.gain.mean:.2f}{unit} (gain {metric.gain}{unit})"
+    return f"Refining hurts on real labels: {loss}."
 
 
 RULES: tuple[Rule, ...] = (

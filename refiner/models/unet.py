@@ -35,7 +35,7 @@ class SmallUNet(nn.Module):
         third = self.third(functional.max_pool2d(second, 2, ceil_mode=True))
         joined = self.up_second(torch.cat([_enlarged(third, second), second], dim=1))
         joined = self.up_first(torch.cat([_enlarged(joined, first), first], dim=1))
-        return _enlarged(self.head(joined), images)
+        return functional.interpolate(self.head(joined), images.shape[2:], mode="bilinear", align_corners=False)
 
 
 def _block(before: int, after: int) -> nn.Module:
@@ -43,4 +43,4 @@ def _block(before: int, after: int) -> nn.Module:
 
 
 def _enlarged(values: Tensor, like: Tensor) -> Tensor:
-    return functional.interpolate(values, like.shape[2:], mode="bilinear", align_corners=False)
+    return functional.interpolate(values, like.shape[2:])  # nearest pixels: the gradient of others is slow

@@ -191,7 +191,7 @@ def test_points_follow_renders_that_are_resized(tmp_path: Path) -> None:
 def test_estimators_are_trained_where_they_are_asked_for(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("refiner.evaluation.evaluate.train_estimators", functools.partial(train_estimators, steps=2))
+    monkeypatch.setattr("refiner.evaluation.tasks.train_estimators", functools.partial(train_estimators, steps=2))
     # realism is tested above, and slow
     measured: list[dict[str, object]] = []
 
@@ -201,7 +201,7 @@ def test_estimators_are_trained_where_they_are_asked_for(
 
     monkeypatch.setattr("refiner.evaluation.evaluate.measure_realism", measure_nothing)
     plain = write(tmp_path / "plain", pictures(data / "real")[:5])
-    with pytest.raises(DataError, match="plain: none of the 5 images has a gaze label; --labelled needs real images"):
+    with pytest.raises(DataError, match="gaze: none of the 5 images has a gaze label, but 16 are needed; points:"):
         judged(data, Path("demo"), most=200, labelled=plain)
     assert measured == []  # said before the work
     asked: tuple[tuple[dict[str, object], set[str]], ...] = (

@@ -20,7 +20,7 @@ SIZE = (16, 24)
 
 def pairs(synthetic: Path, refined: Path, real: Path) -> tuple[Sample, Tensor, Missing]:
     raw = read_sample(synthetic, size=None, most=1000, seed=0)
-    return refined_pairs(synthetic, raw, refined, real, points=("pupil",), max_score=1.0, device="cpu")
+    return refined_pairs(synthetic, raw, refined, real, points=("pupil",), max_score=1.0, device="cpu")[:3]
 
 
 @pytest.fixture

@@ -1,1 +1,0 @@
-"""Procedural scenes of objects in colour, with classes, boxes and masks."""
