@@ -18,12 +18,13 @@ from torch import Tensor
 
 from refiner.core.errors import DataError, ImageError, UsageError
 from refiner.core.rng import numpy_generator
+from refiner.data.annotations.moves import move_annotations
 from refiner.data.folders.selection import EVERYTHING, Selection
 from refiner.data.formats.folder import ImageFolder
 from refiner.data.formats.registry import open_dataset, warn_of_left_out
 from refiner.data.labels.coordinates import Change, Declared
 from refiner.data.labels.geometry import resize_labels
-from refiner.data.labels.objects import AnnotationInfo
+from refiner.data.labels.objects import OBJECTS, AnnotationInfo, ImageAnnotations
 from refiner.data.labels.records import Labels, Record
 from refiner.images.arrays import has_colours, image_patch, luma, to_float
 from refiner.metrics.clusters import CLUSTER_COLUMNS, Clusters, find_clusters
@@ -132,10 +133,15 @@ def evaluated_size(size: tuple[int, int], channels: int) -> tuple[int, int]:
 
 
 def _resized(record: Record, size: tuple[int, int], points: Sequence[str]) -> Labels:
-    """Return the labelled points of a record after a resize of its image to (height, width)."""
+    """Return the labelled points and objects of a record after a resize of its image to (height, width)."""
     before = (record.image.shape[0], record.image.shape[1])
+    change = Change(before, (0, 0), before, size)
     labels = {name: record.labels[name] for name in points if name in record.labels}
-    return resize_labels(labels, Change(before, (0, 0), before, size), Declared(points=tuple(points)))
+    annotations = labels.pop(OBJECTS, None)
+    moved = resize_labels(labels, change, Declared(points=tuple(name for name in points if name != OBJECTS)))
+    if isinstance(annotations, ImageAnnotations):
+        moved[OBJECTS] = move_annotations(annotations, change, record.id)
+    return moved
 
 
 def read_sample(

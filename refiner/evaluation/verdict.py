@@ -142,7 +142,7 @@ def _tested(metrics: Mapping[str, Metric]) -> Metric | None:
 
 def _unit(metric: Metric) -> str:
     """Return the unit of a metric as it follows a number."""
-    return metric.unit if metric.unit == "°" else f" {metric.unit}"
+    return "°" if metric.key == "gaze_error" else f" {metric.unit}"
 
 
 def _closed(metrics: Mapping[str, Metric]) -> list[str]:

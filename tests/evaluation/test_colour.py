@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from refiner.data.labels.objects import ImageAnnotations, ObjectLabel
+from refiner.data.labels.tables import write_labels
 from refiner.evaluation.evaluate import Evaluation, Settings, evaluate
 from refiner.evaluation.samples import MAX_VALUES, Sample, common_channels, evaluated_size, read_sample
 from refiner.images.io import read_image, write_image
@@ -114,3 +116,20 @@ def test_part_of_a_sample_keeps_what_belongs_together() -> None:
     assert (part.ids, part.images.flatten().tolist()) == (["d", "b"], [3, 1])
     assert part.labels == [rows[3], rows[1]] == [labels for labels, _ in part.originals]
     assert part.rejected == {"x": "is empty"}
+
+
+def test_objects_follow_images_that_are_resized(tmp_path: Path) -> None:
+    """Images of two sizes are brought to that of the first; the labels of their data set are kept beside."""
+    for number, scale in enumerate((1, 3)):
+        write_image(tmp_path / f"{number}.png", np.zeros((14 * scale, 20 * scale), np.uint8))
+    boxed = {
+        f"{n}.png": {"objects": ImageAnnotations((ObjectLabel("1", "cup", box=(2.0 * s, 3.0 * s, 5.0 * s, 4.0 * s)),))}
+        for n, s in enumerate((1, 3))
+    }
+    write_labels(tmp_path / "labels.csv", boxed)
+    sample = read_sample(tmp_path, size=None, most=2, seed=0, points=("pupil", "objects"))
+    assert [row["objects"].objects[0].box for row in sample.labels] == [(2, 3, 5, 4)] * 2
+    assert [(row["objects"].objects[0].box, size) for row, size in sample.originals] == [
+        ((2, 3, 5, 4), (14, 20)),
+        ((6, 9, 15, 12), (42, 60)),
+    ]
