@@ -105,6 +105,8 @@ class _Guess:
     def column(self, name: str, count: int) -> Column:
         if self.paired:
             return Column(name, "pair", (2,))
+        if name == "subject":  # names, which may look like numbers or lists
+            return Column(name, "integer" if "integer" in self.formats and self.seen == count else "text")
         # Arrays of one shape are stored as an array; those of different shapes stay JSON text.
         shape = next(iter(self.shapes)) if len(self.shapes) == 1 else None
         if shape and 0 not in shape and len(shape) <= _MAX_DIMENSIONS:

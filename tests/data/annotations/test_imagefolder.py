@@ -2,11 +2,14 @@
 
 import json
 import pickle
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from refiner.core.errors import DataError, ImageError, UsageError
 from refiner.data.annotations import imagefolder, imagefolder_writer
@@ -473,3 +476,49 @@ def test_a_damaged_parquet_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "metadata.parquet").write_bytes(b"PAR1 but no more")
     with pytest.raises(DataError, match=r"metadata.parquet cannot be read as a Parquet file"):
         source_of(tmp_path)
+
+
+# --- any JSON ------------------------------------------------------------------------------------------------------
+
+TEXTS = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=6) | st.sampled_from(
+    ["[1]", "[", '"', '"a"', "5", "", "null", "true", " [1]", "{}", "1e5", "nan"]
+)
+NUMBERS = st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False)
+LEAVES = st.none() | st.booleans() | NUMBERS | TEXTS
+VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3))
+PAIRS = st.lists(st.integers(-9, 9), min_size=2, max_size=2)
+COLUMNS = st.sampled_from([TEXTS, NUMBERS, st.booleans(), PAIRS, VALUES, LEAVES])
+NAMES = st.sampled_from(["a", "c d", "x/y", "file", "subject", "label", "gaze_x", ""])
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> list[dict[str, Any]]:
+    columns = draw(st.dictionaries(NAMES, COLUMNS, min_size=1, max_size=4))
+    return [
+        {"file_name": f"{number}.png", **{name: draw(st.none() | values) for name, values in columns.items()}}
+        for number in range(draw(st.integers(1, 4)))
+    ]
+
+
+def alike(value: Any, *, in_list: bool = False) -> Any:
+    """Numbers in lists may become 0.0 from 0, where other numbers of the column have fractions."""
+    if isinstance(value, list):
+        return [alike(each, in_list=True) for each in value]
+    if isinstance(value, dict):
+        return {key: alike(each) for key, each in value.items()}
+    is_number = in_list and isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**15
+    return float(value) if is_number else value
+
+
+@given(tables())
+@settings(max_examples=100, deadline=None)
+def test_any_json_survives(rows: list[dict[str, Any]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        json_lines(root / "metadata.jsonl", rows)
+        names = [row["file_name"] for row in rows]
+        (source,) = imagefolder.find(root, [*names, "metadata.jsonl"], names)
+        rewritten(source, root / "out", names)
+        lines = (root / "out/metadata.jsonl").read_bytes().split(b"\n")
+        back = [json.loads(line) for line in lines if line]
+        assert identical(alike(back), alike(rows))

@@ -103,3 +103,10 @@ def test_columns_keep_the_order_of_their_appearance_and_empty_ones_vanish() -> N
     rows = [{"b": "1", "empty": ""}, {"a": "x", "gaze_pitch_rad": "1", "gaze_yaw_rad": "2"}]
     assert [column.name for column in find_columns(rows)] == ["b", "a", "gaze"]
     assert find_columns([]) == []
+
+
+@pytest.mark.parametrize("subjects", [["7", ""], ["7.5", ""], ["[0, 0]", "[1, 1]"], ["07", "8"]])
+def test_subjects_that_look_like_numbers_or_lists_are_names(subjects: list[str]) -> None:
+    rows = [{"subject": text} if text else {} for text in subjects]
+    (column,) = find_columns(rows)
+    assert [to_text(value, column.cells) for value in column.values(rows)] == subjects
