@@ -42,7 +42,7 @@ TASK_BYTES = 2**20
 """Bytes of the image files at which a task ends, even with fewer images."""
 
 
-_BLOCK = 4096  # finished images whose labels are read at a time
+_BLOCK = 256  # finished images whose labels are read at a time
 
 _KEPT = "rejected_kept_in"  # the recorded fact that holds the folder for rejected images
 

@@ -46,6 +46,10 @@ JOBS = (
     Job("convert to a folder", "convert {work}/in {out} --size 30x50 --workers 2"),
     Job("convert to a store", "convert {work}/in {out} --crop 50x60 --workers 2", ".h5"),
     Job("convert and split", "convert {work}/in.h5 {out} --split train=0.7,test=0.3 --workers 2"),
+    Job("convert objects", "convert {work}/coco {out} --size 45x50 --workers 2"),
+    Job("convert objects to YOLO", "convert {work}/coco {out} --to yolo --crop 50x60 --workers 2"),
+    Job("convert objects to a store", "convert {work}/coco {out} --workers 2", ".h5"),
+    Job("refine objects", "refine {work}/coco {out} --refiner demo --device cpu --backend torch --workers 2"),
     Job("refine a folder", "refine {work}/in {out} --refiner demo --device cpu --backend torch --workers 2"),
     Job("refine a store", "refine {work}/in.h5 {out} --refiner demo --device cpu --backend torch --workers 2", ".h5"),
     Job(
@@ -78,6 +82,29 @@ def make_input(work: Path) -> None:
         writer.writerows(rows)
     (work / "in" / "0001.png").write_bytes(b"no image")  # named in rejected.csv
     run(["convert", str(work / "in"), str(work / "in.h5"), "--workers", "2"], expected=(4,))
+    make_annotated(work / "coco", rng)
+
+
+def make_annotated(root: Path, rng: np.random.Generator) -> None:
+    """Make images with COCO annotations, and a mask and a note for each."""
+    (root / "images").mkdir(parents=True)
+    (root / "masks").mkdir()
+    images, annotations = [], []
+    for number in range(IMAGES // 2):
+        name, picture, mask = f"images/{number:04d}.png", np.full((60, 100, 3), 90, np.uint8), np.zeros((60, 100), "u1")
+        images.append({"id": number, "file_name": name, "width": 100, "height": 60})
+        for place in range(number % 4):
+            x, y, width, height = (int(value) for value in rng.integers([0, 0, 5, 5], [70, 40, 30, 20]))
+            picture[y : y + height, x : x + width] = rng.integers(0, 256, 3)
+            mask[y : y + height, x : x + width] = place + 1
+            values = {"id": 10 * number + place, "image_id": number, "category_id": place, "iscrowd": 0}
+            annotations.append({**values, "bbox": [x, y, width, height], "area": width * height})
+        cv2.imwrite(str(root / name), picture)
+        cv2.imwrite(str(root / "masks" / f"{number:04d}.png"), mask)
+        (root / "images" / f"{number:04d}.bin").write_bytes(bytes([number % 256]))
+    categories = [{"id": number, "name": f"class {number}"} for number in range(3)]
+    whole = {"images": images, "annotations": annotations, "categories": categories}
+    (root / "coco.json").write_text(json.dumps(whole))
 
 
 def command(arguments: list[str]) -> list[str]:

@@ -3,7 +3,6 @@
 import contextlib
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,6 +16,8 @@ from refiner.data.store.hdf5 import ImageKind, hdf5_errors, new_file, open_hdf5,
 from refiner.images.io import Image
 
 _ROWS = 4096  # label rows in memory at a time
+_TEXTS = 256  # the same for rows of text, of which each may hold the outlines of many objects
+_CHARACTERS = 2**24  # of label rows in memory at a time
 _BUFFER = 2**23  # bytes of images in memory before they are written
 _CHUNK_BYTES = 2**18  # largest HDF5 chunk of a label
 
@@ -174,8 +175,9 @@ def _copy_rows(values: Any, into: Any, name: str, chosen: Any) -> None:
     rows = into.create_dataset(name, shape, values.dtype, shuffle=values.shuffle, **options)
     rows.attrs.update(values.attrs)
     end = 0
-    for start in range(0, len(chosen), _ROWS):
-        block = values[start : start + _ROWS][chosen[start : start + _ROWS]]
+    step = _TEXTS if values.dtype.hasobject else _ROWS
+    for start in range(0, len(chosen), step):
+        block = values[start : start + step][chosen[start : start + step]]
         rows[end : end + len(block)] = block
         end += len(block)
 
@@ -214,11 +216,24 @@ def write_columns(file: h5py.File, rows: Iterator[tuple[str, Mapping[str, str]]]
     sets = [_create_column(file, column, count) for column in columns]
     # Fill them block by block.
     start = 0
-    while block := list(islice(rows, _ROWS)):
+    for block in _blocks(rows):
         ids[start : start + len(block)] = [name.encode(errors="surrogateescape") for name, _ in block]
         for column, values in zip(columns, sets, strict=True):
             values[start : start + len(block)] = column.values([cells for _, cells in block])
         start += len(block)
+
+
+def _blocks(rows: Iterator[tuple[str, Mapping[str, str]]]) -> Iterator[list[tuple[str, Mapping[str, str]]]]:
+    """Yield some rows at a time, few of them if they are long."""
+    block, characters = [], 0
+    for row in rows:
+        block.append(row)
+        characters += sum(map(len, row[1].values()))
+        if len(block) == _ROWS or characters > _CHARACTERS:
+            yield block
+            block, characters = [], 0
+    if block:
+        yield block
 
 
 def _create_column(file: h5py.File, column: Column, count: int) -> h5py.Dataset:
