@@ -76,11 +76,11 @@ class ObjectDropper:
             OutputError: a file cannot be written.
         """
         # Find the changes of each file; an image has its objects in one source.
-        edits: dict[str, list[Edit]] = {}
+        edits: dict[str, set[Edit]] = {}
         for source, editor in self.editors:
             mine = {name: broken for name, broken in self._broken.items() if name in source}
             for name, edit in editor.without(mine):
-                edits.setdefault(name, []).append(edit)
+                edits.setdefault(name, set()).add(edit)  # two images may share a file
         # Write the files that change, and copy the others.
         for name in names:
             if name not in edits:

@@ -108,9 +108,15 @@ def _paint(image: Array, shape: Shape) -> None:
     image += alpha * (shape.colours[0] * mix + shape.colours[1] * (1 - mix) - image)
 
 
-def draw_scene(rng: Generator) -> Scene:
-    """Draw a random scene: a clouded background in two colours, and objects that hardly overlap."""
-    height, width = SIZE
+def draw_scene(rng: Generator, *, size: tuple[int, int] = SIZE, count: int = COUNT) -> Scene:
+    """Draw a random scene: a clouded background in two colours, and objects that hardly overlap.
+
+    Args:
+        rng: source of randomness.
+        size: (height, width).
+        count: number of objects.
+    """
+    height, width = size
     clouds = sum(
         cv2.resize(
             rng.random((max(2, height // step), max(2, width // step)), np.float32),
@@ -124,7 +130,7 @@ def draw_scene(rng: Generator) -> Scene:
     tones = rng.uniform(0.2, 0.8, (2, 3)).astype(np.float32)
     background = np.clip(tones[0] + (tones[1] - tones[0]) * clouds, 0, 1)
     shapes: list[Shape] = []
-    while len(shapes) < COUNT:
+    while len(shapes) < count:
         radius = float(np.exp(rng.uniform(np.log(7), np.log(36))))
         x, y = float(rng.uniform(radius, width - radius)), float(rng.uniform(radius, height - radius))
         if any(np.hypot(x - other.x, y - other.y) < 0.9 * (radius + other.radius) for other in shapes):

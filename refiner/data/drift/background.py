@@ -69,10 +69,10 @@ def score_background(synthetic: Any, refined: Any, objects: Sequence[ObjectLabel
 def _shrunk(image: Array, size: tuple[int, int], factor: int) -> Array:
     """Average over squares of ``factor`` pixels, from (C, H, W) to (h, w, C)."""
     height, width = size
-    part = np.ascontiguousarray(image[:, : height * factor, : width * factor].transpose(1, 2, 0))
+    planes = image[:, : height * factor, : width * factor]
     if factor > 1:
-        part = np.asarray(cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA), np.float32)
-    return part.reshape(height, width, -1)
+        planes = np.stack([cv2.resize(plane, (width, height), interpolation=cv2.INTER_AREA) for plane in planes])
+    return np.ascontiguousarray(planes.transpose(1, 2, 0), np.float32)
 
 
 def _mean(image: Array) -> Array:

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from refiner.data.annotations.run_lengths import decode
-from refiner.data.drift.scores import REACH, SCALE, TEXTURE, find_peak
+from refiner.data.drift.scores import REACH, SCALE, TEXTURE
 from refiner.data.labels.objects import ObjectLabel
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
@@ -239,12 +239,22 @@ def _follow(before: Array, after: Array, window: _Window, weights: Array, gain: 
         squares -= _correlated(np.ascontiguousarray(area[..., channel]), weights) ** 2
     spreads = np.sqrt(np.maximum(squares / part.shape[2], 0))  # (7, 7), of the refined image
     agreement = products / (part.shape[2] * spread * np.maximum(spreads, 1e-3))
-    drift = find_peak(np.asarray(agreement, np.float32)[None])
-    structure = float(np.clip(drift.agreement[0], 0, 1))
+    row, column = divmod(int(agreement.argmax()), agreement.shape[1])
+    structure = min(max(float(agreement[row, column]), 0.0), 1.0)
     # Compare the contrast that is left at the best position.
-    contrast = float(spreads.reshape(-1)[agreement.argmax()]) / (spread * max(gain, 1e-6))
-    x, y = (window.factor * drift.shifts[0]).tolist()
+    contrast = float(spreads[row, column]) / (spread * max(gain, 1e-6))
+    x = window.factor * (column - REACH + _peak(agreement[row].tolist(), column))
+    y = window.factor * (row - REACH + _peak(agreement[:, column].tolist(), row))
     return _Followed(x, y, structure, structure < LOST and contrast < VANISHED)
+
+
+def _peak(line: Sequence[float], at: int) -> float:
+    """Return the offset of the peak of a parabola through the best value of a line and its neighbours."""
+    if not 0 < at < len(line) - 1:
+        return 0.0
+    left, centre, right = line[at - 1 : at + 2]
+    curvature = left - 2 * centre + right
+    return min(max(0.5 * (left - right) / curvature, -0.5), 0.5) if curvature < 0 else 0.0
 
 
 def _correlated(area: Array, template: Array) -> Array:
@@ -334,6 +344,8 @@ def _mask(label: ObjectLabel, size: Sequence[int]) -> Array | None:
 
 def _visible(label: ObjectLabel, size: Sequence[int]) -> Array:
     """Return the visible keypoints in the image, (K, 2)."""
+    if not label.keypoints:
+        return np.zeros((0, 2), np.float32)
     points = np.reshape(np.asarray(label.keypoints, np.float64), (-1, 3))
     x, y, visibility = points.T
     inside = (x >= -0.5) & (y >= -0.5) & (x <= size[1] - 0.5) & (y <= size[0] - 0.5)

@@ -71,10 +71,10 @@ def _search(templates: Array, surroundings: Array) -> Drift:
     pairs = zip(surroundings, templates, strict=True)
     agreement = np.stack([cv2.matchTemplate(image, template, cv2.TM_CCOEFF_NORMED) for image, template in pairs])
     agreement[_spread(templates) < _FLAT] = 0  # OpenCV reports agreement for constant templates
-    return find_peak(agreement)
+    return _find_peak(agreement)
 
 
-def find_peak(agreement: Array) -> Drift:
+def _find_peak(agreement: Array) -> Drift:
     """Find the best shift to a fraction of a pixel, from the agreement of each shift, (N, y, x)."""
     # Take the best whole-pixel shift, and refine it along both axes.
     number = np.arange(len(agreement))
@@ -206,7 +206,7 @@ def _score_region(before: Array, after: Array, weights: Array) -> _Found:
     squares = (candidates**2 @ weights)[..., 0]
     spreads = np.sqrt(np.maximum(squares - means**2, 0))
     agreement = products / np.maximum(spread[:, None] * spreads, 1e-6)
-    return _known(find_peak(agreement.reshape(count, side, side)), spread > TEXTURE)
+    return _known(_find_peak(agreement.reshape(count, side, side)), spread > TEXTURE)
 
 
 def degrees_of_gaze(pixels: Array, width: int) -> Array:
