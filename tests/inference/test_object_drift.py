@@ -129,10 +129,26 @@ def write_image_folder(folder: Path) -> None:
     (folder / "metadata.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
 
 
+def yolo_line(box: tuple[float, ...]) -> str:
+    left, top, width, height = box
+    centre = (left + width / 2) / SIZE[1], (top + height / 2) / SIZE[0]
+    return " ".join(["0", *(f"{value:.9f}" for value in (*centre, width / SIZE[1], height / SIZE[0]))])
+
+
+def write_yolo(folder: Path) -> None:
+    (folder / "classes.txt").write_text("cup\n")
+    for name in NAMES:
+        lines = [yolo_line(box) for box in BOXES]
+        # A blank line, other ends of lines, and none at the end.
+        text = f"\ufeff{lines[0]}  \n\n{lines[1]}\r\n{lines[2]}\n{lines[3]}\n{lines[4]}"
+        (folder / name).with_suffix(".txt").write_bytes(text.encode())
+
+
 FORMATS: dict[str, Callable[[Path], None]] = {
     "coco": write_coco,
     "labels.csv": write_cells,
     "imagefolder": write_image_folder,
+    "yolo": write_yolo,
 }
 
 
@@ -145,6 +161,12 @@ def boxes_left(folder: Path, format: str) -> dict[str, list[tuple[float, ...]]]:
         for each in data["annotations"]:
             found[names[each["image_id"]]].append(tuple(each["bbox"]))
         return found
+    if format == "yolo":
+        known = {yolo_line(box): box for box in BOXES}
+        texts = {name: (folder / name).with_suffix(".txt").read_text(encoding="utf-8-sig") for name in NAMES}
+        return {
+            name: [known[line.strip()] for line in text.splitlines() if line.strip()] for name, text in texts.items()
+        }
     if format == "labels.csv":
         return {
             row["file"]: [tuple(each["box"]) for each in json.loads(row["objects"])["objects"]]
@@ -283,6 +305,16 @@ def test_a_label_table_keeps_every_other_cell(tmp_path: Path, renders: Path, mov
         objects = json.loads(old["objects"])
         objects["objects"] = [each for at, each in enumerate(objects["objects"]) if (old["file"], at) not in MOVED]
         assert json.loads(new["objects"]) == objects
+
+
+def test_a_yolo_file_keeps_every_other_line(tmp_path: Path, renders: Path, moving: Path) -> None:
+    write_yolo(renders)
+    refine(renders, tmp_path / "out", moving, "--max-drift", 1, "--drop-objects")
+    lines = [yolo_line(box) for box in BOXES]
+    expected = f"\ufeff{lines[0]}  \n\n{lines[2]}\n{lines[3]}\n{lines[4]}"
+    assert (tmp_path / "out" / "a.txt").read_bytes().decode() == expected
+    assert (tmp_path / "out" / "sub" / "b.txt").read_bytes() == (renders / "sub" / "b.txt").read_bytes()
+    assert (tmp_path / "out" / "c.txt").read_bytes().decode() == f"\n{lines[1]}\r\n{lines[3]}\n{lines[4]}"
 
 
 def test_shards_give_what_one_run_gives(tmp_path: Path, renders: Path, moving: Path) -> None:

@@ -137,12 +137,20 @@ def draw_scene(rng: Generator, *, size: tuple[int, int] = SIZE, count: int = COU
             continue
         kind = KINDS[int(rng.integers(len(KINDS)))]
         shapes.append(
-            Shape(kind, x, y, radius, float(rng.uniform(0, np.pi)), _colours(rng), float(rng.uniform(0.5, 3) * radius))
+            Shape(
+                kind,
+                x,
+                y,
+                radius,
+                float(rng.uniform(0, np.pi)),
+                random_colours(rng),
+                float(rng.uniform(0.5, 3) * radius),
+            )
         )
     return Scene(background, tuple(shapes))
 
 
-def _colours(rng: Generator) -> Array:
+def random_colours(rng: Generator) -> Array:
     """Return two colours of one hue, (2, 3)."""
     hue, saturation = rng.uniform(0, 180), rng.uniform(80, 255)
     values = np.array([[[hue, saturation, rng.uniform(120, 255)], [hue, saturation, rng.uniform(60, 200)]]], np.uint8)
