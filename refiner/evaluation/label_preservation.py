@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from refiner.core.rng import torch_generator
 from refiner.data.drift.measurement import measure_label_drift
+from refiner.data.drift.objects import LOST
 from refiner.data.drift.regions import MASK, PUPIL, UNKNOWN
 from refiner.data.drift.scores import patch_scale
 from refiner.data.drift.table import LabelDrift
@@ -53,9 +54,9 @@ def measure_preservation(
         clusters: person of each render; None treats the renders as independent.
 
     Returns:
-        Shifts in pixels, the drift score, the edge correlation; the largest change in the labelled region if all
-        images have the same kind of label, and it is no object, whose colours may change; the gaze shift if
-        ``estimate`` is given.
+        Shifts in pixels, the drift score, the edge correlation; the share of annotated objects that are lost, if there
+        are any; the largest change in the labelled region if all images have the same kind of label, and it is no
+        object, whose colours may change; the gaze shift if ``estimate`` is given.
     """
     noisy = _add_noise(synthetic, refined, seed)
     kinds = {next(iter(row), None) for row in watched} - {UNKNOWN}
@@ -72,6 +73,9 @@ def measure_preservation(
         _common_shift(drifts, noise, patch_scale(synthetic.shape[2:]), clusters),
         _mean("edges", "edge correlation", "", edges, clusters),
     ]
+    if any(drift.objects for drift in drifts):
+        lost = [[_lost_share(drift) for drift in some] for some in (drifts, noise)]
+        metrics.append(_mean("objects_lost", "share of objects that are lost", "", lost, clusters))
     # Measure the change of pixels inside the labelled regions.
     rows = [number for number, row in enumerate(watched) if kind in row and drifts[number].known]
     if kind not in (None, OBJECTS) and len(rows) > 1:
@@ -86,6 +90,12 @@ def measure_preservation(
         shifts = [angular_error_degrees(estimate(images), gaze) for images in (refined, noisy)]
         metrics.append(_mean("gaze_shift", "gaze shift seen by a frozen network", "°", shifts, clusters))
     return metrics
+
+
+def _lost_share(drift: LabelDrift) -> float:
+    """Return the share of the objects of an image of which less than half is left; 0 if none can be followed."""
+    followed = [each.structure for each in drift.objects if each.known]
+    return sum(structure < LOST for structure in followed) / max(1, len(followed))
 
 
 def _mean(key: str, name: str, unit: str, pair: Sequence[Any], clusters: Sequence[str] | None) -> Metric:

@@ -1,6 +1,7 @@
 """Refinement of a store into a store, chunk by chunk; labels and attributes are copied, and label drift is added."""
 
 import contextlib
+import itertools
 import json
 import logging
 import shutil
@@ -19,15 +20,24 @@ from refiner.core.parallel.executors import Engine
 from refiner.core.parallel.shards import Shard
 from refiner.data.drift.measurement import measure_label_drift
 from refiner.data.drift.regions import LabelRegion
-from refiner.data.drift.table import DriftLimit, LabelDrift, drift_columns, tell_unknown
+from refiner.data.drift.table import (
+    OBJECT_DRIFT,
+    DriftLimit,
+    LabelDrift,
+    UnknownObjects,
+    drift_columns,
+    object_drift,
+    tell_unknown,
+)
 from refiner.data.formats.registry import open_dataset
+from refiner.data.labels.objects import OBJECTS
 from refiner.data.labels.records import Labels, from_cells
 from refiner.data.output.chunks import Chunks, Line, fingerprint, write_lines
 from refiner.data.output.destinations import StoreDestination, open_store
 from refiner.data.store.columns import to_text
 from refiner.data.store.hdf5 import ImageKind, new_file, text_attribute, write_attributes
 from refiner.data.store.reader import Store
-from refiner.data.store.writer import ImageWriter, copy_store, join_images, write_numbers
+from refiner.data.store.writer import ImageWriter, copy_store, join_images, write_numbers, write_texts
 from refiner.images.arrays import from_batch, to_batch
 from refiner.inference.backends.batching import batch_size
 from refiner.inference.refiner import Refiner, RefinerSource
@@ -267,16 +277,17 @@ def _join_chunks(
     """Join the chunks into a store, and list the rejected images in a table; return their number."""
     # Collect the drift of all images, and reject those above the limit.
     drifts, passing = np.empty((len(store.images), 5)), np.ones(len(store.images), bool)
-    rejected, unknown = [], []
-    for number, line in enumerate(chunks.lines()):
-        drift = LabelDrift.from_line(line.cells)
+    rejected, unknown, objects = [], [], UnknownObjects()
+    lines = ((line.source, LabelDrift.from_line(line.cells)) for line in chunks.lines())
+    for number, (name, drift) in enumerate(objects.count(lines)):
         if not drift.known:
-            unknown.append(line.source)
+            unknown.append(name)
         drifts[number] = drift.numbers
         if limit.rejects(drift):
             passing[number] = False
-            rejected.append((line.source, "drift", limit.reason(drift)))
+            rejected.append((name, "drift", limit.reason(drift)))
     tell_unknown(unknown, len(drifts))
+    objects.tell()
     if not passing.any():
         raise OutputError(
             f"{output.path} was not written: all {len(drifts)} images exceed the limit of label drift; "
@@ -304,4 +315,8 @@ def _write_store(store: Store, path: Path, chunks: Chunks, attributes: dict[str,
         join_images(file, store.kind, int(mask.sum()), chunks.images(), None if mask.all() else mask)
         for name, values in drift_columns(drifts[mask]).items():
             write_numbers(file, name, values)
+        if OBJECTS in store.label_names:
+            lines = itertools.compress(chunks.lines(), mask)
+            texts = (object_drift(LabelDrift.from_line(line.cells)) for line in lines)
+            write_texts(file, OBJECT_DRIFT, texts, int(mask.sum()))
         write_attributes(file, attributes)

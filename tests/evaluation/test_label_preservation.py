@@ -126,3 +126,20 @@ def test_annotated_objects_are_looked_at_one_by_one(eyes: tuple) -> None:
     assert metrics["moved"].value.mean == pytest.approx(2, abs=0.2)
     assert metrics["moved"].reference.mean < 0.2
     assert "region" not in metrics
+
+
+def test_the_share_of_lost_objects_is_that_of_the_erased_ones() -> None:
+    """Two objects in each of 40 images; the first one is erased in ten of them."""
+    rng = np.random.default_rng(3)
+    synthetic = torch.zeros(40, 3, 48, 80)
+    for left in (8, 48):
+        cells = torch.from_numpy(rng.uniform(-0.9, 0.9, (40, 3, 4, 4)).astype(np.float32))
+        synthetic[:, :, 12:36, left : left + 24] = cells.repeat_interleave(6, 2).repeat_interleave(6, 3)
+    refined = 0.8 * synthetic + 0.1
+    refined[:10, :, 12:36, 8:32] = 0.1
+    objects = (ObjectLabel("1", box=(8, 12, 24, 24)), ObjectLabel("2", box=(48, 12, 24, 24)))
+    found = measure_preservation(synthetic, refined, [{"objects": objects}] * 40, estimate=None, seed=0)
+    lost = {metric.key: metric for metric in found}["objects_lost"]
+    assert lost.value.mean == pytest.approx(10 / 80)
+    assert lost.reference is not None
+    assert lost.reference.mean == 0

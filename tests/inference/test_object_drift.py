@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
@@ -349,3 +350,25 @@ def test_dropping_is_refused_where_it_cannot_be_done(tmp_path: Path, renders: Pa
     assert "labels.csv is not UTF-8; convert them first" in message(*limit)
     one = refine(renders / "a.png", tmp_path / "one.png", moving, *limit)
     assert (one.exit_code, "folder" in one.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("format", ["coco", "labels.csv"])
+def test_a_store_holds_the_drift_of_its_objects(tmp_path: Path, renders: Path, moving: Path, format: str) -> None:
+    FORMATS[format](renders)
+    refine(renders, tmp_path / "folder", moving)
+    assert CliRunner().invoke(main, ["convert", str(renders), str(tmp_path / "in.h5")]).exit_code == 0
+    assert refine(tmp_path / "in.h5", tmp_path / "out.h5", moving, "--max-drift", 1).exit_code == 4
+    table = [row for row in rows(tmp_path / "folder" / "drift.csv") if row["file"] == "sub/b.png"]
+    with h5py.File(tmp_path / "out.h5") as file:
+        assert file["ids"][:].tolist() == [b"sub/b.png"]
+        (found,) = [json.loads(text)["drift"] for text in file["labels/object_drift"][:]]
+        assert file["labels/drift_score"][:].tolist() == [pytest.approx(float(table[0]["score"]), abs=1e-3)]
+    assert len(found) == len(BOXES)
+    for value, row in zip(found, table[1:], strict=True):
+        assert (value["object"], value["class"], value["known"]) == (row["object"], row["class"], row["known"] == "1")
+        for key in ("drift_px", "score", "structure"):
+            assert row[key] == (f"{value[key]:.3f}" if value["known"] else "")
+    # The labels of the store are as they were, and the folder that it becomes can be read.
+    assert CliRunner().invoke(main, ["convert", str(tmp_path / "out.h5"), str(tmp_path / "again")]).exit_code == 0
+    assert (tmp_path / "again" / "sub" / "b.png").is_file()
+    assert refine(tmp_path / "in.h5", tmp_path / "no.h5", moving, "--max-drift", 1, "--drop-objects").exit_code == 2

@@ -91,21 +91,24 @@ class Scene:
 
 
 def _paint(image: Array, shape: Shape) -> None:
-    height, width = image.shape[:2]
+    """Paint a shape over a picture, (H, W, 3), in the square that it lies in."""
+    reach = int(np.ceil(shape.radius)) + 2
+    left, top = max(0, int(shape.x) - reach), max(0, int(shape.y) - reach)
+    part = image[top : int(shape.y) + reach + 2, left : int(shape.x) + reach + 2]
+    height, width = part.shape[:2]
+    corners, centre = shape.corners() - (left, top), np.array([shape.x - left, shape.y - top])
     # Draw four times as large, for soft edges.
     cover = np.zeros((4 * height, 4 * width), np.uint8)
-    corners = np.rint((shape.corners() + 0.5) * 4 - 0.5).astype(np.int32)
-    cv2.fillPoly(cover, [corners], 255)
+    cv2.fillPoly(cover, [np.rint((corners + 0.5) * 4 - 0.5).astype(np.int32)], 255)
     if shape.kind == "ring":
-        centre = np.array([shape.x, shape.y])
-        inner = np.rint(((shape.corners() - centre) * 0.5 + centre + 0.5) * 4 - 0.5).astype(np.int32)
-        cv2.fillPoly(cover, [inner], 0)
+        inner = (corners - centre) * 0.5 + centre
+        cv2.fillPoly(cover, [np.rint((inner + 0.5) * 4 - 0.5).astype(np.int32)], 0)
     alpha = np.asarray(cv2.resize(cover, (width, height), interpolation=cv2.INTER_AREA), np.float32)[..., None] / 255
     # Stripes of two colours across the object.
     rows, columns = np.mgrid[:height, :width].astype(np.float32)
-    along = (columns - shape.x) * np.cos(shape.angle) + (rows - shape.y) * np.sin(shape.angle)
+    along = (columns - centre[0]) * np.cos(shape.angle) + (rows - centre[1]) * np.sin(shape.angle)
     mix = (0.5 + 0.5 * np.sin(2 * np.pi * along / shape.period))[..., None]
-    image += alpha * (shape.colours[0] * mix + shape.colours[1] * (1 - mix) - image)
+    part += alpha * (shape.colours[0] * mix + shape.colours[1] * (1 - mix) - part)
 
 
 def draw_scene(rng: Generator, *, size: tuple[int, int] = SIZE, count: int = COUNT) -> Scene:

@@ -28,7 +28,7 @@ from tools.pages.markers import fill_tables
 ANY_PATH = click.Path(path_type=Path)
 
 SEEDS = (11, 12, 13)
-SCENES = 40
+SCENES = 30
 """Number of scenes for each seed."""
 
 OBJECTS = (0, 4, 8, 11)

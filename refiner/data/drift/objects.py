@@ -104,6 +104,12 @@ class ObjectDrift(NamedTuple):
         found |= {name: f"{value:.3f}" for name, value in numbers.items()}
         return {**found, "vanished": str(int(self.vanished))}
 
+    def values(self) -> dict[str, Any]:
+        """Return what :meth:`cells` says as JSON."""
+        numbers = {"drift_px": round(self.pixels, 4), "score": self.score, "structure": self.structure}
+        known = {**numbers, "vanished": self.vanished} if self.known else {}
+        return {"object": self.id, "class": self.category, "known": self.known, **known}
+
     def sentence(self) -> str:
         """Describe the drift in words, for the reason of a rejection."""
         if self.vanished:

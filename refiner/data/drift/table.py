@@ -208,6 +208,16 @@ def drift_columns(drifts: Any) -> dict[str, Any]:
     return {"drift_px": np.hypot(x, y), "drift_deg": degrees, "drift_score": score, "drift_known": known}
 
 
+OBJECT_DRIFT = "object_drift"
+"""Label of a store with the drift of the objects of an image as JSON; empty if it has none."""
+
+
+def object_drift(drift: LabelDrift) -> str:
+    """Return the value of :data:`OBJECT_DRIFT` for an image."""
+    values = [each.values() for each in drift.objects]
+    return json.dumps({"drift": values}, ensure_ascii=False) if values else ""
+
+
 def tell_unknown(unknown: Sequence[str], total: int) -> None:
     """Warn of images whose drift is unknown.
 

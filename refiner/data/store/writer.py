@@ -201,6 +201,29 @@ def write_numbers(file: h5py.File, label: str, values: Any) -> None:
     group.create_dataset(label, data=values).attrs["cells"] = "float"
 
 
+def write_texts(file: h5py.File, label: str, texts: Iterator[str], count: int) -> None:
+    """Write a label of text for each image, some thousand at a time; an existing label of that name is replaced.
+
+    Nothing is written if ``/labels`` exists and is not a group.
+
+    Args:
+        file: open for writing.
+        label: name of the label.
+        texts: the texts, in the order of the images.
+        count: their number.
+    """
+    if "labels" in file and not isinstance(file["labels"], h5py.Group):
+        return
+    group = file.require_group("labels")
+    if label in group:
+        del group[label]
+    values = group.create_dataset(label, (count,), h5py.string_dtype())
+    values.attrs["cells"] = "text"
+    for start in range(0, count, _ROWS):
+        block = [text.encode(errors="surrogateescape") for text in islice(texts, _ROWS)]
+        values[start : start + len(block)] = block
+
+
 def write_columns(file: h5py.File, rows: Iterator[tuple[str, Mapping[str, str]]], columns: Sequence[Column]) -> None:
     """Write ``/ids``, ``/subjects`` and ``/labels``, some thousand rows at a time.
 
