@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "refiner"
 
 LAYERS = [
     *("core", "config", "images", "data", "models", "losses", "metrics", "runs", "inference", "inspection", "training"),
-    *("eyes", "hands", "gaze", "evaluation", "report", "benchmark", "demos", "commands"),
+    *("eyes", "hands", "objects", "gaze", "evaluation", "report", "benchmark", "demos", "commands"),
 ]
 
 DATA_LAYERS = ["labels", "annotations", "drift", "folders", "store", "formats", "output"]

@@ -13,6 +13,7 @@ COMMANDS = {
     "demo": "Render, train, refine and measure, on rendered eyes or hands.",
     "render": "Render labelled procedural eyes.",
     "hands": "Render labelled procedural hands as depth images.",
+    "objects": "Render labelled procedural scenes of objects in colour, as COCO.",
     "train": "Train a refiner, or resume a run.",
     "refine": "Refine a folder or a store of renders, or one image.",
     "evaluate": "Judge a refiner: realism, label preservation, downstream utility, verdict.",

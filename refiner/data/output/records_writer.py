@@ -12,6 +12,9 @@ import numpy as np
 
 from refiner.core.errors import WrongOutputError
 from refiner.core.files import TEMPORARY_PREFIX, remove_file
+from refiner.data.annotations import coco_writer
+from refiner.data.annotations.source import LabelledImage
+from refiner.data.labels.objects import AnnotationInfo
 from refiner.data.labels.records import PAIRS, Labels, Record
 from refiner.data.labels.tables import LABELS_FILE, write_labels
 from refiner.data.output.chunks import Chunks, fingerprint, write_chunk
@@ -28,11 +31,18 @@ Report = Callable[[int, int], None]
 """Callback for progress: the number of finished records, and of all records."""
 
 
-_FOLDER_FILES = re.compile(r"\d{6,}\.png|labels\.csv")
+_FOLDER_FILES = re.compile(r"\d{6,}\.png|labels\.csv|annotations\.json")
 
 
 def write_folder(
-    out: Path, records: Iterator[Record], count: int, *, labelled: bool, overwrite: bool = False, report: Report
+    out: Path,
+    records: Iterator[Record],
+    count: int,
+    *,
+    labelled: bool,
+    info: AnnotationInfo | None = None,
+    overwrite: bool = False,
+    report: Report,
 ) -> None:
     """Write records as image files.
 
@@ -40,8 +50,9 @@ def write_folder(
         out: the folder, empty or missing.
         records: the records; their ids are the file names.
         count: number of records, for the report.
-        labelled: also write ``labels.csv``.
-        overwrite: first delete the numbered images and ``labels.csv`` of an earlier call.
+        labelled: also write the labels, last: ``labels.csv``, or ``annotations.json`` if there are annotated objects.
+        info: facts about the annotated objects; None if the records have other labels.
+        overwrite: first delete the numbered images and the labels of an earlier call.
         report: called after each record.
 
     Raises:
@@ -49,16 +60,29 @@ def write_folder(
     """
     make_empty(out, _FOLDER_FILES, overwrite=overwrite)
     labels: dict[str, Labels] = {}
+    images: list[LabelledImage] = []
     with ThreadPoolExecutor(2) as pool:
         for done, (record, _) in enumerate(written_ahead(pool, records, lambda r: write_image(out / r.id, r.image)), 1):
-            labels[record.id] = _rounded(record).labels
+            if info is None:
+                labels[record.id] = _rounded(record).labels
+            else:
+                images.append(LabelledImage(record.id, record.image.shape[:2], record.labels))
             report(done, count)
-    if labelled:
+    if labelled and info is not None:
+        coco_writer.write(out, images, info)
+    elif labelled:
         write_labels(out / LABELS_FILE, labels)
 
 
 def write_store(
-    out: Path, records: Callable[[int, int], Iterator[Record]], count: int, *, job: str, overwrite: bool, report: Report
+    out: Path,
+    records: Callable[[int, int], Iterator[Record]],
+    count: int,
+    *,
+    job: str,
+    info: AnnotationInfo | None = None,
+    overwrite: bool,
+    report: Report,
 ) -> None:
     """Write records as a store; a killed run resumes from its finished chunks.
 
@@ -67,6 +91,7 @@ def write_store(
         records: function from a first number and an end to the records in between.
         count: number of records.
         job: parameters that the records depend on, as one text.
+        info: facts about the annotated objects; None if the records have other labels.
         overwrite: replace an existing store.
         report: called with the number of finished records and ``count``.
 
@@ -74,6 +99,7 @@ def write_store(
         OutputError: another file is there, or the store cannot be written.
     """
     attributes = {"source": "procedural renders of simgan-refiner", "licence": "none needed", "parameters": job}
+    attributes |= {} if info is None else {"annotations": info.to_json()}
     with open_store(None, out, attributes=attributes, overwrite=overwrite) as destination:
         if destination.finished(fingerprint(job)) is not None:
             report(count, count)

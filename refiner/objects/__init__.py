@@ -1,0 +1,1 @@
+"""Procedural scenes of objects in colour, with classes, boxes and masks."""
