@@ -7,6 +7,7 @@ from refiner.images.headers import read_header
 from refiner.images.tiff import exif_orientation
 
 _START = 2**16  # bytes that hold the header of most files
+_SCAN = 64  # bytes of a scan that are kept
 _PNG = b"\x89PNG\r\n\x1a\n"
 _EXIF = b"Exif\0\0"
 _TURNED = (5, 6, 7, 8)
@@ -18,10 +19,10 @@ def read_size(path: Path) -> tuple[int, int] | None:
     try:
         with path.open("rb") as stream:
             data = stream.read(_START)
-            header = read_header(data)
+            header = read_header(_without_scans(data))
             if not (header.height and header.width):
                 data += stream.read()
-                header = read_header(data)
+                header = read_header(_without_scans(data))
     except OSError:
         return None
     if not (header.height and header.width):
@@ -34,6 +35,18 @@ def read_size(path: Path) -> tuple[int, int] | None:
     elif data.startswith((b"II", b"MM")):  # the decoder turns TIFF files by itself, too
         orientation = exif_orientation(data)
     return (header.width, header.height) if orientation in _TURNED else (header.height, header.width)
+
+
+def _without_scans(data: bytes) -> bytes:
+    """Return the bytes of a file, those of a JPEG file only up to its first scan: to search the rest takes time."""
+    if not data.startswith(b"\xff\xd8"):
+        return data
+    position = 2
+    while position + 4 <= len(data) and data[position] == 0xFF:
+        if data[position + 1] == 0xDA:
+            return data[: position + _SCAN]
+        position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+    return data
 
 
 def _png_orientation(path: Path) -> int:
