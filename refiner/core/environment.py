@@ -9,7 +9,7 @@ from typing import Any
 
 PACKAGES = (
     *("simgan-refiner", "torch", "torchvision", "numpy", "opencv-python", "albumentations", "h5py", "scipy"),
-    *("click", "pydantic", "safetensors", "accelerate", "rich", "tensorboard"),
+    *("click", "pydantic", "safetensors", "accelerate", "rich", "tensorboard", "pycocotools"),
     *("openvino", "onnx", "onnxruntime", "ray", "huggingface-hub", "pyarrow"),
 )
 """Packages whose versions a bug report needs; the last line lists optional extras."""
