@@ -1,4 +1,4 @@
-"""Measure the cost of the drift of objects: python -m tools.measure.object_drift results/performance/objects-NAME.json
+"""Measure the cost of the drift of objects: python -m tools.measure.object_drift results/object_drift.json
 
 A folder of drawn scenes of 480x640 with 20 objects each is refined by the command with the demo refiner, once with COCO
 annotations and once without labels, in turn. The share of the plain network's time is measured beside it: the paper's
