@@ -10,7 +10,7 @@ import pytest
 from refiner.core.errors import ImageError
 from refiner.data.annotations import registry
 from refiner.data.folders.contents import read_contents
-from refiner.data.folders.labels import FolderLabels, open_labels
+from refiner.data.folders.labels import FolderLabels, merge_infos, open_labels
 from refiner.data.folders.selection import Selection
 from refiner.data.formats.folder import ImageFolder
 from refiner.data.labels.objects import AnnotationInfo, Category, ImageAnnotations, ObjectLabel
@@ -126,6 +126,17 @@ def test_values_that_differ_are_named_and_the_first_source_counts(folder: Path) 
     report = next(report for report in data.left_out if report.key == "labels given twice")
     assert report.is_loss
     assert report.examples == ("colour of a.png (labels.csv is used, not notes.dat)",)
+
+
+def test_classes_of_several_sources_are_merged_by_their_names() -> None:
+    first = AnnotationInfo("coco", (Category(1, "cup"), Category(4, "fork")), {"kept": 1})
+    second = AnnotationInfo("yolo", (Category(0, "fork"), Category(1, "spoon"), Category(7, "knife")))
+    assert merge_infos([]) is None
+    assert merge_infos([second]) == second
+    merged = merge_infos([first, second])
+    assert merged is not None
+    assert (merged.format, merged.header) == ("coco", {"kept": 1})
+    assert [(each.id, each.name) for each in merged.categories] == [(1, "cup"), (4, "fork"), (5, "spoon"), (7, "knife")]
 
 
 def test_a_part_travels_to_another_process(folder: Path) -> None:
