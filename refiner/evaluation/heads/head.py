@@ -13,7 +13,7 @@ from refiner.evaluation.samples import Original
 Sums = np.ndarray[Any, np.dtype[np.float64]]
 """(..., F), sums over images."""
 
-MAX_SIDE = 128
+MAX_SIDE = 96
 """Longer side, in pixels, above which images are made smaller for a head."""
 
 MIN_TRAINED = 64
