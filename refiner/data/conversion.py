@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from refiner.core.errors import ImageError
-from refiner.data.annotations.moves import Losses, count_losses, move_annotations
+from refiner.data.annotations.positions.moves import Losses, count_losses, move_annotations
 from refiner.data.folders.selection import EVERYTHING, Selection
 from refiner.data.formats.folder import ImageFolder
 from refiner.data.formats.registry import Dataset, open_dataset

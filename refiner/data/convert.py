@@ -12,7 +12,7 @@ from pathlib import Path
 from refiner.core.errors import DataError, ImageError, UsageError
 from refiner.core.files import check_apart, content_digest
 from refiner.core.parallel.process_pool import map_in_order
-from refiner.data.annotations.moves import Losses
+from refiner.data.annotations.positions.moves import Losses
 from refiner.data.annotations.registry import WRITERS
 from refiner.data.conversion import ChunkConverter, ChunkTask, Conversion
 from refiner.data.convert_summary import ConversionSummary, SampleCounter

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from refiner.core.errors import DataError, ImageError, UsageError
 from refiner.core.rng import numpy_generator
-from refiner.data.annotations.moves import move_annotations
+from refiner.data.annotations.positions.moves import move_annotations
 from refiner.data.folders.selection import EVERYTHING, Selection
 from refiner.data.formats.folder import ImageFolder
 from refiner.data.formats.registry import open_dataset, warn_of_left_out

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from refiner.data.annotations.run_lengths import mask_size
+from refiner.data.annotations.positions.run_lengths import mask_size
 from refiner.data.labels.objects import AnnotationInfo, Box, ImageAnnotations, ObjectLabel
 from refiner.inspection.images import Images
 

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from refiner.core.errors import UsageError
-from refiner.data.annotations.run_lengths import decode
+from refiner.data.annotations.positions.run_lengths import decode
 from refiner.data.labels.coordinates import array_kind
 from refiner.data.labels.objects import OBJECTS, AnnotationInfo, ImageAnnotations, ObjectLabel
 from refiner.data.labels.records import Labels

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from refiner.core.rng import numpy_generator
-from refiner.data.annotations.run_lengths import encode
+from refiner.data.annotations.positions.run_lengths import encode
 from refiner.data.labels.objects import OBJECTS, AnnotationInfo, Category, ImageAnnotations, ObjectLabel
 from refiner.data.labels.records import Record
 from refiner.objects.rendering import Rendering, render_scene

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from refiner.data.annotations.run_lengths import decode, mask_size
+from refiner.data.annotations.positions.run_lengths import decode, mask_size
 from refiner.data.labels.objects import ImageAnnotations, ObjectLabel
 
 IGNORED = 255

@@ -10,7 +10,7 @@ from PIL import Image as Pillow
 from PIL import UnidentifiedImageError
 
 from refiner.core.errors import DataError
-from refiner.data.annotations.run_lengths import encode
+from refiner.data.annotations.positions.run_lengths import encode
 from refiner.data.labels.objects import Box, RunLengths
 from refiner.images.io import Image, read_image
 

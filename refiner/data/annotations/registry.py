@@ -6,18 +6,14 @@ A new format needs a module in this package, and a line here.
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from refiner.data.annotations import (
-    bop,
-    coco,
-    coco_writer,
-    imagefolder,
-    imagefolder_writer,
-    perception,
-    solo,
-    yolo,
-    yolo_writer,
-)
+from refiner.data.annotations.coco import reader as coco
+from refiner.data.annotations.coco import writer as coco_writer
+from refiner.data.annotations.imagefolder import reader as imagefolder
+from refiner.data.annotations.imagefolder import writer as imagefolder_writer
+from refiner.data.annotations.renderers import bop, perception, solo
 from refiner.data.annotations.source import LabelFormat, LabelSource, LabelWriter
+from refiner.data.annotations.yolo import reader as yolo
+from refiner.data.annotations.yolo import writer as yolo_writer
 
 READERS: Mapping[str, LabelFormat] = {
     "imagefolder": imagefolder,

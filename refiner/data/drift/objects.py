@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from refiner.data.annotations.run_lengths import decode
+from refiner.data.annotations.positions.run_lengths import decode
 from refiner.data.drift.scores import REACH, SCALE, TEXTURE
 from refiner.data.labels.objects import ObjectLabel
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from refiner.core.errors import WrongOutputError
 from refiner.core.files import TEMPORARY_PREFIX, remove_file
-from refiner.data.annotations import coco_writer
+from refiner.data.annotations.coco import writer as coco_writer
 from refiner.data.annotations.source import LabelledImage
 from refiner.data.labels.objects import AnnotationInfo
 from refiner.data.labels.records import PAIRS, Labels, Record

@@ -8,8 +8,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from refiner.data.annotations import coco
-from refiner.data.annotations.coco import CocoSource
+from refiner.data.annotations.coco import reader as coco
+from refiner.data.annotations.coco.reader import CocoSource
 from refiner.data.annotations.source import LabelledImage
 from refiner.images.io import is_image_file
 

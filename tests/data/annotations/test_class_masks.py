@@ -5,7 +5,7 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from refiner.data.annotations.class_masks import IGNORED, class_mask
-from refiner.data.annotations.run_lengths import encode
+from refiner.data.annotations.positions.run_lengths import encode
 from refiner.data.labels.objects import ImageAnnotations, ObjectLabel
 
 SIZE = (6, 9)

@@ -10,8 +10,8 @@ import pytest
 from pycocotools.coco import COCO
 
 from refiner.core.errors import DataError
-from refiner.data.annotations import coco_writer
-from refiner.data.annotations.moves import move_annotations
+from refiner.data.annotations.coco import writer as coco_writer
+from refiner.data.annotations.positions.moves import move_annotations
 from refiner.data.annotations.source import LabelledImage
 from refiner.data.labels.coordinates import Change
 from refiner.data.labels.objects import OBJECTS, AnnotationInfo, Category, ImageAnnotations, ObjectLabel

@@ -19,9 +19,9 @@ from typing import Any
 from refiner.core.errors import DataError, ImageError
 from refiner.core.files import read_regular
 from refiner.data.annotations.edits import Edit
-from refiner.data.annotations.yolo_layout import ClassNames, find_class_names, label_path, names_for, pair_files
-from refiner.data.annotations.yolo_lines import Shape, parse_line, to_pixels
-from refiner.data.annotations.yolo_lists import Lists, find_lists
+from refiner.data.annotations.yolo.layout import ClassNames, find_class_names, label_path, names_for, pair_files
+from refiner.data.annotations.yolo.lines import Shape, parse_line, to_pixels
+from refiner.data.annotations.yolo.lists import Lists, find_lists
 from refiner.data.labels.objects import OBJECTS, AnnotationInfo, Category, ImageAnnotations, ObjectLabel
 from refiner.data.labels.records import Labels
 from refiner.images.sizes import read_size

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from refiner.core.errors import DataError, ImageError, UsageError
-from refiner.data.annotations import imagefolder, imagefolder_writer
-from refiner.data.annotations.moves import move_annotations
+from refiner.data.annotations.imagefolder import reader as imagefolder
+from refiner.data.annotations.imagefolder import writer as imagefolder_writer
+from refiner.data.annotations.positions.moves import move_annotations
 from refiner.data.annotations.source import LabelledImage
 from refiner.data.labels.coordinates import Change, Declared
 from refiner.data.labels.objects import AnnotationInfo, Category, ImageAnnotations, ObjectLabel

@@ -12,8 +12,8 @@ from typing import IO, Any
 
 from refiner.core.errors import DataError, OutputError
 from refiner.core.files import TEMPORARY_PREFIX, atomic_path
-from refiner.data.annotations.coco import FORMAT, stated_size
-from refiner.data.annotations.coco_objects import from_object, new_annotation
+from refiner.data.annotations.coco.objects import from_object, new_annotation
+from refiner.data.annotations.coco.reader import FORMAT, stated_size
 from refiner.data.annotations.file_names import clean_name
 from refiner.data.annotations.source import LabelledImage, Lost
 from refiner.data.labels.objects import OBJECTS, AnnotationInfo, Category, ImageAnnotations, ObjectLabel

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from refiner.core.errors import ImageError
-from refiner.data.annotations.polygons import polygon_area
-from refiner.data.annotations.run_lengths import decode, pixel_count
-from refiner.data.annotations.shapes import DIGITS, move_box, move_keypoints, move_mask, move_outline, pairs
-from refiner.data.annotations.unknown_fields import move_fields
+from refiner.data.annotations.positions.polygons import polygon_area
+from refiner.data.annotations.positions.run_lengths import decode, pixel_count
+from refiner.data.annotations.positions.shapes import DIGITS, move_box, move_keypoints, move_mask, move_outline, pairs
+from refiner.data.annotations.positions.unknown_fields import move_fields
 from refiner.data.labels.coordinates import NOTHING_DECLARED, Change, Declared
 from refiner.data.labels.objects import Box, ImageAnnotations, ObjectLabel
 
@@ -25,7 +25,7 @@ def move_annotations(
     - Keypoints move as positions of pixels. Those that a crop cuts off become 0, 0 with visibility 0.
     - Masks are cropped and resized by nearest neighbour; they keep their form, numbers or text.
     - ``area`` and ``num_keypoints`` follow, and so do ``width`` and ``height`` of the image.
-    - Further fields follow :func:`refiner.data.annotations.unknown_fields.move_fields`.
+    - Further fields follow :func:`refiner.data.annotations.positions.unknown_fields.move_fields`.
 
     An object of which a crop leaves nothing is dropped; :func:`count_losses` counts these. An object whose outlines
     or mask are cut off goes with them, whatever is left of its box. Without a crop, nothing is dropped or cut.

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from refiner.data.annotations.polygons import Points, clip_polygon
-from refiner.data.annotations.run_lengths import decode, encode, mask_size
+from refiner.data.annotations.positions.polygons import Points, clip_polygon
+from refiner.data.annotations.positions.run_lengths import decode, encode, mask_size
 from refiner.data.labels.coordinates import Change
 from refiner.data.labels.objects import Box
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from refiner.core.errors import UsageError
-from refiner.data.annotations.camera_positions import move_intrinsics
-from refiner.data.annotations.other_positions import MOVERS
-from refiner.data.annotations.run_lengths import mask_size
-from refiner.data.annotations.shapes import move_box, move_keypoints, move_mask, move_outline
+from refiner.data.annotations.positions.other_positions import MOVERS
+from refiner.data.annotations.positions.run_lengths import mask_size
+from refiner.data.annotations.positions.shapes import move_box, move_keypoints, move_mask, move_outline
+from refiner.data.annotations.renderers.camera_positions import move_intrinsics
 from refiner.data.labels.coordinates import Change, Declared, ambiguity, follow, split_words
 
 _BOXES = """

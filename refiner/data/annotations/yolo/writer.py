@@ -17,12 +17,11 @@ import numpy as np
 
 from refiner.core.errors import DataError
 from refiner.core.files import write_text
-from refiner.data.annotations.run_lengths import decode, pixel_count
+from refiner.data.annotations.positions.run_lengths import decode, pixel_count
 from refiner.data.annotations.source import LabelledImage, Lost
-from refiner.data.annotations.yolo import FORMAT, LINE, LISTED, SCORE
-from refiner.data.annotations.yolo_data_file import data_text
-from refiner.data.annotations.yolo_layout import label_path
-from refiner.data.annotations.yolo_lines import (
+from refiner.data.annotations.yolo.data_file import data_text
+from refiner.data.annotations.yolo.layout import label_path
+from refiner.data.annotations.yolo.lines import (
     KeypointShape,
     Pixels,
     are_close,
@@ -33,6 +32,7 @@ from refiner.data.annotations.yolo_lines import (
     parse_line,
     to_pixels,
 )
+from refiner.data.annotations.yolo.reader import FORMAT, LINE, LISTED, SCORE
 from refiner.data.labels.objects import OBJECTS, AnnotationInfo, Box, Category, ImageAnnotations, ObjectLabel
 
 log = logging.getLogger(__name__)

@@ -10,11 +10,12 @@ import yaml
 from PIL import Image as Pillow
 
 from refiner.core.errors import DataError, ImageError
-from refiner.data.annotations import yolo, yolo_writer
 from refiner.data.annotations.edits import ObjectEditor, write_edited
-from refiner.data.annotations.moves import move_annotations
+from refiner.data.annotations.positions.moves import move_annotations
 from refiner.data.annotations.source import LabelledImage
-from refiner.data.annotations.yolo_layout import label_path
+from refiner.data.annotations.yolo import reader as yolo
+from refiner.data.annotations.yolo import writer as yolo_writer
+from refiner.data.annotations.yolo.layout import label_path
 from refiner.data.labels.coordinates import Change
 from refiner.data.labels.objects import AnnotationInfo, Category, ImageAnnotations, ObjectLabel
 from refiner.data.labels.records import from_cells, to_cells

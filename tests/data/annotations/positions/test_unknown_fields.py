@@ -7,7 +7,7 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from refiner.core.errors import ImageError, UsageError
-from refiner.data.annotations.moves import move_annotations
+from refiner.data.annotations.positions.moves import move_annotations
 from refiner.data.labels.coordinates import NOTHING_DECLARED, Change, Declared
 from refiner.data.labels.objects import ImageAnnotations, ObjectLabel
 

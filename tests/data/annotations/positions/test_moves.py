@@ -8,8 +8,8 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from refiner.core.errors import ImageError
-from refiner.data.annotations.moves import count_losses, move_annotations
-from refiner.data.annotations.polygons import clip_polygon, polygon_area
+from refiner.data.annotations.positions.moves import count_losses, move_annotations
+from refiner.data.annotations.positions.polygons import clip_polygon, polygon_area
 from refiner.data.labels.coordinates import Change
 from refiner.data.labels.objects import ImageAnnotations, ObjectLabel
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from refiner.core.errors import DataError
 from refiner.data.annotations.json_records import read_json
 from refiner.data.annotations.object_source import ObjectSource, checked
-from refiner.data.annotations.solo_captures import CaptureReader, Definitions, kind_of
+from refiner.data.annotations.renderers.solo_captures import CaptureReader, Definitions, kind_of
 from refiner.data.labels.objects import AnnotationInfo, Category, ImageAnnotations
 
 _FRAME = re.compile(r"(?:.*/)?step\.?\d+\.frame(?:_data)?\.json")

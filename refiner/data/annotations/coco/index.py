@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refiner.core.errors import DataError
-from refiner.data.annotations.coco_objects import to_key
-from refiner.data.annotations.coco_search import LISTS, LONG_HEAD
+from refiner.data.annotations.coco.objects import to_key
+from refiner.data.annotations.coco.search import LISTS, LONG_HEAD
 from refiner.data.annotations.json_scan import scan_object
 
 Spans = NDArray[np.int64]

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from refiner.core.files import read_regular
-from refiner.data.annotations.yolo_lines import KeypointShape
+from refiner.data.annotations.yolo.lines import KeypointShape
 
 CLASSES_FILE = "classes.txt"
 

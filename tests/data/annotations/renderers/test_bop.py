@@ -10,8 +10,8 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from refiner.core.errors import ImageError
-from refiner.data.annotations.bop import Bop, find
-from refiner.data.annotations.moves import move_annotations
+from refiner.data.annotations.positions.moves import move_annotations
+from refiner.data.annotations.renderers.bop import Bop, find
 from refiner.data.folders.contents import read_contents
 from refiner.data.labels.coordinates import Change
 from refiner.data.labels.objects import ImageAnnotations

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from refiner.core.errors import DataError, ImageError
-from refiner.data.annotations.coco_index import CocoFile, Spans, read_index
-from refiner.data.annotations.coco_objects import to_key, to_object
-from refiner.data.annotations.coco_search import find_candidates
+from refiner.data.annotations.coco.index import CocoFile, Spans, read_index
+from refiner.data.annotations.coco.objects import to_key, to_object
+from refiner.data.annotations.coco.search import find_candidates
 from refiner.data.annotations.edits import Edit, cut_elements
 from refiner.data.annotations.file_names import ImageNames, Matches, clean_name
 from refiner.data.annotations.json_scan import read_span, read_spans
-from refiner.data.annotations.run_lengths import mask_size
+from refiner.data.annotations.positions.run_lengths import mask_size
 from refiner.data.labels.objects import OBJECTS, AnnotationInfo, Category, ImageAnnotations, ObjectLabel
 from refiner.data.labels.records import Labels
 from refiner.images.sizes import read_size

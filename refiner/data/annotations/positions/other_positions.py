@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from refiner.data.annotations.camera_positions import (
+from refiner.data.annotations.renderers.camera_positions import (
     forget,
     move_bop_box,
     move_intrinsics,

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from refiner.data.annotations.polygons import polygon_area
-from refiner.data.annotations.run_lengths import decode, mask_size, pixel_count, run_lengths
+from refiner.data.annotations.positions.polygons import polygon_area
+from refiner.data.annotations.positions.run_lengths import decode, mask_size, pixel_count, run_lengths
 from refiner.data.labels.objects import Box, ObjectLabel
 
 Annotation = dict[str, Any]

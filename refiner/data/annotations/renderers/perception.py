@@ -1,7 +1,7 @@
 """Reader of Unity Perception's data sets before SOLO: ``Dataset…/captures_000.json`` and folders of pictures.
 
 A capture names its picture, such as ``RGB…/rgb_2.png``, below the folder that holds ``Dataset…``. Its annotations are
-read as those of :mod:`refiner.data.annotations.solo`. Source: Unity's package com.unity.perception,
+read as those of :mod:`refiner.data.annotations.renderers.solo`. Source: Unity's package com.unity.perception,
 ``Documentation~/Schema/PerceptionSchema.md``.
 """
 
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from refiner.core.errors import DataError
 from refiner.data.annotations.json_records import read_json
 from refiner.data.annotations.object_source import ObjectSource, checked
-from refiner.data.annotations.solo_captures import CaptureReader, Definitions, dicts_of
+from refiner.data.annotations.renderers.solo_captures import CaptureReader, Definitions, dicts_of
 from refiner.data.labels.objects import AnnotationInfo, Category, ImageAnnotations
 
 _CAPTURES = re.compile(r"(?:.*/)?captures_\d+\.json")

@@ -2,8 +2,8 @@
 
 A row belongs to the image that its column ``file_name`` names, relative to the metadata file. Every other column is a
 label of that name. The column ``objects`` with boxes becomes annotated objects; see
-:mod:`refiner.data.annotations.imagefolder_objects`. Other values become text, numbers or arrays, and keep their type:
-see :mod:`refiner.data.annotations.imagefolder_values`.
+:mod:`refiner.data.annotations.imagefolder.objects`. Other values become text, numbers or arrays, and keep their type:
+see :mod:`refiner.data.annotations.imagefolder.values`.
 """
 
 import base64
@@ -17,15 +17,15 @@ from typing import Any, NamedTuple
 
 from refiner.core.errors import DataError, ImageError
 from refiner.data.annotations.edits import Edit, dumped_like, value_span
-from refiner.data.annotations.imagefolder_files import METADATA_FILES, MetadataFile, ParquetFile, Row, open_metadata
-from refiner.data.annotations.imagefolder_objects import (
+from refiner.data.annotations.imagefolder.files import METADATA_FILES, MetadataFile, ParquetFile, Row, open_metadata
+from refiner.data.annotations.imagefolder.objects import (
     COLUMN,
     LayoutFinder,
     drop_objects,
     holds_objects,
     read_objects,
 )
-from refiner.data.annotations.imagefolder_values import Kind, KindFinder, encode
+from refiner.data.annotations.imagefolder.values import Kind, KindFinder, encode
 from refiner.data.labels.angles import ANGLE_COLUMNS, RadiansCheck
 from refiner.data.labels.objects import OBJECTS, AnnotationInfo
 from refiner.data.labels.records import PAIRS, Labels, from_cells

@@ -13,11 +13,11 @@ from typing import IO, Any
 
 from refiner.core.errors import DataError
 from refiner.core.files import atomic_path
-from refiner.data.annotations.imagefolder import FILE_NAME, FORMAT, is_file_column, label_name
-from refiner.data.annotations.imagefolder_files import import_arrow, restore_schema
-from refiner.data.annotations.imagefolder_objects import COLUMN, ObjectsLayout, foreign_layout, write_objects
-from refiner.data.annotations.imagefolder_splits import split_folder, split_in_file
-from refiner.data.annotations.imagefolder_values import Kind, KindGuess, decode
+from refiner.data.annotations.imagefolder.files import import_arrow, restore_schema
+from refiner.data.annotations.imagefolder.objects import COLUMN, ObjectsLayout, foreign_layout, write_objects
+from refiner.data.annotations.imagefolder.reader import FILE_NAME, FORMAT, is_file_column, label_name
+from refiner.data.annotations.imagefolder.splits import split_folder, split_in_file
+from refiner.data.annotations.imagefolder.values import Kind, KindGuess, decode
 from refiner.data.annotations.source import LabelledImage, Lost
 from refiner.data.labels.objects import OBJECTS, AnnotationInfo, ImageAnnotations
 from refiner.data.labels.records import PAIRS, to_cells

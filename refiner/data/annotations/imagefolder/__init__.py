@@ -1,0 +1,1 @@
+"""Hugging Face ImageFolder: reader and writer."""

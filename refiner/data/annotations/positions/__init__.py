@@ -1,0 +1,1 @@
+"""Positions in annotations: how they follow a crop and a resize, and the shapes they describe."""
