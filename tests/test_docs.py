@@ -1,5 +1,6 @@
 """The docs: the site builds without a warning, links lead somewhere, commands run, generated pages are up to date."""
 
+import json
 import re
 import shlex
 import subprocess
@@ -8,16 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import click
-import cv2
-import h5py
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from pycocotools import mask
 
 from refiner.commands import main
 from refiner.config.networks import DiscriminatorSection, RefinerSection
-from refiner.data.labels.tables import write_labels
-from refiner.images.io import write_image
 from refiner.losses.adversarial import OBJECTIVES
 from refiner.losses.self_regularization import SELF_REGULARIZATIONS
 from refiner.training.methods.build import CONDITION_PLANES
@@ -107,21 +105,6 @@ def test_intervals_of_the_summaries_are_those_of_the_studies() -> None:
             assert all(interval in studies for interval in re.findall(r"\d+\.\d+ \[[^]]*\]", row)), row
 
 
-def draw(folder: Path, count: int, *, seed: int, real: bool) -> dict[str, np.ndarray]:
-    """Draw images of a dark square, twice the guide's size; return its lower right corners, (1, 2)."""
-    rng = np.random.default_rng(seed)
-    corners = {}
-    for number in range(count):
-        corner = rng.integers((40, 30), (100, 80))
-        image: np.ndarray[Any, Any] = np.full((96, 128), 190, np.uint8)
-        cv2.rectangle(image, (int(corner[0]) - 24, int(corner[1]) - 20), tuple(map(int, corner)), 60, -1)
-        if real:
-            image = cv2.GaussianBlur(image, (0, 0), 2) * 0.8 + rng.normal(0, 6, image.shape)
-        write_image(folder / f"{number:04d}.png", np.clip(image, 0, 255).astype(np.uint8))
-        corners[f"{number:04d}.png"] = corner.astype(float)
-    return corners
-
-
 def run(line: str, more: list[str]) -> None:
     """Run a command; output behind ``>`` goes into that file."""
     words = shlex.split(line, comments=True)[1:]
@@ -133,34 +116,45 @@ def run(line: str, more: list[str]) -> None:
 
 
 @pytest.mark.usefixtures("installed_wheel", "quick_judgement")
-def test_the_guide_leads_from_two_folders_to_a_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_guide_leads_from_annotated_renders_to_a_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    corners = draw(tmp_path / "renders", 80, seed=1, real=False)
-    write_labels(tmp_path / "renders" / "labels.csv", {name: {"corner": corner} for name, corner in corners.items()})
-    draw(tmp_path / "real", 130, seed=2, real=True)
-    lines = commands_of("guide.md")
+    monkeypatch.setattr("refiner.evaluation.utility.STEPS", 5)
+    lines = [re.sub(r"--count \d+", "--count 80", line) for line in commands_of("guide.md")]
     assert all(line.startswith("refiner ") for line in lines)
     for line in lines:
         run(line, FEW_STEPS if " train " in line and "--dry-run" not in line else [])
     names = [line.split()[1] for line in lines]
-    assert names == ["inspect", *["convert"] * 2, *["train"] * 3, "evaluate", "report", "refine", "export"]
+    steps = ["inspect", *["convert"] * 2, *["train"] * 3, "evaluate", "report", "refine", "convert", "export"]
+    assert names == [*["objects"] * 3, *steps]
+
+    # A refiner of two steps breaks no object, so that the annotations stay as they were.
     assert len(list((tmp_path / "refined").glob("*.png"))) == 80
-    with h5py.File(tmp_path / "prepared" / "renders.h5") as store:
-        assert store["images"].shape[1:3] == (48, 64)
-        names = [name.decode() for name in store["ids"][:]]
-        scaled = [[(x + 0.5) / 2 - 0.5, (y + 0.5) / 2 - 0.5] for x, y in map(corners.__getitem__, names)]
-        assert store["labels/corner"].shape == (80, 2)
-        np.testing.assert_allclose(store["labels/corner"][:], scaled, atol=1e-6)
-        # The lower right pixel of the dark square is where the label says.
-        for image, (x, y) in zip(store["images"][:8, :, :, 0], scaled, strict=False):
-            assert image[round(y - 0.5), round(x - 0.5)] < 100 < image[round(y + 1.5), round(x + 1.5)]
+    annotations = (tmp_path / "renders" / "annotations.json").read_bytes()
+    assert (tmp_path / "refined" / "annotations.json").read_bytes() == annotations
+    before = json.loads(annotations)
+    objects = {each["id"]: each for each in before["annotations"]}
+    assert len(objects) > 240
+
+    # Half the size: boxes are halved, and masks are those of every second pixel.
+    after = json.loads((tmp_path / "small" / "renders" / "annotations.json").read_text(encoding="utf-8"))
+    assert {(image["height"], image["width"]) for image in after["images"]} == {(48, 64)}
+    assert {each["id"] for each in after["annotations"]} == set(objects)
+    for each in after["annotations"]:
+        original = objects[each["id"]]
+        assert each["category_id"] == original["category_id"]
+        np.testing.assert_allclose(each["bbox"], np.array(original["bbox"]) / 2, atol=1e-6)
+        small, large = (mask.decode(values["segmentation"]) for values in (each, original))
+        np.testing.assert_array_equal(small, large[1::2, 1::2])
+
+    # An ImageFolder has a row for each image.
+    rows = [json.loads(line) for line in (tmp_path / "hub" / "metadata.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert sum(len(row["objects"]["bbox"]) for row in rows) == len(objects)
     card = (tmp_path / "shared" / "README.md").read_text(encoding="utf-8")
-    assert "| synthetic | renders.h5 | 80 | not stated |" in card
     assert "changes nothing" in card  # two steps
 
     result = CliRunner().invoke(main, ["train", "mine.yaml", "--dry-run"])  # the file that the guide makes
     assert result.exit_code == 0
-    assert "- 48" in result.stdout
+    assert "- 96" in result.stdout
 
 
 def prepare() -> None:
