@@ -118,7 +118,7 @@ def run(line: str, more: list[str]) -> None:
 @pytest.mark.usefixtures("installed_wheel", "quick_judgement")
 def test_the_guide_leads_from_annotated_renders_to_a_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("refiner.evaluation.utility.STEPS", 5)
+    monkeypatch.setattr("refiner.evaluation.heads.masks.MasksHead.steps", 2)
     lines = [re.sub(r"--count \d+", "--count 80", line) for line in commands_of("guide.md")]
     assert all(line.startswith("refiner ") for line in lines)
     for line in lines:
@@ -163,6 +163,7 @@ def prepare() -> None:
     run("refiner render real --target-camera --count 136 --seed 2", [])
     run("refiner render labelled_real --count 40 --seed 3", [])
     run("refiner render unityeyes --layout unityeyes --count 30 --size 72x120 --colour", [])
+    run("refiner objects blenderproc/coco_data --count 8", [])
     run("refiner train eyes --synthetic renders --real real", FEW_STEPS)
     run("refiner refine renders refined --refiner runs/eyes", [])
 

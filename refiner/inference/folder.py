@@ -22,7 +22,7 @@ from refiner.data.drift.table import (
     tell_unknown,
     write_drift,
 )
-from refiner.data.folders.contents import FolderContents, explain_no_images, read_contents
+from refiner.data.folders.contents import FolderContents, explain_no_images, read_contents, without_suffix
 from refiner.data.folders.labels import FolderLabels, open_labels, with_mask_objects
 from refiner.data.folders.left_out import LeftOut, find_left_out, left_out
 from refiner.data.folders.selection import EVERYTHING, Selection
@@ -181,7 +181,10 @@ class _FolderJob:
     def _move_orphaned(self) -> None:
         """Take the files that belong to rejected images out of the output; those of kept images go where these are."""
         rejected = {name for name, _, _ in self.output.rejected}
-        self.orphaned = [name for name, image in self.copied.items() if image in rejected]
+        # An image of the same name with another suffix, such as 1.png for 1.jpg, keeps them.
+        kept = {without_suffix(name) for name in self.contents.images if name not in rejected}
+        gone = {name for name in rejected if without_suffix(name) not in kept}
+        self.orphaned = [name for name, image in self.copied.items() if image in gone]
         for name in self.orphaned:
             image = self.copied.pop(name)
             if self.kept is not None and image in self.drifted:

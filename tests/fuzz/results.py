@@ -100,6 +100,8 @@ def refined_problems(case: Case, result: Result, metrics: dict[str, Any]) -> Ite
         there = case.out / name
         if name in ("rejected.csv", "drift.csv") or name in rejected:
             continue
+        if not is_image_file(Path(name)) and any(name.startswith(image.rpartition(".")[0]) for image in rejected):
+            continue  # the files of a rejected image are left out with it
         if not there.is_file():
             yield f"{name} is neither there nor rejected"
         elif is_image_file(Path(name)):

@@ -18,6 +18,8 @@ from refiner.core import files
 from refiner.core.errors import DataError, ImageError, OutputError
 from refiner.core.files import TEMPORARY_PREFIX
 from refiner.core.parallel.shards import Shard
+from refiner.data.conversion import Conversion
+from refiner.data.convert import convert
 from refiner.data.drift.regions import ANYTHING, LabelRegion
 from refiner.data.drift.table import DriftLimit
 from refiner.images.io import LOSSLESS, encode_image, read_image, read_picture, write_image
@@ -277,6 +279,20 @@ def test_files_of_rejected_images_go_where_the_images_go(tmp_path: Path) -> None
     # Without a limit they come back.
     refine_path(*places, device="cpu")
     assert {name for name in files if "003" not in name} <= contents(tmp_path / "out").keys()
+
+
+@pytest.mark.parametrize("broken", ["000.png", "000.bmp"])
+def test_files_of_two_images_of_one_name_stay_while_one_of_these_stays(
+    tmp_path: Path, identity: Path, broken: str
+) -> None:
+    fill(tmp_path / "in", 1)
+    write_image(tmp_path / "in" / "000.bmp", read_image(tmp_path / "in" / "000.png"))
+    (tmp_path / "in" / "000.json").write_text("{}")
+    (tmp_path / "in" / broken).write_text("text")
+    assert refine_path(tmp_path / "in", tmp_path / "out", identity, device="cpu").rejected == 1
+    assert (tmp_path / "out" / "000.json").read_text() == "{}"
+    convert(tmp_path / "in", tmp_path / "converted", Conversion())
+    assert (tmp_path / "converted" / "000.json").read_text() == "{}"
 
 
 def test_pictures_of_other_types_that_belong_to_no_image_are_rejected(tmp_path: Path, identity: Path) -> None:

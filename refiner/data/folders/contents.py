@@ -96,7 +96,8 @@ def read_contents(root: Path, selection: Selection = EVERYTHING, *, masks: Path 
         name: image for name, image in sorted(labels.items()) if image in used and not selection.excludes(name)
     }
     found = FolderContents(images, label_images, listing, selection.unused(names), sources=sources)
-    owners = _Owners([name for name in pictures if name not in labels])
+    # Of two images of one name, such as 1.jpg and 1.png, the one that is used owns their files.
+    owners = _Owners(sorted((name for name in pictures if name not in labels), key=used.__contains__))
     annotations = found.annotation_files
     shared = {name for source in sources if len(source.files) == 1 for name in source.files}
     for name in sorted(set(names) - known - set(labels)):
@@ -132,7 +133,7 @@ class _Owners:
         If there is none, it is the render of the same frame: rgb_0001.png for boxes_0001.npy.
         """
         if self._by_path is None:  # most folders have no other files
-            self._by_path = {image.rpartition(".")[0]: image for image in self._images}
+            self._by_path = {without_suffix(image): image for image in self._images}
             for image_path, image in self._by_path.items():
                 stem = image_path.rpartition("/")[2]
                 self._by_stem[stem] = None if stem in self._by_stem else image
@@ -146,6 +147,11 @@ class _Owners:
             return elsewhere
         self._frames = self._frames or Frames(self._images)
         return self._frames.find(name)
+
+
+def without_suffix(name: str) -> str:
+    """Return a relative path without its suffix; images that share it, such as 1.png and 1.jpg, share their files."""
+    return name.rpartition(".")[0]
 
 
 def is_unsupported(name: str) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 
 from refiner.core.errors import ImageError
 from refiner.core.files import atomic_path, check_regular, write_bytes
-from refiner.data.folders.contents import FolderContents, is_document
+from refiner.data.folders.contents import FolderContents, is_document, without_suffix
 from refiner.data.folders.left_out import LeftOut, left_out
 from refiner.data.labels.coordinates import Change
 from refiner.data.labels.tables import INFO_FILE, LABELS_FILE
@@ -84,8 +84,11 @@ class Companions:
             label_files: names of the label files in the output.
         """
         carried, taken = Carried(), {LABELS_FILE, INFO_FILE, *label_files, *written.values()}
+        namesakes = {without_suffix(image): image for image in written}
         for name, image in (*self.contents.label_images.items(), *self.contents.companions.items()):
             is_label_image = name in self.contents.label_images
+            if image is not None and image not in written:
+                image = namesakes.get(without_suffix(image), image)
             if name in self.read or (image is not None and image not in written):
                 continue  # read with the images; or its image was rejected or is in another part
             if image is None and is_label_image and self.is_part:
