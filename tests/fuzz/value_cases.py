@@ -162,8 +162,7 @@ class ValueCase:
                 if masks[name].shape != low.shape or not ((masks[name] == low) | (masks[name] == high)).all():
                     yield f"{name} is another mask, status {result.exit_code}"
             elif not copied.exists():
-                image = str(PurePosixPath(name).with_suffix("")).removeprefix("masks/").removesuffix("_mask")
-                missing += [] if image in stems else [name]
+                missing += [] if _image_of(name) in stems else [name]
             elif copied.read_bytes() != (self.source / name).read_bytes():
                 yield f"{name} was changed"
             elif change.moves and not name.endswith(".txt"):
@@ -228,7 +227,8 @@ class ValueCase:
                 yield f"{name}: {problem}"
         for name in kept:
             if not (out / name).exists():
-                yield from self.missing(name, result, missing)
+                if _image_of(name) not in {str(PurePosixPath(image).with_suffix("")) for image in missing}:
+                    yield from self.missing(name, result, missing)
             elif (out / name).read_bytes() != (self.source / name).read_bytes():
                 yield f"{name} was changed"
         if self.folder.schema:
@@ -434,6 +434,11 @@ class ValueCase:
 
 def _table(out: Path) -> Path:
     return out.with_suffix(".rejected.csv")
+
+
+def _image_of(name: str) -> str:
+    """Return the name of the image that a mask or another file belongs to, without its suffix."""
+    return str(PurePosixPath(name).with_suffix("")).removeprefix("masks/").removesuffix("_mask")
 
 
 def _written_names(name: str) -> list[str]:
