@@ -96,9 +96,10 @@ def from_cells(row: Mapping[str, str], where: str) -> Labels:
             raise DataError(f"{where}: {name} is not UTF-8 text; save the table as UTF-8")
     # Join the two columns of each pair; one without the other stays a column of its own.
     for name, columns in PAIRS.items():
-        if all(column in cells for column in columns):
-            found = [cells.pop(column) for column in columns]
-            labels[name] = np.array([_finite(text, f"{where}: {name}") for text in found])
+        numbers = {column: _finite(cells[column], f"{where}: {name}") for column in columns if column in cells}
+        if len(numbers) == len(columns):
+            labels[name] = np.array(list(numbers.values()))
+            cells = {column: text for column, text in cells.items() if column not in columns}
     # Read the other columns: objects, pairs in one cell, arrays, the flag, and text.
     for name, text in cells.items():
         if name == OBJECTS and text.startswith(JSON_START):

@@ -48,6 +48,11 @@ def test_a_faulty_cell_is_named(cells: dict[str, str], reason: str) -> None:
         from_cells(cells, "here")
 
 
+def test_half_a_pair_is_a_number() -> None:
+    with pytest.raises(DataError, match="row 3: gaze is '=1\\+1'; expected a finite number"):
+        from_cells({"file": "a.png", "gaze_yaw_rad": "=1+1"}, "row 3")
+
+
 def test_half_a_pair_stays_a_column() -> None:
     labels = from_cells({"gaze_pitch_rad": "0.1", "file": "a.png"}, "here")
     assert labels == {"gaze_pitch_rad": "0.1"}
