@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from refiner.config.training import TrainingConfiguration
     from refiner.config.yaml_files import read_configuration
     from refiner.core.errors import RefinerError
+    from refiner.gaze.ensemble import GazeEnsemble
     from refiner.gaze.prediction import GazeEstimator
     from refiner.inference.refine import refine_path
     from refiner.inference.refiner import Refiner
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from refiner.training.train import train
 
 _HOMES = {
+    "GazeEnsemble": "gaze.ensemble",
     "GazeEstimator": "gaze.prediction",
     "PatchDiscriminator": "models.discriminators",
     "RefineImages": "inference.transforms",
@@ -34,6 +36,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "GazeEnsemble",
     "GazeEstimator",
     "PatchDiscriminator",
     "RefineImages",

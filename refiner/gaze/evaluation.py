@@ -9,6 +9,7 @@ import numpy as np
 from refiner.core.errors import DataError, WrongInputError
 from refiner.data.labels.angles import Angles, angular_error_degrees
 from refiner.gaze.data import LabelledPatches, load_patches
+from refiner.gaze.ensemble import mean_prediction
 from refiner.gaze.prediction import GazeEstimator
 from refiner.metrics.clusters import Clusters, find_clusters
 from refiner.metrics.intervals import Errors, Interval, cluster_interval, repeat_interval
@@ -104,20 +105,22 @@ class EstimatorTest:
 
     Attributes:
         estimators: accuracy of each estimator, in their order.
+        ensemble: accuracy of their mean prediction, if it was asked for.
         error: mean angular error in degrees, with an interval over the clusters; if there are several estimators, over
-            clusters and estimators together.
+            clusters and estimators together. With an ensemble, the error of the ensemble.
         images: number of test images.
         clusters: clusters that the intervals are over.
         training_mean: error in degrees of predicting the mean of the first estimator's training labels.
         test_mean: error in degrees of predicting the mean of the test labels.
-        tables: rows by label column.
+        tables: rows by label column; those of the ensemble, if it was asked for.
         unlabelled: number of images that were skipped because they have no gaze.
         rejected: reason of each image that cannot be read, by path.
-        predicted: (estimators, N, 2), pitch and yaw in radians.
+        predicted: (estimators, N, 2), pitch and yaw in radians; (1, N, 2) of an ensemble.
         true: (N, 2), pitch and yaw in radians.
     """
 
     estimators: list[Accuracy]
+    ensemble: Accuracy | None
     error: Interval
     images: int
     clusters: Clusters
@@ -134,6 +137,7 @@ def evaluate_estimators(
     estimators: Sequence[GazeEstimator],
     data: Path,
     *,
+    ensemble: bool = False,
     cluster: str | None = None,
     by: Sequence[str] = (),
     report: Callable[[int, int], None] = lambda done, total: None,
@@ -143,6 +147,7 @@ def evaluate_estimators(
     Args:
         estimators: one estimator, or repeats with other seeds.
         data: folder or file in any known layout.
+        ensemble: also test the mean of the predictions, and give the overall error and the tables of it.
         cluster: label column whose values are the clusters; see :func:`refiner.metrics.clusters.find_clusters`.
         by: label columns that get a table in addition to :data:`TABLE_COLUMNS`.
         report: called with the number of finished estimators and the number of all estimators.
@@ -173,10 +178,13 @@ def evaluate_estimators(
     # Summarise over images, over estimators and by column.
     clusters = find_clusters(first.columns, len(first), cluster)
     accuracies = [measure_accuracy(angles, first.gaze, clusters.names) for angles in predictions]
+    if ensemble:
+        predictions = [mean_prediction(predictions)]
     errors = np.stack([angular_error_degrees(angles, first.gaze) for angles in predictions])
     tabled = [column for column in TABLE_COLUMNS if len(set(first.columns.get(column, ()))) > 1]
     return EstimatorTest(
         estimators=accuracies,
+        ensemble=measure_accuracy(predictions[0], first.gaze, clusters.names) if ensemble else None,
         error=repeat_interval(errors, clusters.names),
         images=len(first),
         clusters=clusters,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 import torch
@@ -25,6 +25,20 @@ BATCH = 32
 """Images in a batch. The last batch is padded, so that a prediction does not depend on the rest of its batch."""
 
 _TABLE_BLOCK = 1024  # patches that are converted to float at a time, which bounds the memory
+
+
+class GazePredictor(Protocol):
+    """What predicts the gaze of eye patches: an estimator, or several together; see :class:`GazeEstimator`."""
+
+    size: tuple[int, int]
+    head_pose: Any
+    equalize: bool
+
+    def __call__(self, images: Tensor | Image | Sequence[Image], head_pose: Any = None) -> Angles:
+        """Return pitch and yaw in radians, (N, 2), of images."""
+
+    def predict_patches(self, patches: Patches, head_pose: Angles | None = None) -> Angles:
+        """Return pitch and yaw in radians, (N, 2), of patches of this size."""
 
 
 class GazeEstimator:
@@ -184,7 +198,7 @@ class Predictions(NamedTuple):
 
 
 def predict_all(
-    estimator: GazeEstimator, source: Path, *, report: Callable[[int, int], None] = lambda done, total: None
+    estimator: GazePredictor, source: Path, *, report: Callable[[int, int], None] = lambda done, total: None
 ) -> Predictions:
     """Predict the gaze of every usable image of a data set.
 
@@ -235,7 +249,7 @@ def predict_all(
 
 
 def predict_dataset(
-    estimator: GazeEstimator,
+    estimator: GazePredictor,
     source: Path,
     destination: Path,
     *,
@@ -277,7 +291,7 @@ def predict_dataset(
     return PredictionSummary(len(ids), len(rejected))
 
 
-def predict_image(estimator: GazeEstimator, path: Path) -> Angles:
+def predict_image(estimator: GazePredictor, path: Path) -> Angles:
     """Return pitch and yaw in radians, (2,), of one image file.
 
     Raises:

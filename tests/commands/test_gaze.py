@@ -155,6 +155,22 @@ def test_predict_a_folder_and_an_image(trained: Path, other_gazes: Path, tmp_pat
     assert "predictions.rejected.csv" in rejecting.stderr
 
 
+def test_an_ensemble_predicts_the_mean(trained: Path, other_gazes: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.safetensors"
+    assert run("correct-bias", trained, other_gazes, other).exit_code == 0
+    tables = []
+    for name, chosen in (("a", [trained]), ("b", [other]), ("both", [trained, other])):
+        result = run("predict", *chosen, other_gazes, tmp_path / f"{name}.csv", "--ensemble")
+        assert result.exit_code == 0, result.output
+        with (tmp_path / f"{name}.csv").open(newline="") as stream:
+            tables.append([float(row["gaze_pitch_rad"]) for row in csv.DictReader(stream)])
+    assert tables[0] != tables[1]
+    assert tables[2] == pytest.approx([(a + b) / 2 for a, b in zip(*tables[:2], strict=True)], abs=1e-7)
+    found = json.loads(run("evaluate", trained, other, other_gazes, "--ensemble", "--json").stdout)
+    assert found["error_degrees"] == found["ensemble"]["error"]
+    assert "ensemble of 2 estimators" in run("evaluate", trained, other, other_gazes, "--ensemble").stdout
+
+
 def test_each_mistake_is_one_line(trained: Path, config: Path, gazes: Path, synthetic: Path, tmp_path: Path) -> None:
     for arguments, status, words in [
         (["train", config, "--set", "netwrok=small"], 2, "did you mean network?"),
@@ -167,6 +183,9 @@ def test_each_mistake_is_one_line(trained: Path, config: Path, gazes: Path, synt
         (["evaluate", trained, synthetic], 2, "labels.csv with the columns file, gaze_pitch_rad and gaze_yaw_rad"),
         (["evaluate", trained, gazes, "--by", "colour"], 2, "has no label column colour"),
         (["predict", trained, gazes], 2, "add OUT.csv"),
+        (["predict", trained, trained, gazes, tmp_path / "out.csv"], 2, "pass --ensemble"),
+        (["predict", trained, tmp_path / "absent", tmp_path / "out.csv"], 2, "absent does not exist"),
+        (["predict", trained, trained, "--ensemble"], 2, "then the data"),
         (["predict", trained, gazes / "000.png", tmp_path / "out.csv"], 2, "omit OUT.csv"),
     ]:
         result = run(*arguments)

@@ -69,6 +69,21 @@ def test_metrics_are_those_of_plain_arithmetic(gazes: Path, truth: np.ndarray) -
     assert test.test_mean == pytest.approx(angular_error_degrees(truth.mean(axis=0)[None], truth).mean())
 
 
+def test_the_ensemble_is_tested_as_one_estimator(gazes: Path, truth: np.ndarray) -> None:
+    members = [Known(seed) for seed in range(4)]
+    test = evaluate_estimators(members, gazes, ensemble=True)
+    mean = truth + sum(member.residual(60) for member in members) / 4
+    errors = angular_error_degrees(mean, truth)
+    assert len(test.estimators) == 4
+    assert test.ensemble is not None
+    assert test.error == pytest.approx(test.ensemble.error)
+    assert test.error.low == pytest.approx(cluster_interval(errors, [f"s{i % 8}" for i in range(60)]).low)
+    assert test.error.mean == pytest.approx(errors.mean())
+    assert test.error.mean < min(each.error.mean for each in test.estimators)
+    assert test.tables["eye"][1].error == pytest.approx(errors[1::2].mean())
+    assert evaluate_estimators(members, gazes).ensemble is None
+
+
 def test_tables_by_column(gazes: Path, truth: np.ndarray) -> None:
     test = evaluate_estimators([Known(0)], gazes, by=["P"])
     assert list(test.tables) == ["subject", "eye", "P"]

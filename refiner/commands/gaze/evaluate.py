@@ -14,6 +14,9 @@ from refiner.commands.reporting import print_json, progress
 @click.command()
 @click.argument("estimators", type=EXISTING_PATH, nargs=-1, required=True, metavar="ESTIMATOR... DATA")
 @click.option(
+    "--ensemble", is_flag=True, help="Test the mean prediction of the estimators; the tables and plots are of it."
+)
+@click.option(
     "--cluster",
     metavar="COLUMN",
     help="Label column whose values are the clusters of the interval.  [default: subject; day if there is one subject]",
@@ -24,6 +27,7 @@ from refiner.commands.reporting import print_json, progress
 @json_option
 def command(
     estimators: tuple[Path, ...],
+    ensemble: bool,
     cluster: str | None,
     by: tuple[str, ...],
     plots: Path | None,
@@ -34,11 +38,13 @@ def command(
 
     ESTIMATOR is an estimator file or a run folder. The last argument is the data. The interval is over people if the
     labels name them. With several estimators, trained with different seeds, it is over people and seeds together.
+    --ensemble tests their mean prediction.
 
     \b
     Examples:
       refiner gaze evaluate runs/gaze labelled_real
       refiner gaze evaluate runs/gaze-0 runs/gaze-1 runs/gaze-2 labelled_real --by eye --json
+      refiner gaze evaluate runs/gaze-0 runs/gaze-1 runs/gaze-2 labelled_real --ensemble
     """
     # The last argument is the data set; all others are estimators.
     *paths, data = estimators
@@ -53,7 +59,7 @@ def command(
     # Test.
     loaded = [GazeEstimator.load(path, device=device) for path in paths]
     with progress("predicting") as advance:
-        test = evaluate_estimators(loaded, data, cluster=cluster, by=by, report=advance)
+        test = evaluate_estimators(loaded, data, ensemble=ensemble, cluster=cluster, by=by, report=advance)
 
     # Report.
     if plots:

@@ -29,6 +29,7 @@ def evaluation_metrics(
                 {"path": str(path), "digest": digest, **asdict(accuracy), "error": accuracy.error._asdict()}
                 for path, digest, accuracy in zip(paths, digests, test.estimators, strict=True)
             ],
+            "ensemble": test.ensemble and {**asdict(test.ensemble), "error": test.ensemble.error._asdict()},
             "tables": {column: [asdict(row) for row in rows] for column, rows in test.tables.items()},
         }
     )
@@ -41,7 +42,10 @@ def evaluation_lines(test: "EstimatorTest", paths: Sequence[Path]) -> list[str]:
     lines: list[str] = []
     for path, accuracy in zip(paths, test.estimators, strict=True):
         lines += [str(path), *(f"  {name:<38} {value}" for name, value in _accuracy_lines(accuracy)), ""]
-    if len(paths) > 1:
+    if test.ensemble is not None:
+        name = f"ensemble of {len(paths)} estimators"
+        lines += [name, *(f"  {name:<38} {value}" for name, value in _accuracy_lines(test.ensemble)), ""]
+    elif len(paths) > 1:
         over = f"{len(paths)} estimators and {test.clusters}"
         lines += [f"{'mean error over estimators':<40} {test.error} degrees (95 % over {over})"]
     # The baselines, which need no image.
