@@ -12,7 +12,9 @@ from torch import Tensor
 from refiner.config.training import TrainingConfiguration
 from refiner.core.errors import WrongOutputError
 from refiner.core.files import write_text
+from refiner.data.annotations.coco.writer import NEW_FILE
 from refiner.data.domains import load_domain
+from refiner.data.labels.objects import AnnotationInfo
 from refiner.data.labels.records import Record, column_values
 from refiner.data.labels.tables import LABELS_FILE, read_labels
 from refiner.data.output.records_writer import write_folder
@@ -40,14 +42,37 @@ def claim(out: Path, settings: Mapping[str, Any]) -> None:
         write_text(file, text)
 
 
-def write_records(folder: Path, records: Iterator[Record], count: int, stage: str, report: Report) -> None:
-    """Write images and labels, unless the folder is complete."""
+def write_records(
+    folder: Path,
+    records: Iterator[Record],
+    count: int,
+    stage: str,
+    report: Report,
+    *,
+    info: AnnotationInfo | None = None,
+) -> None:
+    """Write images and labels, unless the folder is complete.
+
+    Args:
+        folder: the folder.
+        records: the records.
+        count: number of records.
+        stage: name of the stage for the report.
+        report: progress callback.
+        info: facts about annotated objects; None if the records have other labels.
+    """
     # The labels are written last: a folder with labels is complete.
-    if (folder / LABELS_FILE).exists():
+    if (folder / (LABELS_FILE if info is None else NEW_FILE)).exists():
         return
-    for leftover in folder.glob("*.png"):
-        leftover.unlink()
-    write_folder(folder, records, count, labelled=True, report=lambda done, total: report(stage, done, total))
+    write_folder(
+        folder,
+        records,
+        count,
+        labelled=True,
+        info=info,
+        overwrite=True,  # an interrupted demo left images without labels
+        report=lambda done, total: report(stage, done, total),
+    )
 
 
 def train_refiner(out: Path, recipe: Mapping[str, Any], *, steps: int, seed: int, device: str, report: Report) -> None:
@@ -67,9 +92,9 @@ def train_refiner(out: Path, recipe: Mapping[str, Any], *, steps: int, seed: int
     train(configuration, out / "run", device=device, report=lambda done, total, _: report("training", done, total))
 
 
-def read_images(folder: Path, size: tuple[int, int]) -> Tensor:
-    """Return all images of a folder, (N, 1, H, W), in [-1, 1]."""
-    domain = load_domain(folder, key=folder.name, size=size, channels=1)
+def read_images(folder: Path, size: tuple[int, int], channels: int = 1) -> Tensor:
+    """Return all images of a folder, (N, C, H, W), in [-1, 1]; ``channels`` is 1 or 3."""
+    domain = load_domain(folder, key=folder.name, size=size, channels=channels)
     return domain.batch(torch.arange(len(domain)).numpy())
 
 
@@ -80,7 +105,9 @@ def read_column(folder: Path, label: str) -> Any:
     return values
 
 
-def write_sheet(out: Path, size: tuple[int, int], *, columns: int = 10, pairs: int = 3, views: int = 1) -> Path:
+def write_sheet(
+    out: Path, size: tuple[int, int], *, columns: int = 10, pairs: int = 3, views: int = 1, channels: int = 1
+) -> Path:
     """Write ``before_after.png``: rows of renders, each above the same renders refined, then two rows of real images.
 
     Args:
@@ -89,8 +116,9 @@ def write_sheet(out: Path, size: tuple[int, int], *, columns: int = 10, pairs: i
         columns: images in a row.
         pairs: rows of renders.
         views: consecutive images of one person, of which the sheet shows the first.
+        channels: 1 for grey images, 3 for colour.
     """
-    synthetic, refined, real = (read_images(out / name, size) for name in ("synthetic", "refined", "real"))
+    synthetic, refined, real = (read_images(out / name, size, channels) for name in ("synthetic", "refined", "real"))
     rows: list[list[Image]] = []
     for pair in range(pairs):
         chosen = slice(pair * columns * views, (pair + 1) * columns * views, views)

@@ -49,26 +49,47 @@ def report_on(
         OutputError: a page cannot be written.
     """
     # Refuse anything but a refiner, and a place where no page can be written, before the evaluation.
-    metadata = load_refiner(run).metadata
+    load_refiner(run)
     folder = out or (run if run.is_dir() else Path())
     if folder.is_file():
         raise WrongOutputError(f"{folder} is a file; name a folder for the pages with --out")
-    # Collect the data sets and the facts that the run knows.
     configured = run / CONFIG_FILE
-    facts: dict[str, str] = {}
     if configured.is_file():
         data = read_configuration(configured, TrainingConfiguration).data
         synthetic, real = synthetic or data.synthetic, real or data.real
-        facts["configuration"] = configured.read_text(encoding="utf-8")
     if synthetic is None or real is None:
         raise WrongInputError(f"{run} does not record its data sets; give them with --synthetic and --real")
+    found = evaluate(synthetic, run, real, settings, report=report)
+    return write_pages(folder, found, run, synthetic, real, settings=settings, trials=trials)
+
+
+def write_pages(
+    folder: Path, found: Evaluation, run: Path, synthetic: Path, real: Path, *, settings: Settings, trials: int
+) -> list[Path]:
+    """Write both pages on an evaluation.
+
+    Args:
+        folder: folder of the pages.
+        found: the evaluation.
+        run: the refiner that made the refined images: a run folder, a refiner file, or the name of a pretrained one.
+        synthetic, real: the data sets of the evaluation.
+        settings: the settings of the evaluation.
+        trials: number of guesses of the Turing test.
+
+    Returns:
+        The files of both pages.
+
+    Raises:
+        DataError: an image or a file of the run can no longer be read.
+        OutputError: a page cannot be written.
+    """
+    # Collect the facts that the run knows.
+    metadata = load_refiner(run).metadata
+    facts = {"configuration": (run / CONFIG_FILE).read_text(encoding="utf-8")} if (run / CONFIG_FILE).is_file() else {}
     facts["refiner file"] = json.dumps({"path": str(find_refiner(run)), **metadata}, indent=1)
     if (run / ENVIRONMENT_FILE).is_file():
         facts["environment of the training"] = (run / ENVIRONMENT_FILE).read_text(encoding="utf-8")
     metrics = list(read_json_lines(run / METRICS_FILE)) if run.is_dir() else []
-
-    # Evaluate, and write the pages.
-    found = evaluate(synthetic, run, real, settings, report=report)
     origin = Origin(
         f"Report on {run.name}",
         str(synthetic),
@@ -78,6 +99,8 @@ def report_on(
         facts,
         kept_step(metadata["training"]),
     )
+
+    # Draw the pictures, and write the pages.
     pictures = open_pictures(found, synthetic, run, real, device=settings.device)
     overlays, objects = open_labels(found, synthetic, run, real, settings=settings)
     write_report(folder / REPORT_FILE, found, origin, pictures, overlays=overlays, objects=objects)
