@@ -5,8 +5,8 @@ recognised by its name and its content, so that a mere folder ``mask`` of photog
 
 - The name says so (``0001_seg.png``, ``mask/0001.png``), or it is that of an image plus a word (``0001_iris.png``), or
   the file has the name of an image in another folder.
-- The content is that of a label: few values in large areas. If the name says so and there is an image of that name,
-  large areas are enough, since a JPEG file blurs the values.
+- The content is that of a label: few values in large areas. If the name says so, large areas are enough, since there
+  may be many instances. If there is also an image of that name, the areas may be less even, as a JPEG file blurs them.
 - Maps of depth, normals or motion have any content. Their names suffice, if the image without that word is there.
 - Renderers write the outputs of a frame under its number: ``rgb_0001.png`` is the image of ``segmentation_0001.png``,
   also if each output has a folder of its own.
@@ -15,7 +15,7 @@ Files of one kind of name in one folder are judged together, by a few of them.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -24,16 +24,18 @@ from typing import NamedTuple
 import numpy as np
 
 from refiner.core.errors import ImageError
+from refiner.data.folders.label_paths import Folders, find_map_folders, find_pairs
 from refiner.data.labels.picture_names import (
     Frames,
     has_colour_word,
+    has_image_word,
     has_label_word,
     has_map_word,
     is_colour_render,
+    is_label_alone,
     label_words,
     parts_of,
     without_digits,
-    without_one,
 )
 from refiner.images.io import Image, read_image
 
@@ -135,17 +137,23 @@ def _by_name(names: Sequence[str]) -> list[_Group]:
     for folder, stems in _by_parent(names).items():
         named = {stem for stem in stems if has_label_word(stem)}
         plain = {stem: files[0] for stem, files in stems.items() if stem not in named}
+        others = {stem: name for stem, name in plain.items() if not has_map_word(stem)}
         parts_of_plain: dict[str, str] | None = None
         for stem in sorted(stems):
-            image, kind = _split(stem, plain)
+            parts = [part for part in parts_of(stem) if part[0] in plain]
+            image, kind = _split(parts, others)
+            if image is None and len(others) < len(plain):
+                image, kind = _split(parts, plain)
             is_map = stem not in named and has_map_word(stem)
             if image is None and (stem in named or is_map):
                 # 0001_rgb.png is the image of 0001_mask.png: both have the part 0001.
                 if parts_of_plain is None:
                     parts_of_plain = _images_by_part(plain)
-                image, kind = _split(stem, parts_of_plain)
-                if is_map and image is not None and not has_colour_word(image):  # synthetic beside real depth
+                image, kind = _split(parts_of(stem), parts_of_plain)
+                if is_map and image is not None and not has_image_word(image):  # synthetic beside real depth
                     image = None
+                if image is None and is_label_alone(stem):  # depth.png beside rgb.png
+                    image, kind = next((plain[other] for other in sorted(plain) if has_colour_word(other)), None), stem
             if stem in named or image is not None:
                 kind = kind or label_words(stem)
                 is_map = is_map and has_map_word(kind)
@@ -155,22 +163,24 @@ def _by_name(names: Sequence[str]) -> list[_Group]:
 
 
 def _images_by_part(plain: dict[str, str]) -> dict[str, str]:
-    """Return the images by each part of their stems; colour images come before others."""
-    ordered = sorted(plain, key=lambda stem: (has_colour_word(stem), stem))
+    """Return the images by each part of their stems; colour images come before others, and maps last."""
+    ordered = sorted(
+        plain, key=lambda stem: (has_colour_word(stem), has_image_word(stem), not has_map_word(stem), stem)
+    )
     return {part: plain[stem] for stem in ordered for part, _ in parts_of(stem)}
 
 
-def _split(stem: str, images: dict[str, str]) -> tuple[str | None, str]:
-    """Return the image of the longest part of a stem that has one, and the rest, which must hold a letter."""
-    for part, rest in parts_of(stem):
+def _split(parts: Iterable[tuple[str, str]], images: dict[str, str]) -> tuple[str | None, str]:
+    """Return the image of the first part of a stem that has one, and the rest, which must hold a letter."""
+    for part, rest in parts:
         if part in images and any(character.isalpha() for character in rest):
             return images[part], rest
     return None, ""
 
 
-def _by_parent(names: Sequence[str]) -> dict[str, dict[str, list[str]]]:
+def _by_parent(names: Sequence[str]) -> Folders:
     """Return the files of each folder by their stems."""
-    folders: dict[str, dict[str, list[str]]] = defaultdict(dict)
+    folders: Folders = defaultdict(dict)
     for name in names:
         folder, _, file = name.rpartition("/")
         folders[folder].setdefault(file.rpartition(".")[0], []).append(name)
@@ -186,38 +196,19 @@ def _by_folder(root: Path, names: Sequence[str]) -> list[_Group]:
     if len(folders) < 2:
         return []
     named = {folder for folder in folders if any(has_label_word(part) for part in folder.split("/"))}
-    maps = {folder for folder in folders.keys() - named if _is_map_folder(folder)}
+    maps = find_map_folders(folders.keys() - named)
     others = folders.keys() - named - maps
     chosen = named | maps | {folder for folder in others if _looks_like_labels(root, folders[folder])}
     if not chosen:
         return []
-    # An image has the same path but for one folder, or lacks that folder: masks/p00/1.png belongs to p00/1.png.
-    index: dict[str, str] = {}
-    for folder in folders.keys() - chosen:
-        for short in (folder, *without_one(folder)):
-            for stem, files in folders[folder].items():
-                index.setdefault(f"{short}/{stem}", files[0])
-    groups = []
-    for folder in sorted(chosen):
-        group = _Group(folder in named, is_map=folder in maps)
-        for stem, files in folders[folder].items():
-            keys = [f"{short}/{end}" for end in (stem, *_bases(stem)) for short in without_one(folder)]
-            image = next((index[key] for key in keys if key in index), None)
-            if image is not None or group.is_named:
-                group.images |= dict.fromkeys(files, image)
-        groups.append(group)
-    return groups
-
-
-def _is_map_folder(folder: str) -> bool:
-    """Return whether a folder holds maps by its name; "normal" may be the name of a class, and stands for none here."""
-    parts = [part for part in folder.split("/") if part.lower() != "normal"]
-    return any(map(has_map_word, parts)) and not has_colour_word(folder)
-
-
-def _bases(stem: str) -> list[str]:
-    """Return the parts of a stem that are left without a word for labels: 0001 of 0001_mask."""
-    return [part for part, rest in parts_of(stem) if has_label_word(rest)]
+    images = {folder: folders[folder] for folder in sorted(folders.keys() - chosen)}
+    labels = [(folder, stem) for folder in sorted(chosen) for stem in folders[folder]]
+    pairs = find_pairs(images, labels)
+    groups = {folder: _Group(folder in named, is_map=folder in maps) for folder in sorted(chosen)}
+    for folder, stem in labels:
+        if (image := pairs.get((folder, stem))) is not None or folder in named:
+            groups[folder].images |= dict.fromkeys(folders[folder][stem], image)
+    return list(groups.values())
 
 
 def _looks_like_labels(root: Path, stems: dict[str, list[str]]) -> bool:
@@ -255,7 +246,8 @@ def _judge(root: Path, group: _Group, name: str) -> bool | None:
         return True if group.is_named else None
     if _is_label(content):
         return True
-    return group.is_named and group.images[name] is not None and content.flat >= BLURRED_SHARE
+    # Instances have any number of values.
+    return group.is_named and content.flat >= (FLAT_SHARE if group.images[name] is None else BLURRED_SHARE)
 
 
 def _is_label(content: Content) -> bool:

@@ -6,15 +6,18 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 _LABEL_WORDS = """
-    mask masks seg segs segm segmentation segmentations label labels labelmap labelmaps lbl annotation annotations annot
-    gt groundtruth semantic semantics instance instances parsing matte mattes classes classmap
+    mask masks bitmask bitmasks seg segs segm segmap segmaps segmentation segmentations semseg insseg instseg
+    panseg iseg cseg label labels labelmap labelmaps lbl annotation annotations annot trainannot valannot
+    testannot gt groundtruth semantic semantics instance instances inst panoptic stuffthingmaps parsing matte
+    mattes trimap trimaps classes classmap cls superpixels entity
 """
 
 LABEL_WORDS = frozenset(_LABEL_WORDS.split())
 """Words in the names of files and folders of label images, in lower case."""
 
 _MAP_WORDS = """
-    depth depthmap disparity disp normal normals flow coordinates coords nocs uv uvs xyz distance pointcloud
+    depth depthmap disparity disp normal normals flow coordinates coords coord nocs uv uvs xyz distance pointcloud
+    albedo reflectance roughness metallic metalness residual
 """
 
 MAP_WORDS = frozenset(_MAP_WORDS.split())
@@ -22,11 +25,12 @@ MAP_WORDS = frozenset(_MAP_WORDS.split())
 
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _UNITY = "rgb(?=[0-9a-f]{8})"  # older folders of Unity Perception: RGB and a number of 32 hexadecimal digits
-_COLOURS = re.compile(rf"(?i)(?<![a-z])(?:(?:rgba?|colou?r|photo|tonemap)(?![a-z])|{_UNITY})")
+_COLOURS = re.compile(rf"(?i)(?<![a-z])(?:(?:rgba?|colou?rs?|photo|tonemap)(?![a-z])|{_UNITY})")
 _SURE_COLOURS = re.compile(rf"(?i)(?<![a-z])(?:(?:rgba?|photo|tonemap)(?![a-z])|{_UNITY})")
+_IMAGES = re.compile(r"(?i)(?<![a-z])(?:image|img|beauty|combined|composite|render)(?![a-z])")
 _MAX_FOLDERS = 16  # folders in which the render of a file is searched
 _DIGITS = re.compile(r"\d+")
-_CUT = re.compile(r"[_\-. ]")
+_CUT = re.compile(r"[_\-. ]|(?<=[A-Za-z]{2})(?=\d+$)")  # also before the number of Depth0001
 
 
 def has_label_word(text: str) -> bool:
@@ -69,6 +73,17 @@ def has_colour_word(text: str) -> bool:
     return _COLOURS.search(text) is not None
 
 
+def is_label_alone(stem: str) -> bool:
+    """Return whether a name holds nothing but words for labels or maps, such as "semantic" or "depth"."""
+    words = _WORDS.findall(stem)
+    return bool(words) and all(word.lower() in LABEL_WORDS | MAP_WORDS for word in words)
+
+
+def has_image_word(text: str) -> bool:
+    """Return whether a name says that a picture is the image itself, by a word for colours or one such as img."""
+    return has_colour_word(text) or _IMAGES.search(text) is not None
+
+
 def is_colour_render(name: str) -> bool:
     """Return whether the path of a picture says that it is a render in colour, and no label in colours."""
     folder, _, file = name.rpartition("/")
@@ -88,9 +103,9 @@ def _is_colour_render(folder: str, stem: str) -> bool:
 
 def parts_of(stem: str) -> list[tuple[str, str]]:
     """Return the parts before and after each separator of a stem, the longest first, each with the rest."""
-    cuts = [match.start() for match in _CUT.finditer(stem)]
-    parts = [(stem[:cut], stem[cut:] + "|") for cut in cuts] + [
-        (stem[cut + 1 :], "|" + stem[: cut + 1]) for cut in cuts
+    cuts = [match.span() for match in _CUT.finditer(stem)]
+    parts = [(stem[:start], stem[start:] + "|") for start, _ in cuts] + [
+        (stem[end:], "|" + stem[:end]) for _, end in cuts
     ]
     return sorted(parts, key=lambda pair: len(pair[0]), reverse=True)
 

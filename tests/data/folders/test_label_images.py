@@ -11,6 +11,12 @@ from refiner.images.io import Image, write_image
 SHAPE = (24, 36)
 
 
+def instances(seed: int) -> Image:
+    """Return a mask of 48 instances."""
+    labels = np.arange(48, dtype=np.uint8).reshape(6, 8).repeat(12, axis=0).repeat(12, axis=1)
+    return np.roll(labels, seed, axis=1)
+
+
 def render(seed: int) -> Image:
     return np.random.default_rng(seed).integers(0, 256, SHAPE, dtype=np.uint8)
 
@@ -68,12 +74,54 @@ def test_a_mask_stored_as_jpeg_is_found_by_its_name(tmp_path: Path) -> None:
         ("color-{}.png", "depth-{}.png"),
         ("rgb/{}.png", "depth/{}.png"),
         ("{}.png", "flow/{}.png"),
+        ("{}_colors.png", "{}_normals.png"),  # pictures of BlenderProc's hdf5 containers
+        ("img/front/{}_img_front.png", "depth/front/{}_depth_front.png"),  # SHIFT
+        ("image_lcam_front/{}_lcam_front.png", "depth_lcam_front/{}_lcam_front_depth.png"),  # TartanAir
+        ("frames/Image/camera_0/Image_{}_0.png", "frames/Depth/camera_0/Depth_{}_0.png"),  # Infinigen
+        ("leftImg8bit/a_{}_leftImg8bit.png", "disparity/a_{}_disparity.png"),  # Cityscapes
+        ("{}/full/rgb_rawlight.png", "{}/full/depth.png"),  # Structured3D
+        ("Image{}.png", "Normal{}.png"),  # Blender's compositor
+        ("final/alley/frame_{}.png", "albedo/alley/frame_{}.png"),  # Sintel
     ],
 )
 def test_maps_are_found_by_their_names_whatever_they_hold(tmp_path: Path, image: str, label: str) -> None:
     pairs = {label.format(f"00{n}"): image.format(f"00{n}") for n in range(4)}
     images = {name: render(n) for n, name in enumerate([*pairs, *pairs.values()])}
     assert found(tmp_path, images) == pairs
+
+
+@pytest.mark.parametrize(
+    ("image", "label"),
+    [
+        ("{}_rgb.png", "{}_iseg.png"),
+        ("img/001/{}.jpg", "inst/001/{}.png"),
+        ("images/front/{}_img.jpg", "insseg/front/{}_insseg.png"),
+        ("train2017/{}.jpg", "annotations/panoptic_train2017/{}.png"),
+        ("leftImg8bit/{}_leftImg8bit.png", "gtFine/{}_gtFine_instanceIds.png"),
+    ],
+)
+def test_masks_of_many_instances_are_found_by_their_names(tmp_path: Path, image: str, label: str) -> None:
+    labels = {label.format(f"00{n}"): instances(n) for n in range(3)}
+    assert found(tmp_path, {image.format(f"00{n}"): render(n) for n in range(3)} | labels).keys() == labels.keys()
+
+
+def test_the_only_mask_of_a_part_of_camvid_is_found(tmp_path: Path) -> None:
+    images: dict[str, Image] = {name: render(n) for n, name in enumerate(("train/1.png", "train/2.png", "val/3.png"))}
+    masks = {name: mask(n) for n, name in enumerate(("trainannot/1.png", "trainannot/2.png", "valannot/3.png"))}
+    assert found(tmp_path, images | masks) == {name: name.replace("annot", "") for name in masks}
+
+
+def test_normal_is_a_class_except_beside_other_maps(tmp_path: Path) -> None:
+    classes: dict[str, Image] = {f"{kind}/{n}.png": render(n) for kind in ("normal", "broken") for n in range(3)}
+    assert found(tmp_path, classes) == {}
+    labels = found(tmp_path, classes | {f"depth/{n}.png": render(9 + n) for n in range(3)})
+    assert labels == {f"{kind}/{n}.png": f"broken/{n}.png" for kind in ("normal", "depth") for n in range(3)}
+
+
+def test_a_map_and_its_copy_in_other_units_have_the_same_image(tmp_path: Path) -> None:
+    names = [f"{n}{end}.png" for n in range(3) for end in ("", ".depth", ".depth.mm.16")]
+    labels = found(tmp_path, {name: render(n) for n, name in enumerate(names)})
+    assert labels == {name: f"{name[0]}.png" for name in names if "depth" in name}
 
 
 @pytest.mark.parametrize(
