@@ -81,6 +81,7 @@ def command(
         file = train(configuration, folder, device=device, new=new, start_from=start_from, report=report)
     # With several processes, only one prints the file.
     if is_main_process():
-        log.info("%s holds the weights of %s", file, kept_step(load_refiner(file).metadata["training"]))
+        if not configuration.fits_statistics:
+            log.info("%s holds the weights of %s", file, kept_step(load_refiner(file).metadata["training"]))
         click.echo(file)
     end_at_once(0)

@@ -1,9 +1,9 @@
-"""Sections of a training configuration: data, baselines, pre-training, optimizers, augmentation."""
+"""Sections of a training configuration: data, other methods, pre-training, optimizers, augmentation."""
 
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 
 class Section(BaseModel):
@@ -54,6 +54,47 @@ class CUTSection(Section):
 
     patch_nce_weight: float = Field(1.0, ge=0)
     """Weight of the PatchNCE loss of renders and of real images."""
+
+
+class StatisticsSection(Section):
+    """Settings of the methods that keep statistics of real images."""
+
+    examples: int = Field(500, ge=1)
+    """Number of real images whose statistics are kept. If there are more, the seed draws them. Each render gets those
+    of one, chosen by the digest of its pixels."""
+
+
+class FourierSection(StatisticsSection):
+    """Settings of ``method: fourier`` (Yang and Soatto, CVPR 2020)."""
+
+    beta: tuple[float, float] = Field((0.03, 0.1))
+    """Smallest and largest strength, from 0 to 0.5. Each render gets a strength between them. A strength of 0.1
+    replaces the amplitudes up to a tenth of the smaller side of ``size``, in cycles per image."""
+
+    @model_validator(mode="after")
+    def _check_beta(self) -> "FourierSection":
+        _check_range("fourier.beta", self.beta, highest=0.5)
+        return self
+
+
+class HistogramSection(StatisticsSection):
+    """Settings of ``method: histogram``."""
+
+    blend: tuple[float, float] = Field((1.0, 1.0))
+    """Smallest and largest weight of the matched image, from 0 to 1. Each render gets a weight between them. The rest
+    is the render itself."""
+    levels: int = Field(256, ge=2)
+    """Largest number of points of each distribution. 256 are exact for images of 8 bits."""
+
+    @model_validator(mode="after")
+    def _check_blend(self) -> "HistogramSection":
+        _check_range("histogram.blend", self.blend, highest=1)
+        return self
+
+
+def _check_range(key: str, pair: tuple[float, float], *, highest: float) -> None:
+    if not 0 <= pair[0] <= pair[1] <= highest:
+        raise ValueError(f"{key} is {list(pair)}, expected two numbers in increasing order, from 0 to {highest:g}")
 
 
 class PretrainingSection(Section):

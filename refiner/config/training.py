@@ -13,6 +13,8 @@ from refiner.config.sections import (
     CUTSection,
     CycleGANSection,
     DataSection,
+    FourierSection,
+    HistogramSection,
     OptimizerSection,
     PretrainingSection,
     Section,
@@ -20,6 +22,10 @@ from refiner.config.sections import (
 
 SMALLEST_FOR_DCGAN = 8
 """Smallest height and width for ``discriminator.layers: dcgan``, in pixels."""
+
+
+STATISTICS = ("fourier", "histogram")
+"""Methods that keep statistics of real images, and train no network."""
 
 
 class TrainingConfiguration(Section):
@@ -36,9 +42,11 @@ class TrainingConfiguration(Section):
     steps: int = Field(2000, ge=0)
     """Adversarial outer steps after pre-training, each of refiner_updates and discriminator_updates. A finished run
     continues when this number is raised."""
-    method: Literal["simgan", "cyclegan", "cut"] = "simgan"
+    method: Literal["simgan", "cyclegan", "cut", "fourier", "histogram"] = "simgan"
     """Training method: SimGAN, or one of the baselines CycleGAN and CUT on the same networks. The baselines tie refined
-    images to their renders in other ways, so that self_regularization_weight may be 0."""
+    images to their renders in other ways, so that self_regularization_weight may be 0. The methods fourier and
+    histogram train no network, but keep statistics of the real images. They use only seed, size, channels, data and
+    the section of their name."""
     refiner_updates: int = Field(1, ge=1)
     """K_g of Algorithm 1: updates of the refiner in an outer step."""
     discriminator_updates: int = Field(1, ge=1)
@@ -85,6 +93,8 @@ class TrainingConfiguration(Section):
     discriminator: DiscriminatorSection = DiscriminatorSection()
     cyclegan: CycleGANSection = CycleGANSection()
     cut: CUTSection = CUTSection()
+    fourier: FourierSection = FourierSection()
+    histogram: HistogramSection = HistogramSection()
     pretraining: PretrainingSection = PretrainingSection()
     refiner_optimizer: OptimizerSection = OptimizerSection()
     discriminator_optimizer: OptimizerSection = OptimizerSection()
@@ -96,6 +106,7 @@ class TrainingConfiguration(Section):
         self._check_objective()
         self._check_discriminator()
         self._check_labels()
+        self._check_statistics()
         if self.self_regularization == "channel_mean" and self.channels == 1:
             raise ValueError(
                 "self_regularization is channel_mean, which is the same as pixels when channels is 1; set channels: 3 "
@@ -176,7 +187,26 @@ class TrainingConfiguration(Section):
                 "self_regularization: pixels, or remove data.mask"
             )
 
+    def _check_statistics(self) -> None:
+        """Refuse inputs that a method without networks would leave unused."""
+        unused = {
+            "data.mask": self.data.mask,
+            "data.estimator": self.data.estimator,
+            "augmentation.synthetic": self.augmentation.synthetic,
+            "augmentation.real": self.augmentation.real,
+        }
+        for key, value in unused.items():
+            if value and self.fits_statistics:
+                raise ValueError(f"method {self.method} trains no network, so {key} would have no effect; remove it")
+
+    @property
+    def fits_statistics(self) -> bool:
+        """Whether the method keeps statistics of real images, and trains no network."""
+        return self.method in STATISTICS
+
     @property
     def total_steps(self) -> int:
-        """Number of steps of all three phases."""
+        """Number of steps of all three phases; 0 if no network is trained."""
+        if self.fits_statistics:
+            return 0
         return self.pretraining.refiner_steps + self.pretraining.discriminator_steps + self.steps

@@ -13,7 +13,7 @@ from refiner.data.store.store_names import is_store_name
 from refiner.images.io import is_image_file, read_image
 from refiner.inference.backends.batching import Extent
 from refiner.inference.refiner import is_deep
-from refiner.models.architecture import RefinerArchitecture
+from refiner.models.architecture import Architecture
 
 WORKER_MULTIPLICATIONS = 2 * 10**11
 """Multiplications, a few seconds of a core, that make up for the start of one more worker process."""
@@ -47,7 +47,7 @@ def _folder_extent(source: Path) -> Extent:
     return Extent()
 
 
-def workers_for(extent: Extent, architecture: RefinerArchitecture, device: str) -> int:
+def workers_for(extent: Extent, architecture: Architecture, device: str) -> int:
     """Return the number of worker processes for a job.
 
     Small jobs get one process, large ones up to one for each core, or :data:`MAX_GPU_WORKERS` on a GPU.

@@ -19,7 +19,7 @@ from refiner.data.store.store_names import is_store_name
 from refiner.images.arrays import to_planes
 from refiner.images.io import LOSSLESS, is_image_file, is_lossless_webp, read_picture, write_image
 from refiner.inference.backends.autoselect import choose_backend
-from refiner.inference.backends.registry import CUDA_BACKENDS, backend_module
+from refiner.inference.backends.registry import CUDA_BACKENDS, backend_module, check_architecture
 from refiner.inference.folder import refine_folder
 from refiner.inference.plan import job_extent, workers_for
 from refiner.inference.refiner import RefinerSource
@@ -110,6 +110,8 @@ def refine_path(
         raise UsageError(f"--drop-objects changes annotation files of a folder, but {source} is none")
     # Select the device, the backend and the number of workers; a job that was begun keeps those of its first run.
     file, digest, requested = load_refiner(refiner), refiner_digest(refiner), (backend, device)
+    if backend != AUTO:
+        check_architecture(backend, file.architecture)
     extent = job_extent(source)
     begun = None if overwrite and shard is None else earlier_settings(destination, digest)
     if begun is not None and begun.agrees(backend, device):

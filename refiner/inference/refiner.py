@@ -26,7 +26,7 @@ from refiner.inference.backends.registry import CUDA_BACKENDS, open_backend
 from refiner.inference.backends.torch_backend import computes_in_bf16
 from refiner.inference.hub_methods import HubMethods
 from refiner.inference.tiling import apply_in_tiles
-from refiner.models.architecture import RefinerArchitecture
+from refiner.models.architecture import Architecture
 from refiner.models.hub import fetch_refiner, is_address
 from refiner.models.refiner_file import RefinerFile, load_refiner, refiner_digest
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 TILED_PIXELS = 2**20
-"""Pixels of an image above which it is refined in tiles, so that memory does not grow with its size."""
+"""Pixels of an image above which a network refines it in tiles, so that memory does not grow with its size."""
 
 FEW_IMAGES = 4
 """Number of images of one size in a call up to which each is computed alone instead of in a padded batch."""
@@ -149,8 +149,8 @@ class Refiner(HubMethods):
         step = self.metadata.get("training", {}).get("step")
         weights = "" if step is None else f", weights of step {step}"
         colour = "grey" if self.channels == 1 else "RGB"
-        features = f"{self.architecture.features} features, {self.architecture.blocks} blocks"
-        return f"<Refiner of {colour} images: {features}{weights}; {self.backend.name} on {self.device}>"
+        summary = self.architecture.summary
+        return f"<Refiner of {colour} images: {summary}{weights}; {self.backend.name} on {self.device}>"
 
     def refine_images(self, images: Sequence[Image]) -> list[Image]:
         """Refine images of any sizes, uint8 or uint16, (H, W), (H, W, 3) or (H, W, 4), in batches of one size."""
@@ -182,8 +182,9 @@ class Refiner(HubMethods):
         batch[: len(images)] = images
         # Refine it, large images in tiles, and drop the padding.
         backend = self._backend(deep)
-        if height * width > TILED_PIXELS:
-            return apply_in_tiles(backend, batch, reach=self.architecture.reach)[: len(images)]
+        reach = self.architecture.reach
+        if height * width > TILED_PIXELS and reach is not None:
+            return apply_in_tiles(backend, batch, reach=reach)[: len(images)]
         return backend(batch)[: len(images)]
 
     def refine_tensor(self, images: "Tensor") -> "Tensor":
@@ -249,7 +250,7 @@ class RefinerSource:
         return self.file_digest + by + ("" if self.device == "cpu" else f" on {self.device}")
 
     @property
-    def architecture(self) -> RefinerArchitecture:
+    def architecture(self) -> Architecture:
         """Architecture of the refiner."""
         return (self.loaded or load_refiner(self.path)).architecture
 

@@ -30,9 +30,10 @@ class RefinerFacts:
 
     Attributes:
         path: path of the file.
-        architecture: arguments that build the network.
-        parameters: number of trained values.
-        receptive_field: side of the square of input pixels that an output pixel depends on.
+        architecture: arguments that build the network, or its kind and settings if it is none.
+        parameters: number of trained values, or of values of the statistics.
+        receptive_field: side of the square of input pixels that an output pixel depends on; None if it is the image.
+        summary: description in a few words.
         value_range: lowest and highest value of the images that the network takes and returns.
         training: summary of the training: steps, precision, configuration.
         digest: SHA-256 of the weights.
@@ -42,7 +43,8 @@ class RefinerFacts:
     path: str
     architecture: dict[str, Any]
     parameters: int
-    receptive_field: int
+    receptive_field: int | None
+    summary: str
     value_range: list[float]
     training: dict[str, Any]
     digest: str
@@ -115,6 +117,7 @@ def inspect_refiner(path: Path) -> RefinerFacts:
         architecture=dict(refiner.metadata["architecture"]),
         parameters=sum(values.size for values in refiner.weights.values()),
         receptive_field=refiner.architecture.receptive_field,
+        summary=refiner.architecture.summary,
         value_range=list(refiner.metadata.get("value_range", [-1, 1])),
         training=dict(refiner.metadata.get("training", {})),
         digest=refiner.digest(),
@@ -152,7 +155,9 @@ def inspect_run(path: Path) -> RunFacts:
         path=str(path),
         steps_done=step if isinstance(step := last.get("step"), int) else 0,
         steps=configuration.total_steps,
-        pretraining_steps=pretraining.refiner_steps + pretraining.discriminator_steps,
+        pretraining_steps=0
+        if configuration.fits_statistics
+        else pretraining.refiner_steps + pretraining.discriminator_steps,
         metrics=last,
         metrics_rows=rows,
         started=_time(path / ENVIRONMENT_FILE),
@@ -191,7 +196,9 @@ def _replay(metrics: Path, objective: str) -> tuple[dict[str, Any], int, deque[s
 
 
 def _run_faults(facts: RunFacts) -> Iterator[Finding]:
-    if not facts.metrics:
+    if not facts.steps and facts.refiner is not None:
+        pass  # statistics are fitted without steps and metrics
+    elif not facts.metrics:
         yield Finding("no metrics", "no metrics are logged yet", "wait, or run the same train command again")
     elif facts.steps_done < facts.steps:
         yield Finding(

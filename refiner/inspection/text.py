@@ -77,9 +77,8 @@ def run_lines(facts: RunFacts) -> Iterator[str]:
     """Yield the facts about a run, then the findings."""
     yield f"{facts.path}: run"
     share = facts.steps_done / max(facts.steps, 1)
-    yield _row(
-        "steps", f"{facts.steps_done:,} of {facts.steps:,} ({share:.0%}), {facts.pretraining_steps:,} pre-training"
-    )
+    done = f"{facts.steps_done:,} of {facts.steps:,} ({share:.0%}), {facts.pretraining_steps:,} pre-training"
+    yield _row("steps", done if facts.steps else "none: no network is trained")
     yield _row("started", facts.started or "unknown")
     yield _row("last log", facts.updated or "none")
     environment = facts.training_environment
@@ -96,7 +95,8 @@ def run_lines(facts: RunFacts) -> Iterator[str]:
     yield _row("samples", f"{facts.samples:,} sheets" if facts.samples else "none")
     yield ""
     # Metrics, the refiner file and warnings.
-    yield "last metrics"
+    if facts.metrics:
+        yield "last metrics"
     for name, value in facts.metrics.items():
         yield _row(name, f"{value:.4g}" if isinstance(value, float) else str(value), width=22)
     if facts.refiner:
@@ -114,10 +114,12 @@ def refiner_lines(facts: RefinerFacts) -> Iterator[str]:
     yield f"{facts.path}: refiner"
     yield _row("architecture", ", ".join(f"{name} {value}" for name, value in facts.architecture.items()))
     yield _row("parameters", f"{facts.parameters:,} ({facts.file_bytes:,} bytes)")
-    yield _row("view", f"{facts.receptive_field}x{facts.receptive_field} pixels around each (receptive field)")
+    side = facts.receptive_field
+    yield _row("view", f"{side}x{side} pixels around each (receptive field)" if side else "the whole image")
     yield _row("value range", "{} to {}".format(*facts.value_range))
     configuration = _section(facts.training, "configuration")
-    yield _row("weights", f"of {kept_step(facts.training)}" if kept_step(facts.training) else "of an unknown step")
+    step = f"of {kept_step(facts.training)}" if kept_step(facts.training) else "of an unknown step"
+    yield _row(*(("weights", step) if facts.architecture.get("kind") is None else ("holds", facts.summary)))
     shown: dict[str, Any] = {name: facts.training[name] for name in ("precision",) if name in facts.training}
     shown |= {name: configuration[name] for name in ("seed", "size", "batch_size") if name in configuration}
     yield _row("training", ", ".join(f"{name} {_plain(value)}" for name, value in shown.items()) or "not recorded")

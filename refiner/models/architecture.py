@@ -1,9 +1,14 @@
-"""Settings of a refiner network, and the properties that follow from them without building the network."""
+"""Settings of a refiner network, and the properties that follow from them without building the network.
+
+Refiners without a network have other settings, see :mod:`refiner.models.statistics.architecture`.
+"""
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
+
+from refiner.models.statistics.architecture import FourierArchitecture, HistogramArchitecture
 
 Padding = Literal["replicate", "zeros"]
 """Values outside a feature map, as ``padding_mode`` of :class:`torch.nn.Conv2d` names them."""
@@ -53,6 +58,9 @@ class RefinerArchitecture:
     keep_background: bool = False
     padding: Padding = "replicate"
 
+    kind: ClassVar[str] = "network"
+    """Name of this kind of architecture; refiner files of networks do not state it."""
+
     def __post_init__(self) -> None:
         if self.output not in ("tanh", "residual"):
             raise ValueError(f"output is {self.output!r}; expected tanh or residual")
@@ -63,6 +71,11 @@ class RefinerArchitecture:
             value = getattr(self, field.name)
             if not isinstance(value, (int, float) if field.name == "max_change" else type(field.default)):
                 raise ValueError(f"{field.name} is {value!r}; expected a value like {field.default!r}")
+
+    @property
+    def summary(self) -> str:
+        """Describe the refiner in a few words."""
+        return f"{self.features} features, {self.blocks} blocks"
 
     @property
     def reach(self) -> int:
@@ -100,6 +113,14 @@ class RefinerArchitecture:
         weights = sum(math.prod(shape) for _, shape in self.shapes())
         return pixels * weights // self.unshuffle**2
 
+
+Architecture = RefinerArchitecture | FourierArchitecture | HistogramArchitecture
+"""The settings of any refiner."""
+
+ARCHITECTURES: dict[str, type[Architecture]] = {
+    kind.kind: kind for kind in (RefinerArchitecture, FourierArchitecture, HistogramArchitecture)
+}
+"""Classes of architectures by kind."""
 
 PAPER_GAZE = RefinerArchitecture(padding="zeros")
 """The paper's gaze refiner."""

@@ -229,9 +229,12 @@ def _network(refiner: RefinerFile) -> str:
     architecture = asdict(refiner.architecture)
     channels = "grey" if refiner.architecture.channels == 1 else "RGB"
     settings = ", ".join(f"{name} {value}" for name, value in architecture.items())
-    parameters, field = sum(values.size for values in refiner.weights.values()), refiner.architecture.receptive_field
+    count, field = sum(values.size for values in refiner.weights.values()), refiner.architecture.receptive_field
+    if field is None:
+        holds = f"No network: {refiner.architecture.summary}, {count:,} values, {channels} ({settings})"
+        return f"{holds}; SHA-256 of the values {refiner.digest()}."
     return (
-        f"{parameters:,} parameters, {channels}, receptive field {field}x{field} ({settings}); SHA-256 of the weights "
+        f"{count:,} parameters, {channels}, receptive field {field}x{field} ({settings}); SHA-256 of the weights "
         f"{refiner.digest()}."
     )
 
@@ -240,6 +243,9 @@ def _training(training: Mapping[str, Any]) -> str:
     configuration = training.get("configuration")
     if not configuration:
         return "Unknown: the refiner file records no training configuration."
+    if "real_images" in training:
+        lines = [f"Nothing was trained. The statistics are of {training['real_images']:,} real images:", ""]
+        return "\n".join([*lines, *(f"- `{name}`: {value}" for name, value in configuration.items())])
     # List only the settings that differ from their defaults.
     defaults = TrainingConfiguration().model_dump(mode="json")
     changed = {name: value for name, value in configuration.items() if defaults.get(name) != value}

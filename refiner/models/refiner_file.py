@@ -1,4 +1,4 @@
-"""Refiner files: a ``.safetensors`` file with the weights and a description of the network.
+"""Refiner files: a ``.safetensors`` file with the weights, or the statistics of real images, and their description.
 
 The metadata has one entry, ``refiner``: a JSON object with the format version, the architecture, the value range and
 a summary of the training. It contains no clock times, so that equal runs give equal files, byte for byte. Loading
@@ -14,15 +14,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from refiner.core.errors import DataError
-from refiner.models.architecture import RefinerArchitecture
+from refiner.models.architecture import ARCHITECTURES, Architecture, RefinerArchitecture
 from refiner.models.lookup import find_refiner
 from refiner.models.weights_file import Array, read_weights, weights_digest, write_weights
 
 if TYPE_CHECKING:
-    from refiner.models.refiner import RefinerNetwork
+    from refiner.models.modules import RefinerModule
 
 FORMAT_VERSION = 3
-"""Version of the metadata that :func:`save_refiner` writes."""
+"""Version of the metadata of networks, which :func:`save_refiner` writes."""
+
+STATISTICS_VERSION = 4
+"""Version of the metadata of statistics, the newest: packages that know only networks refuse it as newer."""
 
 KIND = "refiner"
 """Name of the metadata entry of a refiner file."""
@@ -33,29 +36,29 @@ class RefinerFile:
     """Content of a refiner file.
 
     Attributes:
-        architecture: architecture of the network.
+        architecture: settings of the network, or of the statistics.
         weights: arrays by name.
         metadata: ``format_version``, ``architecture``, ``value_range``, ``training``.
     """
 
-    architecture: RefinerArchitecture
+    architecture: Architecture
     weights: Mapping[str, Array] = field(repr=False)
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, network: "RefinerNetwork") -> Self:
+    def of(cls, network: "RefinerModule") -> Self:
         """Return the content of a file for a network, without metadata."""
         return cls(network.architecture, _weights(network))
 
-    def network(self) -> "RefinerNetwork":
-        """Build a new network with these weights, on the CPU and in evaluation mode."""
+    def network(self) -> "RefinerModule":
+        """Build a new module with these weights, on the CPU and in evaluation mode."""
         import torch
 
-        from refiner.models.refiner import RefinerNetwork
+        from refiner.models.modules import build_module
 
         # Skip the random initial weights, which would advance the caller's random state.
         with torch.device("meta"):
-            network = RefinerNetwork(self.architecture)
+            network = build_module(self.architecture)
         weights = {name: torch.tensor(values, dtype=torch.float32) for name, values in self.weights.items()}
         network.load_state_dict(weights, assign=True)
         return network.eval()
@@ -70,20 +73,22 @@ def refiner_digest(path: Path) -> str:
     return hashlib.sha256(find_refiner(path).read_bytes()).hexdigest()
 
 
-def save_refiner(path: Path, network: "RefinerNetwork", *, training: dict[str, Any]) -> None:
+def save_refiner(path: Path, network: "RefinerModule", *, training: dict[str, Any]) -> None:
     """Write a refiner file atomically.
 
     Args:
         path: the file, usually ``refiner.safetensors``.
-        network: network to save.
+        network: network, or module with statistics, to save.
         training: summary of the training: settings and steps, without clock times.
 
     Raises:
         OutputError: the file cannot be written.
     """
+    architecture, settings = network.architecture, dataclasses.asdict(network.architecture)
+    is_network = isinstance(architecture, RefinerArchitecture)
     metadata = {
-        "format_version": FORMAT_VERSION,
-        "architecture": dataclasses.asdict(network.architecture),
+        "format_version": FORMAT_VERSION if is_network else STATISTICS_VERSION,
+        "architecture": settings if is_network else {"kind": architecture.kind, **settings},
         "value_range": [-1, 1],
         "training": training,
     }
@@ -100,11 +105,11 @@ def load_refiner(path: Path) -> RefinerFile:
         DataError: the file is missing, damaged, not a refiner file, or of a newer format version.
     """
     path = find_refiner(path)
-    weights, metadata = read_weights(path, KIND, format_version=FORMAT_VERSION)
+    weights, metadata = read_weights(path, KIND, format_version=STATISTICS_VERSION)
     # Check the metadata, then the weights.
     try:
         metadata = upgrade_metadata(metadata)
-        architecture = RefinerArchitecture(**metadata["architecture"])
+        architecture = _parse_architecture(metadata["architecture"])
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path} has refiner metadata that cannot be used ({error})") from error
     try:
@@ -142,7 +147,7 @@ _METHODS_OF_VERSION_1 = {"none": "simgan", "cycle": "cyclegan", "contrast": "cut
 
 
 def upgrade_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
-    """Convert the metadata of an older refiner file to the current version; the weights stay unchanged.
+    """Convert the metadata of an older file of a network to version 3; the weights stay unchanged.
 
     Version 1 has a key ``correspondence`` instead of ``method``, and calls the domains ``renders`` and ``photographs``.
     Versions 1 and 2 have no key ``padding``: their networks pad with zeros.
@@ -151,7 +156,7 @@ def upgrade_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
         KeyError, TypeError, ValueError: the metadata is not that of a refiner file.
     """
     version = metadata["format_version"]
-    if version == FORMAT_VERSION:
+    if version >= FORMAT_VERSION:
         return metadata
     architecture, training = {"padding": "zeros", **metadata["architecture"]}, dict(metadata.get("training", {}))
     if "configuration" in training:
@@ -180,7 +185,17 @@ def _settings_of_version_1(settings: dict[str, Any]) -> dict[str, Any]:
     return settings
 
 
-def _check_shapes(architecture: RefinerArchitecture, weights: Mapping[str, Array]) -> None:
+def _parse_architecture(settings: Mapping[str, Any]) -> Architecture:
+    """Build an architecture from the metadata; that of a network states no kind.
+
+    Raises:
+        KeyError, TypeError, ValueError: the settings are those of no architecture.
+    """
+    settings = dict(settings)
+    return ARCHITECTURES[settings.pop("kind", RefinerArchitecture.kind)](**settings)
+
+
+def _check_shapes(architecture: Architecture, weights: Mapping[str, Array]) -> None:
     found = {name: values.shape for name, values in weights.items()}
     # Stop early: a damaged or hostile file may name a billion layers.
     expected = dict(itertools.islice(architecture.shapes(), len(found) + 1))
@@ -189,5 +204,5 @@ def _check_shapes(architecture: RefinerArchitecture, weights: Mapping[str, Array
             raise ValueError(f"{name} is {found.get(name, 'missing')}, expected {expected.get(name, 'none')}")
 
 
-def _weights(network: "RefinerNetwork") -> dict[str, Array]:
+def _weights(network: "RefinerModule") -> dict[str, Array]:
     return {name: value.detach().cpu().contiguous().numpy() for name, value in network.state_dict().items()}

@@ -22,6 +22,10 @@ PURPOSES = {"synthetic": "renders", "real": "photographs"}
 """Purpose of each domain's random numbers. The words are part of the random stream: do not change them."""
 
 
+_FOR_NETWORKS = ("histogram", "few renders", "few real images")
+"""Findings that matter only to networks: other methods match grey levels themselves, and need no batches."""
+
+
 class TrainingInputs(NamedTuple):
     """Inputs of a training run.
 
@@ -120,6 +124,8 @@ def _compare(domains: dict[str, ImageDomain], task: TaskNetwork | None, configur
     findings = compare_domains(domains["synthetic"], domains["real"], batch_size=configuration.batch_size)
     if task is not None:
         findings += compare_with_estimator(domains["synthetic"], equalize=task.equalize)
+    if configuration.fits_statistics:
+        findings = [finding for finding in findings if finding.key not in _FOR_NETWORKS]
     for finding in findings:
         log.warning("pre-flight: %s; %s (%s#preflight)", finding.message, finding.remedy, PAGE)
     if findings and configuration.data.preflight == "refuse":

@@ -13,7 +13,6 @@ Source: arXiv:1612.07828, sections 2 and 3.
 
 import abc
 import logging
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -23,8 +22,6 @@ from refiner.config.training import TrainingConfiguration
 from refiner.core.devices import choose_precision
 from refiner.core.errors import RunError, TrainingError
 from refiner.core.rng import capture_globals, restore_globals, seed_globals, torch_generator
-from refiner.images.arrays import contact_sheet, to_uint8
-from refiner.images.io import write_image
 from refiner.runs.checkpoints import save_checkpoint
 from refiner.runs.distributed import Processes
 from refiner.runs.folder import RunFolder
@@ -35,15 +32,13 @@ from refiner.training.inputs import TrainingInputs
 from refiner.training.methods.base import Metrics
 from refiner.training.methods.build import precision_trial
 from refiner.training.methods.registry import build_method
+from refiner.training.sample_sheet import write_sample_sheet
 from refiner.training.selection import CheckpointSelector, scored_images
 
 log = logging.getLogger(__name__)
 
 Report = Callable[[int, int, dict[str, float]], None]
 """Called after each step with the step, the number of steps, and the latest means."""
-
-SHEET_COLUMNS = 12
-"""Number of images in each row of a sample sheet."""
 
 NEAR_IDENTITY = 0.05
 """Mean change of a pixel, in units of [-1, 1], that pre-training of the refiner should get below."""
@@ -255,13 +250,7 @@ class RefinerTraining(TrainingJob):
         is_due = self.is_finished or self.step % self.configuration.sample_every == 0
         if not is_due or not self.processes.is_main_process:
             return
-        synthetic, real = (d.batch(range(min(SHEET_COLUMNS, len(d)))) for d in self.domains.values())
-        # One row each of renders, refined images and real images.
-        rows = [
-            [to_uint8(image) for image in images.numpy()] for images in (synthetic, self.method.refine(synthetic), real)
-        ]
-        scale = max(1, math.ceil(72 / self.configuration.size[0]))
-        write_image(self.folder.samples / f"step-{self.step:08d}.png", contact_sheet(rows, scale=scale))
+        write_sample_sheet(self.folder.samples, self.step, self.domains, self.method.refine)
 
     # --- state -------------------------------------------------------------------------------------------------
 

@@ -6,13 +6,14 @@ from pathlib import Path
 
 from refiner.config.training import TrainingConfiguration
 from refiner.core.devices import resolve_device
-from refiner.core.errors import DeviceError, RunError, TrainingError
+from refiner.core.errors import DeviceError, RunError, TrainingError, UsageError
 from refiner.core.signals import Interruption
 from refiner.runs.checkpoints import load_checkpoint
 from refiner.runs.distributed import Processes, report_once
 from refiner.runs.folder import RunFolder, open_run
 from refiner.training.inputs import load_inputs
 from refiner.training.loop import RefinerTraining, Report, run_training
+from refiner.training.statistics import fit_statistics
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,10 @@ def train(
     Raises:
         RefinerError: the data, the configuration or the run folder cannot be used, or a loss is not finite.
     """
+    if start_from is not None and configuration.fits_statistics:
+        raise UsageError(
+            f"--from starts from the weights of a network, but method {configuration.method} trains none; omit --from"
+        )
     # The device comes first, since it decides how the processes communicate.
     with report_once((DeviceError, RunError)):
         device = resolve_device(device) if new else RunFolder(run).resolve_device(device)
@@ -58,6 +63,12 @@ def train(
             if processes.is_main_process:
                 folder = stack.enter_context(open_run(run, configuration, new=new))
                 folder.write_rejected(inputs.rejected(configuration))
+
+        # Statistics are fitted in seconds, without steps.
+        if configuration.fits_statistics:
+            fit_statistics(configuration, folder, inputs, device=device, processes=processes)
+            processes.wait_for_everyone()
+            return folder.refiner
 
         # Resume from the newest checkpoint.
         with processes.raise_together():

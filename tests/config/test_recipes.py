@@ -73,6 +73,8 @@ def test_trains_twenty_steps(file: Path, synthetic: Path, real: Path, tmp_path: 
     configuration = read_configuration(file, TrainingConfiguration, overrides=overrides)
     run = tmp_path / "run"
     assert train(configuration, run, device="cpu").exists()
+    if configuration.fits_statistics:
+        return
     (last,) = deque(read_json_lines(run / "metrics.jsonl"), maxlen=1)
     assert last["step"] == 20
     assert last["adversarial"] > 0

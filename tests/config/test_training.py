@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 
 from refiner.config.networks import DiscriminatorAugmentationSection, DiscriminatorSection
-from refiner.config.training import TrainingConfiguration
+from refiner.config.training import STATISTICS, TrainingConfiguration
 from refiner.config.yaml_files import changed_keys, read_configuration, write_configuration
 from refiner.core.errors import ConfigurationError
 from refiner.losses.adversarial import OBJECTIVES
@@ -129,7 +129,7 @@ def test_what_names_a_function_is_in_its_table() -> None:
     fields = TrainingConfiguration.model_fields
     assert get_args(fields["objective"].annotation) == (*OBJECTIVES,)
     assert get_args(fields["self_regularization"].annotation) == (*SELF_REGULARIZATIONS, "features")
-    assert get_args(fields["method"].annotation) == (*METHODS,)
+    assert get_args(fields["method"].annotation) == (*METHODS, *STATISTICS)
     assert get_args(DiscriminatorSection.model_fields["condition"].annotation) == (*CONDITION_PLANES,)
     assert get_args(DiscriminatorSection.model_fields["scope"].annotation) == (*DISCRIMINATORS,)
     assert set(DiscriminatorAugmentationSection.model_fields) <= inspect.signature(augment).parameters.keys()

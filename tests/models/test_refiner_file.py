@@ -17,7 +17,7 @@ from refiner.inference.refiner import Refiner
 from refiner.models.architecture import RefinerArchitecture
 from refiner.models.lookup import REFINER_FILE, find_refiner, is_refiner, pretrained_refiners
 from refiner.models.refiner import RefinerNetwork
-from refiner.models.refiner_file import FORMAT_VERSION, load_refiner, save_refiner, upgrade_metadata
+from refiner.models.refiner_file import FORMAT_VERSION, STATISTICS_VERSION, load_refiner, save_refiner, upgrade_metadata
 
 ARCHITECTURE = {"channels": 3, "features": 4, "blocks": 1, "unshuffle": 2, "output": "residual", "max_change": 0.5}
 
@@ -114,8 +114,8 @@ def test_other_weights_are_no_refiner(tmp_path: Path) -> None:
 
 
 def test_a_newer_format_is_refused_with_the_remedy(tmp_path: Path, network: RefinerNetwork) -> None:
-    path = write(tmp_path / "r", network.state_dict(), good(network, format_version=FORMAT_VERSION + 1))
-    with pytest.raises(DataError, match=f"newer than {FORMAT_VERSION}; update simgan-refiner"):
+    path = write(tmp_path / "r", network.state_dict(), good(network, format_version=STATISTICS_VERSION + 1))
+    with pytest.raises(DataError, match=f"newer than {STATISTICS_VERSION}; update simgan-refiner"):
         load_refiner(path)
 
 

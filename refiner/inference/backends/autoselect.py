@@ -19,6 +19,7 @@ from refiner.inference.backends.batching import Extent, batch_size
 from refiner.inference.backends.cache import cache_folder, machine_key, write_cached
 from refiner.inference.backends.registry import BACKENDS, is_available, open_backend
 from refiner.inference.backends.torch_backend import is_compiled
+from refiner.models.architecture import RefinerArchitecture
 from refiner.models.refiner_file import RefinerFile
 
 log = logging.getLogger(__name__)
@@ -53,12 +54,12 @@ def choose_backend(extent: Extent, refiner: RefinerFile, *, device: str) -> str:
         refiner: the refiner of the job.
         device: ``cpu`` or ``cuda``.
     """
-    # Small jobs do not pay for a trial, and other backends do not run on a GPU.
-    if extent.pixels < SMALL_JOB_PIXELS or device != "cpu":
+    # Small jobs do not pay for a trial, and other backends run neither on a GPU nor without a network.
+    architecture = refiner.architecture
+    if extent.pixels < SMALL_JOB_PIXELS or device != "cpu" or not isinstance(architecture, RefinerArchitecture):
         return "torch"
     # Try all installed backends on a batch of the job's size, or take the result of an earlier trial.
     height, width = (min(side, largest) for side, largest in zip(extent.size, _TRIAL_SIZE, strict=True))
-    architecture = refiner.architecture
     batch = (batch_size(architecture, height, width, "cpu"), architecture.channels, height, width)
     compiling_pays = architecture.multiplications(extent.pixels) >= COMPILING_MULTIPLICATIONS
     names = [name for name in BACKENDS if is_available(name) and (compiling_pays or not is_compiled(name))]

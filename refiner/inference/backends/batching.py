@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from refiner.models.architecture import RefinerArchitecture
+from refiner.models.architecture import Architecture
 
 BATCH_PIXELS = {"cpu": 16 * 36 * 60, "cuda": 256 * 36 * 60}
 """Pixels of a batch at the resolution of the trunk, by device.
@@ -32,7 +32,7 @@ class Extent(NamedTuple):
         return self.images * self.size[0] * self.size[1]
 
 
-def batch_size(architecture: RefinerArchitecture, height: int, width: int, device: str) -> int:
+def batch_size(architecture: Architecture, height: int, width: int, device: str) -> int:
     """Return the number of images of a size in one batch.
 
     Args:

@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from refiner.core.errors import WrongOutputError, missing_extra
+from refiner.core.errors import UsageError, WrongOutputError, missing_extra
 from refiner.core.files import atomic_path, write_bytes
+from refiner.models.modules import RefinerModule
 from refiner.models.refiner import RefinerNetwork
 from refiner.models.refiner_file import RefinerFile, save_refiner
 
@@ -27,19 +28,21 @@ _AXES = {0: "batch", 2: "height", 3: "width"}
 """Names of the axes that may have any length."""
 
 
-def to_onnx(network: RefinerNetwork, metadata: Mapping[str, Any] | None = None) -> bytes:
+def to_onnx(module: RefinerModule, metadata: Mapping[str, Any] | None = None) -> bytes:
     """Convert a network to an ONNX model.
 
     Args:
-        network: the network, in evaluation mode, on the CPU.
+        module: the network, in evaluation mode, on the CPU.
         metadata: metadata of the refiner file, stored as JSON under ``refiner``.
 
     Returns:
         The content of the ``.onnx`` file.
 
     Raises:
+        UsageError: the refiner is no network.
         DeviceError: the extra ``onnx`` is not installed.
     """
+    network = _check_network(module)
     try:
         import onnx
     except ImportError as error:
@@ -68,19 +71,21 @@ def to_onnx(network: RefinerNetwork, metadata: Mapping[str, Any] | None = None) 
     return content
 
 
-def to_openvino(network: RefinerNetwork, metadata: Mapping[str, Any] | None = None) -> Any:
+def to_openvino(module: RefinerModule, metadata: Mapping[str, Any] | None = None) -> Any:
     """Convert a network to an OpenVINO model.
 
     Args:
-        network: the network, in evaluation mode, on the CPU.
+        module: the network, in evaluation mode, on the CPU.
         metadata: metadata of the refiner file, stored as JSON under ``refiner``.
 
     Returns:
         An ``openvino.Model``.
 
     Raises:
+        UsageError: the refiner is no network.
         DeviceError: the extra ``openvino`` is not installed.
     """
+    network = _check_network(module)
     try:
         from refiner.inference.backends.openvino_module import openvino
     except ImportError as error:
@@ -113,6 +118,7 @@ def export_refiner(refiner: RefinerFile, path: Path, *, overwrite: bool = False)
 
     Raises:
         OutputError: the path has another suffix, or a file exists and ``overwrite`` is False.
+        UsageError: the suffix is that of a network's format, but the refiner is no network.
         DeviceError: the extra ``onnx`` or ``openvino`` is needed and not installed.
     """
     if path.suffix not in SUFFIXES:
@@ -137,6 +143,20 @@ def export_refiner(refiner: RefinerFile, path: Path, *, overwrite: bool = False)
     with atomic_path(path) as text, atomic_path(files[1]) as weights:
         openvino.serialize(model, str(text), str(weights))
     return files
+
+
+def _check_network(module: RefinerModule) -> RefinerNetwork:
+    """Refuse a refiner without a network, which chooses among real images by the digest of a render's pixels.
+
+    Raises:
+        UsageError: it holds statistics of real images.
+    """
+    if not isinstance(module, RefinerNetwork):
+        raise UsageError(
+            f"ONNX and OpenVINO models hold networks, but the refiner holds {module.architecture.summary}; export a "
+            ".safetensors file instead"
+        )
+    return module
 
 
 class _AnySize(nn.Module):

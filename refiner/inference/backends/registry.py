@@ -13,6 +13,7 @@ from refiner.inference.backends.base import Backend
 from refiner.inference.backends.onnx_backend import open_onnx
 from refiner.inference.backends.openvino_backend import open_openvino
 from refiner.inference.backends.torch_backend import open_torch
+from refiner.models.architecture import Architecture, RefinerArchitecture
 from refiner.models.refiner_file import RefinerFile
 
 BACKENDS: dict[str, Callable[[str, RefinerFile, str, int | None], Backend]] = {
@@ -47,12 +48,14 @@ def open_backend(
 
     Raises:
         DeviceError: the backend is not installed, does not run on the device, or would only emulate bf16.
+        UsageError: it does not run this kind of refiner.
         ValueError: there is no backend of that name.
     """
     if name not in BACKENDS:
         raise ValueError(f"backend is {name!r}, expected one of {', '.join(BACKENDS)}")
     if device != "cpu" and name not in CUDA_BACKENDS:
         raise UsageError(f"--backend {name} runs only on the CPU; pass --device cpu, or omit --backend")
+    check_architecture(name, refiner.architecture)
     if name.endswith("-bf16") and not computes_bf16("cpu"):
         other = name.removesuffix("-bf16")
         raise DeviceError(
@@ -63,6 +66,18 @@ def open_backend(
         return open_torch(name, refiner, device, threads, fp32=True)
     name = name.removesuffix("-bf16") if fp32 else name
     return BACKENDS[name](name, refiner, device, threads)
+
+
+def check_architecture(name: str, architecture: Architecture) -> None:
+    """Check that a backend runs a kind of refiner: PyTorch runs all kinds, the others only networks.
+
+    Raises:
+        UsageError: it does not.
+    """
+    if name != "torch" and not isinstance(architecture, RefinerArchitecture):
+        raise UsageError(
+            f"--backend {name} runs only networks, but the refiner holds {architecture.summary}; omit --backend"
+        )
 
 
 def is_available(name: str) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from refiner.config.training import TrainingConfiguration
+from refiner.config.training import STATISTICS, TrainingConfiguration
 from refiner.core.errors import TrainingError, WrongRunError
 from refiner.core.rng import BatchSlice
 from refiner.losses.adversarial import OBJECTIVES
@@ -155,8 +155,9 @@ class Method:
         if weights is not None:
             network = copy.deepcopy(network)
             network.load_state_dict(weights)
-        # Paths and precision differ between equal runs; without a task network its weight means nothing.
-        left_out = {"data", "precision", *(() if self.task else ("consistency_weight",))}
+        # Paths and precision differ between equal runs; without a task network its weight means nothing. Sections of
+        # methods without networks mean nothing here.
+        left_out = {"data", "precision", *STATISTICS, *(() if self.task else ("consistency_weight",))}
         summary = self.configuration.model_dump(mode="json", exclude=left_out)
         training = {"step": step, "precision": self.precision, "configuration": summary}
         if self.task is not None:

@@ -1,5 +1,6 @@
 """Adaptations of renders, and the correction of estimators."""
 
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 import yaml
 
 from refiner.core.errors import ConfigurationError
-from refiner.core.rng import numpy_generator
+from refiner.core.rng import derived_seed, numpy_generator
 from refiner.gaze.data import Patches, load_patches
 from refiner.gaze.networks.file import load_estimator
 from refiner.gaze.prediction import GazeEstimator
@@ -55,8 +56,37 @@ def test_histogram_matching_gives_the_photograph_s_levels() -> None:
     assert matched.max() < 60
 
 
-def test_an_argument_that_albumentations_refuses_is_an_error() -> None:
-    with pytest.raises(ConfigurationError, match="FDA refuses"):
+@pytest.mark.parametrize("size", [(36, 60), (35, 55)])
+@pytest.mark.parametrize(
+    ("method", "transform", "arguments"),
+    [
+        ("histogram_matching", "HistogramMatching", {"blend_ratio": (1, 1)}),
+        ("fourier", "FDA", {"beta_limit": (0.03, 0.1)}),
+        ("fourier", "FDA", {"beta_limit": (0.3, 0.5)}),
+    ],
+)
+def test_results_are_those_of_albumentations(
+    method: str, transform: str, arguments: dict[str, Any], size: tuple[int, int]
+) -> None:
+    import albumentations
+
+    rng = numpy_generator(4, "test")
+    synthetic, real = (rng.normal(mean, 40, (20, 1, *size)).clip(0, 255).astype(np.uint8) for mean in (100, 150))
+    library = getattr(albumentations, transform)(p=1, **arguments)
+    key = {"HistogramMatching": "hm_metadata", "FDA": "fda_metadata"}[transform]
+    different = 0
+    matched = matched_images(synthetic, real, method=method, arguments=arguments, seed=3)
+    for number, (image, ours) in enumerate(zip(synthetic[:, 0], matched[:, 0], strict=True)):
+        seed = derived_seed(3, method, number)
+        library.set_random_state(np.random.default_rng(seed), random.Random(seed))
+        theirs = library(image=image, **{key: list(real[:, 0])})["image"]
+        assert np.abs(theirs.astype(int) - ours).max() <= 1
+        different += int((theirs != ours).sum())
+    assert different < synthetic.size / 1000  # levels that lie on an integer but for rounding
+
+
+def test_an_argument_that_is_no_range_is_an_error() -> None:
+    with pytest.raises(ConfigurationError, match=r"fourier refuses .*beta is 3"):
         matched_images(_noise(1, 0, 9, 1), _noise(1, 0, 9, 2), method="fourier", arguments={"beta_limit": 3}, seed=0)
 
 

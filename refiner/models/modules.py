@@ -1,0 +1,17 @@
+"""Modules of refiners, by the kind of their architecture. All map (N, C, H, W) in [-1, 1] to the same."""
+
+from refiner.models.architecture import Architecture
+from refiner.models.refiner import RefinerNetwork
+from refiner.models.statistics.fourier import FourierRefiner
+from refiner.models.statistics.histogram import HistogramRefiner
+
+RefinerModule = RefinerNetwork | FourierRefiner | HistogramRefiner
+"""The module of any refiner."""
+
+_MODULES: dict[str, type] = {"network": RefinerNetwork, "fourier": FourierRefiner, "histogram": HistogramRefiner}
+
+
+def build_module(architecture: Architecture) -> RefinerModule:
+    """Build the module of an architecture, with initial weights or empty statistics."""
+    module: RefinerModule = _MODULES[architecture.kind](architecture)
+    return module

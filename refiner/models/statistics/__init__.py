@@ -1,0 +1,1 @@
+"""Refiners without a network: statistics of real images, which are given to renders."""
