@@ -6,7 +6,6 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 import numpy as np
@@ -16,6 +15,9 @@ from pycocotools import mask
 
 from refiner.commands import main
 from refiner.config.networks import DiscriminatorSection, RefinerSection
+from refiner.config.recipes import find_recipe
+from refiner.config.training import STATISTICS, TrainingConfiguration
+from refiner.config.yaml_files import read_configuration
 from refiner.losses.adversarial import OBJECTIVES
 from refiner.losses.self_regularization import SELF_REGULARIZATIONS
 from refiner.training.methods.build import CONDITION_PLANES
@@ -80,14 +82,11 @@ def test_every_method_is_on_its_page() -> None:
         assert [name for name in switched if name not in page and name != "smooth_change"] == []
 
 
-def test_the_python_of_the_methods_adapts_a_render() -> None:
-    images = np.random.default_rng(0).integers(0, 256, (3, 36, 60)).astype(np.uint8)
-    render = images[0]
-    names: dict[str, Any] = {"render": render, "real_images": list(images[1:])}
-    exec(re.findall(r"```python\n(.*?)```", text_of("methods.md"), flags=re.S)[0], names)
-    adapted = names["adapted"]
-    assert adapted.shape == render.shape
-    assert not np.array_equal(adapted, render)
+def test_the_table_of_the_methods_has_a_row_with_a_recipe_for_each() -> None:
+    rows = re.findall(r"^\| `(\w+)` \|.*\| `(\w+)`[^|]*\|$", text_of("methods.md"), flags=re.M)
+    assert [method for method, _ in rows] == [*METHODS, *STATISTICS]
+    for method, recipe in rows:
+        assert read_configuration(find_recipe(recipe, "train"), TrainingConfiguration).method == method
 
 
 def test_every_data_set_has_a_page_of_the_site() -> None:
