@@ -6,7 +6,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from refiner.data.drift.objects import MARGIN, label_extent
+from refiner.data.drift.object_windows import MARGIN, label_extent
 from refiner.data.drift.scores import TEXTURE
 from refiner.data.labels.objects import ObjectLabel
 
