@@ -205,7 +205,8 @@ class _FolderJob:
 
     def _finished(self, images: Iterable[str]) -> set[str]:
         """Return the images whose output is up to date, with a known drift within the limit."""
-        made = [name for name in images if self.output.stamp_of(name) and self._passes(self.output.notes.get(name))]
+        notes = self.output.manifest.notes
+        made = [name for name in images if self.output.stamp_of(name) and self._passes(notes.get(name))]
         finished = set()
         # Read the labels of a block at a time: points that moved since make a drift out of date.
         for start in range(0, len(made), _BLOCK):
@@ -282,7 +283,7 @@ class _FolderJob:
 
     def _with_objects(self, found: Sequence[tuple[str, LabelDrift]]) -> Iterator[tuple[str, LabelDrift]]:
         """Yield images with their drift and that of their objects, which the manifest holds."""
-        details = self.output.details().read(name for name, _ in found)
+        details = self.output.manifest.details().read(name for name, _ in found)
         for (name, drift), (_, rows) in zip(found, details, strict=True):
             yield name, drift._replace(objects=tuple(map(ObjectDrift.from_row, rows)))
 
@@ -299,7 +300,7 @@ class _FolderJob:
             self.dropper.write_list(self.output.root / DROPPED_FILE, self._with_objects(broken))
 
     def _drift(self, name: str) -> LabelDrift | None:
-        return LabelDrift.from_notes(self.output.notes.get(name))
+        return LabelDrift.from_notes(self.output.manifest.notes.get(name))
 
     def _prune(self, names: set[str], unread: Sequence[str]) -> None:
         """Delete outputs whose inputs are gone, and rejected images that an earlier run kept and this one did not.
@@ -309,15 +310,16 @@ class _FolderJob:
             unread: folders that cannot be read; the outputs of their images stay.
         """
         below = tuple(f"{folder}/" for folder in unread)
-        stay = {name for name in self.output.written if name.startswith(below)} if below else set()
+        stay = {name for name in self.output.manifest.written if name.startswith(below)} if below else set()
         _tell_removed(self.output, self.output.prune({*names, *stay, DRIFT_FILE}), "the inputs are gone")
         if self.kept is not None:
             _tell_removed(self.kept, self.kept.prune(self.drifted), "this run does not reject them")
         # Images may also stay where an earlier run kept those that it rejected.
-        before, now = self.output.facts.get(_KEPT, ""), "" if self.kept is None else str(self.kept.root.resolve())
+        before = self.output.manifest.facts.get(_KEPT, "")
+        now = "" if self.kept is None else str(self.kept.root.resolve())
         if before and before != now and Path(before).is_dir():
             log.warning("%s still holds images that an earlier run rejected; delete it if you do not need them", before)
-        self.output.record(**{_KEPT: now})
+        self.output.manifest.record(**{_KEPT: now})
 
 
 def _tell_removed(folder: OutputFolder, names: Sequence[str], reason: str) -> None:

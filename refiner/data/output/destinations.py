@@ -21,8 +21,9 @@ from refiner.data.labels.tables import (
     write_rejected,
 )
 from refiner.data.output.chunks import Chunks
-from refiner.data.output.folder import SETTINGS_PREFIX, SHARDS_FOLDER, OutputFolder, locked_output, open_output
+from refiner.data.output.folder import SETTINGS_PREFIX, OutputFolder, locked_output, open_output
 from refiner.data.output.label_files import LabelFiles
+from refiner.data.output.manifest import SHARDS_FOLDER
 from refiner.data.output.output_names import STATE_FOLDER, is_too_long, leads_out, state_folder
 from refiner.data.store.columns import find_columns
 from refiner.data.store.hdf5 import ImageKind, hdf5_errors, new_file, open_hdf5, text_attribute, write_attributes
@@ -167,7 +168,7 @@ class FolderDestination:
         self.folder.claim(*(name for name in chain([LABELS_FILE], names) if not (leads_out(name) or is_too_long(name))))
         # Remove the done file and the labels of an older conversion, which no longer describe this folder.
         remove_file(self.folder.root / STATE_FOLDER / DONE_FILE)
-        self.folder.remove(*(name for name in self.folder.written if not is_image_file(Path(name))))
+        self.folder.remove(*(name for name in self.folder.manifest.written if not is_image_file(Path(name))))
 
     def write_labels(self, chunks: Chunks) -> Sequence[str]:
         """Write the labels of all images that were converted."""

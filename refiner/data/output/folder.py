@@ -1,42 +1,33 @@
 """Output folder of a batch job: a manifest of finished inputs, a table of rejected ones, and a lock.
 
-``.refiner/manifest.jsonl`` has a line for each finished input: a stamp of everything that was read for it, and the job
-(refiner and options) that made the output. Finished inputs are skipped without decoding an image. The manifest also
-says which input the folder was made from, and which files were written here; no other file is ever deleted.
+Inputs that the manifest lists as finished are skipped without decoding an image. The manifest also says which input the
+folder was made from, and which files were written here; no other file is ever deleted.
 
 Each output takes three steps: a line with only the name, then the output file is moved into place, then the complete
 line. A killed run loses only the files in progress, and the next run recognises them as its own.
 """
 
 import contextlib
-import itertools
-import json
 import os
 import shutil
-import sys
-from collections.abc import Callable, Iterable, Iterator, Set
+from collections.abc import Callable, Iterator, Set
 from pathlib import Path
 from typing import Any
 
 from refiner.core.errors import ImageError, WrongOutputError
 from refiner.core.files import (
     TEMPORARY_PREFIX,
-    JsonLines,
     atomic_path,
     check_apart,
     content_digest,
-    read_json_lines,
     remove_file,
-    write_bytes,
     write_text,
 )
 from refiner.core.locks import locked
 from refiner.core.parallel.shards import Shard
 from refiner.data.labels.tables import REJECTED_FILE, write_rejected
-from refiner.data.output.output_names import STATE_FOLDER, leads_away
-
-SHARDS_FOLDER = "shards"
-"""Name of the folder in the state folder that holds the manifests and locks of shards."""
+from refiner.data.output.manifest import SHARDS_FOLDER, Manifest
+from refiner.data.output.output_names import STATE_FOLDER
 
 SETTINGS_PREFIX = "settings-"
 """Beginning of the names of files in the state folder that hold the backend of a job; the refiner's digest follows."""
@@ -55,8 +46,7 @@ class OutputFolder:
     Attributes:
         rejected: (name, stage, reason) of each rejected input.
         rejected_is_current: True if ``rejected.csv`` is up to date and must not be rewritten.
-        notes: numbers that were recorded with finished outputs, by name; see :meth:`finish`.
-        facts: texts about the folder that earlier runs recorded, by name; see :meth:`record`.
+        manifest: what this and earlier runs have written here.
     """
 
     def __init__(
@@ -65,46 +55,13 @@ class OutputFolder:
         self.root, self.job, self.overwrite, self.shard = root, job, overwrite, shard
         self.rejected: list[tuple[str, str, str]] = []
         self.rejected_is_current = False
-        self.notes: dict[str, list[float | None]] = {}
-        self.facts: dict[str, str] = {}
+        self.manifest = Manifest(root / STATE_FOLDER, shard)
         self._source = str(source.resolve())
-        self._finished: dict[str, tuple[str, str]] = {}  # stamp and job, by name
-        self._ours: set[str] = set()
-        # Read the manifest of earlier runs, and that of this shard.
-        self._manifest = root / STATE_FOLDER / "manifest.jsonl"
-        self._read(self._manifest)
-        shards = root / STATE_FOLDER / SHARDS_FOLDER
-        if shard is not None:
-            self._manifest = shards / f"{shard}.jsonl"
-            self._read(self._manifest)
-        self._log = JsonLines(self._manifest)
-        # Merge the manifests of shards. They are newer than the main one, which is not written while shards run.
-        if shard is None and shards.is_dir():
-            for manifest in sorted(shards.glob("*.jsonl")):
-                self._read(manifest)
-                for lines in _blocks(read_json_lines(manifest)):
-                    self._log.append(*lines)
-            shutil.rmtree(shards, ignore_errors=True)
-
-    def _read(self, manifest: Path) -> None:
-        for row in read_json_lines(manifest):
-            name = row.get("file")
-            if isinstance(row.get("facts"), dict):
-                self.facts |= {str(fact): str(text) for fact, text in row["facts"].items()}
-            if not isinstance(name, str) or leads_away(name):  # the manifest may come from another person's folder
-                continue
-            self._ours.add(name)
-            self._finished.pop(name, None)
-            if row.get("removed"):
-                self._ours.discard(name)
-            elif {"stamp", "job"} <= row.keys():
-                self._finished[name] = (str(row["stamp"]), sys.intern(str(row["job"])))
-                self.notes[name] = row.get("notes", [])
 
     @property
     def other_source(self) -> str | None:
         """Path of the input that the outputs were made from, if it is another one; None with ``overwrite``."""
-        before = self.facts.get("source", self._source)
+        before = self.manifest.facts.get("source", self._source)
         return None if before == self._source or self.overwrite else before
 
     def check_origin(self, command: str, digest: Callable[[str], str]) -> None:
@@ -122,7 +79,7 @@ class OutputFolder:
         self.check_command(command)
         if self.other_source is not None:
             changed = next(
-                (name for name, (at, _) in self._finished.items() if at.partition(" ")[0] != digest(name)), None
+                (name for name, (at, _) in self.manifest.finished.items() if at.partition(" ")[0] != digest(name)), None
             )
             if changed is not None:
                 raise self.origin_error(f"{changed} is missing or differs in {self._source}")
@@ -130,7 +87,7 @@ class OutputFolder:
 
     def check_command(self, command: str) -> None:
         """Check that no other command has written here; raise :class:`WrongOutputError` otherwise."""
-        before = self.facts.get("command", command)
+        before = self.manifest.facts.get("command", command)
         if before != command and not self.overwrite:
             raise WrongOutputError(
                 f"{self.root} was written by refiner {before}; choose another output folder, or pass --overwrite to "
@@ -146,22 +103,11 @@ class OutputFolder:
 
     def record_origin(self, command: str) -> None:
         """Record the command and the input of the outputs."""
-        self.record(command=command, source=self._source)
-
-    @property
-    def written(self) -> Set[str]:
-        """Names of the files that batch jobs have written, or were about to write."""
-        return self._ours
-
-    def record(self, **facts: str) -> None:
-        """Record texts about the folder for later runs, such as the input."""
-        if facts.items() - self.facts.items():
-            self._log.append({"facts": facts})
-            self.facts |= facts
+        self.manifest.record(command=command, source=self._source)
 
     def stamp_of(self, name: str) -> str | None:
         """Return the stamp of an output that this job made in an earlier run; None if it must be made (again)."""
-        stamp, job = self._finished.get(name, ("", ""))
+        stamp, job = self.manifest.finished.get(name, ("", ""))
         finished = stamp and job == self.job and not self.overwrite and (self.root / name).is_file()
         return stamp if finished else None
 
@@ -172,18 +118,15 @@ class OutputFolder:
             OutputError: a file of such a name exists that no batch job has written.
         """
         # Refuse to replace a file of the user, before anything is recorded.
-        new = [name for name in names if name not in self._ours or name in self._finished]
+        new = [name for name in names if name not in self.manifest.written or name in self.manifest.finished]
         for name in new:
-            if name not in self._ours and not self.overwrite and (self.root / name).exists():
+            if name not in self.manifest.written and not self.overwrite and (self.root / name).exists():
                 raise WrongOutputError(
                     f"{self.root / name} already exists and was not written by refiner; choose another folder, or "
                     "pass --overwrite to replace it"
                 )
         # Write the names before the outputs, so that a killed run can tell its own files from the user's.
-        self._log.append(*({"file": name} for name in new))
-        self._ours.update(new)
-        for name in new:
-            self._finished.pop(name, None)
+        self.manifest.begin(new)
 
     def finish(
         self, name: str, stamp: str, notes: list[float | None] | None = None, details: list[Any] | None = None
@@ -194,19 +137,10 @@ class OutputFolder:
             name: name of the output.
             stamp: the :func:`refiner.core.files.content_digest` of the input. Digests of further things that the output
                 depends on may follow after a space.
-            notes: numbers that later runs find in :attr:`notes`, such as the drift of the output.
-            details: anything else to record as JSON. It is not kept in memory, see :meth:`details`.
+            notes: numbers that later runs find in the manifest's ``notes``, such as the drift of the output.
+            details: anything else to record as JSON. It is not kept in memory; the manifest's ``details`` reads it.
         """
-        line: dict[str, Any] = {"file": name, "stamp": stamp, "job": self.job}
-        line |= {} if notes is None else {"notes": notes}
-        self._log.append(line if details is None else {**line, "details": details})
-        self._finished[name] = (stamp, self.job)
-        self.notes[name] = notes or []
-        self._ours.add(name)
-
-    def details(self) -> "Details":
-        """Return the details that were recorded with finished outputs."""
-        return Details(self._manifest)
+        self.manifest.finish(name, stamp, self.job, notes, details)
 
     def reject(self, name: str, stage: str, reason: str) -> None:
         """Record that an input was rejected, and delete the output that an older job made of it."""
@@ -215,19 +149,15 @@ class OutputFolder:
 
     def prune(self, names: Set[str]) -> list[str]:
         """Delete the outputs of earlier runs under other names than these; return the names of the deleted files."""
-        return self.remove(*sorted(self._ours - names - {REJECTED_FILE}))
+        return self.remove(*sorted(self.manifest.written - names - {REJECTED_FILE}))
 
     def remove(self, *names: str) -> list[str]:
         """Delete outputs that batch jobs have written; return the names of those that existed."""
-        ours = [name for name in names if name in self._ours]
+        ours = [name for name in names if name in self.manifest.written]
         existing = [name for name in ours if (self.root / name).is_file()]
         for name in existing:
             remove_file(self.root / name)
-        # From now on, files of these names are the user's.
-        self._log.append(*({"file": name, "removed": True} for name in ours))
-        self._ours.difference_update(ours)
-        for name in ours:
-            self._finished.pop(name, None)
+        self.manifest.forget(ours)
         return existing
 
     def copy(self, source: Path, name: str) -> None:
@@ -249,20 +179,14 @@ class OutputFolder:
 
     def is_complete(self) -> bool:
         """Return whether every claimed file exists."""
-        return all((self.root / name).is_file() for name in self._ours - {REJECTED_FILE})
+        return all((self.root / name).is_file() for name in self.manifest.written - {REJECTED_FILE})
 
     def keep_only(self, names: Set[str]) -> None:
         """Delete the outputs of earlier jobs under other names, and rewrite the manifest with these names only."""
-        for name in self._ours - names - {REJECTED_FILE}:
+        for name in self.manifest.written - names - {REJECTED_FILE}:
             with contextlib.suppress(OSError):
                 (self.root / name).unlink(missing_ok=True)
-        # Replace the manifest as a whole, then append to the new one.
-        kept = [*sorted(names), *({REJECTED_FILE} & self._ours)]
-        lines: list[dict[str, Any]] = [{"facts": self.facts}, *({"file": name} for name in kept)]
-        self._log.close()
-        write_bytes(self._manifest, b"".join(json.dumps(line).encode() + b"\n" for line in lines))
-        self._log = JsonLines(self._manifest)
-        self._ours = set(kept)
+        self.manifest.keep_only([*sorted(names), *({REJECTED_FILE} & self.manifest.written)])
 
     def write_state(self, name: str, text: str) -> None:
         """Write a text file in the state folder."""
@@ -281,53 +205,7 @@ class OutputFolder:
             write_rejected(self.root / REJECTED_FILE, self.rejected)
         else:
             self.remove(REJECTED_FILE)
-        self._log.close()
-
-
-def _blocks(lines: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    """Divide lines into lists that do not fill the memory."""
-    while block := list(itertools.islice(lines, 1000)):
-        yield block
-
-
-class Details:
-    """Details that a manifest holds for finished outputs, read one by one; only their places are kept in memory.
-
-    Args:
-        manifest: the manifest; it must not change from now on.
-    """
-
-    def __init__(self, manifest: Path) -> None:
-        self._path = manifest
-        self._places: dict[str, int] = {}
-        place = 0
-        with manifest.open("rb") as stream:
-            for line in stream:
-                row = _row(line) if b'"stamp"' in line else {}
-                if "details" in row:
-                    self._places[row["file"]] = place
-                elif row:  # it was made again without details
-                    self._places.pop(row.get("file", ""), None)
-                place += len(line)
-
-    def read(self, names: Iterable[str]) -> Iterator[tuple[str, list[Any]]]:
-        """Yield each name with its details; an empty list if it has none."""
-        with self._path.open("rb") as stream:
-            for name in names:
-                if name in self._places:
-                    stream.seek(self._places[name])
-                    yield name, _row(stream.readline())["details"]
-                else:
-                    yield name, []
-
-
-def _row(line: bytes) -> dict[str, Any]:
-    """Return the object of a line; empty if a killed process left it incomplete."""
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
-        return {}
-    return row if isinstance(row, dict) else {}
+        self.manifest.close()
 
 
 @contextlib.contextmanager

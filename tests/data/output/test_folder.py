@@ -310,4 +310,4 @@ def test_another_input_replaces_nothing_unless_told(source: Path, root: Path, tm
     for folder, digest, overwrite in ((moved, "digest", False), (moved, "other", False), (source, "other", True)):
         with open_output(folder, root, job="job", overwrite=overwrite) as output:
             output.check_origin("refine", {"a.png": digest}.__getitem__)
-            assert output.facts["source"] == str(folder)
+            assert output.manifest.facts["source"] == str(folder)
