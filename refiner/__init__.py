@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from refiner.core.errors import RefinerError
     from refiner.gaze.ensemble import GazeEnsemble
     from refiner.gaze.prediction import GazeEstimator
-    from refiner.inference.refine import refine_path
+    from refiner.inference.jobs.refine import refine_path
     from refiner.inference.refiner import Refiner
     from refiner.inference.transforms import RefineImages
     from refiner.models.architecture import RefinerArchitecture
@@ -31,7 +31,7 @@ _HOMES = {
     "RefinerNetwork": "models.refiner",
     "TrainingConfiguration": "config.training",
     "read_configuration": "config.yaml_files",
-    "refine_path": "inference.refine",
+    "refine_path": "inference.jobs.refine",
     "train": "training.train",
 }
 

@@ -39,7 +39,12 @@ def test_albumentations_stays_out(module: str) -> None:
     "module",
     [
         "data.convert",
-        *("inference.refine", "inference.folder", "inference.folder_worker", "inference.store"),
+        *(
+            "inference.jobs.refine",
+            "inference.jobs.folder",
+            "inference.jobs.folder_worker",
+            "inference.jobs.store_worker",
+        ),
         "inference.backends.registry",
     ],
 )

@@ -163,7 +163,7 @@ def command(
     from refiner.data.convert import convert, split_path
     from refiner.data.folders.selection import Selection
     from refiner.data.labels.coordinates import Declared
-    from refiner.data.output.destinations import rejects_list
+    from refiner.data.output.destination import rejects_list
 
     # Check the options that depend on each other, then convert.
     if by and not split:

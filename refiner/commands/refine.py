@@ -149,8 +149,8 @@ def command(
     from refiner.data.drift.regions import LabelRegion
     from refiner.data.drift.table import DriftLimit
     from refiner.data.folders.selection import Selection
-    from refiner.data.output.destinations import rejects_list
-    from refiner.inference.refine import refine_path
+    from refiner.data.output.destination import rejects_list
+    from refiner.inference.jobs.refine import refine_path
 
     keep_freed_memory()
     with progress("refining") as advance:

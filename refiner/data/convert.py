@@ -25,8 +25,10 @@ from refiner.data.labels.coordinates import NOTHING_DECLARED
 from refiner.data.labels.objects import OBJECTS
 from refiner.data.output.chunks import Chunks, fingerprint
 from refiner.data.output.companions import Companions
-from refiner.data.output.destinations import Destination, open_folder, open_store
+from refiner.data.output.destination import Destination
+from refiner.data.output.folder_destination import open_folder
 from refiner.data.output.label_files import FOLDER, LabelFiles, usual_format
+from refiner.data.output.store_destination import open_store
 from refiner.data.splits import names_subjects, split_samples
 from refiner.data.store.hdf5 import to_label_name
 from refiner.data.store.reader import Store

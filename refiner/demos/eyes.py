@@ -31,7 +31,7 @@ from refiner.eyes.scene.parameters import EyeParameters, LightRanges, OpticsRang
 from refiner.eyes.target_camera import TargetCamera, target_parameters
 from refiner.gaze.networks.fit import fit_estimator, predict_gaze
 from refiner.images.arrays import to_planes, to_uint8
-from refiner.inference.refine import refine_path
+from refiner.inference.jobs.refine import refine_path
 from refiner.metrics.intervals import Interval, seed_interval
 
 SIZE = (36, 60)

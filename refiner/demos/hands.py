@@ -29,7 +29,7 @@ from refiner.hands.joint_estimator import find_joints, fit_joints, share_within
 from refiner.hands.rendering import rendered_hands
 from refiner.hands.skeleton import HandRanges, target_hands
 from refiner.hands.target_sensor import TargetSensor
-from refiner.inference.refine import refine_path
+from refiner.inference.jobs.refine import refine_path
 from refiner.metrics.intervals import Interval, seed_interval
 
 SIZE = (64, 64)

@@ -16,7 +16,7 @@ from refiner.data.drift.table import DRIFT_FILE
 from refiner.data.formats.registry import Dataset, open_dataset
 from refiner.data.labels.objects import OBJECTS
 from refiner.data.labels.records import PAIRS, Labels
-from refiner.data.output.destinations import rejects_list
+from refiner.data.output.destination import rejects_list
 from refiner.evaluation.samples import Original, Sample, read_sample
 from refiner.images.arrays import image_patch, to_float
 from refiner.inference.refiner import Refiner

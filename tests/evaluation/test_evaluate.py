@@ -26,7 +26,7 @@ from refiner.eyes.scene.parameters import EyeParameters
 from refiner.eyes.target_camera import TargetCamera, target_parameters
 from refiner.images.arrays import to_uint8
 from refiner.images.io import read_image, write_image
-from refiner.inference.refine import refine_path
+from refiner.inference.jobs.refine import refine_path
 from refiner.inference.refiner import Refiner
 from refiner.models.architecture import RefinerArchitecture
 from refiner.models.refiner import RefinerNetwork

@@ -19,7 +19,7 @@ from PIL import ImageOps
 from refiner.data.conversion import Conversion
 from refiner.data.convert import convert
 from refiner.images.io import LOSSLESS, read_image, write_image
-from refiner.inference.refine import refine_path
+from refiner.inference.jobs.refine import refine_path
 from refiner.models.architecture import RefinerArchitecture
 from refiner.models.refiner import RefinerNetwork
 from refiner.models.refiner_file import save_refiner

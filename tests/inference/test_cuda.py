@@ -15,7 +15,7 @@ from refiner.gaze.config import GazeConfiguration
 from refiner.gaze.prediction import GazeEstimator
 from refiner.gaze.training import train_estimator
 from refiner.images.io import read_image, write_image
-from refiner.inference.refine import Summary, refine_path
+from refiner.inference.jobs.refine import Summary, refine_path
 from refiner.inference.refiner import Refiner
 from refiner.models.lookup import pretrained_refiners
 from refiner.models.refiner import RefinerNetwork

@@ -21,7 +21,7 @@ from refiner.images.io import write_image
 from refiner.inference.backends import registry
 from refiner.inference.backends.base import Backend
 from refiner.inference.backends.batching import BATCH_PIXELS
-from refiner.inference.refine import refine_path
+from refiner.inference.jobs.refine import refine_path
 from refiner.inference.refiner import FEW_IMAGES, Refiner, RefinerSource
 from refiner.models.architecture import RefinerArchitecture
 from refiner.models.refiner import RefinerNetwork

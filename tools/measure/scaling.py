@@ -34,7 +34,7 @@ from refiner.eyes.scene.parameters import EyeParameters
 from refiner.inference.backends.autoselect import choose_backend
 from refiner.inference.backends.base import Array, Backend
 from refiner.inference.backends.registry import open_backend
-from refiner.inference.plan import job_extent
+from refiner.inference.jobs.plan import job_extent
 from refiner.models.lookup import pretrained_refiners
 from refiner.models.refiner_file import RefinerFile, load_refiner
 

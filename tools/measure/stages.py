@@ -35,9 +35,9 @@ from refiner.eyes.scene.parameters import EyeParameters
 from refiner.images.arrays import from_batch, to_batch
 from refiner.images.io import read_image, write_image
 from refiner.inference.backends.autoselect import choose_backend
-from refiner.inference.folder import TASK_IMAGES
-from refiner.inference.folder_worker import FileRefinement, FileTask
-from refiner.inference.plan import job_extent
+from refiner.inference.jobs.folder_job import TASK_IMAGES
+from refiner.inference.jobs.folder_worker import FileRefinement, FileTask
+from refiner.inference.jobs.plan import job_extent
 from refiner.inference.refiner import RefinerSource
 from refiner.models.lookup import pretrained_refiners
 from refiner.models.refiner_file import load_refiner, refiner_digest

@@ -18,7 +18,7 @@ from refiner.data.labels.objects import AnnotationInfo
 from refiner.data.labels.records import PAIRS, Labels, Record
 from refiner.data.labels.tables import LABELS_FILE, write_labels
 from refiner.data.output.chunks import Chunks, fingerprint, write_chunk
-from refiner.data.output.destinations import open_store
+from refiner.data.output.store_destination import open_store
 from refiner.images.io import write_image
 
 WRITE_AHEAD = 256

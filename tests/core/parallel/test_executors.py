@@ -25,7 +25,7 @@ from refiner.inference.backends import autoselect
 from refiner.inference.backends.autoselect import fastest_backend
 from refiner.inference.backends.base import Backend
 from refiner.inference.backends.registry import open_backend
-from refiner.inference.refine import Summary, refine_path
+from refiner.inference.jobs.refine import Summary, refine_path
 from refiner.inference.refiner import RefinerSource
 from refiner.models.architecture import RefinerArchitecture
 from refiner.models.refiner import RefinerNetwork
@@ -36,10 +36,10 @@ COUNT = 300
 PROGRAM = """
 import sys
 from pathlib import Path
-from refiner.inference import folder, store
-from refiner.inference.refine import refine_path
+from refiner.inference.jobs import folder_job, store
+from refiner.inference.jobs.refine import refine_path
 from refiner.core.errors import RefinerError
-folder.TASK_IMAGES = 10
+folder_job.TASK_IMAGES = 10
 store.CHUNK = 16
 if __name__ == "__main__":
     source, out = map(Path, sys.argv[1:3])
@@ -167,7 +167,7 @@ def alive(pid: int) -> bool:
 def test_shards_and_a_run_that_gathers_make_the_bytes_of_one_run(
     place: Path, tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("refiner.inference.store.CHUNK", 16)
+    monkeypatch.setattr("refiner.inference.jobs.store.CHUNK", 16)
     out = tmp_path / f"out{suffix}"
     shares = [refine(place, f"in{suffix}", out, shard=Shard(number, 3)) for number in (1, 3, 2)]
     assert sum(share.refined for share in shares) == COUNT
@@ -280,7 +280,7 @@ def test_a_refiner_that_changes_while_it_is_at_work_is_refused(place: Path, tmp_
 
 
 def test_a_task_is_small_where_files_are_large(tmp_path: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("refiner.inference.folder.TASK_BYTES", 2000)
+    monkeypatch.setattr("refiner.inference.jobs.folder_job.TASK_BYTES", 2000)
     rng = np.random.default_rng(1)
     for number in range(6):
         write_image(tmp_path / "in" / f"{number}.png", rng.integers(0, 256, (24, 40), np.uint8))  # about 1,000 bytes

@@ -19,7 +19,7 @@ from refiner.core.errors import DeviceError, OutputError
 from refiner.core.parallel import ray_executor
 from refiner.core.parallel.ray_executor import map_on_ray
 from refiner.images.io import write_image
-from refiner.inference.refine import Summary, refine_path
+from refiner.inference.jobs.refine import Summary, refine_path
 from refiner.models.architecture import RefinerArchitecture
 from refiner.models.refiner import RefinerNetwork
 from refiner.models.refiner_file import save_refiner
@@ -29,10 +29,10 @@ COUNT = 240
 PROGRAM = """
 import sys
 from pathlib import Path
-from refiner.inference import folder
-from refiner.inference.refine import refine_path
+from refiner.inference.jobs import folder_job
+from refiner.inference.jobs.refine import refine_path
 from refiner.core.errors import RefinerError
-folder.TASK_IMAGES = 4
+folder_job.TASK_IMAGES = 4
 try:
     places = Path("in"), Path("out"), Path("refiner.safetensors")
     print(refine_path(*places, backend="torch", engine="ray", workers=None))

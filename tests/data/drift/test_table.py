@@ -25,7 +25,7 @@ from refiner.eyes.records import rendered_records
 from refiner.eyes.rendering import render_eyes
 from refiner.eyes.scene.parameters import EyeParameters
 from refiner.images.io import read_image
-from refiner.inference.refine import Summary, refine_path
+from refiner.inference.jobs.refine import Summary, refine_path
 from refiner.inference.refiner import Refiner
 from refiner.models.architecture import RefinerArchitecture
 from refiner.models.refiner import RefinerNetwork

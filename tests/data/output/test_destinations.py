@@ -17,8 +17,9 @@ from refiner.data.convert import convert
 from refiner.data.labels.records import Record
 from refiner.data.labels.tables import read_labels
 from refiner.data.output.chunks import Chunks, write_chunk
-from refiner.data.output.destinations import FolderDestination, StoreDestination, open_folder, open_store
+from refiner.data.output.folder_destination import FolderDestination, open_folder
 from refiner.data.output.label_files import LabelFiles
+from refiner.data.output.store_destination import StoreDestination, open_store
 from refiner.data.store.reader import Store
 from refiner.images.io import write_image
 

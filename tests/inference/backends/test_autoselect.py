@@ -16,8 +16,8 @@ from refiner.inference.backends.autoselect import COMPILING_MULTIPLICATIONS, cho
 from refiner.inference.backends.base import Array, Backend
 from refiner.inference.backends.batching import Extent
 from refiner.inference.backends.registry import open_backend
-from refiner.inference.plan import job_extent
-from refiner.inference.refine import Summary, refine_path
+from refiner.inference.jobs.plan import job_extent
+from refiner.inference.jobs.refine import Summary, refine_path
 from refiner.models.architecture import RefinerArchitecture
 from refiner.models.refiner import RefinerNetwork
 from refiner.models.refiner_file import RefinerFile, save_refiner

@@ -14,7 +14,7 @@ from refiner.data.conversion import Conversion
 from refiner.data.convert import convert
 from refiner.images.io import write_image
 from refiner.inference import refine, settings, store
-from refiner.inference.refine import Summary, refine_path
+from refiner.inference.jobs.refine import Summary, refine_path
 from refiner.models.architecture import RefinerArchitecture
 from refiner.models.refiner import RefinerNetwork
 from refiner.models.refiner_file import refiner_digest, save_refiner

@@ -2,9 +2,9 @@
 
 import pytest
 
-from refiner.inference import plan
 from refiner.inference.backends.batching import Extent
-from refiner.inference.plan import workers_for
+from refiner.inference.jobs import plan
+from refiner.inference.jobs.plan import workers_for
 from refiner.models.architecture import RefinerArchitecture
 
 

@@ -21,8 +21,8 @@ from refiner.data.drift.table import DriftLimit
 from refiner.data.store.hdf5 import ImageKind
 from refiner.data.store.reader import Store
 from refiner.images.io import read_image, write_image
-from refiner.inference import store
-from refiner.inference.refine import Summary, refine_path
+from refiner.inference.jobs import store
+from refiner.inference.jobs.refine import Summary, refine_path
 from refiner.inference.refiner import Refiner, RefinerSource
 from refiner.models.architecture import RefinerArchitecture
 from refiner.models.refiner import RefinerNetwork
@@ -171,8 +171,8 @@ def test_what_is_finished_is_not_done_again_and_what_changed_is_refused(
 PROGRAM = """
 import sys, time
 from pathlib import Path
-from refiner.inference import store
-from refiner.inference.refine import refine_path
+from refiner.inference.jobs import store
+from refiner.inference.jobs.refine import refine_path
 store.CHUNK = store._SMALLEST_CHUNK = 4
 def report(done, total):
     if done >= 12:

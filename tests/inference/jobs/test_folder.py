@@ -23,7 +23,7 @@ from refiner.data.convert import convert
 from refiner.data.drift.regions import ANYTHING, LabelRegion
 from refiner.data.drift.table import DriftLimit
 from refiner.images.io import LOSSLESS, encode_image, read_image, read_picture, write_image
-from refiner.inference.refine import Summary, refine_path
+from refiner.inference.jobs.refine import Summary, refine_path
 from refiner.inference.refiner import Refiner
 from refiner.models.architecture import RefinerArchitecture
 from refiner.models.lookup import REFINER_FILE
@@ -167,7 +167,7 @@ def test_names_that_are_no_utf8_are_kept(tmp_path: Path, identity: Path) -> None
 
 def test_mixed_sizes_go_through_in_one_run(tmp_path: Path, identity: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And in tasks that end before a batch is full."""
-    monkeypatch.setattr("refiner.inference.folder.TASK_IMAGES", 9)
+    monkeypatch.setattr("refiner.inference.jobs.folder_job.TASK_IMAGES", 9)
     shapes = [(1 + i % 7, 1 + i // 7) for i in range(40)]
     for number, shape in enumerate(shapes):
         write_image(tmp_path / "in" / f"{number}.png", noise(shape, seed=number))
@@ -342,7 +342,7 @@ def test_the_second_run_decodes_nothing(tmp_path: Path, identity: Path, monkeypa
     def decoded(path: Path) -> None:
         raise AssertionError(f"{path} was decoded")
 
-    monkeypatch.setattr("refiner.inference.folder_worker.read_picture", decoded)
+    monkeypatch.setattr("refiner.inference.jobs.folder_worker.read_picture", decoded)
     assert refine_path(tmp_path / "in", tmp_path / "out", identity, device="cpu") == Summary(0, 5, 0)
     assert contents(tmp_path / "out") == before
 
@@ -648,7 +648,7 @@ def test_a_kill_in_the_middle_costs_nothing_but_time(tmp_path: Path, random_refi
     killed = run_python(f"""
 import os, signal
 from pathlib import Path
-from refiner.inference.refine import refine_path
+from refiner.inference.jobs.refine import refine_path
 def report(done, total):
     if done >= 70:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -684,7 +684,7 @@ def test_what_may_not_be_read_is_rejected_by_name(tmp_path: Path, identity: Path
         result = run_python(
             f"""
 from pathlib import Path
-from refiner.inference.refine import refine_path
+from refiner.inference.jobs.refine import refine_path
 folders = Path({str(tmp_path / "in")!r}), Path({str(tmp_path / "out")!r})
 print(refine_path(*folders, Path({str(identity)!r}), device="cpu")[:3])
 """,

@@ -229,7 +229,7 @@ def test_a_killed_run_ends_in_the_same_bytes(
         return whole(self, planes, **more)
 
     monkeypatch.setattr(Refiner, "refine_batch", dies)
-    monkeypatch.setattr("refiner.inference.folder.TASK_IMAGES", 1)
+    monkeypatch.setattr("refiner.inference.jobs.folder_job.TASK_IMAGES", 1)
     monkeypatch.setattr(Refiner, "batch_size", lambda *_, **__: 1)
     assert refine(renders, tmp_path / "out", moving, *options).exit_code not in (0, 4)
     assert not (tmp_path / "out" / "instances.json").exists()  # it would hold objects that may have to go

@@ -20,11 +20,11 @@ from refiner.images.arrays import to_planes
 from refiner.images.io import LOSSLESS, is_image_file, is_lossless_webp, read_picture, write_image
 from refiner.inference.backends.autoselect import choose_backend
 from refiner.inference.backends.registry import CUDA_BACKENDS, backend_module, check_architecture
-from refiner.inference.folder import refine_folder
-from refiner.inference.plan import job_extent, workers_for
+from refiner.inference.jobs.folder import refine_folder
+from refiner.inference.jobs.plan import job_extent, workers_for
+from refiner.inference.jobs.settings import AUTO, check_usable, earlier_settings
+from refiner.inference.jobs.store import refine_store
 from refiner.inference.refiner import RefinerSource
-from refiner.inference.settings import AUTO, check_usable, earlier_settings
-from refiner.inference.store import refine_store
 from refiner.models.refiner_file import load_refiner, refiner_digest
 
 Report = Callable[[int, int], None]
@@ -124,7 +124,7 @@ def refine_path(
     options: dict[str, Any] = {"overwrite": overwrite, "limit": limit, "region": region}
     # Import the workers' modules in another process, while this one lists the images.
     executor.prepare(
-        "refiner.inference.store" if is_store_name(source) else "refiner.inference.folder_worker",
+        "refiner.inference.jobs.store_worker" if is_store_name(source) else "refiner.inference.jobs.folder_worker",
         backend_module(backend),
     )
     refiner_source = RefinerSource(refiner, digest, device, backend, executor.threads, file)

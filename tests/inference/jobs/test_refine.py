@@ -8,7 +8,7 @@ import pytest
 
 from refiner.core.errors import DataError, OutputError
 from refiner.images.io import read_image, write_image
-from refiner.inference.refine import Summary, refine_path
+from refiner.inference.jobs.refine import Summary, refine_path
 from refiner.models.architecture import RefinerArchitecture
 from refiner.models.refiner import RefinerNetwork
 from refiner.models.refiner_file import save_refiner
