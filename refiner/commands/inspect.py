@@ -92,10 +92,10 @@ def _report_datasets(
     as_json: bool,
 ) -> None:
     from refiner.images.io import write_image
-    from refiner.inspection.contact_sheet import draw_sheets
     from refiner.inspection.datasets import inspect_dataset, open_for_inspection
     from refiner.inspection.faults import find_faults
     from refiner.inspection.fit import compare
+    from refiner.inspection.overlays.contact_sheet import draw_sheets
     from refiner.inspection.text import dataset_lines, fit_lines
 
     # Inspect one or two data sets.

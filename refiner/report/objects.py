@@ -3,21 +3,21 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from refiner.core.errors import ImageError
 from refiner.core.rng import numpy_generator
 from refiner.data.drift.objects import ObjectDrift
 from refiner.data.formats.registry import Dataset
 from refiner.data.labels.objects import OBJECTS, ImageAnnotations
 from refiner.data.labels.records import Record
 from refiner.evaluation.verdict import MAX_DRIFT
-from refiner.images.arrays import resize, to_grey
 from refiner.images.io import Image
 from refiner.inference.refiner import Refiner
-from refiner.inspection.overlays import LabelStyle, Shape, object_shapes
+from refiner.inspection.overlays.label_shapes import object_shapes
+from refiner.inspection.overlays.shapes import LabelStyle
+from refiner.report.object_crops import real_crops, window_around
 from refiner.report.overlays import Overlay, overlay, svg_shapes
 from refiner.report.pictures import data_uri, shown
 
@@ -30,33 +30,13 @@ CLASSES, EACH = 12, 6
 POOL = 36
 """Number of images from which the objects of contact sheets are taken."""
 
-REAL_POOL = 100
-"""Number of real images among which the nearest real object is searched."""
-
-CONTEXT = 0.25
-"""Width of the surroundings that are shown around an object, as a share of its longer side; at least six pixels."""
 
 MOVED = 0.5
 """Shift in pixels from which the place of an object after refining is outlined."""
 
-_COMPARED = 24  # side of the squares by which crops are compared
-
 
 Drifts = Mapping[str, Sequence[ObjectDrift]]
 """Drift of the objects of each image, in the order of its labels."""
-
-
-class Window(NamedTuple):
-    """A part of an image, in pixels."""
-
-    left: int
-    top: int
-    width: int
-    height: int
-
-    def cut(self, image: Image) -> Image:
-        """Cut the part out of an image."""
-        return image[self.top : self.top + self.height, self.left : self.left + self.width]
 
 
 class ObjectPair(NamedTuple):
@@ -140,7 +120,7 @@ class ObjectPictures:
     ) -> None:
         self._synthetic, self._style, self._refiner, self._measured = synthetic, style, refiner, measured
         self._pairs: dict[str, tuple[Record, Image]] = {}
-        self._real = _real_crops(real, real_ids)
+        self._real = real_crops(real, real_ids)
 
     def sections(self, drifts: Drifts, seed: int) -> ObjectSections:
         """Return the parts of a page on all objects whose drift was measured.
@@ -179,7 +159,7 @@ class ObjectPictures:
         if not isinstance(annotations, ImageAnnotations) or number >= len(annotations.objects):
             return None
         shapes = object_shapes(annotations.objects[number], size, self._style)
-        window = _window(shapes, size)
+        window = window_around(shapes, size)
         if window is None:
             return None
         before, after = (shown(window.cut(image)) for image in (record.image, refined))
@@ -205,44 +185,6 @@ class ObjectPictures:
             record = self._synthetic.read(name)
             self._pairs[name] = record, self._refiner(record.image)
         return self._pairs[name]
-
-
-class _RealCrops:
-    """Pictures of real objects by their class, and the most similar one to another picture."""
-
-    def __init__(self) -> None:
-        self._crops: dict[str, list[Image]] = {}
-        self._vectors: dict[str, list[Any]] = {}
-
-    def add(self, category: str, crop: Image) -> None:
-        self._crops.setdefault(category, []).append(crop)
-        self._vectors.setdefault(category, []).append(_unit(crop))
-
-    def nearest(self, category: str, crop: Image) -> str:
-        """Return the most similar picture of a class as a data URI; empty if the class has none."""
-        if category not in self._crops:
-            return ""
-        return data_uri(self._crops[category][int((np.stack(self._vectors[category]) @ _unit(crop)).argmax())])
-
-
-def _real_crops(dataset: Dataset, ids: Sequence[str]) -> _RealCrops:
-    """Cut the annotated objects out of some real images; most real data have none."""
-    crops = _RealCrops()
-    style = LabelStyle()
-    for place in np.linspace(0, len(ids) - 1, min(len(ids), REAL_POOL)).astype(int).tolist():
-        try:
-            record = dataset.read(ids[place])
-        except ImageError:
-            continue
-        annotations = record.labels.get(OBJECTS)
-        if not isinstance(annotations, ImageAnnotations):
-            return crops
-        size = (record.image.shape[0], record.image.shape[1])
-        for each in annotations.objects:
-            window = _window(object_shapes(each, size, style), size)
-            if window is not None:
-                crops.add(each.category, shown(window.cut(record.image)))
-    return crops
 
 
 def _choose(
@@ -276,34 +218,6 @@ def _choose(
         rows.sort(key=lambda row: row[0])
         chosen[category] = [(name, number, drifts[name][number]) for _, name, number in rows[:EACH]]
     return chosen
-
-
-def _window(shapes: Sequence[Shape], size: tuple[int, int]) -> Window | None:
-    """Return a square around shapes, inside an image of (height, width) if it fits; None if there is nothing."""
-    points = [part for shape in shapes for part in shape.parts if len(part)]
-    if not points:
-        return None
-    corners = np.concatenate(points)
-    limits = np.array([size[1], size[0]], float)
-    low, high = np.clip(corners.min(axis=0), 0, limits), np.clip(corners.max(axis=0) + 1, 0, limits)
-    if (high - low <= 0).any():
-        return None
-    longer = float((high - low).max())
-    side = int(np.ceil(longer + 2 * max(6.0, CONTEXT * longer)))
-    width, height = (int(min(side, limit)) for limit in limits)
-    middle = (low + high) / 2
-    left, top = (
-        int(np.clip(round(centre - length / 2), 0, limit - length))
-        for centre, length, limit in zip(middle.tolist(), (width, height), limits.astype(int).tolist(), strict=True)
-    )
-    return Window(left, top, width, height)
-
-
-def _unit(crop: Image) -> Any:
-    """Return a picture as a vector of unit length without its mean."""
-    small = resize(to_grey(crop), (_COMPARED, _COMPARED)).astype(float).reshape(-1)
-    small -= small.mean()
-    return small / max(float(np.linalg.norm(small)), 1e-6)
 
 
 def _caption(drift: ObjectDrift) -> str:

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from refiner.data.formats.registry import Dataset
 from refiner.data.labels.objects import OBJECTS, ImageAnnotations
 from refiner.data.labels.records import Labels
-from refiner.inspection.dataset_overlays import DatasetOverlays
-from refiner.inspection.overlays import Points, Shape
+from refiner.inspection.overlays.datasets import DatasetOverlays
+from refiner.inspection.overlays.shapes import Points, Shape
 
 View = tuple[float, float, float, float]
 """Part of an image that a picture shows: left, top, width and height, in pixels; the image's corner is at -0.5."""

@@ -240,7 +240,7 @@ def test_without_objects_nothing_is_said_of_them(found: Evaluation, data: Path) 
 def test_far_points_and_odd_names_make_a_sound_overlay() -> None:
     import xml.etree.ElementTree as ET
 
-    from refiner.inspection.overlays import label_shapes
+    from refiner.inspection.overlays.label_shapes import label_shapes
 
     label = ObjectLabel("1", BAD_CLASS, box=(-1e300, 3, 2e300, 4), keypoints=(1e30, -1e30, 2, 3.0, 4.0, 1))
     drawn: Overlay = overlay(label_shapes({"objects": ImageAnnotations((label,))}, SIZE), (-0.5, -0.5, 60, 36), "x")

@@ -28,7 +28,8 @@ from refiner.data.drift.regions import ANYTHING
 from refiner.data.drift.table import NO_LIMIT
 from refiner.data.folders.labels import FolderLabels
 from refiner.data.folders.listing import list_files
-from refiner.data.labels.tables import LABELS_FILE, LabelTable
+from refiner.data.labels.label_table import LabelTable
+from refiner.data.labels.tables import LABELS_FILE
 from refiner.data.output.records_writer import write_folder
 from refiner.eyes.records import rendered_records
 from refiner.eyes.scene.parameters import EyeParameters

@@ -13,9 +13,10 @@ from refiner.core.files import read_regular
 from refiner.data.annotations.masks import MaskObjects
 from refiner.data.annotations.source import LabelSource
 from refiner.data.folders.contents import FolderContents
+from refiner.data.labels.label_table import LabelTable
 from refiner.data.labels.objects import OBJECTS, AnnotationInfo
 from refiner.data.labels.records import Labels
-from refiner.data.labels.tables import INFO_FILE, LABELS_FILE, LabelTable
+from refiner.data.labels.tables import INFO_FILE, LABELS_FILE
 
 
 class FolderLabels(Mapping[str, Labels]):

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from refiner.core.errors import DataError
 from refiner.data.annotations.edits import Edit, dumped_like
+from refiner.data.labels.label_table import LabelTable
 from refiner.data.labels.objects import OBJECTS
-from refiner.data.labels.tables import LABELS_FILE, LabelTable
+from refiner.data.labels.tables import LABELS_FILE
 
 
 class TableObjects:

@@ -13,8 +13,9 @@ from refiner.data.drift.table import DROPPED_FILE, DriftLimit, LabelDrift
 from refiner.data.folders.labels import FolderLabels
 from refiner.data.folders.left_out import EXAMPLES, LeftOut
 from refiner.data.folders.table_objects import TableObjects
+from refiner.data.labels.label_table import LabelTable
 from refiner.data.labels.objects import OBJECTS
-from refiner.data.labels.tables import LABELS_FILE, LabelTable, write_table
+from refiner.data.labels.tables import LABELS_FILE, write_table
 from refiner.data.output.folder import OutputFolder
 
 _COLUMNS = ("file", "object", "class", "score", "reason")

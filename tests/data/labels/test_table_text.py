@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from refiner.core.errors import DataError
+from refiner.data.labels.label_table import LabelTable
 from refiner.data.labels.table_text import explain_angles
-from refiner.data.labels.tables import LabelTable, read_labels
+from refiner.data.labels.tables import read_labels
 
 ROWS = [("a.png", "-0.25", "1.5e-1", "p é"), ("b/c.png", "0.5", "-0.125", "")]
 HEAD = ("file", "gaze_pitch_rad", "gaze_yaw_rad", "subject")

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from refiner.core.errors import DataError, ImageError
+from refiner.data.labels.label_table import LabelTable
 from refiner.data.labels.records import column_values
-from refiner.data.labels.tables import LabelTable, read_labels, write_labels
+from refiner.data.labels.tables import read_labels, write_labels
 
 ANGLES = st.floats(-3.14, 3.14)
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=12).filter(

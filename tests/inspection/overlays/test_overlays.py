@@ -12,17 +12,11 @@ from refiner.data.labels.objects import AnnotationInfo, Category, ImageAnnotatio
 from refiner.data.labels.records import Record
 from refiner.data.labels.tables import write_labels
 from refiner.images.io import write_image
-from refiner.inspection.contact_sheet import CELL, draw_sheet
-from refiner.inspection.dataset_overlays import DatasetOverlays
-from refiner.inspection.overlays import (
-    CLASS_COLOURS,
-    LabelStyle,
-    Shape,
-    draw_shapes,
-    label_image_shapes,
-    label_shapes,
-    object_shapes,
-)
+from refiner.inspection.overlays.contact_sheet import CELL, draw_sheet
+from refiner.inspection.overlays.datasets import DatasetOverlays
+from refiner.inspection.overlays.label_shapes import label_image_shapes, label_shapes, object_shapes
+from refiner.inspection.overlays.paint import draw_shapes
+from refiner.inspection.overlays.shapes import CLASS_COLOURS, LabelStyle, Shape
 
 SIZE = (24, 40)
 

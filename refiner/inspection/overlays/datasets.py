@@ -9,7 +9,8 @@ from refiner.data.formats.registry import Dataset, info_of
 from refiner.data.labels.objects import AnnotationInfo
 from refiner.data.labels.records import Record
 from refiner.images.io import read_image
-from refiner.inspection.overlays import LabelStyle, Shape, label_image_shapes, label_shapes
+from refiner.inspection.overlays.label_shapes import label_image_shapes, label_shapes
+from refiner.inspection.overlays.shapes import LabelStyle, Shape
 
 
 class DatasetOverlays:

@@ -11,10 +11,12 @@ from refiner.data.formats.registry import Dataset
 from refiner.data.labels.records import Record
 from refiner.images.arrays import highest_level
 from refiner.images.io import Image
-from refiner.inspection.dataset_overlays import DatasetOverlays
 from refiner.inspection.datasets import spread
 from refiner.inspection.labels import as_numbers
-from refiner.inspection.overlays import Canvas, Shape, classes_of, draw_shapes, label_shapes
+from refiner.inspection.overlays.datasets import DatasetOverlays
+from refiner.inspection.overlays.label_shapes import classes_of, label_shapes
+from refiner.inspection.overlays.paint import Canvas, draw_shapes
+from refiner.inspection.overlays.shapes import Shape
 
 COLUMNS, ROWS = 6, 5
 """Largest number of images in a row, and of rows."""

@@ -1,14 +1,12 @@
 """Labels as shapes over their image: boxes, outlines, masks, keypoints with their skeleton, points, and gaze.
 
-:func:`label_shapes` turns labels into shapes, which :func:`draw_shapes` paints on a picture. Every picture of labels is
-made of these shapes. All positions are those of pixels: the centre of the top-left pixel is at (0, 0).
+Every picture of labels is made of these shapes, which :mod:`refiner.inspection.overlays.paint` paints. All positions
+are those of pixels: the centre of the top-left pixel is at (0, 0).
 """
 
 import math
-import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,31 +14,11 @@ import numpy as np
 from refiner.core.errors import UsageError
 from refiner.data.annotations.positions.run_lengths import decode
 from refiner.data.labels.coordinates import array_kind
-from refiner.data.labels.objects import OBJECTS, AnnotationInfo, ImageAnnotations, ObjectLabel
+from refiner.data.labels.objects import OBJECTS, ImageAnnotations, ObjectLabel
 from refiner.data.labels.records import Labels
 from refiner.images.io import Image
 from refiner.inspection.labels import as_numbers, is_in_pixels
-
-Colour = tuple[int, int, int]
-"""Red, green and blue, from 0 to 255."""
-
-Points = np.ndarray[Any, np.dtype[np.float64]]
-"""(K, 2), x and y in pixels of the image."""
-
-Canvas = np.ndarray[Any, np.dtype[np.uint8]]
-"""An RGB picture, (H, W, 3)."""
-
-CLASS_COLOURS: tuple[Colour, ...] = (
-    *((86, 180, 233), (255, 165, 0), (0, 220, 130), (255, 235, 60), (255, 110, 180), (165, 130, 255)),
-    *((255, 95, 60), (60, 235, 235), (175, 235, 60), (200, 150, 110)),
-)
-"""Colours of classes, in the order of the classes; they can be told apart on dark and on light images."""
-
-FILL = 0.25
-"""Opacity of the inside of masks and outlines."""
-
-RIM = 0.5
-"""Opacity of the black rim of lines."""
+from refiner.inspection.overlays.shapes import CLASS_COLOURS, Colour, LabelStyle, Points, Shape
 
 GAZE_LENGTH = 1.1
 """Length of the arrow for a gaze across the image, as a share of the image's width. Other arrows are foreshortened."""
@@ -58,66 +36,6 @@ _COLOURS: Mapping[str, Colour] = {
 _OTHER_COLOUR = (255, 160, 40)
 
 _ENLARGED = 3  # pixels of a mask are enlarged by this before they are outlined, so that outlines run along their edges
-
-
-@dataclass(frozen=True)
-class Shape:
-    """A shape over an image.
-
-    Attributes:
-        kind: ``area``, closed outlines whose inside is tinted; ``outline``, closed outlines; ``line``, open lines;
-            ``dots``; ``circles``, for points that are hidden; or ``arrow``, from the first point to the second.
-        parts: the outlines or lines, or one array of all dots, in pixels of the image. An outline within another one
-            is a hole.
-        colour: its colour.
-        name: what it shows, such as the class of an object.
-    """
-
-    kind: Literal["area", "outline", "line", "dots", "circles", "arrow"]
-    parts: tuple[Points, ...]
-    colour: Colour
-    name: str = ""
-
-
-@dataclass(frozen=True)
-class LabelStyle:
-    """Colours of the classes of a data set, and the bones between their keypoints.
-
-    Attributes:
-        classes: names of the classes; their colours follow this order.
-        skeletons: for each class, pairs of numbers of connected keypoints, from 0.
-    """
-
-    classes: tuple[str, ...] = ()
-    skeletons: Mapping[str, Sequence[tuple[int, int]]] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, info: AnnotationInfo | None) -> "LabelStyle":
-        """Return the style for the annotations of a data set; its skeletons are COCO's, which count from 1."""
-        if info is None:
-            return cls()
-        skeletons = {}
-        for category in info.categories:
-            bones = category.extra.get("skeleton")
-            if isinstance(bones, list | tuple):
-                skeletons[category.name] = [(first - 1, last - 1) for first, last in filter(_is_bone, bones)]
-        return cls(tuple(category.name for category in info.categories), skeletons)
-
-    def with_classes(self, names: Iterable[str]) -> "LabelStyle":
-        """Return the style with further classes, in alphabetical order after the others."""
-        return replace(self, classes=(*self.classes, *sorted({*names} - {*self.classes, ""})))
-
-    def colour(self, name: str) -> Colour:
-        """Return the colour of a class; one that is not in the list has a colour of its own, too."""
-        number = self.classes.index(name) if name in self.classes else zlib.crc32(name.encode("utf-8", "replace"))
-        return CLASS_COLOURS[number % len(CLASS_COLOURS)]
-
-
-def _is_bone(pair: Any) -> bool:
-    return isinstance(pair, list | tuple) and len(pair) == 2 and all(isinstance(end, int) for end in pair)
-
-
-# --- labels as shapes ------------------------------------------------------------------------------------------
 
 
 def label_shapes(labels: Labels, size: tuple[int, int], style: LabelStyle | None = None) -> list[Shape]:
@@ -275,56 +193,3 @@ def _outlines(mask: Any, size: tuple[int, int]) -> tuple[Points, ...]:
         points = (contour[:, 0].astype(float) + 0.5) / _ENLARGED + (columns[0], rows[0])
         outlines.append(points * (size[1] / mask.shape[1], size[0] / mask.shape[0]) - 0.5)
     return tuple(outlines)
-
-
-# --- shapes as paint -------------------------------------------------------------------------------------------
-
-
-def draw_shapes(canvas: Canvas, shapes: Sequence[Shape], size: tuple[int, int], *, line: int = 1) -> None:
-    """Paint shapes on the picture of an image.
-
-    Args:
-        canvas: the image in RGB, usually enlarged; it is painted on.
-        shapes: the shapes, the lowest first.
-        size: (height, width) of the image itself.
-        line: width of lines, in pixels of the canvas.
-    """
-    scale = np.array([canvas.shape[1] / size[1], canvas.shape[0] / size[0]])
-
-    def place(points: Points) -> Any:
-        """Return canvas positions in sixteenths of a pixel, (K, 1, 2); far points are clipped."""
-        return np.rint(np.clip((points + 0.5) * scale - 0.5, -1e3, 1e4) * 16).astype(np.int32)[:, None]
-
-    # Tint the areas below all lines.
-    for shape in shapes:
-        if shape.kind == "area" and shape.parts:
-            tinted = canvas.copy()
-            cv2.fillPoly(tinted, [place(part) for part in shape.parts], shape.colour, cv2.LINE_AA, 4)
-            cv2.addWeighted(tinted, FILL, canvas, 1 - FILL, 0, dst=canvas)
-    # Draw lines on a dim rim, so that they show on any background, and dots above the lines.
-    lined = [shape for shape in shapes if shape.kind in ("area", "outline", "line") and shape.parts]
-    rims = canvas.copy()
-    for shape in lined:
-        _draw_lines(rims, shape, [place(part) for part in shape.parts], (0, 0, 0), line + 2)
-    cv2.addWeighted(rims, RIM, canvas, 1 - RIM, 0, dst=canvas)
-    for shape in lined:
-        _draw_lines(canvas, shape, [place(part) for part in shape.parts], shape.colour, line)
-    for shape in shapes:
-        _draw_marks(canvas, shape, [place(part) for part in shape.parts], line)
-
-
-def _draw_lines(canvas: Canvas, shape: Shape, parts: Sequence[Any], colour: Colour, width: int) -> None:
-    """Paint outlines, which are closed, or lines, through positions in sixteenths of a pixel."""
-    cv2.polylines(canvas, list(parts), shape.kind != "line", colour, width, cv2.LINE_AA, 4)
-
-
-def _draw_marks(canvas: Canvas, shape: Shape, parts: Sequence[Any], line: int) -> None:
-    """Paint dots, circles and arrows at positions in sixteenths of a pixel."""
-    for part in parts:
-        if shape.kind in ("dots", "circles"):
-            for centre in part[:, 0].tolist():
-                cv2.circle(canvas, centre, 40, shape.colour, -1 if shape.kind == "dots" else line, cv2.LINE_AA, 4)
-        elif shape.kind == "arrow":
-            (start, end) = (tuple(int(value) // 16 for value in point) for point in part[:, 0])
-            tip = min(0.3, 8 / max(8.0, math.dist(start, end)))
-            cv2.arrowedLine(canvas, start, end, shape.colour, line + 1, cv2.LINE_AA, 0, tip)

@@ -9,8 +9,8 @@ from refiner.core.errors import DataError
 from refiner.data.formats.registry import open_dataset
 from refiner.data.labels.records import Record
 from refiner.images.io import write_image
-from refiner.inspection.contact_sheet import CELL, COLUMNS, GAP, draw_record, draw_sheet
-from refiner.inspection.overlays import gaze_in_image
+from refiner.inspection.overlays.contact_sheet import CELL, COLUMNS, GAP, draw_record, draw_sheet
+from refiner.inspection.overlays.label_shapes import gaze_in_image
 
 
 def red(canvas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,1 @@
+"""Labels drawn over their images: shapes, their paint, and contact sheets."""
