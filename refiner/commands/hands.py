@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from refiner.commands.options import ANY_PATH, Size, overwrite_option, seed_option
-from refiner.commands.reporting import progress
+from refiner.commands.rendering import count_option, write_rendered
 
 if TYPE_CHECKING:
     from refiner.data.labels.records import Record
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("out", type=ANY_PATH, metavar="OUT")
-@click.option("--count", type=click.IntRange(1), required=True, help="Number of images.")
+@count_option
 @click.option("--size", type=Size(), default="64x64", show_default=True, help="Height x width in pixels.")
 @click.option(
     "--target-sensor",
@@ -36,8 +36,6 @@ def command(out: Path, count: int, size: tuple[int, int], target_sensor: bool, s
       refiner hands renders --count 5000
       refiner hands real --target-sensor --count 2000 --seed 2
     """
-    from refiner.data.output.records_writer import write_folder, write_store
-    from refiner.data.store.store_names import is_store_name
     from refiner.hands.rendering import rendered_hands
     from refiner.hands.skeleton import HandRanges, target_hands
     from refiner.hands.target_sensor import TargetSensor
@@ -48,11 +46,5 @@ def command(out: Path, count: int, size: tuple[int, int], target_sensor: bool, s
     def records(first: int, end: int) -> Iterator["Record"]:
         return rendered_hands(ranges, end, seed=seed, size=size, sensor=sensor, first=first)
 
-    with progress("rendering") as advance:
-        if is_store_name(out):
-            # The job describes every choice, so that a store resumes only with the same ones.
-            job = f"{ranges} {sensor} {seed} {size} {count}"
-            write_store(out, records, count, job=job, overwrite=overwrite, report=advance)
-        else:
-            write_folder(out, records(0, count), count, labelled=True, overwrite=overwrite, report=advance)
+    write_rendered(out, records, count, job=f"{ranges} {sensor} {seed} {size} {count}", overwrite=overwrite)
     click.echo(f"{count} {'images of the simulated target sensor' if target_sensor else 'labelled hands'} in {out}")

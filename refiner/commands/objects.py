@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from refiner.commands.options import ANY_PATH, Size, overwrite_option, seed_option
-from refiner.commands.reporting import progress
+from refiner.commands.rendering import count_option, write_rendered
 
 if TYPE_CHECKING:
     from refiner.data.labels.records import Record
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("out", type=ANY_PATH, metavar="OUT")
-@click.option("--count", type=click.IntRange(1), required=True, help="Number of images.")
+@count_option
 @click.option("--size", type=Size(), default="96x128", show_default=True, help="Height x width in pixels.")
 @click.option(
     "--target-camera",
@@ -37,8 +37,6 @@ def command(out: Path, count: int, size: tuple[int, int], target_camera: bool, s
       refiner objects renders --count 2000
       refiner objects real --target-camera --count 1000 --seed 2
     """
-    from refiner.data.output.records_writer import write_folder, write_store
-    from refiner.data.store.store_names import is_store_name
     from refiner.objects.records import INFO, rendered_scenes
     from refiner.objects.scene import SceneRanges, target_scenes
     from refiner.objects.target_camera import ObjectCamera
@@ -49,11 +47,6 @@ def command(out: Path, count: int, size: tuple[int, int], target_camera: bool, s
     def records(first: int, end: int) -> Iterator["Record"]:
         return rendered_scenes(ranges, end, seed=seed, size=size, camera=camera, first=first)
 
-    with progress("rendering") as advance:
-        if is_store_name(out):
-            # The job describes every choice, so that a store resumes only with the same ones.
-            job = f"{ranges} {camera} {seed} {size} {count}"
-            write_store(out, records, count, job=job, info=INFO, overwrite=overwrite, report=advance)
-        else:
-            write_folder(out, records(0, count), count, labelled=True, info=INFO, overwrite=overwrite, report=advance)
+    job = f"{ranges} {camera} {seed} {size} {count}"
+    write_rendered(out, records, count, job=job, info=INFO, overwrite=overwrite)
     click.echo(f"{count} labelled scenes in {out}")

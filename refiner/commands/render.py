@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from refiner.commands.options import ANY_PATH, EXISTING_PATH, Size, overwrite_option, seed_option, set_option
+from refiner.commands.rendering import write_rendered
 from refiner.commands.reporting import progress
 
 if TYPE_CHECKING:
@@ -85,8 +86,6 @@ def command(
         )
     from refiner.config.yaml_files import read_configuration
     from refiner.data.labels.records import Record
-    from refiner.data.output.records_writer import write_folder, write_store
-    from refiner.data.store.store_names import is_store_name
     from refiner.eyes.records import rendered_records
     from refiner.eyes.scene.parameters import EyeParameters
     from refiner.eyes.target_camera import TargetCamera, target_parameters
@@ -102,19 +101,17 @@ def command(
     # Render and write.
     camera = TargetCamera(seed) if target_camera else None
     rendered = partial(rendered_records, parameters, seed=seed, size=size, channels=3 if colour else 1, camera=camera)
-    with progress("rendering") as advance:
 
-        def records(first: int, end: int) -> Iterator[Record]:
-            for record in rendered(end, first=first):
-                yield Record(record.id, record.image) if target_camera else record
+    def records(first: int, end: int) -> Iterator[Record]:
+        for record in rendered(end, first=first):
+            yield Record(record.id, record.image) if target_camera else record
 
-        if layout == "unityeyes":
+    if layout == "unityeyes":
+        with progress("rendering") as advance:
             write_unityeyes(out, rendered(count), count, overwrite=overwrite, report=advance)
-        elif is_store_name(out):
-            job = json.dumps([parameters.model_dump(), count, seed, size, colour, target_camera])
-            write_store(out, records, count, job=job, overwrite=overwrite, report=advance)
-        else:
-            write_folder(out, rendered(count), count, labelled=not target_camera, overwrite=overwrite, report=advance)
+    else:
+        job = json.dumps([parameters.model_dump(), count, seed, size, colour, target_camera])
+        write_rendered(out, records, count, job=job, labelled=not target_camera, overwrite=overwrite)
     click.echo(f"{count} {'images of the simulated target camera' if target_camera else 'labelled eyes'} in {out}")
 
 

@@ -19,13 +19,14 @@ from refiner.data.store.store_names import is_store_name
 from refiner.images.arrays import to_planes
 from refiner.images.io import LOSSLESS, is_image_file, is_lossless_webp, read_picture, write_image
 from refiner.inference.backends.autoselect import choose_backend
+from refiner.inference.backends.batching import Extent
 from refiner.inference.backends.registry import CUDA_BACKENDS, backend_module, check_architecture
 from refiner.inference.jobs.folder import refine_folder
 from refiner.inference.jobs.plan import job_extent, workers_for
-from refiner.inference.jobs.settings import AUTO, check_usable, earlier_settings
+from refiner.inference.jobs.settings import AUTO, Settings, check_usable, earlier_settings
 from refiner.inference.jobs.store import refine_store
 from refiner.inference.refiner import RefinerSource
-from refiner.models.refiner_file import load_refiner, refiner_digest
+from refiner.models.refiner_file import RefinerFile, load_refiner, refiner_digest
 
 Report = Callable[[int, int], None]
 """Called with the number of finished images and the number of all images."""
@@ -100,26 +101,14 @@ def refine_path(
         DeviceError: the device or the backend is not available.
         OutputError: the destination cannot be written, or files would be lost.
     """
-    if selection and not source.is_dir():
-        raise UsageError(f"--include and --exclude select files of a folder, but {source} is none")
-    kind = path_kind(source)
-    named_well = not source.is_file() or kind == "an image" or is_image_file(source) or is_store_name(source)
-    if is_network(kind) or not named_well:
-        raise WrongInputError(f"{source} is {kind}; name a folder of images, a store (.h5) or an image to refine")
-    if limit.drop_objects and not source.is_dir():
-        raise UsageError(f"--drop-objects changes annotation files of a folder, but {source} is none")
-    # Select the device, the backend and the number of workers; a job that was begun keeps those of its first run.
+    _check_source(source, limit, selection)
+    # Select the device, the backend and the number of workers.
     file, digest, requested = load_refiner(refiner), refiner_digest(refiner), (backend, device)
     if backend != AUTO:
         check_architecture(backend, file.architecture)
     extent = job_extent(source)
     begun = None if overwrite and shard is None else earlier_settings(destination, digest)
-    if begun is not None and begun.agrees(backend, device):
-        check_usable(begun, destination)
-        backend, device = begun.backend, begun.device
-    else:
-        device = "cpu" if device == "auto" and backend not in (AUTO, *CUDA_BACKENDS) else resolve_device(device)
-        backend = choose_backend(extent, file, device=device) if backend == AUTO else backend
+    backend, device = _chosen_settings(requested, begun, destination, extent, file)
     executor = Engine(engine, workers or (0 if engine == "ray" else workers_for(extent, file.architecture, device)))
     options: dict[str, Any] = {"overwrite": overwrite, "limit": limit, "region": region}
     # Import the workers' modules in another process, while this one lists the images.
@@ -149,6 +138,30 @@ def refine_path(
     else:
         return _refine_image(source, destination, refiner_source, quality=quality, **options)
     return Summary(*run(engine=executor, shard=shard, report=report, **options))
+
+
+def _check_source(source: Path, limit: DriftLimit, selection: Selection) -> None:
+    """Refuse a source that cannot be refined, or options that need a folder."""
+    if selection and not source.is_dir():
+        raise UsageError(f"--include and --exclude select files of a folder, but {source} is none")
+    kind = path_kind(source)
+    named_well = not source.is_file() or kind == "an image" or is_image_file(source) or is_store_name(source)
+    if is_network(kind) or not named_well:
+        raise WrongInputError(f"{source} is {kind}; name a folder of images, a store (.h5) or an image to refine")
+    if limit.drop_objects and not source.is_dir():
+        raise UsageError(f"--drop-objects changes annotation files of a folder, but {source} is none")
+
+
+def _chosen_settings(
+    requested: tuple[str, str], begun: Settings | None, destination: Path, extent: Extent, file: RefinerFile
+) -> tuple[str, str]:
+    """Return the backend and the device of a job; one that was begun keeps those of its first run."""
+    backend, device = requested
+    if begun is not None and begun.agrees(backend, device):
+        check_usable(begun, destination)
+        return begun.backend, begun.device
+    device = "cpu" if device == "auto" and backend not in (AUTO, *CUDA_BACKENDS) else resolve_device(device)
+    return choose_backend(extent, file, device=device) if backend == AUTO else backend, device
 
 
 def _refine_image(

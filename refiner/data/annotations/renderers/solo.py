@@ -98,12 +98,7 @@ class Solo(ObjectSource[str]):
     @cached_property
     def definitions(self) -> Definitions:
         """Names of classes and keypoints; empty if the file of definitions is missing or damaged."""
-        if self._definitions is None:
-            return Definitions({}, {}, ())
-        try:
-            return Definitions.read(read_json(self.root / self._definitions))
-        except DataError:
-            return Definitions({}, {}, ())
+        return Definitions.of_file(None if self._definitions is None else self.root / self._definitions)
 
     @property
     def info(self) -> AnnotationInfo:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from refiner.core.errors import DataError, ImageError
+from refiner.data.annotations.json_records import read_json
 from refiner.data.annotations.mask_images import Mask, code_of, codes_of, mask_and_box
 from refiner.data.annotations.object_source import checked, numbers
 from refiner.data.labels.objects import Box, ImageAnnotations, ObjectLabel, RunLengths
@@ -32,6 +33,14 @@ class Definitions(NamedTuple):
     classes: Mapping[int, str]
     keypoints: Mapping[Any, tuple[str, ...]]
     unnumbered: Sequence[str]
+
+    @classmethod
+    def of_file(cls, path: Path | None) -> "Definitions":
+        """Return the names in ``annotation_definitions.json``; none if the file is missing or damaged."""
+        try:
+            return cls({}, {}, ()) if path is None else cls.read(read_json(path))
+        except DataError:
+            return cls({}, {}, ())
 
     @classmethod
     def read(cls, content: Any) -> "Definitions":
