@@ -28,7 +28,7 @@ _EXPECTED = {
     "too_long": "fewer values",
     "too_short": "more values",
 }
-"""What each kind of error of pydantic expects, by the start of its name; others say it in their own words."""
+"""Expectation behind each kind of pydantic's errors, by the start of its name; other kinds state it themselves."""
 
 Model = TypeVar("Model", bound=BaseModel)
 

@@ -28,7 +28,7 @@ _TABLE_BLOCK = 1024  # patches that are converted to float at a time, which boun
 
 
 class GazePredictor(Protocol):
-    """What predicts the gaze of eye patches: an estimator, or several together; see :class:`GazeEstimator`."""
+    """Predictor of the gaze in eye patches: one estimator, or several together; see :class:`GazeEstimator`."""
 
     size: tuple[int, int]
     head_pose: Any

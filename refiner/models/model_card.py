@@ -58,7 +58,7 @@ class TrainingData(NamedTuple):
 
 @dataclass(frozen=True)
 class CardTerms:
-    """What the owner of a refiner states on its card.
+    """Terms that the owner of a refiner states on its card.
 
     Attributes:
         license: licence of the weights, by its name on the Hugging Face hub, such as ``cc-by-nc-4.0``, or ``other``.

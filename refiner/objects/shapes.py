@@ -21,7 +21,7 @@ SIDE, TOP, BOTTOM, INNER = 0, 1, 2, 3
 
 
 class Hit(NamedTuple):
-    """Where parallel rays first meet a shape.
+    """First points at which parallel rays meet a shape.
 
     Attributes:
         depth: position along each ray, in lengths of its direction; infinite where the ray misses.

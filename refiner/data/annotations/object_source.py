@@ -12,7 +12,7 @@ from refiner.data.labels.objects import OBJECTS, AnnotationInfo, ImageAnnotation
 from refiner.data.labels.records import Labels
 
 Place = TypeVar("Place")
-"""Where the labels of one image are found."""
+"""Place of the labels of one image, such as a file and a number in it."""
 
 
 class ObjectSource(ABC, Generic[Place]):
@@ -35,7 +35,7 @@ class ObjectSource(ABC, Generic[Place]):
 
     @cached_property
     def places(self) -> Mapping[str, Place]:
-        """Where the labels of each image are found, by its sample id."""
+        """Place of the labels of each image, by its sample id."""
         return self._find_places()
 
     @abstractmethod

@@ -20,7 +20,7 @@ from refiner.core.errors import UsageError
 Array = np.ndarray[Any, Any]
 
 Kind = Literal["points", "xywh", "xyxy", "mask", "kept"]
-"""What a label is: points, a box, values for each pixel, or nothing that a change of the image moves."""
+"""Kind of a label: points, a box, values for each pixel, or nothing that a change of the image moves."""
 
 BOX_FORMATS = ("xywh", "xyxy")
 
@@ -42,7 +42,7 @@ PIXEL_LABELS = ("pupil", "joints")
 
 @dataclass(frozen=True)
 class Declared:
-    """What the user says about labels whose names and shapes do not show it.
+    """Kinds that the user declares for labels whose names and shapes do not show them.
 
     Attributes:
         points: names of labels with one or several points.

@@ -22,7 +22,7 @@ SHARDS_FOLDER = "shards"
 
 
 class Manifest:
-    """What this and earlier runs have written into an output folder.
+    """Record of everything that this and earlier runs have written into an output folder.
 
     Args:
         state: the state folder of the output.

@@ -24,7 +24,7 @@ AUTO = "auto"
 
 
 class Settings(NamedTuple):
-    """What computes a job.
+    """Backend and device of a job.
 
     Attributes:
         backend: a name in :data:`refiner.inference.backends.registry.BACKENDS`.

@@ -65,7 +65,7 @@ class CocoFile:
 
 @dataclass
 class _Found:
-    """What a scan has found so far; annotations are rows of ``image``, ``start`` and ``end``."""
+    """Findings of a scan so far; annotations are rows of ``image``, ``start`` and ``end``."""
 
     keys: dict[str | None, int] = field(default_factory=dict)
     image: "array[int]" = field(default_factory=lambda: array("q"))

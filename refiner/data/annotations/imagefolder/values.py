@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 Kind = Literal["text", "number", "bool", "array", "integers", "json", "null", "cell", "cells", "dense cells", "plain"]
-"""How a column is written as cells.
+"""Form in which a column is written as cells.
 
 ``text``: as it is, or as a JSON string if it is empty or begins like JSON. ``number`` and ``bool``: as JSON.
 ``array``: regular lists of numbers; ``integers``: the same, all whole. ``json``: anything else, as JSON. ``null``:

@@ -39,7 +39,7 @@ def image_name(name: str) -> str:
 
 @dataclass
 class _Plan:
-    """What the columns of the metadata are, from the first pass over all images.
+    """Columns of the metadata, from the first pass over all images.
 
     Attributes:
         columns: the columns in order, with their kinds.

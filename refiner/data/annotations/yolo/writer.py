@@ -50,7 +50,7 @@ def holds(label: str) -> bool:
 
 @dataclass
 class _Plan:
-    """What the lines of a data set are like, from the first pass over all images.
+    """Properties of the lines of a data set, from the first pass over all images.
 
     Attributes:
         is_own: the objects came from YOLO, so that any object can be written as it is.
