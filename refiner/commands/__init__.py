@@ -5,8 +5,8 @@ import sys
 
 import click
 
-from refiner.commands.lazy_group import LazyGroup
-from refiner.commands.reporting import OneLine
+from refiner.commands.shared.lazy_group import LazyGroup
+from refiner.commands.shared.reporting import OneLine
 from refiner.core.processes import is_main_process
 
 COMMANDS = {

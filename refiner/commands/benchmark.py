@@ -4,8 +4,8 @@ from dataclasses import asdict
 
 import click
 
-from refiner.commands.options import Size, device_option, json_option
-from refiner.commands.reporting import print_json, progress
+from refiner.commands.shared.options import Size, device_option, json_option
+from refiner.commands.shared.reporting import print_json, progress
 
 SHOWN = 6
 """Number of operations of each profile that are printed."""

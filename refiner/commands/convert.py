@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from refiner.commands.options import (
+from refiner.commands.shared.options import (
     ANY_PATH,
     EXISTING_PATH,
     REJECTED_STATUS,
@@ -21,7 +21,7 @@ from refiner.commands.options import (
     on_error_option,
     overwrite_option,
 )
-from refiner.commands.reporting import one_line, print_json, print_left_out, progress
+from refiner.commands.shared.reporting import one_line, print_json, print_left_out, progress
 from refiner.core.environment import processor
 
 if TYPE_CHECKING:

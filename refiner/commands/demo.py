@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from refiner.commands.options import ANY_PATH, device_option, json_option, seed_option
-from refiner.commands.reporting import print_json, progress
+from refiner.commands.shared.options import ANY_PATH, device_option, json_option, seed_option
+from refiner.commands.shared.reporting import print_json, progress
 
 
 @click.command()

@@ -2,8 +2,8 @@
 
 import click
 
-from refiner.commands.options import json_option
-from refiner.commands.reporting import print_json
+from refiner.commands.shared.options import json_option
+from refiner.commands.shared.reporting import print_json
 from refiner.core.devices import computes_bf16
 from refiner.core.environment import environment
 

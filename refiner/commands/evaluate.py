@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from refiner.commands.evaluation_options import evaluation_options
 from refiner.commands.gaze.rejected import report_rejected
-from refiner.commands.options import EXISTING_PATH, REFINER_PATH, REFUSED_STATUS, json_option
-from refiner.commands.reporting import plain_values, print_json, progress
+from refiner.commands.shared.evaluation_options import evaluation_options
+from refiner.commands.shared.options import EXISTING_PATH, REFINER_PATH, REFUSED_STATUS, json_option
+from refiner.commands.shared.reporting import plain_values, print_json, progress
 
 if TYPE_CHECKING:
     from refiner.evaluation.evaluate import Evaluation, Settings

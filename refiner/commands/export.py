@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from refiner.commands.options import ANY_PATH, REFINER_PATH, overwrite_option
+from refiner.commands.shared.options import ANY_PATH, REFINER_PATH, overwrite_option
 
 
 @click.command()

@@ -7,8 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from refiner.commands.options import ANY_PATH, EXISTING_PATH, exclude_option, format_option, include_option, json_option
-from refiner.commands.reporting import one_line, plain_values, print_json, progress
+from refiner.commands.shared.options import (
+    ANY_PATH,
+    EXISTING_PATH,
+    exclude_option,
+    format_option,
+    include_option,
+    json_option,
+)
+from refiner.commands.shared.reporting import one_line, plain_values, print_json, progress
 
 if TYPE_CHECKING:
     from refiner.data.folders.selection import Selection

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from refiner.commands.options import ANY_PATH, Size, overwrite_option, seed_option
-from refiner.commands.rendering import count_option, write_rendered
+from refiner.commands.shared.options import ANY_PATH, Size, overwrite_option, seed_option
+from refiner.commands.shared.rendering import count_option, write_rendered
 
 if TYPE_CHECKING:
     from refiner.data.labels.records import Record

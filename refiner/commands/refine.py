@@ -3,11 +3,11 @@
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from refiner.commands.options import (
+from refiner.commands.shared.options import (
     ANY_PATH,
     EXISTING_PATH,
     REFINER_PATH,
@@ -22,7 +22,11 @@ from refiner.commands.options import (
     overwrite_option,
     points_option,
 )
-from refiner.commands.reporting import one_line, print_json, print_left_out, progress
+from refiner.commands.shared.reporting import one_line, print_json, print_left_out, progress
+
+if TYPE_CHECKING:
+    from refiner.core.parallel.shards import Shard
+    from refiner.inference.jobs.refine import Summary
 
 
 @click.command()
@@ -149,7 +153,6 @@ def command(
     from refiner.data.drift.regions import LabelRegion
     from refiner.data.drift.table import DriftLimit
     from refiner.data.folders.selection import Selection
-    from refiner.data.output.destination import rejects_list
     from refiner.inference.jobs.refine import refine_path
 
     keep_freed_memory()
@@ -171,16 +174,22 @@ def command(
             selection=Selection(include, exclude),
             report=advance,
         )
-    # Print the numbers of images.
+    _print_summary(summary, destination, shard, as_json=as_json)
+    if print_left_out(summary.left_out) or summary.rejected:
+        sys.exit(REJECTED_STATUS)
+
+
+def _print_summary(summary: "Summary", destination: Path, shard: "Shard | None", *, as_json: bool) -> None:
+    """Print the numbers of images, and say where the rejected ones are listed."""
+    from refiner.data.output.destination import rejects_list
+
     if as_json:
         print_json("refine", **{**summary._asdict(), "left_out": [asdict(report) for report in summary.left_out]})
     else:
         copied = f", {summary.copied} other files copied" if summary.copied else ""
         click.echo(f"{summary.refined} refined, {summary.skipped} skipped, {summary.rejected} rejected{copied}")
-    # Say where the rejected images are listed; a single shard does not write the list.
+    # A single shard does not write the list of rejected images.
     if summary.rejected and shard is not None:
         click.echo("the run without --shard will list the rejected images in rejected.csv", err=True)
     elif summary.rejected:
         click.echo(one_line(f"see {rejects_list(destination)} for the rejected images and the reasons"), err=True)
-    if print_left_out(summary.left_out) or summary.rejected:
-        sys.exit(REJECTED_STATUS)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from refiner.commands.options import ANY_PATH, EXISTING_PATH, Size, overwrite_option, seed_option, set_option
-from refiner.commands.rendering import write_rendered
-from refiner.commands.reporting import progress
+from refiner.commands.shared.options import ANY_PATH, EXISTING_PATH, Size, overwrite_option, seed_option, set_option
+from refiner.commands.shared.rendering import write_rendered
+from refiner.commands.shared.reporting import progress
 
 if TYPE_CHECKING:
     from refiner.eyes.scene.parameters import EyeParameters

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from refiner.commands.evaluation_options import evaluation_options
-from refiner.commands.options import ANY_PATH, EXISTING_PATH, REFINER_PATH
-from refiner.commands.reporting import progress
+from refiner.commands.shared.evaluation_options import evaluation_options
+from refiner.commands.shared.options import ANY_PATH, EXISTING_PATH, REFINER_PATH
+from refiner.commands.shared.reporting import progress
 
 if TYPE_CHECKING:
     from refiner.evaluation.evaluate import Settings

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from refiner.commands.options import EXISTING_PATH, REFINER_PATH, exclude_option, include_option
-from refiner.commands.reporting import progress
-from refiner.commands.training_options import print_configuration, read_recipe, run_folder, training_options
+from refiner.commands.shared.options import EXISTING_PATH, REFINER_PATH, exclude_option, include_option
+from refiner.commands.shared.reporting import progress
+from refiner.commands.shared.training_options import print_configuration, read_recipe, run_folder, training_options
 
 log = logging.getLogger(__name__)
 

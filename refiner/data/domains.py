@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -149,19 +149,10 @@ def load_domain(
             else "convert them into a store, which is read batch by batch: refiner convert IN OUT.h5"
         )
         raise DataError(f"the {len(dataset.ids):,} images of {path} do not fit in memory; {remedy}")
-    # Read all images in threads.
-    rejected: dict[str, str] = {}
-    read: list[_LoadedImage] = []
     region = None if mask is None else LabelRegion(mask=mask)
     if region is not None:
         region.check_masks(path, dataset.ids)
-    with ThreadPoolExecutor() as pool:
-        outcomes = pool.map(lambda sample: _load(dataset, sample, size, channels, gaze, region), dataset.ids)
-        for sample, outcome in zip(dataset.ids, outcomes):
-            if isinstance(outcome, ImageError):
-                rejected[sample] = outcome.reason
-            else:
-                read.append(outcome)
+    read, rejected = _read_images(dataset, lambda sample: _load(dataset, sample, size, channels, gaze, region))
     # Report rejected images, and stop if none is left.
     for sample, reason in list(rejected.items())[:5]:
         log.warning("%s: %s is left out: %s", key, sample, reason)
@@ -177,6 +168,21 @@ def load_domain(
         np.array([one.gaze for one in read], np.float32) if gaze else None,
         None if mask is None else np.stack([one.mask for one in read])[:, None],
     )
+
+
+def _read_images(
+    dataset: Dataset, load: "Callable[[str], _LoadedImage | ImageError]"
+) -> "tuple[list[_LoadedImage], dict[str, str]]":
+    """Read all images of a data set in threads; return those of use, and the reason for each of the others."""
+    read: list[_LoadedImage] = []
+    rejected: dict[str, str] = {}
+    with ThreadPoolExecutor() as pool:
+        for sample, outcome in zip(dataset.ids, pool.map(load, dataset.ids)):
+            if isinstance(outcome, ImageError):
+                rejected[sample] = outcome.reason
+            else:
+                read.append(outcome)
+    return read, rejected
 
 
 class _LoadedImage(NamedTuple):

@@ -2,7 +2,7 @@
 
 import click
 
-from refiner.commands.lazy_group import LazyGroup
+from refiner.commands.shared.lazy_group import LazyGroup
 
 SUBCOMMANDS = {
     "train": "Train a gaze estimator, or resume a run.",

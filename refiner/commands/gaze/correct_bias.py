@@ -7,8 +7,8 @@ import click
 
 from refiner.commands.gaze.arguments import check_order
 from refiner.commands.gaze.rejected import report_rejected
-from refiner.commands.options import ANY_PATH, EXISTING_PATH, device_option, json_option
-from refiner.commands.reporting import print_json, progress
+from refiner.commands.shared.options import ANY_PATH, EXISTING_PATH, device_option, json_option
+from refiner.commands.shared.reporting import print_json, progress
 
 
 @click.command("correct-bias")

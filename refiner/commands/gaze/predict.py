@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 
 from refiner.commands.gaze.arguments import check_order
-from refiner.commands.options import ANY_PATH, REJECTED_STATUS, device_option, json_option
-from refiner.commands.reporting import print_json, progress
+from refiner.commands.shared.options import ANY_PATH, REJECTED_STATUS, device_option, json_option
+from refiner.commands.shared.reporting import print_json, progress
 from refiner.core.path_kinds import is_network, path_kind
 
 ORDER = "ESTIMATOR... DATA [OUT.csv]"

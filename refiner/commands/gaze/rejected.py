@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import click
 
-from refiner.commands.options import REJECTED_STATUS
+from refiner.commands.shared.options import REJECTED_STATUS
 
 _SHOWN = 5  # rejected images that are named
 

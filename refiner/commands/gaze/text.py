@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from refiner.commands.reporting import plain_values
+from refiner.commands.shared.reporting import plain_values
 
 if TYPE_CHECKING:
     from refiner.gaze.evaluation import Accuracy, EstimatorTest

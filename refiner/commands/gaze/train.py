@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from refiner.commands.options import EXISTING_PATH
-from refiner.commands.reporting import progress
-from refiner.commands.training_options import print_configuration, read_recipe, run_folder, training_options
+from refiner.commands.shared.options import EXISTING_PATH
+from refiner.commands.shared.reporting import progress
+from refiner.commands.shared.training_options import print_configuration, read_recipe, run_folder, training_options
 
 log = logging.getLogger(__name__)
 

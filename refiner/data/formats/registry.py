@@ -16,12 +16,12 @@ from refiner.data.folders.contents import is_document
 from refiner.data.folders.left_out import LeftOut, left_out
 from refiner.data.folders.listing import list_files
 from refiner.data.folders.selection import EVERYTHING, Selection
+from refiner.data.formats.eyes.mpiigaze import MPIIGaze, MPIIGazeEvaluation
+from refiner.data.formats.eyes.mpiigaze_hdf5 import GazeHDF5, MPIIGazeHDF5
+from refiner.data.formats.eyes.syntheseyes import SynthesEyes
+from refiner.data.formats.eyes.unityeyes import UnityEyes
 from refiner.data.formats.folder import ImageFolder
-from refiner.data.formats.mpiigaze import MPIIGaze, MPIIGazeEvaluation
-from refiner.data.formats.mpiigaze_hdf5 import GazeHDF5, MPIIGazeHDF5
 from refiner.data.formats.nyu_hand import NyuHand, NyuHandSynthetic
-from refiner.data.formats.syntheseyes import SynthesEyes
-from refiner.data.formats.unityeyes import UnityEyes
 from refiner.data.labels.objects import AnnotationInfo
 from refiner.data.labels.records import Record
 from refiner.data.store.reader import Store

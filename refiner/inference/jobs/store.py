@@ -95,14 +95,7 @@ def refine_store(
             kept = stack.enter_context(opened(limit.keep))
         output = stack.enter_context(opened(destination))
         refiner = settle(refiner, destination, requested, anew=overwrite and shard is None)
-        # The fingerprint of everything that the result depends on tells whether this job is finished already.
-        drift_options = (
-            str(limit.score),
-            str(limit.keep),
-            *map(str, region.job.items()),
-            *_mask_digests(store, region),
-        )
-        job = fingerprint(refiner.digest, content_digest(source), str(count), *drift_options)
+        job = _job(refiner, source, store, limit, region)
         if kept is not None:
             kept.finished(job)
         if (summary := output.finished(job)) is not None:
@@ -129,9 +122,12 @@ def refine_store(
     return refined, skipped, rejected
 
 
-def _mask_digests(store: Store, region: LabelRegion) -> list[str]:
-    """Return the digest of each image's own mask, if there is a folder of masks."""
-    return [region.digest(name, {}) for name in store.ids] if region.mask is not None and region.mask.is_dir() else []
+def _job(refiner: RefinerSource, source: Path, store: Store, limit: DriftLimit, region: LabelRegion) -> str:
+    """Return the fingerprint of everything that the result depends on; it tells whether a job is finished already."""
+    options = [str(limit.score), str(limit.keep), *map(str, region.job.items())]
+    if region.mask is not None and region.mask.is_dir():  # each image has a mask of its own
+        options += [region.digest(name, {}) for name in store.ids]
+    return fingerprint(refiner.digest, content_digest(source), str(len(store.images)), *options)
 
 
 def _chunk_size(kind: ImageKind, refiner: RefinerSource) -> int:

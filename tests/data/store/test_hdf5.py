@@ -19,7 +19,7 @@ from refiner.commands import main
 from refiner.core.errors import DataError, OutputError
 from refiner.data.conversion import Conversion
 from refiner.data.convert import convert
-from refiner.data.formats.mpiigaze_hdf5 import MPIIGazeHDF5
+from refiner.data.formats.eyes.mpiigaze_hdf5 import MPIIGazeHDF5
 from refiner.data.store.hdf5 import hdf5_errors, open_hdf5
 from refiner.data.store.reader import Store
 from refiner.images.io import write_image

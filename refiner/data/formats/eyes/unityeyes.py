@@ -1,6 +1,7 @@
 """Reader of UnityEyes renders: for each frame a ``.jpg`` of the whole scene and a ``.json`` of vectors as texts.
 
-UnityEyes2 renders a frame with several cameras, which share a ``.json``: :mod:`refiner.data.formats.unityeyes_scene`.
+UnityEyes2 renders a frame with several cameras, which share a ``.json``; see
+:mod:`refiner.data.formats.eyes.unityeyes_scene`.
 
 Each frame is cut to a patch in the way MPIIGaze normalises its photographs: centred between the eye corners, with an
 iris of the same size. It can also be read whole. Vectors are parsed by a strict pattern and never evaluated.
@@ -22,9 +23,8 @@ import numpy as np
 
 from refiner.core.errors import ImageError, WrongInputError
 from refiner.data.folders.listing import list_files
-from refiner.data.formats.file_access import first_files
-from refiner.data.formats.landmark_fit import LandmarkFit
-from refiner.data.formats.unityeyes_scene import (
+from refiner.data.formats.eyes.landmark_fit import LandmarkFit
+from refiner.data.formats.eyes.unityeyes_scene import (
     KEYS,
     Landmarks,
     Points,
@@ -35,6 +35,7 @@ from refiner.data.formats.unityeyes_scene import (
     read_scene,
     skin_of,
 )
+from refiner.data.formats.file_access import first_files
 from refiner.data.labels.records import Record
 from refiner.images.arrays import resize
 from refiner.images.io import Image, is_image_file, read_image

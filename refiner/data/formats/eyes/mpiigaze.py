@@ -19,8 +19,8 @@ import numpy as np
 
 from refiner.core.errors import DataError, ImageError, WrongInputError
 from refiner.core.files import read_regular
+from refiner.data.formats.eyes.mpiigaze_days import Day, Eyes, day_files, find_normalized, list_day, load_day
 from refiner.data.formats.file_access import RecentFiles
-from refiner.data.formats.mpiigaze_days import Day, Eyes, day_files, find_normalized, list_day, load_day
 from refiner.data.labels.angles import to_angles
 from refiner.data.labels.records import Record
 from refiner.images.io import Image

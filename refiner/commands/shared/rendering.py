@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from refiner.commands.reporting import progress
+from refiner.commands.shared.reporting import progress
 
 if TYPE_CHECKING:
     from refiner.data.labels.objects import AnnotationInfo

@@ -19,10 +19,10 @@ from scipy.spatial.transform import Rotation
 from refiner.commands import main
 from refiner.core.errors import DataError, ImageError
 from refiner.data.folders.selection import Selection
+from refiner.data.formats.eyes.unityeyes import UnityEyes
+from refiner.data.formats.eyes.unityeyes_scene import gaze_angles, head_angles, parse_vector, read_scene
 from refiner.data.formats.folder import ImageFolder
 from refiner.data.formats.registry import left_out_of, open_dataset
-from refiner.data.formats.unityeyes import UnityEyes
-from refiner.data.formats.unityeyes_scene import gaze_angles, head_angles, parse_vector, read_scene
 from refiner.data.labels.angles import angular_error_degrees, to_angles, to_vectors
 from refiner.data.labels.records import column_values
 from refiner.images.io import read_image, write_image

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 from pydantic import BaseModel
 
-from refiner.commands.options import ANY_PATH, device_option, set_option
+from refiner.commands.shared.options import ANY_PATH, device_option, set_option
 from refiner.config.recipes import Kind, find_recipe, list_recipes
 from refiner.config.yaml_files import read_configuration, write_configuration
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from refiner.commands.options import (
+from refiner.commands.shared.options import (
     EXISTING_PATH,
     device_option,
     exclude_option,

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from refiner.commands.options import USAGE_STATUS
-from refiner.commands.reporting import one_line
+from refiner.commands.shared.options import USAGE_STATUS
+from refiner.commands.shared.reporting import one_line
 from refiner.core.errors import RefinerError, UsageError
 
 

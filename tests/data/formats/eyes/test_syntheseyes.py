@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refiner.core.errors import DataError, ImageError
+from refiner.data.formats.eyes.syntheseyes import SynthesEyes, parse_name
 from refiner.data.formats.folder import ImageFolder
 from refiner.data.formats.registry import open_dataset
-from refiner.data.formats.syntheseyes import SynthesEyes, parse_name
 from refiner.data.labels.records import column_values
 from refiner.images.io import read_image, write_image
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from refiner.core.errors import DataError, ImageError
-from refiner.data.formats.mpiigaze_hdf5 import GazeHDF5, MPIIGazeHDF5
+from refiner.data.formats.eyes.mpiigaze_hdf5 import GazeHDF5, MPIIGazeHDF5
 from refiner.data.formats.registry import open_dataset
 
 COUNTS = {"p00": 5, "p01": 3, "p14": 4}

@@ -16,8 +16,8 @@ from scipy.io import savemat
 from scipy.spatial.transform import Rotation
 
 from refiner.core.errors import DataError, ImageError
-from refiner.data.formats.mpiigaze import MPIIGaze, MPIIGazeEvaluation, gaze_angles, head_angles, read_list
-from refiner.data.formats.mpiigaze_days import frame_names
+from refiner.data.formats.eyes.mpiigaze import MPIIGaze, MPIIGazeEvaluation, gaze_angles, head_angles, read_list
+from refiner.data.formats.eyes.mpiigaze_days import frame_names
 from refiner.data.formats.registry import open_dataset
 from refiner.data.labels.angles import to_vectors
 from refiner.images.io import read_image
@@ -426,7 +426,7 @@ def test_many_threads_and_a_copy_read_the_same(tmp_path: Path, write: Any) -> No
 def test_reading_by_id_needs_no_listing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_v5(at(tmp_path), make_day(1), names_of(1))
     at(tmp_path, day="day02").write_bytes(b"never looked at")
-    monkeypatch.setattr("refiner.data.formats.mpiigaze.list_day", lambda path: pytest.fail("listed"))
+    monkeypatch.setattr("refiner.data.formats.eyes.mpiigaze.list_day", lambda path: pytest.fail("listed"))
     assert MPIIGaze(tmp_path).read("p00/day01/0001_left.png").image.shape == (36, 60)
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from refiner.data.formats.unityeyes_scene import Landmarks, Points
+from refiner.data.formats.eyes.unityeyes_scene import Landmarks, Points
 from refiner.images.io import Image
 
 DOUBTFUL = 1.0

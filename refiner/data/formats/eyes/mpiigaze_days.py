@@ -1,6 +1,6 @@
 """Files of MPIIGaze's normalised patches: the search for them, and the frames of one day.
 
-See :mod:`refiner.data.formats.mpiigaze` for the layout.
+See :mod:`refiner.data.formats.eyes.mpiigaze` for the layout.
 """
 
 import os

@@ -1,0 +1,1 @@
+"""Options, output and lazy loading that several commands share."""
