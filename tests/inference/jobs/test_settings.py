@@ -13,7 +13,7 @@ from refiner.core.parallel.shards import Shard
 from refiner.data.conversion import Conversion
 from refiner.data.convert import convert
 from refiner.images.io import write_image
-from refiner.inference import refine, settings, store
+from refiner.inference.jobs import refine, settings, store
 from refiner.inference.jobs.refine import Summary, refine_path
 from refiner.models.architecture import RefinerArchitecture
 from refiner.models.refiner import RefinerNetwork
