@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 from pycocotools import mask
 
+import refiner
 from refiner.commands import main
 from refiner.config.networks import DiscriminatorSection, RefinerSection
 from refiner.config.recipes import find_recipe
@@ -51,6 +52,8 @@ def test_the_site_builds_and_every_docstring_role_becomes_code(tmp_path: Path) -
     reference = (tmp_path / "site" / "reference" / "python" / "index.html").read_text(encoding="utf-8")
     for name in ("refine_batch", "self_regularization_weight", "get_transform_init_args_names"):
         assert name in reference
+    for name in refiner.__all__:
+        assert re.search(rf'id="refiner\.[a-z_.]+\.{name}"', reference), name
     assert not re.search(r":(mod|func|class):", reference)
     assert "0.1.0" in (tmp_path / "site" / "reference" / "changelog" / "index.html").read_text(encoding="utf-8")
 
