@@ -12,7 +12,7 @@ from typing import Any
 
 from refiner.demos.common import Report, claim, train_refiner, write_outcome, write_records, write_sheet
 from refiner.evaluation.evaluate import Evaluation, Settings, evaluate
-from refiner.inference.refine import refine_path
+from refiner.inference.jobs.refine import refine_path
 from refiner.metrics.intervals import Interval
 from refiner.objects.records import INFO, SIZE, rendered_scenes
 from refiner.objects.scene import SceneRanges, target_scenes

@@ -14,7 +14,7 @@ from refiner.data.conversion import Conversion
 from refiner.data.convert import convert
 from refiner.images.io import read_image, write_image
 from refiner.inference.backends.export import export_refiner
-from refiner.inference.refine import refine_path
+from refiner.inference.jobs.refine import refine_path
 from refiner.inference.refiner import Refiner
 from refiner.models.refiner_file import load_refiner, save_refiner
 from refiner.models.statistics.architecture import FourierArchitecture, HistogramArchitecture
