@@ -57,7 +57,7 @@ class TrainingConfiguration(Section):
     """Lambda: weight of self-regularization, a mean over pixels, against the adversarial loss, a mean over patches. The
     lambda of the paper's sums is 15.28 times smaller at 35x55."""
     self_regularization: Literal[
-        "pixels", "channel_mean", "gradients", "pixels_and_gradients", "blurred", "features"
+        "pixels", "channel_mean", "gradients", "pixels_and_gradients", "blurred", "standardized", "features"
     ] = "pixels"
     """Psi of the paper: the features that self-regularization compares, by name. ``features`` are the last feature map
     of data.estimator."""

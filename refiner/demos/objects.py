@@ -32,7 +32,7 @@ class ObjectScale:
     synthetic: int = 1200
     real: int = 800
     test_images: int = 400
-    training_steps: int = 600
+    training_steps: int = 400
 
 
 SCALE = ObjectScale()
@@ -43,6 +43,7 @@ RECIPE: dict[str, Any] = {
     "channels": 3,
     "batch_size": 4,
     "discriminator_updates": 2,
+    "self_regularization": "standardized",
     "self_regularization_weight": 2.0,
     "motion_weight": 1.0,
     "history_size": 800,

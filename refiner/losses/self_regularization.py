@@ -124,11 +124,22 @@ def blurred(images: Tensor) -> Tensor:
     return functional.avg_pool2d(images, BLUR, stride=1, padding=BLUR // 2, count_include_pad=False)
 
 
+def standardized(images: Tensor) -> Tensor:
+    """Give each channel of each image mean 0 and standard deviation 1; keeps (N, C, H, W).
+
+    Exposure, contrast and white balance of the whole image may change; colours within it may not trade places.
+    """
+    means = images.mean(dim=(-2, -1), keepdim=True)
+    variances = (images - means).square().mean(dim=(-2, -1), keepdim=True)
+    return (images - means) * (variances + 1e-3).rsqrt()  # an even image stays even
+
+
 SELF_REGULARIZATIONS: dict[str, Callable[[Tensor], Tensor] | None] = {
     "pixels": None,
     "channel_mean": channel_mean,
     "gradients": image_gradients,
     "pixels_and_gradients": pixels_and_gradients,
     "blurred": blurred,
+    "standardized": standardized,
 }
 """Feature maps that self-regularization compares, the paper's psi, by their name in a configuration."""

@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from refiner.losses.self_regularization import (
     image_gradients,
     pixels_and_gradients,
     self_regularization_loss,
+    standardized,
 )
 
 
@@ -82,6 +84,21 @@ def test_blur_by_hand() -> None:
     images[..., 0, 0] = 45.0
     assert torch.allclose(blurred(images)[0, 0, 0], torch.tensor([45 / 9, 45 / 12, 45 / 15, 0, 0, 0, 0, 0]))
     assert torch.allclose(blurred(torch.full((2, 3, 1, 1), 0.3)), torch.full((2, 3, 1, 1), 0.3))
+
+
+def test_standardized_channels_pass_exposure_and_white_balance_but_no_exchange_of_colours() -> None:
+    images = torch.rand((2, 3, 5, 7), generator=torch_generator(0, "images")) * 0.8 - 0.4
+    found, flat = standardized(images).numpy(), images.numpy().astype("float64")
+    expected = (flat[1, 2] - flat[1, 2].mean()) / (flat[1, 2].var() + 1e-3) ** 0.5
+    np.testing.assert_allclose(found[1, 2], expected, atol=1e-5)
+    gains, offsets = torch.tensor([0.9, 1.1, 1.2])[:, None, None], torch.tensor([-0.3, 0.1, 0.2])[:, None, None]
+
+    def loss(refined: Tensor) -> float:
+        return float(self_regularization_loss(refined, images, features=standardized))
+
+    assert loss(gains * images + offsets) < 0.01  # only the damping of small deviations is left
+    assert loss(images[:, [1, 0, 2]]) > 0.5
+    assert torch.equal(standardized(torch.full((1, 3, 1, 4), 0.7)), torch.zeros(1, 3, 1, 4))
 
 
 def test_what_self_regularization_lets_pass() -> None:
