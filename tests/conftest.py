@@ -6,7 +6,10 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
+import multiprocessing
+from collections.abc import Callable
 from functools import partial
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +17,20 @@ import pytest
 
 import refiner
 from refiner.config.training import TrainingConfiguration
+from refiner.core.parallel.process_pool import begin_imports
 from refiner.data.labels.tables import write_labels
 from refiner.gaze.config import GazeConfiguration
 from refiner.images.io import write_image
 from refiner.metrics.two_sample import classify
+
+LONGEST = ("test_wheel.py", "test_performance.py", "test_distributed.py", "test_evaluate.py", "test_loop.py")
+"""Files that start first, so that no process is left alone with one of them at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first; the order within each file stays."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -40,6 +53,22 @@ def real_data() -> Path:
     if not path or not Path(path).is_dir():
         pytest.skip("REFINER_REAL_DATA names no folder of real data")
     return Path(path)
+
+
+@pytest.fixture(scope="session")
+def start_python() -> Callable[..., BaseProcess]:
+    """Starts code as ``python -c`` does, but forks from a server that has imported torch: an import takes seconds."""
+    begin_imports("refiner.commands", "refiner.training.train", "accelerate")
+
+    def start(code: str, *, output: Path | None = None) -> BaseProcess:
+        """Start code; ``output`` is a file for what it prints on both streams."""
+        if output is not None:
+            code = f"import os\nfor stream in 1, 2: os.dup2(os.open({str(output)!r}, 0o2101, 0o666), stream)\n{code}"
+        process = multiprocessing.get_context("forkserver").Process(target=exec, args=(code, {}), daemon=True)
+        process.start()
+        return process
+
+    return start
 
 
 def _write_eyes(folder: Path, count: int, *, seed: int, blur: bool) -> Path:

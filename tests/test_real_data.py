@@ -2,9 +2,9 @@
 
 import csv
 import signal
-import subprocess
-import sys
 import time
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
@@ -31,24 +31,31 @@ def patches(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def train(patches: Path, real_data: Path, run: Path) -> list[str]:
+    """Return the command line of a training."""
     config = Path(__file__).parents[1] / "configs" / "eyes.yaml"
     data = [f"data.synthetic={patches}", f"data.real={real_data / 'mpiigaze_unlabelled' / 'crops_60x36'}"]
-    command = [sys.executable, "-m", "refiner", "train", str(config), "--run", str(run)]
-    return [*command, *(word for setting in data for word in ("--set", setting)), *SETTINGS]
+    words = (word for setting in data for word in ("--set", setting))
+    return ["train", str(config), "--run", str(run), *words, *SETTINGS]
 
 
 def test_train_on_real_eyes_killed_and_resumed_then_refine_a_messy_folder(
-    patches: Path, real_data: Path, tmp_path: Path
+    patches: Path, real_data: Path, tmp_path: Path, start_python: Callable[..., BaseProcess]
 ) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    subprocess.run(train(patches, real_data, whole), check=True, capture_output=True)
-    process = subprocess.Popen(train(patches, real_data, broken), stderr=subprocess.DEVNULL)
+
+    def start(run: Path) -> BaseProcess:
+        return start_python(f"from refiner.commands import main; main({train(patches, real_data, run)!r})")
+
+    process = start(broken)
     deadline = time.monotonic() + 120
-    while process.poll() is None and not list_checkpoints(broken / "checkpoints") and time.monotonic() < deadline:
+    while process.is_alive() and not list_checkpoints(broken / "checkpoints") and time.monotonic() < deadline:
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    subprocess.run(train(patches, real_data, broken), check=True, capture_output=True)
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    for process in (start(whole), start(broken)):
+        process.join()
+        assert process.exitcode == 0
     assert (whole / "refiner.safetensors").read_bytes() == (broken / "refiner.safetensors").read_bytes()
 
     messy = make_messy_folder(patches, real_data, tmp_path / "messy")
@@ -83,7 +90,7 @@ def test_preflight_names_the_equalisation_that_differs(real_data: Path, tmp_path
     raw = tmp_path / "raw"
     arguments = ["convert", str(real_data / "unityeyes" / "deepmetis"), str(raw), "--size", "36x60", "--grey"]
     assert CliRunner().invoke(main, arguments).exit_code == 0
-    command = train(raw, real_data, tmp_path / "run")[3:]
+    command = train(raw, real_data, tmp_path / "run")
     result = CliRunner().invoke(main, [*command, "--set", "data.preflight=refuse"])
     assert result.exit_code == 1
     assert "real images are histogram-equalised and the renders are not" in result.stderr

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 CONFIDENCE = 0.95
 """Probability that an interval covers the true mean."""
@@ -48,7 +48,7 @@ class Spread(NamedTuple):
         """Return half the width of the Student interval."""
         if not np.isfinite(self.variance):
             return np.inf
-        return float(stats.t.ppf(0.5 + confidence / 2, self.freedom) * np.sqrt(self.variance))
+        return float(special.stdtrit(self.freedom, 0.5 + confidence / 2) * np.sqrt(self.variance))
 
 
 UNKNOWN = Spread(np.inf, 1)
@@ -88,7 +88,7 @@ def seed_interval(values: Sequence[float], *, confidence: float = CONFIDENCE) ->
     mean = float(np.mean(values))
     if len(values) < 2:
         return Interval(mean, -np.inf, np.inf)
-    quantile = stats.t.ppf(0.5 + confidence / 2, len(values) - 1)
+    quantile = special.stdtrit(len(values) - 1, 0.5 + confidence / 2)
     half = float(quantile * np.std(values, ddof=1) / np.sqrt(len(values)))
     return Interval(mean, mean - half, mean + half)
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from scipy import stats
+from scipy import special
 from torch import Tensor
 
 from refiner.core.rng import numpy_generator
@@ -56,7 +56,7 @@ class Share(NamedTuple):
         Source:
             Korn and Graubard 1998, Survey Methodology 24: Wilson's interval of the effective number of images.
         """
-        value, normal = successes / count, float(stats.norm.ppf(0.5 + CONFIDENCE / 2))
+        value, normal = successes / count, float(special.ndtri(0.5 + CONFIDENCE / 2))
         effective = float(count)
         if spread is not None and spread.variance > 0:
             half = spread.half_width()

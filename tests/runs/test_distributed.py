@@ -2,11 +2,14 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -48,21 +51,62 @@ EVERYTHING = {
 }
 
 
-def start(configuration: TrainingConfiguration, run: Path) -> "subprocess.Popen[str]":
+def arguments_of(configuration: TrainingConfiguration, run: Path) -> list[str]:
     file = run.with_suffix(".yaml")
     file.write_text(write_configuration(configuration))
-    arguments = ["-m", "refiner", "train", str(file), "--run", str(run), "--device", "cpu"]
+    return ["train", str(file), "--run", str(run), "--device", "cpu"]
+
+
+def launch(configuration: TrainingConfiguration, run: Path) -> "subprocess.Popen[str]":
+    """Start a run as the docs say."""
+    command = [*LAUNCH, "-m", "refiner", *arguments_of(configuration, run)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [*LAUNCH, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    )
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
-def finish(process: "subprocess.Popen[str]") -> tuple[str, str]:
-    """What it printed and what it said, after it ended well."""
-    printed, said = process.communicate(timeout=120)
+def finish(process: "subprocess.Popen[str]") -> str:
+    """Return its messages after it ended well."""
+    said = process.communicate(timeout=120)[1]
     assert process.returncode == 0, said
-    return printed, said
+    return said
+
+
+class Pair(NamedTuple):
+    """Two processes of one run."""
+
+    processes: list[BaseProcess]
+    outputs: list[Path]
+
+    def finish(self, *statuses: int) -> str:
+        """Return what both printed, on both streams, after they ended with these statuses."""
+        for process in self.processes:
+            process.join(120)
+        said = "".join(output.read_text() for output in self.outputs)
+        assert [process.exitcode for process in self.processes] == list(statuses), said
+        return said
+
+
+Start = Callable[[TrainingConfiguration, Path], Pair]
+
+
+@pytest.fixture
+def start(start_python: Callable[..., BaseProcess], tmp_path: Path) -> Start:
+    """Starts two processes with the variables that the launcher would set, without its seconds of imports."""
+
+    def start(configuration: TrainingConfiguration, run: Path) -> Pair:
+        arguments = arguments_of(configuration, run)
+        with socket.socket() as server:
+            server.bind(("127.0.0.1", 0))
+            address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(server.getsockname()[1])}
+        pair = Pair([], [])
+        for rank in range(2):
+            place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+            pair.outputs.append(tmp_path / f"{run.name}-{rank}.txt")
+            code = f"os.environ.update({address | place!r}); from refiner.commands import main; main({arguments!r})"
+            pair.processes.append(start_python(f"import os; {code}", output=pair.outputs[-1]))
+        return pair
+
+    return start
 
 
 def state(run: Path) -> dict[str, Any]:
@@ -76,13 +120,15 @@ def tensors(value: Any, name: str = "") -> dict[str, torch.Tensor]:
     return {name: value} if isinstance(value, torch.Tensor) else {}
 
 
-def test_ten_steps_agree_with_one_process_and_so_does_the_history(tiny: TrainingConfiguration, tmp_path: Path) -> None:
+def test_ten_steps_agree_with_one_process_and_so_does_the_history(
+    tiny: TrainingConfiguration, tmp_path: Path, start: Start
+) -> None:
     configuration = TrainingConfiguration.model_validate({**tiny.model_dump(), **EVERYTHING})
     assert configuration.total_steps == 10
-    process = start(configuration, tmp_path / "two")
+    pair = start(configuration, tmp_path / "two")
     train(configuration, tmp_path / "one", device="cpu")
-    printed, said = finish(process)
-    assert printed == f"{tmp_path / 'two' / 'refiner.safetensors'}\n"
+    said = pair.finish(0, 0)
+    assert said.count(f"{tmp_path / 'two' / 'refiner.safetensors'}\n") == 1
     assert said.count("INFO: synthetic: 20 images") == 1  # one speaks for both
     one, two = (tensors(state(tmp_path / name)["method"]) for name in ("one", "two"))
     assert one.keys() == two.keys()
@@ -94,7 +140,9 @@ def test_ten_steps_agree_with_one_process_and_so_does_the_history(tiny: Training
     assert len(one[".history.images"]) == 8
 
 
-def test_masks_of_unequal_weight_are_those_of_the_whole_batch(tiny: TrainingConfiguration, tmp_path: Path) -> None:
+def test_masks_of_unequal_weight_are_those_of_the_whole_batch(
+    tiny: TrainingConfiguration, tmp_path: Path, start: Start
+) -> None:
     """With few bright pixels in one process and many in the other, the mean of two ratios is another loss."""
     assert tiny.data.synthetic is not None
     for number, render in enumerate(sorted(tiny.data.synthetic.glob("*.png"))):
@@ -106,9 +154,9 @@ def test_masks_of_unequal_weight_are_those_of_the_whole_batch(tiny: TrainingConf
     values = {"data": data, "steps": 4, "pretraining": pretraining, "self_regularization": "pixels_and_gradients"}
     sgd = {"name": "sgd", "learning_rate": 0.01}  # whose steps have the length of the gradient
     configuration = TrainingConfiguration.model_validate({**tiny.model_dump(), **values, "refiner_optimizer": sgd})
-    process = start(configuration, tmp_path / "two")
+    pair = start(configuration, tmp_path / "two")
     train(configuration, tmp_path / "one", device="cpu")
-    finish(process)
+    pair.finish(0, 0)
     one, two = (tensors(state(tmp_path / name)["method"]) for name in ("one", "two"))
     for name in one:
         assert torch.allclose(one[name], two[name], atol=1e-6), name
@@ -120,11 +168,12 @@ def test_masks_of_unequal_weight_are_those_of_the_whole_batch(tiny: TrainingConf
 
 
 def test_a_process_that_is_killed_ends_the_job_and_the_same_command_goes_on_to_the_same_bits(
-    tiny: TrainingConfiguration, tmp_path: Path
+    tiny: TrainingConfiguration, tmp_path: Path, start: Start
 ) -> None:
     configuration = tiny.model_copy(update={"steps": 150, "checkpoint_every": 10, "sample_every": 80})
     broken = tmp_path / "broken"
-    process = start(configuration, broken)
+    whole = start(configuration, tmp_path / "whole")
+    process = launch(configuration, broken)
     while not list((broken / "checkpoints").glob("step-*")):
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
@@ -132,9 +181,8 @@ def test_a_process_that_is_killed_ends_the_job_and_the_same_command_goes_on_to_t
     process.communicate(timeout=60)
     assert process.returncode != 0
     assert 10 <= state(broken)["step"] < 150
-    _, said = finish(start(configuration, broken))
-    assert "resuming at step" in said
-    finish(start(configuration, tmp_path / "whole"))
+    assert "resuming at step" in finish(launch(configuration, broken))
+    whole.finish(0, 0)
     assert (broken / "refiner.safetensors").read_bytes() == (tmp_path / "whole" / "refiner.safetensors").read_bytes()
     one, two = (tensors(state(run)) for run in (broken, tmp_path / "whole"))
     assert one.keys() == two.keys()
@@ -148,18 +196,18 @@ def of_rank(rank: int, launcher: int) -> int:
     raise AssertionError(f"no process of rank {rank}")
 
 
-def test_what_one_process_refuses_ends_both_and_is_said_once(tiny: TrainingConfiguration, tmp_path: Path) -> None:
+def test_what_one_process_refuses_ends_both_and_is_said_once(
+    tiny: TrainingConfiguration, tmp_path: Path, start: Start
+) -> None:
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "mine.txt").touch()
     odd = tiny.model_copy(update={"batch_size": 5})
     cases = {
-        "foreign": (tiny, "holds files that are no run; choose an empty folder"),
-        "odd": (odd, "batch_size is 5, which 2 processes cannot share equally; set it to a multiple of 2"),
+        "foreign": (tiny, 2, "holds files that are no run; choose an empty folder"),
+        "odd": (odd, 2, "batch_size is 5, which 2 processes cannot share equally; set it to a multiple of 2"),
     }
-    for name, (configuration, reason) in cases.items():
-        process = start(configuration, tmp_path / name)
-        _, said = process.communicate(timeout=60)
-        assert process.returncode == 1
+    for name, (configuration, status, reason) in cases.items():
+        said = start(configuration, tmp_path / name).finish(status, 1)
         assert said.count(reason) == 1
         assert sum(line.startswith("Error: ") for line in said.splitlines()) == 1
 

@@ -1,18 +1,15 @@
 """The FGSM probe: on a linear estimator, by hand; and as a program."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import torch
+from click.testing import CliRunner
 
 from refiner.gaze.config import GazeConfiguration
 from refiner.gaze.training import train_estimator
-from tools.measure.fgsm import uphill
-
-ROOT = Path(__file__).parents[2]
+from tools.measure.fgsm import main, uphill
 
 
 def test_pixels_move_along_the_gradient_of_the_error() -> None:
@@ -28,18 +25,14 @@ def test_the_program_tells_how_errors_rise(tiny_gaze: GazeConfiguration, gazes: 
         run = tmp_path / "models" / f"raw-{seed}-transductive"
         train_estimator(tiny_gaze.model_copy(update={"seed": seed}), run, device="cpu")
     out = tmp_path / "fgsm.json"
-    program = [sys.executable, "-m", "tools.measure.fgsm", str(tmp_path / "models"), "--out", str(out)]
-    done = subprocess.run(
-        [*program, "--data", str(gazes), "--variants", "raw", "--levels", "4,16"], text=True, check=True, cwd=ROOT
-    )
-    assert done.returncode == 0
+    program = [str(tmp_path / "models"), "--data", str(gazes), "--out", str(out)]
+    done = CliRunner().invoke(main, [*program, "--variants", "raw", "--levels", "4,16"])
+    assert done.exit_code == 0, done.output
     found = json.loads(out.read_text())["errors"]["raw"]
     means = [found[step]["mean"] for step in ("0", "4", "16")]
     assert means == sorted(means)
     assert means[2] > means[0]
     assert np.isfinite([found["4"]["low"], found["4"]["high"]]).all()
-    other = subprocess.run(
-        [*program, "--data", str(gazes), "--variants", "refined"], cwd=ROOT, capture_output=True, text=True
-    )
-    assert other.returncode == 1
+    other = CliRunner().invoke(main, [*program, "--variants", "refined"])
+    assert other.exit_code == 1
     assert "holds no model of refined" in other.stderr

@@ -1,12 +1,12 @@
 """The programs that measure, on little, and the page that is made of it."""
 
+import importlib
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from tools.pages.drawing import write_figure
 from tools.pages.scaling_plots import scaling_plots
@@ -14,8 +14,9 @@ from tools.pages.scaling_plots import scaling_plots
 ROOT = Path(__file__).parents[2]
 
 
-def run(*arguments: object) -> None:
-    subprocess.run([sys.executable, "-m", *map(str, arguments)], cwd=ROOT, check=True, capture_output=True, timeout=300)
+def run(module: str, *arguments: object) -> None:
+    result = CliRunner().invoke(importlib.import_module(module).main, [str(argument) for argument in arguments])
+    assert result.exit_code == 0, result.output
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     names = ("scaling", "precision", "int8", "stages")
     page.write_text("\n".join(f"<!-- table: {name} -->\n<!-- end -->" for name in names))
     places = ("--measurements", folder / "performance", "--figures", folder / "performance")
-    run("tools.pages.performance", "--page", page, *places)
+    run("tools.pages.performance", "--page", page, "--studies", ROOT / "results", *places)
     return page
 
 

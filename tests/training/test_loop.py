@@ -3,9 +3,9 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -196,26 +196,35 @@ def test_a_consistent_run_resumes_to_the_same_bits_and_keeps_its_estimator(
         train(consistent, broken, device="cpu")
 
 
-def test_sigkill_at_random_moments(tiny: TrainingConfiguration, tmp_path: Path) -> None:
+def test_sigkill_at_random_moments(
+    tiny: TrainingConfiguration, tmp_path: Path, start_python: Callable[..., BaseProcess]
+) -> None:
     """The real thing: a process, two SIGKILLs, the same command."""
     file = tmp_path / "tiny.yaml"
     slow = tiny.model_copy(update={"steps": 60, "checkpoint_every": 7})
     file.write_text(write_configuration(slow), encoding="utf-8")
-    command = [sys.executable, "-m", "refiner", "train", str(file), "--device", "cpu", "--run"]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    subprocess.run([*command, str(whole)], check=True, capture_output=True, env=environment)
+
+    def start(run: Path) -> BaseProcess:
+        arguments = ["train", str(file), "--device", "cpu", "--run", str(run)]
+        return start_python(f"from refiner.commands import main; main({arguments!r})")
+
+    complete = start(whole)
     for attempt in range(2):
-        process = subprocess.Popen([*command, str(broken)], stderr=subprocess.DEVNULL, env=environment)
-        deadline, target = time.monotonic() + 60, 21 * (attempt + 1)
-        while process.poll() is None and time.monotonic() < deadline:
+        process = start(broken)
+        deadline, target = time.monotonic() + 60, 14 * (attempt + 1)
+        while process.is_alive() and time.monotonic() < deadline:
             steps = [int(path.stem[5:]) for path in list_checkpoints(broken / "checkpoints")]
             if steps and steps[-1] >= target:
                 break
             time.sleep(0.003)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    subprocess.run([*command, str(broken)], check=True, capture_output=True, env=environment)
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+    resumed = start(broken)
+    for process in (complete, resumed):
+        process.join()
+        assert process.exitcode == 0
     assert_same_run(whole, broken)
 
 

@@ -1,15 +1,15 @@
 """The committed samples: each is recognised as its layout and gives its labels, and its program still writes it."""
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from refiner.data.formats.registry import FORMATS, open_dataset
 from refiner.data.labels.angles import angular_error_degrees
+from tools.build.samples import main
 
 ROOT = Path(__file__).parents[3]
 SAMPLES = ROOT / "datasets" / "samples"
@@ -78,10 +78,9 @@ def test_joints_lie_on_the_hand_of_capsules() -> None:
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("samples") / "out"
-    program = [sys.executable, str(ROOT / "tools" / "build" / "samples.py"), str(out)]
-    subprocess.run(program, check=True, capture_output=True)
-    again = subprocess.run(program, capture_output=True, text=True)
-    assert (again.returncode, "already" in again.stderr) == (1, True)
+    assert CliRunner().invoke(main, [str(out)]).exit_code == 0
+    again = CliRunner().invoke(main, [str(out)])
+    assert (again.exit_code, "already" in again.stderr) == (1, True)
     return out
 
 
