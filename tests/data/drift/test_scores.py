@@ -119,10 +119,10 @@ def assert_pupils_survive(refiner: Refiner, images: Tensor, pupils: Tensor) -> N
 def test_pupils_survive_a_refiner_of_the_demo_s_recipe(eyes: tuple, tmp_path: Path) -> None:
     people = target_parameters().model_copy(update={"images_per_person": 4})
     for name, parameters, camera in (("synthetic", PEOPLE, None), ("real", people, TargetCamera(1))):
-        records = rendered_records(parameters, 800, seed=72, camera=camera)
-        write_folder(tmp_path / name, records, 800, labelled=False, report=lambda done, total: None)
+        records = rendered_records(parameters, 400, seed=72, camera=camera)
+        write_folder(tmp_path / name, records, 400, labelled=False, report=lambda done, total: None)
     data = {"synthetic": tmp_path / "synthetic", "real": tmp_path / "real"}
-    configuration = TrainingConfiguration.model_validate({**RECIPE, "steps": 300, "data": data})
+    configuration = TrainingConfiguration.model_validate({**RECIPE, "steps": 120, "data": data})
     refiner = Refiner.load(train(configuration, tmp_path / "run", device="cpu"))
     assert_pupils_survive(refiner, *eyes)
 

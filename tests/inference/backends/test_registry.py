@@ -63,6 +63,13 @@ def test_they_agree_with_torch_at_any_number_and_size(backend: str, name: str) -
         assert np.allclose(other(images), torch_s(images), atol=2e-6)
 
 
+@pytest.fixture
+def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiles no image of another size first, which takes seconds."""
+    monkeypatch.setattr("refiner.inference.backends.torch_backend._check_compiler", lambda backend, channels: None)
+
+
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.skipif(not NATIVE, reason="this processor only emulates bf16")
 @pytest.mark.parametrize("backend", HALVED)
 def test_bf16_stays_within_a_grey_level(backend: str) -> None:
@@ -81,6 +88,7 @@ def test_emulated_bf16_is_refused(backend: str, monkeypatch: pytest.MonkeyPatch)
         open_backend(backend, refiner_of("paper"), device="cpu")
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("backend", [name for name in BACKENDS if NATIVE or name not in HALVED])
 def test_an_image_is_refined_as_by_torch_whatever_comes_with_it(backend: str) -> None:
     plain, refiner = (Refiner(refiner_of("half"), device="cpu", backend=name) for name in ("torch", backend))
