@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from refiner.core.errors import ImageError
-from refiner.data.annotations.positions.moves import Losses, count_losses, move_annotations
+from refiner.data.annotations.positions.moves import count_losses, move_annotations
 from refiner.data.folders.selection import EVERYTHING, Selection
 from refiner.data.formats.folder import ImageFolder
 from refiner.data.formats.registry import Dataset, open_dataset
@@ -109,17 +109,11 @@ class ChunkResult(NamedTuple):
     Attributes:
         samples: number of samples.
         kinds: number of images by kind.
-        squeezed: number of distorted images.
-        profiles_lost: number of images that lost their colour profile.
-        losses: numbers of objects, keypoints and masks of which a crop or a resize leaves nothing.
         moved, still: names of the labels that moved with an image that was cropped or resized, and of the others.
     """
 
     samples: int
     kinds: Counter[str]
-    squeezed: int
-    profiles_lost: int
-    losses: Losses
     moved: set[str]
     still: set[str]
 
@@ -140,28 +134,25 @@ class ChunkConverter:
         if self._dataset is None:
             self._dataset = self.conversion.open(self.source, self.format)
             cv2.setNumThreads(1)  # the processes share the cores
-        self._squeezed = self._profiles_lost = 0
-        self._losses = Losses(0, 0, 0)
+        self._losses: dict[str, Counter[str]] = {}
         self._keeps_profiles = task.files.folder is not None
         self._moved: set[str] = set()
         self._still: set[str] = set()
         samples = ((sample, name, partial(self._record, sample)) for sample, name in task.samples)
-        lines = write_chunk(task.files, samples, stop_on_error=self.stop_on_error)
-        kinds = Counter(line.kind for line in lines if line.name)
-        return ChunkResult(
-            len(lines), kinds, self._squeezed, self._profiles_lost, self._losses, self._moved, self._still
-        )
+        lines = write_chunk(task.files, samples, losses=self._losses, stop_on_error=self.stop_on_error)
+        return ChunkResult(len(lines), Counter(line.kind for line in lines if line.name), self._moved, self._still)
 
     def _record(self, sample: str) -> Record:
         assert self._dataset is not None
         record = self._dataset.read(sample)
-        self._squeezed += self.conversion.squeezes(record.image)
         converted = self.conversion.apply(record)
-        self._profiles_lost += bool(record.profile) and not (converted.profile and self._keeps_profiles)
+        losses = Counter(squeezed=int(self.conversion.squeezes(record.image)))
+        losses["profiles"] = int(bool(record.profile) and not (converted.profile and self._keeps_profiles))
         if converted.image.shape[:2] != record.image.shape[:2]:
             for name, value in record.labels.items():
                 moved = converted.labels[name] is not value
                 if isinstance(value, ImageAnnotations):
-                    self._losses = self._losses.plus(count_losses(value, converted.labels[name]))
+                    losses.update(count_losses(value, converted.labels[name])._asdict())
                 (self._moved if moved else self._still).add(name)
+        self._losses[sample] = losses
         return converted

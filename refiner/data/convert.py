@@ -12,7 +12,6 @@ from pathlib import Path
 from refiner.core.errors import DataError, ImageError, UsageError
 from refiner.core.files import check_apart, content_digest
 from refiner.core.parallel.process_pool import map_in_order
-from refiner.data.annotations.positions.moves import Losses
 from refiner.data.annotations.registry import WRITERS
 from refiner.data.conversion import ChunkConverter, ChunkTask, Conversion
 from refiner.data.convert_summary import ConversionSummary, SampleCounter
@@ -219,20 +218,17 @@ def _convert_into(
     counter = SampleCounter(one_kind=destination.images_folder is None, root=convert_chunk.source)
     done = len(ids) - sum(min(size, len(ids) - starts[n]) for n in todo)
     report(done)
-    squeezed = profiles_lost = 0
-    losses = Losses(0, 0, 0)
     moved: set[str] = set()
     still: set[str] = set()
     for result in map_in_order(convert_chunk, tasks, workers=min(workers, len(todo))):
         counter.count_kinds(result.kinds)
         done += result.samples
-        squeezed += result.squeezed
-        profiles_lost += result.profiles_lost
-        losses = losses.plus(result.losses)
         moved |= result.moved
         still |= result.still
         report(done)
-    _tell(convert_chunk.conversion, squeezed, profiles_lost, losses, moved, still)
+    if moved | still:
+        lists = [", ".join(sorted(some)) or "none" for some in (moved, still - moved)]
+        log.info("labels that moved with the images: %s; labels that did not: %s", *lists)
     # Count all samples, those of earlier runs included.
     counter = SampleCounter(one_kind=destination.images_folder is None, root=convert_chunk.source)
     for line in chunks.lines():
@@ -253,31 +249,8 @@ def _convert_into(
         written = {line.source: line.name for line in chunks.lines() if line.name}
         carried = companions.carry(destination.output, written, label_files)
         destination.carried = carried.names
-        summary.carried, summary.left_out = len(carried.names), list(carried.reports())
+        summary.carried = len(carried.names)
+        summary.left_out += carried.reports()
     summary.left_out += destination.label_losses()
     destination.finish(chunks, job, json.dumps(asdict(summary)))
     return summary
-
-
-def _tell(
-    conversion: Conversion, squeezed: int, profiles_lost: int, losses: Losses, moved: set[str], still: set[str]
-) -> None:
-    """Log what the conversion changed besides the pixels; see :class:`ChunkResult`."""
-    if squeezed:
-        log.warning(
-            "%d images were stretched or squeezed to %dx%d; cut them to that shape first with --crop HxW",
-            squeezed,
-            *(conversion.size or ()),
-        )
-    if profiles_lost:
-        log.warning(
-            "%d images lost their ICC colour profile, which grey images and stores do not keep",
-            profiles_lost,
-        )
-    if losses.objects or losses.keypoints:
-        log.warning("%d objects and %d further keypoints are outside of the crop", losses.objects, losses.keypoints)
-    if losses.masks:
-        log.warning("%d objects have masks without any pixel, as the images became smaller", losses.masks)
-    if moved | still:
-        lists = [", ".join(sorted(some)) or "none" for some in (moved, still - moved)]
-        log.info("labels that moved with the images: %s; labels that did not: %s", *lists)

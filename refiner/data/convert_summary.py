@@ -7,6 +7,7 @@ from pathlib import Path
 from refiner.core.errors import WrongInputError
 from refiner.data.folders.left_out import LeftOut
 from refiner.data.labels.records import PAIRS
+from refiner.data.lost_labels import LossCounter
 from refiner.data.output.chunks import Line
 
 
@@ -22,7 +23,7 @@ class ConversionSummary:
         carried: number of label images and other files beside the images that went along.
         label_format: format of the labels in a folder, such as ``coco``; ``folder`` is ``labels.csv``.
         label_files: names of the first label files in a folder.
-        left_out: reports about rows without image, files that did not go along, and other files.
+        left_out: reports about rows without image, labels that were lost, files that did not go along, and others.
         finished_before: True if an earlier run of the same command had finished the conversion.
     """
 
@@ -55,6 +56,7 @@ class SampleCounter:
         self.kinds: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
         self.ranges: dict[str, tuple[float, float]] = {}
+        self.losses = LossCounter()
 
     def count_kinds(self, kinds: Counter[str]) -> None:
         """Add numbers of images by kind.
@@ -76,6 +78,7 @@ class SampleCounter:
             self.reasons[line.reason] += 1
             return
         self.kinds[line.kind] += 1
+        self.losses.add(line.source, line.losses)
         for column in (column for columns in PAIRS.values() for column in columns if column in line.cells):
             value = float(line.cells[column])
             least, greatest = self.ranges.get(column, (value, value))
@@ -89,4 +92,5 @@ class SampleCounter:
             dict(self.kinds.most_common()),
             self.ranges,
             dict(self.reasons.most_common(20)),
+            left_out=[*self.losses.reports()],
         )

@@ -11,6 +11,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from refiner.core.errors import ImageError, WrongOutputError
@@ -26,6 +27,9 @@ Cells = Mapping[str, str]
 """Cells of a table row by column."""
 
 
+NO_LOSSES: Mapping[str, Mapping[str, int]] = MappingProxyType({})
+
+
 class Line(NamedTuple):
     """Outcome of one sample: written or rejected.
 
@@ -35,6 +39,7 @@ class Line(NamedTuple):
         kind: size, channels and depth of the image, the text of an :class:`refiner.data.store.hdf5.ImageKind`.
         cells: labels as cells of a table.
         reason: reason of the rejection; empty for a written sample.
+        losses: numbers of what the sample lost, by the kind of loss; see :mod:`refiner.data.lost_labels`.
     """
 
     source: str
@@ -42,6 +47,7 @@ class Line(NamedTuple):
     kind: str = ""
     cells: Cells = {}  # noqa: RUF012 - never changed
     reason: str = ""
+    losses: Mapping[str, int] = {}
 
 
 class ChunkFiles(NamedTuple):
@@ -140,13 +146,18 @@ def write_lines(path: Path, lines: Iterable[Line]) -> None:
 
 
 def write_chunk(
-    files: ChunkFiles, samples: Iterable[tuple[str, str, Callable[[], Record]]], *, stop_on_error: bool = False
+    files: ChunkFiles,
+    samples: Iterable[tuple[str, str, Callable[[], Record]]],
+    *,
+    losses: Mapping[str, Mapping[str, int]] = NO_LOSSES,
+    stop_on_error: bool = False,
 ) -> list[Line]:
     """Read the samples of one chunk and write them.
 
     Args:
         files: paths of the chunk.
         samples: id, output name and a function that reads the record. An :class:`ImageError` rejects the sample.
+        losses: what a sample lost, by its id; the function that reads the sample may add it.
         stop_on_error: raise the first :class:`ImageError` instead.
 
     Returns:
@@ -174,7 +185,8 @@ def write_chunk(
                     write_image(files.folder / name, record.image, quality=LOSSLESS, profile=record.profile)
                 elif writer.kind in (None, kind):
                     writer.append(record.image)
-                lines.append(Line(source, name, str(kind), cells))
+                lost = {what: number for what, number in losses.get(source, {}).items() if number}
+                lines.append(Line(source, name, str(kind), cells, losses=lost))
             except ImageError as error:
                 if stop_on_error:
                     raise

@@ -1,6 +1,7 @@
 """Boxes, outlines, masks and keypoints that follow a crop and a resize of their image."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -70,15 +71,15 @@ class Losses(NamedTuple):
     keypoints: int
     masks: int
 
-    def plus(self, other: "Losses") -> "Losses":
-        """Return the sums of two numbers each."""
-        return Losses(*(mine + its for mine, its in zip(self, other, strict=True)))
-
 
 def count_losses(before: ImageAnnotations, after: ImageAnnotations) -> Losses:
     """Return how many labels :func:`move_annotations` lost, from what it took and what it returned."""
-    kept = [(each.file, each.id) for each in after.objects]
-    survivors = [each for each in before.objects if (each.file, each.id) in set(kept)]
+    left = Counter((each.file, each.id) for each in after.objects)  # ids may be given twice
+    survivors = []
+    for each in before.objects:
+        if left[each.file, each.id]:
+            left[each.file, each.id] -= 1
+            survivors.append(each)
     return Losses(
         len(before.objects) - len(after.objects),
         sum(map(_labelled, survivors)) - sum(map(_labelled, after.objects)),
