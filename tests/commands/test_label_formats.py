@@ -214,7 +214,7 @@ def test_a_faulty_label_file_rejects_its_image_and_names_both(tmp_path: Path, yo
     assert set(texts_of(tmp_path / "out")) == {f"labels/{name}.txt" for name in ("train/a", "train/b", "val/d")}
 
 
-def test_masks_that_yolo_cannot_hold_are_said(tmp_path: Path) -> None:
+def test_outlines_of_several_parts_are_joined_for_yolo_and_said(tmp_path: Path) -> None:
     pictures(tmp_path / "in", ["a.png"])
     square = [2, 2, 8, 2, 8, 8, 2, 8]
     both = {
@@ -229,10 +229,11 @@ def test_masks_that_yolo_cannot_hold_are_said(tmp_path: Path) -> None:
     coco = {"images": [image], "annotations": [both, one], "categories": [{"id": 7, "name": "cat"}]}
     (tmp_path / "in/annotations.json").write_text(json.dumps(coco))
     said = convert(tmp_path / "in", tmp_path / "out", "--to", "yolo", status=4)
-    assert "written as the corners of their boxes" in said.output
+    assert "in 1 image, outlines of several parts, or with holes, are joined to one" in said.output
     first, second = (tmp_path / "out/labels/a.txt").read_text().splitlines()
-    corners = [2 / WIDTH, 2 / HEIGHT, 20 / WIDTH, 2 / HEIGHT, 20 / WIDTH, 8 / HEIGHT, 2 / WIDTH, 8 / HEIGHT]
-    assert [float(text) for text in first.split()[1:]] == pytest.approx(corners, rel=1e-9)
+    x, y = np.array([float(text) for text in first.split()[1:]]).reshape(-1, 2).T * [[WIDTH], [HEIGHT]]
+    assert abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2 == pytest.approx(6 * 6 + 8 * 6 / 2)
+    assert (x.min(), x.max(), y.min(), y.max()) == pytest.approx((2, 20, 2, 8))
     shares = [value / (WIDTH, HEIGHT)[number % 2] for number, value in enumerate(square)]
     assert [float(text) for text in second.split()[1:]] == pytest.approx(shares, rel=1e-9)
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from refiner.data.annotations.positions.bounds import bounds_of
 from refiner.data.annotations.positions.polygons import polygon_area
-from refiner.data.annotations.positions.run_lengths import decode, mask_size, pixel_count, run_lengths
+from refiner.data.annotations.positions.run_lengths import mask_size, pixel_count, run_lengths
 from refiner.data.labels.objects import Box, ObjectLabel
 
 Annotation = dict[str, Any]
@@ -161,7 +162,7 @@ def new_annotation(each: ObjectLabel, number: int, image_id: int, category_id: i
     A box is drawn around the shape if it has none. The area is that of the shape, else of the box. Other fields of the
     object are added under their names.
     """
-    box = each.box if each.box is not None else _bounds(each)
+    box = each.box if each.box is not None else bounds_of(each)
     annotation: Annotation = {"id": number, "image_id": image_id, "category_id": category_id}
     annotation["segmentation"] = [list(outline) for outline in each.polygons] if each.mask is None else each.mask
     if box is not None:
@@ -193,20 +194,3 @@ def _area(each: ObjectLabel, box: Box | None) -> float:
     if each.polygons:
         return sum(polygon_area(np.array(outline, np.float64).reshape(-1, 2)) for outline in each.polygons)
     return box[2] * box[3] if box is not None else 0
-
-
-def _bounds(each: ObjectLabel) -> Box | None:
-    """Return the smallest box around the outlines, the mask or the labelled keypoints of an object."""
-    if each.polygons:
-        points = np.concatenate([np.array(outline, np.float64).reshape(-1, 2) for outline in each.polygons])
-    elif each.mask is not None:
-        rows, columns = np.nonzero(decode(each.mask))
-        points = np.array([columns, rows], np.float64).T
-        points = np.concatenate([points, points + 1])
-    else:
-        labelled = np.array(each.keypoints, np.float64).reshape(-1, 3)
-        points = labelled[labelled[:, 2] > 0, :2] + 0.5  # from the centres of pixels to the corner of the image
-    if not len(points):
-        return None
-    (left, top), (right, bottom) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
-    return (left, top, right - left, bottom - top)

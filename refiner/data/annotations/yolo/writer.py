@@ -1,7 +1,7 @@
 """Writer of YOLO data sets: a text file for each image, and ``data.yaml`` as Ultralytics reads it.
 
 Objects keep the text of their line as long as it still fits their image. All lines of a data set are of one kind, since
-YOLO reads a box beside outlines as an outline: boxes, outlines, or boxes with keypoints.
+YOLO reads a box beside outlines as an outline: boxes, outlines, or boxes with keypoints. Masks become outlines.
 """
 
 import json
@@ -13,11 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
-
 from refiner.core.errors import DataError
 from refiner.core.files import write_text
-from refiner.data.annotations.positions.run_lengths import decode, pixel_count
 from refiner.data.annotations.source import LabelledImage, Lost
 from refiner.data.annotations.yolo.data_file import data_text
 from refiner.data.annotations.yolo.layout import label_path
@@ -25,15 +22,13 @@ from refiner.data.annotations.yolo.lines import (
     KeypointShape,
     Pixels,
     are_close,
-    format_box,
-    format_keypoints,
-    format_outline,
     format_share,
     parse_line,
     to_pixels,
 )
+from refiner.data.annotations.yolo.new_lines import line_values, say_further_fields
 from refiner.data.annotations.yolo.reader import FORMAT, LINE, LISTED, SCORE
-from refiner.data.labels.objects import OBJECTS, AnnotationInfo, Box, Category, ImageAnnotations, ObjectLabel
+from refiner.data.labels.objects import OBJECTS, AnnotationInfo, Category, ImageAnnotations, ObjectLabel
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +75,7 @@ def write(
     """Write the text files and ``data.yaml``; see :class:`refiner.data.annotations.source.LabelWriter`.
 
     Raises:
-        DataError: an object has no class or no place, or two images have one text file.
+        DataError: an object has no class or too many keypoints, or two images have one text file.
         OutputError: a file cannot be written.
     """
     say = lost or (lambda what, name: log.warning("%s: %s", name, what))
@@ -102,7 +97,7 @@ def write(
                 raise DataError(
                     f"{image.name} and {written[path]} would share the label file {path}; rename one of them"
                 )
-            lines = [_line(each, image, plan, say) for each in image.annotations.objects]
+            lines = _lines(image, image.annotations, plan, say)
             write_text(root / path, "".join(f"{line}\n" for line in lines))
             written[path] = image.name
     for name, rows in listed.items():
@@ -181,7 +176,7 @@ def _make_plan(images: Iterable[_Image], info: AnnotationInfo | None) -> _Plan:
                 raise DataError(f"{image.name}: object {each.id or '(no id)'} has no class, and YOLO needs one")
             plan.add_class(each.category)
             most = max(most, len(each.keypoints) // 3)
-            plan.outlines = plan.outlines or bool(each.polygons)
+            plan.outlines = plan.outlines or bool(each.polygons) or each.mask is not None
     header = info.header if info is not None and plan.is_own else {}
     if "kpt_shape" in header:
         plan.keypoints = KeypointShape(*header["kpt_shape"])
@@ -197,26 +192,30 @@ def _most_named(categories: Iterable[Category]) -> int:
 # --- lines ---------------------------------------------------------------------------------------------------------
 
 
-def _line(each: ObjectLabel, image: _Image, plan: _Plan, say: Lost) -> str:
-    """Return the line of an object: the one that it had if that still fits, else a new one.
+def _lines(image: _Image, annotations: ImageAnnotations, plan: _Plan, say: Lost) -> Iterator[str]:
+    """Yield the line of each object that YOLO can hold: the one that it had if that still fits, else a new one.
 
     Raises:
-        DataError: the object has no place.
+        DataError: an object cannot be written.
     """
-    number = plan.numbers[each.category]
-    before = each.extra.get(LINE)
-    if plan.is_own and isinstance(before, str) and (kept := _kept_line(before, each, image, plan, number)):
-        return kept
-    if plan.keypoints is not None:
-        values = _pose(each, plan.keypoints, image, say)
-    elif (plan.outlines and not plan.is_own) or each.polygons:
-        values = _outline(each, image, say)
-    else:
-        if each.mask is not None:
-            say("masks are written as boxes, since YOLO holds no masks", image.name)
-        values = format_box(_box(each, image), image.size)
-    score = [format_share(each.extra[SCORE])] if plan.is_own and SCORE in each.extra else []
-    return " ".join([str(number), *values, *score])
+
+    def say_here(what: str) -> None:
+        say(what, image.name)
+
+    say_further_fields(annotations, frozenset([LINE, SCORE] if plan.is_own else [LINE]), say_here)
+    for each in annotations.objects:
+        number = plan.numbers[each.category]
+        before = each.extra.get(LINE)
+        if plan.is_own and isinstance(before, str) and (kept := _kept_line(before, each, image, plan, number)):
+            yield kept
+            continue
+        try:
+            values = line_values(each, image.size, plan.keypoints, plan.outlines and not plan.is_own, say_here)
+        except (ValueError, DataError) as error:
+            raise DataError(f"{image.name}: object {each.id or '(no id)'} cannot be written: {error}") from error
+        if values is not None:
+            score = [format_share(each.extra[SCORE])] if plan.is_own and SCORE in each.extra else []
+            yield " ".join([str(number), *values, *score])
 
 
 def _kept_line(line: str, each: ObjectLabel, image: _Image, plan: _Plan, number: int) -> str | None:
@@ -231,53 +230,3 @@ def _kept_line(line: str, each: ObjectLabel, image: _Image, plan: _Plan, number:
     if plan.names.get(shape.number) == each.category:
         return line
     return " ".join([str(number), *line.split()[1:]])
-
-
-def _pose(each: ObjectLabel, keypoints: KeypointShape, image: _Image, say: Lost) -> list[str]:
-    if len(each.keypoints) // 3 > keypoints.points:
-        raise DataError(
-            f"{image.name}: object {each.id} has {len(each.keypoints) // 3} keypoints, and the data set has "
-            f"{keypoints.points}; YOLO needs the same number for every object"
-        )
-    if each.polygons or each.mask is not None:
-        say("outlines or masks are left out, since YOLO holds no outlines beside keypoints", image.name)
-    return [*format_box(_box(each, image), image.size), *format_keypoints(each.keypoints, keypoints, image.size)]
-
-
-def _outline(each: ObjectLabel, image: _Image, say: Lost) -> list[str]:
-    """Return the one outline of an object, or the corners of its box if it has none or several."""
-    outline = each.polygons[0] if len(each.polygons) == 1 else ()
-    if len(outline) >= 6:
-        if not _is_inside(outline, image.size):
-            say("outlines reach beyond their image and end at its border", image.name)
-        return format_outline(outline, image.size)
-    if each.polygons or each.mask is not None:
-        say(
-            "masks or outlines of several parts are written as the corners of their boxes",
-            image.name,
-        )
-    x, y, across, down = _box(each, image)
-    return format_outline((x, y, x + across, y, x + across, y + down, x, y + down), image.size)
-
-
-def _is_inside(outline: Iterable[float], size: tuple[int, int]) -> bool:
-    highest = size[::-1]
-    return all(-1e-5 <= value <= highest[number % 2] + 1e-5 for number, value in enumerate(outline))
-
-
-def _box(each: ObjectLabel, image: _Image) -> Box:
-    """Return the box of an object, or that of its outlines.
-
-    Raises:
-        DataError: it has neither.
-    """
-    if each.box is not None:
-        return each.box
-    if each.mask is not None and pixel_count(each.mask):
-        rows, columns = np.nonzero(decode(each.mask))
-        left, top = float(columns.min()), float(rows.min())
-        return (left, top, float(columns.max()) + 1 - left, float(rows.max()) + 1 - top)
-    xs, ys = ([value for outline in each.polygons for value in outline[axis::2]] for axis in (0, 1))
-    if not xs:
-        raise DataError(f"{image.name}: object {each.id or '(no id)'} has no box, and YOLO needs one")
-    return (min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys))

@@ -362,21 +362,25 @@ def test_boxes_of_coco_as_ultralytics_reads_them(tmp_path: Path) -> None:
 
 def test_outlines_of_coco_and_what_yolo_cannot_hold(tmp_path: Path) -> None:
     triangle = (5.0, 6.0, 20.0, 6.0, 5.0, 25.0)
-    parts = ObjectLabel("2", "dog", (0, 0, 25, 15), polygons=(triangle, triangle))
+    square = (0.0, 0.0, 0.0, 3.0, 3.0, 3.0, 3.0, 0.0)
+    parts = ObjectLabel("2", "dog", (0, 0, 20, 25), polygons=(triangle, square))
     mask = ObjectLabel("3", "cat", (10, 3, 5, 6), mask={"size": [HEIGHT, WIDTH], "counts": [0, HEIGHT * WIDTH]})
     images = [coco_like(ObjectLabel("1", "cat", (5, 6, 15, 19), polygons=(triangle,)), parts, mask)]
     images.append(coco_like(ObjectLabel("4", "dog", (10, 3, 5, 6)), name="images/b.png"))
     pictures(tmp_path, images)
     said: list[tuple[str, str]] = []
     yolo_writer.write(tmp_path, images, INFO, lambda reason, name: said.append((reason, name)))
-    assert (
-        said == [("masks or outlines of several parts are written as the corners of their boxes", "images/a.png")] * 2
-    )
+    assert said == [
+        ("outlines of several parts, or with holes, are joined to one by lines without width", "images/a.png")
+    ]
     found = ultralytics(tmp_path)["train"]
-    outline, box, box_of_mask = (each["segment"] for each in found["images/a.png"])
+    outline, joined, everything = (each["segment"] for each in found["images/a.png"])
     assert outline == pytest.approx([5 / 50, 6 / 30, 20 / 50, 6 / 30, 5 / 50, 25 / 30])
-    assert box == [0, 0, 0.5, 0, 0.5, 0.5, 0, 0.5]
-    assert box_of_mask == pytest.approx([0.2, 0.1, 0.3, 0.1, 0.3, 0.3, 0.2, 0.3])
+    # From the triangle's first corner to the square's last one, around it, and back.
+    path = [5, 6, 3, 3, 0, 3, 0, 0, 3, 0, 3, 3, 5, 6, 20, 6, 5, 25]
+    assert joined == pytest.approx([value / (50, 30)[number % 2] for number, value in enumerate(path)])
+    assert sorted(zip(everything[::2], everything[1::2], strict=True)) == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert found["images/b.png"][0]["segment"] == pytest.approx([0.2, 0.1, 0.3, 0.1, 0.3, 0.3, 0.2, 0.3])
 
 
 def test_keypoints_of_coco_and_back(tmp_path: Path) -> None:
@@ -422,8 +426,6 @@ def test_lists_of_classes_are_written_again(tmp_path: Path) -> None:
 def test_what_cannot_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"images/a.png: object 1 has no class"):
         yolo_writer.write(tmp_path, [coco_like(ObjectLabel("1", "", (1, 2, 3, 4)))], INFO)
-    with pytest.raises(DataError, match=r"images/a.png: object 1 has no box"):
-        yolo_writer.write(tmp_path, [coco_like(ObjectLabel("1", "cat"))], INFO)
     images = [coco_like(name="images/a.png"), coco_like(name="images/a.jpg")]
     with pytest.raises(DataError, match=r"would share the label file labels/a.txt"):
         yolo_writer.write(tmp_path, images, INFO)
