@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 
 from refiner.core.errors import DataError, ImageError, UsageError, WrongInputError
-from refiner.data.drift.table import DRIFT_FILE
+from refiner.data.drift.table import DRIFT_FILE, DROPPED_FILE
 from refiner.data.formats.registry import Dataset, open_dataset
 from refiner.data.labels.objects import OBJECTS
-from refiner.data.labels.records import PAIRS, Labels
+from refiner.data.labels.records import Labels
 from refiner.data.output.destination import rejects_list
+from refiner.evaluation.same_labels import same_label
 from refiner.evaluation.samples import Original, Sample, read_sample
 from refiner.images.arrays import image_patch, to_float
 from refiner.inference.refiner import Refiner
@@ -134,7 +135,7 @@ def refined_pairs(
     number_of = {name: number for number, name in enumerate(raw.ids)}
     kept = [number_of[name] for name in other.ids]
     pairs = replace(raw.only(kept), rejected=raw.rejected | other.rejected)
-    _check_labels(synthetic, refined, real, other.ids, pairs.labels, other.labels)
+    _check_labels(synthetic, refined, real, pairs, other)
     labels_of = dict(zip(other.ids, other.originals, strict=True))
     originals = [
         labels_of[sample] if OBJECTS in labels_of[sample].labels else render
@@ -232,16 +233,18 @@ def _nothing_in_common(synthetic: Path, names: Sequence[str], refined: Path, fou
     )
 
 
-def _check_labels(
-    synthetic: Path, refined: Path, real: Path, ids: Sequence[str], before: Sequence[Labels], after: Sequence[Labels]
-) -> None:
+def _check_labels(synthetic: Path, refined: Path, real: Path, renders: Sample, others: Sample) -> None:
     """Refuse pairs whose labels differ: the images are no pairs, or the labels were changed."""
+    ids, before, after = others.ids, _comparable(renders, others), others.labels
     if type(open_dataset(synthetic)) is not type(open_dataset(refined)):
         return  # a scene is cut to a patch in one of them, so that points differ
+    # Refined images may have no labels at all; but if some have a label, the others must not have lost it.
+    known = {name for row in after for name in row}
+    drops = refined.is_dir() and (refined / DROPPED_FILE).is_file()
     differing = [
         (sample, name)
         for sample, row, other in zip(ids, before, after, strict=True)
-        if (name := _difference(row, other)) is not None
+        if (name := _difference(row, other, drops=drops) or _lost(row, other, known)) is not None
     ]
     if not differing:
         return
@@ -273,16 +276,30 @@ def _shares_labels(dataset: Dataset, ids: Sequence[str], rows: Sequence[Labels])
     return compared > 0
 
 
-def _difference(row: Labels, other: Labels) -> str | None:
-    """Return the name of the first label that both rows have with other values; None if there is none."""
+def _comparable(renders: Sample, others: Sample) -> list[Labels]:
+    """Return the labels of the renders, without objects in pixels of images of another size than the refined ones."""
+    sizes = zip(renders.originals, others.originals, strict=True)
+    return [
+        row if original.size == other.size else {name: value for name, value in row.items() if name != OBJECTS}
+        for row, (original, other) in zip(renders.labels, sizes, strict=True)
+    ]
+
+
+def _lost(row: Labels, other: Labels, known: Set[str]) -> str | None:
+    """Return the name of the first label of a row that the other lacks, among those that other images have."""
+    return next((name for name in row if name in known and name not in other), None)
+
+
+def _difference(row: Labels, other: Labels, *, drops: bool = False) -> str | None:
+    """Return the name of the first label that both rows have with other values; None if there is none.
+
+    Args:
+        row: labels of a render.
+        other: labels of its refined image.
+        drops: True if objects may be missing from the refined image.
+    """
     for name, value in row.items():
-        if name not in other or not _is_array(name, value):
-            continue
-        # Tables keep nine digits of a pair, and three decimals of other arrays; stores keep float32.
-        first, second = np.asarray(value, np.float64), np.asarray(other[name], np.float64)
-        tolerance = 1e-5 if name in PAIRS else 2e-3
-        same = first.shape == second.shape and np.allclose(first, second, rtol=1e-5, atol=tolerance, equal_nan=True)
-        if not same:
+        if name in other and not name.startswith("drift_") and not same_label(name, value, other[name], drops=drops):
             return name
     return None
 

@@ -108,6 +108,18 @@ def test_a_changed_label_is_refused(gazes: Path, refined: Path, other_gazes: Pat
         pairs(gazes, refined, other_gazes)
 
 
+@pytest.mark.parametrize("change", ["changed", "emptied"])
+def test_a_changed_or_lost_text_is_refused(gazes: Path, refined: Path, other_gazes: Path, change: str) -> None:
+    labels = read_labels(refined / "labels.csv")
+    if change == "changed":
+        labels["007.png"]["subject"] = "someone"
+    else:
+        del labels["007.png"]["subject"]
+    write_labels(refined / "labels.csv", labels)
+    with pytest.raises(DataError, match=r"the label subject of 007\.png is not that .* for 1 of 60 images"):
+        pairs(gazes, refined, other_gazes)
+
+
 def test_equal_pixels_and_missing_labels_are_suspicious(gazes: Path, other_gazes: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(gazes, copy)

@@ -15,7 +15,9 @@ class LabelSource(Protocol):
     with them; it concerns this image alone. Sources are picklable and safe to read from several threads.
 
     A source may also have an attribute ``oddities``: one sentence for each thing that programs read in different ways,
-    such as two annotations with one id, by which no label is lost here.
+    such as two annotations with one id, by which no label is lost here. Its attribute ``constant_files`` names files
+    about the whole data set that hold no positions in images, such as those of the renderer's sensors. They are copied
+    as they are, whatever happens to the images.
 
     Attributes:
         format: name of the format.

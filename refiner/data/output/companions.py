@@ -71,6 +71,7 @@ class Companions:
         self.crop, self.size, self.is_part = crop, size, is_part
         self._moved_any: bool | None = None
         self._last: tuple[str, Shape] | None = None
+        self._constant = {name for each in contents.sources for name in getattr(each, "constant_files", ())}
 
     def carry(self, output: OutputFolder | None, written: Mapping[str, str], label_files: Iterable[str]) -> Carried:
         """Copy the files of the images that were converted.
@@ -91,12 +92,16 @@ class Companions:
                 image = namesakes.get(without_suffix(image), image)
             if name in self.read or (image is not None and image not in written):
                 continue  # read with the images; or its image was rejected or is in another part
-            if image is None and is_label_image and self.is_part:
+            if name in self._constant and output is None:
+                continue  # it holds no labels
+            if image is None and is_label_image and self.is_part and name not in self._constant:
                 reason = "their images are not known, and only some images are converted"
             elif output is None:
                 reason = "a store holds only images and labels"
             elif name in taken or leads_out(name) or is_too_long(name):
                 reason = "another file takes their name, or the name cannot be used"
+            elif name in self._constant:
+                reason = self._write(name, None, output, is_label_image=False)
             elif image is None and not is_label_image and self._any_moves(written):
                 reason = _POSITIONS
             else:

@@ -4,6 +4,7 @@ Images and annotations are collected in files on the disk, so that memory stays 
 """
 
 import json
+import logging
 import posixpath
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,8 +16,11 @@ from refiner.core.files import TEMPORARY_PREFIX, atomic_path
 from refiner.data.annotations.coco.objects import from_object, new_annotation
 from refiner.data.annotations.coco.reader import FORMAT, stated_size
 from refiner.data.annotations.file_names import clean_name
+from refiner.data.annotations.positions.bounds import bounds_of
 from refiner.data.annotations.source import LabelledImage, Lost
 from refiner.data.labels.objects import OBJECTS, AnnotationInfo, Category, ImageAnnotations, ObjectLabel
+
+log = logging.getLogger(__name__)
 
 NEW_FILE = "annotations.json"
 """Name of the file for annotations that came in another format."""
@@ -49,12 +53,14 @@ def write(
     """Write the COCO files of a folder; see :class:`refiner.data.annotations.source.LabelWriter`.
 
     Annotations that came in COCO keep their ids, and the files their names and all other facts. The size of each image
-    is always written. Other annotations get ids from 1, and so do images and classes.
+    is always written. Other annotations get ids from 1, and so do images and classes. Objects of other formats without
+    any place are left out, as the tools of BOP do: evaluation and training fail on an annotation without ``bbox``.
 
     Raises:
         DataError: an image has objects that COCO cannot hold.
         OutputError: a file cannot be written.
     """
+    say = lost or (lambda what, name: log.warning("%s: %s", name, what))
     header = info.header.get("files", {}) if info is not None and info.format == FORMAT else {}
     next_ids = info.header.get("next_ids", {}) if info is not None and header else {}
     files = {name: _File(root, name, values, next_ids.get(name, 1)) for name, values in header.items()}
@@ -70,7 +76,12 @@ def write(
                 # Objects of other formats, and all images if there is nothing else, go into a file of their own.
                 if others or not header:
                     new = files.setdefault(NEW_FILE, _NewFile(root, () if info is None else info.categories))
-                    new.add(image, _facts(annotations) if info is not None and info.format in SCENES else {}, others)
+                    placed = [each for each in others if each.box is not None or bounds_of(each) is not None]
+                    if len(placed) < len(others):
+                        say(
+                            "objects without any place, such as hidden ones, are left out: COCO needs boxes", image.name
+                        )
+                    new.add(image, _facts(annotations) if info is not None and info.format in SCENES else {}, placed)
             except (ValueError, TypeError, KeyError, AttributeError) as error:
                 raise DataError(f"{image.name}: its {OBJECTS} cannot be written as COCO: {error}") from error
         if not files:

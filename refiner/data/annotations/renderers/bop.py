@@ -73,13 +73,20 @@ class Bop(ObjectSource[int]):
         scenes: the scenes in it.
         models: paths of ``models_info.json``, relative to the folder.
         label_images: pictures that are labels or textures of models, each with its image.
+        constant_files: see :class:`refiner.data.annotations.source.LabelSource`.
     """
 
     format = "bop"
 
     def __init__(
-        self, root: Path, scenes: Sequence[Scene], models: Sequence[str], label_images: Mapping[str, str | None]
+        self,
+        root: Path,
+        scenes: Sequence[Scene],
+        models: Sequence[str],
+        label_images: Mapping[str, str | None],
+        constant_files: frozenset[str] = frozenset(),
     ) -> None:
+        self.constant_files = constant_files
         files = [name for scene in scenes for name in scene.files.values()]
         super().__init__(root, files, label_images)
         self.scenes, self.models = tuple(scenes), tuple(models)
@@ -240,7 +247,14 @@ def find(root: Path, files: Sequence[str], images: Sequence[str]) -> list[Bop]:
     label_images: dict[str, str | None] = dict.fromkeys(textures)
     for scene in found:
         label_images |= scene.label_images
-    return [Bop(root, found, models, label_images)]
+    # Models and lists of targets hold no positions in images.
+    folders = tuple(model.rpartition("/")[0] + "/" for model in models)
+    constant = frozenset(
+        name
+        for name in files
+        if name.startswith(folders) or re.fullmatch(r"test_targets_\w+\.json", name.rpartition("/")[2])
+    )
+    return [Bop(root, found, models, label_images, constant)]
 
 
 def _scene(folder: str, ending: str, kinds: Mapping[str, str], pictures: Mapping[str, Sequence[str]]) -> Scene | None:

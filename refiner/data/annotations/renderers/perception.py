@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from refiner.core.errors import DataError
 from refiner.data.annotations.json_records import read_json
 from refiner.data.annotations.object_source import ObjectSource, checked
+from refiner.data.annotations.renderers.solo import CONSTANT_FILES
 from refiner.data.annotations.renderers.solo_captures import CaptureReader, Definitions, dicts_of
 from refiner.data.labels.objects import AnnotationInfo, Category, ImageAnnotations
 
@@ -67,6 +68,7 @@ class Perception(ObjectSource[Capture]):
                     if isinstance(name := annotation.get("filename"), str) and f"{base}{name}" in every:
                         label_images[f"{base}{name}"] = sample
         super().__init__(root, [*files, *([definitions] if definitions else [])], label_images)
+        self.constant_files = frozenset(name for name in known if name.rpartition("/")[2] in CONSTANT_FILES)
         self.problems = problems
 
     def _find_places(self) -> dict[str, Capture]:

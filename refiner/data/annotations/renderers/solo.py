@@ -23,6 +23,11 @@ from refiner.data.labels.objects import AnnotationInfo, Category, ImageAnnotatio
 _FRAME = re.compile(r"(?:.*/)?step\.?\d+\.frame(?:_data)?\.json")
 _STEP = re.compile(r"step\.?\d+\.")
 
+CONSTANT_FILES = frozenset(
+    ["metadata.json", "metric_definitions.json", "sensor_definitions.json", "egos.json", "sensors.json"]
+)
+"""Files of Unity about a whole data set, which describe its frames and hold no positions in images."""
+
 TRIED_FRAMES = 4
 """Number of frames that are searched for a kind of picture."""
 
@@ -57,12 +62,19 @@ class Solo(ObjectSource[str]):
         root: the folder.
         frames: the frames in it.
         definitions: path of ``annotation_definitions.json``; None if it is missing.
+        constant_files: see :class:`refiner.data.annotations.source.LabelSource`.
     """
 
     format = "solo"
 
-    def __init__(self, root: Path, frames: Sequence[Frame], definitions: str | None) -> None:
-        self._definitions = definitions
+    def __init__(
+        self,
+        root: Path,
+        frames: Sequence[Frame],
+        definitions: str | None,
+        constant_files: frozenset[str] = frozenset(),
+    ) -> None:
+        self._definitions, self.constant_files = definitions, constant_files
         self.frames = tuple(frames)
         # Find out which pictures are captures and which are labels, by few frames of each kind.
         owners: dict[str, str] = {}
@@ -176,4 +188,5 @@ def find(root: Path, files: Sequence[str], images: Sequence[str]) -> list[Solo]:
             pictures[start][file[step.end() :]] = name
     frames = [Frame(file, pictures[start]) for start, file in sorted(steps.items())]
     definitions = sorted(name for name in files if name.rpartition("/")[2] == "annotation_definitions.json")
-    return [Solo(root, frames, definitions[0] if definitions else None)]
+    constant = frozenset(name for name in files if name.rpartition("/")[2] in CONSTANT_FILES)
+    return [Solo(root, frames, definitions[0] if definitions else None, constant)]

@@ -36,18 +36,18 @@ def test_bop_becomes_coco_with_its_cameras_and_poses(tmp_path: Path) -> None:
     bop = runpy.run_path(str(HERE / "test_bop.py"))
     bop["write_scene"](tmp_path / "in" / "train_pbr" / "000000")
     coco, status = convert(tmp_path / "in", "--size", "16x22")
-    assert status == 0
+    assert status == 4  # hidden objects have no box, which COCO needs
     (image,) = [each for each in coco.dataset["images"] if each["file_name"].endswith("000001.png")]
     assert (image["height"], image["width"]) == (16, 22)
     # Rays of the camera that stands in the COCO file hit the spheres in the pixels of the masks.
     _, visible = bop["cast"](image["cam_K"], (16, 22))
     annotations = coco.loadAnns(coco.getAnnIds(imgIds=[image["id"]]))
-    assert [each["obj_id"] for each in annotations] == [5, 2, 5, 9]
-    for each, seen in zip(annotations, visible, strict=True):
+    assert [seen.any() for seen in visible] == [True, True, False, True]
+    assert [each["obj_id"] for each in annotations] == [5, 2, 9]
+    for each, seen in zip(annotations, [seen for seen in visible if seen.any()], strict=True):
         assert coco.cats[each["category_id"]]["name"] == str(each["obj_id"])
-        if seen.any():
-            assert np.array_equal(coco.annToMask(each), seen)
-            assert each["area"] == seen.sum()
+        assert np.array_equal(coco.annToMask(each), seen)
+        assert each["area"] == seen.sum()
     assert annotations[1]["cam_t_m2c"] == [60.0, 10.0, 800.0]
     # The masks beside the images followed in the same way.
     mask = read_image(tmp_path / "out" / "train_pbr" / "000000" / "mask_visib" / "000001_000001.png")
@@ -69,6 +69,21 @@ def test_solo_becomes_coco_with_keypoints(tmp_path: Path) -> None:
     (person,) = [each for each in annotations if coco.cats[each["category_id"]]["name"] == "Character"]
     assert person["keypoints"] == [0, 0, 0, 27.0, 7.75, 2, 27.5, 28.0, 1]
     assert coco.cats[person["category_id"]]["keypoints"] == ["nose", "neck", "ankle"]
+
+
+@pytest.mark.parametrize("options", [(), ("--size", "16x22")])
+def test_files_about_a_whole_data_set_stay_as_they_are(tmp_path: Path, options: tuple[str, ...]) -> None:
+    """They hold no positions in images, so that nothing is lost, and nothing is left out."""
+    solo = runpy.run_path(str(HERE / "test_solo.py"))
+    solo["write_solo"](tmp_path / "in", 2)
+    for depth in (tmp_path / "in").rglob("*.exr"):  # which cannot follow the images
+        depth.unlink()
+    constant = {name: f'{{"{name}": [1, 2]}}' for name in ("metadata.json", "sensor_definitions.json")}
+    for name, text in constant.items():
+        (tmp_path / "in" / name).write_text(text)
+    _, status = convert(tmp_path / "in", *options)
+    assert {name: (tmp_path / "out" / name).read_text() for name in constant} == constant
+    assert status == 0
 
 
 def write_masks(folder: Path) -> Array:
