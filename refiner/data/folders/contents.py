@@ -166,8 +166,8 @@ def why_unsupported(name: str) -> str:
 
 def is_document(name: str) -> bool:
     """Return whether a file holds notes and no labels, by its name."""
-    path = PurePosixPath(name)
-    return path.suffix.lower() == ".md" or path.stem.lower() in _DOCUMENTS
+    base = PurePosixPath(name).name.lower()
+    return base.endswith(".md") or base.partition(".")[0] in _DOCUMENTS  # README.dataset.txt of Roboflow as well
 
 
 def _is_within(path: Path, folder: Path) -> bool:

@@ -54,12 +54,12 @@ class FolderLabels(Mapping[str, Labels]):
     @property
     def formats(self) -> tuple[str, ...]:
         """Names of the formats of the annotations, without that of the label table."""
-        return tuple(dict.fromkeys(source.format for source in self.sources))
+        return tuple(dict.fromkeys(source.format for source in self.sources if source.names))
 
     @property
     def info(self) -> AnnotationInfo | None:
         """Facts about the objects of the whole folder. Those of several sources are merged by the names of classes."""
-        found = [self._info, *(source.info for source in self.sources)]
+        found = [self._info, *(source.info for source in self.sources if source.names)]
         return merge_infos([info for info in found if info is not None])
 
     @property

@@ -4,12 +4,13 @@ import shutil
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from itertools import islice
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from refiner.core.errors import ImageError
-from refiner.core.files import atomic_path, check_regular, write_bytes
+from refiner.core.files import atomic_path, check_regular, read_regular, write_bytes
 from refiner.data.folders.contents import FolderContents, is_document, without_suffix
 from refiner.data.folders.left_out import LeftOut, left_out
 from refiner.data.labels.coordinates import Change
@@ -23,6 +24,12 @@ from refiner.images.io import read_image
 Shape = tuple[int, int]
 """Height and width in pixels."""
 
+_TEXTS = frozenset([".json", ".jsonl", ".xml", ".csv", ".tsv", ".txt", ".yaml", ".yml"])
+"""Suffixes of files that may name images."""
+
+_MAX_NAMES, _MAX_TEXT = 100, 2**26
+"""Number of images whose former names are searched in a file about several images, and largest size of the file."""
+
 _POSITIONS = "they may hold positions in pixels, and --crop or --size changes the images"
 
 
@@ -33,16 +40,32 @@ class Carried:
     Attributes:
         names: files that were written.
         left: names of the files that were left out, by the reason.
+        outdated: names of the files that were written, and name images by the names that these had before.
     """
 
     names: list[str] = field(default_factory=list)
     left: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    outdated: list[str] = field(default_factory=list)
 
     def reports(self) -> Iterator[LeftOut]:
-        """Yield a report for each reason."""
+        """Yield a report for each reason, and one for files with former names."""
+        yield from left_out(
+            "former names of images",
+            self.outdated,
+            "{count} copied file names its images as they were called before; correct the names in it",
+            "{count} copied files name their images as they were called before; correct the names in them",
+        )
         for reason, names in self.left.items():
-            one, many = f"{{count}} file is left out, as {reason}", f"{{count}} files are left out, as {reason}"
+            one, many = (
+                f"{{count}} file is left out, as {_of_one(reason)}",
+                f"{{count}} files are left out, as {reason}",
+            )
             yield from left_out(f"files left out: {reason}", names, one, many, is_loss=True)
+
+
+def _of_one(reason: str) -> str:
+    """Return the reason for a single file."""
+    return reason.replace("they may", "it may").replace(" their ", " its ")
 
 
 class Companions:
@@ -100,7 +123,7 @@ class Companions:
                 reason = "a store holds only images and labels"
             elif name in taken or leads_out(name) or is_too_long(name):
                 reason = "another file takes their name, or the name cannot be used"
-            elif name in self._constant:
+            elif name in self._constant or (is_document(name) and not is_label_image):
                 reason = self._write(name, None, output, is_label_image=False)
             elif image is None and not is_label_image and self._any_moves(written):
                 reason = _POSITIONS
@@ -108,6 +131,8 @@ class Companions:
                 reason = self._write(name, image, output, is_label_image=is_label_image)
             if not reason:
                 carried.names.append(name)
+                if not is_label_image and self._names_former(name, image, written):
+                    carried.outdated.append(name)
             elif is_label_image or not is_document(name):
                 carried.left[reason].append(name)
         return carried
@@ -144,6 +169,18 @@ class Companions:
             reason = error.reason if isinstance(error, ImageError) else f"cannot be read ({error.strerror})"
             return f"such a file {reason}"
         return ""
+
+    def _names_former(self, name: str, image: str | None, written: Mapping[str, str]) -> bool:
+        """Return whether a file holds the name of an image that is called otherwise in the output."""
+        if PurePosixPath(name).suffix.lower() not in _TEXTS:
+            return False
+        some = [image] if image is not None else list(islice(written, _MAX_NAMES))
+        former = [PurePosixPath(each).name for each in some if PurePosixPath(each).name not in written[each]]
+        try:
+            content = read_regular(self.source / name, limit=_MAX_TEXT) if former else b""
+        except OSError:
+            return False
+        return any(each.encode(errors="surrogateescape") in content for each in former)
 
     def _shape(self, image: str | None) -> Shape | None:
         """Return the size of an image before the conversion; None if it is not needed or there is no image."""

@@ -1,5 +1,6 @@
 """Files beside images go along in a conversion as long as they fit, and are named where they do not."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from refiner.data.conversion import Conversion
 from refiner.data.convert import convert
 from refiner.data.folders.selection import Selection
 from refiner.images.io import read_image, write_image
+
+POSITIONS = "they may hold positions in pixels, and --crop or --size changes the images"
 
 FILES = {"{}.xml": b"<a/>", "{}_landmarks.txt": b"3 4\n", "{}.npy": b"\x93NUMPY", "{}.json": b"{}"}
 SHARED = {"classes.yaml": b"a: 1\n", "README.md": b"# Eyes\n", "gaze.csv": b"x,y\n1,2\n"}
@@ -83,6 +86,38 @@ def test_a_mask_with_a_palette_or_of_another_size_is_left_out_and_named(root: Pa
     files, lost = run(root, "out", size=(12, 18))
     assert "a/2_seg.png" not in files
     assert sum("another size than its image" in key for key in lost) == 1
+
+
+def test_files_that_name_images_as_they_were_called_are_named(tmp_path: Path) -> None:
+    """A JPEG file becomes a PNG file, also beside the segments of a panoptic file, which are no objects."""
+    noise = np.random.default_rng(0)
+    for number in range(2):
+        write_image(tmp_path / f"in/{number}.jpg", noise.integers(0, 256, (24, 36, 3), dtype=np.uint8))
+        (tmp_path / f"in/{number}.xml").write_text(f"<filename>{number}.jpg</filename>")
+    (tmp_path / "in/notes.txt").write_text("0 and 1")
+    segments = {"id": 1, "category_id": 1, "area": 4, "bbox": [1, 1, 2, 2]}
+    panoptic = {
+        "images": [{"id": number, "file_name": f"{number}.jpg", "height": 24, "width": 36} for number in range(2)],
+        "annotations": [{"image_id": 0, "file_name": "0.png", "segments_info": [segments]}],
+        "categories": [{"id": 1, "name": "sky"}],
+    }
+    (tmp_path / "in/panoptic.json").write_text(json.dumps(panoptic))
+    summary = convert(tmp_path / "in", tmp_path / "out", Conversion())[""]
+    assert contents(tmp_path / "out").keys() == {"0.png", "1.png", "0.xml", "1.xml", "notes.txt", "panoptic.json"}
+    (report,) = (report for report in summary.left_out if report.key == "former names of images")
+    assert report.examples == ("0.xml", "1.xml", "panoptic.json")
+    assert not report.is_loss
+    files, lost = run(tmp_path / "in", "small", size=(12, 18))
+    assert (files.keys(), lost) == ({"0.png", "1.png"}, {f"files left out: {POSITIONS}": 4})
+
+
+def test_notes_go_along_under_another_size(root: Path) -> None:
+    (root / "README.dataset.txt").write_text("of Roboflow")
+    files, _ = run(root, "out", size=(12, 18))
+    assert {name: files.get(name) for name in ("README.md", "README.dataset.txt")} == {
+        "README.md": SHARED["README.md"],
+        "README.dataset.txt": b"of Roboflow",
+    }
 
 
 def test_parts_get_the_files_of_their_images(root: Path) -> None:

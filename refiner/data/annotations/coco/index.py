@@ -24,7 +24,7 @@ class ListedImage(NamedTuple):
 
     Attributes:
         key: its id, from :func:`to_key`.
-        name: its ``file_name``.
+        name: its ``file_name``, or its ``coco_url`` if it has none.
         span: first and last offset of its entry.
         annotations: first and last offsets of its annotations.
         is_shared: True if another image has the same id, so that nobody knows whose the annotations are.
@@ -83,7 +83,7 @@ class _Found:
         if not isinstance(value, dict):
             self.damaged[kind] += 1
         elif kind == "images":
-            name = value.get("file_name")
+            name = value.get("file_name") or value.get("coco_url")  # LVIS has only the address
             if isinstance(name, str) and name:
                 self.listed.append((to_key(value.get("id")), _utf8(name), start, end))
             else:

@@ -9,6 +9,7 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from refiner.core.errors import DataError, ImageError
+from refiner.data.annotations.coco import writer as coco_writer
 from refiner.data.labels.objects import OBJECTS, ImageAnnotations
 from tests.data.annotations.coco_files import (
     SIZE,
@@ -17,6 +18,7 @@ from tests.data.annotations.coco_files import (
     dataset,
     find,
     image,
+    labelled,
     mask_of,
     open_only,
     save_image,
@@ -143,6 +145,21 @@ def test_images_are_found(tmp_path: Path, file: str, name: str, path: str) -> No
     save_image(tmp_path / path)
     save_json(tmp_path / file, dataset([image(1, name)], [box(1, 1)]))
     assert len(objects(tmp_path, path).objects) == 1
+
+
+def test_the_address_of_an_image_names_it_if_nothing_else_does(tmp_path: Path) -> None:
+    """LVIS names its images in this way; those of its val are in two folders."""
+    addresses = [f"http://images.cocodataset.org/{folder}/7.jpg" for folder in ("val2017", "train2017")]
+    for folder in ("val2017", "train2017"):
+        save_image(tmp_path / folder / "7.jpg")
+    images = [{"id": n, "coco_url": address, "height": 48, "width": 64} for n, address in enumerate(addresses)]
+    save_json(tmp_path / "lvis_v1_val.json", dataset(images, [box(5, 1), box(6, 0)]))
+    assert objects(tmp_path, "train2017/7.jpg").objects[0].id == "5"
+    assert objects(tmp_path, "val2017/7.jpg").objects[0].id == "6"
+    (file,) = coco_writer.write(tmp_path / "out", labelled(open_only(tmp_path)), open_only(tmp_path).info)
+    written = json.loads((tmp_path / "out" / file).read_text())["images"]
+    assert {each["id"]: each["file_name"] for each in written} == {0: "val2017/7.jpg", 1: "train2017/7.jpg"}
+    assert all(each["coco_url"] == addresses[each["id"]] for each in written)
 
 
 def test_each_split_has_its_own_file(tmp_path: Path) -> None:
