@@ -24,6 +24,9 @@ SMALLEST_FOR_DCGAN = 8
 """Smallest height and width for ``discriminator.layers: dcgan``, in pixels."""
 
 
+PAIRED = ("pix2pix",)
+"""Methods that train on pairs of a render and a real image of the same scene."""
+
 STATISTICS = ("fourier", "histogram")
 """Methods that keep statistics of real images, and train no network."""
 
@@ -42,11 +45,12 @@ class TrainingConfiguration(Section):
     steps: int = Field(2000, ge=0)
     """Adversarial outer steps after pre-training, each of refiner_updates and discriminator_updates. A finished run
     continues when this number is raised."""
-    method: Literal["simgan", "cyclegan", "cut", "fourier", "histogram"] = "simgan"
+    method: Literal["simgan", "cyclegan", "cut", "pix2pix", "fourier", "histogram"] = "simgan"
     """Training method: SimGAN, or one of the baselines CycleGAN and CUT on the same networks. The baselines tie refined
-    images to their renders in other ways, so that self_regularization_weight may be 0. The methods fourier and
-    histogram train no network, but keep statistics of the real images. They use only seed, size, channels, data and
-    the section of their name."""
+    images to their renders in other ways, so that self_regularization_weight may be 0. pix2pix trains on pairs, a
+    render and a real image of the same name; self-regularization then compares a refined image with the real one. The
+    methods fourier and histogram train no network, but keep statistics of the real images. They use only seed, size,
+    channels, data and the section of their name."""
     refiner_updates: int = Field(1, ge=1)
     """K_g of Algorithm 1: updates of the refiner in an outer step."""
     discriminator_updates: int = Field(1, ge=1)
@@ -107,6 +111,7 @@ class TrainingConfiguration(Section):
         self._check_discriminator()
         self._check_labels()
         self._check_statistics()
+        self._check_pairs()
         if self.self_regularization == "channel_mean" and self.channels == 1:
             raise ValueError(
                 "self_regularization is channel_mean, which is the same as pixels when channels is 1; set channels: 3 "
@@ -198,6 +203,21 @@ class TrainingConfiguration(Section):
         for key, value in unused.items():
             if value and self.fits_statistics:
                 raise ValueError(f"method {self.method} trains no network, so {key} would have no effect; remove it")
+
+    def _check_pairs(self) -> None:
+        """Refuse what would part the images of a pair."""
+        if self.method not in PAIRED:
+            return
+        translation = self.discriminator.augmentation.translation
+        parting = {"augmentation.synthetic": self.augmentation.synthetic, "augmentation.real": self.augmentation.real}
+        for key, value in {**parting, "discriminator.augmentation.translation": translation}.items():
+            if value:
+                raise ValueError(f"method {self.method} compares pairs pixel by pixel, but {key} moves them; remove it")
+        if self.discriminator.gradient_penalty:
+            raise ValueError(
+                f"discriminator.gradient_penalty mixes images, and method {self.method} would mix their renders; "
+                "remove it, and choose another objective"
+            )
 
     @property
     def fits_statistics(self) -> bool:

@@ -4,12 +4,13 @@ Images are held in memory in their stored depth. Images of a store that is too l
 """
 
 import contextlib
+import copy
 import hashlib
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,11 +45,22 @@ class StoredImages:
 
     def __init__(self, store: Store, size: tuple[int, int], channels: int) -> None:
         self._store, self._size, self._channels = store, size, channels
-        self.shape = (len(store.images), channels, *size)
+        self._numbers: Sequence[int] = range(len(store.images))
         self.dtype = store.images.dtype
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, C, H, W)."""
+        return (len(self._numbers), self._channels, *self._size)
+
+    def take(self, numbers: Sequence[int]) -> "StoredImages":
+        """Return some of the images, in an order of their own."""
+        taken = copy.copy(self)
+        taken._numbers = [self._numbers[number] for number in numbers]
+        return taken
+
     def __len__(self) -> int:
-        return self.shape[0]
+        return len(self._numbers)
 
     def __getitem__(self, numbers: np.ndarray[Any, Any]) -> Image:
         """Return images by number, (len(numbers), C, H, W), uint8 or uint16.
@@ -56,7 +68,7 @@ class StoredImages:
         Raises:
             ImageError: an image is damaged.
         """
-        images = self._store.read_images(int(number) for number in numbers)
+        images = self._store.read_images(self._numbers[int(number)] for number in numbers)
         return np.stack([_channels_first(image, self._size, self._channels) for image in images])
 
 
@@ -70,6 +82,8 @@ class ImageDomain:
         stored_size: median (height, width) of the images before they were resized.
         gaze: (N, 2), float32, pitch and yaw in radians; None if it is not used.
         mask: (N, 1, H, W), uint8, 255 for pixels that count in full; None if there is no mask.
+        ids: of the images, in their order.
+        partners: the other image of each pair, in the same order; None if images are not paired.
     """
 
     images: "np.ndarray[Any, np.dtype[Any]] | StoredImages"
@@ -77,6 +91,19 @@ class ImageDomain:
     stored_size: tuple[int, int] | None = None
     gaze: np.ndarray[Any, np.dtype[np.float32]] | None = None
     mask: np.ndarray[Any, np.dtype[np.uint8]] | None = None
+    ids: Sequence[str] = ()
+    partners: "ImageDomain | None" = None
+
+    def take(self, numbers: Sequence[int], rejected: Mapping[str, str]) -> "ImageDomain":
+        """Return some of the images, in an order of their own, with the reasons for leaving out others."""
+        return replace(
+            self,
+            images=self.images.take(numbers) if isinstance(self.images, StoredImages) else self.images[list(numbers)],
+            rejected={**self.rejected, **rejected},
+            gaze=None if self.gaze is None else self.gaze[list(numbers)],
+            mask=None if self.mask is None else self.mask[list(numbers)],
+            ids=[self.ids[number] for number in numbers],
+        )
 
     def digest(self) -> str:
         """Return the SHA-256 of images, gaze and masks in order, by which a resumed run checks its data."""
@@ -96,16 +123,19 @@ class ImageDomain:
         return torch.from_numpy(chosen.astype(np.float32) / np.float32(highest_level(chosen) / 2) - 1)
 
     def conditions(self, indices: Sequence[int] | np.ndarray[Any, Any]) -> dict[str, Tensor]:
-        """Return the gaze and the mask of images, those of the two that are used.
+        """Return the gaze, the mask and the partner of images, those of the three that are used.
 
         Returns:
-            float32 tensors by name: ``gaze`` (len(indices), 2) in radians, ``mask`` (len(indices), 1, H, W) in [0, 1].
+            float32 tensors by name: ``gaze`` (len(indices), 2) in radians, ``mask`` (len(indices), 1, H, W) in [0, 1],
+            ``partner`` (len(indices), C, H, W) in [-1, 1].
         """
         numbers, conditions = np.asarray(indices), {}
         if self.gaze is not None:
             conditions["gaze"] = torch.from_numpy(self.gaze[numbers])
         if self.mask is not None:
             conditions["mask"] = torch.from_numpy(self.mask[numbers].astype(np.float32) / 255)
+        if self.partners is not None:
+            conditions["partner"] = self.partners.batch(numbers)
         return conditions
 
 
@@ -160,28 +190,30 @@ def load_domain(
         reason = next(iter(rejected.values()))
         raise DataError(f"none of the {len(rejected)} images of {path} can be used; reason of the first: {reason}")
     # The size of the domain is that of a typical stored image.
-    height, width = np.median([one.stored_size for one in read], axis=0)
+    loaded = list(read.values())
+    height, width = np.median([one.stored_size for one in loaded], axis=0)
     return ImageDomain(
-        np.stack(_one_depth([one.pixels for one in read])),
+        np.stack(_one_depth([one.pixels for one in loaded])),
         rejected,
         (int(height), int(width)),
-        np.array([one.gaze for one in read], np.float32) if gaze else None,
-        None if mask is None else np.stack([one.mask for one in read])[:, None],
+        np.array([one.gaze for one in loaded], np.float32) if gaze else None,
+        None if mask is None else np.stack([one.mask for one in loaded])[:, None],
+        list(read),
     )
 
 
 def _read_images(
     dataset: Dataset, load: "Callable[[str], _LoadedImage | ImageError]"
-) -> "tuple[list[_LoadedImage], dict[str, str]]":
-    """Read all images of a data set in threads; return those of use, and the reason for each of the others."""
-    read: list[_LoadedImage] = []
+) -> "tuple[dict[str, _LoadedImage], dict[str, str]]":
+    """Read all images of a data set in threads; return those of use, and the reason for each of the others, by id."""
+    read: dict[str, _LoadedImage] = {}
     rejected: dict[str, str] = {}
     with ThreadPoolExecutor() as pool:
         for sample, outcome in zip(dataset.ids, pool.map(load, dataset.ids)):
             if isinstance(outcome, ImageError):
                 rejected[sample] = outcome.reason
             else:
-                read.append(outcome)
+                read[sample] = outcome
     return read, rejected
 
 
@@ -202,12 +234,12 @@ def _stored_domain(store: Store, path: Path, size: tuple[int, int], channels: in
     images = StoredImages(store, size, channels)
     # Leave a large store on the disk, and load a small one block by block.
     if math.prod(images.shape) * images.dtype.itemsize > MAX_BYTES:
-        return ImageDomain(images, {}, stored_size)
+        return ImageDomain(images, {}, stored_size, ids=store.ids)
     loaded = np.empty(images.shape, images.dtype)
     for start in range(0, len(images), _BLOCK):
         numbers = np.arange(start, min(start + _BLOCK, len(images)))
         loaded[numbers] = images[numbers]
-    return ImageDomain(loaded, {}, stored_size)
+    return ImageDomain(loaded, {}, stored_size, ids=store.ids)
 
 
 def _load(

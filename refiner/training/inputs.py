@@ -6,11 +6,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refiner.config.training import TrainingConfiguration
+from refiner.config.training import PAIRED, TrainingConfiguration
 from refiner.core.errors import ConfigurationError, DataError
 from refiner.data.augmentation import Augmentation
 from refiner.data.domains import ImageDomain, load_domain
 from refiner.data.folders.selection import Selection
+from refiner.data.pairs import paired_domains
 from refiner.models.refiner_file import RefinerFile, load_refiner
 from refiner.runs.health import PAGE
 from refiner.training.preflight import compare_domains, compare_with_estimator
@@ -116,6 +117,10 @@ def _load_domains(configuration: TrainingConfiguration) -> dict[str, ImageDomain
         )
         log.info("%s: %d images%s", name, len(domain), f", {len(domain.rejected)} left out" if domain.rejected else "")
         domains[name] = domain
+    if configuration.method in PAIRED:
+        domains = dict(zip(PURPOSES, paired_domains(*domains.values()), strict=True))
+        alone = sum(len(domain.rejected) for domain in domains.values())
+        log.info("%d pairs%s", len(domains["synthetic"]), f", {alone} images left out" if alone else "")
     return domains
 
 

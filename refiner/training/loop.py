@@ -213,7 +213,8 @@ class RefinerTraining(TrainingJob):
         generator = self._generator("history", "real")
         # The count includes the batch that was just drawn.
         penalize = self.batches.batches_seen["real"] % self.configuration.discriminator.r1_every == 0
-        gaze = conditions.get("gaze")
+        # Methods on pairs compare a refined image with the real image of the same scene.
+        real, gaze = conditions.get("partner", real), conditions.get("gaze")
         return self.method.update_discriminator(synthetic, real, generator, penalize=penalize, gaze=gaze)
 
     def _generator(self, purpose: str, domain: str) -> torch.Generator:

@@ -14,7 +14,7 @@ from refiner.demos.eyes import RECIPE, SHORT
 from refiner.gaze.config import GazeConfiguration
 from refiner.gaze.learner import build_network
 from refiner.losses.self_regularization import self_regularization_loss
-from refiner.training.methods.build import build_networks
+from refiner.training.methods.build import build_networks, condition_planes
 from refiner.training.train import train
 
 FOLDER = Path(__file__).parents[2] / "configs"
@@ -28,7 +28,8 @@ def test_loads_and_builds(file: Path) -> None:
     refiner, discriminator = build_networks(configuration)
     images = torch.zeros(1, configuration.channels, *configuration.size)
     assert refiner(images).shape == images.shape
-    assert discriminator(images).shape[1] == 1
+    inputs = torch.zeros(1, configuration.channels + condition_planes(configuration), *configuration.size)
+    assert discriminator(inputs).shape[1] == 1
 
 
 def test_gaze_configuration_loads_and_builds() -> None:

@@ -114,6 +114,14 @@ def test_sections_and_overrides(tmp_path: Path) -> None:
         ("method: cyclic", "method is 'cyclic'"),
         ("cyclegan: {cycle_weight: -1}", "cyclegan.cycle_weight is -1"),
         ("cut: {patch_nce_weight: -1}", "cut.patch_nce_weight is -1"),
+        (
+            "method: pix2pix\ndiscriminator: {augmentation: {translation: 0.2}}",
+            "method pix2pix compares pairs pixel by pixel, but discriminator.augmentation.translation moves them",
+        ),
+        (
+            "method: pix2pix\naugmentation: {real: [HorizontalFlip]}",
+            "method pix2pix compares pairs pixel by pixel, but augmentation.real moves them",
+        ),
         ("self_regularization: channel_mean", "self_regularization is channel_mean, which is the same as pixels"),
     ],
 )

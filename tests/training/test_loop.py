@@ -95,6 +95,7 @@ def test_killed_after_any_step_and_resumed_equals_uninterrupted(
         {"history_size": 0, "self_regularization_weight": 0.0},
         {"method": "cyclegan", "augmentation": {"real": ["HorizontalFlip"]}},
         {"method": "cut", "objective": "least_squares"},
+        {"method": "pix2pix"},
         {"discriminator": {"batch_norm": True}},
     ],
     ids=str,

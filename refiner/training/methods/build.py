@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from refiner.config.sections import OptimizerSection
-from refiner.config.training import TrainingConfiguration
+from refiner.config.training import PAIRED, TrainingConfiguration
 from refiner.core.rng import derived_seed
 from refiner.models.architecture import RefinerArchitecture
 from refiner.models.discriminators import DISCRIMINATORS, Discriminator
@@ -15,6 +15,12 @@ from refiner.models.refiner import RefinerNetwork
 
 CONDITION_PLANES = {"none": 0, "gaze": 2}
 """Number of further input planes of the discriminator for each ``discriminator.condition``."""
+
+
+def condition_planes(configuration: TrainingConfiguration) -> int:
+    """Return the number of input planes of a configuration's discriminator beside the image."""
+    render = configuration.channels if configuration.method in PAIRED else 0
+    return render + CONDITION_PLANES[configuration.discriminator.condition]
 
 
 class OptimizedNetwork(NamedTuple):
@@ -52,7 +58,7 @@ def build_networks(configuration: TrainingConfiguration, *, purpose: str = "") -
         refiner = RefinerNetwork(refiner_architecture(configuration))
         torch.manual_seed(derived_seed(configuration.seed, f"{purpose}discriminator"))
         discriminator = DISCRIMINATORS[section.scope](
-            configuration.channels + CONDITION_PLANES[section.condition],
+            configuration.channels + condition_planes(configuration),
             **section.model_dump(include={"layers", "width", "spectral_norm", "batch_norm", "padding"}),
         )
     # Convolutions on CPUs are faster with channels last.

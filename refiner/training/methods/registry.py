@@ -5,9 +5,10 @@ from typing import Any
 from refiner.config.training import TrainingConfiguration
 from refiner.training.methods.cut import CUT
 from refiner.training.methods.cyclegan import CycleGAN
+from refiner.training.methods.pix2pix import Pix2Pix
 from refiner.training.methods.simgan import SimGAN
 
-METHODS: dict[str, type[SimGAN]] = {"simgan": SimGAN, "cyclegan": CycleGAN, "cut": CUT}
+METHODS: dict[str, type[SimGAN]] = {"simgan": SimGAN, "cyclegan": CycleGAN, "cut": CUT, "pix2pix": Pix2Pix}
 """Class of each ``method``."""
 
 

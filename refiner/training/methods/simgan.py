@@ -1,6 +1,6 @@
 """SimGAN: the losses of refiner and discriminator, and one update of each.
 
-CycleGAN and CUT derive from it and add losses of their own.
+CycleGAN, CUT and pix2pix derive from it and add losses or conditions of their own.
 
 Source: arXiv:1612.07828, section 2: equations 1 to 4, local adversarial loss (2.2), history (2.3).
 """
@@ -13,7 +13,7 @@ from refiner.losses.penalties import gradient_penalty, r1_penalty
 from refiner.losses.self_regularization import consistency_loss, self_regularization_loss
 from refiner.runs.health import discriminator_metrics, refiner_metrics
 from refiner.training.methods.base import Method, Metrics
-from refiner.training.methods.build import CONDITION_PLANES, OptimizedNetwork
+from refiner.training.methods.build import OptimizedNetwork
 from refiner.training.methods.diffaugment import augment
 
 GAZE_SCALE = 0.5
@@ -35,6 +35,7 @@ class SimGAN(Method):
         real: Tensor | None = None,
         gaze: Tensor | None = None,
         mask: Tensor | None = None,
+        partner: Tensor | None = None,
     ) -> Metrics:
         """Update the refiner once.
 
@@ -45,6 +46,7 @@ class SimGAN(Method):
             real: real images of the same shape, if the method needs them.
             gaze: (N, 2) radians, of the renders, if the discriminator is conditioned on gaze.
             mask: (N, 1, H, W), weight of each pixel in self-regularization; None weights all alike.
+            partner: real images of the same scenes, if the method trains on pairs.
 
         Raises:
             TrainingError: the loss is not finite.
@@ -52,11 +54,13 @@ class SimGAN(Method):
         configuration = self.configuration
         synthetic = self._to_device(synthetic)
         with self.autocast():
-            # Stay close to the render: equation 3. Pre-training has no other loss, so a lambda of 0 counts as 1 there.
+            # Stay close to the render (equation 3), or approach its partner. Pre-training has no other loss, so a
+            # lambda of 0 counts as 1 there.
             refined = self.refiner(synthetic)
+            target = synthetic if partner is None else self._to_device(partner)
             weights = None if mask is None else self._to_device(mask)
             regularization = self_regularization_loss(
-                *(refined, synthetic),
+                *(refined, target),
                 features=self.features,
                 weights=weights,
                 mean_over_processes=self.processes.mean,
@@ -66,7 +70,7 @@ class SimGAN(Method):
 
             # Fool the discriminator: equation 2. CycleGAN and CUT add their losses here.
             if adversarial:
-                terms["adversarial"] = self.adversarial_loss(refined, generator, gaze)
+                terms["adversarial"] = self.adversarial_loss(refined, generator, self._planes(synthetic, gaze))
                 loss = loss + terms["adversarial"]
                 real = None if real is None else self._to_device(real)
                 extra_loss, extra_terms = self.extra_losses(refined, synthetic, real, generator)
@@ -112,19 +116,19 @@ class SimGAN(Method):
         synthetic, real = self._to_device(synthetic), self._to_device(real)
         section, channels = self.configuration.discriminator, self.configuration.channels
 
-        # Refine the renders, and predict the gaze of real images.
+        # Refine the renders, and find the condition of the real images.
+        planes = self._planes(synthetic, gaze)
         with self.autocast(), torch.no_grad():
             fresh = self.refiner(synthetic)
-            predicted = self.task(real) if self.task is not None and gaze is not None else None
+            real_planes = self._planes_of_real(real, planes)
 
         # Mix fresh images with the history of the whole batch (section 2.3), then take this process's slice.
         part = self._batch_slice(len(fresh))
-        mixed = self.history.mix(self.processes.gather(self._with_gaze(fresh, gaze)), generator)[part.slice]
+        mixed = self.history.mix(self.processes.gather(_with_planes(fresh, planes)), generator)[part.slice]
 
-        # Augment the images, not their gaze planes.
-        refined, planes = self._augment(mixed[:, :channels], generator), mixed[:, channels:]
-        refined = torch.cat([refined, planes], dim=1) if planes.shape[1] else refined
-        real = self._with_gaze(self._augment(real, generator), predicted)
+        # Augment the images, not their planes.
+        refined = _with_planes(self._augment(mixed[:, :channels], generator), mixed[:, channels:])
+        real = _with_planes(self._augment(real, generator), real_planes)
 
         # Classify every patch: equation 2, local adversarial loss (section 2.2).
         with self.autocast():
@@ -146,10 +150,16 @@ class SimGAN(Method):
         refined_logits, real_logits = self.processes.gather(refined_logits), self.processes.gather(real_logits)
         return terms | discriminator_metrics(refined_logits[: part.batch_size - part.batch_size // 2], real_logits)
 
-    def adversarial_loss(self, refined: Tensor, generator: torch.Generator, gaze: Tensor | None = None) -> Tensor:
-        """Return the adversarial loss of the refiner; the discriminator is frozen, with its norms."""
+    def adversarial_loss(self, refined: Tensor, generator: torch.Generator, planes: Tensor | None = None) -> Tensor:
+        """Return the adversarial loss of the refiner; the discriminator is frozen, with its norms.
+
+        Args:
+            refined: (N, C, H, W).
+            generator: random source of the augmentation.
+            planes: (N, P, H, W), the condition of the discriminator; None if it has none.
+        """
         self.discriminator.requires_grad_(False).eval()
-        loss = self.objective.refiner(self.discriminator(self._with_gaze(self._augment(refined, generator), gaze)))
+        loss = self.objective.refiner(self.discriminator(_with_planes(self._augment(refined, generator), planes)))
         self.discriminator.requires_grad_(True).train()
         return loss
 
@@ -164,10 +174,27 @@ class SimGAN(Method):
         strengths = self.configuration.discriminator.augmentation.model_dump()
         return augment(images, generator, rows=self._batch_slice(len(images)), **strengths)
 
-    def _with_gaze(self, images: Tensor, gaze: Tensor | None) -> Tensor:
-        """Append the gaze of each image as two constant planes, if the discriminator is conditioned on it."""
-        if not CONDITION_PLANES[self.configuration.discriminator.condition]:
-            return images
+    def _planes(self, synthetic: Tensor, gaze: Tensor | None) -> Tensor | None:
+        """Return the condition of the discriminator for refined images, (N, P, H, W); None if it has none."""
+        if self.configuration.discriminator.condition == "none":
+            return None
         assert gaze is not None
-        planes = (gaze.to(images) / GAZE_SCALE)[:, :, None, None]
-        return torch.cat([images, planes.expand(-1, -1, *images.shape[2:])], dim=1)
+        return _gaze_planes(gaze, synthetic)
+
+    def _planes_of_real(self, real: Tensor, planes: Tensor | None) -> Tensor | None:
+        """Return the condition for real images, which have no labels: predicted gaze; ``planes`` are of the renders."""
+        if planes is None:
+            return None
+        assert self.task is not None
+        return _gaze_planes(self.task(real), real)
+
+
+def _gaze_planes(gaze: Tensor, images: Tensor) -> Tensor:
+    """Return the gaze of each image as two constant planes."""
+    planes = (gaze.to(images) / GAZE_SCALE)[:, :, None, None]
+    return planes.expand(-1, -1, *images.shape[2:])
+
+
+def _with_planes(images: Tensor, planes: Tensor | None) -> Tensor:
+    """Append planes to images, if there are any."""
+    return images if planes is None or not planes.shape[1] else torch.cat([images, planes], dim=1)
