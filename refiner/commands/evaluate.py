@@ -109,7 +109,7 @@ def _lines(found: "Evaluation") -> list[str]:
     lines.append(f"{'':{width}}  {'refined':24}  {'reference':24}  {'baseline':24}")
     for metric in found.metrics:
         cells = [metric.text(interval) for interval in (metric.value, metric.reference, metric.baseline)]
-        note = "" if metric.is_resolved else "  too uncertain: use more images or people"
+        note = "" if metric.is_resolved else "  too uncertain: use more images, of more people or places"
         lines.append(f"{metric.name:{width}}  " + "  ".join(f"{cell:24}" for cell in cells).rstrip() + note)
     # What the metrics do not cover.
     return [*lines, *(["", *found.notes] if found.notes else [])]

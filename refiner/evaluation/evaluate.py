@@ -8,17 +8,19 @@ from pathlib import Path
 from torch import Tensor
 
 from refiner.core.errors import DataError, ImageError
-from refiner.data.drift.measurement import measure_label_drift
 from refiner.data.drift.regions import ANYTHING, LabelRegion
 from refiner.data.drift.table import LabelDrift
 from refiner.data.folders.selection import EVERYTHING, Selection
+from refiner.data.labels.objects import OBJECTS
+from refiner.data.labels.records import Labels
+from refiner.evaluation.drift import drift_labels, measure_kept_drift, without_dropped
 from refiner.evaluation.features import load_features
 from refiner.evaluation.heads.choice import Task
 from refiner.evaluation.label_preservation import measure_preservation
 from refiner.evaluation.measurement import Metric
-from refiner.evaluation.pairs import Missing, check_apart_from_real, refined_pairs, suspicion
+from refiner.evaluation.pairs import Missing, Pairs, check_apart_from_real, refined_pairs, suspicion
 from refiner.evaluation.realism import measure_realism, reference_note
-from refiner.evaluation.samples import Sample, common_channels, read_sample
+from refiner.evaluation.samples import Masks, Sample, common_channels, read_sample
 from refiner.evaluation.tasks import TaskInputs, read_task
 from refiner.evaluation.verdict import MAX_DRIFT, Verdict, reach_verdict
 from refiner.metrics.clusters import Clusters
@@ -87,6 +89,13 @@ class Settings:
         """True if models are trained on raw and on refined renders."""
         return self.labelled is not None or self.estimators
 
+    @property
+    def masks(self) -> Masks:
+        """Use of the masks beside the renders: labels to learn, or those on which drift is measured."""
+        if self.labelled is not None:
+            return "objects"
+        return "drift" if self.region.mask is None and OBJECTS in self.region.names else "left"
+
 
 def evaluate(
     synthetic: Path,
@@ -113,83 +122,131 @@ def evaluate(
         UsageError: two of the data sets are swapped, or are the same.
         DataError: a data set cannot be used, or is too small; or the labels of a pair differ.
     """
-    # Read the renders, refine them or read their refined images, and read the real images.
-    most, seed, region = settings.most, settings.seed, settings.region
-    selection = settings.selection
-    channels = common_channels((synthetic, real), selection)
-    draw = partial(read_sample, most=most, seed=seed, channels=channels, selection=selection)
-    from_masks = settings.labelled is not None
-    drawn = draw(synthetic, size=None, points=region.names, from_masks=from_masks)
-    pairs = refined_pairs(
-        synthetic,
-        drawn,
-        refined,
-        real,
-        points=region.names,
-        max_score=MAX_DRIFT,
-        device=settings.device,
-        from_masks=from_masks,
-    )
-    raw, images, missing, _ = pairs
-    size = raw.size
-    labels = sorted({name for row in raw.labels for name in row})
-    region = region.check(synthetic, labels, lambda name: (row[name] for row in raw.labels if name in row))
-    region.check_masks(synthetic, raw.ids)
-    try:
-        watched = [region.watched(name, row, size) for name, row in zip(raw.ids, raw.labels, strict=True)]
-    except ImageError as error:
-        raise DataError(f"{error}; give every render a mask") from error
-    real_sample = draw(real, size=size)
-    check_apart_from_real(synthetic, raw, real, real_sample)
-    people = real_sample.clusters(settings.group)
+    read = _read(synthetic, refined, real, settings)
+    pairs, raw, real_sample = read.pairs, read.pairs.raw, read.real
     task = read_task(_task_inputs(synthetic, refined, real, settings), pairs) if settings.is_tested else None
 
     # Measure realism and label preservation.
     report("measuring", 0, 3)
-    features, estimate = load_features(raw, region=region, seed=seed)
-    metrics = measure_realism(raw.images, images, real_sample.images, features=features, groups=people.names, seed=seed)
-    notes = [*missing.sentences(), *reference_note(metrics, people.names), *_scope(people), *_size_notes(raw, most)]
-    report("measuring", 1, 3)
-    metrics += measure_preservation(
-        raw.images, images, watched, estimate=estimate, seed=seed, clusters=raw.clusters().names
-    )
-    report("measuring", 2, 3)
+    metrics, drifts = _measure(read, settings, lambda done: report("measuring", done, 3))
+    notes = [*pairs.sentences(), *reference_note(metrics, read.groups.names), *_scope(read)]
+    notes += _size_notes(raw, settings.most)
 
     # Train a model on raw and on refined renders, if that is asked for.
     if task is not None:
-        found, scope = task.measure(real_sample.images, people.names, report)
+        found, scope = task.measure(real_sample.images, read.groups.names, report)
         metrics, notes = [*metrics, *found], [*notes, *scope]
 
     # Weigh everything.
-    rejected = {str(synthetic / name): reason for name, reason in raw.rejected.items()}
-    rejected |= {str(real / name): reason for name, reason in real_sample.rejected.items()}
-    drifts = measure_label_drift(raw.images.numpy(), images.numpy(), watched)
-    change = 127.5 * float((images - raw.images).abs().mean())
+    change = 127.5 * float((pairs.images - raw.images).abs().mean())
+    doubtful = pairs.missing.doubtful / max(1, pairs.missing.renders)
+    verdict = reach_verdict(metrics, drifts, change=change, rejected=doubtful, dropped=pairs.dropped_share)
     report("measuring", 3, 3)
-    verdict = reach_verdict(metrics, drifts, change=change, rejected=missing.doubtful / max(1, missing.renders))
-    by_name = dict(zip(raw.ids, drifts, strict=True))
     if (swapped := suspicion(raw, real_sample)) is not None:
         notes.insert(0, swapped)
+    rejected = {str(synthetic / name): reason for name, reason in raw.rejected.items()}
+    rejected |= {str(real / name): reason for name, reason in real_sample.rejected.items()}
     return Evaluation(
         metrics,
         verdict,
-        by_name,
+        dict(zip(raw.ids, drifts, strict=True)),
         rejected,
         raw.images,
-        images,
+        pairs.images,
         real_sample.images,
-        missing=missing,
+        missing=pairs.missing,
         notes=notes,
         real_ids=real_sample.ids,
     )
 
 
-def _scope(people: Clusters) -> list[str]:
+@dataclass(frozen=True)
+class _Read:
+    """Everything that is measured.
+
+    Attributes:
+        pairs: renders and refined images.
+        watched: the labels that must not move in each pair.
+        region: region where label drift is measured.
+        real: the real images.
+        groups: people or days of the real images, or what ``--group`` names.
+    """
+
+    pairs: Pairs
+    watched: list[Labels]
+    region: LabelRegion
+    real: Sample
+    groups: Clusters
+
+
+def _read(synthetic: Path, refined: Path, real: Path, settings: Settings) -> _Read:
+    """Read the renders, refine them or read their refined images, and read the real images; see :func:`evaluate`."""
+    region, selection = settings.region, settings.selection
+    channels = common_channels((synthetic, real), selection)
+    draw = partial(
+        read_sample, most=settings.most, seed=settings.seed, channels=channels, points=region.names, selection=selection
+    )
+    pairs = refined_pairs(
+        synthetic,
+        draw(synthetic, size=None, masks=settings.masks),
+        refined,
+        real,
+        points=region.names,
+        max_score=MAX_DRIFT,
+        device=settings.device,
+        masks=settings.masks,
+        selection=selection,
+    )
+    raw, rows = pairs.raw, drift_labels(pairs.raw)
+    labels = sorted({name for row in rows for name in row})
+    region = region.check(synthetic, labels, lambda name: (row[name] for row in rows if name in row))
+    region.check_masks(synthetic, raw.ids)
+    try:
+        watched = [region.watched(name, row, raw.size) for name, row in zip(raw.ids, rows, strict=True)]
+    except ImageError as error:
+        raise DataError(f"{error}; give every render a mask") from error
+    real_sample = draw(real, size=raw.size, points=())
+    check_apart_from_real(synthetic, raw, real, real_sample)
+    groups = real_sample.clusters(settings.group, of_people=raw.shows_people or real_sample.shows_people)
+    return _Read(pairs, watched, region, real_sample, groups)
+
+
+def _measure(read: _Read, settings: Settings, report: Callable[[int], None]) -> tuple[list[Metric], list[LabelDrift]]:
+    """Return the metrics of realism and label preservation, and the label drift of each pair.
+
+    Args:
+        read: what is measured.
+        settings: all settings.
+        report: called with the number of finished stages.
+    """
+    pairs, raw, real, seed = read.pairs, read.pairs.raw, read.real, settings.seed
+    features, estimate = load_features(raw, region=read.region, seed=seed)
+    metrics = measure_realism(
+        raw.images, pairs.images, real.images, features=features, groups=read.groups.names, seed=seed
+    )
+    report(1)
+    drifts = measure_kept_drift(raw.images.numpy(), pairs.images.numpy(), read.watched, pairs.dropped)
+    metrics += measure_preservation(
+        raw.images,
+        pairs.images,
+        without_dropped(read.watched, pairs.dropped),
+        estimate=estimate,
+        seed=seed,
+        clusters=raw.clusters().names,
+        drifts=drifts,
+    )
+    report(2)
+    return metrics, drifts
+
+
+def _scope(read: _Read) -> list[str]:
     """Return what the intervals of the realism metrics hold for, as a list of sentences."""
-    if people.scope is None:
+    groups = read.groups
+    if groups.scope is None:
         return []
-    missing = "" if people.names is not None else " The real images name no people or days; see --group."
-    return [f"The intervals of the comparison with real images are over {people}.{missing}"]
+    kinds = "people or days" if read.pairs.raw.shows_people or read.real.shows_people else "groups, such as places"
+    missing = "" if groups.names is not None else f" The real images name no {kinds}; see --group."
+    return [f"The intervals of the comparison with real images are over {groups}.{missing}"]
 
 
 def _size_notes(raw: Sample, most: int) -> list[str]:

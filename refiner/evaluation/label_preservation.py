@@ -42,6 +42,7 @@ def measure_preservation(
     estimate: Estimate | None,
     seed: int,
     clusters: Sequence[str] | None = None,
+    drifts: Sequence[LabelDrift] | None = None,
 ) -> list[Metric]:
     """Measure all metrics of label preservation.
 
@@ -52,6 +53,7 @@ def measure_preservation(
         estimate: frozen gaze network that was trained on renders; None if the images are no eyes.
         seed: seed of the noise.
         clusters: person of each render; None treats the renders as independent.
+        drifts: label drift of each pair; None measures it.
 
     Returns:
         Shifts in pixels, the drift score, the edge correlation; the share of annotated objects that are lost, if there
@@ -63,7 +65,9 @@ def measure_preservation(
     kind = kinds.pop() if len(kinds) == 1 else None
     what = {PUPIL: "pupil", MASK: "masked region", OBJECTS: "worst object", None: "image"}.get(kind, "worst point")
     # Measure how far the labelled regions moved, once after refining and once after adding noise.
-    drifts, noise = (measure_label_drift(synthetic, images, watched) for images in (refined, noisy))
+    noise = measure_label_drift(synthetic, noisy, watched)
+    if drifts is None:
+        drifts = measure_label_drift(synthetic, refined, watched)
     lengths = [[drift.pixels for drift in some] for some in (drifts, noise)]
     scores = [[drift.score for drift in some] for some in (drifts, noise)]
     edges = [_edge_agreement(synthetic, images) for images in (refined, noisy)]

@@ -13,12 +13,13 @@ from torch import Tensor
 
 from refiner.core.errors import DataError, ImageError, UsageError, WrongInputError
 from refiner.data.drift.table import DRIFT_FILE, DROPPED_FILE
+from refiner.data.folders.selection import EVERYTHING, Selection
 from refiner.data.formats.registry import Dataset, open_dataset
-from refiner.data.labels.objects import OBJECTS
+from refiner.data.labels.objects import OBJECTS, ImageAnnotations
 from refiner.data.labels.records import Labels
 from refiner.data.output.destination import rejects_list
-from refiner.evaluation.same_labels import same_label
-from refiner.evaluation.samples import Original, Sample, read_sample
+from refiner.evaluation.same_labels import dropped_objects, same_label
+from refiner.evaluation.samples import Masks, Original, Sample, read_sample
 from refiner.images.arrays import image_patch, to_float
 from refiner.inference.refiner import Refiner
 from refiner.models.lookup import is_refiner
@@ -74,12 +75,34 @@ class Pairs(NamedTuple):
         images: their refined images, (N, C, H, W), in [-1, 1].
         missing: count of the other renders.
         originals: labels of the refined images, which differ from those of the renders if refining dropped objects.
+        dropped: numbers of the objects of each render whose annotations refining dropped.
     """
 
     raw: Sample
     images: Tensor
     missing: Missing
     originals: list[Original]
+    dropped: list[tuple[int, ...]]
+
+    @property
+    def dropped_share(self) -> float:
+        """Share of the objects whose annotations refining dropped."""
+        return sum(map(len, self.dropped)) / max(1, self._objects)
+
+    def sentences(self) -> list[str]:
+        """Return what is missing, in full sentences; none if nothing is."""
+        found = self.missing.sentences()
+        if count := sum(map(len, self.dropped)):
+            found.append(
+                f"The refined images lack the annotations of {count:,} of {self._objects:,} objects "
+                f"({self.dropped_share:.1%}). Label drift is that of the others."
+            )
+        return found
+
+    @property
+    def _objects(self) -> int:
+        annotations = [row.labels.get(OBJECTS) for row in self.raw.originals]
+        return sum(len(each.objects) for each in annotations if isinstance(each, ImageAnnotations))
 
 
 def refined_pairs(
@@ -91,7 +114,8 @@ def refined_pairs(
     points: Sequence[str],
     max_score: float,
     device: str,
-    from_masks: bool = False,
+    masks: Masks = "left",
+    selection: Selection = EVERYTHING,
 ) -> Pairs:
     """Return the renders that have a refined image, with these.
 
@@ -103,7 +127,8 @@ def refined_pairs(
         points: names of labels that hold points, see :func:`refiner.evaluation.samples.read_sample`.
         max_score: drift score above which the label of a rejected image counts as doubtful.
         device: device that the refiner runs on.
-        from_masks: see :func:`refiner.evaluation.samples.read_sample`.
+        masks: see :func:`refiner.evaluation.samples.read_sample`.
+        selection: the files to use of each data set that is a folder.
 
     Raises:
         UsageError: the arguments are swapped, or two of them name the same images.
@@ -115,11 +140,11 @@ def refined_pairs(
         refiner = Refiner.load(refined, device=device)
         grey = refiner.channels == raw.images.shape[1] == 1 and raw.originals[0].size == raw.size
         images = refiner(raw.images) if grey else _refine_stored(synthetic, raw, refiner)
-        return Pairs(raw, images, Missing(len(raw.ids)), raw.originals)
+        return Pairs(raw, images, Missing(len(raw.ids)), raw.originals, [()] * len(raw.ids))
     if refined.resolve() == real.resolve():
         raise UsageError(f"--refined and --real are both {refined}; name the refined images and the real images")
     # Find the pairs by name, and read the refined images of those that were drawn.
-    names, found = open_dataset(synthetic).ids, set(open_dataset(refined).ids)
+    names, found = _selected(synthetic, selection).ids, set(_selected(refined, selection).ids)
     missing = _missing(refined, names, found, max_score)
     _check_marks(synthetic, refined, real)
     if not found.intersection(names):
@@ -129,7 +154,15 @@ def refined_pairs(
         raise WrongInputError(f"{refined} has none of the {len(raw.ids)} renders that were drawn; raise --most")
     channels = raw.images.shape[1]
     other = read_sample(
-        refined, size=raw.size, most=0, seed=0, channels=channels, ids=drawn, points=points, from_masks=from_masks
+        refined,
+        size=raw.size,
+        most=0,
+        seed=0,
+        channels=channels,
+        ids=drawn,
+        points=points,
+        selection=selection,
+        masks=masks,
     )
     # Keep the pairs of which both images can be read.
     number_of = {name: number for number, name in enumerate(raw.ids)}
@@ -141,7 +174,8 @@ def refined_pairs(
         labels_of[sample] if OBJECTS in labels_of[sample].labels else render
         for sample, render in zip(pairs.ids, pairs.originals, strict=True)
     ]
-    return Pairs(pairs, other.images, missing, originals)
+    dropped = _dropped(refined, pairs.originals, other.originals)
+    return Pairs(pairs, other.images, missing, originals, dropped)
 
 
 def check_apart_from_real(synthetic: Path, raw: Sample, real: Path, real_sample: Sample) -> None:
@@ -240,7 +274,7 @@ def _check_labels(synthetic: Path, refined: Path, real: Path, renders: Sample, o
         return  # a scene is cut to a patch in one of them, so that points differ
     # Refined images may have no labels at all; but if some have a label, the others must not have lost it.
     known = {name for row in after for name in row}
-    drops = refined.is_dir() and (refined / DROPPED_FILE).is_file()
+    drops = _drops(refined)
     differing = [
         (sample, name)
         for sample, row, other in zip(ids, before, after, strict=True)
@@ -258,6 +292,29 @@ def _check_labels(synthetic: Path, refined: Path, real: Path, renders: Sample, o
         f"{refined}: the label {name} of {sample} is not that of the render in {synthetic}, and so for "
         f"{len(differing):,} of {len(ids):,} images; name the refined images of these renders, or refine them again"
     )
+
+
+def _dropped(refined: Path, before: Sequence[Original], after: Sequence[Original]) -> list[tuple[int, ...]]:
+    """Return the numbers of the objects of each render whose annotations ``refine --drop-objects`` left out."""
+    if not _drops(refined):
+        return [()] * len(before)
+    found = []
+    for row, other in zip(before, after, strict=True):
+        objects, left = row.labels.get(OBJECTS), other.labels.get(OBJECTS)
+        if isinstance(objects, ImageAnnotations) and isinstance(left, ImageAnnotations):
+            found.append(dropped_objects(objects, left))
+        else:
+            found.append(())
+    return found
+
+
+def _drops(refined: Path) -> bool:
+    """Return whether ``refine --drop-objects`` wrote a folder of refined images."""
+    return refined.is_dir() and (refined / DROPPED_FILE).is_file()
+
+
+def _selected(path: Path, selection: Selection) -> Dataset:
+    return open_dataset(path, selection=selection if path.is_dir() else EVERYTHING)
 
 
 def _shares_labels(dataset: Dataset, ids: Sequence[str], rows: Sequence[Labels]) -> bool:

@@ -94,7 +94,8 @@ def reference_note(metrics: Sequence[Metric], groups: Sequence[str] | None) -> l
     count = len(set(groups or ()))
     return [
         f"The reference (real images against other real images) is left out: it needs {MIN_GROUPS} groups of real "
-        f"images, such as people or days, of at least {MIN_BLOCK_IMAGES} images each, and --real has {count} groups."
+        f"images, such as people, places or days, of at least {MIN_BLOCK_IMAGES} images each, and --real has {count} "
+        "groups."
     ]
 
 

@@ -40,6 +40,17 @@ def _same_objects(first: ImageAnnotations, second: ImageAnnotations, *, drops: b
     return all(any(_same_object(each, other) for each in left) for other in second.objects)
 
 
+def dropped_objects(first: ImageAnnotations, second: ImageAnnotations) -> tuple[int, ...]:
+    """Return the numbers of the objects that the second lacks; the others are the same, in the same order."""
+    left, missing = list(second.objects), []
+    for number, each in enumerate(first.objects):
+        if left and _same_object(each, left[0]):
+            left.pop(0)
+        else:
+            missing.append(number)
+    return tuple(missing)
+
+
 def _same_object(first: ObjectLabel, second: ObjectLabel) -> bool:
     if first.category != second.category:
         return False

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -18,11 +18,12 @@ from torch import Tensor
 
 from refiner.core.errors import DataError, ImageError, UsageError
 from refiner.core.rng import numpy_generator
+from refiner.data.annotations.masks import MaskObjects
 from refiner.data.annotations.positions.moves import move_annotations
 from refiner.data.folders.selection import EVERYTHING, Selection
 from refiner.data.formats.folder import ImageFolder
-from refiner.data.formats.registry import open_dataset, warn_of_left_out
-from refiner.data.labels.coordinates import Change, Declared
+from refiner.data.formats.registry import Dataset, info_of, open_dataset, warn_of_left_out
+from refiner.data.labels.coordinates import ANGLES, PIXEL_LABELS, Change, Declared
 from refiner.data.labels.geometry import resize_labels
 from refiner.data.labels.objects import OBJECTS, AnnotationInfo, ImageAnnotations
 from refiner.data.labels.records import Labels, Record
@@ -39,7 +40,15 @@ MAX_VALUES = 4000 * 3 * 96 * 128
 MIN_DRAWN = 128
 """Number of images that a sample can always hold; larger ones than that allows are made smaller."""
 
+PEOPLE_LABELS = ("subject", *ANGLES, *PIXEL_LABELS)
+"""Labels that only images of people have."""
+
 _PEEKED = 9  # images of each data set that are searched for colours
+
+
+Masks = Literal["left", "drift", "objects"]
+"""Use of the masks beside images: left out; or taken as objects, where ``refiner refine`` measures drift on them, or
+always if there are no annotated objects."""
 
 
 class Original(NamedTuple):
@@ -61,6 +70,7 @@ class Sample:
         originals: labels of the N images before they were resized, and their size then.
         drawn: number of images that were drawn, and of all images of the data set.
         info: facts about the annotated objects of the data set; None if it has none.
+        from_masks: True if the objects are those in the masks beside the images, which were asked for.
     """
 
     images: Tensor
@@ -70,6 +80,7 @@ class Sample:
     originals: list[Original] = field(default_factory=list)
     drawn: tuple[int, int] = (0, 0)
     info: AnnotationInfo | None = None
+    from_masks: bool = False
 
     @property
     def size(self) -> tuple[int, int]:
@@ -91,8 +102,17 @@ class Sample:
             originals=[self.originals[number] for number in numbers] if self.originals else [],
         )
 
-    def clusters(self, column: str | None = None) -> Clusters:
+    @property
+    def shows_people(self) -> bool:
+        """True if an image has a label of eyes or hands."""
+        return any(name in row for row in self.labels for name in PEOPLE_LABELS)
+
+    def clusters(self, column: str | None = None, *, of_people: bool | None = None) -> Clusters:
         """Return the people or days that the images belong to, or the values of another label column.
+
+        Args:
+            column: the label column; None takes people, else days.
+            of_people: True if the images show people; None asks their own labels.
 
         Raises:
             UsageError: no image has the label ``column``.
@@ -105,7 +125,9 @@ class Sample:
         if column and column not in columns:
             known = ", ".join(sorted({name for row in self.labels for name in row})) or "none"
             raise UsageError(f"no image has the label {column} to group the images by; their labels are {known}")
-        return find_clusters(columns, len(self.ids), column)
+        return find_clusters(
+            columns, len(self.ids), column, of_people=self.shows_people if of_people is None else of_people
+        )
 
 
 def common_channels(paths: Sequence[Path], selection: Selection = EVERYTHING) -> int:
@@ -154,7 +176,7 @@ def read_sample(
     ids: Sequence[str] | None = None,
     points: Sequence[str] = (),
     selection: Selection = EVERYTHING,
-    from_masks: bool = False,
+    masks: Masks = "left",
 ) -> Sample:
     """Draw random images of a data set and read them.
 
@@ -167,7 +189,7 @@ def read_sample(
         ids: ids to read in this order, instead of a draw.
         points: names of labels that hold points, which move with an image that is resized.
         selection: the files to use, if the data set is a folder.
-        from_masks: take the masks beside the images of a folder as objects, if it has no annotated ones.
+        masks: use of the masks beside the images of a folder.
 
     Returns:
         The readable images, with the reasons for the others.
@@ -175,9 +197,7 @@ def read_sample(
     Raises:
         DataError: no image can be read, or one of ``ids`` is missing.
     """
-    dataset = open_dataset(path, size=size, selection=selection if path.is_dir() else EVERYTHING)
-    if from_masks and isinstance(dataset, ImageFolder):
-        dataset.objects_from_masks = True
+    dataset = open_with_masks(path, size=size, selection=selection, masks=masks)
     if ids is None:  # else they are those of another data set, of which this was said
         warn_of_left_out(dataset)
     known = dataset.ids
@@ -213,8 +233,17 @@ def read_sample(
         raise DataError(f"{path}: none of the {len(chosen)} images can be read; the first, {sample}, {reason}")
     images = to_float(torch.from_numpy(np.stack([image for image, _, _ in readable.values()])))
     labels, originals = ([outcome[place] for outcome in readable.values()] for place in (1, 2))
-    info = getattr(dataset, "info", None)
-    return Sample(images, list(readable), labels, rejected, originals, (len(chosen), len(known)), info)
+    info = info_of(dataset)
+    from_masks = masks == "objects" and info is not None and info.format == MaskObjects.format
+    return Sample(images, list(readable), labels, rejected, originals, (len(chosen), len(known)), info, from_masks)
+
+
+def open_with_masks(path: Path, *, size: tuple[int, int] | None, selection: Selection, masks: Masks) -> Dataset:
+    """Open a data set; see :func:`read_sample`."""
+    dataset = open_dataset(path, size=size, selection=selection if path.is_dir() else EVERYTHING)
+    if isinstance(dataset, ImageFolder):
+        dataset.objects_from_masks, dataset.drift_from_masks = masks == "objects", masks == "drift"
+    return dataset
 
 
 def _check_known(path: Path, known: Sequence[str], wanted: Sequence[str]) -> None:

@@ -1,7 +1,7 @@
 """The task on which refined renders are tested: gaze, or a head for the labels that both sides share."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -208,7 +208,7 @@ def _read(inputs: TaskInputs, path: Path, size: tuple[int, int], channels: int) 
         seed=inputs.seed,
         channels=channels,
         selection=inputs.selection,
-        from_masks=True,
+        masks="objects",
     )
 
 
@@ -228,9 +228,10 @@ def _at_head_size(inputs: TaskInputs, pairs: Pairs, work: tuple[int, int]) -> Pa
         points=(),
         max_score=inputs.max_score,
         device=inputs.device,
-        from_masks=True,
+        masks="objects",
+        selection=inputs.selection,
     )
 
 
 def _with_images(sample: Sample, images: Tensor) -> Sample:
-    return Sample(images, sample.ids, sample.labels, sample.rejected, sample.originals, sample.drawn, sample.info)
+    return replace(sample, images=images)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from refiner.data.drift.table import UNKNOWN_DRIFT, LabelDrift
+from refiner.data.drift.table import UNKNOWN_DRIFT, UNKNOWN_OBJECTS, LabelDrift
 from refiner.evaluation.measurement import Metric
 from refiner.evaluation.realism import NEARER, NEARER_CONFIDENCE
 
@@ -64,7 +64,12 @@ class Verdict:
 
 
 def reach_verdict(
-    metrics: Sequence[Metric], drifts: Sequence[LabelDrift], *, change: float, rejected: float = 0.0
+    metrics: Sequence[Metric],
+    drifts: Sequence[LabelDrift],
+    *,
+    change: float,
+    rejected: float = 0.0,
+    dropped: float = 0.0,
 ) -> Verdict:
     """Weigh all metrics and return the verdict.
 
@@ -74,6 +79,7 @@ def reach_verdict(
         change: mean absolute change of a pixel, in grey levels from 0 to 255.
         rejected: share of all renders that ``--max-drift`` has rejected for a drift score above :data:`MAX_DRIFT`;
             ``drifts`` are those of the others.
+        dropped: share of all objects whose annotations ``--drop-objects`` left out; ``drifts`` are without them.
     """
     by_key = {metric.key: metric for metric in metrics}
     # Any reason against the refiner decides.
@@ -81,29 +87,59 @@ def reach_verdict(
     share = _doubtful_share(drifts)
     if not reasons and rejected + (1 - rejected) * share > MAX_DOUBTFUL_TO_REJECT:
         reasons = [f"The drift score of {rejected:.0%} of the images was above {MAX_DRIFT:g}, so they were rejected."]
+    if not reasons and dropped > MAX_DOUBTFUL_TO_REJECT:
+        reasons = [f"The annotations of {dropped:.0%} of the objects were dropped, so too few labels are left."]
     if reasons:
         return Verdict("do not use", reasons)
     # Otherwise, decide by the share of images whose labels may be wrong.
-    benefits = _benefits(by_key)
+    return Verdict(*_graded(drifts, rejected, dropped, _benefits(by_key)))
+
+
+def _graded(
+    drifts: Sequence[LabelDrift], rejected: float, dropped: float, benefits: Sequence[str]
+) -> tuple[Decision, list[str]]:
+    """Return the decision on a refiner that nothing speaks against, with its reasons; see :func:`reach_verdict`."""
+    share = _doubtful_share(drifts)
     if rejected > MAX_DOUBTFUL_TO_KEEP and share <= MAX_DOUBTFUL_TO_KEEP:
         advice = (
             f"The drift score of {rejected:.1%} of the images was above {MAX_DRIFT:g}, and --max-drift rejected them. "
             f"Use the others only: the labels of {1 - share:.1%} of them stayed in place."
         )
-        return Verdict("use with rejection", [advice, *benefits])
+        return "use with rejection", [advice, *benefits]
     if share > MAX_DOUBTFUL_TO_KEEP:
         advice = (
             f"The drift score of {share:.1%} of the images is above {MAX_DRIFT:g}, so their labels may be wrong. "
-            f"Refine with --max-drift {MAX_DRIFT:g}."
+            f"Refine with --max-drift {MAX_DRIFT:g}.{_drop_advice(drifts)}"
         )
-        return Verdict("use with rejection", [advice, *benefits])
+        return "use with rejection", [advice, *benefits]
     if unknown := _unknown_share(drifts):
         advice = (
-            f"The drift of {unknown:.1%} of the images is unknown: {UNKNOWN_DRIFT}. Refine with --max-drift "
+            f"The drift of {unknown:.1%} of the images is unknown: {_why_unknown(drifts)}. Refine with --max-drift "
             f"{MAX_DRIFT:g}, which rejects them."
         )
-        return Verdict("use with rejection", [advice, *benefits])
-    return Verdict("use", [*benefits, f"The labels of {1 - share:.1%} of the images stayed in place."])
+        return "use with rejection", [advice, *benefits]
+    stayed = f"The labels of {1 - share:.1%} of the images stayed in place."
+    if dropped > MAX_DOUBTFUL_TO_KEEP:
+        advice = f"The annotations of {dropped:.1%} of the objects were dropped. Use those that are left. {stayed}"
+        return "use with rejection", [advice, *benefits]
+    return "use", [*benefits, stayed]
+
+
+def _drop_advice(drifts: Sequence[LabelDrift]) -> str:
+    """Return the advice to drop objects instead of images; empty if the images have no objects above the limit."""
+    scores = [each.score for drift in drifts for each in drift.objects if each.known]
+    doubtful = sum(not score <= MAX_DRIFT for score in scores)
+    if not doubtful:
+        return ""
+    return (
+        f" Only {doubtful / len(scores):.1%} of the objects are above it: --drop-objects drops their annotations "
+        "instead of the images."
+    )
+
+
+def _why_unknown(drifts: Sequence[LabelDrift]) -> str:
+    """Return why drift is unknown."""
+    return UNKNOWN_OBJECTS if any(not drift.known and drift.objects for drift in drifts) else UNKNOWN_DRIFT
 
 
 def _doubtful_share(drifts: Sequence[LabelDrift]) -> float:
@@ -205,7 +241,7 @@ def _is_no_nearer(metrics: Mapping[str, Metric], drifts: Sequence[LabelDrift], c
     if all(metric.gain is not None and metric.gain.mean > 0 for metric in found):
         return (
             f"Refined images seem nearer to the real images than the renders are, but the difference is not "
-            f"significant ({gains}). Give real images of more people."
+            f"significant ({gains}). Give more real images, of other people or places."
         )
     return f"Refined images are no nearer to the real images than the renders are ({gains})."
 
@@ -246,8 +282,8 @@ def _hides_labels(metrics: Mapping[str, Metric], drifts: Sequence[LabelDrift], c
     if unknown <= MAX_DOUBTFUL_TO_KEEP:
         return None
     return (
-        f"The drift of {unknown:.1%} of the images is unknown: {UNKNOWN_DRIFT}. Correct the points, or name others "
-        "with --points or --mask."
+        f"The drift of {unknown:.1%} of the images is unknown: {_why_unknown(drifts)}. Correct the labels, or name "
+        "others with --points or --mask."
     )
 
 
@@ -259,7 +295,10 @@ def _moves_labels(metrics: Mapping[str, Metric], drifts: Sequence[LabelDrift], c
             "images. Raise motion_weight."
         )
     if share > MAX_DOUBTFUL_TO_REJECT:
-        return f"The drift score of {share:.0%} of the images is above {MAX_DRIFT:g}, so their labels may be wrong."
+        return (
+            f"The drift score of {share:.0%} of the images is above {MAX_DRIFT:g}, so their labels may be wrong."
+            f"{_drop_advice(drifts)}"
+        )
     return None
 
 

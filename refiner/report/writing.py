@@ -8,8 +8,8 @@ from refiner.config.training import TrainingConfiguration
 from refiner.config.yaml_files import read_configuration
 from refiner.core.errors import WrongInputError, WrongOutputError
 from refiner.core.files import read_json_lines
-from refiner.data.formats.registry import open_dataset
 from refiner.evaluation.evaluate import Evaluation, Settings, evaluate
+from refiner.evaluation.samples import open_with_masks
 from refiner.inference.refiner import Refiner
 from refiner.models.lookup import find_refiner
 from refiner.models.refiner_file import kept_step, load_refiner
@@ -117,7 +117,10 @@ def open_labels(
         RefinerError: an image or the refiner can no longer be read.
     """
     size = (found.synthetic.shape[2], found.synthetic.shape[3])
-    renders, photographs = open_dataset(synthetic, size=size), open_dataset(real, size=size)
+    renders, photographs = (
+        open_with_masks(path, size=size, selection=settings.selection, masks=settings.masks)
+        for path in (synthetic, real)
+    )
     drifts = {name: drift.objects for name, drift in found.drifts.items()}
     overlays = OverlaySource(renders, [drift.category for some in drifts.values() for drift in some])
     if not any(drifts.values()):

@@ -2,6 +2,7 @@
 
 import pytest
 
+from refiner.data.drift.objects import ObjectDrift
 from refiner.data.drift.table import LabelDrift
 from refiner.evaluation.measurement import Metric
 from refiner.evaluation.verdict import Decision, reach_verdict
@@ -184,3 +185,37 @@ def test_images_that_were_rejected_count(rejected: float, bad: int, decision: De
     verdict = reach_verdict(metrics(), drifts(bad), change=10, rejected=rejected)
     assert verdict.decision == decision
     assert words in " ".join(verdict.reasons)
+
+
+def with_objects(bad: int, count: int = 100) -> list[LabelDrift]:
+    """Drift of images with ten objects each, of which one is broken in some images."""
+    sound = ObjectDrift("1", "cup", score=0.1)
+    return [
+        LabelDrift(0.0, 0.0, None, 3.0 if number < bad else 0.1, background=0.0, rest=0.0)._replace(
+            objects=(*[sound] * 9, sound._replace(score=3.0 if number < bad else 0.1))
+        )
+        for number in range(count)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("bad", "dropped", "decision", "words"),
+    [
+        (0, 0.02, "use", "The labels of 100.0% of the images stayed in place."),
+        (0, 0.03, "use with rejection", "The annotations of 3.0% of the objects were dropped."),
+        (0, 0.6, "do not use", "The annotations of 60% of the objects were dropped"),
+        (30, 0.0, "use with rejection", "Only 3.0% of the objects are above it: --drop-objects drops"),
+        (60, 0.0, "do not use", "Only 6.0% of the objects are above it"),
+    ],
+)
+def test_broken_objects_may_be_dropped_instead_of_images(
+    bad: int, dropped: float, decision: Decision, words: str
+) -> None:
+    verdict = reach_verdict(metrics(), with_objects(bad), change=10, dropped=dropped)
+    assert verdict.decision == decision
+    assert words in " ".join(verdict.reasons)
+
+
+def test_why_drift_is_unknown_fits_the_labels() -> None:
+    lost = [drift._replace(known=False) for drift in with_objects(0)[:5]]
+    assert "objects are too small" in reach_verdict(metrics(), [*lost, *with_objects(0)[5:]], change=10).reasons[0]

@@ -26,3 +26,15 @@ def test_clusters_and_their_scope(columns: dict[str, list[str]], column: str | N
     found = find_clusters(columns, 4, column)
     assert str(found) == text
     assert found.names == (None if "images" in text else columns[found.column])
+
+
+@pytest.mark.parametrize(
+    ("columns", "text"),
+    [
+        ({}, "4 images, for images like these only"),
+        ({"day": DAYS}, "2 clusters by day, for images like these only"),
+        ({"subject": ["a"] * 4}, "4 images, for this person only"),
+    ],
+)
+def test_images_of_things_are_no_people(columns: dict[str, list[str]], text: str) -> None:
+    assert str(find_clusters(columns, 4, of_people=False)) == text

@@ -79,6 +79,16 @@ class LabelDrift(NamedTuple):
         found = max(known, key=lambda each: each.score, default=None)
         return found if found is not None and found.score >= (self.rest or 0) else None
 
+    def without(self, numbers: Sequence[int]) -> "LabelDrift":
+        """Return the drift without some objects, whose annotations were dropped, by their numbers."""
+        objects = tuple(each for number, each in enumerate(self.objects) if number not in numbers)
+        score = float(np.max([self.rest or 0.0, *(each.score for each in objects if each.known)]))
+        kept = self._replace(objects=objects, score=score)
+        if self.worst is None:  # the shift is that of the points
+            return kept
+        worst = kept.worst
+        return kept._replace(x=0.0, y=0.0) if worst is None else kept._replace(x=worst.x, y=worst.y)
+
     def notes(self) -> list[float | None]:
         """Return the numbers of the image for a manifest, without those of its objects."""
         base = [self.x, self.y, self.degrees, self.score, self.known]

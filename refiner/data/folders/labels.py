@@ -13,6 +13,7 @@ from refiner.core.files import read_regular
 from refiner.data.annotations.masks import MaskObjects
 from refiner.data.annotations.source import LabelSource
 from refiner.data.folders.contents import FolderContents
+from refiner.data.labels.coordinates import PIXEL_LABELS
 from refiner.data.labels.label_table import LabelTable
 from refiner.data.labels.objects import OBJECTS, AnnotationInfo
 from refiner.data.labels.records import Labels
@@ -184,6 +185,21 @@ def with_mask_objects(
     if not masks.places or (labels is not None and OBJECTS in labels.names):
         return labels
     return FolderLabels(None, [masks]) if labels is None else FolderLabels(labels.table, [*labels.sources, masks])
+
+
+def with_drift_objects(root: Path, contents: FolderContents, labels: FolderLabels | None) -> FolderLabels | None:
+    """Return the labels on which drift is measured: those in the masks, too, if there are no points and no objects.
+
+    An image without mask counts as one without objects.
+
+    Args:
+        root: the folder.
+        contents: its files.
+        labels: its labels; None if there are none.
+    """
+    if labels is not None and not {*PIXEL_LABELS}.isdisjoint(labels.names):
+        return labels
+    return with_mask_objects(root, contents, labels, in_all=True)
 
 
 def _read_info(path: Path) -> AnnotationInfo:

@@ -13,7 +13,7 @@ from refiner.data.folders.contents import (
     read_contents,
     why_unsupported,
 )
-from refiner.data.folders.labels import FolderLabels, open_labels, with_mask_objects
+from refiner.data.folders.labels import FolderLabels, open_labels, with_drift_objects, with_mask_objects
 from refiner.data.folders.left_out import LeftOut, find_left_out
 from refiner.data.folders.selection import EVERYTHING, Selection
 from refiner.data.labels.objects import AnnotationInfo
@@ -40,6 +40,7 @@ class ImageFolder:
     Attributes:
         objects_from_masks: take the masks as labels, if there are no annotated objects; see
             :mod:`refiner.data.annotations.masks`. Set it before the labels are read.
+        drift_from_masks: take the masks as labels where ``refiner refine`` measures drift on them; likewise.
 
     Raises:
         DataError: ``root`` is not a folder.
@@ -59,7 +60,7 @@ class ImageFolder:
         if not root.is_dir():
             raise WrongInputError(f"{root} is not a folder; name the folder that holds the images")
         self.root, self.selection, self.masks = root, selection, masks
-        self.objects_from_masks = False
+        self.objects_from_masks = self.drift_from_masks = False
 
     @staticmethod
     def recognises(root: Path) -> bool:
@@ -92,6 +93,8 @@ class ImageFolder:
         labels = open_labels(self.root, self.contents)
         if self.objects_from_masks:
             labels = with_mask_objects(self.root, self.contents, labels)
+        elif self.drift_from_masks:
+            labels = with_drift_objects(self.root, self.contents, labels)
         if labels is None:
             return {}
         for problem in labels.problems[:5]:

@@ -13,10 +13,9 @@ from refiner.core.parallel.shards import Shard
 from refiner.data.drift.regions import LabelRegion, checked_region
 from refiner.data.drift.table import DriftLimit
 from refiner.data.folders.contents import explain_no_images, read_contents
-from refiner.data.folders.labels import open_labels, with_mask_objects
+from refiner.data.folders.labels import open_labels, with_drift_objects
 from refiner.data.folders.left_out import LeftOut, find_left_out
 from refiner.data.folders.selection import EVERYTHING, Selection
-from refiner.data.labels.coordinates import PIXEL_LABELS
 from refiner.data.output.folder import open_output
 from refiner.inference.jobs.dropped_objects import ObjectDropper
 from refiner.inference.jobs.folder_job import FolderJob
@@ -58,8 +57,8 @@ def refine_folder(
     for link in contents.listing.links:  # refined images must not come back as input through a link
         check_apart(source / link, destination)
     own_labels = labels = open_labels(source, contents)
-    if region.mask is None and (labels is None or {*PIXEL_LABELS}.isdisjoint(labels.names)):
-        labels = with_mask_objects(source, contents, labels, in_all=True)  # drift is measured on them
+    if region.mask is None:
+        labels = with_drift_objects(source, contents, labels)
     region = checked_region(region, source, labels)
     region.check_masks(source, contents.images)
     dropper = ObjectDropper(source, labels, region, limit) if limit.drop_objects else None
