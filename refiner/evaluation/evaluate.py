@@ -220,7 +220,7 @@ def _measure(read: _Read, settings: Settings, report: Callable[[int], None]) -> 
         report: called with the number of finished stages.
     """
     pairs, raw, real, seed = read.pairs, read.pairs.raw, read.real, settings.seed
-    features, estimate = load_features(raw, region=read.region, seed=seed)
+    features, estimate = load_features(raw, real, region=read.region, seed=seed)
     metrics = measure_realism(
         raw.images, pairs.images, real.images, features=features, groups=read.groups.names, seed=seed
     )

@@ -1,9 +1,11 @@
 """Frozen networks for the evaluation: features for distances, and gaze estimates for label preservation.
 
 The package ships with a gaze estimator that was trained on procedural eyes only. For other images with labelled
-points, a small network is trained on the renders within seconds.
+points, a small network is trained on the renders within seconds. Images of anything else are described by their
+principal components, in colour.
 """
 
+import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -32,6 +34,12 @@ STEPS = 400
 MAX_SIDE = 256
 """Longer side, in pixels, above which images are made smaller for a network that is trained."""
 
+COMPONENTS, IMAGES_EACH = 32, 8
+"""Largest number of principal components, and number of images needed for each."""
+
+COMPONENT_SIDE, COMPONENT_IMAGES = 32, 512
+"""Longer side, in pixels, of the images whose principal components are features, and most images of each side."""
+
 Features = Callable[[Tensor], Tensor]
 """Function from images (N, C, H, W) in [-1, 1] to features (N, D)."""
 
@@ -46,30 +54,32 @@ def pretrained_estimator() -> Path:
     return PRETRAINED / EYES
 
 
-def load_features(synthetic: Sample, *, region: LabelRegion, seed: int) -> tuple[Features, Estimate | None]:
-    """Load or train a frozen network that suits these renders.
+def load_features(
+    synthetic: Sample, real: Sample, *, region: LabelRegion, seed: int
+) -> tuple[Features, Estimate | None]:
+    """Load or learn frozen features that suit these images.
 
-    Renders without gaze, but with other labelled points than the pupil, get a network that is trained to find these
-    points. All others get the pretrained gaze estimator; a gaze or a pupil label says that they are eyes.
+    A gaze or a pupil label says that the images are eyes, which get the pretrained gaze estimator. Renders with other
+    labelled points get a network that is trained to find these points. All others get principal components.
 
     Args:
         synthetic: the renders and their labels.
+        real: the real images and their labels.
         region: names of the labelled points.
         seed: seed of a network that is trained.
 
     Returns:
-        The features of the network, and its gaze estimate if the images are eyes, else None.
+        The features, and the gaze estimate of the network if the images are eyes, else None.
     """
-    # Renders of other things than eyes: train a network on their labelled points.
     points = _common_points(synthetic, region)
     if points is not None and not any("gaze" in row for row in synthetic.labels):
         return _trained_features(synthetic, points, seed), None
-    # Eyes, or renders without labels: use the pretrained gaze estimator.
+    if not any(name in row for row in (*synthetic.labels, *real.labels) for name in ("gaze", PUPIL)):
+        return _principal_features(synthetic.images, real.images), None
     network = load_estimator(pretrained_estimator()).network
     assert isinstance(network, GazeNetwork)
     trunk = network.trunk
     assert isinstance(trunk, nn.Module)
-    eyes = any("gaze" in row or "pupil" in row for row in synthetic.labels)
 
     def estimate(images: Tensor) -> Any:
         return _in_batches(network, _resized(luma(images), network.size)).numpy().astype(np.float64)
@@ -77,7 +87,7 @@ def load_features(synthetic: Sample, *, region: LabelRegion, seed: int) -> tuple
     def features(images: Tensor) -> Tensor:
         return _in_batches(nn.Sequential(trunk, network.hidden), _resized(luma(images), network.size))
 
-    return features, estimate if eyes else None
+    return features, estimate
 
 
 def _common_points(synthetic: Sample, region: LabelRegion) -> Any:
@@ -104,9 +114,29 @@ def _trained_features(synthetic: Sample, points: Any, seed: int) -> Features:
     return lambda images: _in_batches(trunk, _small(images))
 
 
-def _small(images: Tensor) -> Tensor:
-    """Average large images down by a whole factor, so that the network trains in seconds."""
-    factor = -(-max(images.shape[2:]) // MAX_SIDE)
+def _principal_features(synthetic: Tensor, real: Tensor) -> Features:
+    """Return the principal components of small renders and real images, with a variance of 1 each.
+
+    They describe the layout, light and colours of a whole image, of whatever it shows. Few images have few components,
+    since those that follow would describe these images only.
+
+    Args:
+        synthetic, real: (N, C, H, W) and (M, C, H, W), in [-1, 1]; both sides count alike.
+    """
+    count = min(len(synthetic), len(real), COMPONENT_IMAGES)
+    chosen = [images[torch.linspace(0, len(images) - 1, count).long()] for images in (synthetic, real)]
+    small = torch.cat([_small(images, COMPONENT_SIDE) for images in chosen]).flatten(1).double()
+    mean = small.mean(dim=0)
+    _, spreads, directions = torch.linalg.svd(small - mean, full_matrices=False)
+    most = max(1, min(COMPONENTS, len(small) // IMAGES_EACH))
+    kept = spreads[:most] > 1e-6 * spreads[0].clamp(min=1e-6)
+    weights = directions[:most][kept].T / (spreads[:most][kept] / math.sqrt(len(small)))
+    return lambda images: ((_small(images, COMPONENT_SIDE).flatten(1).double() - mean) @ weights).float()
+
+
+def _small(images: Tensor, side: int = MAX_SIDE) -> Tensor:
+    """Average large images down by a whole factor, to at most ``side`` pixels."""
+    factor = -(-max(images.shape[2:]) // side)
     return images if factor == 1 else functional.avg_pool2d(images, factor, ceil_mode=True, count_include_pad=False)
 
 

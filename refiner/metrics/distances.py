@@ -24,7 +24,10 @@ PROJECTIONS = 256
 """Number of random directions at each level."""
 
 LEVELS = 2
-"""Number of levels of the pyramid: details of one pixel, and details of two pixels and more."""
+"""Least number of levels of the pyramid: details of one pixel, and details of two pixels and more."""
+
+COARSEST = 36
+"""Shorter side, in pixels, from which a level of the pyramid is split again, so that patches see the layout, too."""
 
 
 def sliced_wasserstein(first: Tensor, second: Tensor, *, seed: int) -> float:
@@ -73,10 +76,8 @@ def _sorted(values: Tensor) -> Tensor:
 
 def _pyramid(images: Tensor) -> list[Tensor]:
     """Laplacian pyramid from fine to coarse; the last level is the remaining image."""
-    levels = []
-    for _ in range(LEVELS - 1):
-        if min(images.shape[2:]) < 2 * PATCH:
-            break
+    levels: list[Tensor] = []
+    while (side := min(images.shape[2:])) >= COARSEST or (len(levels) < LEVELS - 1 and side >= 2 * PATCH):
         smaller = functional.avg_pool2d(images, 2)
         larger = functional.interpolate(smaller, images.shape[2:], mode="bilinear", align_corners=False)
         levels.append(images - larger)

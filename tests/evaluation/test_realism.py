@@ -1,6 +1,7 @@
 """Realism of one source against itself: every metric agrees with its reference."""
 
 import functools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,8 +11,12 @@ from torch.nn import functional
 
 from refiner.core.errors import DataError
 from refiner.core.rng import torch_generator
+from refiner.data.drift.regions import LabelRegion
 from refiner.evaluation.blocks import Blocks
+from refiner.evaluation.features import load_features
 from refiner.evaluation.realism import blockwise, measure_realism, reference_note
+from refiner.evaluation.samples import Sample
+from refiner.images.arrays import luma
 from refiner.metrics.distances import kernel_distance, sliced_wasserstein
 from refiner.metrics.two_sample import classify
 
@@ -132,3 +137,21 @@ def few() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 def test_too_few_images_are_refused() -> None:
     with pytest.raises(DataError, match="80 renders and 60 real images are too few for an interval; give at least 64"):
         measure_realism(images(0, 80), images(1, 80), images(2, 60), features=features, groups=None, seed=0)
+
+
+@pytest.mark.parametrize("size", [(24, 40), (96, 64)])
+def test_features_of_things_are_their_own_in_colour(size: tuple[int, int]) -> None:
+    """A tint that the luma hides is a distance; images of one source have none; the pretrained network is for eyes."""
+    generator = torch.Generator().manual_seed(0)
+    images = functional.interpolate(torch.rand(300, 3, 6, 8, generator=generator) - 0.5, size, mode="bilinear")
+    tint = torch.tensor([0.299, 0.587, 0.114]).reciprocal() * torch.tensor([0.02, -0.03, 0.01])
+    assert abs(float(luma(tint.view(1, 3, 1, 1)))) < 1e-6
+    raw, same, tinted = images[:100], images[100:200], images[200:] + tint.view(3, 1, 1)
+    sides = [Sample(some, [str(number) for number in range(100)], [{}] * 100, {}) for some in (raw, tinted)]
+    features, estimate = load_features(*sides, region=LabelRegion(), seed=0)
+    assert estimate is None
+    described = [features(some).double() for some in (raw, same, tinted)]
+    assert torch.cat([described[0], described[2]]).var(dim=0).numpy() == pytest.approx(1, abs=0.02)
+    assert kernel_distance(described[0], described[2]) > 10 * abs(kernel_distance(described[0], described[1]))
+    eyes = replace(sides[0], labels=[{"pupil": np.zeros(2)}] * 100)
+    assert load_features(eyes, sides[1], region=LabelRegion(), seed=0)[1] is not None

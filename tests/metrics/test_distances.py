@@ -7,7 +7,14 @@ import torch
 from torch.nn import functional
 
 from refiner.core.rng import torch_generator
-from refiner.metrics.distances import diversity, kernel_distance, sliced_wasserstein, spectrum, spectrum_distance
+from refiner.metrics.distances import (
+    _pyramid,
+    diversity,
+    kernel_distance,
+    sliced_wasserstein,
+    spectrum,
+    spectrum_distance,
+)
 
 SIZE = (24, 40)
 
@@ -42,6 +49,21 @@ def test_sliced_wasserstein_sees_one_channel_of_three() -> None:
 def test_sliced_wasserstein_takes_any_size(size: tuple[int, int]) -> None:
     batch = torch.rand(8, 1, *size)
     assert math.isfinite(sliced_wasserstein(batch, batch.flip(0), seed=0))
+
+
+@pytest.mark.parametrize(
+    ("size", "heights"),
+    [
+        ((36, 60), [36, 18]),
+        ((35, 55), [35, 17]),
+        ((12, 20), [12]),
+        ((96, 128), [96, 48, 24]),
+        ((130, 80), [130, 65, 32]),
+    ],
+)
+def test_large_images_are_compared_at_more_scales(size: tuple[int, int], heights: list[int]) -> None:
+    levels = _pyramid(torch.rand(1, 3, *size))
+    assert [level.shape[2] for level in levels] == heights
 
 
 def test_kernel_distance_by_hand() -> None:
