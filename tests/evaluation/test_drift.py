@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from refiner.inference.refine import refine_path
 
 from refiner.data.drift.objects import ObjectDrift
 from refiner.data.drift.table import DriftLimit, LabelDrift
@@ -17,6 +16,7 @@ from refiner.data.labels.objects import ImageAnnotations, ObjectLabel
 from refiner.data.labels.tables import read_labels, write_labels
 from refiner.evaluation.evaluate import Evaluation, Settings, evaluate
 from refiner.images.io import write_image
+from refiner.inference.jobs.refine import refine_path
 from refiner.models.architecture import RefinerArchitecture
 from refiner.models.refiner import RefinerNetwork
 from refiner.models.refiner_file import save_refiner
