@@ -88,6 +88,16 @@ def move_columns(labels: Labels, change: Change, declared: Declared) -> Labels:
     return {name: _like(labels[name], value) for name, value in moved.items()}
 
 
+@functools.lru_cache(maxsize=256)
+def whole_points(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names that hold both coordinates of a point in the plane, and those of the sizes of a box at it."""
+    roles = _roles(tuple(name for name in names if not _has_unit(name)))
+    groups = {key: columns for key, columns in roles.axes.items() if columns.keys() == {"x", "y"}}
+    bases = {_base(key) for key in groups}
+    sizes = [column for base, columns in roles.sizes.items() if base in bases for column in columns if column]
+    return (*(column for columns in groups.values() for column in columns.values()), *sizes)
+
+
 def _has_unit(name: str) -> bool:
     words = split_words(name)
     return words[-1] in UNITS or bool(VECTORS & set(words))

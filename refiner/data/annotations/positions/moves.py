@@ -112,6 +112,7 @@ def _move_entry(entry: Any, change: Change, declared: Declared) -> Any:
 
 def _move_object(each: ObjectLabel, change: Change, declared: Declared) -> ObjectLabel | None:
     """Return an object after a crop and a resize; None if a crop leaves nothing of it."""
+    _check_follows(each, change)
     box = None if each.box is None else move_box(each.box, change)
     polygons = tuple(moved for outline in each.polygons if (moved := move_outline(outline, change)))
     mask = None if each.mask is None else move_mask(each.mask, change)
@@ -133,6 +134,23 @@ def _move_object(each: ObjectLabel, change: Change, declared: Declared) -> Objec
     if each.box is not None and box is None:  # a part of its shape is inside, but its box is not
         box = _bounds(polygons, mask)
     return replace(each, box=box, polygons=polygons, mask=mask, keypoints=keypoints, extra=extra)
+
+
+def _check_follows(each: ObjectLabel, change: Change) -> None:
+    """Check that nothing of an object stays behind.
+
+    Raises:
+        ValueError: its area is a text, or its box is turned and the image stretched, so that it is no box any more.
+    """
+    if isinstance(area := each.extra.get("area"), str):
+        raise ValueError(f"its area is the text {area[:20]!r}; expected a number")
+    across, down = change.scale.tolist()
+    attributes = each.extra.get("attributes")
+    turned = (attributes if isinstance(attributes, Mapping) else each.extra).get("rotation")  # as CVAT writes it
+    if each.box is not None and _is_number(turned) and turned and not math.isclose(across, down, rel_tol=1e-6):
+        raise ValueError(
+            f"its box is turned by {turned:g}, and --size stretches the image; cut it to that shape first with --crop"
+        )
 
 
 def _is_cut_off(

@@ -14,6 +14,7 @@ from refiner.data.annotations.positions.other_positions import MOVERS
 from refiner.data.annotations.positions.run_lengths import mask_size
 from refiner.data.annotations.positions.shapes import move_box, move_keypoints, move_mask, move_outline
 from refiner.data.annotations.renderers.camera_positions import move_intrinsics
+from refiner.data.labels.coordinate_columns import move_columns, whole_points
 from refiner.data.labels.coordinates import Change, Declared, ambiguity, follow, split_words
 
 _BOXES = """
@@ -30,11 +31,14 @@ KEYPOINTS = frozenset(["foot_kpts", "face_kpts", "lefthand_kpts", "righthand_kpt
 MATRICES = frozenset(["intrinsics", "intrinsic", "intrinsic_matrix", "camera_intrinsics", "camera_matrix", "K"])
 """Camera matrices, (3, 3)."""
 
+_PINHOLE = frozenset(["fx", "fy", "cx", "cy"])
+"""Names of the numbers of a pinhole camera."""
+
 _OUTLINES = frozenset(["seg", "segm", "segmentation", "segmentations", "polygon", "polygons"])
 _POSITIONS = """
     box boxes bbox bboxes rbox rbbox obb rect kpt kpts keypoint keypoints landmark landmarks joints point points pts
-    corner corners contour contours polyline region regions center centre centers centroid pixel pixels px uv xy
-    xyxy xywh
+    corner corners contour contours polyline polylines region regions roi rois lane lanes horizon hull vertices quad
+    center centre centers centroid pixel pixels px uv xy xyxy xywh
 """
 _POSITION_WORDS = frozenset(_POSITIONS.split()) | _OUTLINES
 _OTHER_SPACES = """
@@ -57,7 +61,17 @@ def move_fields(fields: Mapping[str, Any], change: Change, declared: Declared) -
         ValueError: a field is damaged.
         UsageError: it is not certain whether a field moves.
     """
-    return {name: _move_field(name, value, change, declared) for name, value in fields.items()}
+    moved = {name: _move_field(name, value, change, declared) for name, value in fields.items()}
+    if fields.keys() >= _PINHOLE:
+        moved |= _move_pinhole(fields, change)
+    # Points may stand in two fields of a number each, such as center_x and center_y.
+    numbers = {
+        name: value
+        for name, value in fields.items()
+        if _are_numbers([value], 1) and not (name in _PINHOLE and fields.keys() >= _PINHOLE)
+    }
+    points = whole_points(tuple(numbers))
+    return moved | move_columns({name: numbers[name] for name in points}, change, declared) if points else moved
 
 
 def _move_field(name: str, value: Any, change: Change, declared: Declared) -> Any:
@@ -71,6 +85,8 @@ def _move_field(name: str, value: Any, change: Change, declared: Declared) -> An
         return _move_declared(name, value, change, declared)
     if name in MOVERS:
         return MOVERS[name](value, change)
+    if isinstance(value, Mapping) and value.keys() >= _PINHOLE:
+        return {**value, **_move_pinhole(value, change)}
     # Some names are known, and some shapes leave no doubt.
     if name in BOXES and _are_numbers(value, 4):
         moved = move_box((value[0], value[1], value[2], value[3]), change) if any(value) else value
@@ -86,7 +102,8 @@ def _move_field(name: str, value: Any, change: Change, declared: Declared) -> An
     if words & _OUTLINES and isinstance(value, list) and all(_is_outline(each) for each in value):
         return [list(outline) for each in value if (outline := move_outline(each, change))]
     # Other numbers in fields that are named like positions are ambiguous.
-    if words & _POSITION_WORDS and not words & _OTHER_WORDS and _holds_numbers(value):
+    is_position = words & _POSITION_WORDS and _holds_numbers(value)
+    if (is_position or _is_list_of_pairs(value)) and not words & _OTHER_WORDS:
         raise UsageError(ambiguity(name, f"a field of annotations such as {_short(value)}"))
     return value
 
@@ -104,8 +121,29 @@ def _move_declared(name: str, value: Any, change: Change, declared: Declared) ->
     return follow(name, array, "points" if kind == "points" else "xywh" if kind == "xywh" else "xyxy", change).tolist()
 
 
+def _move_pinhole(fields: Mapping[str, Any], change: Change) -> dict[str, float]:
+    """Return the focal lengths and the principal point of a camera, given by their names."""
+    fx, fy, cx, cy = (fields[name] for name in ("fx", "fy", "cx", "cy"))
+    matrix = move_intrinsics([fx, 0, cx, 0, fy, cy, 0, 0, 1], change)
+    moved = {"fx": matrix[0], "fy": matrix[4], "cx": matrix[2], "cy": matrix[5]}
+    if (fields.get("height"), fields.get("width")) == change.size:
+        moved |= {"height": change.result[0], "width": change.result[1]}
+    return moved
+
+
+def _is_list_of_pairs(value: Any) -> bool:
+    """Return whether a list holds points of the image; a small rotation matrix, for instance, holds none."""
+    if not isinstance(value, list) or len(value) < 2 or not all(_are_numbers(each, 2) for each in value):
+        return False
+    return any(abs(number) > 1 for pair in value for number in pair)
+
+
 def _are_numbers(value: Any, count: int) -> bool:
-    return isinstance(value, list) and len(value) == count and all(isinstance(each, int | float) for each in value)
+    return (
+        isinstance(value, list)
+        and len(value) == count
+        and all(isinstance(each, int | float) and not isinstance(each, bool) for each in value)
+    )
 
 
 def _has_size(value: Mapping[str, Any], change: Change) -> bool:

@@ -218,6 +218,7 @@ def test_no_change_returns_the_same() -> None:
     [
         (ObjectLabel("7", box=(1, 1, float("nan"), 1)), "object 7 cannot be moved: its box is"),
         (ObjectLabel("7", box=(1, 1)), "four finite numbers"),  # type: ignore[arg-type]
+        (ObjectLabel("7", extra={"area": "120"}), "its area is the text '120'"),
         (ObjectLabel("7", polygons=((1, 2, 3),)), "its outline has 3 numbers"),
         (ObjectLabel("7", keypoints=(1, 2, 2, 3)), "its keypoints has 4 numbers"),
         (ObjectLabel("7", mask={"size": [60, 40], "counts": [2400]}), "its mask is 60x40, but the image is 40x60"),

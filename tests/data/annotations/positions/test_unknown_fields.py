@@ -68,6 +68,38 @@ def test_camera_matrices_follow(key: str) -> None:
     assert moved({key: np.ravel(matrix).tolist()}) == {key: np.ravel(expected).tolist()}
 
 
+def test_a_camera_given_by_its_numbers_follows() -> None:
+    camera = {"fx": 500.0, "fy": 400.0, "cx": 29.5, "cy": 19.5}
+    expected = {"fx": 125.0, "fy": 200.0, "cx": 7.0, "cy": 9.5}
+    assert moved({**camera, "lens": "a"}) == {**expected, "lens": "a"}
+    size = {"width": 60, "height": 40}
+    assert moved({"camera": {**camera, **size}}) == {"camera": {**expected, "width": 15, "height": 20}}
+    cropped = {"fx": 1500.0, "fy": 800.0, "cx": (29.5 - 20 + 0.5) * 3 - 0.5, "cy": (19.5 - 10 + 0.5) * 2 - 0.5}
+    assert moved(camera, CROP) == cropped
+
+
+def test_points_in_fields_of_one_number_follow() -> None:
+    """Points are positions of pixels, as in labels.csv; a box has its size beside its corner."""
+    assert moved({"tip_x": 9.5, "tip_y": 3.5, "id_x": 3}) == {"tip_x": 2.0, "tip_y": 1.5, "id_x": 3}
+    box = {"x": 9.5, "y": 3.5, "w": 8, "h": 6}
+    assert moved(box) == {"x": 2.0, "y": 1.5, "w": 2.0, "h": 3.0}
+    assert moved({"tip_x": 9.5, "tip_y": 3.5}, declared=Declared(keep=("tip",))) == {"tip_x": 9.5, "tip_y": 3.5}
+    for other in ({"x": 1.0, "y": 2.0, "z": 3.0}, {"x_m": 4.0, "y_m": 2.0}, {"x": 7.0}):
+        assert moved(other) == other
+    with pytest.raises(UsageError, match="label eye is in the columns eye_x, eye_y"):
+        moved({"eye_x": 0.25, "eye_y": 0.5})  # perhaps shares of the image
+
+
+@pytest.mark.parametrize("extra", [{"rotation": 30.0}, {"attributes": {"rotation": 30.0, "occluded": False}}])
+def test_a_turned_box_does_not_follow_a_stretch(extra: dict[str, Any]) -> None:
+    """CVAT writes a turned box with its angle."""
+    before = ImageAnnotations((ObjectLabel("1", box=(4.0, 6.0, 8.0, 2.0), extra=extra),))
+    with pytest.raises(ImageError, match="its box is turned by 30, and --size stretches the image"):
+        move_annotations(before, RESIZE, "a.png")
+    after = move_annotations(before, Change((40, 60), (0, 0), (40, 60), (20, 30)), "a.png")
+    assert after.objects == (ObjectLabel("1", box=(2.0, 3.0, 4.0, 1.0), extra=extra),)
+
+
 @pytest.mark.parametrize(
     "fields",
     [
@@ -78,6 +110,8 @@ def test_camera_matrices_follow(key: str) -> None:
         {"keypoints_2": {"nose": [1, 2], "eye": None}},
         {"contour": [1, 2, 3, 4, 5, 6]},
         {"ignore_regions_x": [[1, 2], [3]]},
+        {"roi": [0, 4, 30, 20]},
+        {"upper_lip": [[5, 6], [7, 9]]},  # the shape tells
     ],
 )
 def test_other_positions_have_to_be_declared(fields: dict[str, Any]) -> None:
