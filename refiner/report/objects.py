@@ -1,7 +1,7 @@
 """Annotated objects of an evaluation for a page: those with the largest label drift, and some of each class."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,7 +14,6 @@ from refiner.data.labels.objects import OBJECTS, ImageAnnotations
 from refiner.data.labels.records import Record
 from refiner.evaluation.verdict import MAX_DRIFT
 from refiner.images.io import Image
-from refiner.inference.refiner import Refiner
 from refiner.inspection.overlays.label_shapes import object_shapes
 from refiner.inspection.overlays.shapes import LabelStyle
 from refiner.report.object_crops import real_crops, window_around
@@ -34,6 +33,9 @@ POOL = 36
 MOVED = 0.5
 """Shift in pixels from which the place of an object after refining is outlined."""
 
+
+Refine = Callable[[Record], Image]
+"""Function from a render to its refined image, of the same size."""
 
 Drifts = Mapping[str, Sequence[ObjectDrift]]
 """Drift of the objects of each image, in the order of its labels."""
@@ -102,7 +104,7 @@ class ObjectPictures:
     Args:
         synthetic: data set of the renders.
         style: colours of the classes, and skeletons.
-        refiner: the refiner.
+        refine: function that returns the refined image of a render.
         real: data set of the real images; its objects are compared if it has any.
         real_ids: ids of the real images that were evaluated.
         measured: (height, width) at which drift was measured; images may be larger.
@@ -112,13 +114,13 @@ class ObjectPictures:
         self,
         synthetic: Dataset,
         style: LabelStyle,
-        refiner: Refiner,
+        refine: Refine,
         real: Dataset,
         real_ids: Sequence[str],
         *,
         measured: tuple[int, int],
     ) -> None:
-        self._synthetic, self._style, self._refiner, self._measured = synthetic, style, refiner, measured
+        self._synthetic, self._style, self._refine, self._measured = synthetic, style, refine, measured
         self._pairs: dict[str, tuple[Record, Image]] = {}
         self._real = real_crops(real, real_ids)
 
@@ -183,7 +185,7 @@ class ObjectPictures:
     def _read(self, name: str) -> tuple[Record, Image]:
         if name not in self._pairs:
             record = self._synthetic.read(name)
-            self._pairs[name] = record, self._refiner(record.image)
+            self._pairs[name] = record, self._refine(record)
         return self._pairs[name]
 
 

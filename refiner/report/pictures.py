@@ -1,7 +1,7 @@
 """Pictures for a page: the images of an evaluation in colour, as data URIs, and the changes that a refiner made."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from refiner.data.drift.table import LabelDrift
 from refiner.data.formats.registry import Dataset, open_dataset
+from refiner.data.labels.records import Record
 from refiner.evaluation.evaluate import Evaluation
 from refiner.images.arrays import highest_level, resize, to_grey, to_uint8
 from refiner.images.io import Image
@@ -46,26 +47,26 @@ class Pictures(Protocol):
 
 
 class MeasuredPictures:
-    """The grey images that were measured, as they are in memory."""
+    """The images that were measured, as they are in memory."""
 
     def __init__(self, found: Evaluation) -> None:
         self._found = found
 
     def synthetic(self, numbers: Sequence[int]) -> list[Picture]:
         """Return renders."""
-        return _grey(self._found.synthetic, numbers)
+        return _shown(self._found.synthetic, numbers)
 
     def refined(self, numbers: Sequence[int]) -> list[Picture]:
         """Return refined images."""
-        return _grey(self._found.refined, numbers)
+        return _shown(self._found.refined, numbers)
 
     def real(self, numbers: Sequence[int]) -> list[Picture]:
         """Return real images."""
-        return _grey(self._found.real, numbers)
+        return _shown(self._found.real, numbers)
 
 
 class StoredPictures:
-    """The images that were measured, read again in colour and refined again, at the size of the evaluation."""
+    """The images that were measured in grey, read again in colour and refined again, at the size of the evaluation."""
 
     def __init__(self, found: Evaluation, synthetic: Dataset, refiner: Refiner, real: Dataset) -> None:
         self._names, self._real_names = list(found.drifts), found.real_ids
@@ -104,9 +105,28 @@ def open_pictures(found: Evaluation, synthetic: Path, refiner: Path, real: Path,
     size = (found.synthetic.shape[2], found.synthetic.shape[3])
     datasets = [open_dataset(path, size=size) for path in (synthetic, real)]
     first = [datasets[0].read_image(next(iter(found.drifts))), datasets[1].read_image(found.real_ids[0])]
-    if all(image.ndim == 2 for image in first):
+    if found.synthetic.shape[1] == 3 or all(image.ndim == 2 for image in first):
         return MeasuredPictures(found)
     return StoredPictures(found, datasets[0], Refiner.load(refiner, device=device), datasets[1])
+
+
+def refined_again(found: Evaluation, refiner: Refiner) -> Callable[[Record], Image]:
+    """Return a function from a render to its refined image at full size; the evaluation may hold it.
+
+    Args:
+        found: the evaluation.
+        refiner: the refiner that was evaluated.
+    """
+    number_of = {name: number for number, name in enumerate(found.drifts)}
+    in_colour = found.refined.shape[1] == 3
+
+    def refine(record: Record) -> Image:
+        fits = tuple(found.refined.shape[2:]) == record.image.shape[:2] and (in_colour or record.image.ndim == 2)
+        if fits and record.id in number_of:
+            return to_uint8(found.refined[number_of[record.id]].numpy())
+        return refiner(record.image)
+
+    return refine
 
 
 class Triple(NamedTuple):
@@ -157,7 +177,7 @@ def difference_uri(before: Picture, after: Picture) -> str:
     return data_uri(np.rint(255 * np.clip(colour, 0, 1)).astype(np.uint8))
 
 
-def _grey(images: Tensor, numbers: Sequence[int]) -> list[Picture]:
+def _shown(images: Tensor, numbers: Sequence[int]) -> list[Picture]:
     return [to_uint8(images[number].numpy()) for number in numbers]
 
 

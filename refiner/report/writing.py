@@ -16,7 +16,7 @@ from refiner.models.refiner_file import kept_step, load_refiner
 from refiner.report.objects import ObjectPictures, ObjectSections
 from refiner.report.overlays import OverlaySource
 from refiner.report.page import Origin, write_report, write_turing_test
-from refiner.report.pictures import open_pictures
+from refiner.report.pictures import open_pictures, refined_again
 from refiner.runs.folder import CONFIG_FILE, ENVIRONMENT_FILE, METRICS_FILE
 
 REPORT_FILE, TURING_FILE = "report.html", "turing.html"
@@ -125,6 +125,6 @@ def open_labels(
     overlays = OverlaySource(renders, [drift.category for some in drifts.values() for drift in some])
     if not any(drifts.values()):
         return overlays, None
-    opened = Refiner.load(refiner, device=settings.device)
+    opened = refined_again(found, Refiner.load(refiner, device=settings.device))
     pictures = ObjectPictures(renders, overlays.shapes_of.style, opened, photographs, found.real_ids, measured=size)
     return overlays, pictures.sections(drifts, settings.seed)
