@@ -20,6 +20,7 @@ from torch.nn import functional
 from refiner.core.errors import OutputError
 from refiner.core.rng import torch_generator
 from refiner.data.drift.table import LabelDrift
+from refiner.data.labels.records import Record
 from refiner.evaluation.evaluate import Evaluation
 from refiner.evaluation.measurement import Metric
 from refiner.evaluation.verdict import Verdict
@@ -28,7 +29,14 @@ from refiner.models.architecture import RefinerArchitecture
 from refiner.models.refiner import RefinerNetwork
 from refiner.models.refiner_file import save_refiner
 from refiner.report.page import SHOWN, Origin, write_report, write_turing_test
-from refiner.report.pictures import MeasuredPictures, StoredPictures, data_uri, difference_uri, open_pictures
+from refiner.report.pictures import (
+    MeasuredPictures,
+    StoredPictures,
+    data_uri,
+    difference_uri,
+    open_pictures,
+    refined_again,
+)
 
 COUNT = 60
 
@@ -242,3 +250,28 @@ def test_colour_images_are_shown_in_colour(tmp_path: Path) -> None:
     with torch.inference_mode():
         wanted = 127.5 * (network.eval()(planes)[0].permute(1, 2, 0).numpy() + 1)
     assert np.abs(refined - wanted).max() <= 1.01
+
+
+def test_what_was_measured_in_colour_is_not_refined_again(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    levels = rng.integers(0, 256, (3, 12, 20, 3), np.uint8)
+    for folder in ("synthetic", "real"):
+        (tmp_path / folder).mkdir()
+        for number, image in enumerate(levels):
+            Image.fromarray(image).save(tmp_path / folder / f"{number}.png")
+    refined = levels[:, ::-1].copy()
+    before, after = (torch.from_numpy(some).permute(0, 3, 1, 2) / 127.5 - 1 for some in (levels, refined))
+    names = [f"{number}.png" for number in range(3)]
+    drifts = dict.fromkeys(names, LabelDrift(0, 0, None, 0))
+    found = Evaluation([], Verdict("use", []), drifts, {}, before, after, before, real_ids=names)
+    pictures = open_pictures(found, tmp_path / "synthetic", Path("no refiner is read"), tmp_path / "real", device="cpu")
+    for side, wanted in ((pictures.synthetic, levels), (pictures.refined, refined), (pictures.real, levels)):
+        assert np.array_equal(np.stack(side([2, 0])), wanted[[2, 0]])
+
+    def refiner(image: Any) -> Any:
+        return image // 2
+
+    refine = refined_again(found, refiner)  # type: ignore[arg-type]
+    assert np.array_equal(refine(Record("1.png", levels[1], {})), refined[1])
+    larger = np.repeat(levels[1], 2, axis=0)  # of another size than the measured one
+    assert np.array_equal(refine(Record("1.png", larger, {})), larger // 2)
