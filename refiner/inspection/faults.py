@@ -29,6 +29,7 @@ REMEDIES = {
     "annotation faults": "correct the annotation files; until then, these labels are not used",
     "annotation oddities": "correct the annotation files; the labels are used, and written as they are",
     "labels given twice": "leave one of the files out by --exclude, or delete it",
+    "masks as images": "name the folder that holds the images and the masks; nothing, if these are the images",
     "repeated links": "nothing, if the folder is needed once",
     "excluded": "nothing, if this is as you mean it",
     "unused patterns": "correct the pattern",

@@ -229,7 +229,7 @@ def test_outlines_of_several_parts_are_joined_for_yolo_and_said(tmp_path: Path) 
     coco = {"images": [image], "annotations": [both, one], "categories": [{"id": 7, "name": "cat"}]}
     (tmp_path / "in/annotations.json").write_text(json.dumps(coco))
     said = convert(tmp_path / "in", tmp_path / "out", "--to", "yolo", status=4)
-    assert "in 1 image, outlines of several parts, or with holes, are joined to one" in said.output
+    assert "1 image: outlines of several parts, or with holes, are joined to one" in said.output
     first, second = (tmp_path / "out/labels/a.txt").read_text().splitlines()
     x, y = np.array([float(text) for text in first.split()[1:]]).reshape(-1, 2).T * [[WIDTH], [HEIGHT]]
     assert abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2 == pytest.approx(6 * 6 + 8 * 6 / 2)

@@ -54,12 +54,14 @@ class Annotated(NamedTuple):
     orphans: list[str]
 
 
-def annotate(root: Path, folder: Folder, rng: Random) -> Annotated:
-    """Write COCO annotations of a folder, and return them."""
+def annotate(root: Path, folder: Folder, rng: Random, *, beyond: bool = False) -> Annotated:
+    """Write COCO annotations of a folder, and return them; ``beyond`` moves some boxes over the borders of images."""
     number, things = int(rng.integers(1, 900)), {}
     for name, sample in folder.samples.items():
         size = sample.image.shape[0], sample.image.shape[1]
         things[name] = [_thing(number + place, size, rng) for place in range(int(rng.integers(0, 5)))]
+        if beyond:
+            things[name] = [_shifted(thing, size, rng) for thing in things[name]]
         number += len(things[name]) + int(rng.integers(0, 3))
     odd = rng.random() < 0.15
     unlisted = [name for name in things if odd and rng.random() < 0.3]
@@ -82,6 +84,14 @@ def _thing(number: int, size: tuple[int, int], rng: Random) -> Thing:
         keypoints = [*inside, int(pick([1, 2], rng)), 0, 0, 0]
     note = pick([None, "ü", 3, {"deep": [1.5, None]}], rng)
     return Thing(number, str(pick(CLASSES, rng)), box, shape, keypoints, note)
+
+
+def _shifted(thing: Thing, size: tuple[int, int], rng: Random) -> Thing:
+    """Return an object over the border of its image, or outside of it, if it has no mask."""
+    if thing.shape not in ("box", "outline") or rng.random() < 0.5:
+        return thing
+    x, y = (float(rng.integers(-side, side)) for side in size[::-1])
+    return thing._replace(box=[thing.box[0] + x, thing.box[1] + y, *thing.box[2:]])
 
 
 def pixels_of(thing: Thing, size: tuple[int, int]) -> np.ndarray[Any, Any]:

@@ -1,11 +1,13 @@
 """Cases of the fuzzer with annotated folders: COCO through the commands, judged object by object."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from annotated import Annotated, annotate, read_annotations, thing_problems
+import numpy as np
+from annotated import Annotated, annotate, moved_box, pixels_of, read_annotations, thing_problems
 from choices import pick
 from click.testing import Result
 from labelled import read
@@ -43,9 +45,68 @@ def convert_annotations(case: "ValueCase") -> Iterator[str]:
         yield f"status 0 with {annotated.orphans} without image"
     if annotated.unlisted and not case.folder.schema and "no entry" not in results[0].stderr:
         yield f"{annotated.unlisted} have no entry, and are not named"
-    if plain and any(result.exit_code for result in results) and not any("rejected" in r.stdout for r in results):
+    losses = least_losses(case, annotated, change)
+    if not any(re.search(r"[1-9][\d,]* rejected", result.stdout) for result in results):
+        yield from loss_problems(losses, results)
+    certain = plain and not losses.any_unclear and not losses.keypoints and not losses.masks
+    if certain and any(result.exit_code for result in results) and not any("rejected" in r.stdout for r in results):
         yield f"statuses {[result.exit_code for result in results]} without any oddity: {results[-1].stderr[-200:]!r}"
     yield from judge(case, annotated, change, results)
+
+
+class LossCount(NamedTuple):
+    """Numbers of objects, keypoints and masks that a change loses, and whether a border makes one uncertain."""
+
+    objects: int
+    keypoints: int
+    masks: int
+    any_unclear: bool
+
+
+_SAID = {
+    "objects": r"([\d,]+) objects? (?:is|are) outside of the crop",
+    "keypoints": r"([\d,]+) keypoints? of",
+    "masks": r"([\d,]+) objects? (?:has|have) (?:a mask|masks) without any pixel",
+}
+
+
+def least_losses(case: "ValueCase", annotated: Annotated, change: Change) -> LossCount:
+    """Count what a change loses of the annotations."""
+    objects = keypoints = masks = 0
+    unclear = False
+    for name, things in annotated.things.items():
+        shape = case.folder.samples[name].image.shape
+        size = change.size or change.crop or shape[:2]
+        for thing in things if name not in annotated.unlisted else ():
+            box = moved_box(thing.box, change, shape)
+            unclear |= box is not None and min(box[2:]) < 1e-5
+            if box is None:
+                objects += 1
+                continue
+            if thing.keypoints and change.crop is not None:
+                x, y = change.point(*thing.keypoints[:2], shape)
+                inside = [x + 0.5, y + 0.5, size[1] - 0.5 - x, size[0] - 0.5 - y]
+                unclear |= bool(min(map(abs, inside)) < 1e-5)
+                keypoints += min(inside[:2]) < 0 or min(inside[2:]) <= 0
+            if thing.shape in ("mask", "runs"):
+                before = pixels_of(thing, (shape[0], shape[1]))
+                low, high = (change.nearest(before, tie) for tie in (-1e-9, 1e-9))
+                unclear |= not np.array_equal(low, high)
+                masks += not low.any()
+    return LossCount(objects, keypoints, masks, unclear)
+
+
+def loss_problems(losses: LossCount, results: list[Result]) -> Iterator[str]:
+    """Compare the losses with what the commands say and with their status."""
+    said = {
+        kind: sum(int(number.replace(",", "")) for r in results for number in re.findall(pattern, r.stderr))
+        for kind, pattern in _SAID.items()
+    }
+    wanted = {kind: getattr(losses, kind) for kind in _SAID}
+    if said != wanted and not losses.any_unclear:
+        yield f"lost {wanted}, but said {said}"
+    if (said["keypoints"] or said["masks"]) and not any(result.exit_code == 4 for result in results):
+        yield f"status 0 with losses {said}"
 
 
 def judge(case: "ValueCase", annotated: Annotated, change: Change, results: list[Result]) -> Iterator[str]:

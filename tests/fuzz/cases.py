@@ -43,7 +43,7 @@ _STARTS = (
     "predicting",
     "rendering",
 )
-_LINE = re.compile(rf"({'|'.join(_STARTS)}|\d[\d,]* \w+ .*|.* lists the rejected images( and the reasons)?$|\s*$)")
+_LINE = re.compile(rf"({'|'.join(_STARTS)}|\d[\d,]* \w+:? .*|.* lists the rejected images( and the reasons)?$|\s*$)")
 
 
 class Outcome(NamedTuple):

@@ -21,6 +21,7 @@ from labelled import SAME, XYWH, Folder, make_folder, read
 from oracle import Change, Found, expected, image_problem, label_problem, read_folder, read_store
 from PIL import Image
 from tables import choose_way, write_labels
+from yolo_cases import convert_to_yolo
 
 LOSSY = (".jpg", ".jpeg")
 
@@ -471,6 +472,7 @@ COMMANDS: dict[str, Callable[[ValueCase], Iterator[str]]] = {
     "render": ValueCase.render,
     "convert annotations": convert_annotations,
     "refine annotations": refine_annotations,
+    "annotations to yolo": convert_to_yolo,
 }
 """What a case can do, by name."""
 

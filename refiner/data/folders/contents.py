@@ -44,6 +44,7 @@ class FolderContents:
         others: files and folders that cannot be used at all, each with the reason.
         excluded: files that the selection leaves out, and the files that belong to such images.
         sources: annotations of the images in other formats than ``labels.csv``.
+        selection: the files that the user asked for.
     """
 
     images: list[str]
@@ -55,6 +56,7 @@ class FolderContents:
     others: dict[str, str] = field(default_factory=dict)
     excluded: list[str] = field(default_factory=list)
     sources: list[LabelSource] = field(default_factory=list)
+    selection: Selection = EVERYTHING
 
     @property
     def annotation_files(self) -> set[str]:
@@ -95,7 +97,7 @@ def read_contents(root: Path, selection: Selection = EVERYTHING, *, masks: Path 
     label_images = {
         name: image for name, image in sorted(labels.items()) if image in used and not selection.excludes(name)
     }
-    found = FolderContents(images, label_images, listing, selection.unused(names), sources=sources)
+    found = FolderContents(images, label_images, listing, selection.unused(names), sources=sources, selection=selection)
     # Of two images of one name, such as 1.jpg and 1.png, the one that is used owns their files.
     owners = _Owners(sorted((name for name in pictures if name not in labels), key=used.__contains__))
     annotations = found.annotation_files

@@ -215,7 +215,7 @@ def _looks_like_labels(root: Path, stems: dict[str, list[str]]) -> bool:
     """Return whether the first files of a folder that can be read have the content of labels."""
     first = next((name for files in stems.values() for name in files), "")
     content = _read(root, first)
-    return content is not None and _is_label(content)
+    return content is not None and is_label(content)
 
 
 # --- judgement by their content --------------------------------------------------------------------------------
@@ -244,13 +244,14 @@ def _judge(root: Path, group: _Group, name: str) -> bool | None:
         return None
     if content.values == 1:
         return True if group.is_named else None
-    if _is_label(content):
+    if is_label(content):
         return True
     # Instances have any number of values.
     return group.is_named and content.flat >= (FLAT_SHARE if group.images[name] is None else BLURRED_SHARE)
 
 
-def _is_label(content: Content) -> bool:
+def is_label(content: Content) -> bool:
+    """Return whether a content is that of a label: few values in large areas."""
     return content.values <= MAX_VALUES and content.flat >= FLAT_SHARE
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from refiner.data.folders.contents import FolderContents, is_document
 from refiner.data.folders.labels import FolderLabels, source_name
+from refiner.data.folders.mask_folders import looks_like_masks
 from refiner.data.labels.tables import LABELS_FILE, REJECTED_FILE, read_rejected
 
 EXAMPLES = 3
@@ -62,7 +63,18 @@ def find_left_out(
         copies: True if every file beside the images was copied unchanged, so that no label is lost with it.
     """
     about_labels = () if labels is None else _about_labels(root, contents, labels, copies=copies)
-    return [*about_labels, *_about_files(contents, labels, copies=copies)]
+    return [*about_labels, *_about_files(contents, labels, copies=copies), *_about_masks(root, contents)]
+
+
+def _about_masks(root: Path, contents: FolderContents) -> Iterator[LeftOut]:
+    """Yield a report if the images seem to be masks, unless the user named them with ``--include``."""
+    if not contents.selection.include and looks_like_masks(root, contents.images):
+        yield from left_out(
+            "masks as images",
+            contents.images,
+            "{count} image looks like a mask by its name and content, and is used as an image",
+            "{count} images look like masks by their names and contents, and are used as images",
+        )
 
 
 def _about_labels(root: Path, contents: FolderContents, labels: FolderLabels, *, copies: bool) -> Iterator[LeftOut]:

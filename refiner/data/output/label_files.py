@@ -117,7 +117,7 @@ class LabelFiles:
     def losses(self) -> Iterator[LeftOut]:
         """Yield a report for each kind of labels that the format could not hold as they are."""
         for what, names in self.lost.items():
-            one, many = f"in {{count}} image, {what}", f"in {{count}} images, {what}"
+            one, many = f"{{count}} image: {what}", f"{{count}} images: {what}"
             yield from left_out(f"labels of another kind: {what}", dict.fromkeys(names), one, many, is_loss=True)
 
     def _images(self, lines: Iterable[Line]) -> Iterator[LabelledImage]:

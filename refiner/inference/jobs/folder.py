@@ -15,6 +15,7 @@ from refiner.data.drift.table import DriftLimit
 from refiner.data.folders.contents import explain_no_images, read_contents
 from refiner.data.folders.labels import open_labels, with_drift_objects
 from refiner.data.folders.left_out import LeftOut, find_left_out
+from refiner.data.folders.mask_folders import check_masks_are_images, looks_like_masks
 from refiner.data.folders.selection import EVERYTHING, Selection
 from refiner.data.output.folder import open_output
 from refiner.inference.jobs.dropped_objects import ObjectDropper
@@ -54,6 +55,8 @@ def refine_folder(
     contents = read_contents(source, selection, masks=region.mask)
     if not contents.images:
         raise WrongInputError(explain_no_images(source, contents))
+    if not selection.include and looks_like_masks(source, contents.images):
+        check_masks_are_images(source, contents.images)
     for link in contents.listing.links:  # refined images must not come back as input through a link
         check_apart(source / link, destination)
     own_labels = labels = open_labels(source, contents)
