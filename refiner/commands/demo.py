@@ -105,4 +105,5 @@ def _run_objects(out: Path, **options: Any) -> tuple[dict[str, Any], dict[str, A
 
     scale, outcome = SCALE, run_object_demo(out, **options)
     note = f"{scale.test_images} images of the simulated target camera, of scenes unseen in training; 95 % intervals"
-    return asdict(scale), asdict(outcome), object_table(outcome, note)
+    rows = [*object_table(outcome, note), ("report", str(out / "report.html"))]
+    return asdict(scale), asdict(outcome), rows
