@@ -21,6 +21,10 @@ FEW = 8
 """Number of points up to which they are large dots; many points outline something, and would hide it."""
 
 
+NAMED = 6
+"""Number of classes that the caption of an image names, the most frequent ones."""
+
+
 class Overlay(NamedTuple):
     """Labels over one picture.
 
@@ -71,7 +75,9 @@ def describe(labels: Labels, shapes: Sequence[Shape]) -> str:
     annotations = labels.get(OBJECTS)
     if isinstance(annotations, ImageAnnotations) and annotations.objects:
         counts = Counter(each.category or "object" for each in annotations.objects)
-        return ", ".join(f"{count} {name}" for name, count in counts.most_common())
+        more = [f"{len(counts) - NAMED} other classes"] if len(counts) > NAMED + 1 else []
+        named = counts.most_common(NAMED if more else None)
+        return ", ".join([*(f"{count} {name}" for name, count in named), *more])
     return ", ".join(dict.fromkeys(shape.name for shape in shapes))
 
 

@@ -26,7 +26,7 @@ from refiner.models.architecture import RefinerArchitecture
 from refiner.models.refiner import RefinerNetwork
 from refiner.models.refiner_file import save_refiner
 from refiner.report.objects import EACH, WORST, ObjectSections
-from refiner.report.overlays import Overlay, OverlaySource, overlay
+from refiner.report.overlays import Overlay, OverlaySource, describe, overlay
 from refiner.report.page import Origin, write_report
 from refiner.report.pictures import EXACT_PIXELS, MAX_SIDE, data_uri, open_pictures
 from refiner.report.writing import open_labels
@@ -261,3 +261,13 @@ def test_large_pictures_are_compressed_and_small_ones_exact() -> None:
     assert decoded(uri).shape == (MAX_SIDE * 3 // 4, MAX_SIDE, 3)
     wanted = cv2.resize(smooth, (MAX_SIDE, MAX_SIDE * 3 // 4), interpolation=cv2.INTER_AREA)
     assert np.abs(decoded(uri).astype(int) - wanted).mean() < 4
+
+
+@pytest.mark.parametrize(
+    ("classes", "end"), [(7, "1 c5, 1 c6"), (8, "1 c5, 2 other classes"), (200, "194 other classes")]
+)
+def test_a_caption_names_few_classes(classes: int, end: str) -> None:
+    objects = tuple(ObjectLabel(str(number), f"c{number}") for number in range(classes))
+    text = describe({"objects": ImageAnnotations((*objects, objects[0]))}, [])
+    assert text.startswith("2 c0, 1 c1, ")
+    assert text.endswith(end)
