@@ -166,14 +166,18 @@ def test_objects_of_another_format_get_every_field_of_coco(tmp_path: Path) -> No
         ObjectLabel("1", "dog", polygons=((1, 0, 5, 0, 5, 3, 1, 3),)),
         ObjectLabel("2", "cup", mask=mask),
         ObjectLabel("3", "new", keypoints=(1, 2, 2, 0, 0, 0, 4, 3, 1)),
-        ObjectLabel("4"),
+        ObjectLabel("4", box=(0, 0, 2, 2)),
+        ObjectLabel("5", "hidden"),
     )
     images = [
         LabelledImage("train/a.png", (4, 6), {OBJECTS: ImageAnnotations(objects)}),
         LabelledImage("b.png", (5, 7), {}),
     ]
     categories = [Category(0, "dog"), Category(1, "cup", (), {"supercategory": "thing"})]
-    assert coco_writer.write(tmp_path, images, AnnotationInfo("yolo", categories)) == ["annotations.json"]
+    lost: list[tuple[str, str]] = []
+    info = AnnotationInfo("yolo", categories)
+    assert coco_writer.write(tmp_path, images, info, lambda *each: lost.append(each)) == ["annotations.json"]
+    assert lost == [("objects without any place, such as hidden ones, are left out: COCO needs boxes", "train/a.png")]
     content = loaded(tmp_path / "annotations.json")
     assert content["images"] == [
         {"id": 1, "file_name": "train/a.png", "height": 4, "width": 6},
@@ -193,7 +197,7 @@ def test_objects_of_another_format_get_every_field_of_coco(tmp_path: Path) -> No
             **{"category_id": 3, "bbox": [1.5, 2.5, 3, 1], "area": 3, "segmentation": []},
             **{"keypoints": [1, 2, 2, 0, 0, 0, 4, 3, 1], "num_keypoints": 2},
         },
-        {"category_id": 4, "area": 0, "segmentation": []},
+        {"category_id": 4, "bbox": [0, 0, 2, 2], "area": 4, "segmentation": []},
     ]
     numbered = [{"id": n, "image_id": 1, "iscrowd": 0, **each} for n, each in enumerate(expected, 1)]
     assert content["annotations"] == numbered
