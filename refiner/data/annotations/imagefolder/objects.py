@@ -5,7 +5,7 @@ of dictionaries, ``[{"bbox": [x, y, width, height], "category": ...}, ...]``. Ev
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -15,6 +15,9 @@ COLUMN = "objects"
 
 _CATEGORIES = ("category", "categories", "category_id", "category_ids", "label", "labels", "class", "classes", "name")
 _IDS = ("id", "ids")
+
+_CHECKED = 200
+"""Number of images whose boxes are kept to tell a width and a height from a second corner."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +69,11 @@ class LayoutFinder:
         self._category = self._id = ""
         self._types: dict[str, set[type]] = {"category": set(), "id": set()}
         self._boxes = self._shares = 0
+        self._may_be_corners = True  # as long as no box has a width or height below its x or y
+        self._far: dict[str, tuple[float, float, float, float]] = {}
 
-    def see(self, value: Any) -> None:
-        """Look at the value of one row."""
+    def see(self, sample: str, value: Any) -> None:
+        """Look at the value of the row of an image."""
         if value is None or self.problem:
             return
         fields = list(value) if isinstance(value, dict) else [key for each in value for key in each]
@@ -88,7 +93,37 @@ class LayoutFinder:
             if isinstance(box, list) and box:
                 self._boxes += 1
                 numbers = [each for each in box if isinstance(each, int | float)]
+                self._see_corners(sample, numbers)
                 self._shares += all(0 <= each <= 1 for each in numbers) and any(each % 1 for each in numbers)
+
+    def _see_corners(self, sample: str, box: Sequence[float]) -> None:
+        """Keep how far the boxes of an image reach, if the last two numbers are a size, and if they are a corner."""
+        if len(box) != 4:
+            return
+        x, y, third, fourth = box
+        self._may_be_corners &= third > x and fourth > y
+        if self._may_be_corners and (sample in self._far or len(self._far) < _CHECKED):
+            reach = (x + third, y + fourth, third, fourth)
+            before = self._far.get(sample, reach)
+            self._far[sample] = tuple(map(max, before, reach))  # type: ignore[assignment]
+
+    def check_corners(self, size_of: Callable[[str], tuple[int, int] | None]) -> None:
+        """Find out whether the boxes are two corners each: some then fit their images, which they do not as x, y, w, h.
+
+        Args:
+            size_of: returns the (height, width) of an image; None if it is unknown.
+        """
+        if self.problem or not self._may_be_corners:
+            return
+        is_outside = False
+        for sample, (right, bottom, third, fourth) in self._far.items():
+            if (size := size_of(sample)) is not None:
+                height, width = size
+                if third > width + 1 or fourth > height + 1:
+                    return  # no corners either
+                is_outside |= right > width + 1 or bottom > height + 1
+        if is_outside:
+            self.problem = "has boxes of two corners (x, y, x, y), where x, y, width and height are expected"
 
     @property
     def layout(self) -> ObjectsLayout | None:

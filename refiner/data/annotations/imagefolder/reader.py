@@ -29,6 +29,7 @@ from refiner.data.annotations.imagefolder.values import Kind, KindFinder, encode
 from refiner.data.labels.angles import ANGLE_COLUMNS, RadiansCheck
 from refiner.data.labels.objects import OBJECTS, AnnotationInfo
 from refiner.data.labels.records import PAIRS, Labels, from_cells
+from refiner.images.sizes import read_size
 
 FORMAT = "imagefolder"
 
@@ -89,6 +90,7 @@ class ImageFolderSource:
         self._wanted: frozenset[str] | None = None  # labels to read; None reads all
         self._not_radians = ""
         finders = self._scan()
+        self._objects.check_corners(lambda sample: read_size(root / sample))
         objects, self._layout = self._objects, self._objects.layout if self._has_objects else None
         self._kinds: dict[str, Kind] = {column: finder.kind for column, finder in finders.items()}
         if self._has_objects and self._layout is None:
@@ -113,7 +115,8 @@ class ImageFolderSource:
                 if found.row is None:
                     self._problems.append(f"{self._names[number]}: line {found.line} {found.fault}")
                     continue
-                if not self._place(number, found.position, found.line, found.row):
+                sample = self._place(number, found.position, found.line, found.row)
+                if not sample:
                     continue
                 missing |= self._columns.keys() - found.row.keys()
                 missing |= found.row.keys() - self._columns.keys() if self._columns else set()
@@ -124,7 +127,7 @@ class ImageFolderSource:
                     if column == COLUMN and not table.is_csv and (self._has_objects or holds_objects(value)):
                         self._has_objects = True
                         if value is None or holds_objects(value):
-                            self._objects.see(value)
+                            self._objects.see(sample, value)
                     finders.setdefault(column, KindFinder(is_csv=table.is_csv)).see(value)
                 angles.see([str(found.row.get(name, "")) for name in ANGLE_COLUMNS], found.line)
             if angles.problem and not self._not_radians:
@@ -132,8 +135,8 @@ class ImageFolderSource:
         self._absent = missing - has_null
         return finders
 
-    def _place(self, number: int, position: int, line: int, row: Row) -> bool:
-        """Note the row of an image; return whether it is one."""
+    def _place(self, number: int, position: int, line: int, row: Row) -> str:
+        """Note the row of an image, and return the image; empty if the row names none."""
         where = f"{self._names[number]}: line {line}"
         names = {column: row.get(column) for column in row if is_file_column(column)}
         main = FILE_NAME if FILE_NAME in names else next((c for c in names if not _is_label(c)), next(iter(names), ""))
@@ -141,14 +144,14 @@ class ImageFolderSource:
         sample = self._path(number, value) if isinstance(value, str) else ""
         if not sample:
             self._problems.append(f"{where} has no {main or FILE_NAME} that is a path below the folder of the file")
-            return False
+            return ""
         if self._places.get(sample) is not None:
             other = self._places[sample]
             assert other is not None
             before = f"line {other.line}" + ("" if other.file == number else f" of {self._names[other.file]}")
             self._faulty[sample] = f"{where} is a second row of {sample}, beside {before}; keep one row per image"
             self._problems.append(self._faulty[sample])
-            return True
+            return sample
         self._places[sample] = _Place(number, position, line, main)
         # Other images of the row are its label images, or accompany it.
         for column, other_name in names.items():
@@ -157,7 +160,7 @@ class ImageFolderSource:
                     self._label_images[path] = sample
                 elif path in self._images:
                     self._places.setdefault(path, None)
-        return True
+        return sample
 
     def _path(self, number: int, name: str) -> str:
         """Return the path of a file below the root; empty if it is not below the folder of its metadata file."""

@@ -250,6 +250,23 @@ def test_boxes_in_shares_are_no_boxes_in_pixels(tmp_path: Path) -> None:
     assert identical(read_lines(tmp_path / "out/metadata.jsonl"), rows)
 
 
+@pytest.mark.parametrize(
+    ("boxes", "is_read"),
+    [
+        ([[5, 4, 18, 7], [2, 3, 9, 8]], False),  # 5 + 18 is beyond the width of 20, while a right edge of 18 is not
+        ([[5, 4, 9, 6], [2, 3, 9, 4]], True),  # fits as x, y, width, height
+        ([[5, 4, 18, 7], [8, 3, 4, 5]], True),  # no second corner lies left of the first
+        ([[5, 4, 30, 7]], True),  # beyond the image in both ways
+    ],
+)
+def test_boxes_of_two_corners_are_no_sizes(tmp_path: Path, boxes: list[list[int]], is_read: bool) -> None:
+    make(tmp_path, ["a.png"])  # 12x20
+    objects = {"bbox": boxes, "category": [1] * len(boxes)}
+    json_lines(tmp_path / "metadata.jsonl", [{"file_name": "a.png", "objects": objects}])
+    source = source_of(tmp_path)
+    assert any("two corners" in problem for problem in source.problems) is not is_read
+
+
 def test_several_files_at_different_depths(tmp_path: Path) -> None:
     names = ["a.png", "deep/b.png", "deep/er/c.png"]
     make(tmp_path / "in", names)
