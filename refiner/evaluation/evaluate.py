@@ -18,7 +18,9 @@ from refiner.evaluation.features import load_features
 from refiner.evaluation.heads.choice import Task
 from refiner.evaluation.label_preservation import measure_preservation
 from refiner.evaluation.measurement import Metric
-from refiner.evaluation.pairs import Missing, Pairs, check_apart_from_real, refined_pairs, suspicion
+from refiner.evaluation.pairs.arguments import check_apart_from_real, suspicion
+from refiner.evaluation.pairs.missing import Missing
+from refiner.evaluation.pairs.refined import Pairs, refined_pairs
 from refiner.evaluation.realism import measure_realism, reference_note
 from refiner.evaluation.samples import Masks, Sample, common_channels, read_sample
 from refiner.evaluation.tasks import TaskInputs, read_task

@@ -18,7 +18,7 @@ from refiner.evaluation.heads.choice import Task, find_shared, head_size
 from refiner.evaluation.heads.compare import compare
 from refiner.evaluation.heads.head import MIN_TESTED, Labelled, Shared
 from refiner.evaluation.measurement import Metric
-from refiner.evaluation.pairs import Pairs, refined_pairs
+from refiner.evaluation.pairs.refined import Pairs, refined_pairs
 from refiner.evaluation.samples import Sample, common_channels, read_sample
 from refiner.evaluation.utility import measure_disagreement, measure_error, train_estimators
 from refiner.images.arrays import luma
@@ -38,7 +38,7 @@ class TaskInputs:
         task: kind of labels.
         points: name of a label of points; None takes the first that fits.
         most, seed, selection, device: see :class:`refiner.evaluation.evaluate.Settings`.
-        max_score: see :func:`refiner.evaluation.pairs.refined_pairs`.
+        max_score: see :func:`refiner.evaluation.pairs.refined.refined_pairs`.
     """
 
     synthetic: Path

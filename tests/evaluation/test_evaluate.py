@@ -119,7 +119,7 @@ def test_a_refiner_of_rgb_is_judged_by_the_luma_of_what_it_makes(
     network = RefinerNetwork(RefinerArchitecture(**architecture))
     torch.nn.init.normal_(network.head.weight, std=0.05)
     save_refiner(tmp_path / "rgb.safetensors", network, training={})
-    monkeypatch.setattr("refiner.evaluation.pairs.COLOUR_BATCH", 96)
+    monkeypatch.setattr("refiner.evaluation.pairs.refined.COLOUR_BATCH", 96)
     colours = tmp_path / "colours"
     records = rendered_records(EyeParameters(), SYNTHETIC, seed=1, channels=3)
     write_folder(colours, records, SYNTHETIC, labelled=True, report=lambda done, total: None)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from refiner.data.labels.objects import ImageAnnotations, ObjectLabel
-from refiner.evaluation.same_labels import same_label
+from refiner.evaluation.pairs.same_labels import same_label
 
 CUP = ObjectLabel(
     "1",

@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from refiner.data.drift.table import DROPPED_FILE
 from refiner.data.labels.objects import ImageAnnotations, ObjectLabel
 from refiner.data.labels.records import PAIRS
 
@@ -93,3 +95,8 @@ def _same_arrays(first: np.ndarray[Any, Any], second: np.ndarray[Any, Any], tole
         return first.shape == second.shape and bool((first == second).all())
     numbers = first.astype(np.float64), second.astype(np.float64)
     return first.shape == second.shape and np.allclose(*numbers, rtol=1e-5, atol=tolerance, equal_nan=True)
+
+
+def lists_dropped(refined: Path) -> bool:
+    """Return whether ``refine --drop-objects`` wrote a folder of refined images."""
+    return refined.is_dir() and (refined / DROPPED_FILE).is_file()

@@ -11,7 +11,9 @@ from torch import Tensor
 from refiner.core.errors import DataError, UsageError
 from refiner.data.drift.table import write_drift
 from refiner.data.labels.tables import read_labels, write_labels, write_rejected
-from refiner.evaluation.pairs import Missing, check_apart_from_real, refined_pairs, suspicion
+from refiner.evaluation.pairs.arguments import check_apart_from_real, suspicion
+from refiner.evaluation.pairs.missing import Missing
+from refiner.evaluation.pairs.refined import refined_pairs
 from refiner.evaluation.samples import Sample, read_sample
 from refiner.images.io import read_image, write_image
 

@@ -1,0 +1,1 @@
+"""Pairs of renders and refined images."""
