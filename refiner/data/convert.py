@@ -95,45 +95,25 @@ def convert(
         raise UsageError(f"labels cannot be written as {to}; expected one of {', '.join([FOLDER, *WRITERS])}")
     if to in OBJECT_FORMATS:  # the user asks for objects
         conversion = conversion._replace(objects_from_masks=True)
-    # Choose the samples.
     dataset = conversion.open(source, format)
     if conversion.declared != NOTHING_DECLARED and OBJECTS not in (names := _label_names(dataset)):
         conversion.declared.check(names, source)  # fields of annotated objects can be declared, too, and are not listed
-    ids: Sequence[str] = dataset.ids if only is None else [sample for sample in dataset.ids if sample in only]
-    if limit is not None and limit < len(ids):
-        ids = [ids[i * len(ids) // limit] for i in range(limit)]
-    selections = {"": ids}
-    if split:
-        by = by or ("subject" if names_subjects(dataset, ids) else "id")
-        selections = dict(split_samples(dataset, ids, split, by=by))
+    selections = _select(dataset, only=only, limit=limit, split=split, by=by)
+    total = sum(map(len, selections.values()))
     # Find the files beside the images, and what else the folder holds; a table that fits no image stops here.
-    companions = None
     reports = [report for report in left_out_of(dataset) if report.key not in ("label images", "files beside images")]
-    if isinstance(dataset, ImageFolder):
-        for link in dataset.contents.listing.links:  # converted images must not come back as input through a link
-            check_apart(source / link, destination)
-        is_part = len(ids) < len(dataset.ids) or len(selections) > 1
-        crop, size = conversion.crop, conversion.size
-        read = dataset.labels.files if isinstance(dataset.labels, FolderLabels) else ()
-        companions = Companions(source, dataset.contents, crop=crop, size=size, is_part=is_part, read=read)
+    is_part = total < len(dataset.ids) or len(selections) > 1
+    companions = _companions(source, dataset, destination, conversion, is_part=is_part)
     # Convert each split to a destination of its own.
-    info = info_of(dataset)
     label_format = to or usual_format(dataset)
     job = fingerprint(repr(conversion), format or "", label_format, _contents(source))
+    convert_chunk = ChunkConverter(source, format, conversion, stop_on_error)
     summaries = {}
     done = 0
     for name, selected in selections.items():
         path = split_path(destination, name)
-        opened: AbstractContextManager[Destination]
-        if is_store_name(path):
-            facts = {"source": str(source), "licence": dataset.licence, **(attributes or {})}
-            facts |= {"label_format": label_format} | ({"annotations": info.to_json()} if info is not None else {})
-            opened = open_store(source, path, attributes=facts, overwrite=overwrite)
-        else:
-            grey = conversion.grey or _is_grey(dataset)
-            opened = open_folder(source, path, LabelFiles(label_format, info), grey=grey, overwrite=overwrite)
+        opened = _open(path, source, dataset, conversion, label_format, attributes=attributes, overwrite=overwrite)
         with opened as output:
-            convert_chunk = ChunkConverter(source, format, conversion, stop_on_error)
             summaries[name] = _convert_into(
                 output,
                 selected,
@@ -142,13 +122,63 @@ def convert(
                 job=job,
                 workers=workers,
                 overwrite=overwrite,
-                report=lambda count: report(done + count, len(ids)),  # noqa: B023 - called within the loop only
+                report=lambda count: report(done + count, total),  # noqa: B023 - called within the loop only
             )
             summaries[name].label_format = label_format if summaries[name].label_files else ""
         done += len(selected)
     first = next(iter(summaries.values()))
     first.left_out = [*reports, *first.left_out]
     return summaries
+
+
+def _select(
+    dataset: Dataset,
+    *,
+    only: Collection[str] | None,
+    limit: int | None,
+    split: Mapping[str, float] | None,
+    by: str | None,
+) -> dict[str, Sequence[str]]:
+    """Return the ids of the samples to convert, by the name of their split; see :func:`convert` for the arguments."""
+    ids: Sequence[str] = dataset.ids if only is None else [sample for sample in dataset.ids if sample in only]
+    if limit is not None and limit < len(ids):
+        ids = [ids[i * len(ids) // limit] for i in range(limit)]
+    if not split:
+        return {"": ids}
+    return dict(split_samples(dataset, ids, split, by=by or ("subject" if names_subjects(dataset, ids) else "id")))
+
+
+def _companions(
+    source: Path, dataset: Dataset, destination: Path, conversion: Conversion, *, is_part: bool
+) -> Companions | None:
+    """Return the files beside the images of a folder; None for a data set of another kind."""
+    if not isinstance(dataset, ImageFolder):
+        return None
+    for link in dataset.contents.listing.links:  # converted images must not come back as input through a link
+        check_apart(source / link, destination)
+    read = dataset.labels.files if isinstance(dataset.labels, FolderLabels) else ()
+    crop, size = conversion.crop, conversion.size
+    return Companions(source, dataset.contents, crop=crop, size=size, is_part=is_part, read=read)
+
+
+def _open(
+    path: Path,
+    source: Path,
+    dataset: Dataset,
+    conversion: Conversion,
+    label_format: str,
+    *,
+    attributes: Mapping[str, str] | None,
+    overwrite: bool,
+) -> AbstractContextManager[Destination]:
+    """Open the store or the folder that receives one split."""
+    info = info_of(dataset)
+    if not is_store_name(path):
+        grey = conversion.grey or _is_grey(dataset)
+        return open_folder(source, path, LabelFiles(label_format, info), grey=grey, overwrite=overwrite)
+    facts = {"source": str(source), "licence": dataset.licence, **(attributes or {}), "label_format": label_format}
+    facts |= {} if info is None else {"annotations": info.to_json()}
+    return open_store(source, path, attributes=facts, overwrite=overwrite)
 
 
 def _is_grey(dataset: Dataset) -> bool:
