@@ -47,7 +47,7 @@ CASES: list[tuple[str, int, str]] = [
     ("convert refiner.safetensors out", WRONG_USE, "is a refiner file, not a data set"),
     ("gaze evaluate images gaze", WRONG_USE, "the order is: ESTIMATOR... DATA"),
     ("gaze match images gaze images out", WRONG_USE, "the order is: ESTIMATOR SYNTHETIC REAL OUT"),
-    ("gaze predict images gaze out.csv", WRONG_USE, "the order is: ESTIMATOR DATA [OUT.csv]"),
+    ("gaze predict images gaze out.csv", WRONG_USE, "the order is: ESTIMATOR... DATA [OUT.csv]"),
     ("gaze correct-bias images gaze o.safetensors", WRONG_USE, "the order is: ESTIMATOR REAL OUT.safetensors"),
     ("gaze evaluate refiner.safetensors images", WRONG_USE, "is a refiner file, not an estimator file"),
     ("gaze evaluate gaze images", WRONG_USE, "gaze holds no estimator.safetensors yet"),

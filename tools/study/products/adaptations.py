@@ -23,6 +23,9 @@ from refiner.models.statistics.histogram import distribution, match_values
 ARGUMENTS = {"histogram_matching": "blend_ratio", "fourier": "beta_limit"}
 """The argument of each method: the range that its strength is drawn from."""
 
+DEFAULTS = {"histogram_matching": (0.5, 1.0), "fourier": (0.0, 0.1)}
+"""The ranges that albumentations takes if none is given."""
+
 
 def refined_images(synthetic: Patches, refiner: Path, *, device: str) -> Patches:
     """Refine renders (N, 1, H, W), uint8, with a refiner file or run."""
@@ -61,11 +64,11 @@ def _limits(method: str, arguments: dict[str, Any]) -> tuple[float, float]:
     """Return the range of the strength; the architecture of the package's method checks it."""
     name = ARGUMENTS[method]
     try:
-        if set(arguments) != {name}:
-            raise ValueError(f"expected the argument {name}")
+        if not set(arguments) <= {name}:
+            raise ValueError(f"the only argument is {name}")
         if method == "fourier":
-            return FourierArchitecture(beta=arguments[name]).beta
-        return HistogramArchitecture(blend=arguments[name]).blend
+            return FourierArchitecture(beta=arguments.get(name, DEFAULTS[method])).beta
+        return HistogramArchitecture(blend=arguments.get(name, DEFAULTS[method])).blend
     except ValueError as error:
         raise ConfigurationError(f"{method} refuses {arguments}: {error}") from error
 
