@@ -240,6 +240,19 @@ def test_one_format_becomes_each_other_and_comes_back(renders: Path, tmp_path: P
         assert {names[each["category_id"]] for each in found["annotations"]} == {"block"}
 
 
+@pytest.mark.parametrize("to", ["yolo", "imagefolder"])
+def test_facts_that_only_coco_holds_are_named(renders: Path, tmp_path: Path, to: str) -> None:
+    words = "facts about the data set or its classes are not part of"
+    facts = ["licenses", "supercategory", "skeleton"]
+    for source in (renders, tmp_path / "store.h5"):  # the store keeps them, and says nothing
+        result = run("convert", source, tmp_path / f"{source.stem}-{to}", "--to", to, "--workers", 1)
+        (line,) = [line for line in result.stderr.splitlines() if words in line]
+        assert line.startswith("5 facts")
+        assert f"of {to} files: info, " in line
+        assert any(fact in line for fact in facts)
+        assert words not in run("convert", renders, tmp_path / "store.h5", "--workers", 1).stderr
+
+
 def test_inspect_describes_the_objects(renders: Path) -> None:
     text = run("inspect", renders).stdout
     for line in (

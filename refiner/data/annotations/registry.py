@@ -14,6 +14,7 @@ from refiner.data.annotations.renderers import bop, perception, solo
 from refiner.data.annotations.source import LabelFormat, LabelSource, LabelWriter
 from refiner.data.annotations.yolo import reader as yolo
 from refiner.data.annotations.yolo import writer as yolo_writer
+from refiner.data.labels.objects import AnnotationInfo
 
 READERS: Mapping[str, LabelFormat] = {
     "imagefolder": imagefolder,
@@ -31,6 +32,16 @@ WRITERS: Mapping[str, LabelWriter] = {
     "yolo": yolo_writer,
 }
 """Modules that write a format, by its name; ``labels.csv`` needs none."""
+
+
+def facts_left_out(info: AnnotationInfo | None, to: str) -> list[str]:
+    """Return the names of the facts about a data set and its classes that files of another format do not hold.
+
+    Args:
+        info: facts about the annotations.
+        to: the format that is written; a key of :data:`WRITERS`.
+    """
+    return coco.own_facts(info) if info is not None and info.format == coco.FORMAT != to else []
 
 
 def find_sources(root: Path, files: Sequence[str], images: Sequence[str]) -> list[LabelSource]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from refiner.core.errors import DataError
 from refiner.core.files import write_bytes
-from refiner.data.annotations.registry import WRITERS
+from refiner.data.annotations.registry import WRITERS, facts_left_out
 from refiner.data.annotations.source import LabelledImage
 from refiner.data.folders.labels import FolderLabels
 from refiner.data.folders.left_out import LeftOut, left_out
@@ -119,6 +119,13 @@ class LabelFiles:
         for what, names in self.lost.items():
             one, many = f"{{count}} image: {what}", f"{{count}} images: {what}"
             yield from left_out(f"labels of another kind: {what}", dict.fromkeys(names), one, many, is_loss=True)
+        if self._writer is not None:
+            yield from left_out(
+                "facts about the data set",
+                facts_left_out(self.info, self.to),
+                f"{{count}} fact about the data set or its classes is not part of {self.to} files",
+                f"{{count}} facts about the data set or its classes are not part of {self.to} files",
+            )
 
     def _images(self, lines: Iterable[Line]) -> Iterator[LabelledImage]:
         for line in lines:

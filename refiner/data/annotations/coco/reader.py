@@ -243,6 +243,16 @@ def _shared_fault(name: str) -> str:
     return f"has no id in {name}, or one that another image has too, so that its annotations are not certain"
 
 
+def own_facts(info: AnnotationInfo) -> list[str]:
+    """Return the names of the facts about a data set that only COCO files hold: ``licenses``, ``supercategory``, ..."""
+    files = info.header.get("files", {}).values()
+    names = dict.fromkeys(key for header in files for key, value in header.items() if value and key != "categories")
+    for category in info.categories:
+        names |= dict.fromkeys(key for key, value in category.extra.items() if value)
+        names |= {"names of keypoints": None} if category.keypoints else {}
+    return list(names)
+
+
 def to_info(files: Sequence[CocoFile]) -> AnnotationInfo:
     """Return the facts about the data set: the classes of all files, each name and number once."""
     categories: dict[tuple[str, str], Category] = {}
