@@ -35,15 +35,19 @@ class BatchSlice(NamedTuple):
         return slice(self.start, self.start + self.size)
 
 
-def derived_seed(seed: int, purpose: str, *position: int) -> int:
-    """Return a 63-bit seed for one purpose at one position.
+def derived_digest(seed: int, purpose: str, *position: int) -> bytes:
+    """Return 32 random bytes for one purpose at one position.
 
-    The seed is part of a SHA-256 of the arguments. Unlike Python's ``hash`` it is the same on every machine and in
-    every process.
+    They are a SHA-256 of the arguments. Unlike Python's ``hash`` it is the same on every machine and in every process.
     """
     # Another text would change every random number of the toolkit.
     text = "/".join([str(seed), purpose, *map(str, position)])
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
+    return hashlib.sha256(text.encode()).digest()
+
+
+def derived_seed(seed: int, purpose: str, *position: int) -> int:
+    """Return a 63-bit seed for one purpose at one position: a part of :func:`derived_digest`."""
+    return int.from_bytes(derived_digest(seed, purpose, *position)[:8], "little") >> 1
 
 
 def torch_generator(seed: int, purpose: str, *position: int) -> torch.Generator:

@@ -38,14 +38,33 @@ class GazeOptimizerSection(Section):
 
 
 class GazeAugmentationSection(Section):
-    """Augmentation of the training images, after equalisation."""
+    """Augmentation of the training images, after equalisation. The refiner comes first, before equalisation."""
 
+    refiner: Path | None = None
+    """A refiner, file or run folder, that refines the training images, raw renders, anew in every batch. A refiner that
+    draws, such as one of ``method: fourier``, gives an image another result each time. Held-out images are refined
+    once."""
+    refined_share: float = Field(1.0, ge=0, le=1)
+    """Share of the images of a batch that augmentation.refiner refines; the others stay as rendered."""
     strong: float = Field(0.0, ge=0, le=2)
     """Strength of the built-in changes of light, sharpness, noise, position and occlusion; 0 is off, 1 is strong. See
     refiner.gaze.augmentation."""
     transforms: list[AugmentationStep] = Field([])
     """albumentations transforms, in order; slower than strong. Labels follow flips and rotations, see
     refiner.data.augmentation."""
+
+    @field_validator("refiner")
+    @classmethod
+    def _expand_home(cls, path: Path | None) -> Path | None:
+        return path.expanduser() if path else None
+
+    @model_validator(mode="after")
+    def _share_has_a_refiner(self) -> "GazeAugmentationSection":
+        if self.refined_share != 1 and self.refiner is None:
+            raise ValueError(
+                f"refined_share is {self.refined_share}, but no refiner is set; set refiner, or leave it out"
+            )
+        return self
 
     @field_validator("transforms", mode="before")
     @classmethod
@@ -121,6 +140,11 @@ class GazeConfiguration(Section):
         if self.network == "knn" and self.head_pose:
             value = str(self.head_pose).lower()
             raise ValueError(f"head_pose is {value}, but network knn compares images only; set head_pose: false")
+        if self.network == "knn" and self.augmentation.refiner:
+            raise ValueError(
+                "augmentation.refiner refines batches, but network knn has none; refine the images first, or set "
+                "another network"
+            )
         if self.patience and not self.data.held_out:
             raise ValueError("patience needs held-out images; set data.held_out above 0, or patience: 0")
         return self

@@ -17,6 +17,9 @@ from refiner.runs.folder import RunFolder
 BATCH = 256
 """Images of a batch in evaluation."""
 
+_LEFT_OUT: dict[str, Any] = {"data": {"train"}, "augmentation": {"refiner"}, "precision": True}
+"""Settings that the summary of the estimator file leaves out: they may differ between equal runs."""
+
 
 @torch.inference_mode()
 def held_out_error(network: nn.Module, patches: LabelledPatches, device: str) -> float:
@@ -49,8 +52,9 @@ def save_trained(
         design: arguments of :func:`refiner.gaze.networks.estimators.build_estimator`.
         training: the training patches.
         held_out_degrees: error of these weights on held-out patches; None if none were held out.
-        chosen: summary entries that say which weights these are: ``steps``, ``step``, ``precision``, and
-            ``held_out_by``, what the held-out patches are (see :func:`refiner.gaze.data.split_held_out`).
+        chosen: summary entries that say which weights these are: ``steps``, ``step``, ``precision``,
+            ``held_out_by``, what the held-out patches are (see :func:`refiner.gaze.data.split_held_out`), and
+            ``refiner``, the SHA-256 of the refiner file of every batch if there is one.
 
     Raises:
         OutputError: the file cannot be written.
@@ -61,7 +65,7 @@ def save_trained(
         **chosen,
         "images": len(training),
         "held_out_degrees": held_out_degrees,
-        "configuration": configuration.model_dump(mode="json", exclude={"data": {"train"}, "precision": True}),
+        "configuration": configuration.model_dump(mode="json", exclude=_LEFT_OUT),
     }
     save_estimator(
         folder.estimator,

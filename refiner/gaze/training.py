@@ -22,6 +22,7 @@ from refiner.gaze.augmentation import strong_augmentation
 from refiner.gaze.config import GazeConfiguration
 from refiner.gaze.data import LabelledPatches, load_patches, split_held_out
 from refiner.gaze.learner import Learner, network_arguments, precision_trial
+from refiner.gaze.refining import BatchRefiner, load_batch_refiner
 from refiner.gaze.saving import fit_neighbours, held_out_error, save_trained
 from refiner.images.arrays import to_float
 from refiner.runs.checkpoints import load_checkpoint, save_checkpoint
@@ -59,11 +60,11 @@ def train_estimator(
     if num_processes() > 1:
         raise UsageError("gaze train runs in one process; start it without accelerate launch")
     # Check the inputs before the run folder is touched: a typo must cost nothing.
-    augmentation = build_augmentation(configuration)
+    augmentation, refiner = build_augmentation(configuration), load_batch_refiner(configuration)
     patches = load_patches(
         configuration.data.train,
         size=configuration.size,
-        equalize=configuration.equalize,
+        equalize=configuration.equalize and refiner is None,
         head_pose=bool(configuration.head_pose),
         key="data.train",
     )
@@ -73,6 +74,8 @@ def train_estimator(
     with open_run(run, configuration, new=new) as folder, Interruption() as interruption:
         folder.write_rejected(patches.rejected)
         inputs = {"data.train": patches.digest()}
+        if refiner is not None:
+            inputs["augmentation.refiner"] = refiner.digest
         if configuration.network == "knn":
             folder.settle_environment("cpu", inputs, lambda _: "fp32")
             report(1, 1, fit_neighbours(configuration, folder, training, held_out, what))
@@ -80,7 +83,9 @@ def train_estimator(
 
         # Resume from the newest checkpoint.
         state = load_checkpoint(folder.checkpoints)
-        job = GazeTraining(configuration, folder, training, held_out, augmentation, device=device, inputs=inputs)
+        job = GazeTraining(
+            configuration, folder, training, held_out, augmentation, refiner, device=device, inputs=inputs
+        )
         job.held_out_by = what
         if state is not None:
             job.load_state_dict(state)
@@ -120,6 +125,8 @@ class GazeTraining(TrainingJob):
         training: patches to learn from.
         held_out: patches that choose the best weights; None takes the last weights.
         augmentation: albumentations transforms, if there are any.
+        refiner: refines every batch, and the held-out patches once, if there is one. The patches are then not
+            equalised.
         device: ``auto``, ``cpu`` or ``cuda``.
         inputs: digests of the data by name.
 
@@ -134,12 +141,14 @@ class GazeTraining(TrainingJob):
         training: LabelledPatches,
         held_out: LabelledPatches | None,
         augmentation: Augmentation | None,
+        refiner: BatchRefiner | None = None,
         *,
         device: str,
         inputs: dict[str, str],
     ) -> None:
         # The data, and the order in which it is drawn.
-        self.configuration, self.folder, self.augmentation = configuration, folder, augmentation
+        self.configuration, self.folder = configuration, folder
+        self.augmentation, self.refiner = augmentation, refiner
         self.training, self.held_out = training, held_out
         self.held_out_by: str | None = None
         self.images, self.gaze, self.head_pose = training.tensors()
@@ -148,6 +157,9 @@ class GazeTraining(TrainingJob):
         # The precision is settled once for each run, so that a resumed run gives the same bits.
         device, precision = folder.settle_environment(device, inputs, self._choose_precision)
         self.learner = Learner(configuration, device=device, precision=precision)
+        if refiner is not None:
+            refiner.to(device)
+            self.held_out = refiner.held_out(held_out) if held_out else None
         self.metrics = MetricsLog(folder, batch_size=configuration.batch_size)
         self.best: dict[str, Any] = {"step": 0, "error": math.inf, "weights": {}}
         self.waited = 0  # evaluations since the best
@@ -176,6 +188,10 @@ class GazeTraining(TrainingJob):
         chosen = torch.from_numpy(self.sampler.batch(step))
         pixels, gaze = self.images[chosen], self.gaze[chosen]
         head_pose = None if self.head_pose is None else self.head_pose[chosen]
+
+        # Refine the images anew.
+        if self.refiner is not None:
+            pixels = self.refiner.batch(pixels, step)
 
         # Apply the transforms of the configuration, which may change the labels.
         if self.augmentation is not None:
@@ -243,4 +259,6 @@ class GazeTraining(TrainingJob):
         chosen["held_out_by"] = self.held_out_by
         error = self.best["error"] if self.held_out else None
         arguments = network_arguments(self.configuration)
+        if self.refiner is not None:
+            chosen["refiner"] = self.refiner.digest
         save_trained(self.configuration, self.folder, weights, arguments, self.training, error, chosen)

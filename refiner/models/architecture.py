@@ -60,6 +60,8 @@ class RefinerArchitecture:
 
     kind: ClassVar[str] = "network"
     """Name of this kind of architecture; refiner files of networks do not state it."""
+    is_random: ClassVar[bool] = False
+    """Whether the result for an image depends on a draw, see :mod:`refiner.models.draws`."""
 
     def __post_init__(self) -> None:
         if self.output not in ("tanh", "residual"):

@@ -56,6 +56,7 @@ _INPUTS = {
     "estimator": "weights of data.estimator",
     "start_from": "starting weights (--from)",
     "data.train": "training images",
+    "augmentation.refiner": "weights of augmentation.refiner",
 }
 
 _PADDED = ("refiner", "discriminator")

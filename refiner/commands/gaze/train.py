@@ -50,10 +50,12 @@ def command(
     paths = [str(path) for path in training_data]
     values = {"data.train": json.dumps(paths, ensure_ascii=False) if paths else None}  # a list in YAML, too
     configuration = read_recipe(recipe, "gaze", GazeConfiguration, overrides=overrides, seed=seed, values=values)
-    if dry_run and configuration.augmentation.transforms:
+    if dry_run and (configuration.augmentation.transforms or configuration.augmentation.refiner):
+        from refiner.gaze.refining import load_batch_refiner
         from refiner.gaze.training import build_augmentation
 
         build_augmentation(configuration)
+        load_batch_refiner(configuration)
     print_configuration(configuration, dry_run=dry_run)
     if dry_run:
         return

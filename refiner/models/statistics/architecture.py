@@ -37,6 +37,8 @@ class StatisticsArchitecture(ABC):
     """The whole image, whatever its size."""
     unshuffle: ClassVar[int] = 1
     """No pixels are folded into channels."""
+    is_random: ClassVar[bool] = True
+    """A draw selects the real image and the strength, see :mod:`refiner.models.draws`."""
 
     def __post_init__(self) -> None:
         _check_integers(channels=self.channels, examples=self.examples)

@@ -12,11 +12,13 @@ Source: Yang and Soatto 2020, "FDA: Fourier Domain Adaptation for Semantic Segme
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from refiner.models.draws import draws_of
 from refiner.models.statistics.architecture import FourierArchitecture
 from refiner.models.statistics.choice import choose
 
@@ -40,23 +42,25 @@ class FourierRefiner(nn.Module):
         for name, shape in architecture.shapes():
             self.register_buffer(name, torch.zeros(shape))
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor, draws: Sequence[bytes] | None = None) -> Tensor:
         """Refine images.
 
         Args:
             images: (N, C, H, W), float, in [-1, 1].
+            draws: the draw of each image; None takes those of its pixels.
 
         Returns:
             (N, C, H, W), float32, in [-1, 1].
         """
-        numbers, strengths = choose(images, self.architecture.examples)
+        numbers, strengths = choose(draws or draws_of(images), self.architecture.examples, images.device)
         # Draw the window of each image from the range of beta.
         (lowest, highest), K = self.architecture.beta, self.architecture.bins  # noqa: N806 (a dimension letter)
         borders = [self.architecture.border(lowest + share * (highest - lowest)) for share in strengths.tolist()]
-        windows = torch.stack([centred_window(border, K) for border in borders]).to(images.device)
+        windows = centred_window(torch.tensor(borders)[:, None, None], K).to(images.device)
         # Replace the amplitudes, in units of [0, 1].
-        adapted = replace_amplitudes((images.double() + 1) / 2, self.amplitudes[numbers], windows[:, None])
-        return (adapted * 2 - 1).clamp(-1, 1).float()
+        units = (images.double() + 1).mul_(0.5)
+        adapted = replace_amplitudes(units, self.amplitudes[numbers], windows[:, None])
+        return adapted.mul_(2).sub_(1).clamp_(-1, 1).float()
 
     def fit(self, number: int, images: Tensor) -> None:
         """Store the amplitudes of real images (N, C, H, W), in [-1, 1], from an example on."""
@@ -64,8 +68,16 @@ class FourierRefiner(nn.Module):
         self.amplitudes[number : number + len(images)] = found.float()
 
 
-def centred_window(border: int, highest: int) -> Tensor:
-    """Return the window of the paper, the frequencies up to ``border`` along both axes, (2 highest+1, highest+1)."""
+def centred_window(border: int | Tensor, highest: int) -> Tensor:
+    """Return the window of the paper, the frequencies up to ``border`` along both axes.
+
+    Args:
+        border: half width of the window; or those of N windows, (N, 1, 1).
+        highest: K.
+
+    Returns:
+        (2K+1, K+1), or (N, 2K+1, K+1); float64, 1 inside the window and 0 outside.
+    """
     rows, columns = torch.arange(-highest, highest + 1).abs(), torch.arange(highest + 1)
     return (torch.maximum(rows[:, None], columns) <= border).double()
 
@@ -105,8 +117,9 @@ def replace_amplitudes(images: Tensor, amplitudes: Tensor, window: Tensor) -> Te
     change = torch.where(old > _NO_PHASE, share * (new - old) / old.clamp(min=_NO_PHASE), 0)
     # Add the change: a sum over waves, where each frequency along the width stands for its mirror image, too.
     weighted = waves.down.mH @ (spectrum * change * waves.copies)
-    added = weighted.real @ waves.across.real.mT + weighted.imag @ waves.across.imag.mT
-    return images.double() + added
+    added = weighted.real @ waves.across.real.mT
+    added += weighted.imag @ waves.across.imag.mT
+    return added.add_(images)
 
 
 class _Waves(NamedTuple):

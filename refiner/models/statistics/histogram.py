@@ -4,9 +4,12 @@ A distribution is a list of points: values in increasing order, and the share of
 images of 8 bits. Images with more values than points keep evenly spread ranks.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
+from refiner.models.draws import draws_of
 from refiner.models.statistics.architecture import HistogramArchitecture
 from refiner.models.statistics.choice import choose
 
@@ -29,16 +32,17 @@ class HistogramRefiner(nn.Module):
         for name, shape in architecture.shapes():
             self.register_buffer(name, torch.zeros(shape))
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor, draws: Sequence[bytes] | None = None) -> Tensor:
         """Refine images.
 
         Args:
             images: (N, C, H, W), float, in [-1, 1].
+            draws: the draw of each image; None takes those of its pixels.
 
         Returns:
             (N, C, H, W), float32, in [-1, 1].
         """
-        numbers, strengths = choose(images, self.architecture.examples)
+        numbers, strengths = choose(draws or draws_of(images), self.architecture.examples, images.device)
         lowest, highest = self.architecture.blend
         refined = torch.empty_like(images, dtype=torch.float32)
         for number, (example, strength) in enumerate(zip(numbers.tolist(), strengths.tolist(), strict=True)):
