@@ -12,6 +12,7 @@ from refiner.metrics.intervals import (
     add_spreads,
     cluster_interval,
     cluster_spread,
+    crossed_interval,
     jackknife_interval,
     repeat_interval,
     seed_interval,
@@ -149,3 +150,54 @@ def test_the_interval_of_a_ratio_covers_it_when_images_are_redrawn() -> None:
         found = statistic_interval(parts, lambda sums: sums[..., 0] / sums[..., 1])
         covered += found.low <= 0.5 <= found.high
     assert 0.92 <= covered / 400 <= 0.98
+
+
+def test_crossed_clusters_by_hand() -> None:
+    """Two seeds test other halves of four people: the deviations of the shares are -3, -1, 1 and 3 quarters."""
+    values, people, seeds = np.array([2.0, 4, 6, 8]), list("abcd"), list("1122")
+    over_people = 4 / 3 * (9 + 1 + 1 + 9) / 16
+    over_seeds = 2 / 1 * (16 + 16) / 16
+    found = crossed_interval(values, people, seeds)
+    assert found.mean == 5
+    variance = max(over_people, over_seeds, over_people + over_seeds - over_people)  # each person is one pair
+    assert found.high - 5 == pytest.approx(stats.t.ppf(0.975, 1) * math.sqrt(variance))
+    assert crossed_interval(values, people, ["1"] * 4) == (5, -math.inf, math.inf)
+    assert crossed_interval(values, people, seeds, np.array([1.0, 0, 0, 3])).mean == 6.5
+    order = [2, 0, 3, 1]
+    shuffled = crossed_interval(values[order], [people[n] for n in order], [seeds[n] for n in order])
+    assert shuffled == pytest.approx(found)
+
+
+def test_complete_crossed_clusters_have_the_variance_of_both_directions() -> None:
+    """All pairs are measured, so that the variances of rows and columns are those of the means of each."""
+    values = np.random.default_rng(6).normal(0, 1, (8, 20)) + np.arange(20) + 3 * np.arange(8)[:, None]
+    people, seeds = np.tile(np.arange(20), 8).astype(str), np.repeat(np.arange(8), 20).astype(str)
+    found = crossed_interval(values.ravel(), people, seeds)
+    parts = values.mean(axis=0).var(ddof=1) / 20, values.mean(axis=1).var(ddof=1) / 8, values.var(ddof=1) / 160
+    assert found.high - found.mean == pytest.approx(stats.t.ppf(0.975, 7) * math.sqrt(parts[0] + parts[1] - parts[2]))
+
+
+EFFECTS = [(1.0, 0.3, 0.3), (0.2, 0.2, 1.0), (0.05, 0.5, 0.2), (1.0, 0.05, 0.2), (0.0, 0.3, 1.0)]
+"""Variances of people, of seeds and of pairs; the last are differences that all people share."""
+
+
+@pytest.mark.parametrize("uneven", [False, True])
+@pytest.mark.parametrize("effects", EFFECTS)
+@pytest.mark.parametrize("people", [24, 20])
+def test_crossed_intervals_cover_if_each_seed_tests_half_of_the_people(
+    people: int, effects: tuple[float, float, float], uneven: bool
+) -> None:
+    """Eight seeds in pairs of complementary halves; people, seeds and their pairs are drawn anew 1,000 times."""
+    rng = np.random.default_rng(people)
+    of_people, of_seeds, of_pairs = np.sqrt(effects)
+    covered = 0
+    for _ in range(1000):
+        halves = rng.random((4, people)).argsort(axis=1) < people // 2
+        tested = np.stack([halves, ~halves], axis=1).reshape(8, people)
+        errors = rng.normal(0, of_people, people) + rng.normal(0, of_seeds, (8, 1))
+        errors = errors + rng.normal(0, of_pairs, (8, people))
+        images = rng.integers(20, 120, people) if uneven else np.full(people, 50)
+        seeds, numbers = np.nonzero(tested)
+        found = crossed_interval(errors[tested], numbers.astype(str), seeds.astype(str), images[numbers].astype(float))
+        covered += found.low <= 0 <= found.high
+    assert 0.90 <= covered / 1000 <= 0.98
