@@ -17,9 +17,10 @@ from refiner.core.errors import ConfigurationError
 from refiner.eyes.scene.parameters import EyeParameters
 from refiner.gaze.config import GazeConfiguration
 
-Protocol = Literal["transductive", "inductive"]
-"""transductive: adaptation sees all images of the target, and all are tested on. inductive: adaptation sees every other
-group (day or person) of the target, and the remaining groups are tested on."""
+Protocol = Literal["inductive", "transductive"]
+"""inductive: adaptation sees half of the groups (days or people) of the target, and the other half is tested on. Seeds
+2k and 2k+1 swap the halves, and each k has halves of its own. Seeds in such pairs test every group equally often.
+transductive: adaptation sees all images of the target, and all are tested on."""
 
 
 class TargetSection(Section):
@@ -125,7 +126,7 @@ class StudyConfiguration(Section):
     """Number of labelled renders of a variant."""
     seeds: list[int] = Field([0, 1, 2])
     """Seeds of renders, of the choice of real images, of refiners and of estimators."""
-    protocols: list[Protocol] = Field(["transductive", "inductive"])
+    protocols: list[Protocol] = Field(["inductive", "transductive"])
     """Protocols that variants are run by."""
     against: list[str] = Field([])
     """Variants that all others are compared with."""

@@ -6,46 +6,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from refiner.core.errors import DataError
 from refiner.data.labels.tables import LABELS_FILE
 from refiner.eyes.calibration import explicitly_set
 from tools.study.configuration import AdaptationSection, Protocol, Study, VariantSection
+from tools.study.halves import FIRST, SECOND, halves_of
 from tools.study.tasks import Task
-
-ALL, FIRST, SECOND = "all", "first", "second"
-"""Halves of a target: everything, or every other group."""
 
 GUIDE_SEED_OFFSET = 1000
 """Added to the seed of an estimator that guides a refiner, so that it differs from all tested estimators."""
-
-TESTED: dict[Protocol, str] = {"transductive": ALL, "inductive": SECOND}
-"""The half that is tested on."""
-
-SEEN: dict[Protocol, str] = {"transductive": ALL, "inductive": FIRST}
-"""The half that gives the unlabelled real images."""
 
 
 def target_digest(path: Path) -> str:
     """Return the digest of a target, wherever it is stored: of its labels, or of the whole file."""
     file = path / LABELS_FILE if path.is_dir() else path
     return hashlib.sha256(file.read_bytes() if file.is_file() else str(path).encode()).hexdigest()
-
-
-def part_numbers(groups: Sequence[str]) -> dict[str, list[int]]:
-    """Return the numbers of the images of each half. Of the sorted groups every other one is in the first half.
-
-    Args:
-        groups: the day or the person of each image.
-
-    Raises:
-        DataError: all images are of one group.
-    """
-    order = {group: number for number, group in enumerate(sorted(set(groups)))}
-    if len(order) < 2:
-        raise DataError(f"all images are of one group ({next(iter(order), None)!r}); expected several to halve them by")
-    halves = [order[group] % 2 for group in groups]
-    first, second = ([number for number, half in enumerate(halves) if half == side] for side in (0, 1))
-    return {ALL: list(range(len(groups))), FIRST: first, SECOND: second}
 
 
 class Plan:
@@ -126,14 +100,15 @@ class Plan:
         """Return the test of a variant's estimator, or of two that each test the other's training images."""
         variant = self.configuration.variants[name]
         label = f"{name}, seed {seed}, {protocol}"
-        inputs = {"target": self._target(variant)}
+        inputs, halves = {"target": self._target(variant)}, halves_of(seed, protocol)
         if variant.labels == "real":
-            tests = {"estimator": SECOND} if protocol == "inductive" else {"estimator": SECOND, "estimator-2": FIRST}
+            inductive = {"estimator": halves.tested}
+            tests = inductive if protocol == "inductive" else {"estimator": SECOND, "estimator-2": FIRST}
             for role, part in tests.items():
-                known = self._labelled(variant, seed, label, FIRST if part == SECOND else SECOND)
-                inputs[role] = self._estimator(variant, seed, label, known)
+                known = {"part": FIRST if part == SECOND else SECOND, **halves.settings}
+                inputs[role] = self._estimator(variant, seed, label, self._labelled(variant, seed, label, known))
         else:
-            tests = {"estimator": TESTED[protocol]}
+            tests = {"estimator": halves.tested}
             synthetic = self._synthetic(variant, seed, protocol, label)
             adapted = self._adapted(variant, variant.adaptation, seed, protocol, label, synthetic)
             inputs["synthetic"] = synthetic  # for their parameters
@@ -148,7 +123,9 @@ class Plan:
             inputs["estimator"] = (
                 self._corrected(variant, seed, protocol, label, estimator) if variant.bias_corrected else estimator
             )
-        settings = {"tests": tests, "slices": self.configuration.target.slices, **self._group}
+        settings = {"tests": tests, "slices": self.configuration.target.slices, **halves.settings, **self._group}
+        if protocol == "inductive":
+            settings["cross_validated"] = True  # the first studies tested the same half with every seed
         return Task("result", label, settings, inputs)
 
     @property
@@ -169,12 +146,13 @@ class Plan:
     def _seen(self, seed: int, protocol: Protocol, count: int | None) -> dict[str, Any]:
         """Return the settings that choose the unlabelled images of the target."""
         drawn = {} if count is None else {"count": count, "seed": seed}
-        return {"part": SEEN[protocol], **drawn, **self._group}
+        halves = halves_of(seed, protocol)
+        return {"part": halves.seen, **halves.settings, **drawn, **self._group}
 
-    def _labelled(self, variant: VariantSection, seed: int, label: str, part: str) -> Task:
+    def _labelled(self, variant: VariantSection, seed: int, label: str, known: dict[str, Any]) -> Task:
         """Return images with their gaze, and with the head pose if the estimator takes it."""
         posed = {"head_pose": True} if self.study.estimator(variant, seed).head_pose else {}
-        return self._task("labelled", label, {"part": part, **posed, **self._group}, variant)
+        return self._task("labelled", label, {**known, **posed, **self._group}, variant)
 
     def _synthetic(self, variant: VariantSection, seed: int, protocol: Protocol, label: str) -> Task:
         renderer = self.configuration.renderers[variant.renderer]

@@ -11,13 +11,12 @@ import numpy as np
 from refiner.core.devices import resolve_device
 from refiner.core.environment import environment
 from refiner.core.files import write_text
-from refiner.data.labels.angles import Angles
 from refiner.eyes.scene.parameters import EyeParameters
 from refiner.models.lookup import REFINER_FILE
 from refiner.runs.folder import ESTIMATOR_FILE
 from tools.study.configuration import Study
 from tools.study.plan import Plan
-from tools.study.products.accuracy import accuracy_metrics, predictions
+from tools.study.products.accuracy import Predictions, accuracy_metrics, predictions
 from tools.study.results_file import Key, read_results_file, result_key, write_results_file
 from tools.study.tasks import Place, Task, read_done
 
@@ -31,7 +30,8 @@ SCORES = ("c2st_accuracy", "drift", "drift_distance", "distance", "synthetic_dis
 """Label-free scores that a result keeps."""
 
 ANSWERS = 100
-"""Number of predictions that a result keeps, spread evenly over the test images, to compare estimators."""
+"""Number of predictions that a result keeps, spread evenly over the test images, to compare estimators. Of a half it is
+about this number."""
 
 
 class FinishedResults:
@@ -115,17 +115,18 @@ def write_result(task: Task, place: Place) -> dict[str, Any]:
     folders = {role: needed.folder(place.out) for role, needed in task.inputs.items()}
     tests, group = settings["tests"], settings["group"]
     runs = {role: folders[role] / "run" for role in tests}
-    patches, predicted, constant = predictions(folders["target"], runs, tests, group=group, device=place.device)
+    split = settings.get("split", 0)
+    tested = predictions(folders["target"], runs, tests, group=group, split=split, device=place.device)
     # Gather metrics, and what the inputs have noted.
     scores = _noted(task, place, "scores")
     result = {
         **{key: settings[key] for key in ("variant", "seed", "protocol")},
         "digest": task.digest,
         "design": settings["design"],
-        **accuracy_metrics(patches, predicted, constant, group=group, slices=settings["slices"]),
+        **accuracy_metrics(tested, group=group, slices=settings["slices"]),
         "real_count": _noted(task, place, "real").get("images", 0),
         "scores": {key: scores[key] for key in SCORES if key in scores},
-        "answers": _answers(predicted),
+        "answers": _answers(tested),
         "seconds": _seconds(task, place),
         "settings": _settings(task, folders),
         "environment": _environment(place),
@@ -158,10 +159,19 @@ def _environment(place: Place) -> dict[str, Any]:
     return {"processor": found["processor"], "versions": found["versions"], **used}
 
 
-def _answers(predicted: Angles) -> dict[str, str]:
-    """Return pitch and yaw of some predictions, in degrees, a line each."""
-    some = np.degrees(predicted[np.linspace(0, len(predicted) - 1, min(ANSWERS, len(predicted))).astype(int)])
-    return {name: " ".join(f"{value:.1f}" for value in some[:, place]) for place, name in enumerate(("pitch", "yaw"))}
+def _answers(tested: Predictions) -> dict[str, str]:
+    """Return pitch and yaw of some predictions, in degrees, a line each; of a half, also the numbers of the images.
+
+    The numbers show which images two halves have in common.
+    """
+    count = len(tested.numbers)
+    places, images = np.linspace(0, count - 1, min(ANSWERS, count)).astype(int), {}
+    if count < tested.whole:
+        spread = np.linspace(0, tested.whole - 1, min(2 * ANSWERS, tested.whole)).astype(int)
+        places = np.flatnonzero(np.isin(tested.numbers, spread))
+        images = {"images": " ".join(map(str, np.asarray(tested.numbers)[places]))}
+    lines = zip(("pitch", "yaw"), np.degrees(tested.predicted[places]).T, strict=True)
+    return {name: " ".join(f"{value:.1f}" for value in line) for name, line in lines} | images
 
 
 def _noted(task: Task, place: Place, role: str) -> dict[str, Any]:

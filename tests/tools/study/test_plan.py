@@ -7,7 +7,8 @@ import pytest
 
 from refiner.core.errors import DataError
 from tools.study.configuration import Study, StudyConfiguration
-from tools.study.plan import Plan, part_numbers
+from tools.study.halves import halves_of, part_numbers
+from tools.study.plan import Plan
 from tools.study.tasks import missing_tasks
 
 
@@ -45,7 +46,7 @@ def test_a_calibrated_renderer_knows_the_photographs_of_its_protocol_alone(
     study = Study("tiny", tmp_path, StudyConfiguration.model_validate(values))
     ancestors = Plan(study, "").result("raw", 4, "inductive").inputs["synthetic"].ancestors().values()
     real = next(task for task in ancestors if task.stage == "real")
-    assert real.settings == {"part": "first", "count": 5, "seed": 4, "group": "subject"}
+    assert real.settings == {"part": "first", "split": 2, "count": 5, "seed": 4, "group": "subject"}
 
 
 def test_design_leaves_out_the_seed_and_nothing_else(study: Study, values: dict[str, Any], tmp_path: Path) -> None:
@@ -71,6 +72,36 @@ def test_arms_that_differ_in_steps_alone_are_one_training(values: dict[str, Any]
     assert plan.trajectory("ours") == plan.trajectory("longer") != plan.trajectory("other")
     assert [plan.steps(name) for name in values["variants"]] == [None, 2, 4, 4, None]
     assert plan.trajectory("raw") is plan.trajectory("histogram") is None
+
+
+def test_seeds_in_pairs_swap_halves(study: Study) -> None:
+    """What a seed sees, another one tests; the transductive protocol has no halves."""
+    plan = Plan(study, "")
+    for seed in range(6):
+        result = plan.result("refined", seed, "inductive")
+        real, tests = result.inputs["real"].settings, result.settings["tests"]
+        assert (real["part"], tests["estimator"]) == (("second", "first") if seed % 2 else ("first", "second"))
+        assert real.get("split", 0) == result.settings.get("split", 0) == seed // 2
+        known = plan.result("real", seed, "inductive")
+        assert known.inputs["estimator"].inputs["images"].settings.items() >= real.items()
+        assert known.settings["tests"] == tests
+        assert "split" not in plan.result("refined", seed, "transductive").inputs["real"].settings
+    assert halves_of(3, "transductive") == ("all", "all", 0)
+
+
+def test_halves_of_other_splits_are_drawn_and_complementary() -> None:
+    groups = [f"{number % 9}" for number in range(40)]
+    parts = [part_numbers(groups, split) for split in range(20)]
+    for part in parts:
+        assert sorted([*part["first"], *part["second"]]) == part["all"] == list(range(40))
+        seen, tested = ({groups[number] for number in part[name]} for name in ("first", "second"))
+        assert (len(seen), len(tested), seen & tested) == (5, 4, set())
+    assert parts[3] == part_numbers(groups, 3)
+    assert len({tuple(part["first"]) for part in parts}) > 15
+    together = sum(
+        ("0" in {groups[n] for n in part["first"]}) == ("1" in {groups[n] for n in part["first"]}) for part in parts
+    )
+    assert 3 <= together <= 14  # two groups of nine share a half in 44 % of the splits
 
 
 def test_halves_take_every_other_group() -> None:

@@ -92,4 +92,6 @@ def test_calibration_is_asked_for_with_the_photographs(
     )
     result = read_single(place, "raw-0-transductive")
     assert result["settings"]["synthetic"]["parameters"] == {"images_per_person": 7, "gaze": {"yaw_degrees": [-5, 5]}}
-    assert sorted(asked) == sorted([60, read_single(place, "raw-0-inductive")["real_count"]])  # once for both seeds
+    halves = [read_single(place, f"raw-{seed}-inductive")["real_count"] for seed in (0, 1)]
+    assert sorted(asked) == sorted([60, *halves])  # all images once for both seeds
+    assert sum(halves) == 60

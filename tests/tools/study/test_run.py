@@ -38,13 +38,27 @@ def test_a_study_from_renders_to_its_page(
     _, place, done = run_study(study, tmp_path / "out", list(study.configuration.variants))
     assert done > 50
     result = read_single(place, "refined-0-inductive")
-    assert result["images"] == sum(count for count, _ in result["groups"].values())
+    assert result["images"] == sum(count for count, _, _ in result["groups"].values())
+    mean = sum(count * error for count, error, _ in result["groups"].values()) / result["images"]
+    assert mean == pytest.approx(result["error"]["mean"], rel=1e-4)
+    straight = result["slices"]["straight"]
+    for entry in (result, straight):
+        unbiased = sum(count * error for count, _, error in entry["groups"].values()) / entry["images"]
+        assert unbiased == pytest.approx(entry["unbiased"], rel=1e-4)
+    assert 0 < straight["images"] < result["images"]
+    other = read_single(place, "refined-1-inductive")
+    assert not set(other["groups"]) & set(result["groups"])
+    assert set(other["groups"]) | set(result["groups"]) == set(read_single(place, "raw-0-transductive")["groups"])
+    assert other["images"] + result["images"] == 60
     assert result["real_count"] + result["images"] == 60
     assert set(result["slices"]) == {"straight"}  # no image has P 7
     assert 0 <= result["scores"]["c2st_accuracy"] <= 1
     assert result["scores"]["distance"] > 0
     assert read_single(place, "raw-0-inductive")["scores"]["distance"] == result["scores"]["synthetic_distance"]
-    assert [len(line.split()) for line in result["answers"].values()] == [result["images"]] * 2
+    assert [len(line.split()) for line in result["answers"].values()] == [result["images"]] * 3
+    shown = [set(one["answers"]["images"].split()) for one in (result, other)]
+    assert shown[0] | shown[1] == {str(number) for number in range(60)}
+    assert set(read_single(place, "raw-0-transductive")["answers"]) == {"pitch", "yaw"}
     assert result["seconds"]["refiner"] > 0
     assert result["settings"]["estimator"]["configuration"]["steps"] == 3
     models = place.out / "models" / "refined-0-inductive"

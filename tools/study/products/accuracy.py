@@ -1,7 +1,7 @@
 """The test of a variant: the predictions of its estimators on real images, and their accuracy."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,26 +12,43 @@ from refiner.data.labels.angles import Angles, angular_error_degrees
 from refiner.gaze.data import LabelledPatches, load_patches
 from refiner.gaze.evaluation import mean_predictor_error, measure_accuracy
 from refiner.gaze.prediction import GazeEstimator
-from tools.study.plan import part_numbers
+from tools.study.halves import part_numbers
 from tools.study.products.stores import IMAGES_FILE
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
 
+@dataclass(frozen=True)
+class Predictions:
+    """The gaze that estimators predict on N test images.
+
+    Attributes:
+        patches: the test images with their gaze and columns.
+        numbers: number of each test image in the target.
+        whole: number of all images of the target.
+        predicted: (N, 2), pitch and yaw in radians.
+        constant: (N, 2), the mean training label of each image's estimator.
+    """
+
+    patches: LabelledPatches
+    numbers: Sequence[int]
+    whole: int
+    predicted: Angles
+    constant: Angles
+
+
 def predictions(
-    target: Path, runs: Mapping[str, Path], tests: Mapping[str, str], *, group: str, device: str
-) -> tuple[LabelledPatches, Angles, Angles]:
+    target: Path, runs: Mapping[str, Path], tests: Mapping[str, str], *, group: str, split: int, device: str
+) -> Predictions:
     """Predict the gaze of the test images.
 
     Args:
         target: folder of the target's product.
         runs: run folders of the estimators, by role.
-        tests: half of the target that each estimator is tested on, by role.
+        tests: part of the target that each estimator is tested on, by role.
         group: column that the halves are made by.
+        split: number of the division into halves.
         device: ``auto``, ``cpu`` or ``cuda``.
-
-    Returns:
-        The test images, the predictions (N, 2), and for each image the mean training label of its estimator (N, 2).
     """
     estimators = {role: GazeEstimator.load(runs[role], device=device) for role in tests}
     first = next(iter(estimators.values()))
@@ -42,11 +59,11 @@ def predictions(
         head_pose=bool(first.head_pose),
         key="target",
     )
-    parts = part_numbers(group_column(patches, group))
+    parts = part_numbers(group_column(patches, group), split)
     numbers = [number for part in tests.values() for number in parts[part]]
     predicted = np.concatenate([estimators[role].predict(patches.take(parts[part])) for role, part in tests.items()])
     means = [np.tile(estimators[role].metadata["mean_gaze"], (len(parts[part]), 1)) for role, part in tests.items()]
-    return patches.take(numbers), predicted, np.concatenate(means)
+    return Predictions(patches.take(numbers), numbers, len(patches), predicted, np.concatenate(means))
 
 
 def group_column(patches: LabelledPatches, group: str) -> list[str]:
@@ -61,26 +78,18 @@ def group_column(patches: LabelledPatches, group: str) -> list[str]:
 
 
 def accuracy_metrics(
-    patches: LabelledPatches,
-    predicted: Angles,
-    constant: Angles,
-    *,
-    group: str,
-    slices: Mapping[str, Mapping[str, Sequence[str | int]]],
+    tested: Predictions, *, group: str, slices: Mapping[str, Mapping[str, Sequence[str | int]]]
 ) -> dict[str, Any]:
-    """Measure the accuracy of predictions on all images, on each slice, and on each group.
+    """Measure the accuracy of predictions on all images and on each slice, and of each group among them.
 
     Args:
-        patches: N images with their gaze and columns.
-        predicted: (N, 2), pitch and yaw in radians.
-        constant: (N, 2), the mean of the training labels.
-        group: column that the bootstrap draws by.
+        tested: the predictions.
+        group: column whose values are the groups.
         slices: see ``tools.study.configuration.TargetSection``.
     """
-    groups = np.asarray(group_column(patches, group))
-    errors = angular_error_degrees(predicted, patches.gaze)
+    patches = tested.patches
     whole = np.ones(len(patches), bool)
-    metrics = _metrics(patches.gaze, predicted, constant, groups, whole)
+    metrics = _metrics(tested, group, whole)
     # Subsets of the test images that are reported separately; empty ones are left out.
     metrics["slices"] = {}
     for name, wanted in slices.items():
@@ -90,22 +99,29 @@ def accuracy_metrics(
                 raise DataError(f"target.slices names the column {column}, which the images do not have")
             chosen &= np.isin(patches.columns[column], [str(value) for value in values])
         if chosen.any():
-            metrics["slices"][name] = _metrics(patches.gaze, predicted, constant, groups, chosen)
-    # Number of images and mean error of each day or person.
-    members = {name: groups == name for name in sorted(set(groups))}
-    metrics["groups"] = {
-        str(name): [int(chosen.sum()), float(errors[chosen].mean())] for name, chosen in members.items()
-    }
+            metrics["slices"][name] = _metrics(tested, group, chosen)
     return metrics
 
 
-def _metrics(
-    true: Angles, predicted: Angles, constant: Angles, groups: np.ndarray[Any, Any], chosen: Mask
-) -> dict[str, Any]:
-    accuracy = asdict(measure_accuracy(predicted[chosen], true[chosen], groups[chosen].tolist()))
+def _metrics(tested: Predictions, group: str, chosen: Mask) -> dict[str, Any]:
+    predicted, constant, true = (angles[chosen] for angles in (tested.predicted, tested.constant, tested.patches.gaze))
+    groups = np.asarray(group_column(tested.patches, group))[chosen]
+    accuracy = asdict(measure_accuracy(predicted, true, groups.tolist()))
     accuracy["error"] = dict(zip(("mean", "low", "high"), accuracy["error"], strict=True))
     return {
         **accuracy,
-        "training_mean_error": float(angular_error_degrees(constant[chosen], true[chosen]).mean()),
-        "test_mean_error": mean_predictor_error(true[chosen].mean(axis=0), true[chosen]),
+        "training_mean_error": float(angular_error_degrees(constant, true).mean()),
+        "test_mean_error": mean_predictor_error(true.mean(axis=0), true),
+        "groups": _group_errors(predicted, true, groups),
+    }
+
+
+def _group_errors(predicted: Angles, true: Angles, groups: np.ndarray[Any, Any]) -> dict[str, list[float]]:
+    """Return for each group its number of images, and its mean error with and without the bias of all images."""
+    bias = (predicted - true).mean(axis=0)
+    errors, unbiased = (angular_error_degrees(answers, true) for answers in (predicted, predicted - bias))
+    members = {str(name): groups == name for name in sorted(set(groups.tolist()))}
+    return {
+        name: [int(chosen.sum()), float(errors[chosen].mean()), float(unbiased[chosen].mean())]
+        for name, chosen in members.items()
     }

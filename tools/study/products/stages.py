@@ -33,7 +33,7 @@ from refiner.gaze.training import train_estimator
 from refiner.images.arrays import equalize
 from refiner.runs.folder import ESTIMATOR_FILE
 from refiner.training.train import train
-from tools.study.plan import part_numbers
+from tools.study.halves import part_numbers
 from tools.study.products.accuracy import group_column
 from tools.study.products.adaptations import equalized_images, matched_images, refined_images
 from tools.study.products.scores import measure_scores
@@ -127,12 +127,14 @@ def make_labelled(task: Task, place: Place) -> Metrics:
 
 
 def _part(task: Task, place: Place, *, head_pose: bool = False) -> tuple[LabelledPatches, list[int]]:
-    """Return the target, and the numbers of the images in one half of it."""
+    """Return the target, and the numbers of the images in one part of it."""
+    settings = task.settings
     store, target = _inputs(task, place)["target"] / IMAGES_FILE, task.inputs["target"].settings
     height, width = target["size"]
-    posed = head_pose or task.settings.get("head_pose", False)
+    posed = head_pose or settings.get("head_pose", False)
     patches = load_patches([store], size=(height, width), equalize=False, head_pose=posed, key="target")
-    return patches, part_numbers(group_column(patches, task.settings["group"]))[task.settings["part"]]
+    parts = part_numbers(group_column(patches, settings["group"]), settings.get("split", 0))
+    return patches, parts[settings["part"]]
 
 
 # --- renders -------------------------------------------------------------------------------------------------------

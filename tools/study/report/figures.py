@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from refiner.metrics.intervals import Interval, seed_interval
+from refiner.metrics.intervals import Interval
 from tools.pages.drawing import COLOURS, GREY, label_ticks, new_figure
 from tools.study.report.outcomes import Outcome
 
 
 def error_dots(outcome: Outcome, protocol: str) -> Figure:
-    """Plot the mean error of each variant with its interval over seeds, and each seed as a small dot."""
+    """Plot the mean error of each variant with its interval, and each seed as a small dot."""
     variants = [variant for variant in outcome.variants_of(protocol) if outcome.of(variant, protocol)]
     errors = {variant: list(outcome.errors(variant, protocol).values()) for variant in variants}
     constant = outcome.baseline(protocol, "test_mean_error")
@@ -23,8 +23,10 @@ def error_dots(outcome: Outcome, protocol: str) -> Figure:
     margin = 0.1 * (high - low) + 0.1
     low, high = low - margin, high + margin
     axes.set_xlim(low, high)
-    for row, some in enumerate(errors.values()):
-        interval = _clipped(seed_interval(some), low, high)
+    for row, (variant, some) in enumerate(errors.items()):
+        whole = outcome.interval(variant, protocol)
+        assert whole is not None
+        interval = _clipped(whole, low, high)
         axes.scatter(some, [row] * len(some), s=8, color=GREY, zorder=3, clip_on=False)
         axes.plot([interval.low, interval.high], [row, row], color=COLOURS[0], linewidth=2)
         axes.plot(interval.mean, row, "o", color=COLOURS[0], markersize=6)
@@ -70,10 +72,10 @@ def _points(outcome: Outcome, protocol: str, names: Sequence[str]) -> list[tuple
     """Return number of real images, name and error of each variant of a curve that has results."""
     points = []
     for name in names:
-        results = outcome.of(name, protocol)
-        if results:
-            known = max(result["real_count"] for result in results.values())
-            points.append((known, name, seed_interval(list(outcome.errors(name, protocol).values()))))
+        interval = outcome.interval(name, protocol)
+        if interval is not None:
+            known = max(result["real_count"] for result in outcome.of(name, protocol).values())
+            points.append((known, name, interval))
     return points
 
 

@@ -2,15 +2,18 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from refiner.core.errors import DataError
 from refiner.data.labels.angles import Angles, angular_error_degrees
 from refiner.metrics.intervals import Interval, seed_interval
+from tools.study.configuration import Protocol
+from tools.study.report.cells import cell_interval, error_cells, has_cells, mean_error, paired_cells
 from tools.study.results_file import SUFFIX, read_results_file
 
 Results = dict[int, dict[str, Any]]
@@ -19,17 +22,24 @@ Results = dict[int, dict[str, Any]]
 
 @dataclass(frozen=True)
 class Difference:
-    """The difference between two variants, paired by seed.
+    """The difference between two variants, paired by seed, or by seed and group under a cross-validated protocol.
 
     Attributes:
         degrees: error of the variant minus that of the other; below 0, the variant is better.
         share: the mean difference as a share of the other's error.
-        seeds: number of pairs.
+        seeds: number of seeds of both.
+        groups: number of groups that the interval is over; None if it is over seeds only.
     """
 
     degrees: Interval
     share: float
     seeds: int
+    groups: int | None = None
+
+    @property
+    def pairs(self) -> str:
+        """The number of seeds, and of groups if the interval is over them too."""
+        return str(self.seeds) if self.groups is None else f"{self.seeds} seeds, {self.groups} groups"
 
     @property
     def effect(self) -> str:
@@ -76,8 +86,20 @@ class Outcome:
 
     @property
     def protocols(self) -> list[str]:
-        """Protocols that at least one variant is run by."""
-        return list(dict.fromkeys(protocol for variant in self.variants.values() for protocol in variant["designs"]))
+        """Protocols that at least one variant is run by, the inductive one first."""
+        return [protocol for protocol in get_args(Protocol) if self.variants_of(protocol)]
+
+    def cross_validated(self, protocol: str) -> bool:
+        """Check whether seeds test different halves, so that intervals are over seeds and groups together.
+
+        The first studies tested one half with all seeds. Their intervals are over seeds.
+        """
+        return protocol == "inductive" and self._inductive_cells
+
+    @cached_property
+    def _inductive_cells(self) -> bool:
+        results = [result for name in self.variants for result in self.of(name, "inductive").values()]
+        return all(has_cells(entry) for result in results for entry in (result, *result["slices"].values()))
 
     def of(self, variant: str, protocol: str) -> Results:
         """Return the results of a variant, empty if it is run only by the other protocol."""
@@ -91,26 +113,48 @@ class Outcome:
         self, variant: str, protocol: str, part: str | None = None, *, unbiased: bool = False
     ) -> dict[int, float]:
         """Return the mean error in degrees by seed, on all test images or a slice, with or without its bias."""
+        found = self._metrics(variant, protocol, part)
+        return {seed: entry["unbiased"] if unbiased else entry["error"]["mean"] for seed, entry in found.items()}
+
+    def interval(
+        self, variant: str, protocol: str, part: str | None = None, *, unbiased: bool = False
+    ) -> Interval | None:
+        """Return the mean error with its interval over seeds, and over groups if cross-validated; None if not run."""
+        found = self._metrics(variant, protocol, part)
+        if found and self.cross_validated(protocol):
+            return cell_interval(error_cells(found, unbiased=unbiased))
+        errors = list(self.errors(variant, protocol, part, unbiased=unbiased).values())
+        return seed_interval(errors) if errors else None
+
+    def _metrics(self, variant: str, protocol: str, part: str | None) -> Results:
+        """Return the metrics by seed, on all test images or a slice; seeds without images in the slice are left out."""
         found = {seed: metrics(result, part) for seed, result in self.of(variant, protocol).items()}
-        return {
-            seed: entry["unbiased"] if unbiased else entry["error"]["mean"] for seed, entry in found.items() if entry
-        }
+        return {seed: entry for seed, entry in found.items() if entry}
 
     def difference(
         self, variant: str, other: str, protocol: str, part: str | None = None, *, unbiased: bool = False
     ) -> Difference | None:
         """Compare two variants over the seeds that both have; None if there are none."""
+        if self.cross_validated(protocol):
+            found = (self._metrics(name, protocol, part) for name in (variant, other))
+            cells, base = paired_cells(*(error_cells(entries, unbiased=unbiased) for entries in found))
+            if not cells:
+                return None
+            interval = cell_interval(cells)
+            seeds, groups = (len(set(names)) for names in zip(*cells, strict=True))
+            return Difference(interval, interval.mean / mean_error(base), seeds, groups)
         first, second = (self.errors(name, protocol, part, unbiased=unbiased) for name in (variant, other))
-        seeds = sorted(set(first) & set(second))
-        if not seeds:
+        both = sorted(set(first) & set(second))
+        if not both:
             return None
-        degrees = seed_interval([first[seed] - second[seed] for seed in seeds])
-        return Difference(degrees, degrees.mean / float(np.mean([second[seed] for seed in seeds])), len(seeds))
+        degrees = seed_interval([first[seed] - second[seed] for seed in both])
+        return Difference(degrees, degrees.mean / float(np.mean([second[seed] for seed in both])), len(both))
 
     def disagreement(self, variant: str, protocol: str) -> float | None:
-        """Return the mean angle between the predictions of two seeds, in degrees; None with fewer than two seeds."""
+        """Return the mean angle between the predictions of two seeds, in degrees; None if no two share an image."""
         answers = [_answers(found) for found in self.of(variant, protocol).values() if "answers" in found]
-        angles = [angular_error_degrees(*pair).mean() for pair in combinations(answers, 2)]
+        shared = [[(one[image], two[image]) for image in one if image in two] for one, two in combinations(answers, 2)]
+        angles = [angular_error_degrees(*np.array(pairs).swapaxes(0, 1)).mean() for pairs in shared if pairs]
         return float(np.mean(angles)) if angles else None
 
     def baseline(self, protocol: str, key: str, part: str | None = None) -> float | None:
@@ -145,10 +189,16 @@ class Outcome:
                 yield sorted(names, key=lambda name: self.variants[name]["real_count"] or np.inf)
 
 
-def _answers(result: dict[str, Any]) -> Angles:
-    """Return pitch and yaw of some predictions, (N, 2), in radians."""
+def _answers(result: dict[str, Any]) -> dict[str, Angles]:
+    """Return pitch and yaw of some predictions, (2,), in radians, by the number of the image.
+
+    Without numbers, all results hold predictions of the same images.
+    """
     lines = [[float(value) for value in result["answers"][name].split()] for name in ("pitch", "yaw")]
-    return np.asarray(np.radians(np.array(lines).T))
+    angles = np.radians(np.array(lines).T)
+    images = result["answers"].get("images")
+    names = list(map(str, range(len(angles)))) if images is None else images.split()
+    return dict(zip(names, angles, strict=True))
 
 
 def metrics(result: dict[str, Any], part: str | None) -> dict[str, Any]:

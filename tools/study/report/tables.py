@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from refiner.metrics.intervals import Interval, seed_interval
+from refiner.metrics.intervals import Interval
 from tools.study.report.outcomes import Choice, Outcome, Results, metrics
 from tools.study.report.proxies import Proxy, measured_proxies
 
@@ -45,11 +45,11 @@ def error_table(outcome: Outcome, protocol: str) -> str:
         row = [_title(outcome, variant), str(len(results) or NOT_RUN)]
         if results:
             row += [
-                str(seed_interval([result["error"]["mean"] for result in results.values()])),
+                str(outcome.interval(variant, protocol)),
                 f"{_mean(results, lambda result: result['median']):.2f}",
                 f"{_mean(results, lambda result: result['within']['5']):.0%}",
                 f"{_mean(results, lambda result: result['within']['10']):.0%}",
-                f"{_mean(results, lambda result: result['unbiased']):.2f}",
+                _unbiased(outcome, variant, protocol),
                 _pair(results, lambda result: result["bias"], "{:+.1f}"),
                 _pair(results, lambda result: result["correlation"], "{:.2f}"),
             ]
@@ -64,7 +64,7 @@ def error_table(outcome: Outcome, protocol: str) -> str:
 
 
 def difference_table(outcome: Outcome, protocol: str, part: str | None = None) -> str:
-    """Return differences between variants, paired by seed, on all test images or a slice."""
+    """Return differences between variants, with and without the bias, on all test images or a slice."""
     head = (
         "variant",
         "against",
@@ -84,29 +84,30 @@ def difference_table(outcome: Outcome, protocol: str, part: str | None = None) -
             unbiased = outcome.difference(variant, other, protocol, part, unbiased=True)
             if difference is None or unbiased is None:
                 continue  # the table of errors lists variants that were not run
-            cells = [str(difference.seeds), str(difference.degrees), f"{difference.share:+.0%}", difference.effect]
+            cells = [difference.pairs, str(difference.degrees), f"{difference.share:+.0%}", difference.effect]
             cells += [str(unbiased.degrees), unbiased.effect]
             rows.append([f"`{variant}`", f"`{other}`", *cells])
     return _markdown(head, rows)
 
 
 def slice_table(outcome: Outcome, protocol: str) -> str:
-    """Return errors and correlations on each slice of the test images."""
-    head = [
-        "variant",
-        *(f"{part}: {what}" for part in outcome.slices for what in ("error, °", "correlation pitch / yaw")),
-    ]
+    """Return errors and correlations on each slice of the test images; if cross-validated, also without the bias."""
+    crossed = outcome.cross_validated(protocol)
+    columns = ["error, °", *(["bias removed, °"] if crossed else []), "correlation pitch / yaw"]
+    head = ["variant", *(f"{part}: {what}" for part in outcome.slices for what in columns)]
     rows = []
     for variant in filter(lambda name: outcome.of(name, protocol), outcome.variants_of(protocol)):
         row = [f"`{variant}`"]
         for part in outcome.slices:
-            errors = outcome.errors(variant, protocol, part)
-            row += [str(seed_interval(list(errors.values()))) if errors else NOT_RUN]
+            row.append(str(outcome.interval(variant, protocol, part) or NOT_RUN))
+            if crossed:
+                row.append(str(outcome.interval(variant, protocol, part, unbiased=True) or NOT_RUN))
             results = {seed: found for seed, r in outcome.of(variant, protocol).items() if (found := metrics(r, part))}
             row += [_pair(results, lambda result: result["correlation"], "{:.2f}") if results else ""]
         rows.append(row)
     means = [outcome.baseline(protocol, "test_mean_error", part) for part in outcome.slices]
-    cells = [cell for mean in means for cell in (NOT_RUN if mean is None else f"{mean:.2f}", "")]
+    blank = [""] * (len(columns) - 1)
+    cells = [cell for mean in means for cell in (NOT_RUN if mean is None else f"{mean:.2f}", *blank)]
     return _markdown(head, [*rows, ["constant prediction: mean of the test labels", *cells]])
 
 
@@ -124,7 +125,7 @@ def score_table(outcome: Outcome, protocol: str) -> str:
         row.append(_number(_mean(results, lambda scores: scores["drift_distance"])))
         row.append(_number(_mean(results, lambda scores: scores.get("distance")), "{:.0f}"))
         row.append(_number(outcome.disagreement(variant, protocol)))
-        rows.append([*row, str(seed_interval(list(outcome.errors(variant, protocol).values())))])
+        rows.append([*row, str(outcome.interval(variant, protocol))])
     return _markdown(head, rows)
 
 
@@ -169,12 +170,12 @@ def real_count_table(outcome: Outcome, protocol: str) -> str:
     rows = []
     for names in outcome.curves(protocol):
         for name in names:
-            results, errors = outcome.of(name, protocol), outcome.errors(name, protocol)
+            results = outcome.of(name, protocol)
             known = outcome.variants[name]["real_count"] or max(
                 (r["real_count"] for r in results.values()), default="all"
             )
-            interval = str(seed_interval(list(errors.values()))) if errors else NOT_RUN
-            rows.append([str(known), f"`{name}`", str(len(errors)), interval])
+            interval = str(outcome.interval(name, protocol) or NOT_RUN)
+            rows.append([str(known), f"`{name}`", str(len(results)), interval])
     return _markdown(head, rows)
 
 
@@ -191,6 +192,14 @@ def probe_table(probe: dict[str, Any]) -> str:
 def _title(outcome: Outcome, variant: str) -> str:
     about = outcome.variants[variant]["about"]
     return f"`{variant}`: {about}" if about else f"`{variant}`"
+
+
+def _unbiased(outcome: Outcome, variant: str, protocol: str) -> str:
+    """Return the error without the bias, with its interval if it is over seeds and groups."""
+    interval = outcome.interval(variant, protocol, unbiased=True)
+    if interval is None:
+        return NOT_RUN
+    return str(interval) if outcome.cross_validated(protocol) else f"{interval.mean:.2f}"
 
 
 def _mean(results: Results, value: Callable[[dict[str, Any]], Any]) -> Any:
