@@ -1,6 +1,7 @@
 """``refiner refine``: refine a folder of renders, a store, or one image."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,6 +72,15 @@ if TYPE_CHECKING:
     metavar="I/N",
     help="Process shard I of N. When all shards are done, run once without --shard to merge.",
 )
+@click.option(
+    "--versions",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Number of refined versions of each image, by a refiner that draws at random (method fourier or histogram). "
+    "Version 0 is OUT; the others are OUT_v1, OUT_v2 and so on, each with all labels.",
+)
 @overwrite_option
 @on_error_option
 @click.option(
@@ -111,6 +121,7 @@ def command(
     workers: int | None,
     engine: str,
     shard: Any,
+    versions: int,
     overwrite: bool,
     on_error: str,
     quality: int,
@@ -142,6 +153,7 @@ def command(
       refiner refine renders.h5 refined.h5 --refiner runs/eyes --backend openvino
       refiner refine scenes refined --refiner runs/scenes --max-drift 1 --drop-objects
       refiner refine renders refined --refiner runs/eyes --shard 2/8
+      refiner refine renders refined --refiner runs/fourier --versions 3
       refiner refine eye.png refined.png --refiner demo
     """
     # Check the options before anything slow is imported.
@@ -154,6 +166,7 @@ def command(
     from refiner.data.drift.table import DriftLimit
     from refiner.data.folders.selection import Selection
     from refiner.inference.jobs.refine import refine_path
+    from refiner.inference.jobs.versions import version_outputs
 
     keep_freed_memory()
     with progress("refining") as advance:
@@ -166,6 +179,7 @@ def command(
             engine=engine,
             workers=workers,
             shard=shard,
+            versions=versions,
             overwrite=overwrite,
             stop_on_error=on_error == "stop",
             quality=quality,
@@ -174,22 +188,27 @@ def command(
             selection=Selection(include, exclude),
             report=advance,
         )
-    _print_summary(summary, destination, shard, as_json=as_json)
+    outputs = [output.path for output in version_outputs(source, destination, DriftLimit(), versions)]
+    _print_summary(summary, outputs, shard, as_json=as_json)
     if print_left_out(summary.left_out) or summary.rejected:
         sys.exit(REJECTED_STATUS)
 
 
-def _print_summary(summary: "Summary", destination: Path, shard: "Shard | None", *, as_json: bool) -> None:
+def _print_summary(summary: "Summary", outputs: Sequence[Path], shard: "Shard | None", *, as_json: bool) -> None:
     """Print the numbers of images, and say where the rejected ones are listed."""
     from refiner.data.output.destination import rejects_list
 
     if as_json:
-        print_json("refine", **{**summary._asdict(), "left_out": [asdict(report) for report in summary.left_out]})
+        left_out, paths = [asdict(report) for report in summary.left_out], [str(path) for path in outputs]
+        print_json("refine", **{**summary._asdict(), "left_out": left_out, "outputs": paths})
     else:
         copied = f", {summary.copied} other files copied" if summary.copied else ""
         click.echo(f"{summary.refined} refined, {summary.skipped} skipped, {summary.rejected} rejected{copied}")
+        if len(outputs) > 1:
+            click.echo(one_line(f"{len(outputs)} versions: {', '.join(map(str, outputs))}"))
     # A single shard does not write the list of rejected images.
     if summary.rejected and shard is not None:
         click.echo("the run without --shard will list the rejected images in rejected.csv", err=True)
     elif summary.rejected:
-        click.echo(one_line(f"see {rejects_list(destination)} for the rejected images and the reasons"), err=True)
+        lists = [str(rejects_list(path)) for path in outputs if len(outputs) == 1 or rejects_list(path).exists()]
+        click.echo(one_line(f"see {', '.join(lists)} for the rejected images and the reasons"), err=True)

@@ -23,7 +23,7 @@ class HubMethods:
     _run: Path | None
 
     @classmethod
-    def load(cls, path: Path | str, *, device: str = "auto", backend: str = "torch") -> Self:
+    def load(cls, path: Path | str, *, device: str = "auto", backend: str = "torch", version: int = 0) -> Self:
         """Load a refiner; see :meth:`refiner.inference.refiner.Refiner.load`."""
         raise NotImplementedError
 

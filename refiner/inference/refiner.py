@@ -49,9 +49,13 @@ class Refiner(HubMethods):
         device: ``auto``, ``cpu`` or ``cuda``. ``auto`` uses the GPU if there is one and the backend supports it.
         backend: a name in :data:`refiner.inference.backends.registry.BACKENDS`.
         threads: number of CPU threads; None uses the default of the machine.
+        version: number of the refined version of each image, 0 or more. A refiner that draws at random, as those of
+            ``method: fourier`` and ``histogram`` do, gives each version other results; version 0 is the usual one.
 
     Raises:
         DeviceError: the device or the backend is not available.
+        UsageError: ``version`` is not 0, but the refiner draws nothing.
+        ValueError: ``version`` is negative.
 
     Examples:
         >>> refiner = Refiner.load("runs/eyes")  # doctest: +SKIP
@@ -59,18 +63,25 @@ class Refiner(HubMethods):
     """
 
     def __init__(
-        self, file: RefinerFile, *, device: str = "auto", backend: str = "torch", threads: int | None = None
+        self,
+        file: RefinerFile,
+        *,
+        device: str = "auto",
+        backend: str = "torch",
+        threads: int | None = None,
+        version: int = 0,
     ) -> None:
         self.device = resolve_device(device if backend in CUDA_BACKENDS or device != "auto" else "cpu")
         self.architecture, self.metadata = file.architecture, file.metadata
-        self._file = file
+        self._file, self.version = file, version
         self._run: Path | None = None
-        self.backend = open_backend(backend, file, device=self.device, threads=threads)
-        self._open_fp32 = partial(open_backend, backend, file, device=self.device, threads=threads, fp32=True)
+        opened = partial(open_backend, backend, file, device=self.device, threads=threads, version=version)
+        self.backend = opened()
+        self._open_fp32 = partial(opened, fp32=True)
         self._fp32: Backend | None = None
 
     @classmethod
-    def load(cls, path: Path | str, *, device: str = "auto", backend: str = "torch") -> Self:
+    def load(cls, path: Path | str, *, device: str = "auto", backend: str = "torch", version: int = 0) -> Self:
         """Load a refiner from a file, a run folder or the Hugging Face hub.
 
         Args:
@@ -78,13 +89,15 @@ class Refiner(HubMethods):
                 ``hf://OWNER/NAME``, see :mod:`refiner.models.hub`.
             device: ``auto``, ``cpu`` or ``cuda``.
             backend: a name in :data:`refiner.inference.backends.registry.BACKENDS`.
+            version: number of the refined version of each image, see :class:`Refiner`.
 
         Raises:
             DataError: the refiner is missing or damaged.
             DeviceError: the device or the backend is not available, or a hub address needs the extra ``hub``.
+            UsageError: ``version`` is not 0, but the refiner draws nothing.
         """
         file = load_refiner(fetch_refiner(str(path)) if is_address(str(path)) else Path(path))
-        refiner = cls(file, device=device, backend=backend)
+        refiner = cls(file, device=device, backend=backend, version=version)
         refiner._run = Path(path) if Path(path).is_dir() else None
         return refiner
 
@@ -150,7 +163,8 @@ class Refiner(HubMethods):
         weights = "" if step is None else f", weights of step {step}"
         colour = "grey" if self.channels == 1 else "RGB"
         summary = self.architecture.summary
-        return f"<Refiner of {colour} images: {summary}{weights}; {self.backend.name} on {self.device}>"
+        version = f", version {self.version}" if self.version else ""
+        return f"<Refiner of {colour} images: {summary}{weights}{version}; {self.backend.name} on {self.device}>"
 
     def refine_images(self, images: Sequence[Image]) -> list[Image]:
         """Refine images of any sizes, uint8 or uint16, (H, W), (H, W, 3) or (H, W, 4), in batches of one size."""
@@ -228,6 +242,7 @@ class RefinerSource:
         device: ``cpu`` or ``cuda``.
         backend: a name in :data:`refiner.inference.backends.registry.BACKENDS`.
         threads: number of CPU threads of each process; None keeps the default.
+        version: number of the refined version of each image.
         loaded: the content of the file, if this process has read it already; not sent to other processes.
         in_worker: this process is a worker of the job; set when the source is sent to one.
     """
@@ -237,6 +252,7 @@ class RefinerSource:
     device: str
     backend: str
     threads: int | None = None
+    version: int = 0
     loaded: RefinerFile | None = field(default=None, repr=False, compare=False)
     in_worker: bool = field(default=False, init=False, repr=False, compare=False)
 
@@ -245,9 +261,10 @@ class RefinerSource:
 
     @property
     def digest(self) -> str:
-        """The key of the refiner's results; other backends and devices have other keys, as their rounding differs."""
+        """The key of the refiner's results; other versions, backends and devices have other keys."""
+        version = f" version {self.version}" if self.version else ""
         by = "" if self.backend == "torch" else f" by {self.backend}"
-        return self.file_digest + by + ("" if self.device == "cpu" else f" on {self.device}")
+        return self.file_digest + version + by + ("" if self.device == "cpu" else f" on {self.device}")
 
     @property
     def architecture(self) -> Architecture:
@@ -267,4 +284,4 @@ class RefinerSource:
         if refiner_digest(self.path) != self.file_digest:
             raise DataError(f"{self.path} has changed while the job was running; run the same command again")
         file = self.loaded or load_refiner(self.path)
-        return Refiner(file, device=self.device, backend=self.backend, threads=self.threads)
+        return Refiner(file, device=self.device, backend=self.backend, threads=self.threads, version=self.version)

@@ -36,6 +36,7 @@ class RefineImages(load_albumentations().ImageOnlyTransform):  # type: ignore[mi
         path: a refiner file or a run folder.
         p: probability of refining; in torchvision, it applies to all images of a sample at once.
         device: ``auto``, ``cpu`` or ``cuda``; in a worker of a ``DataLoader``, ``auto`` means the CPU.
+        version: number of the refined version of each image, see :class:`refiner.Refiner`.
 
     Raises:
         DataError: ``path`` does not exist; or, on first use, it is no refiner or is damaged.
@@ -47,13 +48,13 @@ class RefineImages(load_albumentations().ImageOnlyTransform):  # type: ignore[mi
         >>> v2.Compose([RefineImages("runs/eyes"), v2.ToImage()])(image, labels)  # doctest: +SKIP
     """
 
-    def __init__(self, path: Path | str, p: float = 1.0, device: str = "auto") -> None:
+    def __init__(self, path: Path | str, p: float = 1.0, device: str = "auto", version: int = 0) -> None:
         if not 0 <= p <= 1:
             raise ValueError(f"p is {p}, expected a probability from 0 to 1")
         if not Path(path).exists():
             raise WrongInputError(f"{path} does not exist; pass a refiner file or a run folder")
         super().__init__(p=p)
-        self.path, self.device = str(path), device  # plain values, which albumentations can save
+        self.path, self.device, self.version = str(path), device, version  # plain values, which albumentations can save
         self._loaded: tuple[int, Refiner] | None = None
 
     def __call__(self, *inputs: Any, force_apply: bool = False, **targets: Any) -> Any:
@@ -83,12 +84,12 @@ class RefineImages(load_albumentations().ImageOnlyTransform):  # type: ignore[mi
         if self._loaded is None or self._loaded[0] != os.getpid():  # a forked process cannot use CUDA of its parent
             in_worker = torch.utils.data.get_worker_info() is not None
             device = "cpu" if self.device == "auto" and in_worker else self.device
-            self._loaded = os.getpid(), Refiner.load(self.path, device=device)
+            self._loaded = os.getpid(), Refiner.load(self.path, device=device, version=self.version)
         return self._loaded[1]
 
     def get_transform_init_args_names(self) -> tuple[str, ...]:
         """Return the names of the arguments that albumentations saves with a pipeline."""
-        return ("path", "device")
+        return ("path", "device", "version")
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_loaded": None}

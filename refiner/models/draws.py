@@ -15,17 +15,19 @@ _ROUNDING = 0.49975
 """Offset before levels are cut to integers. Luma lies on thousandths of a level; at 0.5, rounding would decide."""
 
 
-def draws_of(images: Tensor) -> list[bytes]:
+def draws_of(images: Tensor, version: int = 0) -> list[bytes]:
     """Return the draw of each image by its pixels.
 
     Args:
-        images: (N, C, H, W), in [-1, 1]; the SHA-256 of their levels of 8 bits is the draw.
+        images: (N, C, H, W), in [-1, 1]; the SHA-256 of their levels of 8 bits is the draw of version 0.
+        version: each version of an image has a draw of its own, the SHA-256 of that of version 0 and the number.
 
     Returns:
         N draws of 32 bytes.
     """
     levels = ((images.float() + 1) * 127.5 + _ROUNDING).clamp(0, 255).to(torch.uint8).cpu().contiguous().numpy()
-    return [hashlib.sha256(image.tobytes()).digest() for image in levels]
+    draws = [hashlib.sha256(image.tobytes()).digest() for image in levels]
+    return [hashlib.sha256(draw + version.to_bytes(8, "little")).digest() for draw in draws] if version else draws
 
 
 def draws_at(seed: int, purpose: str, step: int, count: int) -> list[bytes]:

@@ -35,7 +35,13 @@ _PACKAGES = {"torch": ("torch",), "openvino": ("openvino",), "onnx": ("onnxrunti
 
 
 def open_backend(
-    name: str, refiner: RefinerFile, *, device: str, threads: int | None = None, fp32: bool = False
+    name: str,
+    refiner: RefinerFile,
+    *,
+    device: str,
+    threads: int | None = None,
+    fp32: bool = False,
+    version: int = 0,
 ) -> Backend:
     """Prepare a refiner network to run in a backend.
 
@@ -45,25 +51,27 @@ def open_backend(
         device: ``cpu`` or ``cuda``; only :data:`CUDA_BACKENDS` run on ``cuda``.
         threads: number of CPU threads; None uses the library's default. PyTorch backends set it for the whole process.
         fp32: compute in fp32, even if the backend or the device prefers bf16.
+        version: version of the refined images, see :func:`refiner.models.draws.draws_of`.
 
     Raises:
         DeviceError: the backend is not installed, does not run on the device, or would only emulate bf16.
-        UsageError: it does not run this kind of refiner.
-        ValueError: there is no backend of that name.
+        UsageError: it does not run this kind of refiner, or the refiner has only version 0.
+        ValueError: there is no backend of that name, or the version is negative.
     """
     if name not in BACKENDS:
         raise ValueError(f"backend is {name!r}, expected one of {', '.join(BACKENDS)}")
     if device != "cpu" and name not in CUDA_BACKENDS:
         raise UsageError(f"--backend {name} runs only on the CPU; pass --device cpu, or omit --backend")
     check_architecture(name, refiner.architecture)
+    check_version(version, refiner.architecture)
     if name.endswith("-bf16") and not computes_bf16("cpu"):
         other = name.removesuffix("-bf16")
         raise DeviceError(
             f"--backend {name} needs a processor with bf16 arithmetic; this one only emulates it, many times slower; "
             f"use --backend {other}"
         )
-    if fp32 and device != "cpu":
-        return open_torch(name, refiner, device, threads, fp32=True)
+    if version or (fp32 and device != "cpu"):
+        return open_torch(name, refiner, device, threads, fp32=fp32, version=version)
     name = name.removesuffix("-bf16") if fp32 else name
     return BACKENDS[name](name, refiner, device, threads)
 
@@ -77,6 +85,22 @@ def check_architecture(name: str, architecture: Architecture) -> None:
     if name != "torch" and not isinstance(architecture, RefinerArchitecture):
         raise UsageError(
             f"--backend {name} runs only networks, but the refiner holds {architecture.summary}; omit --backend"
+        )
+
+
+def check_version(version: int, architecture: Architecture) -> None:
+    """Check that a refiner has a version of its results: one that draws nothing has only version 0.
+
+    Raises:
+        UsageError: it does not.
+        ValueError: the version is negative.
+    """
+    if version < 0:
+        raise ValueError(f"version is {version}, expected 0 or more")
+    if version and not architecture.is_random:
+        raise UsageError(
+            f"the refiner draws nothing at random ({architecture.summary}), so that all versions of an image would be "
+            "equal; ask for one version only"
         )
 
 

@@ -16,12 +16,16 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
+    from refiner.models.modules import RefinerModule
+
 _PARALLEL_BATCHES = 2  # on a GPU: one is copied while the other is computed
 
 _MAX_SIZES = 10_000  # image sizes that are compiled for the CPU; after PyTorch's default of 8, later sizes run eagerly
 
 
-def open_torch(name: str, refiner: RefinerFile, device: str, threads: int | None, *, fp32: bool = False) -> Backend:
+def open_torch(
+    name: str, refiner: RefinerFile, device: str, threads: int | None, *, fp32: bool = False, version: int = 0
+) -> Backend:
     """Open a PyTorch backend; see :func:`refiner.inference.backends.registry.open_backend`.
 
     Raises:
@@ -34,7 +38,7 @@ def open_torch(name: str, refiner: RefinerFile, device: str, threads: int | None
     network = refiner.network().to(device).to(memory_format=torch.channels_last)
     use_bf16 = not fp32 and computes_in_bf16(name, device)
     precision = _without_tf32 if fp32 and device == "cuda" else contextlib.nullcontext
-    compute = _compile(network, device) if is_compiled(name) else network
+    compute = _compile(network, device) if is_compiled(name) else _with_draws(network, version)
 
     @torch.inference_mode()
     def run(images: "Tensor") -> "Tensor":
@@ -49,6 +53,16 @@ def open_torch(name: str, refiner: RefinerFile, device: str, threads: int | None
     if is_compiled(name):
         _check_compiler(backend, refiner.architecture.channels)
     return backend
+
+
+def _with_draws(network: "RefinerModule", version: int) -> Callable[["Tensor"], "Tensor"]:
+    """Return the function that refines images; one that draws gets the draws of a version."""
+    if not version:
+        return network
+    from refiner.models.draws import draws_of
+    from refiner.models.modules import apply_module
+
+    return lambda images: apply_module(network, images, draws_of(images, version))
 
 
 @contextlib.contextmanager

@@ -20,16 +20,14 @@ from refiner.images.arrays import to_planes
 from refiner.images.io import LOSSLESS, is_image_file, is_lossless_webp, read_picture, write_image
 from refiner.inference.backends.autoselect import choose_backend
 from refiner.inference.backends.batching import Extent
-from refiner.inference.backends.registry import CUDA_BACKENDS, backend_module, check_architecture
+from refiner.inference.backends.registry import CUDA_BACKENDS, backend_module, check_architecture, check_version
 from refiner.inference.jobs.folder import refine_folder
 from refiner.inference.jobs.plan import job_extent, workers_for
 from refiner.inference.jobs.settings import AUTO, Settings, check_usable, earlier_settings
 from refiner.inference.jobs.store import refine_store
+from refiner.inference.jobs.versions import Report, VersionOutput, share_of, version_outputs
 from refiner.inference.refiner import RefinerSource
 from refiner.models.refiner_file import RefinerFile, load_refiner, refiner_digest
-
-Report = Callable[[int, int], None]
-"""Called with the number of finished images and the number of all images."""
 
 
 class Summary(NamedTuple):
@@ -60,6 +58,7 @@ def refine_path(
     engine: str = "local",
     workers: int | None = 1,
     shard: Shard | None = None,
+    versions: int = 1,
     overwrite: bool = False,
     stop_on_error: bool = False,
     quality: int = 95,
@@ -83,6 +82,8 @@ def refine_path(
         workers: number of processes; None uses up to one for each core, depending on the size of the job. With more
             than one, a script needs the usual ``if __name__ == "__main__":`` guard.
         shard: the shard of the job to process. When all shards are done, call once without one to merge the results.
+        versions: number of refined versions of each image, by a refiner that draws at random. Version 0 goes to
+            ``destination``, and version 2 beside it, see :mod:`refiner.inference.jobs.versions`.
         overwrite: refine everything again, and replace files that exist.
         stop_on_error: raise an error at the first image that cannot be used, instead of rejecting it.
         quality: quality of JPEG and WebP files, 1 to 100.
@@ -92,18 +93,68 @@ def refine_path(
         report: called with the number of finished images and of all images.
 
     Returns:
-        Numbers of refined, skipped and rejected images, and reports about what was left out.
+        Numbers of refined, skipped and rejected images of all versions, and reports about what was left out.
 
     Raises:
-        ConfigurationError: ``engine`` or ``shard`` is given for a single image, or ``selection`` for anything but a
-            folder.
+        UsageError: ``engine`` or ``shard`` is given for a single image, ``selection`` for anything but a folder, or
+            several ``versions`` for a refiner that draws nothing.
         DataError: the source or the refiner is missing or damaged.
         DeviceError: the device or the backend is not available.
         OutputError: the destination cannot be written, or files would be lost.
     """
     _check_source(source, limit, selection)
+    outputs = version_outputs(source, destination, limit, versions)
+    if versions > 1:
+        check_version(versions - 1, load_refiner(refiner).architecture)
+    run = partial(
+        _refine_version,
+        source,
+        refiner,
+        requested=(backend, device),
+        engine=engine,
+        workers=workers,
+        shard=shard,
+        overwrite=overwrite,
+        stop_on_error=stop_on_error,
+        quality=quality,
+        region=region,
+        selection=selection,
+    )
+    return _total(
+        [run(output, version, report=share_of(report, version, versions)) for version, output in enumerate(outputs)]
+    )
+
+
+def _total(summaries: Sequence[Summary]) -> Summary:
+    """Add up the summaries of all versions; equal reports are kept once."""
+    refined, skipped, rejected, copied = (
+        sum(getattr(summary, name) for summary in summaries) for name in ("refined", "skipped", "rejected", "copied")
+    )
+    reports = dict.fromkeys(report for summary in summaries for report in summary.left_out)
+    return Summary(refined, skipped, rejected, tuple(reports), copied)
+
+
+def _refine_version(
+    source: Path,
+    refiner: Path,
+    output: VersionOutput,
+    version: int,
+    *,
+    requested: tuple[str, str],
+    engine: str,
+    workers: int | None,
+    shard: Shard | None,
+    overwrite: bool,
+    stop_on_error: bool,
+    quality: int,
+    region: LabelRegion,
+    selection: Selection,
+    report: Report,
+) -> Summary:
+    """Run the job of one version; see :func:`refine_path`."""
+    (destination, limit), (backend, device) = output, requested
     # Select the device, the backend and the number of workers.
-    file, digest, requested = load_refiner(refiner), refiner_digest(refiner), (backend, device)
+    file, digest = load_refiner(refiner), refiner_digest(refiner)
     if backend != AUTO:
         check_architecture(backend, file.architecture)
     extent = job_extent(source)
@@ -116,7 +167,7 @@ def refine_path(
         "refiner.inference.jobs.store_worker" if is_store_name(source) else "refiner.inference.jobs.folder_worker",
         backend_module(backend),
     )
-    refiner_source = RefinerSource(refiner, digest, device, backend, executor.threads, file)
+    refiner_source = RefinerSource(refiner, digest, device, backend, executor.threads, version, file)
     # Run the job for this kind of source.
     run: Callable[..., tuple[Any, ...]]
     if is_store_name(source) or (is_store_name(destination) and not source.is_file()):
@@ -193,7 +244,7 @@ def _refine_image(
     before, after = (to_planes(picture, refiner.channels)[None] for picture in (image, refined))
     (drift,) = measure_label_drift(before, after, [region.watched(source.name, {}, image.shape[:2])])
     if limit.rejects(drift):
-        raise ImageError(source, f"{limit.reason(drift)}; nothing is written")
+        raise ImageError(source, f"{limit.reason(drift)}; {destination.name} is not written")
     quality = LOSSLESS if is_lossless_webp(source) else quality
     write_image(destination, refined, quality=quality, profile=profile)
     return Summary(1, 0, 0)
