@@ -56,9 +56,12 @@ class AdaptationSection(Section):
     """A change of the renders that makes them look like real images."""
 
     method: Literal["refiner", "histogram_matching", "fourier"] = "refiner"
-    """A trained refiner, or an albumentations transform that matches each render to a random real image."""
+    """refiner: a refiner file by ``refiner train``, of any method of its configuration, also ``method: fourier``.
+    histogram_matching, fourier: the albumentations transform that matches each render to a random real image, as in the
+    first studies."""
     base: Path | None = None
-    """Configuration of the refiner instead of the study's, relative to the study's file."""
+    """Configuration of the refiner instead of the study's, relative to the study's file. ``../fourier.yaml`` and
+    ``../histogram.yaml`` need no training."""
     overrides: dict[str, Any] = Field({})
     """Changes of that configuration, after the study's own."""
     arguments: dict[str, Any] = Field({})
@@ -82,6 +85,9 @@ class VariantSection(Section):
     """Name of an entry of ``renderers``."""
     adaptation: str | None = None
     """Name of an entry of ``adaptations``; None takes the renders unchanged."""
+    redrawn: bool = False
+    """Train the estimator on the renders before ``adaptation``, and refine every batch anew with its refiner file. The
+    label-free scores are still those of renders that are refined once."""
     augmented: bool = False
     """Augment the estimator's training as its configuration says; otherwise not at all."""
     estimator: dict[str, Any] = Field({})
@@ -163,6 +169,13 @@ class StudyConfiguration(Section):
         _check(f"variants.{name}.renderer", variant.renderer, self.renderers)
         if variant.adaptation is not None:
             _check(f"variants.{name}.adaptation", variant.adaptation, self.adaptations)
+        if variant.redrawn:
+            adaptation = None if variant.adaptation is None else self.adaptations[variant.adaptation]
+            if adaptation is None or adaptation.method != "refiner" or variant.labels == "real":
+                raise ValueError(
+                    f"variants.{name}.redrawn needs renders and an adaptation of method: refiner, whose file refines "
+                    "every batch; leave it out, or name such an adaptation"
+                )
         if variant.bias_corrected and variant.labels == "real":
             raise ValueError(f"variants.{name}.bias_corrected: real labels need no bias correction; leave it out")
         for key in variant.estimator:
@@ -172,6 +185,9 @@ class StudyConfiguration(Section):
         for other in variant.against or []:
             _check(f"variants.{name}.against", other, self.variants)
 
+
+ADAPTATION = "adaptation"
+"""Stands for the refiner file of a variant's adaptation until it is made."""
 
 _SET_ELSEWHERE = {"seed": "seeds", "size": "the study's size", "equalize": "the variant's equalize"}
 """Keys of an estimator that a variant cannot change in ``estimator``."""
@@ -212,13 +228,22 @@ class Study:
         return Path(path)
 
     def refiner(self, adaptation: AdaptationSection, seed: int) -> TrainingConfiguration:
-        """Return the configuration of the refiner that an adaptation trains, without its data."""
+        """Return the configuration of the refiner that an adaptation trains or fits, without its data.
+
+        Raises:
+            ConfigurationError: the adaptation cannot have this configuration.
+        """
         study = self.configuration
         overrides = study.refiner.overrides if adaptation.base is None else {}
         settings = [*_assignments(overrides), *_assignments(adaptation.overrides), *self._common(seed)]
-        return read_configuration(
-            self.folder / (adaptation.base or study.refiner.base), TrainingConfiguration, overrides=settings
-        )
+        base = self.folder / (adaptation.base or study.refiner.base)
+        refiner = read_configuration(base, TrainingConfiguration, overrides=settings)
+        if refiner.fits_statistics and (adaptation.consistent or adaptation.gaze_matched):
+            raise ConfigurationError(
+                f"an adaptation of {base} is consistent or gaze_matched, but method {refiner.method} trains no "
+                "network; leave these settings out"
+            )
+        return refiner
 
     def estimator(self, variant: VariantSection, seed: int) -> GazeConfiguration:
         """Return the configuration of the estimator that a variant trains, without its data."""
@@ -227,6 +252,8 @@ class Study:
         settings = [*overrides, *self._common(seed), f"equalize={json.dumps(variant.equalize)}"]
         if not variant.augmented:
             settings += ["augmentation.strong=0", "augmentation.transforms=[]"]
+        if variant.redrawn:
+            settings += [f"augmentation.refiner={ADAPTATION}"]
         return read_configuration(self.folder / section.base, GazeConfiguration, overrides=settings)
 
     def _common(self, seed: int) -> list[str]:

@@ -91,10 +91,12 @@ class Plan:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def _trained(self, name: str) -> AdaptationSection | None:
-        """Return the adaptation of a variant if it trains a refiner."""
+        """Return the adaptation of a variant if it trains a network."""
         variant = self.configuration.variants[name]
         adaptation = None if variant.adaptation is None else self.configuration.adaptations[variant.adaptation]
-        return adaptation if adaptation is not None and adaptation.method == "refiner" else None
+        if adaptation is None or adaptation.method != "refiner":
+            return None
+        return None if self.study.refiner(adaptation, 0).fits_statistics else adaptation
 
     def _test(self, name: str, seed: int, protocol: Protocol) -> Task:
         """Return the test of a variant's estimator, or of two that each test the other's training images."""
@@ -105,8 +107,8 @@ class Plan:
             inductive = {"estimator": halves.tested}
             tests = inductive if protocol == "inductive" else {"estimator": SECOND, "estimator-2": FIRST}
             for role, part in tests.items():
-                known = {"part": FIRST if part == SECOND else SECOND, **halves.settings}
-                inputs[role] = self._estimator(variant, seed, label, self._labelled(variant, seed, label, known))
+                other = {"part": FIRST if part == SECOND else SECOND, **halves.settings}
+                inputs[role] = self._estimator(variant, seed, label, self._labelled(variant, seed, label, other))
         else:
             tests = {"estimator": halves.tested}
             synthetic = self._synthetic(variant, seed, protocol, label)
@@ -115,11 +117,13 @@ class Plan:
             if variant.adaptation is not None or self.configuration.renderers[variant.renderer].calibrate:
                 inputs["real"] = self._real(variant, seed, protocol, label, variant.real_count)
             inputs["scores"] = self._scores(variant, seed, protocol, label, synthetic, adapted)
+            known = adapted.inputs["synthetic"] if variant.redrawn else adapted
             if variant.labels == "permuted":
-                adapted = Task("permuted", label, {"seed": seed}, {"images": adapted})
+                known = Task("permuted", label, {"seed": seed}, {"images": known})
             else:
                 inputs["adapted"] = adapted  # for its refiner
-            estimator = self._estimator(variant, seed, label, adapted)
+            refiner = {"refiner": adapted.inputs["refiner"]} if variant.redrawn else {}
+            estimator = self._estimator(variant, seed, label, known, **refiner)
             inputs["estimator"] = (
                 self._corrected(variant, seed, protocol, label, estimator) if variant.bias_corrected else estimator
             )
@@ -210,7 +214,7 @@ class Plan:
 
     def _guide(self, variant: VariantSection, seed: int, label: str, synthetic: Task, **changes: Any) -> Task:
         """Return an estimator that predicts gaze for the training of a refiner; it is never the tested one."""
-        settings = {"augmented": True, "estimator": {**variant.estimator, **changes}}
+        settings = {"augmented": True, "redrawn": False, "estimator": {**variant.estimator, **changes}}
         return self._estimator(variant.model_copy(update=settings), seed + GUIDE_SEED_OFFSET, label, synthetic)
 
     def _refiner(self, adaptation: AdaptationSection, seed: int, label: str, inputs: dict[str, Task]) -> Task:
@@ -218,11 +222,12 @@ class Plan:
         settings = self.study.refiner(adaptation, seed).model_dump(mode="json", exclude_defaults=True, exclude={"data"})
         return Task("refiner", label, {"configuration": settings}, inputs)
 
-    def _estimator(self, variant: VariantSection, seed: int, label: str, images: Task) -> Task:
+    def _estimator(self, variant: VariantSection, seed: int, label: str, images: Task, **refiner: Task) -> Task:
+        """Return the estimator that is trained on images, with a refiner if every batch is refined anew."""
         settings = self.study.estimator(variant, seed).model_dump(
             mode="json", exclude_defaults=True, exclude={"data": {"train"}}
         )
-        return Task("estimator", label, {"configuration": settings}, {"images": images})
+        return Task("estimator", label, {"configuration": settings}, {"images": images, **refiner})
 
     def _scores(
         self, variant: VariantSection, seed: int, protocol: Protocol, label: str, synthetic: Task, adapted: Task

@@ -6,6 +6,10 @@ Each line is an object whose ``kind`` says what it is:
 - ``renderer``: the ranges that renders were drawn from, once for all results that share them, by ``digest``.
 - ``result``: metrics, scores, seconds and settings of one variant, seed and protocol.
 
+The metrics of a result, and of each slice, have ``groups``: for each tested day or person its number of images, its
+mean error, and its mean error without the bias over all tested images (of the slice). Results of the first studies lack
+the last, and have no groups of slices.
+
 In memory a result holds its renderer's ranges in ``settings.synthetic.parameters``; in the file, their digest.
 """
 

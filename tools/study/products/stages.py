@@ -31,6 +31,7 @@ from refiner.gaze.networks.file import load_estimator
 from refiner.gaze.prediction import GazeEstimator
 from refiner.gaze.training import train_estimator
 from refiner.images.arrays import equalize
+from refiner.models.lookup import REFINER_FILE
 from refiner.runs.folder import ESTIMATOR_FILE
 from refiner.training.train import train
 from tools.study.halves import part_numbers
@@ -199,7 +200,7 @@ def make_gaze_matched(task: Task, place: Place) -> Metrics:
 
 
 def make_refiner(task: Task, place: Place) -> Metrics:
-    """Train a refiner in a run folder; resumes from its checkpoint."""
+    """Train a refiner in a run folder, or fit one that trains no network; resumes from its checkpoint."""
     inputs = _inputs(task, place)
     data = {name: str((inputs[name] / IMAGES_FILE).resolve()) for name in ("synthetic", "real")}
     if "estimator" in inputs:
@@ -250,11 +251,14 @@ def make_permuted(task: Task, place: Place) -> Metrics:
 
 def make_estimator(task: Task, place: Place) -> Metrics:
     """Train a gaze estimator in a run folder; resumes from its checkpoint."""
-    settings = task.settings["configuration"]
-    images = (_inputs(task, place)["images"] / IMAGES_FILE).resolve()
-    data = {**settings.get("data", {}), "train": [str(images)]}
+    settings, inputs = dict(task.settings["configuration"]), _inputs(task, place)
+    images = (inputs["images"] / IMAGES_FILE).resolve()
+    settings["data"] = {**settings.get("data", {}), "train": [str(images)]}
+    if "refiner" in inputs:
+        refiner = (inputs["refiner"] / "run" / REFINER_FILE).resolve()
+        settings["augmentation"] = {**settings["augmentation"], "refiner": str(refiner)}
     run = task.folder(place.out) / "run"
-    train_estimator(GazeConfiguration.model_validate({**settings, "data": data}), run, device=place.device)
+    train_estimator(GazeConfiguration.model_validate(settings), run, device=place.device)
     return {}
 
 
