@@ -20,9 +20,9 @@ class DataSection(Section):
     uses a label only with discriminator.condition: gaze."""
     real: Path | None = None
     """Unlabelled real images: a folder (searched recursively) or a store."""
-    estimator: Path | None = None
-    """A gaze estimator, file or run folder, that sees only the image. Refining should not change its
-    predictions."""
+    estimator: Path | list[Path] | None = None
+    """A gaze estimator, file or run folder, that sees only the image, or a list of them. Refining should not change
+    their predictions; see ``consistency``."""
     mask: Path | None = None
     """Weight of each pixel in self-regularization: one image for all renders, or a folder of images named as the
     renders are. Bright pixels count."""
@@ -36,7 +36,9 @@ class DataSection(Section):
 
     @field_validator("synthetic", "real", "estimator", "mask")
     @classmethod
-    def _expand_home(cls, path: Path | None) -> Path | None:
+    def _expand_home(cls, path: Path | list[Path] | None) -> Path | list[Path] | None:
+        if isinstance(path, list):
+            return [entry.expanduser() for entry in path] or None
         return path.expanduser() if path else None
 
 

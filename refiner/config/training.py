@@ -66,8 +66,11 @@ class TrainingConfiguration(Section):
     """Psi of the paper: the features that self-regularization compares, by name. ``features`` are the last feature map
     of data.estimator."""
     consistency_weight: float = Field(20.0, ge=0)
-    """Weight of the mean absolute change, in radians, of the predictions of data.estimator. Not used in
-    pre-training."""
+    """Weight of the change, in radians, of the predictions of data.estimator. Not used in pre-training."""
+    consistency: Literal["absolute", "centred"] = "absolute"
+    """Change of the predictions that is penalised: the mean absolute change, or the centred one. centred permits one
+    constant change for all images, so that the refiner does not keep the bias of the estimator. It also penalises a
+    change of the slope."""
     motion_weight: float = Field(0.0, ge=0)
     """Weight of the mean apparent motion between renders and refined images, in pixels. Not used in pre-training."""
     objective: Literal["cross_entropy", "minimax", "least_squares", "hinge", "wasserstein"] = "cross_entropy"
@@ -186,11 +189,24 @@ class TrainingConfiguration(Section):
             )
         if self.self_regularization == "features" and self.data.estimator is None:
             raise ValueError("self_regularization is features, which come from an estimator; set data.estimator")
+        self._check_several_estimators()
         if self.self_regularization == "features" and self.data.mask is not None:
             raise ValueError(
                 "data.mask weights pixels, but self_regularization: features compares no pixels; set "
                 "self_regularization: pixels, or remove data.mask"
             )
+
+    def _check_several_estimators(self) -> None:
+        """Refuse several estimators where one answer is needed."""
+        if not isinstance(self.data.estimator, list):
+            return
+        single = {
+            "discriminator.condition": self.discriminator.condition == "gaze",
+            "self_regularization": self.self_regularization == "features",
+        }
+        for key, needs_one in single.items():
+            if needs_one:
+                raise ValueError(f"{key} needs one estimator, but data.estimator names several; name one")
 
     def _check_statistics(self) -> None:
         """Refuse inputs that a method without networks would leave unused."""

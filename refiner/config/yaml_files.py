@@ -4,7 +4,7 @@ import difflib
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -99,7 +99,7 @@ def _override(values: dict[str, Any], override: str, model: type[BaseModel]) -> 
     if not equals or not key.strip("."):
         raise ConfigurationError(f"--set {override} is incomplete; expected section.key=value")
     try:
-        value = text if _takes_path(model, key) else yaml.safe_load(text)
+        value = text if _is_path(model, key, text) else yaml.safe_load(text)
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigurationError(f"the value of --set {override} is not valid YAML") from error
     # Sizes may be written as on the command line.
@@ -147,10 +147,11 @@ def _field(model: type[BaseModel], key: str) -> FieldInfo | None:
     return _field(section, rest) if section else model.model_fields.get(first)
 
 
-def _takes_path(model: type[BaseModel], key: str) -> bool:
-    """Return whether a key holds a path. Its text is not parsed: YAML would cut ``a #2`` and make 123 a number."""
+def _is_path(model: type[BaseModel], key: str, text: str) -> bool:
+    """Return whether the value of a key is a path. It is not parsed: YAML would cut ``a #2`` and make 123 a number."""
     field = _field(model, key)
-    return field is not None and field.annotation == Path | None
+    kinds = () if field is None else get_args(field.annotation)
+    return Path in kinds and not (list[Path] in kinds and text.startswith("["))
 
 
 def _origin(path: Path | None, overrides: Sequence[str], key: str, sentence: str) -> str:

@@ -88,30 +88,6 @@ def pixels_and_gradients(images: Tensor) -> Tensor:
     return torch.cat([images, image_gradients(images)], dim=1)
 
 
-def consistency_loss(refined: Tensor, synthetic: Tensor, task: Callable[[Tensor], Tensor]) -> Tensor:
-    """Task consistency: change that refining causes in the predictions of a frozen task network.
-
-    A task network is, for example, a gaze estimator trained on synthetic images. Pixels can stay close while lids or
-    the iris shift slightly in the same way in every image; a network that predicts the labels notices that. It is no
-    proof of label preservation, because the network may miss other changes.
-
-    Args:
-        refined: (N, C, H, W), float, in [-1, 1]. Gradients flow through it.
-        synthetic: same shape and device as ``refined``.
-        task: network with frozen weights that maps (N, C, H, W) images to (N, K) predictions.
-
-    Returns:
-        Scalar tensor, the mean absolute difference in units of the predictions.
-
-    Source:
-        Hoffman et al., CyCADA, arXiv:1711.03213, section 3, semantic consistency, for numbers instead of classes.
-    """
-    # The render is the target, so no gradient flows through it.
-    with torch.no_grad():
-        expected = task(synthetic)
-    return (task(refined) - expected).abs().mean()
-
-
 BLUR = 5
 """Side in pixels of the square over which :func:`blurred` averages."""
 

@@ -15,7 +15,7 @@ from refiner.data.pairs import paired_domains
 from refiner.models.refiner_file import RefinerFile, load_refiner
 from refiner.runs.health import PAGE
 from refiner.training.preflight import compare_domains, compare_with_estimator
-from refiner.training.task_network import TaskNetwork, load_task_network
+from refiner.training.task_network import TaskNetwork, load_task
 
 log = logging.getLogger(__name__)
 
@@ -74,8 +74,8 @@ def load_inputs(
     # Check what costs nothing before images are read.
     _check_batch(configuration, num_processes)
     check_augmentations(configuration)
-    key, path = "data.estimator", configuration.data.estimator
-    task = None if path is None else load_task_network(path, key=key, size=configuration.size)
+    paths = configuration.data.estimator
+    task = None if paths is None else load_task(paths, key="data.estimator", size=configuration.size)
     # Read both domains, and compare them.
     domains = _load_domains(configuration)
     if configuration.data.preflight != "skip":

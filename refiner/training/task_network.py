@@ -4,7 +4,9 @@ Training knows it by the protocol below alone. The file says its kind, and ``LOA
 gaze package for gaze estimators.
 """
 
+import hashlib
 import importlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -37,6 +39,43 @@ class TaskNetwork(Protocol):
 
     def to(self, device: torch.device) -> Self:
         """Move the weights to a device."""
+
+
+class JointTaskNetwork:
+    """Several task networks: their predictions side by side.
+
+    Args:
+        networks: the networks.
+
+    Attributes:
+        digest: SHA-256 over the digests of the networks.
+        equalize: whether one of them was trained on histogram-equalised images.
+    """
+
+    def __init__(self, networks: Sequence[TaskNetwork]) -> None:
+        self.networks = list(networks)
+        self.digest = hashlib.sha256(" ".join(network.digest for network in networks).encode()).hexdigest()
+        self.equalize = any(network.equalize for network in networks)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Predict (N, K1 + K2 + ...) numbers for images (N, C, H, W) in [-1, 1]."""
+        return torch.cat([network(images) for network in self.networks], dim=1)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return the last feature maps, (N, F1 + F2 + ..., h, w)."""
+        return torch.cat([network.features(images) for network in self.networks], dim=1)
+
+    def to(self, device: torch.device) -> Self:
+        """Move the weights to a device."""
+        self.networks = [network.to(device) for network in self.networks]
+        return self
+
+
+def load_task(paths: Path | list[Path], *, key: str, size: tuple[int, int]) -> TaskNetwork:
+    """Load one task network, or several as one; see :func:`load_task_network`."""
+    if isinstance(paths, Path):
+        return load_task_network(paths, key=key, size=size)
+    return JointTaskNetwork([load_task_network(path, key=key, size=size) for path in paths])
 
 
 def load_task_network(path: Path, *, key: str, size: tuple[int, int]) -> TaskNetwork:

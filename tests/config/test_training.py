@@ -97,6 +97,8 @@ def test_sections_and_overrides(tmp_path: Path) -> None:
         ("{self_regularization: features, data: {estimator: e, mask: m}}", "data.mask weights pixels"),
         ("{augmentation: {synthetic: [HorizontalFlip]}, data: {mask: m}}", "but data.mask would not follow"),
         ("discriminator: {condition: gaze}", "real images have no labels; set data.estimator"),
+        ("{discriminator: {condition: gaze}, data: {estimator: [e, f]}}", "condition needs one estimator"),
+        ("{self_regularization: features, data: {estimator: [e, f]}}", "self_regularization needs one estimator"),
         (
             "{discriminator: {condition: gaze}, data: {estimator: e}, augmentation: {synthetic: [HorizontalFlip]}}",
             "but discriminator.condition would not follow",
@@ -221,6 +223,8 @@ def test_paths_are_taken_as_they_stand(tmp_path: Path) -> None:
     for text in ("/data/run #2", "2024-05-01", "123"):
         assert read("", tmp_path, f"data.synthetic={text}").data.synthetic == Path(text)
     assert read("", tmp_path, "data.real=~/eyes").data.real == Path.home() / "eyes"
+    assert read("", tmp_path, "data.estimator=run #2").data.estimator == Path("run #2")
+    assert read("", tmp_path, "data.estimator=[a, ~/b]").data.estimator == [Path("a"), Path.home() / "b"]
 
 
 def test_a_section_of_comments_alone_is_its_defaults(tmp_path: Path) -> None:

@@ -155,9 +155,9 @@ class Method:
         if weights is not None:
             network = copy.deepcopy(network)
             network.load_state_dict(weights)
-        # Paths and precision differ between equal runs; without a task network its weight means nothing. Sections of
+        # Paths and precision differ between equal runs; without a task network consistency means nothing. Sections of
         # methods without networks mean nothing here.
-        left_out = {"data", "precision", *STATISTICS, *(() if self.task else ("consistency_weight",))}
+        left_out = {"data", "precision", *STATISTICS, *(() if self.task else ("consistency", "consistency_weight"))}
         summary = self.configuration.model_dump(mode="json", exclude=left_out)
         training = {"step": step, "precision": self.precision, "configuration": summary}
         if self.task is not None:

@@ -8,9 +8,10 @@ Source: arXiv:1612.07828, section 2: equations 1 to 4, local adversarial loss (2
 import torch
 from torch import Tensor
 
+from refiner.losses.consistency import absolute_consistency_loss, centred_consistency_loss
 from refiner.losses.motion import motion_loss
 from refiner.losses.penalties import gradient_penalty, r1_penalty
-from refiner.losses.self_regularization import consistency_loss, self_regularization_loss
+from refiner.losses.self_regularization import self_regularization_loss
 from refiner.runs.health import discriminator_metrics, refiner_metrics
 from refiner.training.methods.base import Method, Metrics
 from refiner.training.methods.build import OptimizedNetwork
@@ -78,7 +79,7 @@ class SimGAN(Method):
 
         # Keep the predictions of the task network, in fp32: they differ by small angles.
         if adversarial and self.task is not None:
-            terms["consistency"] = consistency_loss(refined.float(), synthetic, self.task)
+            terms["consistency"] = self._consistency(refined.float(), synthetic)
             loss = loss + configuration.consistency_weight * terms["consistency"]
 
         # Keep every structure in place, in fp32: the loss inverts matrices.
@@ -168,6 +169,13 @@ class SimGAN(Method):
     ) -> tuple[Tensor, Metrics]:
         """Return the weighted sum of a method's own losses, and each of them; SimGAN has none."""
         return refined.new_zeros(()), {}
+
+    def _consistency(self, refined: Tensor, synthetic: Tensor) -> Tensor:
+        """Return the change of the predictions of the task network."""
+        assert self.task is not None
+        if self.configuration.consistency == "absolute":
+            return absolute_consistency_loss(refined, synthetic, self.task)
+        return centred_consistency_loss(refined, synthetic, self.task, mean_over_processes=self.processes.mean)
 
     def _augment(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Change images at random before the discriminator sees them."""

@@ -11,9 +11,11 @@ from refiner.core.rng import torch_generator
 from refiner.gaze.networks.estimators import GazeNetwork, HeadPose
 from refiner.gaze.networks.file import load_estimator, save_estimator
 from refiner.gaze.networks.frozen import FrozenEstimator, load_frozen_estimator
-from refiner.losses.self_regularization import consistency_loss
+from refiner.losses.consistency import absolute_consistency_loss, centred_consistency_loss
 from refiner.training.methods.simgan import SimGAN
+from refiner.training.task_network import load_task
 
+LOSSES = {"absolute": absolute_consistency_loss, "centred": centred_consistency_loss}
 SIZE = (8, 12)
 
 
@@ -43,12 +45,12 @@ def test_the_loss_is_the_mean_change_of_the_answers() -> None:
     still, moved = torch.zeros(2, 1, 3, 4), torch.zeros(2, 1, 3, 4, requires_grad=True)
     with torch.no_grad():
         moved[1, 0, 0, 0] = 1.2
-    loss = consistency_loss(moved, still, task)
+    loss = absolute_consistency_loss(moved, still, task)
     assert loss.item() == pytest.approx((0.1 + 1.2) / 4)  # answers 0, 0, 0.1 and 1.2
     loss.backward()
     assert moved.grad is not None
     assert moved.grad[1].abs().sum() > 0
-    assert consistency_loss(still, still, task) == 0
+    assert absolute_consistency_loss(still, still, task) == 0
 
 
 def test_gradients_pass_and_weights_stay(estimator: Path) -> None:
@@ -125,7 +127,7 @@ def test_the_answers_are_compared_in_fp32(tiny: TrainingConfiguration, estimator
         refined = method.refiner(images())
     found = method.update_refiner(images(), torch_generator(0, "draws"))["consistency"]
     assert found.dtype == torch.float32
-    assert found.item() == pytest.approx(consistency_loss(refined.float(), images(), task).item(), rel=1e-6)
+    assert found.item() == pytest.approx(absolute_consistency_loss(refined.float(), images(), task).item(), rel=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -150,3 +152,28 @@ def test_neighbours_and_missing_files_are_refused(tmp_path: Path) -> None:
     save_estimator(path, weights, architecture=architecture, equalize=False, mean_gaze=(0.0, 0.0), training={})
     with pytest.raises(DataError, match="nearest-neighbour estimator"):
         load_frozen_estimator(path, key="data.estimator", size=SIZE)
+
+
+def test_several_estimators_answer_side_by_side(tmp_path: Path) -> None:
+    paths = [save(tmp_path / f"{seed}.safetensors", seed=seed) for seed in (0, 1)]
+    first, second = (load_frozen_estimator(path, key="data.estimator", size=SIZE) for path in paths)
+    joint = load_task(paths, key="data.estimator", size=SIZE)
+    assert torch.equal(joint(images()), torch.cat([first(images()), second(images())], dim=1))
+    assert not torch.equal(first(images()), second(images()))
+    swapped = load_task(paths[::-1], key="data.estimator", size=SIZE)
+    assert len({joint.digest, swapped.digest, first.digest}) == 3
+    assert load_task(paths[0], key="data.estimator", size=SIZE).digest == first.digest
+
+
+def test_the_method_takes_the_loss_that_is_set(tiny: TrainingConfiguration, estimator: Path) -> None:
+    def answer(name: str) -> float:
+        task = load_frozen_estimator(estimator, key="data.estimator", size=SIZE)
+        method = SimGAN(tiny.model_copy(update={"consistency": name}), device="cpu", precision="fp32", task=task)
+        with torch.no_grad():
+            refined = method.refiner(images())
+        expected = LOSSES[name](refined, images(), task).item()
+        found = method.update_refiner(images(), torch_generator(0, "draws"))["consistency"].item()
+        assert found == pytest.approx(expected, rel=1e-5)
+        return found
+
+    assert answer("absolute") != pytest.approx(answer("centred"), rel=1e-2)
