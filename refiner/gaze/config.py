@@ -18,8 +18,11 @@ class GazeDataSection(Section):
     labels name them, at least one, else single images. The images of a single subject are split by image, with a
     warning. Raw and refined versions of one image fall on the same side. 0 holds out none and saves the last
     weights."""
+    unlabelled: list[Path] = Field([])
+    """Real images for co-teaching: a folder or a store, or a list of them. Their gaze labels are not used, if they
+    have any. With them, several estimators are trained together; see co_teaching."""
 
-    @field_validator("train", mode="before")
+    @field_validator("train", "unlabelled", mode="before")
     @classmethod
     def _one_or_several(cls, value: Any) -> list[Path]:
         values = value if isinstance(value, list | tuple) else [] if value is None else [value]
@@ -81,6 +84,21 @@ class NeighboursSection(Section):
     """Height and width at which images are compared."""
 
 
+class CoTeachingSection(Section):
+    """Co-teaching on the unlabelled images of data.unlabelled; see refiner.gaze.co_teaching."""
+
+    members: int = Field(3, ge=2)
+    """Number of estimators that are trained together. They differ in their initial weights and their batches."""
+    weight: float = Field(1.0, ge=0)
+    """Weight of the loss on unlabelled images, next to the loss on labelled images."""
+    warm_up: float = Field(0.6, ge=0, lt=1)
+    """Share of the steps that use labelled images alone. The weight then grows over a tenth of the other steps."""
+    tolerance_degrees: float = Field(3.0, gt=0)
+    """Disagreement of the estimators, in degrees, at which an unlabelled image counts 1/e of one that they agree on."""
+    batch_size: int | None = Field(None, ge=2)
+    """Unlabelled images per update; null takes the batch_size of the labelled images."""
+
+
 class GazeConfiguration(Section):
     """Configuration of a training run of a gaze estimator."""
 
@@ -124,6 +142,7 @@ class GazeConfiguration(Section):
     data: GazeDataSection = GazeDataSection()
     optimizer: GazeOptimizerSection = GazeOptimizerSection()
     augmentation: GazeAugmentationSection = GazeAugmentationSection()
+    co_teaching: CoTeachingSection = CoTeachingSection()
     neighbours: NeighboursSection = NeighboursSection()
 
     @model_validator(mode="after")
@@ -148,6 +167,34 @@ class GazeConfiguration(Section):
         if self.patience and not self.data.held_out:
             raise ValueError("patience needs held-out images; set data.held_out above 0, or patience: 0")
         return self
+
+    @model_validator(mode="after")
+    def _can_co_teach(self) -> "GazeConfiguration":
+        if not self.data.unlabelled:
+            return self
+        if self.network == "knn":
+            raise ValueError(
+                "network knn cannot be co-taught on data.unlabelled, because it has no weights to train; leave "
+                "data.unlabelled out, or set another network"
+            )
+        if self.patience:
+            raise ValueError(
+                f"patience is {self.patience}, but held-out renders cannot tell when co-teaching on data.unlabelled "
+                "should stop; set patience: 0"
+            )
+        if not self.augmentation.strong:
+            raise ValueError(
+                "co-teaching on data.unlabelled compares answers on images with and without strong augmentation; set "
+                "augmentation.strong above 0"
+            )
+        if self.unlabelled_batch_size < 2:
+            raise ValueError("co-teaching compares the images of a batch; set co_teaching.batch_size to 2 or more")
+        return self
+
+    @property
+    def unlabelled_batch_size(self) -> int:
+        """Number of unlabelled images per update."""
+        return self.co_teaching.batch_size or self.batch_size
 
 
 _SMALLEST = {"paper": 23, "lenet": 16}

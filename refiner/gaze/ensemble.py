@@ -10,6 +10,7 @@ from torch import Tensor
 from refiner.core.errors import WrongInputError
 from refiner.data.labels.angles import Angles
 from refiner.gaze.data import Patches
+from refiner.gaze.networks.file import member_paths
 from refiner.gaze.prediction import GazeEstimator
 from refiner.images.io import Image
 
@@ -48,13 +49,14 @@ class GazeEnsemble:
 
     @classmethod
     def load(cls, paths: Sequence[Path | str], *, device: str = "auto") -> Self:
-        """Load the estimators from their files or run folders.
+        """Load the estimators from their files or run folders; of a co-taught run, all that it holds.
 
         Raises:
             DataError: a file is missing or damaged.
             WrongInputError: see the class.
         """
-        return cls([GazeEstimator.load(path, device=device) for path in paths])
+        files = [file for path in paths for file in member_paths(Path(path))]
+        return cls([GazeEstimator.load(file, device=device) for file in files])
 
     def __call__(self, images: Tensor | Image | Sequence[Image], head_pose: Any = None) -> Angles:
         """Return pitch and yaw in radians, (N, 2), float64; see :class:`refiner.gaze.prediction.GazeEstimator`."""

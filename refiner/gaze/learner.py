@@ -91,7 +91,23 @@ class Learner:
         """The network that is evaluated and saved: the average of the weights if there is one."""
         return self.network if self.average is None else self.average
 
-    def update(self, images: Tensor, gaze: Tensor, head_pose: Tensor | None, *, step: int) -> dict[str, Tensor]:
+    def predict(self, images: Tensor, head_pose: Tensor | None) -> Tensor:
+        """Return pitch and yaw in radians, (N, 2), float32, of the network in training; gradients flow through it."""
+        return self._predict(self.network, images, head_pose)
+
+    @torch.no_grad()
+    def teach(self, images: Tensor, head_pose: Tensor | None) -> Tensor:
+        """Return pitch and yaw in radians, (N, 2), float32, of the saved network; no gradients flow through it."""
+        return self._predict(self.saved_network, images, head_pose)
+
+    def _predict(self, network: GazeNetwork, images: Tensor, head_pose: Tensor | None) -> Tensor:
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bf16"):
+            predicted: Tensor = network(images, head_pose)
+        return predicted.float()
+
+    def update(
+        self, images: Tensor, gaze: Tensor, head_pose: Tensor | None, *, step: int, further: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """Update the network once.
 
         Args:
@@ -99,9 +115,10 @@ class Learner:
             gaze: (N, 2), pitch and yaw in radians.
             head_pose: (N, 2), pitch and yaw in radians, or None.
             step: number of updates so far.
+            further: a scalar of this network's predictions that is added to the loss.
 
         Returns:
-            ``loss`` and ``error_degrees``, on the CPU.
+            ``loss`` on these images and ``error_degrees``, on the CPU.
 
         Raises:
             TrainingError: the loss is not finite.
@@ -113,17 +130,17 @@ class Learner:
             group["lr"] = section.learning_rate * (share if section.schedule == "cosine" else 1.0)
 
         # Predict gaze, and compare it with the labels in fp32.
-        with torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bf16"):
-            predicted = self.network(images, head_pose)
-        loss = LOSSES[configuration.loss](predicted.float(), gaze)
-        if not torch.isfinite(loss):
+        predicted = self.predict(images, head_pose)
+        loss = LOSSES[configuration.loss](predicted, gaze)
+        total = loss if further is None else loss + further
+        if not torch.isfinite(total):
             raise TrainingError(
-                f"the loss is not finite ({loss.item():.4g}); lower optimizer.learning_rate, or set precision: fp32"
+                f"the loss is not finite ({total.item():.4g}); lower optimizer.learning_rate, or set precision: fp32"
             )
 
         # Update the weights and their average.
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        total.backward()
         self.optimizer.step()
         if self.average is not None:
             with torch.no_grad():

@@ -4,8 +4,9 @@ A refiner that draws gives a render another result each time. The draw follows f
 in the batch, so that a resumed run sees the same images. A refiner that draws nothing gives the same result each time.
 """
 
+import copy
 import dataclasses
-from typing import Any
+from typing import Any, Self
 
 import cv2
 import numpy as np
@@ -41,6 +42,12 @@ class BatchRefiner:
         self.module, self.digest = file.network(), digest
         self.share, self.equalize, self.seed = share, equalize, seed
         self.device = "cpu"
+
+    def with_seed(self, seed: int) -> Self:
+        """Return this refiner with draws that follow from another seed."""
+        other = copy.copy(self)
+        other.seed = seed
+        return other
 
     def to(self, device: str) -> None:
         """Move the refiner to a device, ``cpu`` or ``cuda``."""

@@ -9,16 +9,13 @@ from torch import Tensor, nn
 from refiner.data.labels.angles import angular_error_degrees
 from refiner.gaze.config import GazeConfiguration
 from refiner.gaze.data import LabelledPatches
-from refiner.gaze.networks.file import save_estimator
+from refiner.gaze.networks.file import member_path, save_estimator
 from refiner.gaze.networks.knn import NearestNeighbours
 from refiner.images.arrays import to_float
 from refiner.runs.folder import RunFolder
 
 BATCH = 256
 """Images of a batch in evaluation."""
-
-_LEFT_OUT: dict[str, Any] = {"data": {"train"}, "augmentation": {"refiner"}, "precision": True}
-"""Settings that the summary of the estimator file leaves out: they may differ between equal runs."""
 
 
 @torch.inference_mode()
@@ -42,8 +39,10 @@ def save_trained(
     training: LabelledPatches,
     held_out_degrees: float | None,
     chosen: dict[str, Any],
+    *,
+    member: int = 1,
 ) -> None:
-    """Write the estimator file of a run.
+    """Write the estimator file of a run, or one of them.
 
     Args:
         configuration: configuration of the run.
@@ -55,6 +54,7 @@ def save_trained(
         chosen: summary entries that say which weights these are: ``steps``, ``step``, ``precision``,
             ``held_out_by``, what the held-out patches are (see :func:`refiner.gaze.data.split_held_out`), and
             ``refiner``, the SHA-256 of the refiner file of every batch if there is one.
+        member: number of the estimator in the run, from 1.
 
     Raises:
         OutputError: the file cannot be written.
@@ -65,16 +65,22 @@ def save_trained(
         **chosen,
         "images": len(training),
         "held_out_degrees": held_out_degrees,
-        "configuration": configuration.model_dump(mode="json", exclude=_LEFT_OUT),
+        "configuration": configuration.model_dump(mode="json", exclude=_left_out(configuration)),
     }
     save_estimator(
-        folder.estimator,
+        member_path(folder.path, member),
         weights,
         architecture=design,
         equalize=configuration.equalize,
         mean_gaze=(float(pitch), float(yaw)),
         training=summary,
     )
+
+
+def _left_out(configuration: GazeConfiguration) -> dict[str, Any]:
+    """Return the settings that the summary leaves out: they may differ between equal runs, or have no effect."""
+    paths: dict[str, Any] = {"data": {"train", "unlabelled"}, "augmentation": {"refiner"}, "precision": True}
+    return paths if configuration.data.unlabelled else {**paths, "co_teaching": True}
 
 
 def fit_neighbours(

@@ -56,6 +56,7 @@ _INPUTS = {
     "estimator": "weights of data.estimator",
     "start_from": "starting weights (--from)",
     "data.train": "training images",
+    "data.unlabelled": "unlabelled images",
     "augmentation.refiner": "weights of augmentation.refiner",
 }
 
@@ -282,8 +283,9 @@ def _settings_of_older_runs(file: Path) -> list[str]:
 
 
 def _clear(path: Path) -> None:
-    for events in path.glob("events.out.tfevents.*"):
-        events.unlink()
+    for pattern in ("events.out.tfevents.*", "estimator_[0-9]*.safetensors"):
+        for file in path.glob(pattern):
+            file.unlink()
     for name in _OWN:
         entry = path / name
         if entry.is_dir():

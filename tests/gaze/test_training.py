@@ -13,7 +13,7 @@ import torch
 from refiner.core.errors import ConfigurationError, DataError, DeviceError, RunError, TrainingError
 from refiner.data.labels.angles import angular_error_degrees
 from refiner.data.labels.tables import read_labels, write_labels
-from refiner.gaze import training
+from refiner.gaze import job
 from refiner.gaze.config import GazeConfiguration
 from refiner.gaze.data import load_patches
 from refiner.gaze.networks.file import load_estimator
@@ -120,7 +120,7 @@ def test_best_weights_are_those_of_the_lowest_held_out_error(tiny_gaze: GazeConf
 
 def test_patience_stops_early(tiny_gaze: GazeConfiguration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     errors = iter([3.0, 2.0, 2.5, 2.4])
-    monkeypatch.setattr(training, "held_out_error", lambda *_: next(errors))
+    monkeypatch.setattr(job, "held_out_error", lambda *_: next(errors))
     file = train_estimator(changed(tiny_gaze, patience=2, steps=100), tmp_path / "run", device="cpu")
     assert load_estimator(file).metadata["training"]["steps"] == 8
     assert load_estimator(file).metadata["training"]["step"] == 4
@@ -173,10 +173,10 @@ def test_precision_is_read_back(tiny_gaze: GazeConfiguration, tmp_path: Path, mo
         raise Killed
 
     automatic = changed(tiny_gaze, precision="auto")
-    monkeypatch.setattr(training, "choose_precision", lambda *_: "bf16")
+    monkeypatch.setattr(job, "choose_precision", lambda *_: "bf16")
     with pytest.raises(Killed):
         train_estimator(automatic, tmp_path / "run", device="cpu", report=kill)
-    monkeypatch.setattr(training, "choose_precision", lambda *_: pytest.fail("tried again"))
+    monkeypatch.setattr(job, "choose_precision", lambda *_: pytest.fail("tried again"))
     file = train_estimator(automatic, tmp_path / "run", device="cpu")
     assert load_estimator(file).metadata["training"]["precision"] == "bf16"
 

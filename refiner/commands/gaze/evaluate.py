@@ -38,7 +38,8 @@ def command(
 
     ESTIMATOR is an estimator file or a run folder. The last argument is the data. The interval is over people if the
     labels name them. With several estimators, trained with different seeds, it is over people and seeds together.
-    --ensemble tests their mean prediction.
+    --ensemble tests their mean prediction. It takes all estimators of a run with co-teaching, else only the first is
+    tested.
 
     \b
     Examples:
@@ -54,9 +55,12 @@ def command(
     if plots is not None and plots.is_file():
         raise click.UsageError(f"--plots {plots} is a file; name a folder")
     from refiner.gaze.evaluation import evaluate_estimators
+    from refiner.gaze.networks.file import member_paths
     from refiner.gaze.prediction import GazeEstimator
 
     # Test.
+    if ensemble:
+        paths = [file for path in paths for file in member_paths(path)]
     loaded = [GazeEstimator.load(path, device=device) for path in paths]
     with progress("predicting") as advance:
         test = evaluate_estimators(loaded, data, ensemble=ensemble, cluster=cluster, by=by, report=advance)

@@ -18,14 +18,15 @@ ORDER = "ESTIMATOR... DATA [OUT.csv]"
 
 @click.command()
 @click.argument("paths", type=ANY_PATH, nargs=-1, required=True, metavar=ORDER)
-@click.option("--ensemble", is_flag=True, help="Predict the mean of several estimators.")
+@click.option("--ensemble", is_flag=True, help="Predict the mean of several estimators, or of all in a run.")
 @device_option
 @json_option
 def command(paths: tuple[Path, ...], ensemble: bool, device: str, as_json: bool) -> None:
     """Write the gaze of every image of DATA to a table: file, gaze_pitch_rad, gaze_yaw_rad.
 
     ESTIMATOR is an estimator file or a run folder. Unusable images are listed in OUT.rejected.csv. If DATA is a single
-    image, its gaze is printed, and OUT.csv must be omitted. With --ensemble, several estimators predict together.
+    image, its gaze is printed, and OUT.csv must be omitted. With --ensemble, several estimators predict together, or
+    all estimators of a run with co-teaching.
 
     \b
     Examples:
@@ -39,7 +40,7 @@ def command(paths: tuple[Path, ...], ensemble: bool, device: str, as_json: bool)
             f"{len(estimators)} estimators were named; pass --ensemble to predict their mean, or name one"
         )
     from refiner.gaze.ensemble import GazeEnsemble
-    from refiner.gaze.prediction import predict_dataset, predict_image, rejects_path
+    from refiner.gaze.prediction import GazeEstimator, predict_dataset, predict_image, rejects_path
     from refiner.images.io import is_image_file
 
     # A single image is printed and needs no table; a data set needs one.
@@ -48,7 +49,9 @@ def command(paths: tuple[Path, ...], ensemble: bool, device: str, as_json: bool)
         raise click.UsageError(f"{source} is a single image, whose gaze is printed; omit OUT.csv")
     if not single and destination is None:
         raise click.UsageError(f"{source} is a data set, whose gaze is written to a table; add OUT.csv")
-    loaded = GazeEnsemble.load(estimators, device=device)
+    loaded = (
+        GazeEnsemble.load(estimators, device=device) if ensemble else GazeEstimator.load(estimators[0], device=device)
+    )
 
     # Print the gaze of a single image.
     if destination is None:

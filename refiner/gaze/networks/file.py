@@ -77,6 +77,32 @@ def to_arrays(weights: Mapping[str, torch.Tensor]) -> dict[str, Array]:
     return {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in weights.items()}
 
 
+def member_path(run: Path, member: int) -> Path:
+    """Return the path of an estimator in a run folder.
+
+    Args:
+        run: the run folder.
+        member: number of the estimator, from 1; a run has several if they were trained together by co-teaching.
+    """
+    first = run / ESTIMATOR_FILE
+    return first if member == 1 else first.with_stem(f"{first.stem}_{member}")
+
+
+def member_paths(path: Path) -> list[Path]:
+    """Return the files of all estimators of a co-taught run; for another run or a file, the path alone.
+
+    Raises:
+        DataError: the estimator is missing or damaged.
+    """
+    if not path.is_dir():
+        return [path]
+    co_taught = load_estimator(path).metadata["training"].get("co_taught")
+    if co_taught is None:
+        return [path]
+    # A file that is missing fails when it is loaded.
+    return [member_path(path, member) for member in range(1, int(co_taught["members"]) + 1)]
+
+
 def load_estimator(path: Path) -> EstimatorFile:
     """Load an estimator from its file or from the run folder that holds it.
 
@@ -85,13 +111,14 @@ def load_estimator(path: Path) -> EstimatorFile:
     """
     # Find the file of a run folder.
     if path.is_dir():
-        if not (path / ESTIMATOR_FILE).exists():
+        file = member_path(path, 1)
+        if not file.exists():
             kind = path_kind(path)
             why = f"holds no {ESTIMATOR_FILE} yet" if kind == GAZE_RUN else f"is {kind}, not a gaze estimator"
             raise WrongInputError(
                 f"{path} {why}; name the run folder of a gaze estimator, or an estimator file (.safetensors)"
             )
-        path = path / ESTIMATOR_FILE
+        path = file
     weights, metadata = read_weights(path, KIND, format_version=FORMAT_VERSION)
     try:
         # Bring the metadata to this version and to plain types.
