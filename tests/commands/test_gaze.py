@@ -171,6 +171,24 @@ def test_an_ensemble_predicts_the_mean(trained: Path, other_gazes: Path, tmp_pat
     assert "ensemble of 2 estimators" in run("evaluate", trained, other, other_gazes, "--ensemble").stdout
 
 
+def test_co_teaching_leaves_several_estimators_and_ensemble_takes_them_all(
+    config: Path, other_gazes: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "co-taught"
+    result = run("train", config, "--unlabelled", other_gazes, "--run", folder, "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    assert result.stdout == f"{folder / 'estimator.safetensors'}\n"
+    refused = run("train", config, "--unlabelled", other_gazes, "--set", "network=knn", "--run", tmp_path / "knn")
+    assert (refused.exit_code, (tmp_path / "knn").exists()) == (2, False)
+    assert "network knn cannot be co-taught on data.unlabelled" in refused.stderr
+    for options, count in (([], 1), (["--ensemble"], 3)):
+        found = json.loads(run("evaluate", folder, other_gazes, "--json", *options).stdout)
+        assert len({estimator["digest"] for estimator in found["estimators"]}) == count
+        assert (found["ensemble"] is None) == (count == 1)
+        assert run("predict", folder, other_gazes, tmp_path / f"{count}.csv", *options).exit_code == 0
+    assert (tmp_path / "1.csv").read_bytes() != (tmp_path / "3.csv").read_bytes()
+
+
 def test_each_mistake_is_one_line(trained: Path, config: Path, gazes: Path, synthetic: Path, tmp_path: Path) -> None:
     for arguments, status, words in [
         (["train", config, "--set", "netwrok=small"], 2, "did you mean network?"),

@@ -55,6 +55,10 @@ def test_each_mistake_is_named(override: str, words: str) -> None:
         (["network=knn", "head_pose=true"], "head_pose is true, but network knn compares images only"),
         (["network=knn", "head_pose=yaw"], "head_pose is yaw, but network knn compares images only"),
         (["patience=3", "data.held_out=0"], "patience needs held-out images"),
+        (["network=knn", "data.unlabelled=real"], "network knn cannot be co-taught on data.unlabelled"),
+        (["patience=3", "augmentation.strong=1", "data.unlabelled=real"], "held-out renders cannot tell when"),
+        (["data.unlabelled=real"], "set augmentation.strong above 0"),
+        (["batch_size=1", "augmentation.strong=1", "data.unlabelled=real"], "co_teaching.batch_size to 2 or more"),
     ],
 )
 def test_settings_that_do_not_fit_together(overrides: list[str], words: str) -> None:

@@ -38,8 +38,7 @@ def command(
 
     ESTIMATOR is an estimator file or a run folder. The last argument is the data. The interval is over people if the
     labels name them. With several estimators, trained with different seeds, it is over people and seeds together.
-    --ensemble tests their mean prediction. It takes all estimators of a run with co-teaching, else only the first is
-    tested.
+    --ensemble tests their mean prediction. Of a run with co-teaching it tests all estimators; without it, the first.
 
     \b
     Examples:
