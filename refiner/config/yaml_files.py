@@ -4,7 +4,7 @@ import difflib
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -150,7 +150,9 @@ def _field(model: type[BaseModel], key: str) -> FieldInfo | None:
 def _is_path(model: type[BaseModel], key: str, text: str) -> bool:
     """Return whether the value of a key is a path. It is not parsed: YAML would cut ``a #2`` and make 123 a number."""
     field = _field(model, key)
-    kinds = () if field is None else get_args(field.annotation)
+    if field is None or get_origin(field.annotation) is list:
+        return False  # lists are YAML in brackets
+    kinds = get_args(field.annotation)
     return Path in kinds and not (list[Path] in kinds and text.startswith("["))
 
 
