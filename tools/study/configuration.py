@@ -71,6 +71,8 @@ class AdaptationSection(Section):
     consistent: bool = False
     """Keep the answers of an estimator of another seed, trained on all renders with augmentation, that sees only the
     image: see ``data.estimator`` of a refiner's configuration."""
+    guides: int = Field(1, ge=1)
+    """Number of such estimators with ``consistent``."""
     gaze_matched: bool = False
     """Train the refiner on a subset of the renders whose gaze is distributed as that of the real images, as predicted
     by an estimator of another seed. All renders are refined."""
@@ -90,6 +92,10 @@ class VariantSection(Section):
     label-free scores are still those of renders that are refined once."""
     augmented: bool = False
     """Augment the estimator's training as its configuration says; otherwise not at all."""
+    members: int = Field(1, ge=1)
+    """Number of estimators whose mean prediction is tested."""
+    co_taught: bool = False
+    """Train the members together, so that they learn from each other on the unlabelled real images."""
     estimator: dict[str, Any] = Field({})
     """Changes of the estimator's configuration, after the study's own, such as ``{head_pose: yaw}``."""
     synthetic_factor: int = Field(1, ge=1)
@@ -176,6 +182,13 @@ class StudyConfiguration(Section):
                     f"variants.{name}.redrawn needs renders and an adaptation of method: refiner, whose file refines "
                     "every batch; leave it out, or name such an adaptation"
                 )
+        if variant.co_taught and (variant.members < 2 or variant.labels != "synthetic"):
+            raise ValueError(f"variants.{name}.co_taught needs the labels of renders and members: 2 or more")
+        if variant.members > 1 and (variant.bias_corrected or variant.labels == "real"):
+            raise ValueError(
+                f"variants.{name}.members is {variant.members}, but bias_corrected and labels: real test one "
+                "estimator; set members: 1"
+            )
         if variant.bias_corrected and variant.labels == "real":
             raise ValueError(f"variants.{name}.bias_corrected: real labels need no bias correction; leave it out")
         for key in variant.estimator:
@@ -188,6 +201,9 @@ class StudyConfiguration(Section):
 
 ADAPTATION = "adaptation"
 """Stands for the refiner file of a variant's adaptation until it is made."""
+
+UNLABELLED = "unlabelled"
+"""Stands for the unlabelled real images of a co-taught variant until they are copied."""
 
 _SET_ELSEWHERE = {"seed": "seeds", "size": "the study's size", "equalize": "the variant's equalize"}
 """Keys of an estimator that a variant cannot change in ``estimator``."""
@@ -254,6 +270,8 @@ class Study:
             settings += ["augmentation.strong=0", "augmentation.transforms=[]"]
         if variant.redrawn:
             settings += [f"augmentation.refiner={ADAPTATION}"]
+        if variant.co_taught:
+            settings += [f"data.unlabelled={UNLABELLED}", f"co_teaching.members={variant.members}"]
         return read_configuration(self.folder / section.base, GazeConfiguration, overrides=settings)
 
     def _common(self, seed: int) -> list[str]:

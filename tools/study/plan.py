@@ -15,6 +15,9 @@ from tools.study.tasks import Task
 GUIDE_SEED_OFFSET = 1000
 """Added to the seed of an estimator that guides a refiner, so that it differs from all tested estimators."""
 
+MEMBER_SEED_OFFSET = 100_000
+"""Added to the seed of each further estimator whose mean prediction is tested."""
+
 
 def target_digest(path: Path) -> str:
     """Return the digest of a target, wherever it is stored: of its labels, or of the whole file."""
@@ -88,6 +91,7 @@ class Plan:
         text = variant.model_dump_json(exclude={"about", "adaptation", "seeds", "protocols", "against"})
         text += self.study.refiner(adaptation, 0).model_dump_json(exclude={"steps"})
         text += f"{adaptation.consistent}{'gaze matched' if adaptation.gaze_matched else ''}"
+        text += f"{adaptation.guides} guides" if adaptation.guides > 1 else ""
         return hashlib.sha256(text.encode()).hexdigest()
 
     def _trained(self, name: str) -> AdaptationSection | None:
@@ -114,7 +118,8 @@ class Plan:
             synthetic = self._synthetic(variant, seed, protocol, label)
             adapted = self._adapted(variant, variant.adaptation, seed, protocol, label, synthetic)
             inputs["synthetic"] = synthetic  # for their parameters
-            if variant.adaptation is not None or self.configuration.renderers[variant.renderer].calibrate:
+            calibrated = self.configuration.renderers[variant.renderer].calibrate
+            if variant.adaptation is not None or calibrated or variant.co_taught:
                 inputs["real"] = self._real(variant, seed, protocol, label, variant.real_count)
             inputs["scores"] = self._scores(variant, seed, protocol, label, synthetic, adapted)
             known = adapted.inputs["synthetic"] if variant.redrawn else adapted
@@ -122,11 +127,18 @@ class Plan:
                 known = Task("permuted", label, {"seed": seed}, {"images": known})
             else:
                 inputs["adapted"] = adapted  # for its refiner
-            refiner = {"refiner": adapted.inputs["refiner"]} if variant.redrawn else {}
-            estimator = self._estimator(variant, seed, label, known, **refiner)
+            further = {"refiner": adapted.inputs["refiner"]} if variant.redrawn else {}
+            if variant.co_taught:
+                further["unlabelled"] = self._unlabelled(variant, seed, protocol, label)
+            estimator = self._estimator(variant, seed, label, known, **further)
             inputs["estimator"] = (
                 self._corrected(variant, seed, protocol, label, estimator) if variant.bias_corrected else estimator
             )
+            # Estimators of the same part are averaged; co-taught ones share a run.
+            for member in range(1, 1 if variant.co_taught else variant.members):
+                own = seed + member * MEMBER_SEED_OFFSET
+                inputs[f"member-{member + 1}"] = self._estimator(variant, own, label, known, **further)
+                tests[f"member-{member + 1}"] = halves.tested
         settings = {"tests": tests, "slices": self.configuration.target.slices, **halves.settings, **self._group}
         if protocol == "inductive":
             settings["cross_validated"] = True  # the first studies tested the same half with every seed
@@ -158,6 +170,12 @@ class Plan:
         posed = {"head_pose": True} if self.study.estimator(variant, seed).head_pose else {}
         return self._task("labelled", label, {**known, **posed, **self._group}, variant)
 
+    def _unlabelled(self, variant: VariantSection, seed: int, protocol: Protocol, label: str) -> Task:
+        """Return the real images that adaptation sees, without gaze, but with the head pose that estimators take."""
+        posed = {"head_pose": True} if self.study.estimator(variant, seed).head_pose else {}
+        settings = {**self._seen(seed, protocol, variant.real_count), **posed}
+        return self._task("unlabelled", label, settings, variant)
+
     def _synthetic(self, variant: VariantSection, seed: int, protocol: Protocol, label: str) -> Task:
         renderer = self.configuration.renderers[variant.renderer]
         parameters = renderer.parameters.model_dump(mode="json")  # all of them: the renderer's defaults may change
@@ -187,7 +205,9 @@ class Plan:
             if adaptation.gaze_matched:
                 inputs["synthetic"] = self._gaze_matched(variant, seed, protocol, label, synthetic)
             if adaptation.consistent:
-                inputs["estimator"] = self._guide(variant, seed, label, synthetic, head_pose=False)
+                for number in range(adaptation.guides):
+                    guide = self._guide(variant, seed + number * MEMBER_SEED_OFFSET, label, synthetic, head_pose=False)
+                    inputs[f"estimator-{number + 1}" if number else "estimator"] = guide
             refiner = self._refiner(adaptation, seed, label, inputs)
             return Task("refined", label, {"equalize": variant.equalize}, {"synthetic": synthetic, "refiner": refiner})
         settings = {
@@ -214,7 +234,8 @@ class Plan:
 
     def _guide(self, variant: VariantSection, seed: int, label: str, synthetic: Task, **changes: Any) -> Task:
         """Return an estimator that predicts gaze for the training of a refiner; it is never the tested one."""
-        settings = {"augmented": True, "redrawn": False, "estimator": {**variant.estimator, **changes}}
+        alone = {"augmented": True, "redrawn": False, "co_taught": False}
+        settings = {**alone, "estimator": {**variant.estimator, **changes}}
         return self._estimator(variant.model_copy(update=settings), seed + GUIDE_SEED_OFFSET, label, synthetic)
 
     def _refiner(self, adaptation: AdaptationSection, seed: int, label: str, inputs: dict[str, Task]) -> Task:
@@ -222,12 +243,16 @@ class Plan:
         settings = self.study.refiner(adaptation, seed).model_dump(mode="json", exclude_defaults=True, exclude={"data"})
         return Task("refiner", label, {"configuration": settings}, inputs)
 
-    def _estimator(self, variant: VariantSection, seed: int, label: str, images: Task, **refiner: Task) -> Task:
-        """Return the estimator that is trained on images, with a refiner if every batch is refined anew."""
+    def _estimator(self, variant: VariantSection, seed: int, label: str, images: Task, **further: Task) -> Task:
+        """Return the estimator that is trained on images.
+
+        Its further inputs are a ``refiner`` if every batch is refined anew, and the ``unlabelled`` images of
+        co-teaching.
+        """
         settings = self.study.estimator(variant, seed).model_dump(
-            mode="json", exclude_defaults=True, exclude={"data": {"train"}}
+            mode="json", exclude_defaults=True, exclude={"data": {"train", "unlabelled"}}
         )
-        return Task("estimator", label, {"configuration": settings}, {"images": images, **refiner})
+        return Task("estimator", label, {"configuration": settings}, {"images": images, **further})
 
     def _scores(
         self, variant: VariantSection, seed: int, protocol: Protocol, label: str, synthetic: Task, adapted: Task

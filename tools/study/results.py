@@ -12,6 +12,7 @@ from refiner.core.devices import resolve_device
 from refiner.core.environment import environment
 from refiner.core.files import write_text
 from refiner.eyes.scene.parameters import EyeParameters
+from refiner.gaze.networks.file import member_paths
 from refiner.models.lookup import REFINER_FILE
 from refiner.runs.folder import ESTIMATOR_FILE
 from tools.study.configuration import Study
@@ -135,7 +136,9 @@ def write_result(task: Task, place: Place) -> dict[str, Any]:
     models = place.out / "models" / result_name(settings)
     models.mkdir(parents=True, exist_ok=True)
     for role, run in runs.items():
-        shutil.copyfile(run / ESTIMATOR_FILE, models / f"{role}.safetensors")
+        for number, path in enumerate(member_paths(run), 1):
+            name = role if number == 1 else f"{role}_{number}"
+            shutil.copyfile(path if path.is_file() else path / ESTIMATOR_FILE, models / f"{name}.safetensors")
     if "adapted" in task.inputs and "refiner" in task.inputs["adapted"].inputs:
         refiner = task.inputs["adapted"].inputs["refiner"].folder(place.out)
         shutil.copyfile(refiner / "run" / REFINER_FILE, models / REFINER_FILE)

@@ -103,3 +103,8 @@ def missing_tasks(wanted: Iterable[Task], is_done: Callable[[Task], bool]) -> li
     for task in wanted:
         visit(task)
     return list(found.values())
+
+
+def input_folders(task: Task, place: Place) -> dict[str, Path]:
+    """Return the folders of the products that a task needs, by role."""
+    return {role: needed.folder(place.out) for role, needed in task.inputs.items()}

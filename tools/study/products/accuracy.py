@@ -10,7 +10,9 @@ import numpy as np
 from refiner.core.errors import DataError
 from refiner.data.labels.angles import Angles, angular_error_degrees
 from refiner.gaze.data import LabelledPatches, load_patches
+from refiner.gaze.ensemble import mean_prediction
 from refiner.gaze.evaluation import mean_predictor_error, measure_accuracy
+from refiner.gaze.networks.file import member_paths
 from refiner.gaze.prediction import GazeEstimator
 from tools.study.halves import part_numbers
 from tools.study.products.stores import IMAGES_FILE
@@ -40,7 +42,7 @@ class Predictions:
 def predictions(
     target: Path, runs: Mapping[str, Path], tests: Mapping[str, str], *, group: str, split: int, device: str
 ) -> Predictions:
-    """Predict the gaze of the test images.
+    """Predict the gaze of the test images. Estimators of one part, also those of one co-taught run, are averaged.
 
     Args:
         target: folder of the target's product.
@@ -50,8 +52,12 @@ def predictions(
         split: number of the division into halves.
         device: ``auto``, ``cpu`` or ``cuda``.
     """
-    estimators = {role: GazeEstimator.load(runs[role], device=device) for role in tests}
-    first = next(iter(estimators.values()))
+    # Load the estimators of each part.
+    estimators: dict[str, list[GazeEstimator]] = {}
+    for role, part in tests.items():
+        members = [GazeEstimator.load(path, device=device) for path in member_paths(runs[role])]
+        estimators.setdefault(part, []).extend(members)
+    first = next(iter(estimators.values()))[0]
     patches = load_patches(
         [target / IMAGES_FILE],
         size=first.size,
@@ -60,10 +66,14 @@ def predictions(
         key="target",
     )
     parts = part_numbers(group_column(patches, group), split)
-    numbers = [number for part in tests.values() for number in parts[part]]
-    predicted = np.concatenate([estimators[role].predict(patches.take(parts[part])) for role, part in tests.items()])
-    means = [np.tile(estimators[role].metadata["mean_gaze"], (len(parts[part]), 1)) for role, part in tests.items()]
-    return Predictions(patches.take(numbers), numbers, len(patches), predicted, np.concatenate(means))
+    # Predict each part by its estimators.
+    numbers = [number for part in estimators for number in parts[part]]
+    predicted, means = list[Angles](), list[Angles]()
+    for part, members in estimators.items():
+        images = patches.take(parts[part])
+        predicted.append(mean_prediction([member.predict(images) for member in members]))
+        means.append(np.tile(members[0].metadata["mean_gaze"], (len(images), 1)))
+    return Predictions(patches.take(numbers), numbers, len(patches), np.concatenate(predicted), np.concatenate(means))
 
 
 def group_column(patches: LabelledPatches, group: str) -> list[str]:

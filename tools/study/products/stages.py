@@ -8,24 +8,18 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from refiner.config.training import TrainingConfiguration
-from refiner.core.errors import DataError
 from refiner.core.files import write_text
 from refiner.core.rng import numpy_generator
-from refiner.data.conversion import Conversion
-from refiner.data.formats.registry import open_dataset
-from refiner.data.labels.records import Record
 from refiner.data.output.records_writer import write_store as write_synthetic
 from refiner.eyes.records import rendered_records
 from refiner.eyes.scene.parameters import EyeParameters
 from refiner.gaze.bias_correction import save_corrected
 from refiner.gaze.config import GazeConfiguration
-from refiner.gaze.data import LabelledPatches, load_patches
 from refiner.gaze.matching import draw_like, known_angles
 from refiner.gaze.networks.file import load_estimator
 from refiner.gaze.prediction import GazeEstimator
@@ -34,9 +28,14 @@ from refiner.images.arrays import equalize
 from refiner.models.lookup import REFINER_FILE
 from refiner.runs.folder import ESTIMATOR_FILE
 from refiner.training.train import train
-from tools.study.halves import part_numbers
-from tools.study.products.accuracy import group_column
 from tools.study.products.adaptations import equalized_images, matched_images, refined_images
+from tools.study.products.real_images import (
+    make_labelled,
+    make_real,
+    make_target,
+    make_unlabelled,
+    seen_images,
+)
 from tools.study.products.scores import measure_scores
 from tools.study.products.stores import (
     IMAGES_FILE,
@@ -48,7 +47,7 @@ from tools.study.products.stores import (
     write_store,
 )
 from tools.study.results import PARAMETERS_FILE, write_result
-from tools.study.tasks import Place, Task, write_done
+from tools.study.tasks import Place, Task, input_folders, write_done
 
 Metrics = dict[str, Any]
 
@@ -65,79 +64,6 @@ def perform(task: Task, place: Place) -> float:
     return seconds
 
 
-def _inputs(task: Task, place: Place) -> dict[str, Path]:
-    return {role: needed.folder(place.out) for role, needed in task.inputs.items()}
-
-
-# --- real images ---------------------------------------------------------------------------------------------------
-
-
-def make_target(task: Task, place: Place) -> Metrics:
-    """Convert the images of the target that have a gaze to the study's size."""
-    dataset = open_dataset(place.target)
-    height, width = task.settings["size"]
-    conversion = Conversion(size=(height, width), grey=True, equalized=task.settings["equalize"])
-    records = [conversion.apply(record) for record in map(dataset.read, dataset.ids) if "gaze" in record.labels]
-    if not records:
-        raise DataError(
-            f"{place.target} holds {len(dataset.ids)} images, but none has a gaze; name a labelled folder or store"
-        )
-    write_store(task.folder(place.out), records, source=place.target.name)
-    return {"images": len(records)}
-
-
-def make_real(task: Task, place: Place) -> Metrics:
-    """Copy the images that adaptation and calibration see, without their labels."""
-    real = _real(task, place)
-    records = [Record(name, image[0]) for name, image in zip(real.ids, real.images, strict=True)]
-    write_store(task.folder(place.out), records, source=place.target.name)
-    return {"images": len(records)}
-
-
-def _real(task: Task, place: Place, *, head_pose: bool = False) -> LabelledPatches:
-    """Return the images that adaptation may see, or a random subset of the wanted size."""
-    patches, numbers = _part(task, place, head_pose=head_pose)
-    count = task.settings.get("count", len(numbers))
-    if count > len(numbers):
-        raise DataError(
-            f"real_count is {count}, but the target has only {len(numbers)} images; choose a smaller number"
-        )
-    if "count" in task.settings:
-        rng = numpy_generator(task.settings["seed"], "photographs")
-        numbers = sorted(rng.choice(numbers, size=count, replace=False).tolist())
-    return patches.take(numbers)
-
-
-def make_labelled(task: Task, place: Place) -> Metrics:
-    """Copy images of the target with their labels, to train an estimator on real labels."""
-    patches, numbers = _part(task, place)
-    labels: dict[str, Any] = {"gaze": patches.gaze} | (
-        {} if patches.head_pose is None else {"head_pose": patches.head_pose}
-    )
-    labels |= {name: patches.columns[name] for name in ("subject",) if name in patches.columns}
-    records = [
-        Record(
-            patches.ids[number],
-            patches.images[number, 0],
-            {name: values[number] for name, values in labels.items()},
-        )
-        for number in numbers
-    ]
-    write_store(task.folder(place.out), records, source=place.target.name)
-    return {"images": len(records)}
-
-
-def _part(task: Task, place: Place, *, head_pose: bool = False) -> tuple[LabelledPatches, list[int]]:
-    """Return the target, and the numbers of the images in one part of it."""
-    settings = task.settings
-    store, target = _inputs(task, place)["target"] / IMAGES_FILE, task.inputs["target"].settings
-    height, width = target["size"]
-    posed = head_pose or settings.get("head_pose", False)
-    patches = load_patches([store], size=(height, width), equalize=False, head_pose=posed, key="target")
-    parts = part_numbers(group_column(patches, settings["group"]), settings.get("split", 0))
-    return patches, parts[settings["part"]]
-
-
 # --- renders -------------------------------------------------------------------------------------------------------
 
 
@@ -146,7 +72,7 @@ def make_calibration(task: Task, place: Place) -> Metrics:
     from refiner.eyes.calibration import calibrate
 
     base = EyeParameters.model_validate(task.settings["parameters"])
-    real = read_pixels(_inputs(task, place)["real"])
+    real = read_pixels(input_folders(task, place)["real"])
     fit = calibrate(real, base, keep=task.settings["keep"])
     write_text(task.folder(place.out) / PARAMETERS_FILE, fit.parameters.model_dump_json(indent=1) + "\n")
     return {"likeness": fit.likeness}
@@ -157,7 +83,7 @@ def make_synthetic(task: Task, place: Place) -> Metrics:
     settings, folder = task.settings, task.folder(place.out)
     values = settings.get("parameters")
     if values is None:
-        values = json.loads((_inputs(task, place)["calibration"] / PARAMETERS_FILE).read_text(encoding="utf-8"))
+        values = json.loads((input_folders(task, place)["calibration"] / PARAMETERS_FILE).read_text(encoding="utf-8"))
     parameters = EyeParameters.model_validate(values)
     height, width = settings["size"]
 
@@ -179,9 +105,9 @@ def make_synthetic(task: Task, place: Place) -> Metrics:
 
 def make_gaze_matched(task: Task, place: Place) -> Metrics:
     """Choose renders whose gaze, and head pose if the estimator takes it, is distributed as in the real images."""
-    inputs, seed = _inputs(task, place), task.settings["draw"]
+    inputs, seed = input_folders(task, place), task.settings["draw"]
     estimator = GazeEstimator.load(inputs["estimator"] / "run", device=place.device)
-    real = _real(task, place, head_pose=bool(estimator.head_pose))
+    real = seen_images(task, place, head_pose=bool(estimator.head_pose))
     synthetic = open_images(inputs["synthetic"])
     gaze, head_pose = (read_label(inputs["synthetic"], name) for name in ("gaze", "head_pose"))
     assert gaze is not None
@@ -201,10 +127,11 @@ def make_gaze_matched(task: Task, place: Place) -> Metrics:
 
 def make_refiner(task: Task, place: Place) -> Metrics:
     """Train a refiner in a run folder, or fit one that trains no network; resumes from its checkpoint."""
-    inputs = _inputs(task, place)
-    data = {name: str((inputs[name] / IMAGES_FILE).resolve()) for name in ("synthetic", "real")}
-    if "estimator" in inputs:
-        data["estimator"] = str((inputs["estimator"] / "run").resolve())
+    inputs = input_folders(task, place)
+    data: dict[str, Any] = {name: str((inputs[name] / IMAGES_FILE).resolve()) for name in ("synthetic", "real")}
+    guides = [str((folder / "run").resolve()) for role, folder in inputs.items() if role.startswith("estimator")]
+    if guides:
+        data["estimator"] = guides if len(guides) > 1 else guides[0]
     configuration = TrainingConfiguration.model_validate({**task.settings["configuration"], "data": data})
     run = task.folder(place.out) / "run"
     train(configuration, run, device=place.device)
@@ -213,7 +140,7 @@ def make_refiner(task: Task, place: Place) -> Metrics:
 
 def make_refined(task: Task, place: Place) -> Metrics:
     """Refine the renders with the refiner that was trained on them."""
-    inputs = _inputs(task, place)
+    inputs = input_folders(task, place)
     images = refined_images(read_pixels(inputs["synthetic"]), inputs["refiner"] / "run", device=place.device)
     _write_adapted(task, place, images)
     return {}
@@ -221,7 +148,7 @@ def make_refined(task: Task, place: Place) -> Metrics:
 
 def make_transformed(task: Task, place: Place) -> Metrics:
     """Match each render to a random real image."""
-    inputs, settings = _inputs(task, place), task.settings
+    inputs, settings = input_folders(task, place), task.settings
     images = matched_images(
         read_pixels(inputs["synthetic"]),
         read_pixels(inputs["real"]),
@@ -236,13 +163,13 @@ def make_transformed(task: Task, place: Place) -> Metrics:
 def _write_adapted(task: Task, place: Place, images: Any) -> None:
     """Write the renders with new pixels, equalized again if the test images are."""
     changed = equalized_images(images) if task.settings["equalize"] else images
-    write_changed(task.folder(place.out), _inputs(task, place)["synthetic"], changed)
+    write_changed(task.folder(place.out), input_folders(task, place)["synthetic"], changed)
 
 
 def make_permuted(task: Task, place: Place) -> Metrics:
     """Shuffle the gaze of the images, so that only its mean can be learnt."""
     rng = numpy_generator(task.settings["seed"], "permuted-labels")
-    write_permuted(task.folder(place.out), _inputs(task, place)["images"], rng)
+    write_permuted(task.folder(place.out), input_folders(task, place)["images"], rng)
     return {}
 
 
@@ -251,9 +178,11 @@ def make_permuted(task: Task, place: Place) -> Metrics:
 
 def make_estimator(task: Task, place: Place) -> Metrics:
     """Train a gaze estimator in a run folder; resumes from its checkpoint."""
-    settings, inputs = dict(task.settings["configuration"]), _inputs(task, place)
+    settings, inputs = dict(task.settings["configuration"]), input_folders(task, place)
     images = (inputs["images"] / IMAGES_FILE).resolve()
     settings["data"] = {**settings.get("data", {}), "train": [str(images)]}
+    if "unlabelled" in inputs:
+        settings["data"]["unlabelled"] = [str((inputs["unlabelled"] / IMAGES_FILE).resolve())]
     if "refiner" in inputs:
         refiner = (inputs["refiner"] / "run" / REFINER_FILE).resolve()
         settings["augmentation"] = {**settings["augmentation"], "refiner": str(refiner)}
@@ -266,15 +195,15 @@ def make_corrected(task: Task, place: Place) -> Metrics:
     """Correct an estimator so that its mean answer over the real images is the mean of its training labels."""
     run = task.folder(place.out) / "run"
     run.mkdir(parents=True, exist_ok=True)
-    file = load_estimator(_inputs(task, place)["estimator"] / "run")
+    file = load_estimator(input_folders(task, place)["estimator"] / "run")
     estimator = GazeEstimator(file, device=place.device)
-    answers = estimator.predict(_real(task, place, head_pose=bool(estimator.head_pose)))
+    answers = estimator.predict(seen_images(task, place, head_pose=bool(estimator.head_pose)))
     return {"shift_degrees": np.degrees(save_corrected(run / ESTIMATOR_FILE, file, answers)).tolist()}
 
 
 def make_scores(task: Task, place: Place) -> Metrics:
     """Measure the label-free scores of adapted renders."""
-    inputs = _inputs(task, place)
+    inputs = input_folders(task, place)
     synthetic, adapted, real = (read_pixels(inputs[name]) for name in ("synthetic", "adapted", "real"))
     scores = measure_scores(synthetic, adapted, real, read_label(inputs["synthetic"], "pupil"), **task.settings)
     return asdict(scores)
@@ -284,6 +213,7 @@ STAGES: dict[str, Callable[[Task, Place], Metrics]] = {
     "target": make_target,
     "real": make_real,
     "labelled": make_labelled,
+    "unlabelled": make_unlabelled,
     "calibration": make_calibration,
     "synthetic": make_synthetic,
     "gaze_matched": make_gaze_matched,
