@@ -51,7 +51,7 @@ class GazeAugmentationSection(Section):
     """Share of the images of a batch that augmentation.refiner refines; the others stay as rendered."""
     strong: float = Field(0.0, ge=0, le=2)
     """Strength of the built-in changes of light, sharpness, noise, position and occlusion; 0 is off, 1 is strong. See
-    refiner.gaze.augmentation."""
+    refiner.gaze.training.augmentation."""
     transforms: list[AugmentationStep] = Field([])
     """albumentations transforms, in order; slower than strong. Labels follow flips and rotations, see
     refiner.data.augmentation."""
@@ -85,7 +85,7 @@ class NeighboursSection(Section):
 
 
 class CoTeachingSection(Section):
-    """Co-teaching on the unlabelled images of data.unlabelled; see refiner.gaze.co_teaching."""
+    """Co-teaching on the unlabelled images of data.unlabelled; see refiner.gaze.training.co_teaching."""
 
     members: int = Field(3, ge=2)
     """Number of estimators that are trained together. They differ in their initial weights and their batches."""
@@ -124,7 +124,7 @@ class GazeConfiguration(Section):
     batch_size: int = Field(64, ge=1)
     """Images per update."""
     loss: Literal["angular", "smooth_l1"] = "angular"
-    """Loss by its name in refiner.gaze.learner.LOSSES."""
+    """Loss by its name in refiner.gaze.training.learner.LOSSES."""
     ema_decay: float = Field(0.99, ge=0, lt=1)
     """Decay of the exponential moving average of the weights, which is evaluated and saved; 0 turns it off."""
     patience: int = Field(0, ge=0)

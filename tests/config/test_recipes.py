@@ -12,7 +12,7 @@ from refiner.config.yaml_files import read_configuration
 from refiner.core.files import read_json_lines
 from refiner.demos.eyes import RECIPE, SHORT
 from refiner.gaze.config import GazeConfiguration
-from refiner.gaze.learner import build_network
+from refiner.gaze.training.learner import build_network
 from refiner.losses.self_regularization import self_regularization_loss
 from refiner.training.methods.build import build_networks, condition_planes
 from refiner.training.train import train

@@ -13,7 +13,7 @@ from refiner.gaze.config import GazeConfiguration
 from refiner.gaze.networks.estimators import GazeNetwork, HeadPose
 from refiner.gaze.networks.file import load_estimator, save_estimator
 from refiner.gaze.prediction import GazeEstimator, predict_all
-from refiner.gaze.training import train_estimator
+from refiner.gaze.training.train import train_estimator
 
 MEAN = (-0.12, 0.3)
 

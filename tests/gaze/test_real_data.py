@@ -10,9 +10,9 @@ from refiner.eyes.scene.parameters import EyeParameters
 from refiner.gaze.config import GazeConfiguration
 from refiner.gaze.data import LabelledPatches, load_patches
 from refiner.gaze.evaluation import evaluate_estimators, mean_predictor_error
-from refiner.gaze.job import GazeTraining
 from refiner.gaze.prediction import GazeEstimator
-from refiner.gaze.training import train_estimator
+from refiner.gaze.training.job import GazeTraining
+from refiner.gaze.training.train import train_estimator
 from refiner.runs.folder import open_run
 from refiner.training.loop import run_training
 

@@ -13,7 +13,7 @@ from refiner.eyes.records import rendered_records
 from refiner.eyes.scene.parameters import EyeParameters
 from refiner.gaze.config import GazeConfiguration
 from refiner.gaze.prediction import GazeEstimator
-from refiner.gaze.training import train_estimator
+from refiner.gaze.training.train import train_estimator
 from refiner.images.io import read_image, write_image
 from refiner.inference.jobs.refine import Summary, refine_path
 from refiner.inference.refiner import Refiner

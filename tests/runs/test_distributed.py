@@ -21,7 +21,7 @@ from refiner.core.errors import ConfigurationError, RunError, UsageError
 from refiner.core.files import read_json_lines
 from refiner.core.rng import BatchSlice
 from refiner.gaze.config import GazeConfiguration
-from refiner.gaze.training import train_estimator
+from refiner.gaze.training.train import train_estimator
 from refiner.images.io import read_image, write_image
 from refiner.runs.checkpoints import list_checkpoints
 from refiner.runs.distributed import Processes

@@ -8,7 +8,7 @@ import torch
 from click.testing import CliRunner
 
 from refiner.gaze.config import GazeConfiguration
-from refiner.gaze.training import train_estimator
+from refiner.gaze.training.train import train_estimator
 from tools.measure.fgsm import main, uphill
 
 

@@ -63,8 +63,8 @@ def command(
     values = {"data.train": _listed(training_data), "data.unlabelled": _listed(unlabelled)}
     configuration = read_recipe(recipe, "gaze", GazeConfiguration, overrides=overrides, seed=seed, values=values)
     if dry_run and (configuration.augmentation.transforms or configuration.augmentation.refiner):
-        from refiner.gaze.batches import build_augmentation
-        from refiner.gaze.refining import load_batch_refiner
+        from refiner.gaze.training.batches import build_augmentation
+        from refiner.gaze.training.refining import load_batch_refiner
 
         build_augmentation(configuration)
         load_batch_refiner(configuration)
@@ -74,7 +74,7 @@ def command(
     # Import the slow parts only now, so that a dry run answers at once.
     from refiner.core.devices import keep_freed_memory
     from refiner.gaze.networks.file import load_estimator
-    from refiner.gaze.training import train_estimator
+    from refiner.gaze.training.train import train_estimator
 
     keep_freed_memory()
     with progress("training") as advance:

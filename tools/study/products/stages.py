@@ -23,7 +23,7 @@ from refiner.gaze.config import GazeConfiguration
 from refiner.gaze.matching import draw_like, known_angles
 from refiner.gaze.networks.file import load_estimator
 from refiner.gaze.prediction import GazeEstimator
-from refiner.gaze.training import train_estimator
+from refiner.gaze.training.train import train_estimator
 from refiner.images.arrays import equalize
 from refiner.models.lookup import REFINER_FILE
 from refiner.runs.folder import ESTIMATOR_FILE

@@ -23,14 +23,14 @@ from torch import Tensor
 
 from refiner.core.rng import derived_seed
 from refiner.data.augmentation import Augmentation
-from refiner.gaze.batches import LabelledBatches, UnlabelledBatches, build_augmentation
 from refiner.gaze.config import GazeConfiguration
 from refiner.gaze.data import LabelledPatches
-from refiner.gaze.job import GazeTraining
-from refiner.gaze.learner import Learner
-from refiner.gaze.refining import BatchRefiner
-from refiner.gaze.saving import held_out_error
-from refiner.gaze.unlabelled import UnlabelledPatches
+from refiner.gaze.training.batches import LabelledBatches, UnlabelledBatches, build_augmentation
+from refiner.gaze.training.job import GazeTraining
+from refiner.gaze.training.learner import Learner
+from refiner.gaze.training.refining import BatchRefiner
+from refiner.gaze.training.saving import held_out_error
+from refiner.gaze.training.unlabelled import UnlabelledPatches
 from refiner.runs.folder import RunFolder
 
 _ROUNDING = 0.01

@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from refiner.gaze import augmentation
-from refiner.gaze.augmentation import strong_augmentation
+from refiner.gaze.training import augmentation
+from refiner.gaze.training.augmentation import strong_augmentation
 
 
 @pytest.fixture

@@ -13,12 +13,12 @@ from torch import Tensor
 from refiner.core.devices import choose_precision
 from refiner.core.rng import capture_globals, restore_globals, seed_globals
 from refiner.data.augmentation import Augmentation
-from refiner.gaze.batches import LabelledBatches
 from refiner.gaze.config import GazeConfiguration
 from refiner.gaze.data import LabelledPatches
-from refiner.gaze.learner import Learner, network_arguments, precision_trial
-from refiner.gaze.refining import BatchRefiner
-from refiner.gaze.saving import held_out_error, save_trained
+from refiner.gaze.training.batches import LabelledBatches
+from refiner.gaze.training.learner import Learner, network_arguments, precision_trial
+from refiner.gaze.training.refining import BatchRefiner
+from refiner.gaze.training.saving import held_out_error, save_trained
 from refiner.runs.checkpoints import save_checkpoint
 from refiner.runs.folder import RunFolder
 from refiner.runs.metrics_log import MetricsLog

@@ -13,12 +13,12 @@ import torch
 from refiner.core.errors import ConfigurationError, DataError, DeviceError, RunError, TrainingError
 from refiner.data.labels.angles import angular_error_degrees
 from refiner.data.labels.tables import read_labels, write_labels
-from refiner.gaze import job
 from refiner.gaze.config import GazeConfiguration
 from refiner.gaze.data import load_patches
 from refiner.gaze.networks.file import load_estimator
 from refiner.gaze.prediction import GazeEstimator
-from refiner.gaze.training import train_estimator
+from refiner.gaze.training import job
+from refiner.gaze.training.train import train_estimator
 from refiner.runs.checkpoints import list_checkpoints
 from refiner.runs.folder import CLOCK_COLUMNS
 

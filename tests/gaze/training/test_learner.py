@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from refiner.gaze.learner import LOSSES, angular_loss, smooth_l1_loss, to_unit_vectors
+from refiner.gaze.training.learner import LOSSES, angular_loss, smooth_l1_loss, to_unit_vectors
 
 
 def test_vectors_are_those_of_the_angles() -> None:

@@ -9,11 +9,11 @@ from torch import Tensor
 from refiner.core.rng import derived_seed
 from refiner.core.sampler import Sampler
 from refiner.data.augmentation import Augmentation
-from refiner.gaze.augmentation import strong_augmentation
 from refiner.gaze.config import GazeConfiguration
 from refiner.gaze.data import LabelledPatches
-from refiner.gaze.refining import BatchRefiner
-from refiner.gaze.unlabelled import UnlabelledPatches
+from refiner.gaze.training.augmentation import strong_augmentation
+from refiner.gaze.training.refining import BatchRefiner
+from refiner.gaze.training.unlabelled import UnlabelledPatches
 from refiner.images.arrays import to_float
 
 

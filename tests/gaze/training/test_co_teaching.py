@@ -10,14 +10,14 @@ import torch
 
 from refiner.core.errors import DataError, RunError, WrongInputError
 from refiner.data.labels.tables import read_labels, write_labels
-from refiner.gaze import co_teaching
-from refiner.gaze.co_teaching import make_lesson, member_configuration, ramp, unlabelled_loss
 from refiner.gaze.config import GazeConfiguration
 from refiner.gaze.data import load_patches
 from refiner.gaze.ensemble import GazeEnsemble
 from refiner.gaze.networks.file import load_estimator, member_path, member_paths
 from refiner.gaze.prediction import GazeEstimator
-from refiner.gaze.training import train_estimator
+from refiner.gaze.training import co_teaching
+from refiner.gaze.training.co_teaching import make_lesson, member_configuration, ramp, unlabelled_loss
+from refiner.gaze.training.train import train_estimator
 from refiner.models.refiner_file import save_refiner
 from refiner.models.statistics.architecture import FourierArchitecture
 from refiner.models.statistics.fourier import FourierRefiner

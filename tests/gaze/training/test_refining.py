@@ -13,8 +13,8 @@ from refiner.core.errors import ConfigurationError, DataError, RunError, UsageEr
 from refiner.gaze.config import GazeConfiguration
 from refiner.gaze.data import load_patches
 from refiner.gaze.networks.file import load_estimator
-from refiner.gaze.refining import BatchRefiner, load_batch_refiner
-from refiner.gaze.training import train_estimator
+from refiner.gaze.training.refining import BatchRefiner, load_batch_refiner
+from refiner.gaze.training.train import train_estimator
 from refiner.inference.jobs.refine import refine_path
 from refiner.models.architecture import RefinerArchitecture
 from refiner.models.modules import RefinerModule

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from refiner.core.errors import UsageError
 from refiner.core.signals import Interruption
-from refiner.gaze.batches import build_augmentation
-from refiner.gaze.co_teaching import CoTeaching
 from refiner.gaze.config import GazeConfiguration
 from refiner.gaze.data import load_patches, split_held_out
-from refiner.gaze.job import GazeTraining
-from refiner.gaze.refining import load_batch_refiner
-from refiner.gaze.saving import fit_neighbours
-from refiner.gaze.unlabelled import UnlabelledPatches, load_unlabelled
+from refiner.gaze.training.batches import build_augmentation
+from refiner.gaze.training.co_teaching import CoTeaching
+from refiner.gaze.training.job import GazeTraining
+from refiner.gaze.training.refining import load_batch_refiner
+from refiner.gaze.training.saving import fit_neighbours
+from refiner.gaze.training.unlabelled import UnlabelledPatches, load_unlabelled
 from refiner.runs.checkpoints import load_checkpoint
 from refiner.runs.distributed import num_processes
 from refiner.runs.folder import open_run

@@ -1,0 +1,1 @@
+"""Training of gaze estimators: batches, losses, co-teaching, and the files of a run."""
