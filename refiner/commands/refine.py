@@ -78,8 +78,8 @@ if TYPE_CHECKING:
     default=1,
     show_default=True,
     metavar="N",
-    help="Number of refined versions of each image, by a refiner that draws at random (method fourier or histogram). "
-    "Version 0 is OUT; the others are OUT_v1, OUT_v2 and so on, each with all labels.",
+    help="Number of refined versions of each image, by a refiner that draws at random (fourier or histogram, as method "
+    "or as adaptation). Version 0 is OUT; the others are OUT_v1, OUT_v2 and so on, each with all labels.",
 )
 @overwrite_option
 @on_error_option

@@ -59,15 +59,15 @@ class CUTSection(Section):
 
 
 class StatisticsSection(Section):
-    """Settings of the methods that keep statistics of real images."""
+    """Settings of the methods and adaptations that keep statistics of real images."""
 
     examples: int = Field(500, ge=1)
     """Number of real images whose statistics are kept. If there are more, the seed draws them. Each render gets those
-    of one, chosen by the digest of its pixels."""
+    of one, chosen by the digest of its pixels, or anew for each batch in training by ``adaptation``."""
 
 
 class FourierSection(StatisticsSection):
-    """Settings of ``method: fourier`` (Yang and Soatto, CVPR 2020)."""
+    """Settings of ``method: fourier`` and ``adaptation: fourier`` (Yang and Soatto, CVPR 2020)."""
 
     beta: tuple[float, float] = Field((0.03, 0.1))
     """Smallest and largest strength, from 0 to 0.5. Each render gets a strength between them. A strength of 0.1
@@ -80,7 +80,7 @@ class FourierSection(StatisticsSection):
 
 
 class HistogramSection(StatisticsSection):
-    """Settings of ``method: histogram``."""
+    """Settings of ``method: histogram`` and ``adaptation: histogram``."""
 
     blend: tuple[float, float] = Field((1.0, 1.0))
     """Smallest and largest weight of the matched image, from 0 to 1. Each render gets a weight between them. The rest

@@ -51,6 +51,10 @@ class TrainingConfiguration(Section):
     render and a real image of the same name; self-regularization then compares a refined image with the real one. The
     methods fourier and histogram train no network, but keep statistics of the real images. They use only seed, size,
     channels, data and the section of their name."""
+    adaptation: Literal["none", "fourier", "histogram"] = "none"
+    """Adaptation of renders before the network sees them, in training and in the refiner file: by the statistics of a
+    real image that is drawn anew for each render of each batch. It takes its settings from the section of its name. For
+    the methods simgan, cyclegan and cut."""
     refiner_updates: int = Field(1, ge=1)
     """K_g of Algorithm 1: updates of the refiner in an outer step."""
     discriminator_updates: int = Field(1, ge=1)
@@ -115,6 +119,7 @@ class TrainingConfiguration(Section):
         self._check_labels()
         self._check_statistics()
         self._check_pairs()
+        self._check_adaptation()
         if self.self_regularization == "channel_mean" and self.channels == 1:
             raise ValueError(
                 "self_regularization is channel_mean, which is the same as pixels when channels is 1; set channels: 3 "
@@ -233,6 +238,26 @@ class TrainingConfiguration(Section):
             raise ValueError(
                 f"discriminator.gradient_penalty mixes images, and method {self.method} would mix their renders; "
                 "remove it, and choose another objective"
+            )
+
+    def _check_adaptation(self) -> None:
+        """Refuse an adaptation without a network behind it, and what it would take the sense from."""
+        if self.adaptation == "none":
+            return
+        if self.fits_statistics:
+            raise ValueError(
+                f"adaptation is {self.adaptation}, which comes before a network, but method {self.method} trains none; "
+                f"set method: simgan, or adaptation: none for {self.method} alone"
+            )
+        if self.method in PAIRED:
+            raise ValueError(
+                f"adaptation is {self.adaptation}, which gives a render the look of any real image, but method "
+                f"{self.method} learns that of its own partner; set adaptation: none"
+            )
+        if self.refiner.keep_background:
+            raise ValueError(
+                "refiner.keep_background keeps pixels at the highest level, but adaptation changes them before; remove "
+                "one of them"
             )
 
     @property

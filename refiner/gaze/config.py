@@ -45,8 +45,8 @@ class GazeAugmentationSection(Section):
 
     refiner: Path | None = None
     """A refiner, file or run folder, that refines the training images, raw renders, anew in every batch. A refiner that
-    draws, such as one of ``method: fourier``, gives an image another result each time. Held-out images are refined
-    once."""
+    draws, such as one of ``method: fourier`` or ``adaptation: fourier``, gives an image another result each time.
+    Held-out images are refined once."""
     refined_share: float = Field(1.0, ge=0, le=1)
     """Share of the images of a batch that augmentation.refiner refines; the others stay as rendered."""
     strong: float = Field(0.0, ge=0, le=2)

@@ -50,7 +50,8 @@ class Refiner(HubMethods):
         backend: a name in :data:`refiner.inference.backends.registry.BACKENDS`.
         threads: number of CPU threads; None uses the default of the machine.
         version: number of the refined version of each image, 0 or more. A refiner that draws at random, as those of
-            ``method: fourier`` and ``histogram`` do, gives each version other results; version 0 is the usual one.
+            ``fourier`` and ``histogram`` do, as a method or as an adaptation, gives each version other results;
+            version 0 is the usual one.
 
     Raises:
         DeviceError: the device or the backend is not available.

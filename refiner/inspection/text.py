@@ -12,6 +12,7 @@ from refiner.inspection.irises import IrisScale
 from refiner.inspection.labels import LabelFacts, Range, Values
 from refiner.inspection.objects import object_lines
 from refiner.inspection.runs import RefinerFacts, RunFacts
+from refiner.models.architecture import AdaptedArchitecture, settings_in_words
 from refiner.models.refiner_file import kept_step
 
 _BAR = 24  # characters of the longest bar
@@ -112,14 +113,17 @@ def run_lines(facts: RunFacts) -> Iterator[str]:
 def refiner_lines(facts: RefinerFacts) -> Iterator[str]:
     """Yield the facts about a refiner file."""
     yield f"{facts.path}: refiner"
-    yield _row("architecture", ", ".join(f"{name} {value}" for name, value in facts.architecture.items()))
+    yield _row("architecture", settings_in_words(facts.architecture))
     yield _row("parameters", f"{facts.parameters:,} ({facts.file_bytes:,} bytes)")
     side = facts.receptive_field
     yield _row("view", f"{side}x{side} pixels around each (receptive field)" if side else "the whole image")
     yield _row("value range", "{} to {}".format(*facts.value_range))
     configuration = _section(facts.training, "configuration")
-    step = f"of {kept_step(facts.training)}" if kept_step(facts.training) else "of an unknown step"
-    yield _row(*(("weights", step) if facts.architecture.get("kind") is None else ("holds", facts.summary)))
+    kind = facts.architecture.get("kind")
+    if kind is not None:
+        yield _row("holds", facts.summary)
+    if kind in (None, AdaptedArchitecture.kind):
+        yield _row("weights", f"of {kept_step(facts.training) or 'an unknown step'}")
     shown: dict[str, Any] = {name: facts.training[name] for name in ("precision",) if name in facts.training}
     shown |= {name: configuration[name] for name in ("seed", "size", "batch_size") if name in configuration}
     yield _row("training", ", ".join(f"{name} {_plain(value)}" for name, value in shown.items()) or "not recorded")

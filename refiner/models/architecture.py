@@ -4,9 +4,9 @@ Refiners without a network have other settings, see :mod:`refiner.models.statist
 """
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
-from typing import ClassVar, Literal, get_args
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, ClassVar, Literal, get_args
 
 from refiner.models.statistics.architecture import FourierArchitecture, HistogramArchitecture
 
@@ -116,16 +116,109 @@ class RefinerArchitecture:
         return pixels * weights // self.unshuffle**2
 
 
-Architecture = RefinerArchitecture | FourierArchitecture | HistogramArchitecture
+@dataclass(frozen=True)
+class AdaptedArchitecture:
+    """Settings of a :class:`refiner.models.adapted.AdaptedRefiner`: an adaptation by statistics, then a network.
+
+    Attributes:
+        adaptation: settings of the adaptation.
+        network: settings of the network.
+
+    Raises:
+        ValueError: a part is of another kind, or the parts differ in their number of channels.
+    """
+
+    adaptation: FourierArchitecture | HistogramArchitecture
+    network: RefinerArchitecture
+
+    kind: ClassVar[str] = "adapted"
+    """Name of this kind of architecture in a refiner file."""
+    is_random: ClassVar[bool] = True
+    """A draw selects the real image and the strength of the adaptation."""
+    reach: ClassVar[None] = None
+    """The adaptation makes every pixel influence every other one."""
+    receptive_field: ClassVar[None] = None
+    """The whole image, whatever its size."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.adaptation, FourierArchitecture | HistogramArchitecture):
+            raise ValueError(f"adaptation is {self.adaptation!r}; expected statistics of real images")
+        if not isinstance(self.network, RefinerArchitecture):
+            raise ValueError(f"network is {self.network!r}; expected the settings of a network")
+        if self.adaptation.channels != self.network.channels:
+            raise ValueError(f"channels are {self.adaptation.channels} and {self.network.channels}; expected the same")
+
+    @property
+    def channels(self) -> int:
+        """Number of image channels."""
+        return self.network.channels
+
+    @property
+    def unshuffle(self) -> int:
+        """Side of the pixel blocks that the network folds into channels."""
+        return self.network.unshuffle
+
+    @property
+    def summary(self) -> str:
+        """Describe the refiner in a few words."""
+        return f"{self.adaptation.summary}, and a network of {self.network.summary}"
+
+    def shapes(self) -> Iterator[tuple[str, tuple[int, ...]]]:
+        """Yield the name and the shape of each array: the statistics, then the weights of the network."""
+        yield from ((f"adaptation.{name}", shape) for name, shape in self.adaptation.shapes())
+        yield from ((f"network.{name}", shape) for name, shape in self.network.shapes())
+
+    def multiplications(self, pixels: int) -> int:
+        """Estimate the multiplications for a number of image pixels."""
+        return self.adaptation.multiplications(pixels) + self.network.multiplications(pixels)
+
+
+Architecture = RefinerArchitecture | FourierArchitecture | HistogramArchitecture | AdaptedArchitecture
 """The settings of any refiner."""
 
-ARCHITECTURES: dict[str, type[Architecture]] = {
+_PARTS: dict[str, type[RefinerArchitecture | FourierArchitecture | HistogramArchitecture]] = {
     kind.kind: kind for kind in (RefinerArchitecture, FourierArchitecture, HistogramArchitecture)
 }
-"""Classes of architectures by kind."""
 
 PAPER_GAZE = RefinerArchitecture(padding="zeros")
 """The paper's gaze refiner."""
+
+
+def architecture_settings(architecture: Architecture) -> dict[str, Any]:
+    """Return the settings of an architecture as a refiner file holds them; those of a network state no kind."""
+    if isinstance(architecture, RefinerArchitecture):
+        return asdict(architecture)
+    if isinstance(architecture, AdaptedArchitecture):
+        parts = {"adaptation": architecture.adaptation, "network": architecture.network}
+        return {"kind": architecture.kind, **{name: architecture_settings(part) for name, part in parts.items()}}
+    return {"kind": architecture.kind, **asdict(architecture)}
+
+
+def parse_architecture(settings: Mapping[str, Any]) -> Architecture:
+    """Build an architecture from :func:`architecture_settings`.
+
+    Raises:
+        KeyError, TypeError, ValueError: the settings are those of no architecture.
+    """
+    if settings.get("kind") != AdaptedArchitecture.kind:
+        return _parse_part(settings)
+    return AdaptedArchitecture(
+        **{name: _parse_part(part) for name, part in settings.items() if name != "kind"}  # type: ignore[arg-type]
+    )
+
+
+def _parse_part(settings: Mapping[str, Any]) -> RefinerArchitecture | FourierArchitecture | HistogramArchitecture:
+    settings = dict(settings)
+    return _PARTS[settings.pop("kind", RefinerArchitecture.kind)](**settings)
+
+
+def settings_in_words(settings: Mapping[str, Any]) -> str:
+    """Return settings in one line, such as ``adaptation.kind fourier, network.features 64``."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        parts = {f"{name}.{key}": part for key, part in value.items()} if isinstance(value, Mapping) else {name: value}
+        flat |= parts
+    return ", ".join(f"{name} {value}" for name, value in flat.items())
 
 
 def _convolution(name: str, inputs: int, outputs: int, kernel: int) -> Iterator[tuple[str, tuple[int, ...]]]:

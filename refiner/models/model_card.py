@@ -18,6 +18,7 @@ from refiner.config.yaml_files import read_configuration
 from refiner.core.errors import RefinerError, UsageError, WrongInputError
 from refiner.core.files import read_regular
 from refiner.data.formats.registry import open_dataset
+from refiner.models.architecture import settings_in_words
 from refiner.models.lookup import CONFIG_FILE
 from refiner.models.refiner_file import RefinerFile, kept_step
 
@@ -226,17 +227,15 @@ def _usage(repository: str) -> str:
 
 
 def _network(refiner: RefinerFile) -> str:
-    architecture = asdict(refiner.architecture)
-    channels = "grey" if refiner.architecture.channels == 1 else "RGB"
-    settings = ", ".join(f"{name} {value}" for name, value in architecture.items())
-    count, field = sum(values.size for values in refiner.weights.values()), refiner.architecture.receptive_field
+    architecture, settings = refiner.architecture, settings_in_words(asdict(refiner.architecture))
+    channels = "grey" if architecture.channels == 1 else "RGB"
+    count, field = sum(values.size for values in refiner.weights.values()), architecture.receptive_field
     if field is None:
-        holds = f"No network: {refiner.architecture.summary}, {count:,} values, {channels} ({settings})"
+        stages = "An adaptation before a network" if architecture.kind == "adapted" else "No network"
+        holds = f"{stages}: {architecture.summary}, {count:,} values, {channels} ({settings})"
         return f"{holds}; SHA-256 of the values {refiner.digest()}."
-    return (
-        f"{count:,} parameters, {channels}, receptive field {field}x{field} ({settings}); SHA-256 of the weights "
-        f"{refiner.digest()}."
-    )
+    holds = f"{count:,} parameters, {channels}, receptive field {field}x{field} ({settings})"
+    return f"{holds}; SHA-256 of the weights {refiner.digest()}."
 
 
 def _training(training: Mapping[str, Any]) -> str:

@@ -4,15 +4,21 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from refiner.models.adapted import AdaptedRefiner
 from refiner.models.architecture import Architecture
 from refiner.models.refiner import RefinerNetwork
 from refiner.models.statistics.fourier import FourierRefiner
 from refiner.models.statistics.histogram import HistogramRefiner
 
-RefinerModule = RefinerNetwork | FourierRefiner | HistogramRefiner
+RefinerModule = RefinerNetwork | FourierRefiner | HistogramRefiner | AdaptedRefiner
 """The module of any refiner."""
 
-_MODULES: dict[str, type] = {"network": RefinerNetwork, "fourier": FourierRefiner, "histogram": HistogramRefiner}
+_MODULES: dict[str, type] = {
+    "network": RefinerNetwork,
+    "fourier": FourierRefiner,
+    "histogram": HistogramRefiner,
+    "adapted": AdaptedRefiner,
+}
 
 
 def build_module(architecture: Architecture) -> RefinerModule:

@@ -5,7 +5,6 @@ a summary of the training. It contains no clock times, so that equal runs give e
 never unpickles anything and needs no torch.
 """
 
-import dataclasses
 import hashlib
 import itertools
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from refiner.core.errors import DataError
-from refiner.models.architecture import ARCHITECTURES, Architecture, RefinerArchitecture
+from refiner.models.architecture import Architecture, RefinerArchitecture, architecture_settings, parse_architecture
 from refiner.models.lookup import find_refiner
 from refiner.models.weights_file import Array, read_weights, weights_digest, write_weights
 
@@ -25,7 +24,7 @@ FORMAT_VERSION = 3
 """Version of the metadata of networks, which :func:`save_refiner` writes."""
 
 STATISTICS_VERSION = 4
-"""Version of the metadata of statistics, the newest: packages that know only networks refuse it as newer."""
+"""Version of the metadata of refiners with statistics, the newest: packages that know only networks refuse it."""
 
 KIND = "refiner"
 """Name of the metadata entry of a refiner file."""
@@ -36,7 +35,7 @@ class RefinerFile:
     """Content of a refiner file.
 
     Attributes:
-        architecture: settings of the network, or of the statistics.
+        architecture: settings of the network, of the statistics, or of both.
         weights: arrays by name.
         metadata: ``format_version``, ``architecture``, ``value_range``, ``training``.
     """
@@ -78,17 +77,16 @@ def save_refiner(path: Path, network: "RefinerModule", *, training: dict[str, An
 
     Args:
         path: the file, usually ``refiner.safetensors``.
-        network: network, or module with statistics, to save.
+        network: network, statistics, or both in sequence, to save.
         training: summary of the training: settings and steps, without clock times.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    architecture, settings = network.architecture, dataclasses.asdict(network.architecture)
-    is_network = isinstance(architecture, RefinerArchitecture)
+    is_network = isinstance(network.architecture, RefinerArchitecture)
     metadata = {
         "format_version": FORMAT_VERSION if is_network else STATISTICS_VERSION,
-        "architecture": settings if is_network else {"kind": architecture.kind, **settings},
+        "architecture": architecture_settings(network.architecture),
         "value_range": [-1, 1],
         "training": training,
     }
@@ -109,7 +107,7 @@ def load_refiner(path: Path) -> RefinerFile:
     # Check the metadata, then the weights.
     try:
         metadata = upgrade_metadata(metadata)
-        architecture = _parse_architecture(metadata["architecture"])
+        architecture = parse_architecture(metadata["architecture"])
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path} has refiner metadata that cannot be used ({error})") from error
     try:
@@ -183,16 +181,6 @@ def _settings_of_version_1(settings: dict[str, Any]) -> dict[str, Any]:
         old = settings["augmentation"]
         settings["augmentation"] = {"synthetic": old.get("renders", []), "real": old.get("photographs", [])}
     return settings
-
-
-def _parse_architecture(settings: Mapping[str, Any]) -> Architecture:
-    """Build an architecture from the metadata; that of a network states no kind.
-
-    Raises:
-        KeyError, TypeError, ValueError: the settings are those of no architecture.
-    """
-    settings = dict(settings)
-    return ARCHITECTURES[settings.pop("kind", RefinerArchitecture.kind)](**settings)
 
 
 def _check_shapes(architecture: Architecture, weights: Mapping[str, Array]) -> None:

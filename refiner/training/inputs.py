@@ -131,6 +131,8 @@ def _compare(domains: dict[str, ImageDomain], task: TaskNetwork | None, configur
         findings += compare_with_estimator(domains["synthetic"], equalize=task.equalize)
     if configuration.fits_statistics:
         findings = [finding for finding in findings if finding.key not in _FOR_NETWORKS]
+    if configuration.adaptation != "none":  # it matches grey levels itself
+        findings = [finding for finding in findings if finding.key != "histogram"]
     for finding in findings:
         log.warning("pre-flight: %s; %s (%s#preflight)", finding.message, finding.remedy, PAGE)
     if findings and configuration.data.preflight == "refuse":

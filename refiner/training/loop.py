@@ -34,6 +34,7 @@ from refiner.training.methods.build import precision_trial
 from refiner.training.methods.registry import build_method
 from refiner.training.sample_sheet import write_sample_sheet
 from refiner.training.selection import CheckpointSelector, scored_images
+from refiner.training.statistics import fitted_adaptation
 
 log = logging.getLogger(__name__)
 
@@ -164,14 +165,14 @@ class RefinerTraining(TrainingJob):
                 device, digests, self._choose_precision, num_processes=self.processes.num_processes
             )
         )
-        # Networks, starting from another refiner's weights on request.
-        self.method = build_method(
-            configuration, device=device, precision=precision, task=inputs.task, processes=self.processes
-        )
+        # Networks, starting from another refiner's weights on request. Statistics follow from the data and the seed.
+        adaptation = fitted_adaptation(configuration, inputs.domains["real"])
+        options = {"task": inputs.task, "processes": self.processes, "adaptation": adaptation}
+        self.method = build_method(configuration, device=device, precision=precision, **options)
         if inputs.weights is not None:
             self.method.start_from(inputs.weights)
         # Data, selection of the best weights, and logs.
-        self.batches = BatchSource(inputs, configuration, self.processes)
+        self.batches = BatchSource(inputs, configuration, self.processes, adaptation)
         scored = scored_images(inputs.domains, configuration.seed) if configuration.score_every else None
         self.selector = None if scored is None else CheckpointSelector(scored, seed=configuration.seed)
         self.monitor = Monitor(self.method.objective.chance_loss)

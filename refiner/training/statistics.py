@@ -1,4 +1,7 @@
-"""Methods that train no network: the refiner file holds statistics of real images, never the images."""
+"""Statistics of real images, for methods that train no network and for the adaptation before one.
+
+The refiner file holds the statistics, never the images.
+"""
 
 import logging
 
@@ -9,6 +12,7 @@ from torch import Tensor
 from refiner.config.training import STATISTICS, TrainingConfiguration
 from refiner.core.rng import numpy_generator
 from refiner.data.domains import ImageDomain
+from refiner.models.adapted import Adaptation
 from refiner.models.modules import build_module
 from refiner.models.refiner_file import save_refiner
 from refiner.models.statistics.architecture import FourierArchitecture, HistogramArchitecture
@@ -51,7 +55,7 @@ def fit_statistics(
     if not processes.is_main_process:
         return
     real = inputs.domains["real"]
-    refiner = fitted_refiner(configuration, real)
+    refiner = fitted_refiner(configuration, configuration.method, real)
 
     @torch.inference_mode()
     def refine(images: Tensor) -> Tensor:
@@ -67,21 +71,34 @@ def fit_statistics(
     log.info("%s holds %s", folder.refiner, refiner.architecture.summary)
 
 
-def fitted_refiner(configuration: TrainingConfiguration, real: ImageDomain) -> FourierRefiner | HistogramRefiner:
-    """Build a refiner with the statistics of real images, drawn by the seed if there are more than it may hold."""
-    section = configuration.fourier if configuration.method == "fourier" else configuration.histogram
+def fitted_adaptation(configuration: TrainingConfiguration, real: ImageDomain) -> Adaptation | None:
+    """Build the adaptation before the network of a configuration; None if it has none."""
+    return None if configuration.adaptation == "none" else fitted_refiner(configuration, configuration.adaptation, real)
+
+
+def fitted_refiner(configuration: TrainingConfiguration, kind: str, real: ImageDomain) -> Adaptation:
+    """Build a refiner with the statistics of real images, drawn by the seed if there are more than it may hold.
+
+    Args:
+        configuration: of the run.
+        kind: ``fourier`` or ``histogram``, which names the section of the settings, too.
+        real: the real images.
+    """
+    section = configuration.fourier if kind == "fourier" else configuration.histogram
     examples = min(section.examples, len(real))
     numbers = np.sort(numpy_generator(configuration.seed, "examples").choice(len(real), examples, replace=False))
-    refiner = build_module(_architecture(configuration, examples))
+    refiner = build_module(_architecture(configuration, kind, examples))
     assert isinstance(refiner, FourierRefiner | HistogramRefiner)
     for start in range(0, examples, _BLOCK):
         refiner.fit(start, real.batch(numbers[start : start + _BLOCK]))
     return refiner.eval()
 
 
-def _architecture(configuration: TrainingConfiguration, examples: int) -> FourierArchitecture | HistogramArchitecture:
-    assert configuration.method in STATISTICS
-    if configuration.method == "fourier":
+def _architecture(
+    configuration: TrainingConfiguration, kind: str, examples: int
+) -> FourierArchitecture | HistogramArchitecture:
+    assert kind in STATISTICS
+    if kind == "fourier":
         return FourierArchitecture(configuration.channels, examples, configuration.size, configuration.fourier.beta)
     section = configuration.histogram
     return HistogramArchitecture(configuration.channels, examples, section.levels, section.blend)

@@ -17,6 +17,8 @@ from refiner.core.errors import TrainingError, WrongRunError
 from refiner.core.rng import BatchSlice
 from refiner.losses.adversarial import OBJECTIVES
 from refiner.losses.self_regularization import SELF_REGULARIZATIONS
+from refiner.models.adapted import Adaptation, AdaptedRefiner, adapted_refiner
+from refiner.models.architecture import AdaptedArchitecture, Architecture
 from refiner.models.refiner import RefinerNetwork
 from refiner.models.refiner_file import RefinerFile, save_refiner
 from refiner.runs.distributed import Processes
@@ -37,6 +39,7 @@ class Method:
         precision: ``fp32`` or ``bf16``, of the convolutions; weights are always fp32.
         task: a frozen network whose predictions refining should not change.
         processes: the processes that train together; None for a single one.
+        adaptation: adaptation of the renders, on the CPU, which the batches have passed; None for none.
         purpose: distinguishes the initial weights of a second method, as CycleGAN has one.
     """
 
@@ -48,12 +51,13 @@ class Method:
         precision: str,
         task: TaskNetwork | None = None,
         processes: Processes | None = None,
+        adaptation: Adaptation | None = None,
         purpose: str = "",
     ) -> None:
         self.configuration, self.device, self.precision = configuration, device, precision
         self.processes = processes or Processes(device)
         place = self.processes.device
-        self.task = None if task is None else task.to(place)
+        self.task, self.adaptation = None if task is None else task.to(place), adaptation
         # Networks with their optimizers; the average is what is saved.
         refiner, discriminator = build_networks(configuration, purpose=purpose)
         self.refiner, self.discriminator = refiner.to(place), discriminator.to(place)
@@ -76,7 +80,9 @@ class Method:
 
     @torch.no_grad()
     def refine(self, synthetic: Tensor) -> Tensor:
-        """Refine images with the network that is saved; the result is on the CPU."""
+        """Refine images as the file that is saved does, by draws of their pixels; the result is on the CPU."""
+        if self.adaptation is not None:
+            synthetic = self.adaptation(synthetic)
         with self.autocast():
             refined: Tensor = self.saved_network(self._to_device(synthetic))
         return refined.cpu()
@@ -156,26 +162,39 @@ class Method:
             network = copy.deepcopy(network)
             network.load_state_dict(weights)
         # Paths and precision differ between equal runs; without a task network consistency means nothing. Sections of
-        # methods without networks mean nothing here.
-        left_out = {"data", "precision", *STATISTICS, *(() if self.task else ("consistency", "consistency_weight"))}
+        # statistics mean nothing here, except that of the adaptation.
+        unused = {"adaptation", *STATISTICS}
+        if self.adaptation is not None:
+            unused -= {"adaptation", self.configuration.adaptation}
+        left_out = {"data", "precision", *unused, *(() if self.task else ("consistency", "consistency_weight"))}
         summary = self.configuration.model_dump(mode="json", exclude=left_out)
         training = {"step": step, "precision": self.precision, "configuration": summary}
         if self.task is not None:
             training["estimator"] = self.task.digest
-        save_refiner(path, network, training=training)
+        whole = network if self.adaptation is None else adapted_refiner(self.adaptation, network)
+        save_refiner(path, whole, training=training)
 
     def start_from(self, refiner: RefinerFile) -> None:
         """Start from the weights of another refiner.
 
+        A run with an adaptation starts from a network, or from one behind the same adaptation; it keeps statistics of
+        its own real images.
+
         Raises:
             RunError: its architecture differs.
         """
-        if refiner.architecture != refiner_architecture(self.configuration):
+        network, found = refiner_architecture(self.configuration), refiner.architecture
+        wanted: list[Architecture] = [network]
+        if self.adaptation is not None:
+            wanted.append(AdaptedArchitecture(self.adaptation.architecture, network))
+        if found not in wanted:
+            adapted = "adaptation, its section, " if isinstance(found, AdaptedArchitecture) else ""
             raise WrongRunError(
                 f"the refiner to start from has another architecture ({refiner.metadata['architecture']}); set "
-                "channels and the refiner section to the same values"
+                f"{adapted}channels and the refiner section to the same values"
             )
-        weights = refiner.network().state_dict()
+        module = refiner.network()
+        weights = (module.network if isinstance(module, AdaptedRefiner) else module).state_dict()
         self.refiner.load_state_dict(weights)
         if self.average is not None:
             self.average.load_state_dict(weights)
