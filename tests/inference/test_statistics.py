@@ -16,6 +16,9 @@ from refiner.images.io import read_image, write_image
 from refiner.inference.backends.export import export_refiner
 from refiner.inference.jobs.refine import refine_path
 from refiner.inference.refiner import Refiner
+from refiner.models.adapted import adapted_refiner
+from refiner.models.architecture import RefinerArchitecture
+from refiner.models.refiner import RefinerNetwork
 from refiner.models.refiner_file import load_refiner, save_refiner
 from refiner.models.statistics.architecture import FourierArchitecture, HistogramArchitecture
 from refiner.models.statistics.fourier import FourierRefiner
@@ -24,7 +27,7 @@ from refiner.models.statistics.histogram import HistogramRefiner
 SIZE = (10, 16)
 
 
-@pytest.fixture(params=["fourier", "histogram"])
+@pytest.fixture(params=["fourier", "histogram", "adapted"])
 def refiner(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A grey refiner of eight real images."""
     return save(tmp_path / "refiner.safetensors", request.param)
@@ -32,13 +35,15 @@ def refiner(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 def save(path: Path, method: str, channels: int = 1) -> Path:
     module: FourierRefiner | HistogramRefiner
-    if method == "fourier":
+    if method in ("fourier", "adapted"):
         module = FourierRefiner(FourierArchitecture(channels, 8, SIZE, (0.1, 0.3)))
     else:
         module = HistogramRefiner(HistogramArchitecture(channels, 8, blend=(0.5, 1)))
     real = np.random.default_rng(5).normal(0.3, 0.2, (8, channels, *SIZE)).clip(-1, 1)
     module.fit(0, torch.from_numpy(real))
-    save_refiner(path, module, training={})
+    torch.manual_seed(0)
+    network = RefinerNetwork(RefinerArchitecture(channels, features=3, blocks=1))
+    save_refiner(path, adapted_refiner(module, network) if method == "adapted" else module, training={})
     return path
 
 
@@ -84,7 +89,7 @@ def test_folder_store_shards_workers_and_python_agree(refiner: Path, tmp_path: P
         assert np.array_equal(file["images"][..., 0], np.stack(list(images.values())))
 
 
-@pytest.mark.parametrize("method", ["fourier", "histogram"])
+@pytest.mark.parametrize("method", ["fourier", "histogram", "adapted"])
 @pytest.mark.parametrize(("channels", "shape"), [(1, (9, 21, 4)), (3, (9, 21, 3)), (3, (9, 21))], ids=str)
 def test_deep_and_colour_images_of_another_size(method: str, channels: int, shape: Any, tmp_path: Path) -> None:
     refiner = save(tmp_path / "r.safetensors", method, channels)
@@ -98,7 +103,9 @@ def test_deep_and_colour_images_of_another_size(method: str, channels: int, shap
             assert refined.dtype == dtype
             if shape == (9, 21, 3):  # the module itself, in its own range
                 planes = torch.from_numpy(original.transpose(2, 0, 1) / (np.iinfo(dtype).max / 2) - 1)[None].float()
-                expected = (network(planes)[0].numpy().transpose(1, 2, 0).astype(float) + 1) * (np.iinfo(dtype).max / 2)
+                expected = (network(planes)[0].detach().numpy().transpose(1, 2, 0).astype(float) + 1) * (
+                    np.iinfo(dtype).max / 2
+                )
                 assert np.abs(refined - expected).max() <= 0.51
                 if dtype == np.uint16:
                     assert (refined % 257 != 0).mean() > 0.7  # all 16 bits are used; some are clipped to white

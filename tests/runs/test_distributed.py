@@ -40,6 +40,7 @@ EVERYTHING = {
     "score_every": 2,
     "motion_weight": 1.0,
     "method": "cyclegan",
+    "adaptation": "fourier",
     "augmentation": {"synthetic": [{"GaussNoise": {"p": 0.8}}], "real": [{"HorizontalFlip": {"p": 0.5}}]},
     "discriminator": {
         "width": 0.25,

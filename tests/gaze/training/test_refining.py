@@ -16,6 +16,7 @@ from refiner.gaze.networks.file import load_estimator
 from refiner.gaze.training.refining import BatchRefiner, load_batch_refiner
 from refiner.gaze.training.train import train_estimator
 from refiner.inference.jobs.refine import refine_path
+from refiner.models.adapted import AdaptedRefiner, adapted_refiner
 from refiner.models.architecture import RefinerArchitecture
 from refiner.models.modules import RefinerModule
 from refiner.models.refiner import RefinerNetwork
@@ -35,13 +36,16 @@ def save(path: Path, method: str = "fourier", channels: int = 1, size: tuple[int
     if method == "network":
         torch.manual_seed(1)
         module = RefinerNetwork(RefinerArchitecture(channels, features=3, blocks=1))
-    elif method == "fourier":
+    elif method in ("fourier", "adapted"):
         module = FourierRefiner(FourierArchitecture(channels, len(REALS), size, BETA))
     else:
         module = HistogramRefiner(HistogramArchitecture(channels, len(REALS), blend=(0.3, 1)))
-    if not isinstance(module, RefinerNetwork):
+    if isinstance(module, FourierRefiner | HistogramRefiner):
         reals = np.resize(REALS, (len(REALS), *size))[:, None].repeat(channels, axis=1)
         module.fit(0, torch.from_numpy(reals * 2 - 1))
+        if method == "adapted":
+            torch.manual_seed(1)
+            module = adapted_refiner(module, RefinerNetwork(RefinerArchitecture(channels, features=3, blocks=1)))
     save_refiner(path, module, training={"configuration": {"size": list(size)}})
     return path
 
@@ -107,7 +111,20 @@ def test_a_share_of_each_batch_is_refined_and_the_rest_stays(tmp_path: Path) -> 
     assert np.array_equal(equalized[4, 0], cv2.equalizeHist(images[4, 0]))
 
 
-@pytest.mark.parametrize("method", ["fourier", "histogram", "network"])
+def test_a_network_behind_an_adaptation_refines_the_adapted_batch(tmp_path: Path) -> None:
+    path, images = save(tmp_path / "r.safetensors", "adapted"), pictures(7)
+    network = load_refiner(path).network()
+    assert isinstance(network, AdaptedRefiner)
+    for step in (0, 9):
+        draws = [hashlib.sha256(f"3/gaze-refiner/{step}/{place}".encode()).digest() for place in range(7)]
+        levels = np.stack([adapted(image[0], draw) for image, draw in zip(images, draws, strict=True)])
+        with torch.no_grad():
+            expected = network.network(torch.from_numpy(levels[:, None] / 127.5 - 1).float())
+        found = opened(path).batch(torch.from_numpy(images), step).numpy()
+        assert np.abs(found - (expected.numpy() + 1) * 127.5).max() <= 0.51
+
+
+@pytest.mark.parametrize("method", ["fourier", "histogram", "network", "adapted"])
 def test_held_out_images_are_those_of_the_command(method: str, gazes: Path, tmp_path: Path) -> None:
     path = save(tmp_path / "r.safetensors", method)
     refine_path(gazes, tmp_path / "refined", path, device="cpu")
@@ -115,7 +132,7 @@ def test_held_out_images_are_those_of_the_command(method: str, gazes: Path, tmp_
     raw = load_patches([gazes], size=SIZE, equalize=False, head_pose=False, key="")
     found = opened(path, equalize=True).held_out(raw)
     different = (found.images != expected.images).mean()
-    assert different == 0 if method != "network" else different < 0.01
+    assert different == 0 if method in ("fourier", "histogram") else different < 0.01
     assert np.array_equal(found.gaze, raw.gaze)
     assert found.ids == raw.ids
 
@@ -130,6 +147,7 @@ class Killed(BaseException):
         ("fourier", {"equalize": True}, {"strong": 1.0, "refined_share": 0.6, **TRANSFORMS}),
         ("histogram", {"head_pose": "yaw"}, {"strong": 0.5}),
         ("network", {}, {}),
+        ("adapted", {}, {}),
     ],
 )
 def test_a_resumed_run_equals_one_that_was_never_stopped(

@@ -24,6 +24,7 @@ from refiner.inference.jobs import folder_worker
 from refiner.inference.jobs.refine import refine_path
 from refiner.inference.refiner import Refiner
 from refiner.inference.transforms import RefineImages
+from refiner.models.adapted import adapted_refiner
 from refiner.models.architecture import RefinerArchitecture
 from refiner.models.refiner import RefinerNetwork
 from refiner.models.refiner_file import save_refiner
@@ -37,7 +38,7 @@ REALS = np.random.default_rng(5).normal(0.35, 0.1, (40, *SIZE)).clip(0, 1)
 BETA = (0.1, 0.45)
 
 
-@pytest.fixture(params=["fourier", "histogram"])
+@pytest.fixture(params=["fourier", "histogram", "adapted"])
 def refiner(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A grey refiner that draws."""
     return save(tmp_path / "refiner.safetensors", request.param)
@@ -45,12 +46,14 @@ def refiner(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 def save(path: Path, method: str) -> Path:
     module: FourierRefiner | HistogramRefiner
-    if method == "fourier":
+    if method in ("fourier", "adapted"):
         module = FourierRefiner(FourierArchitecture(1, len(REALS), SIZE, BETA))
     else:
         module = HistogramRefiner(HistogramArchitecture(1, len(REALS), blend=(0.3, 1)))
     module.fit(0, torch.from_numpy(REALS[:, None] * 2 - 1))
-    save_refiner(path, module, training={})
+    torch.manual_seed(0)
+    network = RefinerNetwork(RefinerArchitecture(features=3, blocks=1))
+    save_refiner(path, adapted_refiner(module, network) if method == "adapted" else module, training={})
     return path
 
 
