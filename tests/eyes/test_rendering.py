@@ -46,6 +46,15 @@ def test_images_leave_global_randomness_alone():
     assert torch.equal(torch.rand(1), expected)
 
 
+def test_borders_have_no_frame():
+    """The last step of brightness towards a border is like the one before it, also at the ends of the relief."""
+    images = render_eyes(EyeParameters(images_per_person=1), range(200), seed=0, size=(36, 60)).images[:, 0]
+    for axis in (1, 2):
+        steps = images.diff(dim=axis).abs().transpose(0, axis).flatten(1).mean(dim=1)
+        assert 0.6 < steps[-1] / steps[-2] < 1.3
+        assert 0.6 < steps[0] / steps[1] < 1.3
+
+
 def test_seeds_and_indices_differ():
     first = render_eyes(EyeParameters(), [0, 1], seed=1)
     second = render_eyes(EyeParameters(), [0, 1], seed=2)

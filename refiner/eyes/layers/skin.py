@@ -137,14 +137,19 @@ def _between(grid: PixelGrid, start: float, full: float, fading: float, end: flo
 
 def _facing(relief: Tensor, geometry: EyeGeometry, light: Light, pixel_mm: float) -> Tensor:
     """Return the cosine (N, H, W) of the angle between the relief's normal and the light."""
-    right = functional.pad(relief[:, :, 1:] - relief[:, :, :-1], (0, 1)) / pixel_mm
-    down = functional.pad(relief[:, 1:] - relief[:, :-1], (0, 0, 0, 1)) / pixel_mm
+    right, down = (_slope(relief, axis) / pixel_mm for axis in (2, 1))
     back = geometry.head_axes[:, 2]
     # The face's own plane turns with the head: its height towards the camera grows by back / back_z.
     right = (right + (back[:, 0] / back[:, 2])[:, None, None]).clamp(-3, 3)
     down = (down + (back[:, 1] / back[:, 2])[:, None, None]).clamp(-3, 3)
     toward = light.toward[:, :, None, None]
     return (-right * toward[:, 0] - down * toward[:, 1] - toward[:, 2]) * torch.rsqrt(1 + right * right + down * down)
+
+
+def _slope(relief: Tensor, axis: int) -> Tensor:
+    """Return the differences (N, H, W) to the next pixel; the last one is repeated, so that borders have no frame."""
+    slope = torch.diff(relief, dim=axis)
+    return torch.cat([slope, slope.narrow(axis, -1, 1)], dim=axis)
 
 
 def lid_edges(draws: Draws, below_upper: Tensor, above_lower: Tensor, opening: Tensor) -> tuple[Tensor, Tensor]:
