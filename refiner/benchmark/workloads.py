@@ -28,9 +28,9 @@ from refiner.images.io import write_image
 from refiner.inference.backends.base import Array
 from refiner.inference.backends.batching import batch_size
 from refiner.inference.backends.registry import BACKENDS, open_backend
-from refiner.models.lookup import pretrained_refiners
+from refiner.models.files.lookup import pretrained_refiners
+from refiner.models.files.refiner_file import RefinerFile, load_refiner, save_refiner
 from refiner.models.refiner import RefinerNetwork
-from refiner.models.refiner_file import RefinerFile, load_refiner, save_refiner
 from refiner.training.methods.build import precision_trial
 from refiner.training.methods.simgan import SimGAN
 

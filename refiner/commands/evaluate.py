@@ -74,8 +74,8 @@ def _metrics(found: "Evaluation") -> dict[str, Any]:
 
 def _inputs(synthetic: Path, refined: Path, real: Path) -> dict[str, Any]:
     """Return the names of the data sets, and the digest of the refiner's weights; None if there is no refiner."""
-    from refiner.models.lookup import is_refiner
-    from refiner.models.refiner_file import load_refiner
+    from refiner.models.files.lookup import is_refiner
+    from refiner.models.files.refiner_file import load_refiner
 
     names = {"synthetic": synthetic.name, "refined": refined.name, "real": real.name}
     return {"data": names, "refiner": load_refiner(refined).digest() if is_refiner(refined) else None}

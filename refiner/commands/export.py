@@ -52,8 +52,8 @@ def command(refiner: Path, out: Path, card: bool, verdict: Path | None, overwrit
     """
     from refiner.inference.backends.export import export_refiner
     from refiner.inference.sharing import share_refiner
-    from refiner.models.model_card import CardTerms, read_verdict, training_data
-    from refiner.models.refiner_file import load_refiner
+    from refiner.models.files.model_card import CardTerms, read_verdict, training_data
+    from refiner.models.files.refiner_file import load_refiner
 
     if not card:
         options = {"verdict": verdict, **terms}

@@ -65,7 +65,7 @@ def command(
     # Import the slow parts only now, so that a dry run answers at once.
     from refiner.core.devices import keep_freed_memory
     from refiner.core.processes import is_main_process
-    from refiner.models.refiner_file import kept_step, load_refiner
+    from refiner.models.files.refiner_file import kept_step, load_refiner
     from refiner.runs.distributed import end_at_once
     from refiner.training.train import train
 

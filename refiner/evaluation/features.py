@@ -22,11 +22,11 @@ from refiner.evaluation.samples import Sample
 from refiner.gaze.networks.estimators import GazeNetwork
 from refiner.gaze.networks.file import load_estimator
 from refiner.images.arrays import luma
-from refiner.models.lookup import PRETRAINED
+from refiner.models.files.lookup import PRETRAINED
 from refiner.models.regressor import SmallRegressor, fit_regressor
 
 EYES = "eyes.estimator.safetensors"
-"""File name of the pretrained gaze estimator in :data:`refiner.models.lookup.PRETRAINED`."""
+"""File name of the pretrained gaze estimator in :data:`refiner.models.files.lookup.PRETRAINED`."""
 
 STEPS = 400
 """Number of updates of a network that is trained on the user's renders."""

@@ -23,7 +23,7 @@ from refiner.evaluation.samples import Sample, common_channels, read_sample
 from refiner.evaluation.utility import measure_disagreement, measure_error, train_estimators
 from refiner.images.arrays import luma
 from refiner.metrics.clusters import Clusters
-from refiner.models.lookup import is_refiner
+from refiner.models.files.lookup import is_refiner
 
 Report = Callable[[str, int, int], None]
 """Progress callback: name of the stage, number of finished steps, number of all steps."""

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from refiner.core.errors import WrongOutputError
-from refiner.models.hub import fetch_refiner, is_address, is_repository, upload_folder
-from refiner.models.lookup import REFINER_FILE
+from refiner.models.files.hub import fetch_refiner, is_address, is_repository, upload_folder
+from refiner.models.files.lookup import REFINER_FILE
 
 if TYPE_CHECKING:
-    from refiner.models.refiner_file import RefinerFile
+    from refiner.models.files.refiner_file import RefinerFile
 
 
 class HubMethods:
@@ -108,7 +108,7 @@ class HubMethods:
             OutputError: a file exists and ``overwrite`` is False, or cannot be written or uploaded.
         """
         from refiner.inference.sharing import share_refiner
-        from refiner.models.model_card import REPOSITORY, CardTerms, training_data
+        from refiner.models.files.model_card import REPOSITORY, CardTerms, training_data
 
         folder = Path(save_directory)
         if folder.is_file():
@@ -176,7 +176,7 @@ def _upload(
     create_pr: bool | None = None,
 ) -> str:
     """Upload the refiner file and the card of a folder, and nothing else in it."""
-    from refiner.models.model_card import CARD_FILE
+    from refiner.models.files.model_card import CARD_FILE
 
     return upload_folder(
         folder,

@@ -27,8 +27,8 @@ from refiner.inference.backends.torch_backend import computes_in_bf16
 from refiner.inference.hub_methods import HubMethods
 from refiner.inference.tiling import apply_in_tiles
 from refiner.models.architecture import Architecture
-from refiner.models.hub import fetch_refiner, is_address
-from refiner.models.refiner_file import RefinerFile, load_refiner, refiner_digest
+from refiner.models.files.hub import fetch_refiner, is_address
+from refiner.models.files.refiner_file import RefinerFile, load_refiner, refiner_digest
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -45,7 +45,7 @@ class Refiner(HubMethods):
     """A trained refiner.
 
     Args:
-        file: a loaded refiner file, or :meth:`~refiner.models.refiner_file.RefinerFile.of` a network.
+        file: a loaded refiner file, or :meth:`~refiner.models.files.refiner_file.RefinerFile.of` a network.
         device: ``auto``, ``cpu`` or ``cuda``. ``auto`` uses the GPU if there is one and the backend supports it.
         backend: a name in :data:`refiner.inference.backends.registry.BACKENDS`.
         threads: number of CPU threads; None uses the default of the machine.
@@ -87,7 +87,7 @@ class Refiner(HubMethods):
 
         Args:
             path: a refiner file, a run folder, the name of a pretrained refiner (``demo``), or a hub address
-                ``hf://OWNER/NAME``, see :mod:`refiner.models.hub`.
+                ``hf://OWNER/NAME``, see :mod:`refiner.models.files.hub`.
             device: ``auto``, ``cpu`` or ``cuda``.
             backend: a name in :data:`refiner.inference.backends.registry.BACKENDS`.
             version: number of the refined version of each image, see :class:`Refiner`.

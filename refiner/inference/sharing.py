@@ -7,8 +7,8 @@ from typing import Any
 from refiner.core.errors import WrongOutputError
 from refiner.core.files import write_text
 from refiner.inference.backends.export import export_refiner
-from refiner.models.lookup import REFINER_FILE
-from refiner.models.model_card import (
+from refiner.models.files.lookup import REFINER_FILE
+from refiner.models.files.model_card import (
     CARD_FILE,
     REPOSITORY,
     CardTerms,
@@ -17,7 +17,7 @@ from refiner.models.model_card import (
     model_card,
     warn_of_licences,
 )
-from refiner.models.refiner_file import RefinerFile
+from refiner.models.files.refiner_file import RefinerFile
 
 
 def share_refiner(

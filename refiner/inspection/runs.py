@@ -15,7 +15,7 @@ from refiner.core.files import read_json_lines
 from refiner.core.path_kinds import is_gaze_run
 from refiner.data.labels.tables import REJECTED_FILE
 from refiner.inspection.facts import Finding
-from refiner.models.lookup import REFINER_FILE
+from refiner.models.files.lookup import REFINER_FILE
 from refiner.runs.folder import CONFIG_FILE, ENVIRONMENT_FILE, METRICS_FILE, RunFolder
 
 _RUN_FILES = (METRICS_FILE, ENVIRONMENT_FILE, "checkpoints")
@@ -109,7 +109,7 @@ def inspect_refiner(path: Path) -> RefinerFacts:
     Raises:
         DataError: the file is damaged, holds no refiner, or has a newer format.
     """
-    from refiner.models.refiner_file import load_refiner
+    from refiner.models.files.refiner_file import load_refiner
 
     refiner = load_refiner(path)
     return RefinerFacts(

@@ -13,7 +13,7 @@ from refiner.inspection.labels import LabelFacts, Range, Values
 from refiner.inspection.objects import object_lines
 from refiner.inspection.runs import RefinerFacts, RunFacts
 from refiner.models.architecture import AdaptedArchitecture, settings_in_words
-from refiner.models.refiner_file import kept_step
+from refiner.models.files.refiner_file import kept_step
 
 _BAR = 24  # characters of the longest bar
 _BINS = 12  # at most

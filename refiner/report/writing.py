@@ -11,8 +11,8 @@ from refiner.core.files import read_json_lines
 from refiner.evaluation.evaluate import Evaluation, Settings, evaluate
 from refiner.evaluation.samples import open_with_masks
 from refiner.inference.refiner import Refiner
-from refiner.models.lookup import find_refiner
-from refiner.models.refiner_file import kept_step, load_refiner
+from refiner.models.files.lookup import find_refiner
+from refiner.models.files.refiner_file import kept_step, load_refiner
 from refiner.report.objects import ObjectPictures, ObjectSections
 from refiner.report.overlays import OverlaySource
 from refiner.report.page import Origin, write_report, write_turing_test

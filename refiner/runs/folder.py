@@ -30,8 +30,8 @@ from refiner.core.files import TEMPORARY_PREFIX, JsonLines, read_json_lines, rea
 from refiner.core.locks import locked
 from refiner.core.path_kinds import is_gaze_run
 from refiner.data.labels.tables import REJECTED_FILE, write_rejected
-from refiner.models.lookup import CONFIG_FILE as CONFIG_FILE
-from refiner.models.lookup import REFINER_FILE
+from refiner.models.files.lookup import CONFIG_FILE as CONFIG_FILE
+from refiner.models.files.lookup import REFINER_FILE
 
 log = logging.getLogger(__name__)
 

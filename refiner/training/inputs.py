@@ -12,7 +12,7 @@ from refiner.data.augmentation import Augmentation
 from refiner.data.domains import ImageDomain, load_domain
 from refiner.data.folders.selection import Selection
 from refiner.data.pairs import paired_domains
-from refiner.models.refiner_file import RefinerFile, load_refiner
+from refiner.models.files.refiner_file import RefinerFile, load_refiner
 from refiner.runs.health import PAGE
 from refiner.training.preflight import compare_domains, compare_with_estimator
 from refiner.training.task_network import TaskNetwork, load_task

@@ -13,8 +13,8 @@ from refiner.config.training import STATISTICS, TrainingConfiguration
 from refiner.core.rng import numpy_generator
 from refiner.data.domains import ImageDomain
 from refiner.models.adapted import Adaptation
+from refiner.models.files.refiner_file import save_refiner
 from refiner.models.modules import build_module
-from refiner.models.refiner_file import save_refiner
 from refiner.models.statistics.architecture import FourierArchitecture, HistogramArchitecture
 from refiner.models.statistics.fourier import FourierRefiner
 from refiner.models.statistics.histogram import HistogramRefiner

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from refiner.core.errors import WrongInputError
-from refiner.models.weights_file import read_kind
+from refiner.models.files.weights_file import read_kind
 
 LOADERS = {"estimator": "refiner.gaze.networks.frozen:load_frozen_estimator"}
 """Loader of each kind of weights file, as ``module:function``; imported on use."""

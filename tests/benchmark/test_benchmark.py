@@ -17,8 +17,8 @@ from refiner.inference.backends.base import Backend
 from refiner.inference.backends.registry import BACKENDS
 from refiner.inference.backends.torch_backend import is_compiled
 from refiner.models.architecture import RefinerArchitecture
+from refiner.models.files.refiner_file import RefinerFile
 from refiner.models.refiner import RefinerNetwork
-from refiner.models.refiner_file import RefinerFile
 
 
 @pytest.fixture(scope="module", autouse=True)

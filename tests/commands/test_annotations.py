@@ -20,8 +20,8 @@ from refiner.data.domains import load_domain
 from refiner.data.output.label_files import FOLDER, LabelFiles
 from refiner.images.io import read_image, write_image
 from refiner.models.architecture import RefinerArchitecture
+from refiner.models.files.refiner_file import save_refiner
 from refiner.models.refiner import RefinerNetwork
-from refiner.models.refiner_file import save_refiner
 
 HEIGHT, WIDTH = 48, 64
 

@@ -12,8 +12,8 @@ from click.testing import CliRunner, Result
 from refiner.commands import main
 from refiner.images.io import read_image, write_image
 from refiner.models.architecture import RefinerArchitecture
+from refiner.models.files.refiner_file import save_refiner
 from refiner.models.refiner import RefinerNetwork
-from refiner.models.refiner_file import save_refiner
 
 HEIGHT, WIDTH = 24, 40
 

@@ -14,8 +14,8 @@ from refiner.data.output.folder import open_output
 from refiner.images.io import read_image, write_image
 from refiner.inference.backends.registry import BACKENDS
 from refiner.models.architecture import RefinerArchitecture
+from refiner.models.files.refiner_file import save_refiner
 from refiner.models.refiner import RefinerNetwork
-from refiner.models.refiner_file import save_refiner
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ from refiner.evaluation.evaluate import Evaluation, Settings, evaluate
 from refiner.images.io import write_image
 from refiner.inference.jobs.refine import refine_path
 from refiner.models.architecture import RefinerArchitecture
+from refiner.models.files.refiner_file import save_refiner
 from refiner.models.refiner import RefinerNetwork
-from refiner.models.refiner_file import save_refiner
 
 SIZE = (36, 48)
 COUNT = 64

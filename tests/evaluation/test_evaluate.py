@@ -30,8 +30,8 @@ from refiner.inference.jobs.refine import refine_path
 from refiner.inference.refiner import Refiner
 from refiner.metrics.two_sample import classify
 from refiner.models.architecture import RefinerArchitecture
+from refiner.models.files.refiner_file import save_refiner
 from refiner.models.refiner import RefinerNetwork
-from refiner.models.refiner_file import save_refiner
 
 SYNTHETIC, REAL = 200, 400
 

@@ -60,8 +60,8 @@ def make_sources(work: Path) -> tuple[dict[str, Source], Path]:
     from refiner.data.convert import convert
     from refiner.data.formats.registry import FORMATS, open_dataset
     from refiner.models.architecture import RefinerArchitecture
+    from refiner.models.files.refiner_file import save_refiner
     from refiner.models.refiner import RefinerNetwork
-    from refiner.models.refiner_file import save_refiner
 
     refiner = work / "refiner.safetensors"
     save_refiner(refiner, RefinerNetwork(RefinerArchitecture(features=4, blocks=1)), training={"steps": 3})

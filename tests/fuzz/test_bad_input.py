@@ -21,8 +21,8 @@ from refiner.data.convert import convert
 from refiner.images.io import LOSSLESS, read_image, write_image
 from refiner.inference.jobs.refine import refine_path
 from refiner.models.architecture import RefinerArchitecture
+from refiner.models.files.refiner_file import save_refiner
 from refiner.models.refiner import RefinerNetwork
-from refiner.models.refiner_file import save_refiner
 
 FUZZ = Path(__file__).parent
 ODD = runpy.run_path(str(FUZZ / "images.py"))

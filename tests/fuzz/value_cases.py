@@ -40,8 +40,8 @@ def make_tools(work: Path) -> Tools:
     from refiner.gaze.networks.estimators import build_estimator
     from refiner.gaze.networks.file import save_estimator
     from refiner.models.architecture import RefinerArchitecture
+    from refiner.models.files.refiner_file import save_refiner
     from refiner.models.refiner import RefinerNetwork
-    from refiner.models.refiner_file import save_refiner
 
     tools = Tools(work / "same.safetensors", work / "gaze.safetensors")
     architecture = RefinerArchitecture(channels=3, features=2, blocks=1, output="residual")

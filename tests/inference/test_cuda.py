@@ -17,9 +17,9 @@ from refiner.gaze.training.train import train_estimator
 from refiner.images.io import read_image, write_image
 from refiner.inference.jobs.refine import Summary, refine_path
 from refiner.inference.refiner import Refiner
-from refiner.models.lookup import pretrained_refiners
+from refiner.models.files.lookup import pretrained_refiners
+from refiner.models.files.refiner_file import RefinerFile, load_refiner
 from refiner.models.refiner import RefinerNetwork
-from refiner.models.refiner_file import RefinerFile, load_refiner
 from refiner.training.train import train
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")

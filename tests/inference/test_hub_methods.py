@@ -16,9 +16,9 @@ import pytest
 from refiner import Refiner
 from refiner.core.errors import DataError, DeviceError, OutputError, UsageError
 from refiner.models.architecture import RefinerArchitecture
-from refiner.models.model_card import CardTerms, model_card
+from refiner.models.files.model_card import CardTerms, model_card
+from refiner.models.files.refiner_file import load_refiner, save_refiner
 from refiner.models.refiner import RefinerNetwork
-from refiner.models.refiner_file import load_refiner, save_refiner
 
 
 class FakeHub(BaseHTTPRequestHandler):

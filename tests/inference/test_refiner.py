@@ -24,8 +24,8 @@ from refiner.inference.backends.batching import BATCH_PIXELS
 from refiner.inference.jobs.refine import refine_path
 from refiner.inference.refiner import FEW_IMAGES, Refiner, RefinerSource
 from refiner.models.architecture import RefinerArchitecture
+from refiner.models.files.refiner_file import load_refiner, refiner_digest, save_refiner
 from refiner.models.refiner import RefinerNetwork
-from refiner.models.refiner_file import load_refiner, refiner_digest, save_refiner
 
 
 def save(path: Path, *, channels: int = 1, unshuffle: int = 1, seed: int | None = None, shift: float = 0.0) -> Path:

@@ -18,8 +18,8 @@ from refiner.inference.jobs.refine import refine_path
 from refiner.inference.refiner import Refiner
 from refiner.models.adapted import adapted_refiner
 from refiner.models.architecture import RefinerArchitecture
+from refiner.models.files.refiner_file import load_refiner, save_refiner
 from refiner.models.refiner import RefinerNetwork
-from refiner.models.refiner_file import load_refiner, save_refiner
 from refiner.models.statistics.architecture import FourierArchitecture, HistogramArchitecture
 from refiner.models.statistics.fourier import FourierRefiner
 from refiner.models.statistics.histogram import HistogramRefiner

@@ -14,8 +14,8 @@ from refiner.inference import refiner as refiner_module
 from refiner.inference.refiner import Refiner
 from refiner.inference.tiling import apply_in_tiles, tiles
 from refiner.models.architecture import RefinerArchitecture
+from refiner.models.files.refiner_file import RefinerFile
 from refiner.models.refiner import RefinerNetwork
-from refiner.models.refiner_file import RefinerFile
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "paper": {"features": 4},

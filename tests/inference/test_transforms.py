@@ -17,8 +17,8 @@ from refiner.core.errors import DataError
 from refiner.inference.refiner import Refiner
 from refiner.inference.transforms import RefineImages
 from refiner.models.architecture import RefinerArchitecture
+from refiner.models.files.refiner_file import save_refiner
 from refiner.models.refiner import RefinerNetwork
-from refiner.models.refiner_file import save_refiner
 
 ROOT = Path(__file__).parents[2]
 RNG = np.random.default_rng(0)

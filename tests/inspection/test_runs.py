@@ -11,7 +11,7 @@ from refiner.core.errors import DataError, RunError
 from refiner.core.files import read_json_lines
 from refiner.gaze.config import GazeConfiguration
 from refiner.inspection.runs import inspect_refiner, inspect_run, is_refiner_file, is_run
-from refiner.models.refiner_file import load_refiner
+from refiner.models.files.refiner_file import load_refiner
 from refiner.training.train import train
 
 

@@ -17,10 +17,10 @@ from refiner.inspection.runs import inspect_refiner
 from refiner.inspection.text import refiner_lines
 from refiner.models.adapted import Adaptation, AdaptedRefiner, adapted_refiner
 from refiner.models.architecture import AdaptedArchitecture, RefinerArchitecture
-from refiner.models.model_card import CardTerms, model_card
+from refiner.models.files.model_card import CardTerms, model_card
+from refiner.models.files.refiner_file import load_refiner, save_refiner
 from refiner.models.modules import apply_module
 from refiner.models.refiner import RefinerNetwork
-from refiner.models.refiner_file import load_refiner, save_refiner
 from refiner.models.statistics.architecture import FourierArchitecture, HistogramArchitecture
 from refiner.models.statistics.fourier import FourierRefiner
 from refiner.models.statistics.histogram import HistogramRefiner

@@ -23,8 +23,8 @@ from refiner.evaluation.verdict import Verdict
 from refiner.images.io import write_image
 from refiner.metrics.intervals import Interval
 from refiner.models.architecture import RefinerArchitecture
+from refiner.models.files.refiner_file import save_refiner
 from refiner.models.refiner import RefinerNetwork
-from refiner.models.refiner_file import save_refiner
 from refiner.report.objects import EACH, WORST, ObjectSections
 from refiner.report.overlays import Overlay, OverlaySource, describe, overlay
 from refiner.report.page import Origin, write_report

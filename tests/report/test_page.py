@@ -26,8 +26,8 @@ from refiner.evaluation.measurement import Metric
 from refiner.evaluation.verdict import Verdict
 from refiner.metrics.intervals import Interval
 from refiner.models.architecture import RefinerArchitecture
+from refiner.models.files.refiner_file import save_refiner
 from refiner.models.refiner import RefinerNetwork
-from refiner.models.refiner_file import save_refiner
 from refiner.report.page import SHOWN, Origin, write_report, write_turing_test
 from refiner.report.pictures import (
     MeasuredPictures,

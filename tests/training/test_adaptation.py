@@ -14,7 +14,7 @@ from refiner.core.rng import BatchSlice
 from refiner.images.io import read_image, write_image
 from refiner.inference.refiner import Refiner
 from refiner.models.adapted import AdaptedRefiner
-from refiner.models.refiner_file import load_refiner
+from refiner.models.files.refiner_file import load_refiner
 from refiner.runs.distributed import Processes
 from refiner.training.batches import BatchSource
 from refiner.training.inputs import load_inputs

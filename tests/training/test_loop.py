@@ -23,7 +23,7 @@ from refiner.data.convert import convert
 from refiner.gaze.networks.estimators import GazeNetwork
 from refiner.gaze.networks.file import load_estimator, save_estimator
 from refiner.images.io import write_image
-from refiner.models.refiner_file import load_refiner
+from refiner.models.files.refiner_file import load_refiner
 from refiner.runs.checkpoints import list_checkpoints
 from refiner.runs.folder import CLOCK_COLUMNS, open_run
 from refiner.training import loop

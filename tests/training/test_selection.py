@@ -14,7 +14,7 @@ from refiner.eyes.scene.parameters import EyeParameters
 from refiner.eyes.target_camera import TargetCamera, target_parameters
 from refiner.images.arrays import to_uint8
 from refiner.inference.refiner import Refiner
-from refiner.models.refiner_file import load_refiner
+from refiner.models.files.refiner_file import load_refiner
 from refiner.training.selection import CheckpointSelector
 from refiner.training.train import train
 

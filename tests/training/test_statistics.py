@@ -12,7 +12,7 @@ from refiner.images.io import read_image
 from refiner.inference.refiner import Refiner
 from refiner.inspection.runs import inspect_run
 from refiner.inspection.text import run_lines
-from refiner.models.refiner_file import load_refiner, save_refiner
+from refiner.models.files.refiner_file import load_refiner, save_refiner
 from refiner.models.statistics.histogram import HistogramRefiner
 from refiner.training.train import train
 

@@ -17,7 +17,7 @@ from refiner.config.yaml_files import read_configuration
 from refiner.evaluation.features import pretrained_estimator
 from refiner.gaze.config import GazeConfiguration
 from refiner.gaze.training.train import train_estimator
-from refiner.models.lookup import PRETRAINED
+from refiner.models.files.lookup import PRETRAINED
 from refiner.training.train import train
 
 CONFIGS = Path(__file__).parents[2] / "configs"

@@ -21,8 +21,8 @@ from refiner.config.yaml_files import read_configuration
 from refiner.core.devices import keep_freed_memory
 from refiner.core.environment import environment
 from refiner.core.files import write_text
+from refiner.models.files.refiner_file import RefinerFile
 from refiner.models.refiner import RefinerNetwork
-from refiner.models.refiner_file import RefinerFile
 from refiner.training.methods.build import refiner_architecture
 
 CONFIGS = Path(__file__).parents[2] / "configs"

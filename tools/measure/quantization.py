@@ -31,8 +31,8 @@ from refiner.inference.backends.base import Array
 from refiner.inference.backends.export import to_onnx
 from refiner.inference.backends.openvino_backend import run_requests
 from refiner.inference.backends.registry import open_backend
-from refiner.models.lookup import pretrained_refiners
-from refiner.models.refiner_file import RefinerFile, load_refiner
+from refiner.models.files.lookup import pretrained_refiners
+from refiner.models.files.refiner_file import RefinerFile, load_refiner
 
 SIZE, BATCH, BATCHES = (36, 60), 64, 8
 

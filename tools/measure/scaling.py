@@ -35,8 +35,8 @@ from refiner.inference.backends.autoselect import choose_backend
 from refiner.inference.backends.base import Array, Backend
 from refiner.inference.backends.registry import open_backend
 from refiner.inference.jobs.plan import job_extent
-from refiner.models.lookup import pretrained_refiners
-from refiner.models.refiner_file import RefinerFile, load_refiner
+from refiner.models.files.lookup import pretrained_refiners
+from refiner.models.files.refiner_file import RefinerFile, load_refiner
 
 SIZE = (36, 60)
 SIZES = ((36, 60), (72, 120), (144, 240), (288, 480), (576, 960))

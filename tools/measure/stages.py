@@ -40,8 +40,8 @@ from refiner.inference.jobs.folder_job import TASK_IMAGES
 from refiner.inference.jobs.folder_worker import FileRefinement, FileTask
 from refiner.inference.jobs.plan import job_extent
 from refiner.inference.refiner import RefinerSource
-from refiner.models.lookup import pretrained_refiners
-from refiner.models.refiner_file import load_refiner, refiner_digest
+from refiner.models.files.lookup import pretrained_refiners
+from refiner.models.files.refiner_file import load_refiner, refiner_digest
 
 PRETRAINED = pretrained_refiners()["demo"]
 WHOLE = "all of it, as one process does it"

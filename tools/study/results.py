@@ -13,7 +13,7 @@ from refiner.core.environment import environment
 from refiner.core.files import write_text
 from refiner.eyes.scene.parameters import EyeParameters
 from refiner.gaze.networks.file import member_paths
-from refiner.models.lookup import REFINER_FILE
+from refiner.models.files.lookup import REFINER_FILE
 from refiner.runs.folder import ESTIMATOR_FILE
 from tools.study.configuration import Study
 from tools.study.plan import Plan

@@ -69,8 +69,8 @@ class RefinerPath(click.Path):
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
         """Return the path of the refiner, or the name of a pretrained one."""
-        from refiner.models.hub import fetch_refiner, is_address
-        from refiner.models.lookup import pretrained_refiners
+        from refiner.models.files.hub import fetch_refiner, is_address
+        from refiner.models.files.lookup import pretrained_refiners
 
         # Download a refiner that is named by its address.
         if is_address(str(value)):

@@ -20,7 +20,7 @@ from refiner.evaluation.pairs.same_labels import dropped_objects, lists_dropped
 from refiner.evaluation.samples import Masks, Original, Sample, read_sample
 from refiner.images.arrays import image_patch, to_float
 from refiner.inference.refiner import Refiner
-from refiner.models.lookup import is_refiner
+from refiner.models.files.lookup import is_refiner
 
 COLOUR_BATCH = 2**22
 """Number of pixels that are refined at a time: 341 images of 96x128, 13 of 480x640."""

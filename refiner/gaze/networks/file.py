@@ -14,7 +14,7 @@ from refiner.core.errors import DataError, WrongInputError
 from refiner.core.path_kinds import GAZE_RUN, path_kind
 from refiner.gaze.networks.estimators import GazeNetwork, build_estimator
 from refiner.gaze.networks.knn import NearestNeighbours
-from refiner.models.weights_file import Array, read_weights, weights_digest, write_weights
+from refiner.models.files.weights_file import Array, read_weights, weights_digest, write_weights
 from refiner.runs.folder import ESTIMATOR_FILE
 
 FORMAT_VERSION = 2

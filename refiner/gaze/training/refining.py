@@ -19,8 +19,8 @@ from refiner.gaze.config import GazeConfiguration
 from refiner.gaze.data import LabelledPatches
 from refiner.images.arrays import to_float
 from refiner.models.draws import draws_at, draws_of
+from refiner.models.files.refiner_file import RefinerFile, load_refiner, refiner_digest
 from refiner.models.modules import apply_module
-from refiner.models.refiner_file import RefinerFile, load_refiner, refiner_digest
 
 _KEY = "augmentation.refiner"
 

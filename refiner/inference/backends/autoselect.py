@@ -20,7 +20,7 @@ from refiner.inference.backends.cache import cache_folder, machine_key, write_ca
 from refiner.inference.backends.registry import BACKENDS, is_available, open_backend
 from refiner.inference.backends.torch_backend import is_compiled
 from refiner.models.architecture import RefinerArchitecture
-from refiner.models.refiner_file import RefinerFile
+from refiner.models.files.refiner_file import RefinerFile
 
 log = logging.getLogger(__name__)
 

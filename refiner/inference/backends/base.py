@@ -8,7 +8,7 @@ import numpy as np
 
 from refiner.core.environment import versions
 from refiner.inference.backends.cache import machine_key
-from refiner.models.refiner_file import RefinerFile
+from refiner.models.files.refiner_file import RefinerFile
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
 

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from refiner.core.errors import UsageError, WrongOutputError, missing_extra
 from refiner.core.files import atomic_path, write_bytes
+from refiner.models.files.refiner_file import RefinerFile, save_refiner
 from refiner.models.modules import RefinerModule
 from refiner.models.refiner import RefinerNetwork
-from refiner.models.refiner_file import RefinerFile, save_refiner
 
 SUFFIXES = (".onnx", ".xml", ".safetensors")
 """Suffixes of ONNX models, OpenVINO models (with their weights in a ``.bin`` file of the same name), refiner files."""

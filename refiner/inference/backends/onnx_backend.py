@@ -6,7 +6,7 @@ from refiner.core.devices import default_threads
 from refiner.core.errors import missing_extra
 from refiner.inference.backends.base import Array, Backend, network_key
 from refiner.inference.backends.cache import load_or_compile
-from refiner.models.refiner_file import RefinerFile
+from refiner.models.files.refiner_file import RefinerFile
 
 
 def open_onnx(name: str, refiner: RefinerFile, device: str, threads: int | None) -> Backend:

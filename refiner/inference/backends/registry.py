@@ -14,7 +14,7 @@ from refiner.inference.backends.onnx_backend import open_onnx
 from refiner.inference.backends.openvino_backend import open_openvino
 from refiner.inference.backends.torch_backend import open_torch
 from refiner.models.architecture import Architecture, RefinerArchitecture
-from refiner.models.refiner_file import RefinerFile
+from refiner.models.files.refiner_file import RefinerFile
 
 BACKENDS: dict[str, Callable[[str, RefinerFile, str, int | None], Backend]] = {
     "torch": open_torch,

@@ -10,7 +10,7 @@ import numpy as np
 from refiner.core.devices import computes_bf16
 from refiner.core.errors import DeviceError
 from refiner.inference.backends.base import Array, Backend
-from refiner.models.refiner_file import RefinerFile
+from refiner.models.files.refiner_file import RefinerFile
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -27,7 +27,7 @@ from refiner.inference.jobs.settings import AUTO, Settings, check_usable, earlie
 from refiner.inference.jobs.store import refine_store
 from refiner.inference.jobs.versions import Report, VersionOutput, share_of, version_outputs
 from refiner.inference.refiner import RefinerSource
-from refiner.models.refiner_file import RefinerFile, load_refiner, refiner_digest
+from refiner.models.files.refiner_file import RefinerFile, load_refiner, refiner_digest
 
 
 class Summary(NamedTuple):

@@ -19,8 +19,8 @@ from refiner.losses.adversarial import OBJECTIVES
 from refiner.losses.self_regularization import SELF_REGULARIZATIONS
 from refiner.models.adapted import Adaptation, AdaptedRefiner, adapted_refiner
 from refiner.models.architecture import AdaptedArchitecture, Architecture
+from refiner.models.files.refiner_file import RefinerFile, save_refiner
 from refiner.models.refiner import RefinerNetwork
-from refiner.models.refiner_file import RefinerFile, save_refiner
 from refiner.runs.distributed import Processes
 from refiner.training.methods.build import OptimizedNetwork, build_networks, make_optimizer, refiner_architecture
 from refiner.training.methods.image_history import ImageHistory

@@ -28,8 +28,8 @@ from refiner.inference.backends.registry import open_backend
 from refiner.inference.jobs.refine import Summary, refine_path
 from refiner.inference.refiner import RefinerSource
 from refiner.models.architecture import RefinerArchitecture
+from refiner.models.files.refiner_file import RefinerFile, load_refiner, refiner_digest, save_refiner
 from refiner.models.refiner import RefinerNetwork
-from refiner.models.refiner_file import RefinerFile, load_refiner, refiner_digest, save_refiner
 
 COUNT = 300
 

@@ -21,8 +21,8 @@ from refiner.core.parallel.ray_executor import map_on_ray
 from refiner.images.io import write_image
 from refiner.inference.jobs.refine import Summary, refine_path
 from refiner.models.architecture import RefinerArchitecture
+from refiner.models.files.refiner_file import save_refiner
 from refiner.models.refiner import RefinerNetwork
-from refiner.models.refiner_file import save_refiner
 
 COUNT = 240
 

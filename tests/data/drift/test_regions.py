@@ -18,8 +18,8 @@ from refiner.data.labels.tables import write_labels
 from refiner.images.io import write_image
 from refiner.inference.refiner import Refiner
 from refiner.models.architecture import RefinerArchitecture
+from refiner.models.files.refiner_file import save_refiner
 from refiner.models.refiner import RefinerNetwork
-from refiner.models.refiner_file import save_refiner
 
 COUNT, HEIGHT, WIDTH = 6, 40, 64
 

@@ -28,8 +28,8 @@ from refiner.images.io import read_image
 from refiner.inference.jobs.refine import Summary, refine_path
 from refiner.inference.refiner import Refiner
 from refiner.models.architecture import RefinerArchitecture
+from refiner.models.files.refiner_file import save_refiner
 from refiner.models.refiner import RefinerNetwork
-from refiner.models.refiner_file import save_refiner
 
 COUNT, MOVED = 12, (2, 7)
 

@@ -10,8 +10,8 @@ from refiner.commands import main
 from refiner.data.folders.mask_folders import find_images_of, looks_like_masks
 from refiner.images.io import Image, write_image
 from refiner.models.architecture import RefinerArchitecture
+from refiner.models.files.refiner_file import save_refiner
 from refiner.models.refiner import RefinerNetwork
-from refiner.models.refiner_file import save_refiner
 
 NAMES = [f"{number:04d}.png" for number in range(4)]
 

@@ -8,7 +8,7 @@ import torch
 from refiner.core.errors import DataError
 from refiner.gaze.networks.estimators import GazeNetwork
 from refiner.gaze.networks.file import FORMAT_VERSION, load_estimator, save_estimator, upgrade_metadata
-from refiner.models.weights_file import read_weights, write_weights
+from refiner.models.files.weights_file import read_weights, write_weights
 
 DESIGN = {"network": "small", "size": [16, 24], "head_pose": False, "standardize": True}
 

@@ -18,7 +18,7 @@ from refiner.gaze.prediction import GazeEstimator
 from refiner.gaze.training import co_teaching
 from refiner.gaze.training.co_teaching import make_lesson, member_configuration, ramp, unlabelled_loss
 from refiner.gaze.training.train import train_estimator
-from refiner.models.refiner_file import save_refiner
+from refiner.models.files.refiner_file import save_refiner
 from refiner.models.statistics.architecture import FourierArchitecture
 from refiner.models.statistics.fourier import FourierRefiner
 from refiner.runs.folder import CLOCK_COLUMNS

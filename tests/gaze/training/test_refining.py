@@ -18,9 +18,9 @@ from refiner.gaze.training.train import train_estimator
 from refiner.inference.jobs.refine import refine_path
 from refiner.models.adapted import AdaptedRefiner, adapted_refiner
 from refiner.models.architecture import RefinerArchitecture
+from refiner.models.files.refiner_file import load_refiner, refiner_digest, save_refiner
 from refiner.models.modules import RefinerModule
 from refiner.models.refiner import RefinerNetwork
-from refiner.models.refiner_file import load_refiner, refiner_digest, save_refiner
 from refiner.models.statistics.architecture import FourierArchitecture, HistogramArchitecture
 from refiner.models.statistics.fourier import FourierRefiner
 from refiner.models.statistics.histogram import HistogramRefiner

@@ -19,8 +19,8 @@ from refiner.inference.backends.registry import open_backend
 from refiner.inference.jobs.plan import job_extent
 from refiner.inference.jobs.refine import Summary, refine_path
 from refiner.models.architecture import RefinerArchitecture
+from refiner.models.files.refiner_file import RefinerFile, save_refiner
 from refiner.models.refiner import RefinerNetwork
-from refiner.models.refiner_file import RefinerFile, save_refiner
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from refiner.inference.backends import export
 from refiner.inference.backends.cache import cache_folder, code_digest, load_or_compile, machine_key, write_cached
 from refiner.inference.backends.registry import open_backend
 from refiner.models.architecture import RefinerArchitecture
+from refiner.models.files.refiner_file import RefinerFile
 from refiner.models.refiner import RefinerNetwork
-from refiner.models.refiner_file import RefinerFile
 
 
 @pytest.fixture(autouse=True)

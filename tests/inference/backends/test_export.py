@@ -10,8 +10,8 @@ from torch import nn
 
 from refiner.inference.backends.export import export_refiner
 from refiner.models.architecture import RefinerArchitecture
+from refiner.models.files.refiner_file import RefinerFile
 from refiner.models.refiner import RefinerNetwork
-from refiner.models.refiner_file import RefinerFile
 
 SIZES = [(36, 60), (35, 55), (36, 55), (1, 1), (2, 7)]
 """Multiples of the blocks of pixels that networks fold, and other sizes."""

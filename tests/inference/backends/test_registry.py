@@ -26,9 +26,9 @@ from refiner.inference.backends.export import to_onnx, to_openvino
 from refiner.inference.backends.registry import BACKENDS, CUDA_BACKENDS, open_backend
 from refiner.inference.refiner import Refiner
 from refiner.models.architecture import RefinerArchitecture
-from refiner.models.lookup import pretrained_refiners
+from refiner.models.files.lookup import pretrained_refiners
+from refiner.models.files.refiner_file import RefinerFile, save_refiner
 from refiner.models.refiner import RefinerNetwork
-from refiner.models.refiner_file import RefinerFile, save_refiner
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "paper": {"features": 8, "blocks": 2},
@@ -189,8 +189,8 @@ def test_a_signal_finds_its_stack_after_several_backends_have_gone() -> None:
     code = (
         "import os, signal\n"
         "from refiner.inference.backends.registry import open_backend\n"
-        "from refiner.models.refiner_file import load_refiner\n"
-        "from refiner.models.lookup import pretrained_refiners\n"
+        "from refiner.models.files.refiner_file import load_refiner\n"
+        "from refiner.models.files.lookup import pretrained_refiners\n"
         "demo = load_refiner(pretrained_refiners()['demo'])\n"
         "signal.signal(signal.SIGTERM, lambda *_: print('caught'))\n"
         "opened = [open_backend('openvino', demo, device='cpu', threads=threads) for threads in (1, 2)]\n"

@@ -26,9 +26,9 @@ from refiner.images.io import LOSSLESS, encode_image, read_image, read_picture, 
 from refiner.inference.jobs.refine import Summary, refine_path
 from refiner.inference.refiner import Refiner
 from refiner.models.architecture import RefinerArchitecture
-from refiner.models.lookup import REFINER_FILE
+from refiner.models.files.lookup import REFINER_FILE
+from refiner.models.files.refiner_file import save_refiner
 from refiner.models.refiner import RefinerNetwork
-from refiner.models.refiner_file import save_refiner
 
 
 def save(path: Path, *, channels: int = 1, unshuffle: int = 1, seed: int | None = None, shift: float = 0.0) -> Path:

@@ -17,8 +17,8 @@ from refiner.data.labels.tables import write_labels
 from refiner.images.io import write_image
 from refiner.inference.refiner import Refiner
 from refiner.models.architecture import RefinerArchitecture
+from refiner.models.files.refiner_file import save_refiner
 from refiner.models.refiner import RefinerNetwork
-from refiner.models.refiner_file import save_refiner
 
 SIZE = (96, 160)
 BOXES = ((10, 10, 30, 24), (60, 20, 26, 30), (110, 12, 36, 28), (20, 60, 24, 26), (150, 90, 2, 2))

@@ -10,8 +10,8 @@ from refiner.core.errors import DataError, OutputError
 from refiner.images.io import read_image, write_image
 from refiner.inference.jobs.refine import Summary, refine_path
 from refiner.models.architecture import RefinerArchitecture
+from refiner.models.files.refiner_file import save_refiner
 from refiner.models.refiner import RefinerNetwork
-from refiner.models.refiner_file import save_refiner
 
 
 def save(path: Path, *, shift: float = 0.0) -> Path:

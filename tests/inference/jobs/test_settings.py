@@ -16,8 +16,8 @@ from refiner.images.io import write_image
 from refiner.inference.jobs import refine, settings, store
 from refiner.inference.jobs.refine import Summary, refine_path
 from refiner.models.architecture import RefinerArchitecture
+from refiner.models.files.refiner_file import refiner_digest, save_refiner
 from refiner.models.refiner import RefinerNetwork
-from refiner.models.refiner_file import refiner_digest, save_refiner
 
 COUNT = 24
 

@@ -25,8 +25,8 @@ from refiner.inference.jobs import store
 from refiner.inference.jobs.refine import Summary, refine_path
 from refiner.inference.refiner import Refiner, RefinerSource
 from refiner.models.architecture import RefinerArchitecture
+from refiner.models.files.refiner_file import RefinerFile, save_refiner
 from refiner.models.refiner import RefinerNetwork
-from refiner.models.refiner_file import RefinerFile, save_refiner
 
 COUNT = 37
 

@@ -26,8 +26,8 @@ from refiner.inference.refiner import Refiner
 from refiner.inference.transforms import RefineImages
 from refiner.models.adapted import adapted_refiner
 from refiner.models.architecture import RefinerArchitecture
+from refiner.models.files.refiner_file import save_refiner
 from refiner.models.refiner import RefinerNetwork
-from refiner.models.refiner_file import save_refiner
 from refiner.models.statistics.architecture import FourierArchitecture, HistogramArchitecture
 from refiner.models.statistics.fourier import FourierRefiner
 from refiner.models.statistics.histogram import HistogramRefiner

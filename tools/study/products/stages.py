@@ -25,7 +25,7 @@ from refiner.gaze.networks.file import load_estimator
 from refiner.gaze.prediction import GazeEstimator
 from refiner.gaze.training.train import train_estimator
 from refiner.images.arrays import equalize
-from refiner.models.lookup import REFINER_FILE
+from refiner.models.files.lookup import REFINER_FILE
 from refiner.runs.folder import ESTIMATOR_FILE
 from refiner.training.train import train
 from tools.study.products.adaptations import equalized_images, matched_images, refined_images

@@ -13,9 +13,9 @@ from refiner.commands import main
 from refiner.core.errors import DataError, DeviceError
 from refiner.images.io import read_image, write_image
 from refiner.models.architecture import RefinerArchitecture
-from refiner.models.hub import fetch_refiner, is_address
+from refiner.models.files.hub import fetch_refiner, is_address
+from refiner.models.files.refiner_file import save_refiner
 from refiner.models.refiner import RefinerNetwork
-from refiner.models.refiner_file import save_refiner
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

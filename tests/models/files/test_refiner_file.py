@@ -15,9 +15,15 @@ from refiner.core.errors import DataError
 from refiner.inference.backends.export import export_refiner
 from refiner.inference.refiner import Refiner
 from refiner.models.architecture import RefinerArchitecture
-from refiner.models.lookup import REFINER_FILE, find_refiner, is_refiner, pretrained_refiners
+from refiner.models.files.lookup import REFINER_FILE, find_refiner, is_refiner, pretrained_refiners
+from refiner.models.files.refiner_file import (
+    FORMAT_VERSION,
+    STATISTICS_VERSION,
+    load_refiner,
+    save_refiner,
+    upgrade_metadata,
+)
 from refiner.models.refiner import RefinerNetwork
-from refiner.models.refiner_file import FORMAT_VERSION, STATISTICS_VERSION, load_refiner, save_refiner, upgrade_metadata
 
 ARCHITECTURE = {"channels": 3, "features": 4, "blocks": 1, "unshuffle": 2, "output": "residual", "max_change": 0.5}
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from refiner.core.errors import DataError, OutputError, WrongInputError, missing_extra
-from refiner.models.lookup import REFINER_FILE
+from refiner.models.files.lookup import REFINER_FILE
 
 PREFIX = "hf://"
 """Beginning of a hub address."""

@@ -16,8 +16,8 @@ from refiner.core.errors import UsageError
 from refiner.data.conversion import Conversion
 from refiner.data.convert import convert
 from refiner.inference.refiner import Refiner
-from refiner.models.model_card import CardTerms, TrainingData, model_card, training_data
-from refiner.models.refiner_file import load_refiner
+from refiner.models.files.model_card import CardTerms, TrainingData, model_card, training_data
+from refiner.models.files.refiner_file import load_refiner
 from refiner.training.train import train
 
 TERMS = CardTerms("apache-2.0")
@@ -144,7 +144,7 @@ def test_terms_that_the_hub_would_refuse_are_refused(terms: tuple[Any, ...], wor
 def test_free_terms_for_weights_from_research_data_are_warned_of(
     license: str, licence_of_data: str, warns: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from refiner.models.model_card import warn_of_licences
+    from refiner.models.files.model_card import warn_of_licences
 
     with caplog.at_level(logging.WARNING):
         warn_of_licences(CardTerms(license), [TrainingData("real", "photos", "17", licence_of_data)])

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from refiner.core.errors import DataError
 from refiner.models.architecture import Architecture, RefinerArchitecture, architecture_settings, parse_architecture
-from refiner.models.lookup import find_refiner
-from refiner.models.weights_file import Array, read_weights, weights_digest, write_weights
+from refiner.models.files.lookup import find_refiner
+from refiner.models.files.weights_file import Array, read_weights, weights_digest, write_weights
 
 if TYPE_CHECKING:
     from refiner.models.modules import RefinerModule

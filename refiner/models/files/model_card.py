@@ -19,8 +19,8 @@ from refiner.core.errors import RefinerError, UsageError, WrongInputError
 from refiner.core.files import read_regular
 from refiner.data.formats.registry import open_dataset
 from refiner.models.architecture import settings_in_words
-from refiner.models.lookup import CONFIG_FILE
-from refiner.models.refiner_file import RefinerFile, kept_step
+from refiner.models.files.lookup import CONFIG_FILE
+from refiner.models.files.refiner_file import RefinerFile, kept_step
 
 log = logging.getLogger(__name__)
 

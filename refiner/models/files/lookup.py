@@ -14,7 +14,7 @@ REFINER_FILE = "refiner.safetensors"
 CONFIG_FILE = "config.yaml"
 """Name of the resolved configuration in a run folder."""
 
-PRETRAINED = Path(__file__).parents[1] / "pretrained"
+PRETRAINED = Path(__file__).parents[2] / "pretrained"
 """Folder of the pretrained networks that ship with the package; they were trained only on procedural eyes.
 
 Refiners are named ``NAME.refiner.safetensors``, and ``--refiner NAME`` selects one, for example ``--refiner demo``.
