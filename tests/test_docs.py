@@ -30,7 +30,16 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 FEW_STEPS = ["--set", "steps=2", "--set", "score_every=0", "--set", "pretraining.discriminator_steps=1"]
 PAGES_WITH_COMMANDS = [
-    *("evaluation.md", "formats.md", "gaze.md", "large_jobs.md", "backends.md", "sharing.md", "rendering.md"),
+    *(
+        "evaluation.md",
+        "formats.md",
+        "gaze.md",
+        "methods.md",
+        "large_jobs.md",
+        "backends.md",
+        "sharing.md",
+        "rendering.md",
+    ),
 ]
 """Pages whose commands work on the folders that :func:`prepare` makes, in this order."""
 
