@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 def run(*arguments: object) -> None:
     """Run a program in a process of its own: OpenVINO leaves signals of its process without a stack."""
-    subprocess.run([sys.executable, "-m", *map(str, arguments)], cwd=ROOT, check=True, capture_output=True, timeout=300)
+    subprocess.run([sys.executable, "-m", *map(str, arguments)], cwd=ROOT, check=True, capture_output=True, timeout=900)
 
 
 @pytest.fixture(scope="module")
