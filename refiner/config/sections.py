@@ -38,7 +38,8 @@ class DataSection(Section):
     @classmethod
     def _expand_home(cls, path: Path | list[Path] | None) -> Path | list[Path] | None:
         if isinstance(path, list):
-            return [entry.expanduser() for entry in path] or None
+            paths = [entry.expanduser() for entry in path]
+            return paths if len(paths) > 1 else next(iter(paths), None)
         return path.expanduser() if path else None
 
 

@@ -12,6 +12,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+_ROUNDING = 1e-4
+"""Scatter below which the loss is smooth: its slope stays finite where nothing changes."""
+
 _LEAST_SPREAD = 1e-3
 """Standard deviation of predictions, in their units, below which their slope counts less and less."""
 
@@ -51,19 +54,22 @@ def centred_consistency_loss(
         mean_over_processes: mean of a tensor over the processes that share a batch, each with its own images.
 
     Returns:
-        Scalar tensor, in units of the predictions: the mean absolute centred change, plus for each component the
-        typical change that the slope causes, averaged over the components.
+        Scalar tensor, in units of the predictions, averaged over the components: the standard deviation of the change,
+        plus the typical change that its slope over the prediction causes.
     """
     change, expected = _change(refined, synthetic, task)
 
-    def centred(values: Tensor) -> Tensor:
-        return values - mean_over_processes(values.mean(dim=0))
+    def shared(values: Tensor) -> Tensor:
+        # The value is that of all processes. The gradient is that of this one, and gradients are averaged later.
+        return values + (mean_over_processes(values) - values).detach()
 
-    change, expected = centred(change), centred(expected)
+    # No gradient passes through the means: centred values sum to 0, so it would vanish.
+    change, expected = (values - mean_over_processes(values.mean(dim=0)).detach() for values in (change, expected))
+    scatter = (shared(change.square().mean(dim=0)) + _ROUNDING**2).sqrt() - _ROUNDING
     # The slope of the change over the prediction, times the standard deviation of the predictions.
-    covariance = mean_over_processes((change * expected).mean(dim=0))
+    covariance = shared((change * expected).mean(dim=0))
     spread = mean_over_processes(expected.square().mean(dim=0)).sqrt()
-    return change.abs().mean() + (covariance.abs() / spread.clamp(min=_LEAST_SPREAD)).mean()
+    return (scatter + covariance.abs() / spread.clamp(min=_LEAST_SPREAD)).mean()
 
 
 def _change(refined: Tensor, synthetic: Tensor, task: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:

@@ -225,6 +225,7 @@ def test_paths_are_taken_as_they_stand(tmp_path: Path) -> None:
     assert read("", tmp_path, "data.real=~/eyes").data.real == Path.home() / "eyes"
     assert read("", tmp_path, "data.estimator=run #2").data.estimator == Path("run #2")
     assert read("", tmp_path, "data.estimator=[a, ~/b]").data.estimator == [Path("a"), Path.home() / "b"]
+    assert read("", tmp_path, "data.estimator=[~/b]").data.estimator == Path.home() / "b"
 
 
 def test_a_section_of_comments_alone_is_its_defaults(tmp_path: Path) -> None:
