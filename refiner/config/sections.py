@@ -65,6 +65,9 @@ class StatisticsSection(Section):
     examples: int = Field(500, ge=1)
     """Number of real images whose statistics are kept. If there are more, the seed draws them. Each render gets those
     of one, chosen by the digest of its pixels, or anew for each batch in training by ``adaptation``."""
+    camera: bool = False
+    """Also take sharpness and noise of the real image: damp details that are sharper, and add the noise that is
+    missing."""
 
 
 class FourierSection(StatisticsSection):

@@ -99,6 +99,9 @@ def _architecture(
 ) -> FourierArchitecture | HistogramArchitecture:
     assert kind in STATISTICS
     if kind == "fourier":
-        return FourierArchitecture(configuration.channels, examples, configuration.size, configuration.fourier.beta)
+        fourier = configuration.fourier
+        return FourierArchitecture(
+            configuration.channels, examples, configuration.size, fourier.beta, camera=fourier.camera
+        )
     section = configuration.histogram
-    return HistogramArchitecture(configuration.channels, examples, section.levels, section.blend)
+    return HistogramArchitecture(configuration.channels, examples, section.levels, section.blend, camera=section.camera)

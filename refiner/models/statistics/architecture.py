@@ -6,10 +6,16 @@ These refiners have a network's interface, but read a whole image at once: they 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 Pair = tuple[float, float]
+
+BANDS = 2
+"""Number of bands of details whose sharpness and noise are held."""
+
+PROPERTIES = 2
+"""Values of each band, see :func:`refiner.models.statistics.camera.camera_properties`."""
 
 
 @dataclass(frozen=True)
@@ -19,6 +25,7 @@ class StatisticsArchitecture(ABC):
     Attributes:
         channels: number of image channels, 1 (grey, depth) or 3 (RGB).
         examples: number of real images whose statistics the refiner holds.
+        camera: also hold sharpness and noise of the real images, and give them to renders.
 
     Raises:
         ValueError: a setting has the wrong type, or a value outside its range.
@@ -26,6 +33,7 @@ class StatisticsArchitecture(ABC):
 
     channels: int = 1
     examples: int = 1
+    camera: bool = field(default=False, kw_only=True)
 
     kind: ClassVar[str]
     """Name of the architecture in a refiner file, and of the method that fits it."""
@@ -42,15 +50,19 @@ class StatisticsArchitecture(ABC):
 
     def __post_init__(self) -> None:
         _check_integers(channels=self.channels, examples=self.examples)
+        if type(self.camera) is not bool:
+            raise ValueError(f"camera is {self.camera!r}; expected true or false")
 
     @property
     def summary(self) -> str:
         """Describe the refiner in a few words."""
-        return f"{self.statistic} of {self.examples:,} real images"
+        statistics = f"{self.statistic}, sharpness and noise" if self.camera else self.statistic
+        return f"{statistics} of {self.examples:,} real images"
 
-    @abstractmethod
     def shapes(self) -> Iterator[tuple[str, tuple[int, ...]]]:
         """Yield the name and the shape of each array."""
+        if self.camera:
+            yield "camera", (self.examples, self.channels, BANDS, PROPERTIES)
 
     @abstractmethod
     def multiplications(self, pixels: int) -> int:
@@ -89,6 +101,7 @@ class FourierArchitecture(StatisticsArchitecture):
 
     def shapes(self) -> Iterator[tuple[str, tuple[int, ...]]]:
         """Yield the name and the shape of each array."""
+        yield from super().shapes()
         yield "amplitudes", (self.examples, self.channels, 2 * self.bins + 1, self.bins + 1)
 
     def multiplications(self, pixels: int) -> int:
@@ -118,6 +131,7 @@ class HistogramArchitecture(StatisticsArchitecture):
 
     def shapes(self) -> Iterator[tuple[str, tuple[int, ...]]]:
         """Yield the name and the shape of each array."""
+        yield from super().shapes()
         for name in ("values", "probabilities"):
             yield name, (self.examples, self.channels, self.levels)
 

@@ -12,21 +12,19 @@ Source: Yang and Soatto 2020, "FDA: Fourier Domain Adaptation for Semantic Segme
 """
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from refiner.models.draws import draws_of
 from refiner.models.statistics.architecture import FourierArchitecture
-from refiner.models.statistics.choice import choose
+from refiner.models.statistics.refiner import StatisticsRefiner
 
 _NO_PHASE = 1e-7
 """Amplitude, in units of [0, 1], below which a frequency is absent: its phase would be that of rounding errors."""
 
 
-class FourierRefiner(nn.Module):
+class FourierRefiner(StatisticsRefiner[FourierArchitecture]):
     """A refiner that holds low-frequency amplitudes of real images.
 
     Args:
@@ -36,35 +34,15 @@ class FourierRefiner(nn.Module):
     amplitudes: Tensor
     """Amplitudes of each real image, (examples, C, 2K+1, K+1), for images in [0, 1]."""
 
-    def __init__(self, architecture: FourierArchitecture) -> None:
-        super().__init__()
-        self.architecture = architecture
-        for name, shape in architecture.shapes():
-            self.register_buffer(name, torch.zeros(shape))
-
-    def forward(self, images: Tensor, draws: Sequence[bytes] | None = None) -> Tensor:
-        """Refine images.
-
-        Args:
-            images: (N, C, H, W), float, in [-1, 1].
-            draws: the draw of each image; None takes those of its pixels.
-
-        Returns:
-            (N, C, H, W), float32, in [-1, 1].
-        """
-        numbers, strengths = choose(draws or draws_of(images), self.architecture.examples, images.device)
+    def _adapt(self, images: Tensor, numbers: Tensor, strengths: Tensor) -> Tensor:
         # Draw the window of each image from the range of beta.
         (lowest, highest), K = self.architecture.beta, self.architecture.bins  # noqa: N806 (a dimension letter)
         borders = [self.architecture.border(lowest + share * (highest - lowest)) for share in strengths.tolist()]
         windows = centred_window(torch.tensor(borders)[:, None, None], K).to(images.device)
-        # Replace the amplitudes, in units of [0, 1].
-        units = (images.double() + 1).mul_(0.5)
-        adapted = replace_amplitudes(units, self.amplitudes[numbers], windows[:, None])
-        return adapted.mul_(2).sub_(1).clamp_(-1, 1).float()
+        return replace_amplitudes(images, self.amplitudes[numbers], windows[:, None])
 
-    def fit(self, number: int, images: Tensor) -> None:
-        """Store the amplitudes of real images (N, C, H, W), in [-1, 1], from an example on."""
-        found = low_amplitudes((images.double() + 1) / 2, self.architecture.bins)
+    def _fit(self, number: int, images: Tensor) -> None:
+        found = low_amplitudes(images, self.architecture.bins)
         self.amplitudes[number : number + len(images)] = found.float()
 
 

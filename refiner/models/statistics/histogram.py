@@ -4,17 +4,14 @@ A distribution is a list of points: values in increasing order, and the share of
 images of 8 bits. Images with more values than points keep evenly spread ranks.
 """
 
-from collections.abc import Sequence
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from refiner.models.draws import draws_of
 from refiner.models.statistics.architecture import HistogramArchitecture
-from refiner.models.statistics.choice import choose
+from refiner.models.statistics.refiner import StatisticsRefiner
 
 
-class HistogramRefiner(nn.Module):
+class HistogramRefiner(StatisticsRefiner[HistogramArchitecture]):
     """A refiner that holds cumulative distributions of real images.
 
     Args:
@@ -26,35 +23,19 @@ class HistogramRefiner(nn.Module):
     probabilities: Tensor
     """Share of pixels up to each value, (examples, C, levels)."""
 
-    def __init__(self, architecture: HistogramArchitecture) -> None:
-        super().__init__()
-        self.architecture = architecture
-        for name, shape in architecture.shapes():
-            self.register_buffer(name, torch.zeros(shape))
-
-    def forward(self, images: Tensor, draws: Sequence[bytes] | None = None) -> Tensor:
-        """Refine images.
-
-        Args:
-            images: (N, C, H, W), float, in [-1, 1].
-            draws: the draw of each image; None takes those of its pixels.
-
-        Returns:
-            (N, C, H, W), float32, in [-1, 1].
-        """
-        numbers, strengths = choose(draws or draws_of(images), self.architecture.examples, images.device)
+    def _adapt(self, images: Tensor, numbers: Tensor, strengths: Tensor) -> Tensor:
         lowest, highest = self.architecture.blend
-        refined = torch.empty_like(images, dtype=torch.float32)
+        adapted = torch.empty_like(images)
         for number, (example, strength) in enumerate(zip(numbers.tolist(), strengths.tolist(), strict=True)):
             blend = lowest + strength * (highest - lowest)
-            for channel, plane in enumerate(images[number].double()):
-                points = self.values[example, channel], self.probabilities[example, channel]
-                refined[number, channel] = plane + blend * (match_values(plane, *points) - plane)
-        return refined.clamp(-1, 1)
+            for channel, plane in enumerate(images[number]):
+                values = (self.values[example, channel].double() + 1) / 2
+                matched = match_values(plane, values, self.probabilities[example, channel])
+                adapted[number, channel] = plane + blend * (matched - plane)
+        return adapted
 
-    def fit(self, number: int, images: Tensor) -> None:
-        """Store the distributions of real images (N, C, H, W), in [-1, 1], from an example on."""
-        for example, planes in enumerate(images, number):
+    def _fit(self, number: int, images: Tensor) -> None:
+        for example, planes in enumerate(images * 2 - 1, number):
             for channel, plane in enumerate(planes):
                 values, probabilities = distribution(plane, self.architecture.levels)
                 self.values[example, channel] = values
