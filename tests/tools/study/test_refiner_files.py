@@ -52,7 +52,8 @@ def test_a_refiner_file_without_training_is_fitted_applied_and_redrawn(
     assert not np.array_equal(stored, renders)
     run = adapted.inputs["refiner"].folder(place.out) / "run"
     fitted = yaml.safe_load((run / "config.yaml").read_text())
-    assert (fitted["method"], fitted["fourier"], fitted["seed"]) == ("fourier", {"beta": [0.2, 0.3], "examples": 7}, 1)
+    settings = {"beta": [0.2, 0.3], "examples": 7, "camera": False}
+    assert (fitted["method"], fitted["fourier"], fitted["seed"]) == ("fourier", settings, 1)
 
     # The redrawn estimator trains on the renders, with the same refiner.
     redrawn = plan.result("redrawn", 1, "inductive")
