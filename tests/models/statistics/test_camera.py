@@ -40,6 +40,10 @@ def details(plane: Plane) -> list[Plane]:
     return [plane - once, once - smoothed(once, 2)]
 
 
+def sharp(band: Plane) -> float:
+    return float(np.quantile(np.abs(band), 0.95, method="inverted_cdf"))
+
+
 def batch(*planes: Plane) -> torch.Tensor:
     return torch.from_numpy(np.stack(planes)[:, None])
 
@@ -54,7 +58,7 @@ def eye(height: int = SIZE[0], width: int = SIZE[1]) -> Plane:
 def test_sharpness_is_a_quantile_of_the_details(size: tuple[int, int]) -> None:
     plane = np.random.default_rng(1).random(size)
     sharpness = camera_properties(batch(plane))[0, 0, :, 0].tolist()
-    assert sharpness == pytest.approx([np.quantile(np.abs(band), 0.95) for band in details(plane)], rel=1e-9)
+    assert sharpness == pytest.approx([sharp(band) for band in details(plane)], rel=1e-4)
 
 
 @pytest.mark.parametrize("brightness", [0.3, 0.8])
@@ -77,7 +81,7 @@ def test_edges_are_no_noise() -> None:
 def test_an_image_with_the_properties_of_the_real_one_stays() -> None:
     image = batch(eye() + np.random.default_rng(3).normal(0, 0.02, SIZE))
     same = through_camera(image, camera_properties(image), draws(1))
-    np.testing.assert_allclose(same, image, atol=1e-12)
+    np.testing.assert_allclose(same, image, atol=1e-6)
 
 
 def test_details_are_damped_to_those_of_the_real_image_and_do_not_move() -> None:
@@ -85,10 +89,7 @@ def test_details_are_damped_to_those_of_the_real_image_and_do_not_move() -> None
     wanted, image = camera_properties(batch(real)), batch(eye())
     (result,) = through_camera(image, wanted, draws(1)).numpy()[:, 0]
     first, second = details(eye())
-    gains = [
-        np.quantile(np.abs(own), 0.95) / np.quantile(np.abs(band), 0.95)
-        for own, band in zip(details(real), (first, second), strict=True)
-    ]
+    gains = [sharp(own) / sharp(band) for own, band in zip(details(real), (first, second), strict=True)]
     gains = [min(max(gain, 0.2), 1) for gain in gains]
     assert gains[0] < 0.5
     np.testing.assert_allclose(result, eye() - (1 - gains[0]) * first - (1 - gains[1]) * second, atol=2e-3)
