@@ -39,6 +39,7 @@ class HubMethods:
         local_files_only: bool = False,
         device: str = "auto",
         backend: str = "torch",
+        version: int = 0,
     ) -> Self:
         """Load a refiner from a repository on the Hugging Face hub, or from a folder.
 
@@ -52,10 +53,12 @@ class HubMethods:
             local_files_only: use the cache only.
             device: ``auto``, ``cpu`` or ``cuda``.
             backend: a name in :data:`refiner.inference.backends.registry.BACKENDS`.
+            version: number of the refined version of each image, as in :meth:`load`.
 
         Raises:
             DataError: the refiner is missing or damaged, or cannot be downloaded.
             DeviceError: the device or the backend is not available, or the extra ``hub`` is not installed.
+            UsageError: ``version`` is not 0, but the refiner draws nothing.
         """
         place = str(pretrained_model_name_or_path)
         if not Path(place).exists() and (is_address(place) or is_repository(place)):
@@ -69,7 +72,7 @@ class HubMethods:
                     local_files_only=local_files_only,
                 )
             )
-        return cls.load(place, device=device, backend=backend)
+        return cls.load(place, device=device, backend=backend, version=version)
 
     def save_pretrained(
         self,

@@ -144,7 +144,8 @@ def test_stores_shards_workers_and_python_agree(refiner: Path, renders: Path, tm
     # A store, whose versions keep its labels.
     convert(renders, tmp_path / "in.h5", Conversion(), attributes={})
     refine_path(tmp_path / "in.h5", tmp_path / "out.h5", refiner, device="cpu", versions=2)
-    refine = Refiner.load(refiner, device="cpu", version=1)
+    refine = Refiner.from_pretrained(refiner, device="cpu", version=1)
+    assert refine.version == 1
     for suffix in ("", "_v1"):
         images = images_of(tmp_path / f"out{suffix}")
         with h5py.File(tmp_path / f"out{suffix}.h5") as file, h5py.File(tmp_path / "in.h5") as source:
