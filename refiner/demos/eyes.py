@@ -68,14 +68,14 @@ RECIPE: dict[str, Any] = {
     "log_every": 25,
     "sample_every": 200,
     "checkpoint_every": 100,
-    "adaptation": "fourier",
-    "fourier": {"camera": True},
+    "adaptation": "histogram",
+    "histogram": {"camera": True},
     "refiner": {"features": 32, "blocks": 4, "unshuffle": 2, "output": "residual", "smooth_change": True},
     "pretraining": {"refiner_steps": 0, "discriminator_steps": 50},
     "refiner_optimizer": {"learning_rate": 1e-3},
     "discriminator_optimizer": {"learning_rate": 1e-3},
 }
-"""Training settings of the demo: light, blur and noise of real images, then a half-resolution network that trains in a
+"""Training settings of the demo: tone, blur and noise of real images, then a half-resolution network that trains in a
 minute on two cores.
 
 ``configs/demo.yaml`` holds the same settings.
