@@ -113,6 +113,8 @@ class Plan:
             for role, part in tests.items():
                 other = {"part": FIRST if part == SECOND else SECOND, **halves.settings}
                 inputs[role] = self._estimator(variant, seed, label, self._labelled(variant, seed, label, other))
+            if protocol == "inductive":
+                inputs["scores"] = self._real_scores(variant, seed, label)
         else:
             tests = {"estimator": halves.tested}
             synthetic = self._synthetic(variant, seed, protocol, label)
@@ -253,6 +255,14 @@ class Plan:
             mode="json", exclude_defaults=True, exclude={"data": {"train", "unlabelled"}}
         )
         return Task("estimator", label, {"configuration": settings}, {"images": images, **further})
+
+    def _real_scores(self, variant: VariantSection, seed: int, label: str) -> Task:
+        """Return the scores of the real images of other groups, which are the best that adapted renders can reach."""
+        halves = halves_of(seed, "inductive")
+        tested = {"part": halves.tested, **halves.settings, **self._group}
+        seen, other = self._real(variant, seed, "inductive", label, None), self._task("real", label, tested, variant)
+        settings = {**self.configuration.scores.model_dump(), "seed": seed}
+        return Task("scores", label, settings, {"synthetic": seen, "adapted": seen, "real": other})
 
     def _scores(
         self, variant: VariantSection, seed: int, protocol: Protocol, label: str, synthetic: Task, adapted: Task

@@ -38,6 +38,15 @@ def test_labels_of_photographs_reach_tests_and_the_ceiling_alone(study: Study) -
         assert result.settings["tests"] == {"estimator": "second"}
 
 
+@pytest.mark.parametrize("seed", [2, 3])
+def test_real_images_are_scored_against_those_of_other_groups(study: Study, seed: int) -> None:
+    halves = halves_of(seed, "inductive")
+    inputs = Plan(study, "").result("real", seed, "inductive").inputs
+    parts = {role: task.settings["part"] for role, task in inputs["scores"].inputs.items()}
+    assert parts == {"synthetic": halves.seen, "adapted": halves.seen, "real": halves.tested}
+    assert "scores" not in Plan(study, "").result("real", seed, "transductive").inputs
+
+
 def test_a_calibrated_renderer_knows_the_photographs_of_its_protocol_alone(
     values: dict[str, Any], tmp_path: Path
 ) -> None:

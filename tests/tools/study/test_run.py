@@ -67,6 +67,11 @@ def test_a_study_from_renders_to_its_page(
     assert read_single(place, "raw-0-transductive")["real_count"] == 0
     assert read_single(place, "few-1-inductive")["real_count"] == 10
     assert read_single(place, "real-0-transductive")["images"] == 60  # each half by the other's estimator
+    # Real images of one half are scored against those of the other, and no pupil is known.
+    assert read_single(place, "real-0-transductive")["scores"] == {}
+    of_real = read_single(place, "real-0-inductive")["scores"]
+    assert of_real["distance"] == of_real["synthetic_distance"] > 0
+    assert of_real["drift"] is None
 
     page = tmp_path / "results.md"
     page.write_text("before\n<!-- table: tiny inductive -->\nold\n<!-- end -->\nafter\n")
