@@ -39,7 +39,9 @@ class Difference:
     @property
     def pairs(self) -> str:
         """The number of seeds, and of groups if the interval is over them too."""
-        return str(self.seeds) if self.groups is None else f"{self.seeds} seeds, {self.groups} groups"
+        if self.groups is None:
+            return str(self.seeds)
+        return f"{self.seeds} {'seed' if self.seeds == 1 else 'seeds'}, {self.groups} groups"
 
     @property
     def effect(self) -> str:
