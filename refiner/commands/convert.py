@@ -3,6 +3,7 @@
 import math
 import shlex
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -160,10 +161,9 @@ def command(
       refiner convert blenderproc/coco_data yolo --to yolo --size 240x320
     """
     from refiner.data.conversion import Conversion
-    from refiner.data.convert import convert, split_path
+    from refiner.data.convert import convert
     from refiner.data.folders.selection import Selection
     from refiner.data.labels.coordinates import Declared
-    from refiner.data.output.destination import rejects_list
 
     # Check the options that depend on each other, then convert.
     if by and not split:
@@ -188,21 +188,27 @@ def command(
             attributes={"command": shlex.join(["refiner", *sys.argv[1:]])},
             report=advance,
         )
-    # Print what was written for each split.
     if as_json:
         print_json("convert", splits={name: asdict(summary) for name, summary in summaries.items()})
     else:
         for name, summary in summaries.items():
             _print_summary(name, summary)
-    # Say where the rejected images are listed; the status tells scripts that something is missing.
-    if any(summary.rejected for summary in summaries.values()):
-        lists = [
-            str(rejects_list(split_path(destination, name))) for name, summary in summaries.items() if summary.rejected
-        ]
+    if _print_losses(destination, summaries):
+        sys.exit(REJECTED_STATUS)
+
+
+def _print_losses(destination: Path, summaries: Mapping[str, "ConversionSummary"]) -> bool:
+    """Say what is missing from the splits; the result tells whether anything is."""
+    from refiner.data.convert import split_path
+    from refiner.data.output.destination import rejects_list
+
+    # Say where the rejected images are listed, then what was left out.
+    rejected = [name for name, summary in summaries.items() if summary.rejected]
+    if rejected:
+        lists = [str(rejects_list(split_path(destination, name))) for name in rejected]
         click.echo(one_line(f"{', '.join(lists)} lists the rejected images and the reasons"), err=True)
     lost = [print_left_out(summary.left_out) for summary in summaries.values()]
-    if any(lost) or any(summary.rejected for summary in summaries.values()):
-        sys.exit(REJECTED_STATUS)
+    return any(lost) or bool(rejected)
 
 
 def _print_summary(name: str, summary: "ConversionSummary") -> None:

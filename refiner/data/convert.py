@@ -89,10 +89,7 @@ def convert(
             is unknown or given for a store.
         RefinerError: the source or the destination cannot be used.
     """
-    if to is not None and is_store_name(destination):
-        raise UsageError(f"--to names the format of the labels in a folder, but {destination} is a store")
-    if to not in (None, FOLDER, *WRITERS):
-        raise UsageError(f"labels cannot be written as {to}; expected one of {', '.join([FOLDER, *WRITERS])}")
+    _check_label_format(to, destination)
     if to in OBJECT_FORMATS:  # the user asks for objects
         conversion = conversion._replace(objects_from_masks=True)
     dataset = conversion.open(source, format)
@@ -129,6 +126,13 @@ def convert(
     first = next(iter(summaries.values()))
     first.left_out = [*reports, *first.left_out]
     return summaries
+
+
+def _check_label_format(to: str | None, destination: Path) -> None:
+    if to is not None and is_store_name(destination):
+        raise UsageError(f"--to names the format of the labels in a folder, but {destination} is a store")
+    if to not in (None, FOLDER, *WRITERS):
+        raise UsageError(f"labels cannot be written as {to}; expected one of {', '.join([FOLDER, *WRITERS])}")
 
 
 def _select(

@@ -23,7 +23,7 @@ from refiner.evaluation.verdict import MAX_DRIFT
 from refiner.images.arrays import contact_sheet, to_uint8
 from refiner.images.io import write_image
 from tools.measure.object_scene import KINDS, SIZE, Array, Generator, Scene, draw_scene, random_colours
-from tools.pages.markers import fill_tables
+from tools.pages.markers import fill_tables, tables_of
 
 ANY_PATH = click.Path(path_type=Path)
 
@@ -120,15 +120,10 @@ def main(results: Path, page: Path, sheet: Path | None) -> None:
         "faults": {name: _facts(*_against(name, scores)) for name in ("none", "no new object", *FAULTS)},
     }
     write_text(results, json.dumps(facts, indent=1) + "\n")
-    text, _ = fill_tables(page.read_text(encoding="utf-8"), _other_tables(page) | {"objects": table(facts)}, str(page))
+    text = page.read_text(encoding="utf-8")
+    text, _ = fill_tables(text, tables_of(text) | {"objects": table(facts)}, str(page))
     write_text(page, text)
     print(page)
-
-
-def _other_tables(page: Path) -> dict[str, str]:
-    """Return the tables of the page that other tools make, as they stand."""
-    parts = page.read_text(encoding="utf-8").split("<!-- table: ")[1:]
-    return {part.partition(" -->\n")[0]: part.partition(" -->\n")[2].partition("\n<!-- end -->")[0] for part in parts}
 
 
 def _measure(seed: int) -> dict[str, Values]:

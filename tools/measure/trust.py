@@ -30,7 +30,7 @@ from refiner.models.refiner import RefinerNetwork
 from refiner.training.methods.simgan import SimGAN
 from refiner.training.selection import IMAGES_PER_DOMAIN, CheckpointSelector
 from tools.pages.drawing import COLOURS, label_ticks, new_figure, write_figure
-from tools.pages.markers import fill_tables
+from tools.pages.markers import fill_tables, tables_of
 
 ANY_PATH = click.Path(path_type=Path)
 
@@ -79,7 +79,8 @@ def main(page: Path, figures: Path, seed: int) -> None:
         "cost": _cost(synthetic, refined, pupils),
         "score": _score_cost(synthetic, refined),
     }
-    text, _ = fill_tables(page.read_text(encoding="utf-8"), tables, str(page))
+    text = page.read_text(encoding="utf-8")
+    text, _ = fill_tables(text, tables_of(text) | tables, str(page))
     write_text(page, text)
     write_figure(figures / "drift_roc.svg", plot_roc(curves))
     print(page)

@@ -8,6 +8,11 @@ from refiner.core.errors import DataError
 _TABLE = re.compile(r"<!-- table: (?P<name>[^>]*?) -->\n(?P<text>.*?)<!-- end -->", re.DOTALL)
 
 
+def tables_of(text: str) -> dict[str, str]:
+    """Return the tables of a page by name, as they stand, for a tool that makes only some of them."""
+    return {match["name"]: match["text"].removesuffix("\n") for match in _TABLE.finditer(text)}
+
+
 def fill_tables(text: str, tables: Mapping[str, str], source: str) -> tuple[str, set[str]]:
     """Put each table between its markers, ``<!-- table: NAME -->`` and ``<!-- end -->``.
 

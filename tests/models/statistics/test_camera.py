@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from refiner.models.files.refiner_file import load_refiner, save_refiner
 from refiner.models.statistics.architecture import FourierArchitecture, HistogramArchitecture
-from refiner.models.statistics.camera import camera_properties, through_camera
+from refiner.models.statistics.camera import _NOISE_OF_BAND, camera_properties, through_camera
 from refiner.models.statistics.fourier import FourierRefiner
 from refiner.models.statistics.histogram import HistogramRefiner
 
@@ -120,8 +120,6 @@ def test_missing_noise_is_added_by_brightness(deviation: float) -> None:
 def test_the_share_of_white_noise_in_each_band() -> None:
     impulse = np.zeros((41, 41))
     impulse[20, 20] = 1
-    from refiner.models.statistics.camera import _NOISE_OF_BAND
-
     expected = [np.sqrt(np.square(band).sum()) for band in details(impulse)]
     assert pytest.approx(expected, abs=2e-3) == _NOISE_OF_BAND
 
