@@ -138,7 +138,7 @@ def report(results: Path, pages: tuple[Path, ...], figures: Path) -> None:
     with _errors():
         from tools.study.report.page import write_pages
 
-        named = pages or (Path("docs/results.md"), *sorted(Path("docs/results").glob("*.md")))
+        named = pages or (Path("README.md"), Path("docs/results.md"), *sorted(Path("docs/results").glob("*.md")))
         written, unused = write_pages(results, named, figures)
     for path in written:
         click.echo(path)

@@ -9,6 +9,7 @@ from refiner.core.files import write_text
 from tools.pages.drawing import write_figure
 from tools.pages.markers import fill_tables
 from tools.study.report.figures import error_dots, real_count_curve
+from tools.study.report.ladder import ladder_tables
 from tools.study.report.outcomes import Outcome, read_outcomes
 from tools.study.report.tables import all_tables, probe_table
 
@@ -32,6 +33,7 @@ def write_pages(results: Path, pages: Sequence[Path], figures: Path) -> tuple[li
     """
     outcomes = read_outcomes(results)
     tables = {name: text for outcome in outcomes for name, text in all_tables(outcome)}
+    tables |= ladder_tables({outcome.name: outcome for outcome in outcomes})
     probe = results / PROBE
     if probe.exists():
         try:

@@ -6,13 +6,11 @@ from typing import Any
 import numpy as np
 
 from refiner.metrics.intervals import Interval
+from tools.study.report.costs import ADAPTING, TRAINING, common_processor, median_and_range, seconds
 from tools.study.report.outcomes import Choice, Outcome, Results, metrics
 from tools.study.report.proxies import Proxy, measured_proxies
 
 NOT_RUN = "not run"
-
-ADAPTING = ("gaze_matched", "refiner", "refined", "transformed")
-"""Stages that adapt renders to real images."""
 
 
 def all_tables(outcome: Outcome) -> Iterator[tuple[str, str]]:
@@ -60,7 +58,7 @@ def error_table(outcome: Outcome, protocol: str) -> str:
     ):
         value = outcome.baseline(protocol, key)
         rows.append([f"constant prediction: {title}", "", NOT_RUN if value is None else f"{value:.2f}"])
-    return _markdown(head, rows)
+    return markdown(head, rows)
 
 
 def difference_table(outcome: Outcome, protocol: str, part: str | None = None) -> str:
@@ -87,7 +85,7 @@ def difference_table(outcome: Outcome, protocol: str, part: str | None = None) -
             cells = [difference.pairs, str(difference.degrees), f"{difference.share:+.0%}", difference.effect]
             cells += [str(unbiased.degrees), unbiased.effect]
             rows.append([f"`{variant}`", f"`{other}`", *cells])
-    return _markdown(head, rows)
+    return markdown(head, rows)
 
 
 def slice_table(outcome: Outcome, protocol: str) -> str:
@@ -108,7 +106,7 @@ def slice_table(outcome: Outcome, protocol: str) -> str:
     means = [outcome.baseline(protocol, "test_mean_error", part) for part in outcome.slices]
     blank = [""] * (len(columns) - 1)
     cells = [cell for mean in means for cell in (NOT_RUN if mean is None else f"{mean:.2f}", *blank)]
-    return _markdown(head, [*rows, ["constant prediction: mean of the test labels", *cells]])
+    return markdown(head, [*rows, ["constant prediction: mean of the test labels", *cells]])
 
 
 def score_table(outcome: Outcome, protocol: str) -> str:
@@ -126,32 +124,25 @@ def score_table(outcome: Outcome, protocol: str) -> str:
         row.append(_number(_mean(results, lambda scores: scores.get("distance")), "{:.0f}"))
         row.append(_number(outcome.disagreement(variant, protocol)))
         rows.append([*row, str(outcome.interval(variant, protocol))])
-    return _markdown(head, rows)
+    return markdown(head, rows)
 
 
 def cost_table(outcome: Outcome, protocol: str) -> str:
     """Return the seconds of one core for one result; variants share renders, refiners and scores."""
-    head = ("variant", "adaptation, s", "estimators, s", "all stages, s")
+    processor = common_processor(outcome, protocol)
+    head = [f"variant, on {processor}" if processor else "variant", "adaptation, s", "estimators, s", "all stages, s"]
     rows = []
     for variant in outcome.variants_of(protocol):
-        results = [result["seconds"] for result in outcome.of(variant, protocol).values()]
-        if results:
-            parts = [_median_seconds(results, stages) for stages in (ADAPTING, ("estimator",), None)]
-            rows.append([f"`{variant}`", *parts])
-    return _markdown(head, rows)
-
-
-def _median_seconds(results: Sequence[dict[str, float]], stages: Sequence[str] | None) -> str:
-    """Return median and range over results of the seconds of some stages; None takes all stages."""
-    totals = [sum(value for stage, value in one.items() if stages is None or stage in stages) for one in results]
-    spread = f" [{min(totals):.0f}, {max(totals):.0f}]" if len(totals) > 1 else ""
-    return f"{np.median(totals):.0f}{spread}"
+        if outcome.of(variant, protocol):
+            parts = [seconds(outcome, variant, protocol, stages) for stages in (ADAPTING, (TRAINING,), None)]
+            rows.append([f"`{variant}`", *map(median_and_range, parts)])
+    return markdown(head, rows)
 
 
 def proxy_table(proxies: Sequence[Proxy]) -> str:
     """Return the rank correlation of each score with the error, over variants."""
     head = ("lower is better", "variants", "rank correlation with the error")
-    return _markdown(head, [[name, str(variants), str(value)] for name, variants, value in proxies])
+    return markdown(head, [[name, str(variants), str(value)] for name, variants, value in proxies])
 
 
 def choice_table(choices: Sequence[Choice]) -> str:
@@ -161,7 +152,7 @@ def choice_table(choices: Sequence[Choice]) -> str:
     for one in choices:
         row = [str(one.seed), str(one.chosen), f"{one.error:.2f}", str(one.best), f"{one.least:.2f}"]
         rows.append([*row, f"{one.error / one.least - 1:+.0%}"])
-    return _markdown(head, rows)
+    return markdown(head, rows)
 
 
 def real_count_table(outcome: Outcome, protocol: str) -> str:
@@ -176,7 +167,7 @@ def real_count_table(outcome: Outcome, protocol: str) -> str:
             )
             interval = str(outcome.interval(name, protocol) or NOT_RUN)
             rows.append([str(known), f"`{name}`", str(len(results)), interval])
-    return _markdown(head, rows)
+    return markdown(head, rows)
 
 
 def probe_table(probe: dict[str, Any]) -> str:
@@ -186,7 +177,7 @@ def probe_table(probe: dict[str, Any]) -> str:
         [f"`{variant}`", *(str(Interval(**errors[level])) for level in levels)]
         for variant, errors in probe["errors"].items()
     ]
-    return _markdown(["variant", *(f"{level} grey levels, °" for level in levels)], rows)
+    return markdown(["variant", *(f"{level} grey levels, °" for level in levels)], rows)
 
 
 def _title(outcome: Outcome, variant: str) -> str:
@@ -218,8 +209,8 @@ def _pair(results: Results, values: Callable[[dict[str, Any]], Sequence[float | 
     return " / ".join(_number(mean, form) for mean in means)
 
 
-def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table; short rows are filled with empty cells."""
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table; short rows are filled with empty cells."""
     filled = [[*row, *[""] * (len(head) - len(row))] for row in rows]
     lines = [head, ["---"] * len(head), *filled]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
