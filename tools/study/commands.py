@@ -119,7 +119,7 @@ def list_results(
     type=ANY_PATH,
     multiple=True,
     metavar="FILE",
-    help="Page of the tables; may be given several times.  [default: docs/results.md, docs/results/*.md]",
+    help="Page of the tables; may be given several times.  [default: README.md, docs/results.md, docs/results/*.md]",
 )
 @click.option(
     "--figures",

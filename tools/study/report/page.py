@@ -32,14 +32,7 @@ def write_pages(results: Path, pages: Sequence[Path], figures: Path) -> tuple[li
         DataError: there are no results, or a page asks for an unknown table.
     """
     outcomes = read_outcomes(results)
-    tables = {name: text for outcome in outcomes for name, text in all_tables(outcome)}
-    tables |= ladder_tables({outcome.name: outcome for outcome in outcomes})
-    probe = results / PROBE
-    if probe.exists():
-        try:
-            tables[probe.stem] = probe_table(json.loads(probe.read_text(encoding="utf-8")))
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{probe} cannot be read ({type(error).__name__}: {error}); measure it again") from error
+    tables = report_tables(results, outcomes)
     # Fill all pages before any is written, so that an error changes none.
     filled, used = {}, set()
     for page in pages:
@@ -50,6 +43,27 @@ def write_pages(results: Path, pages: Sequence[Path], figures: Path) -> tuple[li
     for page, text in filled.items():
         write_text(page, text)
     return [*pages, *written], [name for name in tables if name not in used]
+
+
+def report_tables(results: Path, outcomes: Sequence[Outcome]) -> dict[str, str]:
+    """Return all tables by name: of each study, of the ladder, and of the probe if it was measured.
+
+    Args:
+        results: folder with the results files.
+        outcomes: their outcomes.
+
+    Raises:
+        DataError: the probe's file is damaged.
+    """
+    tables = {name: text for outcome in outcomes for name, text in all_tables(outcome)}
+    tables |= ladder_tables({outcome.name: outcome for outcome in outcomes})
+    probe = results / PROBE
+    if probe.exists():
+        try:
+            tables[probe.stem] = probe_table(json.loads(probe.read_text(encoding="utf-8")))
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{probe} cannot be read ({type(error).__name__}: {error}); measure it again") from error
+    return tables
 
 
 def write_figures(outcome: Outcome, folder: Path) -> list[Path]:
